@@ -1,0 +1,391 @@
+"""The words that every part of the project shares: samples, calls, trees of tokens, trajectories, groups.
+
+Nothing here computes and nothing imports torch. A rollout is stored as a tree: each token once, on the node that added it.
+A trajectory is the walk from the root of the tree to a leaf.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+TREE_FORMAT = 1
+
+
+class ToolError(Exception):
+    """Something the model may see and react to: a bad argument, nothing found, a service that is down.
+
+    It is the only exception a model is told about; any other one that leaves a tool is a bug in the tool.
+    """
+
+
+class StopReason(StrEnum):
+    """Why a trajectory ended."""
+
+    ANSWER = "answer"
+    """The policy gave its answer."""
+    END = "end"
+    """The policy ended its text without an answer."""
+    FORMAT = "format"
+    """The policy broke the protocol, e.g. wrote a tool result itself."""
+    LENGTH = "length"
+    """The limit on tokens was reached."""
+    TOOL_LIMIT = "tool_limit"
+    """The policy asked for one tool call more than allowed."""
+
+
+class Kind(StrEnum):
+    """Who wrote a node's tokens."""
+
+    PROMPT = "prompt"
+    POLICY = "policy"
+    OBSERVATION = "observation"
+
+
+class Origin(StrEnum):
+    """Why a trajectory was begun (spec 3)."""
+
+    PROBE = "probe"
+    GLOBAL = "global"
+    BRANCH = "branch"
+    LEFTOVER = "leftover"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question.
+
+    Attributes:
+        question: What the model is asked.
+        target: The right answer, or a list of accepted ones.
+        id: Stable name inside its task; empty means that the task numbers it.
+        metadata: Anything JSON can hold; rewards and reports may read it.
+    """
+
+    question: str
+    target: str | list[str] = ""
+    id: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One chat message, as chat templates take it."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """What the policy asked for.
+
+    Attributes:
+        name: The tool.
+        arguments: By parameter name.
+        error: Why the call cannot be run (unknown tool, arguments that do not parse); the model is told so.
+    """
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+class ToolStatus(StrEnum):
+    """How a tool call ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    """The tool raised `ToolError`."""
+    BAD_ARGUMENTS = "bad_arguments"
+    """Unknown tool, or arguments that do not fit its signature; nothing was executed."""
+    TIMEOUT = "timeout"
+    BUG = "bug"
+    """The tool raised anything else, and the run was told to go on (`on_tool_bug: tell`)."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool call gave: the text that the model reads, and how the call ended."""
+
+    text: str
+    status: ToolStatus = ToolStatus.OK
+    seconds: float = 0.0
+
+    @property
+    def executed(self) -> bool:
+        """Whether the tool really ran."""
+        return self.status is not ToolStatus.BAD_ARGUMENTS
+
+
+@dataclass(frozen=True)
+class BranchDecision:
+    """What was decided after one observation (spec 3.2).
+
+    Attributes:
+        entropy: H_t, segment entropy after the observation.
+        delta: scale(H_t - h_init).
+        consecutive: l, the path's branches in a row before this observation.
+        probability: P.
+        branches: How many new paths started here.
+        stopped_by: What kept the path from branching: "threshold", "penalty", "pacing", "budget"; None if it branched.
+    """
+
+    entropy: float
+    delta: float
+    consecutive: int
+    probability: float
+    branches: int = 0
+    stopped_by: str | None = None
+
+
+@dataclass
+class Node:
+    """A run of tokens that one writer added to one path.
+
+    Attributes:
+        id: Index in `TrajectoryTree.nodes`.
+        parent: Index of the node before it; None for the prompt.
+        kind: Who wrote it.
+        tokens: Ids, as sampled or as encoded once.
+        path: The path that added it; shared by the paths that branched later.
+        logprobs: ln p of each sampled token at the sampling temperature; empty unless `kind` is policy.
+        entropies: Nats, of the full next-token distribution at the sampling temperature; empty unless policy.
+        call: The tool call that ends a policy node.
+        result: The result that an observation node shows.
+        decision: On observation nodes: whether a branch started after it, and why (not).
+    """
+
+    id: int
+    parent: int | None
+    kind: Kind
+    tokens: list[int]
+    path: int
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    call: ToolCall | None = None
+    result: ToolResult | None = None
+    decision: BranchDecision | None = None
+
+
+@dataclass
+class Leaf:
+    """The end of one path.
+
+    Attributes:
+        path: Number of the path inside its tree; 0 is the first probe.
+        node: Its last node.
+        origin: Why the path was begun.
+        stop_reason: Why it ended.
+        answer: The answer's text, None without one.
+        format_error: What was wrong with the format, None if nothing.
+        parent_path: The path it branched from; None if it began at the question.
+        depth: Observations it inherited.
+        root_entropy: h_init, the segment entropy after the question (inherited by branches).
+        reward: Set by the trainer or the evaluation.
+    """
+
+    path: int
+    node: int
+    origin: Origin
+    stop_reason: StopReason
+    answer: str | None = None
+    format_error: str | None = None
+    parent_path: int | None = None
+    depth: int = 0
+    root_entropy: float = 0.0
+    reward: float | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run of policy tokens, and what came back.
+
+    Attributes:
+        node: The policy node.
+        tokens: Its ids.
+        call: The tool call that ended it, if any.
+        result: What the call gave.
+    """
+
+    node: int
+    tokens: Sequence[int]
+    call: ToolCall | None = None
+    result: ToolResult | None = None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A root-to-leaf walk, flat: what rewards and trainers read.
+
+    Attributes:
+        sample: The question.
+        tokens: Prompt, policy tokens and observations in turn.
+        loss_mask: 1 where the policy wrote the token.
+        logprobs: ln p under the policy that sampled; 0 where `loss_mask` is 0.
+        entropies: Nats; 0 where `loss_mask` is 0.
+        prompt_length: Tokens of the prompt.
+        nodes: The nodes of the walk.
+        turns: Policy turns with their calls and results.
+        leaf: How it ended.
+    """
+
+    sample: Sample
+    tokens: list[int]
+    loss_mask: list[int]
+    logprobs: list[float]
+    entropies: list[float]
+    prompt_length: int
+    nodes: list[int]
+    turns: list[Turn]
+    leaf: Leaf
+
+    @property
+    def answer(self) -> str | None:
+        """The answer's text, None without one."""
+        return self.leaf.answer
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why it ended."""
+        return self.leaf.stop_reason
+
+    @property
+    def format_error(self) -> str | None:
+        """What was wrong with the format, None if nothing."""
+        return self.leaf.format_error
+
+    @property
+    def reward(self) -> float | None:
+        """None before it was scored."""
+        return self.leaf.reward
+
+    @property
+    def calls(self) -> list[tuple[ToolCall, ToolResult]]:
+        """Every tool call with its result, in order, shared ones included."""
+        return [(t.call, t.result) for t in self.turns if t.call is not None and t.result is not None]
+
+
+@dataclass
+class TrajectoryTree:
+    """All trajectories of one question, each token stored once.
+
+    Node 0 is the prompt; a child comes after its parent in `nodes`.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    leaves: list[Leaf] = field(default_factory=list)
+
+    def add(self, parent: int | None, kind: Kind, tokens: Sequence[int], path: int) -> Node:
+        """Append a node after `parent`."""
+        node = Node(len(self.nodes), parent, kind, list(tokens), path)
+        self.nodes.append(node)
+        return node
+
+    def walk(self, node: int) -> list[Node]:
+        """The nodes from the prompt to `node`, in order."""
+        path: list[Node] = []
+        at: int | None = node
+        while at is not None:
+            path.append(self.nodes[at])
+            at = self.nodes[at].parent
+        return path[::-1]
+
+    def distinct_tokens(self) -> int:
+        """Tokens stored, each once."""
+        return sum(len(n.tokens) for n in self.nodes)
+
+    def to_json(self) -> str:
+        """Lossless: `from_json(to_json())` is equal."""
+        return json.dumps({"format": TREE_FORMAT, **asdict(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrajectoryTree:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: The text is of another format version.
+        """
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrajectoryTree:
+        """Rebuild from `asdict` form.
+
+        Raises:
+            ValueError: The data is of another format version.
+        """
+        if data.get("format") != TREE_FORMAT:
+            raise ValueError(f"trajectory tree of format {data.get('format')!r}, this version reads {TREE_FORMAT}")
+        return cls([_node(n) for n in data["nodes"]], [_leaf(leaf) for leaf in data["leaves"]])
+
+
+@dataclass
+class Group:
+    """One question and its k trajectories; rewards are compared inside it."""
+
+    sample: Sample
+    tree: TrajectoryTree
+
+    def trajectories(self) -> Iterator[Trajectory]:
+        """The leaves' walks, in the order of `tree.leaves`."""
+        for leaf in self.tree.leaves:
+            yield flatten(self.sample, self.tree, leaf)
+
+    @property
+    def rewards(self) -> list[float]:
+        """One a leaf.
+
+        Raises:
+            ValueError: A leaf was not scored.
+        """
+        rewards = [leaf.reward for leaf in self.tree.leaves if leaf.reward is not None]
+        if len(rewards) != len(self.tree.leaves):
+            raise ValueError(f"sample {self.sample.id!r}: {len(self.tree.leaves) - len(rewards)} leaves have no reward")
+        return rewards
+
+
+def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
+    """The walk to `leaf` as one flat trajectory."""
+    nodes = tree.walk(leaf.node)
+    tokens: list[int] = []
+    mask: list[int] = []
+    logprobs: list[float] = []
+    entropies: list[float] = []
+    turns: list[Turn] = []
+    for position, node in enumerate(nodes):
+        size = len(node.tokens)
+        written = node.kind is Kind.POLICY
+        tokens += node.tokens
+        mask += [int(written)] * size
+        logprobs += node.logprobs if written else [0.0] * size
+        entropies += node.entropies if written else [0.0] * size
+        if written:
+            after = nodes[position + 1] if position + 1 < len(nodes) else None
+            turns.append(Turn(node.id, node.tokens, node.call, after.result if after else None))
+    return Trajectory(
+        sample, tokens, mask, logprobs, entropies, len(nodes[0].tokens), [n.id for n in nodes], turns, leaf
+    )
+
+
+def _node(data: Mapping[str, Any]) -> Node:
+    fields = dict(data)
+    fields["kind"] = Kind(fields["kind"])
+    if fields["call"] is not None:
+        fields["call"] = ToolCall(**fields["call"])
+    if fields["result"] is not None:
+        result = dict(fields["result"])
+        fields["result"] = ToolResult(result["text"], ToolStatus(result["status"]), result["seconds"])
+    if fields["decision"] is not None:
+        fields["decision"] = BranchDecision(**fields["decision"])
+    return Node(**fields)
+
+
+def _leaf(data: Mapping[str, Any]) -> Leaf:
+    fields = dict(data)
+    fields["origin"] = Origin(fields["origin"])
+    fields["stop_reason"] = StopReason(fields["stop_reason"])
+    return Leaf(**fields)
