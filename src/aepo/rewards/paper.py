@@ -1,0 +1,32 @@
+"""The reward of the paper's tasks (spec 6)."""
+
+from __future__ import annotations
+
+from aepo.rewards.answer import exact, f1
+from aepo.rewards.base import Score
+from aepo.rewards.format import well_formed
+from aepo.rewards.math import math
+from aepo.types import Sample, ToolStatus, Trajectory
+
+BROKEN = -1.0
+TOOL_BONUS = 0.1
+SCORES: dict[str, Score] = {"f1": f1, "math": math, "exact": exact}
+
+
+def paper(sample: Sample, trajectory: Trajectory) -> float:
+    """-1 for a broken format or no answer, else the score, plus 0.1 if it is above 0 and two tools really worked.
+
+    The score is token F1; a sample with `metadata["score"]` "math" or "exact" is scored that way. The tools must be
+    different and their calls must have ended with status ok.
+
+    Raises:
+        ValueError: `metadata["score"]` names no score.
+    """
+    name = sample.metadata.get("score", "f1")
+    if name not in SCORES:
+        raise ValueError(f"sample {sample.id!r}: metadata score {name!r} is not one of {', '.join(SCORES)}")
+    if not well_formed(trajectory):
+        return BROKEN
+    score = SCORES[name](sample, trajectory)
+    worked = {call.name for call, result in trajectory.calls if result.status is ToolStatus.OK}
+    return score + TOOL_BONUS if score > 0 and len(worked) >= 2 else score
