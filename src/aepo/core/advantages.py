@@ -1,0 +1,150 @@
+"""Advantages: rewards compared inside a group, then weighed by entropy (spec 4.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6
+
+
+def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
+    """Group z-score: A_i = (R_i - mean R) / (std R + 1e-6), mean and unbiased std over i's group (spec 4.2).
+
+    A group of equal rewards, or of one trajectory, gives exactly 0.
+
+    Args:
+        rewards: (B,), one a trajectory.
+        groups: (B,), integers; trajectories with the same number were sampled for the same question. Groups must be
+            whole, in any order.
+
+    Returns:
+        (B,), without gradient, in the rewards' dtype (float32 for integers).
+
+    Raises:
+        ValueError: The shapes are not (B,) both.
+    """
+    if rewards.ndim != 1 or rewards.shape != groups.shape:
+        raise ValueError(f"rewards {tuple(rewards.shape)} and groups {tuple(groups.shape)} must both be (B,)")
+    dtype = rewards.dtype if rewards.is_floating_point() else torch.float32
+    values = rewards.detach().to(_wide(rewards.device))
+    names, index = torch.unique(groups, return_inverse=True)
+    zeros = values.new_zeros(names.numel())
+    sizes = zeros.index_add(0, index, torch.ones_like(values))
+    means = zeros.index_add(0, index, values) / sizes
+    deviations = values - means[index]
+    std = (zeros.index_add(0, index, deviations**2) / (sizes - 1.0).clamp(min=1.0)).sqrt()
+    # The mean of equal numbers can be a rounding off, and 1e-9 over 1e-6 is not nothing.
+    highest = zeros.scatter_reduce(0, index, values, "amax", include_self=False)
+    lowest = zeros.scatter_reduce(0, index, values, "amin", include_self=False)
+    advantages = deviations / (std[index] + EPSILON)
+    return torch.where((highest == lowest)[index], torch.zeros_like(advantages), advantages).to(dtype)
+
+
+def entropy_aware(
+    advantages: Tensor,
+    entropies: Tensor,
+    loss_mask: Tensor,
+    weight: float = 0.2,
+    statistics: tuple[Tensor | float, Tensor | float] | None = None,
+) -> Tensor:
+    """Scale each token's advantage by how uncertain the policy was there (AEPO, spec 4.2).
+
+    A_it = A_i * max(0, 1 + weight * z_it),  z over all tokens with loss_mask 1
+
+    Args:
+        advantages: (B, T) or (B, 1).
+        entropies: (B, T), nats, under the policy that sampled; no gradient flows through it.
+        loss_mask: (B, T), 1 where the token is trained; what it leaves out is never read.
+        weight: How strongly entropy counts; 0 changes nothing.
+        statistics: Mean and std of the global batch, from `entropy_statistics`, when this is a part of it; numbers, or
+            tensors that broadcast to (B, T). None: this batch's own.
+
+    Returns:
+        (B, T), zero where loss_mask is 0.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    if advantages.ndim != 2:
+        raise ValueError(f"advantages {tuple(advantages.shape)} must be (B, T) or (B, 1): use advantages[:, None]")
+    factors = entropy_factors(entropies, loss_mask, weight, statistics)
+    scaled = advantages * factors
+    return torch.where(loss_mask != 0, scaled, torch.zeros_like(scaled))
+
+
+def entropy_factors(
+    entropies: Tensor,
+    loss_mask: Tensor,
+    weight: float = 0.2,
+    statistics: tuple[Tensor | float, Tensor | float] | None = None,
+) -> Tensor:
+    """The factors of `entropy_aware`, max(0, 1 + weight * z_t) (spec 4.2).
+
+    Never negative, so they may scale the positive and the negative part of a shared token's advantages alike.
+
+    Args:
+        entropies: (B, T), nats.
+        loss_mask: (B, T).
+        weight: How strongly entropy counts.
+        statistics: As in `entropy_aware`.
+
+    Returns:
+        (B, T), without gradient, 1 where loss_mask is 0.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    _same_shape(entropies, loss_mask)
+    mean, std = entropy_statistics(entropies, loss_mask) if statistics is None else statistics
+    trained = loss_mask != 0
+    mean = torch.as_tensor(mean, device=entropies.device)
+    std = torch.as_tensor(std, device=entropies.device)
+    z = torch.where(trained & (std > 0), (entropies.detach() - mean) / (std + EPSILON), 0.0)
+    return (1.0 + weight * z).clamp(min=0.0).to(_float(entropies))
+
+
+def entropy_statistics(entropies: Tensor, loss_mask: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased std of the trained tokens' entropy (spec 4.2), or of a tree's tokens (spec 4.4).
+
+    Fewer than two tokens, or equal entropies, give std 0, which stands for z = 0.
+
+    Args:
+        entropies: (B, T), nats.
+        loss_mask: (B, T), not 0 where the token is trained; what it leaves out is never read.
+        weights: (B, T), how many trajectories contain each token; None counts each once.
+
+    Returns:
+        Two scalars, nats, without gradient.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    _same_shape(entropies, loss_mask)
+    trained = loss_mask != 0
+    values = entropies.detach()[trained].to(_wide(entropies.device))
+    if weights is None:
+        counts = torch.ones_like(values)
+    else:
+        counts = weights[trained].to(values.dtype)
+        values, counts = values[counts > 0], counts[counts > 0]
+    total = counts.sum()
+    mean = (counts * values).sum() / total.clamp(min=1.0)
+    if values.numel() == 0 or bool(values.min() == values.max()):
+        return mean.to(_float(entropies)), torch.zeros((), dtype=_float(entropies), device=entropies.device)
+    std = ((counts * (values - mean) ** 2).sum() / (total - 1.0).clamp(min=1.0)).sqrt()
+    return mean.to(_float(entropies)), std.to(_float(entropies))
+
+
+def _same_shape(entropies: Tensor, loss_mask: Tensor) -> None:
+    if entropies.shape != loss_mask.shape:
+        raise ValueError(f"entropies {tuple(entropies.shape)} and loss_mask {tuple(loss_mask.shape)} differ in shape")
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    # Apple's GPUs have no float64.
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _float(values: Tensor) -> torch.dtype:
+    return torch.float64 if values.dtype == torch.float64 else torch.float32

@@ -1,0 +1,61 @@
+"""From per-token losses to one number (spec 4.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum")
+
+
+def aggregate(
+    loss: Tensor,
+    loss_mask: Tensor,
+    mode: str = "token-mean",
+    tokens: float | None = None,
+    trajectories: float | None = None,
+) -> Tensor:
+    """One scalar from the trained tokens' losses; what `loss_mask` leaves out is never read (spec 4.3).
+
+    | mode | value |
+    |---|---|
+    | token-mean | sum of losses / trained tokens |
+    | seq-mean-token-mean | sum over trajectories of their mean loss / trajectories |
+    | seq-mean-token-sum | sum over trajectories of their summed loss / trajectories |
+
+    A trajectory without a trained token adds nothing and is not counted. Nothing trained at all gives 0.
+    With the counts of the global batch as denominators, the results of micro-batches (whole rows) add up to the result
+    of the whole batch; without them this batch's own counts are used.
+
+    Args:
+        loss: (B, T), one trajectory a row.
+        loss_mask: (B, T), not 0 where the token is trained.
+        mode: One of `MODES`.
+        tokens: Trained tokens of the global batch; used by token-mean.
+        trajectories: Trajectories of the global batch with a trained token; used by the other two.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: Unknown mode, or a denominator below 0.
+    """
+    if mode not in MODES:
+        raise ValueError(f"unknown aggregation {mode!r}, known are {', '.join(MODES)}")
+    trained = loss_mask != 0
+    # Selected, not multiplied: 0 times a padding token's inf would be NaN.
+    sums = torch.where(trained, loss, torch.zeros_like(loss)).sum(-1)
+    counts = trained.sum(-1)
+    if mode == "token-mean":
+        return sums.sum() / _denominator("tokens", tokens, counts.sum())
+    if mode == "seq-mean-token-mean":
+        sums = sums / counts.clamp(min=1)
+    return sums.sum() / _denominator("trajectories", trajectories, (counts > 0).sum())
+
+
+def _denominator(name: str, given: float | None, own: Tensor) -> Tensor | float:
+    if given is None:
+        return own.clamp(min=1)
+    if not given >= 0:
+        raise ValueError(f"{name} is {given}, it must be the count over the global batch")
+    return given or 1.0

@@ -1,0 +1,111 @@
+"""Whether a path branches after an observation (spec 3.2): probabilities, rules, pacing. No torch."""
+
+from __future__ import annotations
+
+import math
+
+from aepo.core.budget import ROUNDING
+
+RULES = ("threshold", "bernoulli", "reference", "random")
+PACINGS = ("even", "none")
+
+
+def patience(consecutive: int, penalty: float = 0.05) -> float:
+    """What the penalty leaves after l branches in a row: max(0, 1 - penalty l)."""
+    return max(0.0, 1.0 - penalty * consecutive)
+
+
+def branch_probability(
+    delta: float, consecutive: int, alpha: float = 0.5, gamma: float = 0.2, penalty: float = 0.05
+) -> float:
+    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1) (spec 3.2).
+
+    Args:
+        delta: dH = scale(H_t - h_init).
+        consecutive: l, observations in a row at which the path branched.
+        alpha: P of an observation that changes nothing.
+        gamma: Weight of the entropy change.
+        penalty: Slope of the penalty.
+
+    Raises:
+        ValueError: `delta` is NaN.
+    """
+    _refuse_nan(delta)
+    left = patience(consecutive, penalty)
+    if left == 0.0:
+        return 0.0  # infinity times zero would be NaN
+    return min(max((alpha + gamma * delta) * left, 0.0), 1.0)
+
+
+def threshold_rule(probability: float, tau: float = 0.6) -> bool:
+    """The paper's rule: branch when P > tau."""
+    return probability > tau
+
+
+def bernoulli_rule(probability: float, uniform: float) -> bool:
+    """Branch with probability P: u < P, u uniform on [0, 1)."""
+    return uniform < probability
+
+
+def reference_rule(
+    delta: float, consecutive: int, uniform: float, gamma: float = 0.2, penalty: float = 0.05, tau: float = 0.5
+) -> bool:
+    """The public code's rule: branch when (u + gamma dH) max(0, 1 - penalty l) >= tau, u uniform on [0, 1)."""
+    _refuse_nan(delta)
+    left = patience(consecutive, penalty)
+    return (uniform + gamma * delta) * left >= tau if left > 0.0 else tau <= 0.0
+
+
+def reference_probability(
+    delta: float, consecutive: int, gamma: float = 0.2, penalty: float = 0.05, tau: float = 0.5
+) -> float:
+    """How often `reference_rule` branches: 1 - clip(tau / (1 - penalty l) - gamma dH, 0, 1), and 0 once penalty l >= 1."""
+    _refuse_nan(delta)
+    left = patience(consecutive, penalty)
+    if left == 0.0:
+        return float(tau <= 0.0)
+    return 1.0 - min(max(tau / left - gamma * delta, 0.0), 1.0)
+
+
+def random_rate(budget: int, global_samples: int, mean_observations: float) -> float:
+    """Rate of the control that is blind to entropy: min(1, budget / (m T)).
+
+    With beam size 2 it is expected to place the whole budget over the m T observations of the global samples.
+
+    Args:
+        budget: k - m.
+        global_samples: m.
+        mean_observations: T, observations per trajectory; taken as at least 1.
+    """
+    return min(1.0, budget / (max(global_samples, 1) * max(mean_observations, 1.0)))
+
+
+def quota(budget: int, observation: int, mean_observations: float, pacing: str = "even") -> int:
+    """Branches that a question may have started once its i-th observations are decided (spec 3.2).
+
+    even: min(budget, ceil(budget i / T)).  none: budget.
+
+    Args:
+        budget: k - m.
+        observation: i, from 1.
+        mean_observations: T, running mean of observations per trajectory; taken as at least 1.
+        pacing: One of `PACINGS`.
+
+    Raises:
+        ValueError: Unknown pacing.
+    """
+    if pacing == "none":
+        return budget
+    if pacing != "even":
+        raise ValueError(f"unknown pacing {pacing!r}, known are {', '.join(PACINGS)}")
+    return min(budget, math.ceil(budget * observation / max(mean_observations, 1.0) - ROUNDING))
+
+
+def allowed(used: int, budget: int, observation: int, mean_observations: float, pacing: str = "even") -> bool:
+    """Whether one more branch may start at an i-th observation: `used` is below the `quota`."""
+    return used < quota(budget, observation, mean_observations, pacing)
+
+
+def _refuse_nan(delta: float) -> None:
+    if math.isnan(delta):
+        raise ValueError("the entropy change after an observation is NaN: the model's logits are broken")

@@ -1,0 +1,56 @@
+"""Entropy of the next-token distribution, in nats (spec 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aepo.core.scale import EntropyScale, segment_entropy
+
+__all__ = ["EntropyScale", "segment_entropy", "token_entropy", "topk_entropy"]
+
+
+def token_entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Exact entropy at the sampling temperature: H = -sum_j p_j ln p_j, p = softmax(z / T) (spec 2).
+
+    Args:
+        logits: (..., V), of any size; -inf marks a token that cannot be sampled. At least one must be finite.
+        temperature: T > 0.
+
+    Returns:
+        (...), nats, in float32 or in float64 if the logits are; differentiable.
+
+    Raises:
+        ValueError: The temperature is not above 0.
+    """
+    if not temperature > 0.0:
+        raise ValueError(f"temperature is {temperature}, it must be above 0")
+    wide = _wide(logits)
+    # Shifted before the division, so that a low temperature cannot overflow large logits.
+    logp = torch.log_softmax((wide - wide.detach().amax(-1, keepdim=True)) / temperature, dim=-1)
+    return _minus_p_ln_p(logp).sum(-1)
+
+
+def topk_entropy(logprobs: Tensor) -> Tensor:
+    """Lower bound from the q likeliest tokens, the rest taken as one more outcome (spec 2).
+
+    H >= -sum_q p ln p - r ln r,  r = max(0, 1 - sum_q p)
+
+    Args:
+        logprobs: (..., q), ln p of distinct tokens; -inf entries add nothing.
+
+    Returns:
+        (...), nats, in float32 or in float64 if the input is.
+    """
+    wide = _wide(logprobs)
+    rest = (1.0 - wide.exp().sum(-1)).clamp(0.0, 1.0)
+    return _minus_p_ln_p(wide).sum(-1) + torch.special.entr(rest)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _minus_p_ln_p(logp: Tensor) -> Tensor:
+    # p ln p goes to 0 with p; 0 * -inf, in the value and in the gradient, would not.
+    return -logp.exp() * logp.masked_fill(logp == -torch.inf, 0.0)

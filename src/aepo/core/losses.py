@@ -1,0 +1,165 @@
+"""Per-token policy losses (spec 4.1). Masks and averages come later, in `aepo.core.aggregation`.
+
+The log ratio is clamped to +-20 before it is exponentiated. Past the clamp the ratio is a constant: where the gradient
+factor of a loss is the ratio itself, it is 0 there (such a token is e^20 off the policy that sampled it, and would
+drown every other one). Factors that do not grow with the ratio hold at any distance.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MAX_LOG_RATIO = 20.0
+
+
+def clipped(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual_clip: float | None = 3.0,
+) -> Tensor:
+    """PPO's clipped loss: -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - old_logp).
+
+    With grad = -F A grad logp, F is 0 where A > 0 and r > 1 + clip_high, where A < 0 and r < 1 - clip_low, and where
+    A < 0 and r > dual_clip; else r. A = 0 gives no gradient.
+
+    Args:
+        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
+        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
+        advantages: (B, T) or (B, 1).
+        clip_low: Width of the range below 1.
+        clip_high: Width of the range above 1.
+        dual_clip: Largest ratio that a negative advantage is multiplied with; None turns this off.
+
+    Returns:
+        (B, T), finite for finite input, in float32 or in float64 if the input is.
+
+    Raises:
+        ValueError: A clip is out of range.
+    """
+    _check(clip_low, clip_high, dual_clip)
+    ratio = _ratio(logprobs, old_logprobs)
+    high = torch.full_like(ratio, 1.0 + clip_high)
+    return _pessimistic(ratio, high, advantages, clip_low, clip_high, dual_clip)
+
+
+def entropy_balanced(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual_clip: float | None = 3.0,
+) -> Tensor:
+    """Clipping that keeps the gradient of good tokens (AEPO, spec 4.1); sg is stop_gradient.
+
+    -min(r A, clip(r, 1 - clip_low, (1 + clip_high) / sg(r) r) A), r = exp(logp - old_logp)
+
+    The value is that of `clipped`, the gradient is not. With grad = -F A grad logp:
+
+    | case | F |
+    |---|---|
+    | A > 0, r > 1 + clip_high | 1 + clip_high, at any distance |
+    | A < 0, r < 1 - clip_low | 0 |
+    | A < 0, r > dual_clip (when set) | 0 |
+    | else | r |
+
+    Args:
+        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
+        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
+        advantages: (B, T) or (B, 1).
+        clip_low: Width of the range below 1.
+        clip_high: Width of the range above 1.
+        dual_clip: Largest ratio that a negative advantage is multiplied with; None turns this off.
+
+    Returns:
+        (B, T), finite for finite input, in float32 or in float64 if the input is.
+
+    Raises:
+        ValueError: A clip is out of range.
+    """
+    _check(clip_low, clip_high, dual_clip)
+    ratio = _ratio(logprobs, old_logprobs)
+    # r / sg(r) has value 1 and gradient grad logp. Written as exp(logp - sg(logp)) it has them past the clamp too.
+    high = (1.0 + clip_high) * torch.exp(_wide(logprobs) - _wide(logprobs).detach())
+    return _pessimistic(ratio, high, advantages, clip_low, clip_high, dual_clip)
+
+
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """The k3 estimate of KL(policy || reference) per token: exp(d) - d - 1, d = ref_logp - logp.
+
+    Never negative. d is clamped to +-20; past that the estimate is a constant and gives no gradient.
+
+    Args:
+        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
+        ref_logprobs: (B, T), under the reference; no gradient flows through it.
+
+    Returns:
+        (B, T), nats.
+    """
+    difference = _clamped(ref_logprobs.detach(), logprobs)
+    return torch.expm1(difference) - difference
+
+
+def clip_fractions(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    loss_mask: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> tuple[Tensor, Tensor]:
+    """Shares of the trained tokens that ordinary clipping would cut: (A < 0 below the range, A > 0 above it).
+
+    Args:
+        logprobs: (B, T).
+        old_logprobs: (B, T).
+        advantages: (B, T) or (B, 1).
+        loss_mask: (B, T), 1 where the token is trained.
+        clip_low: Width of the range below 1.
+        clip_high: Width of the range above 1.
+
+    Returns:
+        Two scalars without gradient; 0 when nothing is trained.
+    """
+    with torch.no_grad():
+        ratio = _ratio(logprobs, old_logprobs)
+        trained = loss_mask != 0
+        count = trained.sum().clamp(min=1)
+        low = ((advantages < 0) & (ratio < 1.0 - clip_low) & trained).sum() / count
+        high = ((advantages > 0) & (ratio > 1.0 + clip_high) & trained).sum() / count
+    return low, high
+
+
+def _ratio(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
+    return torch.exp(_clamped(logprobs, old_logprobs.detach()))
+
+
+def _clamped(minuend: Tensor, subtrahend: Tensor) -> Tensor:
+    return torch.clamp(_wide(minuend) - _wide(subtrahend), -MAX_LOG_RATIO, MAX_LOG_RATIO)
+
+
+def _wide(values: Tensor) -> Tensor:
+    # e^20 does not fit into float16.
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _pessimistic(
+    ratio: Tensor, high: Tensor, advantages: Tensor, clip_low: float, clip_high: float, dual_clip: float | None
+) -> Tensor:
+    # Cases instead of min(): at a tie min() would split the gradient between both sides.
+    good = torch.where(ratio > 1.0 + clip_high, high, ratio)
+    bad = torch.clamp(ratio, min=1.0 - clip_low, max=dual_clip)
+    return -torch.where(advantages > 0, good, bad) * advantages
+
+
+def _check(clip_low: float, clip_high: float, dual_clip: float | None) -> None:
+    if not 0.0 <= clip_low <= 1.0:
+        raise ValueError(f"clip_low is {clip_low}, it must be between 0 and 1")
+    if not clip_high >= 0.0:
+        raise ValueError(f"clip_high is {clip_high}, it must not be negative")
+    if dual_clip is not None and not dual_clip > 1.0:
+        raise ValueError(f"dual_clip is {dual_clip}, it must be above 1, or null to turn it off")

@@ -1,0 +1,66 @@
+"""Randomness that depends on names and places only, never on order: keys and counters (spec 3.2). No torch.
+
+A key names a stream (run seed, step, question, path), a position is a place in it. The same pair always gives the same
+number, whatever was drawn before, so a run does not depend on which tool answers first.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MASK = (1 << 64) - 1
+# splitmix64 (Steele, Lea, Flood 2014): the Weyl increment, and the multipliers of its finalizer.
+GOLDEN = 0x9E3779B97F4A7C15
+FIRST = 0xBF58476D1CE4E5B9
+SECOND = 0x94D049BB133111EB
+# The upper 53 bits fill a float64's significand, which leaves 1.0 out of reach.
+UNIT = 2.0**-53
+
+
+def noise_key(*parts: int | str) -> int:
+    """A 64-bit key from the parts' types and values; different parts give unrelated keys.
+
+    The parts are told apart from each other: ("a", "b") is not ("ab",), and 1 is not "1".
+    """
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        text = part.encode() if isinstance(part, str) else str(int(part)).encode()
+        digest.update(b"%c%d:" % (b"s" if isinstance(part, str) else b"i", len(text)) + text)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def uniform(key: int, position: int) -> float:
+    """A number in [0, 1), a function of key and position alone: splitmix64's `position`-th output from mix(key)."""
+    return (_mix((_mix(key & MASK) + GOLDEN * (position + 1)) & MASK) >> 11) * UNIT
+
+
+def uniforms(keys: NDArray[np.uint64], positions: NDArray[Any]) -> NDArray[np.float64]:
+    """`uniform` for arrays that broadcast, equal to it bit for bit.
+
+    Args:
+        keys: uint64.
+        positions: Integers.
+
+    Returns:
+        float64 of the broadcast shape.
+    """
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant; numpy warns about it on scalars
+        places = np.asarray(positions).astype(np.uint64) + np.uint64(1)
+        bits = _mix_array(_mix_array(np.asarray(keys, dtype=np.uint64)) + np.uint64(GOLDEN) * places)
+    return np.asarray((bits >> np.uint64(11)).astype(np.float64) * UNIT)
+
+
+def _mix(x: int) -> int:
+    x = ((x ^ (x >> 30)) * FIRST) & MASK
+    x = ((x ^ (x >> 27)) * SECOND) & MASK
+    return x ^ (x >> 31)
+
+
+def _mix_array(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(SECOND)
+    return x ^ (x >> np.uint64(31))
