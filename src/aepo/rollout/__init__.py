@@ -1,0 +1,1 @@
+"""Rollout: chat protocols, one path, one group."""

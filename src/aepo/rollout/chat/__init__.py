@@ -1,0 +1,41 @@
+"""Chat protocols: how questions, tool calls, results and answers are written as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from aepo.rollout.chat.base import ChatProtocol, ParsedTurn, Tokenizer, ToolLike
+from aepo.rollout.chat.json_calls import JsonCallProtocol
+from aepo.rollout.chat.tags import TagProtocol
+
+__all__ = [
+    "ChatProtocol",
+    "JsonCallProtocol",
+    "ParsedTurn",
+    "TagProtocol",
+    "Tokenizer",
+    "ToolLike",
+    "make_protocol",
+]
+
+
+def make_protocol(
+    name: Literal["tags", "chat"], tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None
+) -> ChatProtocol:
+    """The protocol of that name, its template checked.
+
+    Args:
+        name: "tags" (`TagProtocol`) or "chat" (`JsonCallProtocol`).
+        tokenizer: A transformers tokenizer with a chat template.
+        tools: What the model may call.
+        system: The system text; None for the protocol's default, empty for none.
+
+    Raises:
+        ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.
+    """
+    if name == "tags":
+        return TagProtocol(tokenizer, tools, system)
+    if name == "chat":
+        return JsonCallProtocol(tokenizer, tools, system)
+    raise ValueError(f"unknown protocol {name!r}: choose tags or chat")

@@ -1,0 +1,140 @@
+"""What a rollout asks of a chat protocol, and what a protocol asks of a tokenizer and of a tool.
+
+Tokens in, tokens out: a turn is decoded only to be understood, its ids stay as they were sampled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aepo.rollout.generator import Stop
+from aepo.types import ToolCall, ToolResult
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that chat protocols use."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """None if the tokenizer has no end token."""
+        ...
+
+    @property
+    def all_special_ids(self) -> Sequence[int]:
+        """Ids that never come from plain text."""
+        ...
+
+    @property
+    def chat_template(self) -> Any:
+        """The jinja source, or a dict of several; None without one."""
+        ...
+
+    def get_added_vocab(self) -> Mapping[str, int]:
+        """Tokens that were added to the trained vocabulary, special or not."""
+        ...
+
+    def convert_tokens_to_ids(self, tokens: str) -> int | None:
+        """The id of one token; None or the unknown token's id if there is no such token."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> Sequence[int]:
+        """Text to ids."""
+        ...
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        """Ids to text."""
+        ...
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+        tokenize: bool = True,
+    ) -> Any:
+        """Messages to text when `tokenize` is False."""
+        ...
+
+
+class ToolLike(Protocol):
+    """What the model is told about a tool."""
+
+    @property
+    def name(self) -> str:
+        """Letters, digits, `_` and `-`."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it is good for."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """JSON schema of an object."""
+        ...
+
+
+@dataclass(frozen=True)
+class ParsedTurn:
+    """What a turn of the policy means.
+
+    At most one of the three is set; none of them means that the policy ended its text without an answer.
+
+    Attributes:
+        call: The tool call that ends the turn; with `call.error` set it cannot be run and the model is told why.
+        answer: The answer's text, never empty.
+        error: How the turn broke the protocol, one short line.
+    """
+
+    call: ToolCall | None = None
+    answer: str | None = None
+    error: str | None = None
+
+
+class ChatProtocol(Protocol):
+    """How questions, calls, results and answers are written as tokens."""
+
+    @property
+    def name(self) -> str:
+        """As the configuration names it."""
+        ...
+
+    @property
+    def stop(self) -> Stop:
+        """What ends a turn."""
+        ...
+
+    def prompt(self, question: str) -> list[int]:
+        """The tokens that a trajectory starts from."""
+        ...
+
+    def parse(self, tokens: Sequence[int]) -> ParsedTurn:
+        """Understand one turn, the token that stopped it included; raises nothing, whatever was sampled."""
+        ...
+
+    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
+        """The tokens between the turn that ended with `call` and the next turn."""
+        ...
+
+
+def check_tools(tools: Sequence[ToolLike]) -> dict[str, ToolLike]:
+    """The tools by name.
+
+    Raises:
+        ValueError: Two tools have one name, or a name cannot be written as a tag.
+    """
+    named: dict[str, ToolLike] = {}
+    for tool in tools:
+        if not _NAME.fullmatch(tool.name):
+            raise ValueError(f"tool name {tool.name!r}: use letters, digits, '_' and '-', beginning with a letter")
+        if tool.name in named:
+            raise ValueError(f"two tools are named {tool.name!r}: rename one")
+        named[tool.name] = tool
+    return named

@@ -1,0 +1,95 @@
+r"""Finds tool calls and answers in the text of a turn: JSON in `<tool_call>` tags, Llama's bare JSON, `\boxed{}`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from aepo.rollout.chat.json_text import load_object, load_prefix, load_value
+from aepo.types import ToolCall
+
+PYTHON_TAG = "<|python_tag|>"
+_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_LOOKS_LIKE_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(parameters|arguments)"\s*:')
+_BOXED = "\\boxed{"
+
+
+def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
+    """The turn's tool call, None if it has none; a call that cannot be run has its `error` set.
+
+    Understood: `<tool_call>{"name": .., "arguments": {..}}</tool_call>` and the same with a list (Hermes, Qwen,
+    SmolLM2); a turn that is `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it (Llama 3).
+    """
+    blocks = _BLOCK.findall(text)
+    try:
+        if blocks:
+            found = [call for block in blocks for call in _as_list(load_value(block))]
+        else:
+            found = _bare(text)
+    except ValueError as problem:
+        return ToolCall("", error=f"the tool call is {problem}")
+    if len(found) > 1:
+        return ToolCall(_name(found[0]), error=f"one call at a time: this turn has {len(found)}, none was run")
+    return _read(found[0], tools) if found else None
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What the last `\boxed{}` with balanced braces holds, None without one."""
+    start = text.rfind(_BOXED)
+    while start >= 0:
+        depth = 0
+        for at in range(start + len(_BOXED) - 1, len(text)):
+            depth += (text[at] == "{") - (text[at] == "}")
+            if depth == 0:
+                return text[start + len(_BOXED) : at]
+        start = text.rfind(_BOXED, 0, start)
+    return None
+
+
+def _bare(text: str) -> list[Any]:
+    _, tag, tagged = text.partition(PYTHON_TAG)
+    text = (tagged if tag else text).strip()
+    if not tag and not text.startswith("{"):
+        return []
+    try:
+        value, rest = load_prefix(text)
+    except ValueError:
+        if tag or _LOOKS_LIKE_CALL.match(text):
+            raise
+        return []
+    if not tag and not (isinstance(value, dict) and "name" in value and {"parameters", "arguments"} & value.keys()):
+        return []
+    if rest.lstrip(";, \n").startswith("{"):
+        raise ValueError("not alone in its turn: one call at a time")
+    if rest:
+        raise ValueError("followed by text: end the turn after it")
+    return _as_list(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _name(call: Any) -> str:
+    name = call.get("name") if isinstance(call, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _read(call: Any, tools: Collection[str]) -> ToolCall:
+    name = _name(call)
+    if not name:
+        return ToolCall("", error='the tool call needs a "name" and "arguments"')
+    if name not in tools:
+        return ToolCall(name, error=f"there is no tool {name!r}; the tools are: {', '.join(tools) or 'none'}")
+    arguments = call.get("arguments", call.get("parameters"))
+    try:
+        if isinstance(arguments, str):
+            arguments = load_object(arguments) if arguments.strip() else {}
+    except ValueError as problem:
+        return ToolCall(name, error=f"the arguments of {name} are {problem}")
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        return ToolCall(name, error=f"the arguments of {name} are not a JSON object")
+    return ToolCall(name, arguments)

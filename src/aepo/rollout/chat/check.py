@@ -1,0 +1,126 @@
+"""Refuses chat templates under which a rollout's tokens are not what the template itself would render.
+
+A rollout only appends. Some templates change earlier turns once a later message is there (they drop the thinking of
+past turns, or move the list of tools): a model that was trained on the one would be used with the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from aepo.rollout.chat.base import ToolLike
+from aepo.rollout.chat.calls import find_call
+from aepo.rollout.chat.glue import Glue
+from aepo.rollout.chat.template import MessageDict, Template, message
+from aepo.types import ToolCall
+
+_WAY_OUT = "use protocol: tags, or a chat template that only appends"
+
+
+def check_append_only(
+    template: Template, opening: Sequence[MessageDict], glue: Glue, caller: str, opened: str = ""
+) -> None:
+    """Let conversations grow turn by turn and compare each rendering with what a rollout would have by then.
+
+    Turns with thinking are compared without whitespace: templates that set it to their taste change no word.
+
+    Args:
+        template: To be checked.
+        opening: The messages before the assistant's first turn.
+        glue: What the rollout inserts after turns.
+        caller: A tool's name.
+        opened: What the prompt itself writes of the assistant's turn, e.g. "<think>" and a newline.
+
+    Raises:
+        ValueError: The template changes what came before; names the first place.
+    """
+    call = f'<tool_call>\n{{"name": "{caller}", "arguments": {{}}}}\n</tool_call>'
+    open_tag = "" if opened else "<think>\n"
+    thinking = [f"{open_tag}thought {n}\n</think>\n\n{text}" for n, text in enumerate(("so", call, "then"))]
+    plain = ["one moment", call, "once more"]
+    if not opened:
+        _compare(template, opening, glue, caller, plain, opened, exact=True)
+        _compare(template, opening, glue, caller, [thinking[0], plain[1], thinking[2]], opened, exact=False)
+    _compare(template, opening, glue, caller, thinking, opened, exact=False)
+
+
+def check_call_format(template: Template, opening: Sequence[MessageDict], glue: Glue, tool: ToolLike) -> None:
+    """Let the template write a tool call and read it back; a template that writes none is fine.
+
+    Raises:
+        ValueError: The template's calls are of a form that `find_call` does not read.
+    """
+    arguments = {"value": "aepo sentinel"}
+    prompt = template.render(opening)
+    for given in (arguments, json.dumps(arguments)):
+        function = {"name": tool.name, "arguments": given}
+        # The id has the length that Mistral's templates insist on.
+        calling = {
+            **message("assistant", ""),
+            "tool_calls": [{"id": "aepo00001", "type": "function", "function": function}],
+        }
+        rendered = template.try_render([*opening, calling], generation_prompt=False)
+        if rendered is None:
+            continue
+        written = rendered[_common(prompt, rendered) :].rpartition("</think>")[2]
+        written = written.rpartition(template.decode([glue.end]))[0] or written
+        if arguments["value"] in written and find_call(written, [tool.name]) != ToolCall(tool.name, arguments):
+            raise ValueError(
+                f"the chat template writes tool calls as {written.strip()[:80]!r}, which is not understood "
+                "(JSON in <tool_call> tags, or Llama's bare JSON, is): use protocol: tags"
+            )
+        return
+
+
+def _compare(
+    template: Template,
+    opening: Sequence[MessageDict],
+    glue: Glue,
+    caller: str,
+    turns: Sequence[str],
+    opened: str,
+    exact: bool,
+) -> None:
+    messages = list(opening)
+    expected = [("the prompt", template.render(opening))]
+    for number, turn in enumerate(turns, 1):
+        result = f"result {number}"
+        expected.append((f"turn {number}", turn + template.decode([glue.end])))
+        expected.append((f"the result of turn {number}", glue.text(result, caller)))
+        messages += [message("assistant", opened + turn), *glue.messages(result, caller)]
+        rendered = template.try_render(messages)
+        if rendered is None:
+            raise ValueError(f"the chat template refuses a conversation with {number} tool results: {_WAY_OUT}")
+        changed = _first_change(expected, rendered, exact)
+        if changed is not None:
+            raise ValueError(f"the chat template changes {changed} once {_after(number)}: {_WAY_OUT}")
+
+
+def _after(number: int) -> str:
+    return "a tool result follows" if number == 1 else f"{number} tool results follow"
+
+
+def _first_change(expected: Sequence[tuple[str, str]], rendered: str, exact: bool) -> str | None:
+    texts = [text if exact else _squeezed(text) for _, text in expected]
+    whole, rendered = "".join(texts), rendered if exact else _squeezed(rendered)
+    if whole == rendered:
+        return None
+    at = _common(whole, rendered)
+    label, end = expected[-1][0], 0
+    for (name, _), text in zip(expected, texts, strict=True):
+        end += len(text)
+        if at < end:
+            label = name
+            break
+    return f"{label} ({whole[at : at + 30]!r} becomes {rendered[at : at + 30]!r})"
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def _common(one: str, other: str) -> int:
+    """Characters that both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,0 +1,144 @@
+"""The chat protocol: the model's own template, its own tool messages, calls as JSON.
+
+A turn ends with the template's end-of-turn token. A turn without a call is the final answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
+from aepo.rollout.chat.calls import find_call, last_boxed
+from aepo.rollout.chat.check import check_append_only, check_call_format
+from aepo.rollout.chat.glue import learn_glue
+from aepo.rollout.chat.quote import quoter
+from aepo.rollout.chat.template import Template, tool_schema
+from aepo.rollout.generator import Stop
+from aepo.types import ToolCall, ToolResult
+
+_MARKUP = ("tool_call", "tool_response", "think", "answer")
+_OPEN_THINK = re.compile(r"<think>\s*$")
+
+
+class JsonCallProtocol:
+    """Questions, calls and results as the model's chat template has them.
+
+    Attributes:
+        name: "chat".
+        stop: After any token that ends a turn.
+        system: The system text; empty means that the template's own default stands.
+        tool_role: "tool" if results go through the template's tool role, "user" if it has none and they are shown as
+            a user's `<tool_response>`.
+        described_by: "template" if the template itself tells the model about the tools, "system" if the system text
+            has to, "nobody" without tools or with `system=""` under a template that ignores them.
+    """
+
+    name = "chat"
+
+    def __init__(self, tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None) -> None:
+        """Learn the template and check it.
+
+        Args:
+            tokenizer: With a chat template.
+            tools: Offered to the model.
+            system: None for no system text of ours, save the tools' description if the template ignores tools.
+
+        Raises:
+            ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.
+        """
+        self._tools = check_tools(tools)
+        self._template = Template(tokenizer, tuple(tool_schema(tool) for tool in tools))
+        shows = self._shows_tools(Template(tokenizer)) if tools else False
+        self.system = system or ""
+        if tools and not shows and system != "":
+            self.system = f"{self.system}\n\n{describe(tools)}".strip()
+        self.described_by = "template" if shows else "system" if tools and system != "" else "nobody"
+
+        opening = self._template.opening(self.system, "question")
+        opened = _OPEN_THINK.search(self._template.render(opening))
+        self._opened = opened.group() if opened else ""
+        self._glue = learn_glue(self._template, opening, f"{self._opened}thought\n</think>\n\n" if opened else "")
+        self.tool_role = self._glue.role
+        check_append_only(self._template, opening, self._glue, next(iter(self._tools), "tool"), self._opened)
+        for tool in tools[:1]:
+            check_call_format(self._template, opening, self._glue, tool)
+
+        self._ends = self._template.ends() | {self._glue.end}
+        self.stop = Stop(self._ends)
+        control = self._template.control_tokens()
+        tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
+        self._quote = quoter(control.keys() | tags)
+        self._quote_question = quoter(control.keys() - tags)
+        ends = {self._template.decode([i]) for i in self._ends}
+        between = self._glue.before + self._glue.after
+        self._forbidden = sorted(t for t in control.keys() - tags - ends if t in between)
+        self._forbidden += ["<tool_response>", "</tool_response>"]
+
+    def prompt(self, question: str) -> list[int]:
+        """The question, with tools and system text, up to where the assistant begins."""
+        messages = self._template.opening(self.system, self._quote_question(question))
+        return self._template.encode(self._template.render(messages))
+
+    def parse(self, tokens: Sequence[int]) -> ParsedTurn:
+        """Read one turn: its call, else its answer."""
+        text = self._opened + self._template.decode(self._template.split_end(tokens, self._ends))
+        for written in self._forbidden:
+            if written in text:
+                return ParsedTurn(error=f"{written} was written by the policy: only the template writes it")
+        thought, closed, body = text.rpartition("</think>")
+        if "<think>" in body:
+            return ParsedTurn(error="<think> is not closed")
+        if closed and "<think>" not in thought:
+            return ParsedTurn(error="</think> without <think>")
+        problem = _unbalanced(body, "tool_call") or _unbalanced(body, "answer")
+        if problem:
+            return ParsedTurn(error=problem)
+        call = find_call(body, self._tools)
+        if call is not None:
+            return ParsedTurn(call=call)
+        return _answer(body)
+
+    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
+        """The template's text after the end-of-turn token, around the result; the result is stripped of outer space.
+
+        The turn's own end token is never inserted: `stop` sees to it that the policy sampled one.
+        """
+        return self._glue.encode(self._template, self._quote(result.text.strip()), self._quote(call.name))
+
+    def _shows_tools(self, bare: Template) -> bool:
+        question = bare.opening("", "question")
+        return self._template.try_render(question) not in (None, bare.try_render(question))
+
+
+def describe(tools: Sequence[ToolLike]) -> str:
+    """The system text that tells of the tools where the chat template does not."""
+    schemas = "\n".join(json.dumps(tool_schema(tool)["function"], ensure_ascii=False) for tool in tools)
+    return (
+        f"You can call these tools:\n<tools>\n{schemas}\n</tools>\n"
+        "To call one, write its name and its arguments as JSON, and end your turn:\n"
+        '<tool_call>\n{"name": "the tool", "arguments": {"an argument": "its value"}}\n</tool_call>\n'
+        "You then get what it returned. Call one tool at a time. When you know the answer, write it without a call."
+    )
+
+
+def _unbalanced(body: str, tag: str) -> str | None:
+    inside = False
+    for match in re.finditer(f"<(/?){tag}>", body):
+        if (match.group(1) == "/") != inside:
+            return f"<{tag}> inside <{tag}>" if inside else f"</{tag}> without <{tag}>"
+        inside = not inside
+    return f"<{tag}> is not closed" if inside else None
+
+
+def _answer(body: str) -> ParsedTurn:
+    tagged = re.findall(r"<answer>(.*?)</answer>", body, re.DOTALL)
+    if len(tagged) > 1:
+        return ParsedTurn(error="more than one answer in a turn")
+    text = tagged[0] if tagged else body
+    boxed = last_boxed(text)
+    answer = (text if boxed is None else boxed).strip()
+    if answer:
+        return ParsedTurn(answer=answer)
+    return ParsedTurn(error="the answer is empty") if tagged or boxed is not None else ParsedTurn()

@@ -1,0 +1,177 @@
+"""The tag protocol: `<think>`, one tag a tool, `<result>`, `<answer>`, all inside one assistant message (spec 6).
+
+policy       <think>Who wrote it?</think><search>author of Emma</search>
+observation  <result>Emma is a novel by Jane Austen.</result>
+policy       <answer>Jane Austen</answer>
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
+from aepo.rollout.chat.json_text import load_object, load_value
+from aepo.rollout.chat.quote import quoter
+from aepo.rollout.chat.template import Template
+from aepo.rollout.generator import Stop
+from aepo.types import ToolCall, ToolResult
+
+_OWN = ("think", "result", "answer")
+
+
+class TagProtocol:
+    """Tags, understood by a scan of the turn's text.
+
+    A tool with one parameter, or with one required one, takes the text between its tags; any other takes a JSON object.
+    Tags that are not the protocol's are plain text.
+
+    Attributes:
+        name: "tags".
+        stop: After a tool's close tag, `</answer>`, a `<result>` of the policy's own, or the end of the text. By token
+            if the tokenizer has one token for each of these tags, else by string.
+        system: The system text; empty means no system message.
+    """
+
+    name = "tags"
+
+    def __init__(self, tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None) -> None:
+        """Prepare prompts and stops.
+
+        Args:
+            tokenizer: With a chat template for the prompt.
+            tools: One tag each.
+            system: None for `describe(tools)`, empty for no system message.
+
+        Raises:
+            ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
+        """
+        self._template = Template(tokenizer)
+        self._tools = check_tools(tools)
+        for name in _OWN:
+            if name in self._tools:
+                raise ValueError(
+                    f"a tool cannot be named {name!r} under protocol tags: rename it, or use protocol chat"
+                )
+        self.system = describe(tools) if system is None else system
+        self._ends = self._template.ends()
+        self._tag = re.compile("<(/?)(" + "|".join(map(re.escape, (*_OWN, *self._tools))) + ")>")
+        closing = [f"</{name}>" for name in (*self._tools, "answer")] + ["<result>"]
+        single = [self._template.single_token(tag) for tag in closing]
+        ids = frozenset(i for i in single if i is not None)
+        by_token = len(ids) == len(closing)
+        self.stop = Stop(self._ends | ids) if by_token else Stop(self._ends, tuple(closing))
+        own = {f"<{slash}{name}>" for name in (*_OWN, *self._tools) for slash in ("", "/")}
+        control = set(self._template.control_tokens())
+        self._quote = quoter(control | own)
+        self._quote_question = quoter(control - own)
+        self._thinking = self._template.render(self._template.opening(self.system, "")).rstrip().endswith("<think>")
+
+    def prompt(self, question: str) -> list[int]:
+        """System text and question through the chat template, up to where the assistant begins."""
+        return self._template.encode(
+            self._template.render(self._template.opening(self.system, self._quote_question(question)))
+        )
+
+    def parse(self, tokens: Sequence[int]) -> ParsedTurn:
+        """Read the tags of one turn."""
+        text = self._template.decode(self._template.split_end(tokens, self._ends))
+        return _parse(text, self._tag, self._tools, self._thinking)
+
+    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
+        """`<result>` text `</result>`; forged tags and special tokens in the text are made harmless (`quote`)."""
+        return self._template.encode(f"<result>{self._quote(result.text)}</result>")
+
+
+def describe(tools: Sequence[ToolLike]) -> str:
+    """The default system text: what the tags mean and which tools there are."""
+    lines = ["Solve the task step by step. Write your reasoning between <think> and </think>."]
+    if tools:
+        lines.append(
+            "You have tools. To use one, write its tag and stop; its output comes back between <result> and </result>, "
+            "which you never write yourself. One tool at a time, as often as you need:"
+        )
+        lines += [f"- <{tool.name}>{_usage(tool)}</{tool.name}> {_description(tool)}" for tool in tools]
+    lines.append("Give the final answer once, between <answer> and </answer>, and nothing after it.")
+    return "\n".join(lines)
+
+
+def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], thinking: bool) -> ParsedTurn:
+    opened: str | None = None
+    inner = 0
+    done: ParsedTurn | None = None
+    done_at = 0
+    # A prompt that ends with <think> opens it for the policy, on its first turn only; which turn this is cannot be
+    # seen here, so that a </think> before any other tag is taken.
+    may_close = thinking
+    for match in tag.finditer(text):
+        closes, name = match.group(1) == "/", match.group(2)
+        if name == "result":
+            return ParsedTurn(error=f"{match.group()} was written by the policy: only tools write results")
+        if done is not None:
+            break
+        if not closes:
+            if opened is not None:
+                return ParsedTurn(error=f"<{name}> inside <{opened}>")
+            opened, inner = name, match.end()
+        elif opened == name:
+            content = text[inner : match.start()].strip()
+            opened = None
+            if name == "answer":
+                if not content:
+                    return ParsedTurn(error="the answer is empty")
+                done, done_at = ParsedTurn(answer=content), match.end()
+            elif name != "think":
+                done, done_at = ParsedTurn(call=_call(tools[name], content)), match.end()
+        elif opened is not None:
+            return ParsedTurn(error=f"</{name}> inside <{opened}>")
+        elif not (name == "think" and may_close):
+            return ParsedTurn(error=f"</{name}> without <{name}>")
+        may_close = False
+    if opened is not None:
+        return ParsedTurn(error=f"<{opened}> is not closed")
+    if done is None:
+        return ParsedTurn()
+    if text[done_at:].strip():
+        after = "the answer" if done.call is None else f"</{done.call.name}>"
+        return ParsedTurn(error=f"text after {after} in the same turn")
+    return done
+
+
+def _call(tool: ToolLike, content: str) -> ToolCall:
+    schemas: Mapping[str, Any] = tool.parameters.get("properties", {})
+    text_parameter = _text_parameter(tool)
+    try:
+        if text_parameter is None:
+            return ToolCall(tool.name, load_object(content) if content or schemas else {})
+        if not content:
+            return ToolCall(tool.name, error=f"<{tool.name}> is empty: write the {text_parameter} inside it")
+        plain = schemas[text_parameter].get("type", "string") == "string" if text_parameter in schemas else True
+        return ToolCall(tool.name, {text_parameter: content if plain else load_value(content)})
+    except ValueError as problem:
+        return ToolCall(tool.name, error=f"the text inside <{tool.name}> cannot be read: {problem}")
+
+
+def _text_parameter(tool: ToolLike) -> str | None:
+    names = list(tool.parameters.get("properties", {}))
+    required = list(tool.parameters.get("required", []))
+    if len(names) == 1:
+        return str(names[0])
+    return str(required[0]) if len(required) == 1 else None
+
+
+def _usage(tool: ToolLike) -> str:
+    name = _text_parameter(tool)
+    if name is not None:
+        return name
+    names = tool.parameters.get("properties", {})
+    return "{" + ", ".join(f'"{n}": ...' for n in names) + "}" if names else ""
+
+
+def _description(tool: ToolLike) -> str:
+    schemas: Mapping[str, Any] = tool.parameters.get("properties", {})
+    only = _text_parameter(tool)
+    told = {n: s.get("description", "") for n, s in schemas.items() if only is None or n == only}
+    notes = "; ".join(f"{n}: {d}" for n, d in told.items() if d)
+    return " ".join(tool.description.split()) + (f" ({notes})" if notes else "")

@@ -1,0 +1,127 @@
+"""A tokenizer together with its chat template: rendering, encoding, and what ends an assistant's turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aepo.rollout.chat.base import Tokenizer, ToolLike
+
+MessageDict = dict[str, Any]
+
+# Written by models of several families at the end of a turn or a document although their templates end turns otherwise.
+_OTHER_ENDS = ("<|eom_id|>", "<|endoftext|>", "<|end_of_text|>")
+_MARK = "aepo sentinel"
+
+
+def message(role: str, content: str) -> MessageDict:
+    """A message as templates take it."""
+    return {"role": role, "content": content}
+
+
+def tool_schema(tool: ToolLike) -> dict[str, Any]:
+    """A tool as templates take it."""
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True)
+class Template:
+    """Renders conversations and encodes new text.
+
+    Attributes:
+        tokenizer: With a chat template.
+        schemas: Tools that the template is given.
+    """
+
+    tokenizer: Tokenizer
+    schemas: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a tokenizer that has no template.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if not self.tokenizer.chat_template:
+            raise ValueError(
+                "the tokenizer has no chat template: set tokenizer.chat_template, or use an instruct model"
+            )
+
+    def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
+        """The conversation as text; whatever the template raises goes through."""
+        text = self.tokenizer.apply_chat_template(
+            list(messages),
+            tools=list(self.schemas) or None,
+            add_generation_prompt=generation_prompt,
+            tokenize=False,
+        )
+        assert isinstance(text, str)
+        return text
+
+    def try_render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str | None:
+        """The conversation as text, None if the template refuses it."""
+        try:
+            return self.render(messages, generation_prompt)
+        except Exception:  # a template may raise anything; refusing is what is asked about here
+            return None
+
+    def encode(self, text: str) -> list[int]:
+        """New text to ids, nothing added."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Ids to text, special tokens shown."""
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    def single_token(self, text: str) -> int | None:
+        """The id of the token whose text this is, None if the text is no token or is not encoded as one."""
+        token = self.tokenizer.convert_tokens_to_ids(text)
+        # An unknown text may be given the unknown token's id, and be encoded as that: decoding tells.
+        known = token is not None and self.encode(text) == [token] and self.decode([token]) == text
+        return token if known else None
+
+    def control_tokens(self) -> dict[str, int]:
+        """Special tokens, and added ones that look like markup: what plain text must not be encoded as."""
+        control = {self.decode([i]): i for i in self.tokenizer.all_special_ids}
+        # Llama's header tokens, among others, are added tokens that transformers does not list as special.
+        control |= {t: i for t, i in self.tokenizer.get_added_vocab().items() if t.startswith(("<", "["))}
+        return {text: i for text, i in control.items() if text.strip()}
+
+    def opening(self, system: str, question: str) -> list[MessageDict]:
+        """The first messages; a template without a system role gets the system text before the question."""
+        if not system:
+            return [message("user", question)]
+        messages = [message("system", system), message("user", question)]
+        rendered = self.try_render(messages)
+        if rendered is not None and system.strip() in rendered:
+            return messages
+        return [message("user", f"{system}\n\n{question}")]
+
+    def end_of_turn(self) -> int | None:
+        """The control token that the template writes after an assistant's turn, None if it writes none."""
+        messages = [message("user", "question"), message("assistant", _MARK)]
+        rendered = self.try_render(messages, generation_prompt=False)
+        if rendered is None or _MARK not in rendered:
+            return None
+        after = self.encode(rendered.rpartition(_MARK)[2])
+        return after[0] if after and after[0] in self.control_tokens().values() else None
+
+    def ends(self) -> frozenset[int]:
+        """Every token that ends a turn of the policy.
+
+        Raises:
+            ValueError: There is none.
+        """
+        found = {self.tokenizer.eos_token_id, self.end_of_turn()}
+        found |= {self.tokenizer.get_added_vocab().get(text) for text in _OTHER_ENDS}
+        ends = frozenset(i for i in found if i is not None)
+        if not ends:
+            raise ValueError("nothing can end a turn: the tokenizer has no eos_token; set one")
+        return ends
+
+    @staticmethod
+    def split_end(tokens: Sequence[int], ends: frozenset[int]) -> Sequence[int]:
+        """The turn without the token that ended it."""
+        return tokens[:-1] if tokens and tokens[-1] in ends else tokens
