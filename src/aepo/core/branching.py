@@ -28,12 +28,12 @@ def branch_probability(
         penalty: Slope of the penalty.
 
     Raises:
-        ValueError: `delta` is NaN.
+        ValueError: `delta` is not finite.
     """
-    _refuse_nan(delta)
+    _require_finite(delta)
     left = patience(consecutive, penalty)
     if left == 0.0:
-        return 0.0  # infinity times zero would be NaN
+        return 0.0  # a product that overflowed, times zero, would be NaN
     return min(max((alpha + gamma * delta) * left, 0.0), 1.0)
 
 
@@ -51,7 +51,7 @@ def reference_rule(
     delta: float, consecutive: int, uniform: float, gamma: float = 0.2, penalty: float = 0.05, tau: float = 0.5
 ) -> bool:
     """The public code's rule: branch when (u + gamma dH) max(0, 1 - penalty l) >= tau, u uniform on [0, 1)."""
-    _refuse_nan(delta)
+    _require_finite(delta)
     left = patience(consecutive, penalty)
     return (uniform + gamma * delta) * left >= tau if left > 0.0 else tau <= 0.0
 
@@ -59,8 +59,8 @@ def reference_rule(
 def reference_probability(
     delta: float, consecutive: int, gamma: float = 0.2, penalty: float = 0.05, tau: float = 0.5
 ) -> float:
-    """How often `reference_rule` branches: 1 - clip(tau / (1 - penalty l) - gamma dH, 0, 1), and 0 once penalty l >= 1."""
-    _refuse_nan(delta)
+    """How often `reference_rule` branches: 1 - clip(tau / (1 - penalty l) - gamma dH, 0, 1), 0 if penalty l >= 1."""
+    _require_finite(delta)
     left = patience(consecutive, penalty)
     if left == 0.0:
         return float(tau <= 0.0)
@@ -106,6 +106,6 @@ def allowed(used: int, budget: int, observation: int, mean_observations: float, 
     return used < quota(budget, observation, mean_observations, pacing)
 
 
-def _refuse_nan(delta: float) -> None:
-    if math.isnan(delta):
-        raise ValueError("the entropy change after an observation is NaN: the model's logits are broken")
+def _require_finite(delta: float) -> None:
+    if not math.isfinite(delta):
+        raise ValueError(f"the entropy change after an observation is {delta}: the model's logits are broken")

@@ -21,10 +21,10 @@ def global_samples(gap: float, group_size: int, beta: float = 1.0, probes: int =
         min_global: Smallest share of the group that starts from the question.
 
     Raises:
-        ValueError: The gap is NaN, or `least_global_samples` refuses the other arguments.
+        ValueError: The gap is not finite, or `least_global_samples` refuses the other arguments.
     """
-    if math.isnan(gap):
-        raise ValueError("the entropy gap is NaN: the model's logits are broken")
+    if not math.isfinite(gap):
+        raise ValueError(f"the entropy gap is {gap}: the model's logits are broken")
     least = least_global_samples(group_size, probes, min_global)
     return min(max(math.floor(group_size * _sigmoid(beta * gap) + 0.5), least), group_size)
 

@@ -44,7 +44,8 @@ def topk_entropy(logprobs: Tensor) -> Tensor:
     """
     wide = _wide(logprobs)
     rest = (1.0 - wide.exp().sum(-1)).clamp(0.0, 1.0)
-    return _minus_p_ln_p(wide).sum(-1) + torch.special.entr(rest)
+    tail: Tensor = torch.special.entr(rest)
+    return _minus_p_ln_p(wide).sum(-1) + tail
 
 
 def _wide(values: Tensor) -> Tensor:
