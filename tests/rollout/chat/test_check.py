@@ -8,6 +8,13 @@ def test_a_template_that_drops_past_thinking_is_refused(tokenizers, tools):
         make_protocol("chat", tokenizers["forgetful"], tools)
 
 
+def test_a_template_that_opens_thinking_and_drops_it_later_is_refused(make_tokenizer, template_source, tools):
+    source = template_source["smollm2"].replace(r"assistant\n'", r"assistant\n<think>\n'")
+    source = source.replace("m.content)", r"m.content.split('</think>')[-1].lstrip('\n'))")
+    with pytest.raises(ValueError, match=r"changes turn 1 \('<think>thought0"):
+        make_protocol("chat", make_tokenizer(source), [])
+
+
 def test_tags_do_not_mind_a_template_that_drops_past_thinking(tokenizers, tools):
     assert make_protocol("tags", tokenizers["forgetful"], tools).name == "tags"
 

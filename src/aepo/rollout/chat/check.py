@@ -83,7 +83,7 @@ def _compare(
     exact: bool,
 ) -> None:
     messages = list(opening)
-    expected = [("the prompt", template.render(opening))]
+    expected = [("the prompt", template.render(opening).removesuffix(opened)), ("turn 1", opened)]
     for number, turn in enumerate(turns, 1):
         result = f"result {number}"
         expected.append((f"turn {number}", turn + template.decode([glue.end])))
