@@ -1,0 +1,122 @@
+"""Reads what a run left behind: its rollout trees and its metrics.
+
+`<run>/trees/step-000010.jsonl.gz` holds one JSON object a line:
+
+    {"step": 10, "sample": {"question": ...}, "tree": {"format": 1, "nodes": [...], "leaves": [...]},
+     "texts": ["text of node 0", ...]  or, better,  "token_texts": [["one", " token", " each"], ...]}
+
+`<run>/metrics.jsonl` holds one JSON object a step: {"step": 10, "reward/mean": 0.41, ...}.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aepo.types import Group, Sample, TrajectoryTree
+
+STEP_FILE = re.compile(r"step-(\d+)\.jsonl\.gz")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One question of one step, with its tree and what its tokens read.
+
+    Attributes:
+        step: The training step it was rolled out in.
+        group: The question and its tree.
+        texts: For each node its text in pieces: one piece a token, or one piece for the whole node.
+    """
+
+    step: int
+    group: Group
+    texts: list[list[str]]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Record:
+        """From one line of a tree file.
+
+        Raises:
+            ValueError: A part is missing, or the texts do not fit the tree.
+        """
+        try:
+            step, sample, tree = int(data["step"]), Sample(**data["sample"]), TrajectoryTree.from_dict(data["tree"])
+        except KeyError as error:
+            raise ValueError(f"no {error.args[0]!r}") from None
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"not a rollout tree ({error})") from None
+        texts = data.get("token_texts")
+        if texts is None:
+            texts = [[text] for text in data.get("texts", [])]
+        if len(texts) != len(tree.nodes):
+            raise ValueError(f"{len(texts)} texts for {len(tree.nodes)} nodes: give 'texts' or 'token_texts'")
+        for node, pieces in zip(tree.nodes, texts, strict=True):
+            if "token_texts" in data and len(pieces) != len(node.tokens):
+                raise ValueError(f"node {node.id} has {len(node.tokens)} tokens and {len(pieces)} texts")
+            if node.parent is not None and not 0 <= node.parent < node.id:
+                raise ValueError(f"node {node.id} comes after node {node.parent}, which is not before it")
+        for leaf in tree.leaves:
+            if not 0 <= leaf.node < len(tree.nodes):
+                raise ValueError(f"the leaf of path {leaf.path} ends at node {leaf.node}, which does not exist")
+        return cls(step, Group(sample, tree), texts)
+
+
+def read_trees(path: Path) -> Iterator[Record]:
+    """The records of one tree file, in order.
+
+    Raises:
+        ValueError: A line is broken; the message names file and line.
+    """
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        number = 0
+        try:
+            for number, line in enumerate(file, 1):  # noqa: B007  # named in the message below
+                if line.strip():
+                    yield Record.from_dict(json.loads(line))
+        except (ValueError, EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path}, line {max(number, 1)}: {error}") from error
+
+
+def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]:
+    """The tree files of a run, by step; only those of `steps` if given.
+
+    Raises:
+        FileNotFoundError: There is no such run folder.
+        ValueError: It holds no tree of these steps.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {folder}")
+    found = {int(m.group(1)): p for p in (folder / "trees").glob("*") if (m := STEP_FILE.fullmatch(p.name))}
+    chosen = [found[s] for s in sorted(found) if steps is None or s in steps]
+    if not chosen:
+        which = "" if steps is None or not found else f" of step {', '.join(map(str, sorted(steps)))}"
+        raise ValueError(f"{folder / 'trees'} holds no rollout trees{which} (step-000001.jsonl.gz and so on)")
+    return chosen
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """One mapping a step; empty if the file does not exist.
+
+    Raises:
+        ValueError: A line is broken; the message names file and line.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise ValueError(f"{path}, line {number}: no object with a whole 'step'")
+        rows.append(row)
+    return rows

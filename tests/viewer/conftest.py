@@ -1,0 +1,149 @@
+"""A run folder as training leaves it, its trees built by hand."""
+
+import gzip
+import json
+import math
+import random
+import re
+from dataclasses import asdict
+
+import pytest
+
+from aepo.types import (
+    BranchDecision,
+    Kind,
+    Leaf,
+    Origin,
+    Sample,
+    StopReason,
+    ToolCall,
+    ToolResult,
+    ToolStatus,
+    TrajectoryTree,
+)
+
+HOSTILE = (
+    'A page: </script><script>document.title="owned"</script><img src=x onerror=alert(1)> {{DATA}} <!-- \u2028 "q" \\'
+)
+
+QUESTIONS = [
+    ("What is the currency of the country whose capital is Windhoek?", ["Namibian dollar", "NAD"]),
+    ("San José is a city in several countries. Which is the capital of the one that borders Nicaragua?", ["San José"]),
+    ("How many people live in Vaduz and San Marino together?", ["9236"]),
+    ("On which continent lies the Georgetown that is a national capital?", ["South America"]),
+    ("Which neighbour of Chad has the largest area?", ["Algeria"]),
+]
+
+
+class Builder:
+    """Grows a tree together with the text of each token."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.tree = TrajectoryTree()
+        self.texts = []
+
+    def add(self, parent, kind, text, path, calm=0.4):
+        pieces = re.findall(r"\s*\S+\s?|\s+", text)
+        node = self.tree.add(parent, kind, [self.random.randrange(1000) for _ in pieces], path)
+        if kind is Kind.POLICY:
+            node.entropies = [min(3.5, self.random.expovariate(1 / calm)) for _ in pieces]
+            node.logprobs = [-e for e in node.entropies]
+        self.texts.append(pieces)
+        return node
+
+    def call(self, parent, think, name, argument, result, path, decision=None, status=ToolStatus.OK, calm=0.4):
+        policy = self.add(parent, Kind.POLICY, f"<think> {think} </think>\n<{name}> {argument} </{name}>", path, calm)
+        policy.call = ToolCall(name, {"query": argument})
+        seen = self.add(policy.id, Kind.OBSERVATION, f"\n<result> {result} </result>\n", path)
+        seen.result, seen.decision = ToolResult(result, status, 0.012), decision
+        return seen
+
+    def leaf(self, parent, think, answer, path, origin, reward, calm=0.3, parent_path=None, error=None):
+        text = f"<think> {think} </think>" + (f"\n<answer> {answer} </answer>" if answer is not None else "")
+        node = self.add(parent, Kind.POLICY, text, path, calm)
+        reason = StopReason.FORMAT if error else StopReason.LENGTH if answer is None else StopReason.ANSWER
+        depth = 0 if parent_path is None else sum(n.kind is Kind.OBSERVATION for n in self.tree.walk(parent))
+        self.tree.leaves.append(Leaf(path, node.id, origin, reason, answer, error, parent_path, depth, 0.52, reward))
+
+
+def example_tree(seed, target, hostile=False):
+    """Eight trajectories: a probe, two more from the question, four branches, one left-over start."""
+    b = Builder(seed)
+    prompt = b.add(None, Kind.PROMPT, "Answer the question. You may search and run Python.", 0)
+    look = "Paris, France, 2138551 people. Paris, Texas, 24839 people. Paris, Ontario, 12310 people."
+    stop = BranchDecision(0.31, -0.21, 1, 0.434, 0, "threshold")
+    go = BranchDecision(1.42, 0.9, 0, 0.68, 2, None)
+    late = BranchDecision(1.1, 0.58, 1, 0.6035, 1, None)
+
+    one = b.call(prompt.id, "Several places have this name. I search first.", "search", "Paris", look, 0, go)
+    two = b.call(
+        one.id, "The result lists three. The first one fits best.", "search", "France", "France: Euro.", 0, stop
+    )
+    b.leaf(two.id, "That settles it.", target, 0, Origin.PROBE, 1.0)
+
+    other = b.call(prompt.id, "I add the numbers with Python.", "python", "print(2138551 + 24839)", "2163390", 1, late)
+    b.leaf(other.id, "The sum is there.", "2163390", 1, Origin.GLOBAL, 0.0)
+    again = b.call(prompt.id, "I try a query.", "search", "the", "timed out", 2, None, ToolStatus.TIMEOUT, 0.9)
+    b.leaf(
+        again.id,
+        "Nothing came back, I wrote a result myself.",
+        None,
+        2,
+        Origin.GLOBAL,
+        -1.0,
+        1.2,
+        None,
+        "<result> written by the policy",
+    )
+
+    result = HOSTILE if hostile else "Texas, United States: US dollar."
+    three = b.call(one.id, "Perhaps the second one is meant.", "search", "Texas", result, 3, late, calm=0.9)
+    b.leaf(three.id, "Then it is the dollar.", "US dollar", 3, Origin.BRANCH, 0.5, 0.5, 0)
+    b.leaf(one.id, "I answer at once.", target, 4, Origin.BRANCH, 1.0, 0.8, 0)
+    b.leaf(three.id, "The name could still be another one, I keep to the first.", target, 5, Origin.BRANCH, 1.1, 0.9, 3)
+    b.leaf(other.id, "Not what was asked; I search no more " * 8, None, 6, Origin.BRANCH, 0.0, 1.0, 1)
+    b.leaf(prompt.id, "I know this one.", "Canadian dollar", 7, Origin.LEFTOVER, 0.0, 0.5)
+    return b.tree, b.texts
+
+
+def line(step, sample, tree, texts):
+    return {"step": step, "sample": asdict(sample), "tree": json.loads(tree.to_json()), "token_texts": texts}
+
+
+@pytest.fixture
+def example_lines():
+    """One step's lines; the last question's tool result tries to break out of the page."""
+    lines = []
+    for i, (question, targets) in enumerate(QUESTIONS):
+        tree, texts = example_tree(i, targets[0], hostile=i == len(QUESTIONS) - 1)
+        lines.append(line(10, Sample(question, targets, f"test-{i}"), tree, texts))
+    return lines
+
+
+@pytest.fixture
+def example_run(tmp_path, example_lines):
+    """`runs/example` with the trees of steps 10 and 20 and sixty steps of metrics."""
+    folder = tmp_path / "runs" / "example"
+    (folder / "trees").mkdir(parents=True)
+    for step in (10, 20):
+        write_trees(folder / "trees" / f"step-{step:06d}.jsonl.gz", [{**x, "step": step} for x in example_lines])
+    rng = random.Random(0)
+    rows = []
+    for step in range(1, 61):
+        row = {"step": step, "reward/mean": 0.3 + 0.4 * (1 - math.exp(-step / 20)) + rng.gauss(0, 0.03)}
+        row |= {
+            "entropy/root": 0.5 + rng.gauss(0, 0.02),
+            "entropy/after_tool": 0.9 * math.exp(-step / 80) + rng.gauss(0, 0.03),
+        }
+        row |= {"branch/share": 0.4 + rng.gauss(0, 0.05), "time/rollout": 3.0, "lr": math.nan}
+        if step % 10 == 0:
+            row["eval/success"] = 0.4 + step / 200
+        rows.append(row)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return folder
+
+
+def write_trees(path, lines):
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(x) + "\n" for x in lines)
