@@ -1,0 +1,1 @@
+"""What an agent can call: plain typed functions, a search index, an isolated Python."""

@@ -1,0 +1,83 @@
+"""What a sandbox is: code in, what it printed and how it ended out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class SandboxStatus(StrEnum):
+    """How a program ended."""
+
+    OK = "ok"
+    """Exit status 0."""
+    ERROR = "error"
+    """Another exit status: the program's own doing."""
+    TIMEOUT = "timeout"
+    """Killed at the time limit."""
+    OUTPUT_LIMIT = "output_limit"
+    """Killed because it printed too much."""
+    KILLED = "killed"
+    """Died of a signal or of a limit on memory."""
+    INFRASTRUCTURE = "infrastructure"
+    """It never began, or the sandbox itself died: not the program's doing, worth another try."""
+
+
+@dataclass(frozen=True)
+class SandboxResult:
+    """What a program left.
+
+    Attributes:
+        status: How it ended.
+        stdout: The first 64 KiB, decoded; bytes that are not UTF-8 are replaced.
+        stderr: The last 64 KiB, decoded.
+        returncode: Exit status, minus the signal where that is known; None if it never began.
+        seconds: Wall time of the call, start-up included.
+    """
+
+    status: SandboxStatus
+    stdout: str = ""
+    stderr: str = ""
+    returncode: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use.
+
+    Attributes:
+        memory: Bytes of address space of one process.
+        processes: Processes (and, under bubblewrap, threads) at once.
+        file_size: Bytes of one file.
+        disk: Bytes of all files it writes.
+        files: Open file descriptors.
+        output_kept: Bytes of stdout, and of stderr, that are kept.
+        output_killed: Bytes of stdout and stderr together at which it is killed.
+    """
+
+    memory: int = 512 << 20
+    processes: int = 32
+    file_size: int = 16 << 20
+    disk: int = 64 << 20
+    files: int = 256
+    output_kept: int = 64 << 10
+    output_killed: int = 1 << 20
+
+
+class Sandbox(Protocol):
+    """Runs Python code apart from the host: no files but the interpreter's, no environment, no network, limited."""
+
+    name: str
+
+    async def run(self, code: str, timeout: float) -> SandboxResult:
+        """Run `code` in a fresh interpreter for at most `timeout` seconds; nothing it started outlives the call.
+
+        Cancelling the call kills the program first. It never raises for what the program did.
+        """
+        ...
+
+
+class SandboxUnavailable(RuntimeError):
+    """No backend contains untrusted code on this host; the message names what failed and how to mend it."""

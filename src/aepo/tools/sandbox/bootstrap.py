@@ -1,0 +1,77 @@
+"""The first lines that run inside: they take away what the isolating tool leaves, then run the code from stdin.
+
+They are trusted and run before any untrusted line. A hard limit lowered here cannot be raised again, because no
+capability is left: neither to the user namespace nor, when the host process is root, to root itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+from aepo.tools.sandbox.base import Limits
+
+READY = b"\x01"
+"""First byte on stdout: the sandbox stands and the code was read. Without it the call failed on our side."""
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+"""For the interpreter alone, gone before the code runs: sets must print in the same order in every run."""
+
+_SOURCE = """
+def _start():
+    import os, resource, sys
+    uid, memory, size, files, processes, drop = {values}
+    for kind, limit in (("AS", memory), ("FSIZE", size), ("NOFILE", files), ("CORE", 0), ("MEMLOCK", 0)):
+        resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit))
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    if processes is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    if drop:
+        import _ctypes
+        libc = _ctypes.dlopen(None, 0)
+        header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
+        if _ctypes.call_function(_ctypes.dlsym(libc, "capset"), (header, bytes(24))) != 0:
+            os._exit(125)
+        sys.modules.pop("_ctypes")
+    os.umask(0o022)
+    os.environ.clear()
+    code = sys.stdin.buffer.read()
+    os.write(1, {ready!r})
+    del globals()["_start"]
+    return compile(code, "<python>", "exec")
+exec(_start())
+"""
+
+
+def command(limits: Limits, *, uid: int | None = None, processes: bool = False, drop: bool = False) -> list[str]:
+    """The interpreter's command line; the code follows on stdin.
+
+    Args:
+        limits: Lowered for good before the code runs.
+        uid: Become this user first (the process must be able to).
+        processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
+        drop: Also drop every capability.
+    """
+    values = (uid, limits.memory, limits.file_size, limits.files, limits.processes if processes else None, drop)
+    source = _SOURCE.format(values=repr(values), ready=READY)
+    # Not -I: it implies -E, and PYTHONHASHSEED could not be given. The environment holds nothing else.
+    return [str(interpreter()), "-S", "-s", "-P", "-B", "-X", "utf8", "-c", source]
+
+
+@cache
+def interpreter() -> Path:
+    """The real binary under any virtual environment."""
+    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+
+
+@cache
+def readable_paths() -> tuple[Path, ...]:
+    """What the interpreter and ordinary programs need to start; nobody's data lives there."""
+    system = [Path(p) for p in ("/usr", "/bin", "/lib", "/lib64")]
+    own = [Path(sys.base_prefix).resolve() / p for p in ("bin", "lib", "lib64")]
+    return tuple(p for p in system + [o for o in own if not o.is_relative_to("/usr")] if os.path.lexists(p))

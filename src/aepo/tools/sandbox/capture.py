@@ -1,0 +1,164 @@
+"""Feeding a program its code and reading what it prints, with a deadline, two caps and a way to stop early.
+
+It runs in a thread, on plain file descriptors, so that both backends and both event loops of anyio share it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from aepo.tools.sandbox.base import Limits
+
+T = TypeVar("T")
+
+START_SECONDS = 20.0
+"""How long a sandbox may take to start."""
+
+
+class End(Enum):
+    """Why reading stopped."""
+
+    EXIT = "exit"
+    TIMEOUT = "timeout"
+    OUTPUT = "output"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What was read until then: the head of stdout, the tail of stderr."""
+
+    end: End
+    stdout: bytes
+    stderr: bytes
+
+
+class Stop:
+    """A flag that one thread raises and another one can wait for with `select`."""
+
+    def __init__(self) -> None:
+        """Open it."""
+        self.fd, self._write = os.pipe()
+
+    def set(self) -> None:
+        """Raise it."""
+        os.write(self._write, b"\0")
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        os.close(self.fd)
+        os.close(self._write)
+
+
+async def in_thread(run: Callable[[Stop], T]) -> T:
+    """Run `run(stop)` in a thread; cancelling raises the flag and waits until the thread has cleaned up."""
+    stop = Stop()
+    result: list[T] = []
+    try:
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    stop.set()
+
+            tasks.start_soon(watch)
+            result.append(await anyio.to_thread.run_sync(run, stop, limiter=anyio.CapacityLimiter(1)))
+            tasks.cancel_scope.cancel()
+    finally:
+        stop.close()
+    return result[0]
+
+
+def capture(
+    stdin: int, stdout: int, stderr: int, exited: int, code: bytes, timeout: float, limits: Limits, stop: Stop
+) -> Captured:
+    """Write `code` to `stdin` and close it, read both streams until the program exits or must be killed.
+
+    Args:
+        stdin: Descriptor of the program's stdin; closed here.
+        stdout: Descriptor of its stdout.
+        stderr: Descriptor of its stderr.
+        exited: A pidfd. Its end counts, not the streams' end: a child may hold them open for ever.
+        code: What to write.
+        timeout: Seconds from its first byte on stdout, which says that it is ready; a slow start is not its fault.
+        limits: For the caps.
+        stop: Ends the reading early.
+    """
+    deadline, started = time.monotonic() + START_SECONDS, False
+    kept = {stdout: bytearray(), stderr: bytearray()}
+    total = 0
+    with selectors.DefaultSelector() as selector:
+        for fd in (stdin, stdout, stderr):
+            os.set_blocking(fd, False)
+        for fd in (stdout, stderr, exited, stop.fd):
+            selector.register(fd, selectors.EVENT_READ)
+        selector.register(stdin, selectors.EVENT_WRITE)
+        writing, ended = memoryview(code), False
+
+        def end_input() -> None:
+            nonlocal stdin
+            if stdin >= 0:
+                selector.unregister(stdin)
+                os.close(stdin)
+                stdin = -1
+
+        try:
+            while True:
+                # After the exit, only what already lies in the pipes is read.
+                events = selector.select(0 if ended else max(0.0, deadline - time.monotonic()))
+                ready = {key.fd for key, _ in events}
+                if stop.fd in ready:
+                    return _captured(End.STOPPED, kept, stdout, stderr)
+                if stdin in ready:
+                    try:
+                        writing = writing[os.write(stdin, writing) :]
+                    except BlockingIOError:
+                        pass
+                    except BrokenPipeError:
+                        writing = writing[:0]
+                    if not writing:
+                        end_input()
+                streams = ready & kept.keys()
+                for fd in streams:
+                    try:
+                        chunk = os.read(fd, 1 << 16)
+                    except BlockingIOError:
+                        continue
+                    if not chunk:
+                        selector.unregister(fd)
+                        continue
+                    if fd == stdout and not started:
+                        deadline, started = time.monotonic() + timeout, True
+                    total += len(chunk)
+                    keep = kept[fd]
+                    if fd == stderr:
+                        keep += chunk
+                        del keep[: max(0, len(keep) - limits.output_kept)]
+                    else:
+                        keep += chunk[: max(0, limits.output_kept - len(keep))]
+                if total > limits.output_killed:
+                    return _captured(End.OUTPUT, kept, stdout, stderr)
+                if ended and not streams:
+                    return _captured(End.EXIT, kept, stdout, stderr)
+                if exited in ready and not ended:
+                    ended = True
+                    end_input()
+                elif not ended and time.monotonic() >= deadline:
+                    return _captured(End.TIMEOUT, kept, stdout, stderr)
+        finally:
+            end_input()
+
+
+def _captured(end: End, kept: dict[int, bytearray], stdout: int, stderr: int) -> Captured:
+    return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]))

@@ -1,0 +1,195 @@
+"""Trying a sandbox before it is trusted: hostile one-liners against real canaries of this host."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+
+_SECONDS = 5.0
+_AT_ONCE = 4
+_KEPT_AT_MOST = 1 << 16
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """What no program may touch.
+
+    Attributes:
+        folder: A folder of the host with `secret.txt`.
+        secret: Its content, and the value of an environment variable of the host process.
+        port: A TCP port of the host on 127.0.0.1.
+        listener: The socket behind it.
+        marker: A word on the command line of whatever tries to survive.
+    """
+
+    folder: Path
+    secret: str
+    port: int
+    listener: socket.socket
+    marker: str
+
+    def reached(self) -> bool:
+        """Whether a program connected since the last look."""
+        try:
+            self.listener.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Check:
+    """One hostile program and how to see that it was contained."""
+
+    name: str
+    code: str
+    contained: Callable[[SandboxResult, Canaries], bool]
+    seconds: float = _SECONDS
+
+
+def probe(sandbox: Sandbox) -> list[str]:
+    """Run the checks and name those that failed; empty means that the sandbox may be trusted. Takes a second or two."""
+    # In a thread of its own: the caller may be inside a running event loop.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, _probe, sandbox).result()
+
+
+async def _probe(sandbox: Sandbox) -> list[str]:
+    works = await sandbox.run("import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
+    if works.status is not SandboxStatus.OK or works.stdout != "42\n":
+        reason = (works.stderr.strip().splitlines() or [works.status.value])[-1]
+        return [f"print: an ordinary program did not run ({reason[:200]})"]
+    failed: list[str] = []
+    places = anyio.CapacityLimiter(_AT_ONCE)
+    with canaries() as host:
+
+        async def one(check: Check) -> None:
+            async with places:
+                result = await sandbox.run(check.code, check.seconds)
+            if result.status is SandboxStatus.INFRASTRUCTURE:
+                failed.append(f"{check.name}: the sandbox itself failed ({result.stderr.strip()[-200:]})")
+            elif not check.contained(result, host):
+                failed.append(f"{check.name}: not contained")
+
+        async with anyio.create_task_group() as tasks:
+            for check in checks(host):
+                tasks.start_soon(one, check)
+        if host.reached():
+            failed.append("network: a port of the host was reached")
+        if survivors := processes_with(host.marker):
+            failed.append("daemon: a process outlived the program")
+            for survivor in survivors:
+                os.kill(survivor, signal.SIGKILL)
+    return sorted(failed)
+
+
+@contextmanager
+def canaries() -> Iterator[Canaries]:
+    """Set them up on the host, and take them away."""
+    secret, variable = secrets.token_hex(16), "AEPO_PROBE_SECRET"
+    with tempfile.TemporaryDirectory(prefix="aepo-probe-") as name, socket.socket() as listener:
+        folder = Path(name)
+        (folder / "secret.txt").write_text(secret)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        listener.setblocking(False)
+        os.environ[variable] = secret
+        try:
+            yield Canaries(folder, secret, listener.getsockname()[1], listener, f"aepo-{secrets.token_hex(8)}")
+        finally:
+            del os.environ[variable]
+
+
+def processes_with(marker: str, seconds: float = 1.0) -> list[int]:
+    """Processes of the host with `marker` on their command line that are still there after at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (found := _scan(marker)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
+def _scan(marker: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if marker.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def _says_nothing(result: SandboxResult, host: Canaries) -> bool:
+    return host.secret not in result.stdout + result.stderr
+
+
+def _not_done(result: SandboxResult, host: Canaries) -> bool:
+    return "DONE" not in result.stdout
+
+
+def checks(host: Canaries) -> list[Check]:
+    """The hostile one-liners."""
+    secret, owned = host.folder / "secret.txt", host.folder / "owned"
+    return [
+        Check("file", f"print(open({str(secret)!r}).read())", _says_nothing),
+        Check(
+            "environment",
+            "import os\nprint(dict(os.environ))\n"
+            f"for p in ('self', os.getppid(), 1, {os.getpid()}):\n"
+            "    try: print(open(f'/proc/{p}/environ').read())\n"
+            "    except OSError: pass",
+            _says_nothing,
+        ),
+        Check(
+            "network",
+            f"import socket\nsocket.create_connection(('127.0.0.1', {host.port}), 2)\nprint('DONE')",
+            lambda result, host: _not_done(result, host) and not host.reached(),
+        ),
+        Check("write", f"open({str(owned)!r}, 'w').write('x')", lambda result, host: not owned.exists()),
+        Check(
+            "daemon",
+            "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+            "        for f in (0, 1, 2): os.close(f)\n"
+            f"        os.execv('/bin/sleep', [{host.marker!r}, '60'])\n    os._exit(0)\nos.wait()",
+            lambda result, host: not processes_with(host.marker),
+        ),
+        Check(
+            "processes",
+            "import os, time\nfor i in range(200):\n"
+            "    if os.fork() == 0:\n        time.sleep(9)\n        os._exit(0)\nprint('DONE')",
+            _not_done,
+        ),
+        Check("memory", "b = bytearray(4 << 30)\nprint('DONE')", _not_done),
+        Check(
+            "disk",
+            "for i in range(256): open(str(i), 'wb').write(bytes(1 << 20))\nprint('DONE')",
+            _not_done,
+        ),
+        Check(
+            "loop",
+            "import signal\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n"
+            "    except (OSError, ValueError): pass\n"
+            "while True: pass",
+            lambda result, host: result.status is SandboxStatus.TIMEOUT,
+            seconds=0.5,
+        ),
+        Check(
+            "flood",
+            "while True: print('x' * 65536)",
+            lambda result, host: result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= _KEPT_AT_MOST,
+        ),
+    ]
