@@ -59,9 +59,9 @@ function drawList() {
     "aria-current": String(i === state.question), "data-question": i, onclick: () => choose(i),
   },
     h("span", { class: "ask", dir: "auto" }, q.question),
-    h("span", { class: "marks" }, q.leaves.map((leaf) => mark(leaf.reward)),
-      h("b", {}, `${Math.round(100 * q.solved / Math.max(1, q.leaves.length))} %`)),
-    h("span", { class: "facts" }, h("span", {}, `step ${q.step}`), h("span", { title: "started from the question, as the budget rule said" }, `m ${q.m}`),
+    h("span", { class: "marks" }, q.leaves.map((leaf) => mark(leaf.reward))),
+    h("span", { class: "facts" }, h("b", { title: "share of paths that solved it" }, `${Math.round(100 * q.solved / Math.max(1, q.leaves.length))} %`),
+      h("span", {}, `step ${q.step}`), h("span", { title: "started from the question, as the budget rule said" }, `m ${q.m}`),
       h("span", {}, plural(q.branches, "branch", "branches")), h("span", { title: "executed tool calls, shared ones once" }, plural(q.calls, "call"))))));
   if (!rows.length) list.append(h("p", { class: "none" }, "No question matches."));
 }
@@ -96,7 +96,7 @@ function rowsOf(q) {
 }
 
 function drawGraph(q, width) {
-  const rowHeight = 30, left = 112, right = 236, observation = 16, bar = 14, trunk = left + 12;
+  const rowHeight = 30, left = 112, right = 240, observation = 16, bar = 14, trunk = left + 12;
   const rows = rowsOf(q), walks = new Map(rows.map((l) => [l, walk(q, l.node)]));
   const chosen = rows.find((l) => l.path === state.path), onPath = new Set(chosen ? walks.get(chosen) : []);
   const policyTokens = (nodes) => nodes.reduce((t, n) => t + (q.nodes[n].kind === "policy" ? q.nodes[n].size : 0), 0);
@@ -143,8 +143,8 @@ function drawGraph(q, width) {
     }
     const x = total - right + 16;
     group.append(s("text", { x, y: y + 4, class: "number", "text-anchor": "start" }, number(leaf.reward)),
-      s("text", { x: x + 44, y: y + 4, class: leaf.error ? "error" : leaf.answer === null ? "quiet" : "" },
-        leaf.error ? "✕ broken format" : leaf.answer === null ? `no answer (${leaf.stop})` : short(leaf.answer, 25),
+      s("text", { x: x + 50, y: y + 4, class: leaf.error ? "error" : leaf.answer === null ? "quiet" : "" },
+        leaf.error ? "✕ broken format" : leaf.answer === null ? `no answer (${leaf.stop})` : short(leaf.answer, 22),
         s("title", {}, leaf.error ?? leaf.answer ?? "")));
   });
   svg.append(bars, links, forks);
@@ -157,7 +157,7 @@ function cells(node, x, y, width, height, dim, onclick) {
     s("rect", { class: "policy", x, y, width, height, rx: 2 }));
   for (let i = 0; i < count; i++) {
     const part = node.entropies.slice(Math.floor(i * node.entropies.length / count), Math.floor((i + 1) * node.entropies.length / count));
-    const opacity = heat(Math.max(...part)) / 0.7;
+    const opacity = heat(mean(part)) / 0.7;
     if (opacity > 0.03) group.append(s("rect", { class: "cell", x: x + i * width / count, y, width: width / count + 0.2, height, opacity: opacity.toFixed(2) }));
   }
   return group;
@@ -274,7 +274,8 @@ const figure = (x) => (Math.abs(x) >= 1000 || x === Math.round(x) ? String(Math.
 function drawLegend() {
   const swatch = (colour, words) => h("span", {}, h("i", { style: `background: var(--${colour})` }), words);
   document.getElementById("legend").append(
-    h("span", {}, "policy, entropy 0", h("i", { class: "ramp" }), `${number(TOP, 1)} nats`), swatch("observation", "tool result"), swatch("branch", "branch"));
+    h("span", {}, "policy, entropy 0", h("i", { class: "ramp" }), `${number(TOP, 1)} nats`), swatch("observation", "tool result"),
+    h("span", {}, h("i", { class: "failed" }), "failed call"), swatch("branch", "branch"));
 }
 
 function keys(event) {
