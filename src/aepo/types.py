@@ -1,6 +1,7 @@
 """The words that every part of the project shares: samples, calls, trees of tokens, trajectories, groups.
 
-Nothing here computes and nothing imports torch. A rollout is stored as a tree: each token once, on the node that added it.
+Nothing here computes and nothing imports torch. A rollout is stored as a tree: each token once, on the node that added
+it.
 A trajectory is the walk from the root of the tree to a leaf.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -113,7 +114,7 @@ class ToolResult:
 
     text: str
     status: ToolStatus = ToolStatus.OK
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def executed(self) -> bool:
@@ -274,10 +275,18 @@ class TrajectoryTree:
     """All trajectories of one question, each token stored once.
 
     Node 0 is the prompt; a child comes after its parent in `nodes`.
+
+    Attributes:
+        nodes: The runs of tokens.
+        leaves: The ends of the paths.
+        gap: H_root - mean H_tool in nats, averaged over the probes (spec 3.1); None where nothing was probed.
+        global_samples: m, the trajectories that the budget rule let start from the question.
     """
 
     nodes: list[Node] = field(default_factory=list)
     leaves: list[Leaf] = field(default_factory=list)
+    gap: float | None = None
+    global_samples: int = 0
 
     def add(self, parent: int | None, kind: Kind, tokens: Sequence[int], path: int) -> Node:
         """Append a node after `parent`."""
@@ -293,6 +302,14 @@ class TrajectoryTree:
             path.append(self.nodes[at])
             at = self.nodes[at].parent
         return path[::-1]
+
+    def in_path_order(self) -> TrajectoryTree:
+        """The same tree with nodes and leaves numbered path by path, whatever order they were added in."""
+        order = sorted(self.nodes, key=lambda n: (n.path, n.id))
+        number = {node.id: i for i, node in enumerate(order)}
+        nodes = [replace(n, id=number[n.id], parent=None if n.parent is None else number[n.parent]) for n in order]
+        leaves = [replace(leaf, node=number[leaf.node]) for leaf in sorted(self.leaves, key=lambda leaf: leaf.path)]
+        return TrajectoryTree(nodes, leaves, self.gap, self.global_samples)
 
     def distinct_tokens(self) -> int:
         """Tokens stored, each once."""
@@ -320,7 +337,8 @@ class TrajectoryTree:
         """
         if data.get("format") != TREE_FORMAT:
             raise ValueError(f"trajectory tree of format {data.get('format')!r}, this version reads {TREE_FORMAT}")
-        return cls([_node(n) for n in data["nodes"]], [_leaf(leaf) for leaf in data["leaves"]])
+        nodes, leaves = [_node(n) for n in data["nodes"]], [_leaf(leaf) for leaf in data["leaves"]]
+        return cls(nodes, leaves, data["gap"], data["global_samples"])
 
 
 @dataclass

@@ -81,7 +81,8 @@ class Generator(Protocol):
 
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append up to `max_tokens` sampled tokens. The stop strings are matched against this call's tokens only when
-        `sequence` was extended just before it, else against the whole turn."""
+        `sequence` was extended just before it, else against the whole turn.
+        """
         ...
 
     def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:

@@ -134,7 +134,7 @@ def search(
         Args:
             query: The words to look for.
         """
-        return "\n".join(index.search(query, top_k)) or "nothing found"
+        return "\n".join(f"- {text}" for text in index.search(query, top_k)) or "nothing found"
 
     return run_search
 

@@ -1,0 +1,205 @@
+"""One path: the policy's turns, the tools' results, until it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aepo.core.scale import segment_entropy
+from aepo.rollout.chat.base import ChatProtocol, ParsedTurn
+from aepo.rollout.generator import Generator, Sampled, Sequence
+from aepo.tools.base import Tool, ToolBug, run_call
+from aepo.types import Kind, Leaf, Node, Origin, StopReason, TrajectoryTree
+
+OnToolBug = Literal["stop", "tell"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far one trajectory may go; what a branch inherits counts.
+
+    Attributes:
+        max_tokens: Tokens after the prompt, observations included.
+        max_tool_calls: Calls; the policy that asks for one more has ended.
+    """
+
+    max_tokens: int = 512
+    max_tool_calls: int = 6
+
+
+@dataclass
+class Path:
+    """A trajectory while it grows.
+
+    Attributes:
+        id: Number inside its question.
+        origin: Why it was begun.
+        sequence: Its tokens in the engine.
+        node: Its last node in the tree.
+        prompt_length: Tokens of the prompt.
+        calls: Tool calls so far, inherited ones included.
+        root_entropy: h_init; inherited by branches, else known after the first W tokens.
+        consecutive: l, branches in a row up to now.
+        parent: The path it branched from.
+        depth: Observations it inherited.
+        observed: Observations so far after which its first W tokens are known, inherited ones included.
+        leaf: Set when it has ended.
+    """
+
+    id: int
+    origin: Origin
+    sequence: Sequence
+    node: Node
+    prompt_length: int
+    calls: int = 0
+    root_entropy: float | None = None
+    consecutive: int = 0
+    parent: int | None = None
+    depth: int = 0
+    observed: int = 0
+    leaf: Leaf | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A place where a branch may start: right after a tool's result.
+
+    Attributes:
+        path: The path that made the call.
+        number: i, from 1, inherited ones counted.
+        node: The observation's node.
+        length: Tokens of the sequence up to its end.
+        entropy: H_t of the tokens that the path itself wrote next.
+    """
+
+    path: Path
+    number: int
+    node: Node
+    length: int
+    entropy: float
+
+
+class Agent:
+    """Grows paths; one serves all questions of a rollout.
+
+    Args:
+        generator: The engine, entered.
+        protocol: How turns are read and results written.
+        tools: By name.
+        limits: How far a trajectory may go.
+        window: W, tokens of a segment entropy.
+        entropy_scale: "reference" sums the ten likeliest terms, every other one averages the full entropy.
+        on_tool_bug: Whether a tool's bug stops the run.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        protocol: ChatProtocol,
+        tools: Mapping[str, Tool],
+        limits: Limits,
+        window: int = 20,
+        entropy_scale: str = "running",
+        on_tool_bug: OnToolBug = "stop",
+    ) -> None:
+        self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
+        self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
+
+    async def grow(self, path: Path, tree: TrajectoryTree, peek: Callable[[Observation], None] | None = None) -> None:
+        """Let `path` go on until it ends; then `path.leaf` is set.
+
+        Args:
+            path: At the question or right after an observation.
+            tree: Where its nodes go.
+            peek: Called after each of its own observations, once its next W tokens are sampled; those are kept and
+                the path goes on at once. None if nobody will branch.
+
+        Raises:
+            ToolBug: A tool has a bug, and `on_tool_bug` is "stop".
+        """
+        observation: Node | None = None
+        while True:
+            sampled = await self._turn(path, observation, peek)
+            parsed = self.protocol.parse(sampled.tokens) if sampled.stopped else ParsedTurn()
+            path.node = self._write(tree, path, sampled, parsed)
+            if parsed.call is None or path.calls == self.limits.max_tool_calls:
+                return self._end(path, _reason(sampled, parsed), parsed)
+            try:
+                result = await run_call(self.tools, parsed.call, self.on_tool_bug)
+            except ToolBug as bug:
+                bug.add_note(f"in path {path.id}, node {path.node.id}")
+                raise
+            path.calls += 1
+            tokens = self.protocol.observation(result, parsed.call)
+            if self._room(path) <= len(tokens):
+                return self._end(path, StopReason.LENGTH, ParsedTurn())
+            self.generator.extend(path.sequence, tokens)
+            observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens, path.id)
+            observation.result = result
+
+    async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
+        """Sample one turn. Its first W tokens come alone where somebody waits for their entropy."""
+        start = path.sequence.length
+        stop = self.protocol.stop
+        if peek is None or (observation is None and path.root_entropy is not None):
+            sampled = await self.generator.sample(path.sequence, self._room(path), stop)
+            if path.root_entropy is None:
+                path.root_entropy = self._entropy(sampled)
+            return sampled
+        sampled = await self.generator.sample(path.sequence, min(self.window, self._room(path)), stop)
+        entropy = self._entropy(sampled)
+        if observation is None:
+            path.root_entropy = entropy
+        else:
+            path.observed = path.calls
+            peek(Observation(path, path.calls, observation, start, entropy))
+        if sampled.stopped or self._room(path) == 0:
+            return sampled
+        return _joined(sampled, await self.generator.sample(path.sequence, self._room(path), stop))
+
+    def _entropy(self, sampled: Sampled) -> float:
+        reference = self.entropy_scale == "reference"
+        entropies = sampled.reference_entropies if reference else sampled.entropies
+        return segment_entropy(entropies, self.window, self.entropy_scale)
+
+    def _room(self, path: Path) -> int:
+        return self.limits.max_tokens - (path.sequence.length - path.prompt_length)
+
+    def _write(self, tree: TrajectoryTree, path: Path, sampled: Sampled, parsed: ParsedTurn) -> Node:
+        node = tree.add(path.node.id, Kind.POLICY, sampled.tokens, path.id)
+        node.logprobs, node.entropies, node.call = sampled.logprobs, sampled.entropies, parsed.call
+        return node
+
+    def _end(self, path: Path, reason: StopReason, parsed: ParsedTurn) -> None:
+        path.leaf = Leaf(
+            path=path.id,
+            node=path.node.id,
+            origin=path.origin,
+            stop_reason=reason,
+            answer=parsed.answer,
+            format_error=parsed.error,
+            parent_path=path.parent,
+            depth=path.depth,
+            root_entropy=path.root_entropy or 0.0,
+        )
+
+
+def _reason(sampled: Sampled, parsed: ParsedTurn) -> StopReason:
+    if parsed.error is not None:
+        return StopReason.FORMAT
+    if parsed.answer is not None:
+        return StopReason.ANSWER
+    if parsed.call is not None:
+        return StopReason.TOOL_LIMIT
+    return StopReason.END if sampled.stopped else StopReason.LENGTH
+
+
+def _joined(a: Sampled, b: Sampled) -> Sampled:
+    return Sampled(
+        a.tokens + b.tokens,
+        a.logprobs + b.logprobs,
+        a.entropies + b.entropies,
+        b.stopped,
+        a.reference_entropies + b.reference_entropies,
+    )

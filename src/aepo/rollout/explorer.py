@@ -1,0 +1,257 @@
+"""One group: which paths of a question start, where and when (spec 3).
+
+The rules come from the algorithm's `Exploration`; here they are carried out. There are no waves: every path is a
+coroutine over one batching engine, a path never waits for a decision, and the paths of all questions share the batch.
+Only the start of branches waits, until all paths of its own question have shown the entropy that it is decided by.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from aepo.core.exploration import Candidate, Exploration, ExplorationState
+from aepo.core.noise import noise_key, uniform
+from aepo.rollout.agent import Agent, Observation, Path
+from aepo.tools.base import ToolBug
+from aepo.types import Group, Kind, Origin, Sample, TrajectoryTree
+
+E = TypeVar("E", bound=Exception)
+
+
+class RolloutError(Exception):
+    """A rollout that a tool's bug stopped.
+
+    Attributes:
+        group: The question with what was sampled so far; its tree has leaves only where paths had ended.
+        bug: What happened.
+    """
+
+    def __init__(self, group: Group, bug: ToolBug) -> None:
+        """Keep both for the report."""
+        super().__init__(f"sample {group.sample.id!r}: {bug}")
+        self.group, self.bug = group, bug
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What the chance of a rollout is keyed by, beside question and path (spec 3.2).
+
+    Attributes:
+        run: The run's seed.
+        step: The training step, or a name such as "test".
+    """
+
+    run: int
+    step: int | str
+
+
+async def explore(
+    samples: Items[Sample], agent: Agent, exploration: Exploration, state: ExplorationState, seeds: Seeds
+) -> list[Group]:
+    """Sample one group per question, all at once as far as the engine has room.
+
+    Args:
+        samples: The questions.
+        agent: How a path grows.
+        exploration: The algorithm's rules.
+        state: The run's entropy scales; unchanged here.
+        seeds: Keys of all chance.
+
+    Returns:
+        One group a question, in order, each with exactly k leaves.
+
+    Raises:
+        RolloutError: A tool has a bug.
+        ValueError: The engine has no room for one group.
+    """
+    size = exploration.group_size
+    if agent.generator.max_sequences < size:
+        raise ValueError(
+            f"the engine holds {agent.generator.max_sequences} sequences, a group needs {size}; raise max_sequences"
+        )
+    room = anyio.CapacityLimiter(agent.generator.max_sequences // size)
+    groups: list[Group | None] = [None] * len(samples)
+    failures: list[Exception] = []
+
+    async def one(at: int) -> None:
+        question = Question(samples[at], agent, exploration, state, seeds)
+        async with room:
+            try:
+                groups[at] = await question.run()
+            except* ToolBug as bugs:
+                failures.append(RolloutError(question.group(), _first(bugs)))
+                tasks.cancel_scope.cancel()
+            except* Exception as errors:
+                failures.append(_first(errors))
+                tasks.cancel_scope.cancel()
+
+    async with agent.generator, anyio.create_task_group() as tasks:
+        for at in range(len(samples)):
+            tasks.start_soon(one, at)
+    if failures:
+        raise failures[0]
+    return [group for group in groups if group is not None]
+
+
+class Question:
+    """The growing group of one question."""
+
+    def __init__(
+        self, sample: Sample, agent: Agent, exploration: Exploration, state: ExplorationState, seeds: Seeds
+    ) -> None:
+        self.sample, self.agent, self.exploration, self.state, self.seeds = sample, agent, exploration, state, seeds
+        self.generator = agent.generator
+        self.tree = TrajectoryTree()
+        self.paths: list[Path] = []
+        self.observations: dict[int, list[Observation]] = defaultdict(list)
+        self.size = exploration.group_size
+        self.global_samples: int | None = None
+        self.used = 0
+        self.decided = 0
+        self.tasks: TaskGroup
+
+    async def run(self) -> Group:
+        """Grow all k paths."""
+        self.prompt = self.agent.protocol.prompt(self.sample.question)
+        self.tree.add(None, Kind.PROMPT, self.prompt, 0)
+        self.root = self.generator.open(self.prompt, self._noise(0))
+        try:
+            async with anyio.create_task_group() as self.tasks:
+                probes = self.exploration.probes
+                for number in range(self.exploration.head_start()):
+                    self._start_at_question(Origin.PROBE if number < probes else Origin.GLOBAL)
+                self._advance()
+        finally:
+            for sequence in {id(p.sequence): p.sequence for p in self.paths}.values():
+                self.generator.close(sequence)
+        return self.group()
+
+    def group(self) -> Group:
+        """What there is of the group."""
+        self.tree.global_samples = self.global_samples or 0
+        self.tree.leaves = [path.leaf for path in self.paths if path.leaf is not None]
+        return Group(self.sample, self.tree.in_path_order())
+
+    def _start_at_question(self, origin: Origin) -> None:
+        number = len(self.paths)
+        sequence = self.root if number == 0 else self.generator.fork(self.root, len(self.prompt), self._noise(number))
+        self._start(Path(number, origin, sequence, self.tree.nodes[0], len(self.prompt)))
+
+    def _start_branch(self, at: Observation) -> None:
+        number = len(self.paths)
+        self._start(
+            Path(
+                id=number,
+                origin=Origin.BRANCH,
+                sequence=self.generator.fork(at.path.sequence, at.length, self._noise(number)),
+                node=at.node,
+                prompt_length=len(self.prompt),
+                calls=at.number,
+                root_entropy=at.path.root_entropy,
+                consecutive=at.path.consecutive,
+                parent=at.path.id,
+                depth=at.number,
+                observed=at.number,
+            )
+        )
+
+    def _start(self, path: Path) -> None:
+        self.paths.append(path)
+        self.tasks.start_soon(self._grow, path)
+
+    async def _grow(self, path: Path) -> None:
+        # Left-over paths fill the last slots: nobody can branch from them.
+        branching = self.exploration.head_start() < self.size and path.origin is not Origin.LEFTOVER
+        await self.agent.grow(path, self.tree, self._peeked if branching else None)
+        self._advance()
+        self.generator.end(path.sequence)
+
+    def _peeked(self, observation: Observation) -> None:
+        self.observations[observation.number].append(observation)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Take every decision that is due. Called whenever a path has ended or shown an entropy."""
+        if self.global_samples is None and not self._budget():
+            return
+        while self._due(self.decided + 1):
+            self.decided += 1
+            self._decide(self.decided)
+        if all(path.leaf is not None for path in self.paths):
+            for _ in range(self.size - len(self.paths)):
+                self._start_at_question(Origin.LEFTOVER)
+
+    def _budget(self) -> bool:
+        """Fix m once all probes have ended, and start what is still missing of it."""
+        probes = self.paths[: self.exploration.probes]
+        if any(path.leaf is None for path in probes):
+            return False
+        if probes:
+            self.tree.gap = sum(self._gap(path) for path in probes) / len(probes)
+        self.global_samples = self.exploration.global_samples(self.tree.gap, self.state)
+        for _ in range(self.global_samples - len(self.paths)):
+            self._start_at_question(Origin.GLOBAL)
+        return True
+
+    def _gap(self, probe: Path) -> float:
+        """H_root - mean H_tool of a probe; 0 if it called no tool (spec 3.1)."""
+        after = [o.entropy for seen in self.observations.values() for o in seen if o.path is probe]
+        return (probe.root_entropy or 0.0) - sum(after) / len(after) if after else 0.0
+
+    def _due(self, number: int) -> bool:
+        """Whether all paths have shown their entropy after observation `number`, or ended before it."""
+        return bool(self.observations[number]) and all(p.leaf is not None or p.observed >= number for p in self.paths)
+
+    def _decide(self, number: int) -> None:
+        assert self.global_samples is not None
+        observations = sorted(self.observations[number], key=lambda o: o.path.id)
+        candidates = [
+            Candidate(
+                path=o.path.id,
+                entropy=o.entropy,
+                root_entropy=o.path.root_entropy or 0.0,
+                consecutive=o.path.consecutive,
+                uniform=uniform(self._noise(o.path.id), -number),
+            )
+            for o in observations
+        ]
+        decisions = self.exploration.decide(
+            candidates,
+            number,
+            self.used,
+            self.size - self.global_samples,
+            self._mean_observations(),
+            self.state,
+        )
+        for observation, decision in zip(observations, decisions, strict=True):
+            observation.node.decision = decision
+            observation.path.consecutive = observation.path.consecutive + 1 if decision.branches else 0
+            for _ in range(decision.branches):
+                self._start_branch(observation)
+            self.used += decision.branches
+
+    def _mean_observations(self) -> float:
+        """T; in the first step of a run, which has no mean yet, that of this question's probes or paths."""
+        if self.state.mean_observations is not None:
+            return max(1.0, self.state.mean_observations)
+        first = self.paths[: max(1, self.exploration.probes)]
+        return max(1.0, sum(path.calls for path in first) / len(first))
+
+    def _noise(self, path: int) -> int:
+        return noise_key(self.seeds.run, self.seeds.step, self.sample.id, path)
+
+
+def executed_calls(tree: TrajectoryTree) -> int:
+    """Tool calls that really ran; one on a shared prefix counts once."""
+    return sum(node.result is not None and node.result.executed for node in tree.nodes)
+
+
+def _first(errors: ExceptionGroup[E]) -> E:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error

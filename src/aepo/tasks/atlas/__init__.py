@@ -1,0 +1,52 @@
+"""`atlas`: multi-hop questions about places, answered with a search index and Python.
+
+Many names belong to several places, so that after a search the model has to decide which one was meant.
+
+    What is the capital of the country of the Valencia with 792492 people?
+    > search Valencia            - Valencia, 1385083 people, Venezuela
+                                 - Valencia, 792492 people, Spain ...
+    > search capital of Spain    - capital of Spain: Madrid ...
+    Madrid
+"""
+
+from __future__ import annotations
+
+from aepo.rewards import exact, with_format
+from aepo.tasks.atlas.questions import Split, questions
+from aepo.tasks.atlas.world import MAX_NAMESAKES, world
+from aepo.tasks.base import Task
+from aepo.tools.base import Tool
+from aepo.tools.python import python
+from aepo.tools.search import Document, search
+
+
+def atlas(size: int = 6000, held_out: int = 300, split: Split = "validation", seed: int = 0) -> Task:
+    """The task, with `size` training questions and `held_out` ones about names that no training question has.
+
+    An exact answer is worth 1, a wrong one 0, a broken format or no answer -1.
+
+    Args:
+        size: Questions to train on.
+        held_out: Questions to evaluate with.
+        split: Where the held-out questions come from: "validation" to choose settings, "test" to report.
+        seed: Which questions are drawn.
+
+    Raises:
+        ValueError: There are not that many different questions.
+        SandboxUnavailable: No sandbox contains untrusted code on this host.
+    """
+    facts = world()
+    return Task(
+        name="atlas",
+        samples=questions(facts, "train", size, seed),
+        held_out=questions(facts, split, held_out, seed),
+        tools=[atlas_search(), python()],
+        reward=with_format(exact),
+        # The model that ships with the package was made for this task and needs no instructions.
+        system="",
+    )
+
+
+def atlas_search() -> Tool:
+    """The search tool over all facts; it shows as many lines as a name can have places."""
+    return search((Document(*d) for d in world().documents()), top_k=MAX_NAMESAKES)

@@ -1,0 +1,53 @@
+"""Batches of random tokens that repeat: what makes attention learn to copy before it sees any language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+FEW = 24
+
+
+def copy_batches(
+    vocab_size: int, first: int, rows: int, length: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (ids, mask) of shape (rows, length); masked in is what a reader of the row can know.
+
+    Of every four rows two repeat one stretch of random tokens to the end, and two quote stretches of their first half
+    in their second. Half of the rows draw from few tokens, so that one token of context does not tell where a copy
+    comes from: so it is with digits.
+
+    Args:
+        vocab_size: Ids below it are drawn,
+        first: from this one on.
+        rows: Rows of a batch.
+        length: Tokens of a row.
+        generator: The source of chance.
+    """
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (1,), generator=generator))
+
+    while True:
+        ids = torch.randint(first, vocab_size, (rows, length), generator=generator)
+        mask = torch.zeros(rows, length, dtype=torch.bool)
+        for row in range(rows):
+            if row % 2:
+                few = torch.randint(first, vocab_size, (FEW,), generator=generator)
+                ids[row] = few[torch.randint(0, FEW, (length,), generator=generator)]
+            if row % 4 < 2:
+                period = draw(4, length // 2)
+                ids[row] = ids[row, :period].repeat(length // period + 1)[:length]
+                mask[row, period + 2 :] = True
+                continue
+            at = length // 2
+            while at < length:
+                size = draw(6, 20)
+                start = draw(0, length // 2 - size)
+                size = min(size, length - at)
+                ids[row, at : at + size] = ids[row, start : start + size].clone()
+                mask[row, at + 3 : at + size] = True
+                at += size
+        yield ids, mask

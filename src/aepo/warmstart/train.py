@@ -1,0 +1,230 @@
+"""Train the small model from scratch: curriculum, then demonstrations; keep the validation figures beside it."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from aepo.tasks.atlas.questions import ATTRIBUTES, questions
+from aepo.tasks.atlas.world import World
+from aepo.types import Sample
+from aepo.warmstart.curriculum import copy_batches
+from aepo.warmstart.demonstrations import Demonstrator, Faults, Segment
+from aepo.warmstart.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of the training run."""
+
+    vocab_size: int = 1536
+    hidden_size: int = 128
+    intermediate_size: int = 384
+    layers: int = 4
+    heads: int = 4
+    head_dim: int = 64
+    initializer_range: float = 0.03
+    look_back: int = 2
+    copy_steps: int = 600
+    copy_rows: int = 48
+    copy_length: int = 96
+    demonstration_steps: int = 3000
+    demonstration_rows: int = 48
+    questions: int = 12_000
+    learning_rate: float = 3e-3
+    warmup: int = 50
+    final_share: float = 0.05
+    weight_decay: float = 0.02
+    seed: int = 0
+    faults: Faults = field(default_factory=Faults)
+
+
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    """A Qwen2 with random weights, but for the first layer's heads that look back a fixed number of tokens."""
+    torch.manual_seed(recipe.seed)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.hidden_size,
+            intermediate_size=recipe.intermediate_size,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            num_key_value_heads=recipe.heads,
+            head_dim=recipe.head_dim,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            initializer_range=recipe.initializer_range,
+        )
+    )
+    for head in range(recipe.look_back):
+        look_back(model, head, distance=head + 1)
+    return model
+
+
+@torch.no_grad()
+def look_back(model: Qwen2ForCausalLM, head: int, distance: int, sharpness: float = 8.0, frequencies: int = 8) -> None:
+    """Let a head of the first layer start by attending to the token `distance` places before.
+
+    With rotary positions the biases alone can say so: score(i, j) = sum_d sharpness^2 cos((i - j - distance) theta_d)
+    over the fastest rotations. To copy, a model must join what is before a token to it; this is half of the way.
+    """
+    attention = model.model.layers[0].self_attn
+    size = attention.head_dim
+    half = size // 2
+    theta = float(model.config.rope_parameters["rope_theta"]) ** (-torch.arange(half) * 2 / size)
+    weight = torch.where(torch.arange(half) < frequencies, sharpness, 0.0)
+    start = head * size
+    attention.q_proj.bias[start : start + half] = weight * torch.cos(-distance * theta)
+    attention.q_proj.bias[start + half : start + size] = weight * torch.sin(-distance * theta)
+    attention.k_proj.bias[start : start + half] = weight
+    attention.k_proj.bias[start + half : start + size] = 0.0
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, sample: Sample, segments: Sequence[Segment]
+) -> tuple[list[int], list[int]]:
+    """Ids and mask (1 on policy text) of an episode, each segment encoded by itself as a rollout does it."""
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": sample.question}], tokenize=False, add_generation_prompt=True
+    )
+    ids = list(tokenizer.encode(text, add_special_tokens=False))
+    mask = [0] * len(ids)
+    for segment in segments:
+        piece = tokenizer.encode(segment.text, add_special_tokens=False)
+        ids += piece
+        mask += [int(segment.writer == "policy")] * len(piece)
+    return ids, mask
+
+
+def demonstration_batches(
+    tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample], demonstrator: Demonstrator, rows: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless padded (ids, mask); episodes of like length share a batch."""
+    rng = demonstrator.rng
+    pool = 16
+    while True:
+        episodes = []
+        for _ in range(rows * pool):
+            sample = rng.choice(samples)
+            episodes.append(encode(tokenizer, sample, demonstrator.episode(sample)))
+        episodes.sort(key=lambda e: len(e[0]))
+        batches = [episodes[i : i + rows] for i in range(0, len(episodes), rows)]
+        rng.shuffle(batches)
+        for batch in batches:
+            width = max(len(ids) for ids, _ in batch)
+            ids = torch.full((rows, width), tokenizer.pad_token_id, dtype=torch.long)
+            mask = torch.zeros(rows, width, dtype=torch.bool)
+            for row, (tokens, written) in enumerate(batch):
+                ids[row, : len(tokens)] = torch.tensor(tokens)
+                mask[row, : len(tokens)] = torch.tensor(written, dtype=torch.bool)
+            yield ids, mask
+
+
+def fit(
+    model: Qwen2ForCausalLM,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    steps: int,
+    recipe: Recipe,
+    report: Callable[[str], None],
+    after: Callable[[int], None] | None = None,
+) -> None:
+    """Adam on the masked cross-entropy; linear warm-up, cosine down to `final_share`."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    floor = recipe.final_share
+
+    def rate(step: int) -> float:
+        progress = min(1.0, step / steps)
+        cosine = floor + (1 - floor) * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+        return min(1.0, (step + 1) / recipe.warmup) * cosine
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    began, tokens, total, right = time.monotonic(), 0, 0.0, 0.0
+    for step in range(1, steps + 1):
+        ids, mask = next(batches)
+        hidden = model.model(ids[:, :-1]).last_hidden_state
+        wanted = mask[:, 1:]
+        logits = model.lm_head(hidden[wanted])
+        target = ids[:, 1:][wanted]
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        tokens += ids.numel()
+        total += loss.item()
+        right += (logits.argmax(-1) == target).float().mean().item()
+        if step % 50 == 0:
+            speed = tokens / (time.monotonic() - began)
+            report(f"step {step}/{steps} loss {total / 50:.3f} accuracy {right / 50:.3f} {speed:.0f} tokens/s")
+            total = right = 0.0
+        if after is not None:
+            after(step)
+
+
+def guesses(world: World) -> dict[str, list[str]]:
+    """For each attribute, all values that a country has."""
+    countries = world.countries.values()
+    columns = {
+        "capital": [c.capital for c in countries],
+        "currency": [c.currency for c in countries],
+        "continent": [c.continent for c in countries],
+        "phone code": [c.phone for c in countries],
+        "neighbours": [n for c in countries for n in c.neighbours],
+    }
+    return {attribute: sorted({v for v in columns[attribute] if v}) for attribute in ATTRIBUTES}
+
+
+def warmstart(
+    out: Path, world: World, search: Callable[[str], str], recipe: Recipe, report: Callable[[str], None]
+) -> None:
+    """Make the tokenizer and the model and save both to `out`, with the recipe.
+
+    Args:
+        out: Folder of the result.
+        world: The facts.
+        search: Query to result text, the real tool.
+        recipe: Every number of the run.
+        report: Takes progress lines.
+    """
+    rng = random.Random(recipe.seed)
+    samples = questions(world, "train", recipe.questions)
+    demonstrator = Demonstrator(search, guesses(world), recipe.faults, rng)
+    texts = [s.question for s in samples]
+    for sample in samples[:4000]:
+        texts += [segment.text for segment in demonstrator.episode(sample)]
+    tokenizer = train_tokenizer(texts, recipe.vocab_size)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(out)
+    model = new_model(recipe, tokenizer)
+    report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
+
+    generator = torch.Generator().manual_seed(recipe.seed)
+    copies = copy_batches(len(tokenizer), 6, recipe.copy_rows, recipe.copy_length, generator)
+    report("curriculum: copies of random tokens")
+    fit(model, copies, recipe.copy_steps, recipe, report)
+    model.save_pretrained(out)
+
+    report("demonstrations")
+
+    def keep(step: int) -> None:
+        if step % 250 == 0:
+            model.save_pretrained(out)
+
+    demonstrations = demonstration_batches(tokenizer, samples, demonstrator, recipe.demonstration_rows)
+    fit(model, demonstrations, recipe.demonstration_steps, recipe, report, keep)
+    model.save_pretrained(out)
+    (out / "recipe.json").write_text(json.dumps(recipe, default=vars, indent=1) + "\n")
