@@ -47,9 +47,7 @@ def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dic
     for parameter in inspect.signature(function).parameters.values():
         argument = parameter.name
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(
-                f"tool {name}: argument {argument!r} cannot be passed by name; write it as a plain argument"
-            )
+            raise TypeError(f"tool {name}: argument {argument!r} cannot be given by name; make it a plain argument")
         if argument not in hints:
             raise TypeError(f"tool {name}: argument {argument!r} has no type hint; write e.g. '{argument}: str'")
         if not documented.get(argument):

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.bootstrap import READY
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ def capture(
                         keep += chunk
                         del keep[: max(0, len(keep) - limits.output_kept)]
                     else:
-                        keep += chunk[: max(0, limits.output_kept - len(keep))]
+                        keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
                 if total > limits.output_killed:
                     return _captured(End.OUTPUT, kept, stdout, stderr)
                 if ended and not streams:

@@ -13,7 +13,7 @@ from aepo.tools.sandbox.sandlock import SandlockSandbox
 
 _BACKENDS = {"sandlock": SandlockSandbox, "bubblewrap": BubblewrapSandbox}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-_chosen: dict[str | None, Sandbox] = {}
+_trusted: dict[str, Sandbox] = {}
 _lock = threading.Lock()
 
 
@@ -30,9 +30,7 @@ def choose(preferred: str | None = None) -> Sandbox:
     if preferred is not None and preferred not in _BACKENDS:
         raise ValueError(f"sandbox {preferred!r} is unknown; known: {', '.join(_BACKENDS)}")
     with _lock:
-        if preferred not in _chosen:
-            _chosen[preferred] = _first([preferred] if preferred else list(_BACKENDS))
-        return _chosen[preferred]
+        return _first([preferred] if preferred else list(_BACKENDS))
 
 
 def _first(names: list[str]) -> Sandbox:
@@ -40,6 +38,8 @@ def _first(names: list[str]) -> Sandbox:
         raise SandboxUnavailable(f"untrusted code runs on Linux only, this is {sys.platform}; use a container or a VM")
     failures: list[str] = []
     for name in names:
+        if name in _trusted:
+            return _trusted[name]
         try:
             sandbox: Sandbox = _BACKENDS[name]()
         except (ImportError, OSError) as error:
@@ -47,6 +47,7 @@ def _first(names: list[str]) -> Sandbox:
             continue
         failed = probe(sandbox)
         if not failed:
+            _trusted[name] = sandbox
             return sandbox
         failures.append(f"{name}: failed {'; '.join(failed)}; {_hint(name)}")
     raise SandboxUnavailable(f"no sandbox contains untrusted code here. {' | '.join(failures)}")

@@ -10,15 +10,15 @@ import platform
 import struct
 
 _COMMON = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442)
-"""io_uring_*, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, pidfd_getfd, mount_setattr: alike everywhere."""
+"""io_uring, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, pidfd_getfd, mount_setattr: alike on all."""
 
 _CLONE3 = 435
 _CLONE_NEWUSER = 0x10000000
 _X32 = 0x40000000
 
 # Per machine: audit architecture, clone, and unshare, setns, mount, umount2, pivot_root, chroot, ptrace,
-# process_vm_readv, process_vm_writev, keyctl, add_key, request_key, bpf, perf_event_open, userfaultfd, open_by_handle_at, kexec_load,
-# init_module, delete_module, finit_module.
+# process_vm_readv, process_vm_writev, keyctl, add_key, request_key, bpf, perf_event_open, userfaultfd,
+# open_by_handle_at, kexec_load, init_module, delete_module, finit_module.
 _MACHINES = {
     "x86_64": (
         0xC000003E,
