@@ -1,8 +1,7 @@
 """The words that every part of the project shares: samples, calls, trees of tokens, trajectories, groups.
 
-Nothing here computes and nothing imports torch. A rollout is stored as a tree: each token once, on the node that added
-it.
-A trajectory is the walk from the root of the tree to a leaf.
+Nothing here computes or imports torch. A rollout is stored as a tree: each token once, on the node that added it. A
+trajectory is the walk from the root of the tree to a leaf.
 """
 
 from __future__ import annotations

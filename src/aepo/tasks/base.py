@@ -21,7 +21,7 @@ class Task:
         tools: `aepo.tool` functions.
         reward: Called with (sample, trajectory), gives a finite number.
         held_out: Questions that no training step sees, for evaluation; empty means that none were set aside.
-        system: System message for the chat template; None lets the protocol explain itself and the tools, "" sends none.
+        system: System message; None lets the protocol explain itself and the tools, "" sends none.
 
     Raises:
         ValueError: There are no samples, or two share an id.

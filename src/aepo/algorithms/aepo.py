@@ -1,0 +1,132 @@
+"""AEPO, Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545); spec 3 and 4.
+
+Rollout: probes set how many trajectories start from the question; the others branch where entropy rises after a tool
+result, less and less on a path that branched again and again. Loss: a clip that keeps the gradient of good tokens.
+Advantage: the group's z-score, larger where the policy was uncertain.
+
+Each of the four parts switches off alone: `dynamic_budget`, `branch_penalty`, `entropy_clip`, `entropy_advantage`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from aepo.algorithms.base import Algorithm, ScoredBatch
+from aepo.core.exploration import EntropyBranching, Exploration
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {"tau": 0.5, "entropy_scale": "log_vocab", "pacing": "none", "min_global": 0.0},
+    "reference": {
+        "branch_rule": "reference",
+        "tau": 0.5,
+        "entropy_scale": "reference",
+        "pacing": "none",
+        "min_global": 0.0,
+    },
+}
+
+
+class AEPO(Algorithm):
+    """Settings of AEPO; see `Algorithm` for the shared ones, `EntropyBranching` for those of the rollout.
+
+    Attributes:
+        preset: Where unset values come from: our defaults, the paper's rule, or the public reference code's.
+        dynamic_budget: Let the probes' entropy gap set m; off: m is `initial_fraction` of k.
+        branch_penalty: Let consecutive branches lower the branch probability.
+        entropy_clip: Keep the gradient of good tokens above the clip range; off: PPO's clip.
+        entropy_advantage: Weigh advantages by token entropy.
+        entropy_weight: How strongly.
+        entropy_scope: Whether a token's entropy is compared with the whole batch or with its group.
+        penalty: What each branch in a row takes from the branch probability.
+    """
+
+    name: Literal["aepo"] = "aepo"
+    preset: Literal["default", "paper", "reference"] = "default"
+    dynamic_budget: bool = True
+    branch_penalty: bool = True
+    entropy_clip: bool = True
+    entropy_advantage: bool = True
+
+    beam_size: int = Field(default=2, ge=2)
+    probes: int = Field(default=1, ge=1)
+    beta: float = 1.0
+    min_global: float = Field(default=0.25, ge=0, le=1)
+    initial_fraction: float = Field(default=0.5, gt=0, le=1)
+    alpha: float = 0.5
+    gamma: float = 0.2
+    tau: float = 0.6
+    penalty: float = Field(default=0.05, ge=0)
+    branch_rule: Literal["threshold", "bernoulli", "reference", "random"] = "threshold"
+    pacing: Literal["even", "none"] = "even"
+    entropy_scale: Literal["running", "nats", "log_vocab", "centered", "reference"] = "running"
+    entropy_window: int = Field(default=20, ge=1)
+    entropy_weight: float = Field(default=0.2, ge=0)
+    entropy_scope: Literal["batch", "group"] = "batch"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("preset") in PRESETS:
+            return {**PRESETS[data["preset"]], **data}
+        return data
+
+    @model_validator(mode="after")
+    def _probes_fit(self) -> AEPO:
+        if self.probes > self.group_size:
+            raise ValueError(f"probes is {self.probes}, it must be between 1 and group_size = {self.group_size}")
+        return self
+
+    def exploration(self) -> Exploration:
+        """Probes, then branches by entropy."""
+        return EntropyBranching(
+            group_size=self.group_size,
+            beam_size=self.beam_size,
+            probes=self.probes,
+            dynamic_budget=self.dynamic_budget,
+            beta=self.beta,
+            min_global=self.min_global,
+            initial_fraction=self.initial_fraction,
+            alpha=self.alpha,
+            gamma=self.gamma,
+            tau=self.tau,
+            penalty=self.penalty if self.branch_penalty else 0.0,
+            branch_rule=self.branch_rule,
+            pacing=self.pacing,
+            entropy_scale=self.entropy_scale,
+            entropy_window=self.entropy_window,
+        )
+
+    def advantages(self, batch: ScoredBatch) -> Tensor:
+        """(B, T): the group's z-score, scaled by token entropy (spec 4.2)."""
+        from aepo.core.advantages import entropy_aware, group_relative
+
+        base_B1 = group_relative(batch.rewards_B, batch.groups_B)[:, None]
+        if not self.entropy_advantage:
+            return base_B1
+        if self.entropy_scope == "batch":
+            return entropy_aware(base_B1, batch.entropies_BT, batch.loss_mask_BT, self.entropy_weight)
+        scaled_BT = batch.entropies_BT.new_zeros(batch.entropies_BT.shape)
+        for group in batch.groups_B.unique():
+            rows = batch.groups_B == group
+            scaled_BT[rows] = entropy_aware(
+                base_B1[rows], batch.entropies_BT[rows], batch.loss_mask_BT[rows], self.entropy_weight
+            )
+        return scaled_BT
+
+    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+        """The gradient-keeping clip (spec 4.1), or PPO's without `entropy_clip`."""
+        from aepo.core.losses import clipped, entropy_balanced
+
+        loss = entropy_balanced if self.entropy_clip else clipped
+        return loss(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
+
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether the rollout or the advantage reads entropies."""
+        return True

@@ -1,0 +1,78 @@
+"""What an algorithm is: rules for the rollout, an advantage, a loss; and the settings of the three.
+
+An algorithm is its own configuration: picking it by name with no other key is the setting we stand behind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aepo.core.exploration import Exploration
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"]
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """All trajectories of a step, scored; what an advantage is made from.
+
+    Attributes:
+        rewards_B: One a trajectory.
+        groups_B: Integers; trajectories of one question share theirs.
+        entropies_BT: Nats, under the policy that sampled.
+        loss_mask_BT: 1 where the policy wrote the token.
+    """
+
+    rewards_B: Tensor
+    groups_B: Tensor
+    entropies_BT: Tensor
+    loss_mask_BT: Tensor
+
+
+class Algorithm(BaseModel, ABC):
+    """The settings that all algorithms share, and the three questions that the trainer asks.
+
+    Attributes:
+        group_size: k, trajectories per question.
+        aggregation: How token losses become one number (spec 4.3).
+        clip_low: Width of the clip range below 1.
+        clip_high: Width of the clip range above 1.
+        dual_clip: Largest ratio that a negative advantage is multiplied with; null turns it off.
+        kl_weight: Weight of the k3 estimate of KL to the model that training started from; 0 loads no reference.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group_size: int = Field(default=8, ge=2)
+    aggregation: Aggregation = "token-mean"
+    clip_low: float = Field(default=0.2, ge=0, le=1)
+    clip_high: float = Field(default=0.2, ge=0)
+    dual_clip: float | None = Field(default=3.0, gt=1)
+    kl_weight: float = Field(default=0.0, ge=0)
+
+    @abstractmethod
+    def exploration(self) -> Exploration:
+        """The rules of the rollout."""
+        ...
+
+    @abstractmethod
+    def advantages(self, batch: ScoredBatch) -> Tensor:
+        """(B, T) or (B, 1): what each token of each trajectory is worth."""
+        ...
+
+    @abstractmethod
+    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+        """(B, T): the loss of each token, before masks and averages."""
+        ...
+
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether a part that is switched on reads entropies; a run refuses an engine that has none."""
+        return False

@@ -1,0 +1,286 @@
+"""The configuration of a run: frozen models, YAML files, dotted overrides; unknown keys are errors.
+
+Later layers win: class defaults, the YAML file, then `key=value` pairs. The class defaults are the vetted setting.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aepo.algorithms import AEPO, AnyAlgorithm
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; one line says where and what to write instead."""
+
+
+class Section(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoraConfig(Section):
+    """Low-rank adapters through peft, instead of training all weights.
+
+    Attributes:
+        rank: Rank of the adapters.
+        alpha: Their scale, divided by the rank.
+        targets: Modules that get one; peft's name for all linear layers by default.
+    """
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    targets: str | list[str] = "all-linear"
+
+
+class ModelConfig(Section):
+    """The policy.
+
+    Attributes:
+        path: Folder or hub name of a transformers causal LM, or "atlas", the small model of this package.
+        device: "auto" takes a GPU if there is one.
+        dtype: "auto" is float32 on a CPU, bfloat16 on a GPU.
+        pad_token: For tokenizers that have none.
+        gradient_checkpointing: Recompute activations in the backward pass to save memory.
+        lora: Adapters; null trains all weights.
+    """
+
+    path: str = "atlas"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    pad_token: str | None = None
+    gradient_checkpointing: bool = False
+    lora: LoraConfig | None = None
+
+
+class TaskConfig(Section):
+    """The task.
+
+    Attributes:
+        name: A built-in one, or "package.module:function" for a function that returns an `aepo.Task`.
+        options: Arguments of that function.
+    """
+
+    name: str = "atlas"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class RolloutConfig(Section):
+    """How trajectories are sampled.
+
+    Attributes:
+        protocol: "tags", or "chat" for the model's own template with JSON tool calls.
+        questions: Questions a step.
+        temperature: Of sampling; entropies and log-probabilities are those at this temperature.
+        max_tokens: Per trajectory after the prompt, observations included.
+        max_tool_calls: Per trajectory.
+        max_sequences: Trajectories in the engine at once.
+        deterministic: Make even rounding independent of which tool answers first, at some cost in speed.
+        on_tool_bug: An exception other than `ToolError` in a tool stops the run, or is told to the model.
+    """
+
+    protocol: Literal["tags", "chat"] = "tags"
+    questions: int = Field(default=16, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=384, ge=1)
+    max_tool_calls: int = Field(default=6, ge=0)
+    max_sequences: int = Field(default=128, ge=1)
+    deterministic: bool = False
+    on_tool_bug: Literal["stop", "tell"] = "stop"
+
+
+class TrainConfig(Section):
+    """The optimizer and what a run keeps.
+
+    Attributes:
+        steps: Rollouts to train on.
+        minibatches: Optimizer steps that one pass over a rollout is divided into, by question.
+        epochs: Passes over a rollout.
+        learning_rate: Of AdamW, after the warm-up.
+        warmup: Optimizer steps in which it rises from 0.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are scaled down to it.
+        micro_batch_tokens: Padded tokens of one forward pass; changes memory, not results.
+        checkpoint_every: Steps between checkpoints; the end of a run always has one.
+        keep_checkpoints: How many are kept.
+        trees_every: Steps between those whose rollout trees are kept.
+        threads: CPU threads; null measures which number is fastest.
+        trackers: Where metrics go beside `metrics.jsonl`.
+    """
+
+    steps: int = Field(default=100, ge=0)
+    minibatches: int = Field(default=4, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-6, gt=0)
+    warmup: int = Field(default=10, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    micro_batch_tokens: int = Field(default=16384, ge=1)
+    checkpoint_every: int = Field(default=25, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
+    trees_every: int = Field(default=10, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    trackers: list[Literal["tensorboard"]] = Field(default_factory=list)
+
+
+class EvaluationConfig(Section):
+    """Measuring on the task's held-out questions.
+
+    Attributes:
+        every: Training steps between evaluations; 0 evaluates before and after only.
+        questions: How many of them, from the first; null takes all.
+        samples: Sampled trajectories a question, at the temperature of the rollout.
+        greedy: Whether one greedy trajectory a question is taken too.
+    """
+
+    every: int = Field(default=0, ge=0)
+    questions: int | None = Field(default=None, ge=1)
+    samples: int = Field(default=4, ge=1)
+    greedy: bool = True
+
+
+class Config(Section):
+    """A whole run.
+
+    Attributes:
+        run: Folder of the run.
+        seed: Of everything that is drawn.
+    """
+
+    run: str = "runs/latest"
+    seed: int = 0
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig = TaskConfig()
+    algorithm: AnyAlgorithm = AEPO()
+    rollout: RolloutConfig = RolloutConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_algorithm(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("algorithm"), dict):
+            return {**data, "algorithm": {"name": "aepo", **data["algorithm"]}}
+        return data
+
+
+def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a YAML file with `key.sub=value` overrides on top.
+
+    Args:
+        path: The file; None means class defaults.
+        overrides: Dotted keys; values are read as YAML.
+
+    Raises:
+        ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
+    """
+    data: Any = {}
+    if path is not None:
+        try:
+            data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Numbers)
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds no keys: write e.g. 'seed: 1'")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"cannot read {override!r}: write key=value, e.g. train.steps=50")
+        try:
+            _put(data, key.split("."), yaml.load(value, Loader=_Numbers))
+        except yaml.YAMLError:
+            raise ConfigError(f"cannot read the value in {override!r}") from None
+    return parse(data)
+
+
+def parse(data: Mapping[str, Any]) -> Config:
+    """A validated configuration.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest known one is named) or a value does not fit.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML; `load` reads it back equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class _Numbers(yaml.SafeLoader):
+    """YAML that reads 1e-4 as a number, as everybody expects."""
+
+
+_Numbers.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
+    for at, key in enumerate(keys[:-1]):
+        inner = data.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{'.'.join(keys[: at + 1])} is a value, it has no key {keys[at + 1]!r}")
+        data = inner
+    data[keys[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    # The discriminator of the union is part of pydantic's location, not of ours.
+    if location[:1] == ["algorithm"] and len(location) > 1 and first["loc"][1] in _algorithm_names():
+        tag = location.pop(1)
+    else:
+        tag = None
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _fields(location[:-1], tag)
+        near = difflib.get_close_matches(location[-1], known, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {key!r}: {hint}"
+    if first["type"] == "union_tag_invalid":
+        names = _algorithm_names()
+        given = str(first["ctx"]["tag"])
+        near = difflib.get_close_matches(given, names, 1, 0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown algorithm {given!r}: {hint}known: {', '.join(names)}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _algorithm_names() -> list[str]:
+    return [a.model_fields["name"].default for a in get_args(get_args(AnyAlgorithm)[0])]
+
+
+def _fields(location: Sequence[str], tag: str | None) -> list[str]:
+    model: Any = Config
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        model = _model(annotation, tag)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _model(annotation: Any, tag: str | None) -> type[BaseModel] | None:
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    tagged = [m for m in models if tag is not None and m.model_fields["name"].default == tag]
+    return next(iter(tagged or models), None)

@@ -1,0 +1,128 @@
+"""Measuring a policy on questions: greedy and sampled, every trajectory kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from statistics import fmean
+
+from aepo.core.exploration import IndependentSamples
+from aepo.evaluate.passk import bootstrap_interval, pass_at_k
+from aepo.rewards.base import Reward
+from aepo.rewards.score import score
+from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Seeds, executed_calls, explore
+from aepo.types import Group, Kind, Sample
+
+SUCCESS = 1.0
+"""The reward from which on a trajectory counts as solved."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over questions with its bootstrap interval (95 %; NaN for a single question)."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """E.g. "0.53 [0.49, 0.57]"."""
+        return f"{self.mean:.3f}" if isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy did on some questions.
+
+    Attributes:
+        sampled: One group a question, its trajectories independent.
+        greedy: One group of one trajectory a question; empty if not asked for.
+    """
+
+    sampled: list[Group]
+    greedy: list[Group]
+
+    def passes(self, k: int) -> Estimate:
+        """Unbiased Pass@k over the sampled trajectories.
+
+        Raises:
+            ValueError: There are fewer than k samples a question.
+        """
+        values = [pass_at_k(len(group.rewards), sum(r >= SUCCESS for r in group.rewards), k) for group in self.sampled]
+        if any(isnan(value) for value in values):
+            raise ValueError(f"Pass@{k} needs at least {k} samples a question")
+        return _estimate(values)
+
+    @property
+    def greedy_success(self) -> Estimate | None:
+        """Share of questions that the likeliest tokens solve."""
+        return _estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy]) if self.greedy else None
+
+    @property
+    def samples(self) -> int:
+        """Sampled trajectories a question."""
+        return len(self.sampled[0].tree.leaves)
+
+    @property
+    def calls(self) -> Estimate:
+        """Executed tool calls a sampled trajectory."""
+        return _estimate([executed_calls(group.tree) / self.samples for group in self.sampled])
+
+    @property
+    def tokens(self) -> Estimate:
+        """Tokens that the policy wrote in a sampled trajectory."""
+        written = [sum(len(n.tokens) for n in g.tree.nodes if n.kind is Kind.POLICY) for g in self.sampled]
+        return _estimate([count / self.samples for count in written])
+
+    def metrics(self) -> dict[str, float]:
+        """As a run logs them."""
+        first, calls, tokens = self.passes(1), self.calls, self.tokens
+        metrics = {
+            "eval/success": first.mean,
+            "eval/success_low": first.low,
+            "eval/success_high": first.high,
+            f"eval/pass@{self.samples}": self.passes(self.samples).mean,
+            "eval/calls": calls.mean,
+            "eval/tokens": tokens.mean,
+        }
+        if self.greedy_success is not None:
+            metrics["eval/greedy"] = self.greedy_success.mean
+        return {name: value for name, value in metrics.items() if not isnan(value)}
+
+    def __str__(self) -> str:
+        """One line a figure."""
+        ks = [k for k in (1, 2, 4, 5, 8, 16) if k <= self.samples]
+        lines = [f"Pass@{k:<3} {self.passes(k)}" for k in ks]
+        if self.greedy_success is not None:
+            lines.append(f"greedy  {self.greedy_success}")
+        lines += [f"calls   {self.calls} per trajectory", f"tokens  {self.tokens} per trajectory"]
+        return "\n".join(lines)
+
+
+async def evaluate(
+    questions: Sequence[Sample], reward: Reward, sampler: Agent, greedy: Agent | None, samples: int, seed: int
+) -> Evaluation:
+    """Answer each question `samples` times by sampling and, if there is a greedy agent, once greedily.
+
+    The chance depends on seed, question and sample only, so that two policies are measured on the same draws.
+
+    Raises:
+        RolloutError: A tool has a bug.
+        ValueError: A reward is not one finite number.
+    """
+    seeds = Seeds(seed, "evaluation")
+    rules = IndependentSamples(samples)
+    sampled = await explore(questions, sampler, rules, rules.initial_state(2), seeds)
+    await score(sampled, reward)
+    best: list[Group] = []
+    if greedy is not None:
+        one = IndependentSamples(1)
+        best = await explore(questions, greedy, one, one.initial_state(2), seeds)
+        await score(best, reward)
+    return Evaluation(sampled, best)
+
+
+def _estimate(values: Sequence[float]) -> Estimate:
+    return Estimate(fmean(values), *bootstrap_interval(values))

@@ -1,0 +1,106 @@
+"""From groups to tensors, flat: one trajectory a row, padded on the right; and how rows are divided into steps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from aepo.algorithms.base import Algorithm, ScoredBatch
+from aepo.types import Group
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trajectories as rows.
+
+    Attributes:
+        tokens_BT: Ids; padding where the row has ended.
+        loss_mask_BT: 1 where the policy wrote the token, 0 on prompts, observations and padding.
+        old_logprobs_BT: ln p under the policy that sampled; 0 where `loss_mask_BT` is 0.
+        entropies_BT: Nats, under the policy that sampled; 0 where `loss_mask_BT` is 0.
+        advantages_BT: What each token is worth; 0 where `loss_mask_BT` is 0.
+        groups_B: Number of the question.
+        lengths_B: Tokens of each row.
+    """
+
+    tokens_BT: Tensor
+    loss_mask_BT: Tensor
+    old_logprobs_BT: Tensor
+    entropies_BT: Tensor
+    advantages_BT: Tensor
+    groups_B: Tensor
+    lengths_B: Tensor
+
+    def rows(self, index_B: Tensor) -> Batch:
+        """Some of the rows, cut to the longest of them."""
+        lengths_B = self.lengths_B[index_B]
+        width = int(lengths_B.max())
+        return Batch(
+            self.tokens_BT[index_B, :width],
+            self.loss_mask_BT[index_B, :width],
+            self.old_logprobs_BT[index_B, :width],
+            self.entropies_BT[index_B, :width],
+            self.advantages_BT[index_B, :width],
+            self.groups_B[index_B],
+            lengths_B,
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int) -> Batch:
+    """All trajectories of a step with their advantages, whose statistics are those of the whole step (spec 4.2).
+
+    Raises:
+        ValueError: A leaf has no reward.
+    """
+    rewards = [reward for group in groups for reward in group.rewards]
+    numbers = [number for number, group in enumerate(groups) for _ in group.tree.leaves]
+    trajectories = [trajectory for group in groups for trajectory in group.trajectories()]
+    batch = Batch(
+        _padded([t.tokens for t in trajectories], pad_token_id, torch.long),
+        _padded([t.loss_mask for t in trajectories], 0, torch.long),
+        _padded([t.logprobs for t in trajectories], 0, torch.float32),
+        _padded([t.entropies for t in trajectories], 0, torch.float32),
+        torch.zeros(()),
+        torch.tensor(numbers),
+        torch.tensor([len(t.tokens) for t in trajectories]),
+    )
+    scored = ScoredBatch(torch.tensor(rewards), batch.groups_B, batch.entropies_BT, batch.loss_mask_BT)
+    advantages_BT = algorithm.advantages(scored) * batch.loss_mask_BT
+    return replace(batch, advantages_BT=advantages_BT)
+
+
+def minibatches(groups_B: Tensor, count: int, rng: random.Random) -> list[Tensor]:
+    """Row numbers of at most `count` optimizer steps; the trajectories of a question stay together."""
+    names = groups_B.unique().tolist()
+    rng.shuffle(names)
+    count = min(count, len(names))
+    return [torch.isin(groups_B, torch.tensor(names[part::count])).nonzero()[:, 0] for part in range(count)]
+
+
+def micro_batches(lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
+    """Row numbers of forward passes: rows of like length together, as many as fit into `max_tokens` with padding.
+
+    A row that is longer than that goes alone.
+    """
+    parts: list[list[int]] = []
+    for row in torch.argsort(lengths_B, descending=True, stable=True).tolist():
+        # The first row of a part is its longest.
+        if parts and (len(parts[-1]) + 1) * int(lengths_B[parts[-1][0]]) <= max_tokens:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return [torch.tensor(part) for part in parts]
+
+
+def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row, dtype=dtype) for row in rows], batch_first=True, padding_value=value
+    )
