@@ -1,0 +1,1 @@
+"""Training: what a step measures, writes and shows, and the loop around it."""

@@ -1,0 +1,249 @@
+"""What a person sees of a training run: a live panel on a terminal, one plain line a step anywhere else."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+Show = Callable[[float], str]
+
+PLAIN_WIDTH = 160
+EVALUATIONS = 4
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _tenth(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+# Title on the panel, name on the plain line, metric, how it is written.
+LEARNING: tuple[tuple[str, str, str, Show], ...] = (
+    ("reward", "reward", "reward/mean", _number),
+    ("success", "success", "success/mean", _percent),
+    ("root entropy", "H_root", "entropy/root", _number),
+    ("tool entropy", "H_tool", "entropy/after_tool", _number),
+    ("groups w. spread", "", "group/spread_share", _percent),
+    ("broken format", "", "format/broken_share", _percent),
+    ("clipped high", "clip+", "clip/high_fraction", _percent),
+    ("clipped low", "", "clip/low_fraction", _percent),
+)
+SPENDING: tuple[tuple[str, str, str, Show], ...] = (
+    ("global samples m", "m", "budget/m_mean", _tenth),
+    ("begun as branches", "branch", "branch/share", _percent),
+    ("executed calls", "calls", "tool/executed_calls", _count),
+    ("calls saved", "", "tool/saved_share", _percent),
+    ("tokens sampled", "", "tokens/sampled", _count),
+    ("tokens a second", "tok/s", "tokens/per_second", _count),
+    ("rollout", "rollout", "time/rollout", _seconds),
+    ("training", "train", "time/train", _seconds),
+)
+
+
+class Display:
+    """Shows how a run goes; `start`, then `phase` and `step` as it goes on, then `stop`.
+
+    Args:
+        console: Where to write; standard output by default. A panel needs a terminal.
+        clock: Seconds, for the time left.
+    """
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console or Console()
+        self.live_panel = self.console.is_terminal and not self.console.is_dumb_terminal
+        self._clock = clock
+        self._live: Live | None = None
+        self._title, self._total, self._done = "", 0, 0
+        self._phase, self._phase_start = "", clock()
+        self._spinner = Spinner("dots")
+        self._durations: deque[float] = deque(maxlen=20)
+        self._started = self._step_end = clock()
+        self._history: dict[str, list[float]] = {}
+        self._evaluations: deque[tuple[int, dict[str, float]]] = deque(maxlen=EVALUATIONS)
+
+    def start(self, total_steps: int, title: str, done: int = 0) -> None:
+        """Begin.
+
+        Args:
+            total_steps: Steps of the whole run.
+            title: What is trained, in a few words.
+            done: Steps that an earlier part of the run has made.
+        """
+        self._title, self._total, self._done = title, total_steps, done
+        self._started = self._step_end = self._phase_start = self._clock()
+        if not self.live_panel:
+            self._print(f"{title}: {total_steps} steps" + (f", resumed after {done}" if done else ""))
+            return
+        self._live = Live(console=self.console, get_renderable=self.render, refresh_per_second=4)
+        self._live.start()
+
+    def phase(self, name: str) -> None:
+        """Say what goes on now: "rollout", "train", "evaluate" ...; shown on a terminal only."""
+        self._phase, self._phase_start = name, self._clock()
+
+    def step(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Show a step's metrics. Those named `eval/...` are shown as an evaluation; step 0 is before training."""
+        values = {n: float(v) for n, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
+        if "tokens/per_second" not in values and values.get("time/rollout", 0.0) > 0.0 and "tokens/sampled" in values:
+            values["tokens/per_second"] = values["tokens/sampled"] / values["time/rollout"]
+        now = self._clock()
+        if step > self._done:
+            self._durations.append(now - self._step_end)
+            self._done = step
+        self._step_end = now
+        evaluation = {n.removeprefix("eval/"): v for n, v in values.items() if n.startswith("eval/")}
+        for _, _, name, _ in (*LEARNING, *SPENDING):
+            if name in values:
+                self._history.setdefault(name, []).append(values[name])
+        if evaluation:
+            self._evaluations.append((step, evaluation))
+        if not self.live_panel:
+            for line in plain_lines(step, self._total, values):
+                self._print(line)
+        elif self._live is not None:
+            self._live.refresh()
+
+    def message(self, text: str) -> None:
+        """Print a line that stays, above the panel."""
+        self._print(text)
+
+    def stop(self) -> None:
+        """End; the panel's last state stays on the screen. May be called twice."""
+        self._phase = ""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def seconds_left(self) -> float | None:
+        """By the mean of the last steps; None before the first one."""
+        if not self._durations:
+            return None
+        mean = sum(self._durations) / len(self._durations)
+        running = min(mean, self._clock() - self._step_end) if self._done < self._total else 0.0
+        return max(0.0, mean * (self._total - self._done) - running)
+
+    def render(self) -> RenderableType:
+        """The panel as it is now."""
+        trends = self.console.width >= 96 and self.console.encoding.lower().startswith("utf")
+        parts: list[RenderableType] = [self._progress()]
+        if self._history:
+            sides = Table.grid(expand=True, padding=(0, 2))
+            sides.add_column(ratio=1)
+            sides.add_column(ratio=1)
+            sides.add_row(self._metrics(LEARNING, trends), self._metrics(SPENDING, trends))
+            parts += [Text(), sides]
+        if self._evaluations:
+            parts += [Text(), self._evaluated()]
+        title = Text(self._title, style="bold")
+        return Panel(Group(*parts), title=title, title_align="left", box=box.ROUNDED, border_style="dim")
+
+    def _progress(self) -> RenderableType:
+        grid = Table.grid(expand=True, padding=(0, 2))
+        for ratio, width in ((None, None), (1, None), (None, None), (None, 14)):
+            grid.add_column(ratio=ratio, min_width=width, no_wrap=True)
+        left = self.seconds_left()
+        timing = f"{clock_text(self._clock() - self._started)} gone"
+        if left is not None and self._done < self._total:
+            timing += f", {clock_text(left)} left"
+        now: RenderableType = Text("")
+        if self._phase:
+            self._spinner.update(text=Text(f"{self._phase} {self._clock() - self._phase_start:.0f} s"))
+            now = self._spinner
+        bar = ProgressBar(total=max(1, self._total), completed=self._done)
+        grid.add_row(Text(f"step {self._done}/{self._total}", style="bold"), bar, timing, now)
+        return grid
+
+    def _metrics(self, rows: tuple[tuple[str, str, str, Show], ...], trends: bool) -> RenderableType:
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim", expand=True)
+        table.add_column("", no_wrap=True, ratio=1)
+        table.add_column("now", justify="right", no_wrap=True, min_width=7)
+        table.add_column("last 10", justify="right", no_wrap=True, style="cyan", min_width=7)
+        if trends:
+            table.add_column("all steps", no_wrap=True, style="green", width=16)
+        for title, _, name, show in rows:
+            history = self._history.get(name)
+            if not history:
+                continue
+            recent = history[-10:]
+            cells = [title, show(history[-1]), show(sum(recent) / len(recent))]
+            table.add_row(*cells, *([trend(history, 16)] if trends else []))
+        return table
+
+    def _evaluated(self) -> RenderableType:
+        names = list(dict.fromkeys(name for _, values in self._evaluations for name in values))[:6]
+        table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
+        table.add_column("evaluated", no_wrap=True)
+        for name in names:
+            table.add_column(name, justify="right")
+        for step, values in self._evaluations:
+            label = "before training" if step == 0 else f"after step {step}"
+            table.add_row(label, *(_number(values[name]) if name in values else "" for name in names))
+        return table
+
+    def _print(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True, highlight=False)
+
+
+def plain_lines(step: int, total: int, values: Mapping[str, float]) -> list[str]:
+    """A line for a step, one for an evaluation; at most `PLAIN_WIDTH` columns each, what does not fit is left out."""
+    head = f"step {step:>{len(str(total))}}/{total}"
+    learned = [
+        f"{short} {show(values[name]).replace(' ', '')}"
+        for _, short, name, show in (*LEARNING, *SPENDING)
+        if short and name in values
+    ]
+    evaluated = [f"{n.removeprefix('eval/')} {_number(v)}" for n, v in values.items() if n.startswith("eval/")]
+    lines = [_fitted([head, *learned])] if learned or not evaluated else []
+    return [*lines, _fitted([f"{head}  evaluation", *evaluated])] if evaluated else lines
+
+
+def _fitted(parts: list[str]) -> str:
+    while len("  ".join(parts)) > PLAIN_WIDTH and len(parts) > 1:
+        parts = parts[:-1]
+    return "  ".join(parts)[:PLAIN_WIDTH]
+
+
+def trend(values: list[float], width: int) -> str:
+    """The values as `width` bars at most, each the mean of its stretch, between their smallest and largest."""
+    count = min(width, len(values))
+    cuts = [len(values) * i // count for i in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
+    low, high = min(means), max(means)
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        return _BARS[3] * count
+    return "".join(_BARS[min(7, int(8 * (mean - low) / (high - low)))] for mean in means)
+
+
+def clock_text(seconds: float) -> str:
+    """Like 0:42, 12:05 or 3:07:30."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -1,0 +1,256 @@
+"""What one step's rollout is measured by, and what it teaches the exploration (spec 3.3). No torch.
+
+Metrics are paths; a value is a number, or a histogram {value as text: count}. A metric without data is left out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import fsum
+
+from aepo.core.exploration import ExplorationState
+from aepo.rollout.explorer import executed_calls
+from aepo.types import (
+    BranchDecision,
+    Group,
+    Kind,
+    Leaf,
+    Node,
+    Origin,
+    StopReason,
+    ToolResult,
+    ToolStatus,
+    TrajectoryTree,
+)
+
+Metrics = dict[str, float | dict[str, int]]
+
+STOPPED_BY = ("threshold", "penalty", "pacing", "budget")
+
+
+def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection[str] = ()) -> Metrics:
+    """All that a step's groups say about reward, entropy, budget, branches, tools and tokens.
+
+    Args:
+        groups: The step's questions; leaves that were not scored count nowhere in `reward/*` and `success/*`.
+        window: W, tokens of a segment entropy.
+        tools: The task's tools. A name that the policy made up is counted as `unknown`; without this, so is that of
+            a tool which ran in no call of the step.
+    """
+    if not any(group.tree.leaves for group in groups):
+        return {}
+    return {
+        **_reward_metrics(groups),
+        **_end_metrics(groups),
+        **_entropy_metrics(groups, window),
+        **_budget_metrics(groups),
+        **_branch_metrics(groups),
+        **_decision_metrics(groups),
+        **_call_metrics(groups),
+        **_tool_metrics(groups, tools),
+        **_token_metrics(groups),
+    }
+
+
+def exploration_update(groups: Sequence[Group], state: ExplorationState) -> ExplorationState:
+    """The run's scales after a step, from the whole step (spec 3.2).
+
+    It takes the gaps of the questions whose probes called a tool, H_t - h_init of every observation decided about, and
+    the observations of every trajectory; all in the unit that the explorer measured in.
+
+    Raises:
+        ValueError: An entropy is not finite.
+    """
+    gaps: list[float] = []
+    deltas: list[float] = []
+    observations: list[float] = []
+    for tree in (group.tree for group in groups):
+        of_path = {leaf.path: leaf for leaf in tree.leaves}
+        probes = {leaf.path for leaf in tree.leaves if leaf.origin is Origin.PROBE}
+        if tree.gap is not None and any(n.kind is Kind.OBSERVATION and n.path in probes for n in tree.nodes):
+            gaps.append(tree.gap)
+        for node in tree.nodes:
+            if node.decision is not None:
+                deltas.append(node.decision.entropy - of_path[node.path].root_entropy)
+        observations += [float(len(_observations(tree, leaf))) for leaf in tree.leaves]
+    return state.updated(gaps, deltas, observations)
+
+
+def comparable(metrics: Mapping[str, object]) -> dict[str, object]:
+    """The metrics without those that read a clock: what two runs with the same seed must agree on."""
+    return {name: value for name, value in metrics.items() if not timed(name)}
+
+
+def timed(name: str) -> bool:
+    """Whether a metric reads a clock: `time/*`, `*/seconds`, `*/per_second`."""
+    return name.startswith("time/") or name.endswith(("/seconds", "per_second"))
+
+
+def _reward_metrics(groups: Sequence[Group]) -> Metrics:
+    by_group = [[leaf.reward for leaf in group.tree.leaves if leaf.reward is not None] for group in groups]
+    scored = [rewards for rewards in by_group if rewards]
+    if not scored:
+        return {}
+    rewards = [reward for group in scored for reward in group]
+    return {
+        "reward/mean": _mean(rewards),
+        "reward/std": statistics.pstdev(rewards),
+        "reward/best": _mean(map(max, scored)),
+        "success/mean": _mean(reward >= 1.0 for reward in rewards),
+        "group/spread_share": _mean(max(group) > min(group) for group in scored),
+    }
+
+
+def _end_metrics(groups: Sequence[Group]) -> Metrics:
+    leaves = _leaves(groups)
+    return {
+        "format/broken_share": _mean(leaf.format_error is not None for leaf in leaves),
+        **{f"stop/{reason.value}": _mean(leaf.stop_reason is reason for leaf in leaves) for reason in StopReason},
+    }
+
+
+def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
+    """In nats whatever `entropy_scale` is, so that they compare between runs."""
+    root: list[float] = []
+    after_tool: list[float] = []
+    policy: list[float] = []
+    for tree in (group.tree for group in groups):
+        for node in tree.nodes:
+            if node.kind is not Kind.POLICY or not node.entropies:
+                continue
+            policy += node.entropies
+            before = tree.nodes[node.parent].kind if node.parent is not None else Kind.PROMPT
+            if before is Kind.PROMPT:
+                root.append(_mean(node.entropies[:window]))
+            elif before is Kind.OBSERVATION:
+                after_tool.append(_mean(node.entropies[:window]))
+    gaps = [group.tree.gap for group in groups if group.tree.gap is not None]
+    means = {"entropy/root": root, "entropy/after_tool": after_tool, "entropy/policy": policy, "entropy/gap": gaps}
+    return {name: _mean(values) for name, values in means.items() if values}
+
+
+def _budget_metrics(groups: Sequence[Group]) -> Metrics:
+    samples = [group.tree.global_samples for group in groups]
+    return {"budget/m_mean": _mean(samples), "budget/m_histogram": _histogram(samples)}
+
+
+def _branch_metrics(groups: Sequence[Group]) -> Metrics:
+    leaves = _leaves(groups)
+    branches = [leaf for leaf in leaves if leaf.origin is Origin.BRANCH]
+    metrics: Metrics = {
+        "branch/share": len(branches) / len(leaves),
+        "branch/leftover_share": _mean(leaf.origin is Origin.LEFTOVER for leaf in leaves),
+        "branch/per_group": len(branches) / len(groups),
+    }
+    if branches:
+        depths = [leaf.depth for leaf in branches]
+        metrics["branch/depth_mean"] = _mean(depths)
+        metrics["branch/depth_histogram"] = _histogram(depths)
+        metrics["branch/top3_share"] = _mean(share for group in groups if (share := _top3_share(group)) is not None)
+    return metrics
+
+
+def _top3_share(group: Group) -> float | None:
+    """Share of a group's branches that start on its three most branched paths; None without branches."""
+    parents = Counter(leaf.parent_path for leaf in group.tree.leaves if leaf.origin is Origin.BRANCH)
+    return sum(count for _, count in parents.most_common(3)) / parents.total() if parents else None
+
+
+def _decision_metrics(groups: Sequence[Group]) -> Metrics:
+    decisions = [node.decision for group in groups for node in group.tree.nodes if node.decision is not None]
+    metrics: Metrics = {"branch/decisions": float(len(decisions))}
+    if decisions:
+        for reason in STOPPED_BY:
+            metrics[f"branch/stopped_by/{reason}"] = _mean(d.stopped_by == reason for d in decisions)
+    rewards = [
+        (decision.entropy, leaf.reward)
+        for group in groups
+        for leaf in group.tree.leaves
+        if leaf.reward is not None and (decision := _branched_at(group.tree, leaf)) is not None
+    ]
+    if rewards:
+        median = statistics.median(entropy for entropy, _ in rewards)
+        low = [reward for entropy, reward in rewards if entropy < median]
+        high = [reward for entropy, reward in rewards if entropy > median]
+        metrics |= {"branch/success_low_entropy": _mean(low)} if low else {}
+        metrics |= {"branch/success_high_entropy": _mean(high)} if high else {}
+    return metrics
+
+
+def _branched_at(tree: TrajectoryTree, leaf: Leaf) -> BranchDecision | None:
+    """The decision that started a branch: at the last observation it inherited."""
+    if leaf.origin is not Origin.BRANCH:
+        return None
+    return _observations(tree, leaf)[leaf.depth - 1].decision
+
+
+def _call_metrics(groups: Sequence[Group]) -> Metrics:
+    executed = sum(executed_calls(group.tree) for group in groups)
+    seen = [node for group in groups for leaf in group.tree.leaves for node in _observations(group.tree, leaf)]
+    used = sum(node.result is not None and node.result.executed for node in seen)
+    metrics: Metrics = {
+        "tool/executed_calls": float(executed),
+        "tool/calls_per_trajectory": used / len(_leaves(groups)),
+    }
+    if used:
+        metrics["tool/saved_share"] = 1.0 - executed / used
+    return metrics
+
+
+def _tool_metrics(groups: Sequence[Group], tools: Collection[str]) -> Metrics:
+    calls = [
+        (group.tree.nodes[node.parent].call, node.result)
+        for group in groups
+        for node in group.tree.nodes
+        if node.result is not None and node.parent is not None
+    ]
+    known = set(tools) or {call.name for call, result in calls if call is not None and result.executed}
+    by_name: dict[str, list[ToolResult]] = defaultdict(list)
+    for call, result in calls:
+        by_name[call.name if call is not None and call.name in known else "unknown"].append(result)
+    metrics: Metrics = {}
+    for name, results in sorted(by_name.items()):
+        metrics[f"tool/{name}/calls"] = float(len(results))
+        metrics[f"tool/{name}/error_rate"] = _mean(r.status is not ToolStatus.OK for r in results)
+        if any(r.executed for r in results):
+            metrics[f"tool/{name}/seconds"] = _mean(r.seconds for r in results if r.executed)
+    return metrics
+
+
+def _token_metrics(groups: Sequence[Group]) -> Metrics:
+    lengths: list[int] = []
+    turns: list[int] = []
+    written: Counter[Kind] = Counter()
+    for tree in (group.tree for group in groups):
+        for node in tree.nodes:
+            written[node.kind] += len(node.tokens)
+        for leaf in tree.leaves:
+            walk = tree.walk(leaf.node)
+            lengths.append(sum(len(node.tokens) for node in walk))
+            turns.append(sum(node.kind is Kind.POLICY for node in walk))
+    return {
+        "tokens/sampled": float(written[Kind.POLICY]),
+        "tokens/observed": float(written[Kind.OBSERVATION]),
+        "tokens/distinct": float(written.total()),
+        "tokens/trajectory": _mean(lengths),
+        "turns/mean": _mean(turns),
+    }
+
+
+def _leaves(groups: Sequence[Group]) -> list[Leaf]:
+    return [leaf for group in groups for leaf in group.tree.leaves]
+
+
+def _observations(tree: TrajectoryTree, leaf: Leaf) -> list[Node]:
+    return [node for node in tree.walk(leaf.node) if node.kind is Kind.OBSERVATION]
+
+
+def _histogram(values: Iterable[int]) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(Counter(values).items())}
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return fsum(numbers) / len(numbers)
