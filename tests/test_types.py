@@ -1,0 +1,234 @@
+"""Trees of tokens: what a trajectory reads from one, how it is renumbered, how it is stored."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aepo.types import (
+    BranchDecision,
+    Group,
+    Kind,
+    Leaf,
+    Node,
+    Origin,
+    Sample,
+    StopReason,
+    ToolCall,
+    ToolResult,
+    ToolStatus,
+    TrajectoryTree,
+    Turn,
+    flatten,
+)
+
+SAMPLE = Sample("Wer ist älter?", ["Ada", "A. Lovelace"], "q7", {"hops": 2})
+CALL = ToolCall("search", {"query": "Łódź 東京 🦉 \u2028 \x00", "top": 3, "deep": {"a": [1.5, None, True]}})
+FAILED = ToolCall("", error="the tool call is not valid JSON")
+
+
+def written(tree: TrajectoryTree, parent: int, tokens: list[int], path: int, call: ToolCall | None = None) -> Node:
+    node = tree.add(parent, Kind.POLICY, tokens, path)
+    node.logprobs = [-t / 10 for t in tokens]
+    node.entropies = [t / 100 for t in tokens]
+    node.call = call
+    return node
+
+
+def example() -> TrajectoryTree:
+    """Two paths, grown at the same time: path 1 begins inside path 0, after its only observation."""
+    tree = TrajectoryTree(gap=0.1 + 0.2, global_samples=1)
+    tree.add(None, Kind.PROMPT, [1, 2, 3], 0)
+    written(tree, 0, [4, 5], 0, CALL)
+    seen = tree.add(1, Kind.OBSERVATION, [6, 7, 8], 0)
+    seen.result = ToolResult('nichts gefunden “…” \n\t\\ " 🦉', ToolStatus.ERROR, 0.123456789)
+    seen.decision = BranchDecision(1 / 3, -0.1 - 0.2, 2, 0.7000000000000001, 1, None)
+    written(tree, 2, [9], 1)
+    written(tree, 2, [10, 11], 0, FAILED)
+    tree.leaves.append(Leaf(1, 3, Origin.BRANCH, StopReason.ANSWER, "Ada ✓", None, 0, 1, 5e-324, 1 / 3))
+    tree.leaves.append(Leaf(0, 4, Origin.PROBE, StopReason.TOOL_LIMIT, root_entropy=0.1 + 0.2))
+    return tree
+
+
+def test_a_trajectory_trains_only_what_the_policy_wrote() -> None:
+    tree = example()
+    trajectory = flatten(SAMPLE, tree, tree.leaves[0])
+    assert trajectory.tokens == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert trajectory.loss_mask == [0, 0, 0, 1, 1, 0, 0, 0, 1]
+    assert trajectory.logprobs == [0.0, 0.0, 0.0, -0.4, -0.5, 0.0, 0.0, 0.0, -0.9]
+    assert trajectory.entropies == [0.0, 0.0, 0.0, 0.04, 0.05, 0.0, 0.0, 0.0, 0.09]
+    assert (trajectory.prompt_length, trajectory.nodes) == (3, [0, 1, 2, 3])
+    assert (trajectory.answer, trajectory.stop_reason, trajectory.reward) == ("Ada ✓", StopReason.ANSWER, 1 / 3)
+    assert trajectory.sample is SAMPLE
+    assert trajectory.format_error is None
+
+
+def test_a_turn_knows_its_call_and_what_came_back() -> None:
+    tree = example()
+    shared = Turn(1, [4, 5], CALL, tree.nodes[2].result)
+    assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [shared, Turn(3, [9])]
+    unanswered = flatten(SAMPLE, tree, tree.leaves[1])
+    assert unanswered.turns == [shared, Turn(4, [10, 11], FAILED, None)]
+    assert unanswered.calls == [(CALL, tree.nodes[2].result)]
+
+
+def test_recorded_values_of_given_tokens_are_not_read() -> None:
+    tree = example()
+    tree.nodes[2].logprobs = tree.nodes[2].entropies = [9.0, 9.0, 9.0]
+    assert 9.0 not in flatten(SAMPLE, tree, tree.leaves[0]).logprobs + flatten(SAMPLE, tree, tree.leaves[0]).entropies
+
+
+def test_a_shared_token_is_stored_once() -> None:
+    tree = example()
+    assert tree.distinct_tokens() == 11
+    assert sum(len(t.tokens) for t in Group(SAMPLE, tree).trajectories()) == 19
+
+
+def test_a_tree_keeps_its_own_copy_of_the_tokens() -> None:
+    tokens = [1, 2]
+    tree = TrajectoryTree()
+    tree.add(None, Kind.PROMPT, tokens, 0)
+    tokens.append(3)
+    assert tree.nodes[0].tokens == [1, 2]
+
+
+def test_only_a_call_with_good_arguments_was_executed() -> None:
+    assert [status for status in ToolStatus if not ToolResult("", status).executed] == [ToolStatus.BAD_ARGUMENTS]
+
+
+def test_equal_results_may_have_taken_different_times() -> None:
+    assert ToolResult("a", seconds=1.0) == ToolResult("a", seconds=2.0) != ToolResult("b", seconds=1.0)
+
+
+def test_rewards_are_in_the_order_of_the_leaves() -> None:
+    tree = example()
+    tree.leaves[1].reward = 0.0
+    group = Group(SAMPLE, tree)
+    assert group.rewards == [1 / 3, 0.0]
+    assert [t.reward for t in group.trajectories()] == [1 / 3, 0.0]
+
+
+def test_a_group_that_was_not_scored_says_how_many_leaves_lack_a_reward() -> None:
+    with pytest.raises(ValueError, match="sample 'q7': 1 leaves have no reward"):
+        _ = Group(SAMPLE, example()).rewards
+
+
+def test_path_order_numbers_nodes_and_leaves_path_by_path() -> None:
+    tree = example().in_path_order()
+    assert [(n.id, n.parent, n.path, n.tokens[0]) for n in tree.nodes] == [
+        (0, None, 0, 1),
+        (1, 0, 0, 4),
+        (2, 1, 0, 6),
+        (3, 2, 0, 10),
+        (4, 2, 1, 9),
+    ]
+    assert [(leaf.path, leaf.node) for leaf in tree.leaves] == [(0, 3), (1, 4)]
+    assert (tree.gap, tree.global_samples) == (0.1 + 0.2, 1)
+
+
+def test_path_order_leaves_the_tree_it_is_asked_of_alone() -> None:
+    tree = example()
+    tree.in_path_order()
+    assert tree == example()
+
+
+def test_json_keeps_everything() -> None:
+    tree = example()
+    again = TrajectoryTree.from_json(tree.to_json())
+    assert again == tree
+    assert again.nodes[2].result is not None
+    assert again.nodes[2].result.seconds == 0.123456789
+    assert again.to_json() == tree.to_json()
+    assert [type(n.kind) for n in again.nodes] == [Kind] * 5
+    assert [(type(leaf.origin), type(leaf.stop_reason)) for leaf in again.leaves] == [(Origin, StopReason)] * 2
+
+
+def test_json_is_plain_utf8_without_python_dialect() -> None:
+    def refuse(name: str) -> Any:
+        raise AssertionError(name)
+
+    text = example().to_json()
+    assert "🦉" in text
+    assert json.loads(text.encode("utf-8"), parse_constant=refuse)["format"] == 1
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_is_refused(version: object) -> None:
+    data = json.loads(example().to_json())
+    data["format"] = version
+    with pytest.raises(ValueError, match=f"tree of format {version!r}, this version reads 1"):
+        TrajectoryTree.from_json(json.dumps(data))
+
+
+def test_a_tree_without_a_format_is_refused() -> None:
+    data = json.loads(example().to_json())
+    del data["format"]
+    with pytest.raises(ValueError, match="of format None"):
+        TrajectoryTree.from_dict(data)
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+TOKENS = st.lists(st.integers(0, 200_000), max_size=4)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+CALLS = st.builds(
+    ToolCall, st.text(max_size=5), st.dictionaries(st.text(max_size=3), VALUES, max_size=2), st.none() | st.text()
+)
+RESULTS = st.builds(ToolResult, st.text(max_size=8), st.sampled_from(ToolStatus), FLOATS)
+DECISIONS = st.builds(
+    BranchDecision, FLOATS, FLOATS, st.integers(0, 9), FLOATS, st.integers(0, 3), st.none() | st.text()
+)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> TrajectoryTree:
+    """Any tree in which a path's nodes follow each other and a child comes after its parent."""
+    tree = TrajectoryTree(gap=draw(st.none() | FLOATS), global_samples=draw(st.integers(0, 12)))
+    tree.add(None, Kind.PROMPT, draw(TOKENS), 0)
+    last = {0: 0}
+    for _ in range(draw(st.integers(0, 8))):
+        new = len(last)
+        path = draw(st.integers(0, new))
+        # A new path begins at a node of an earlier one: its number is the highest so far.
+        parent = last[path] if path < new else draw(st.integers(0, len(tree.nodes) - 1))
+        node = tree.add(parent, draw(st.sampled_from([Kind.POLICY, Kind.OBSERVATION])), draw(TOKENS), path)
+        node.logprobs = draw(st.lists(FLOATS, max_size=3))
+        node.entropies = draw(st.lists(FLOATS, max_size=3))
+        node.call, node.result = draw(st.none() | CALLS), draw(st.none() | RESULTS)
+        node.decision = draw(st.none() | DECISIONS)
+        last[path] = node.id
+    for path in draw(st.permutations(sorted(last))):
+        origin, reason = draw(st.sampled_from(Origin)), draw(st.sampled_from(StopReason))
+        text = st.none() | st.text(max_size=5)
+        leaf = Leaf(path, last[path], origin, reason, draw(text), draw(text), draw(st.none() | st.integers(0, 3)))
+        tree.leaves.append(replace(leaf, depth=draw(st.integers(0, 3)), root_entropy=draw(FLOATS)))
+        tree.leaves[-1].reward = draw(st.none() | FLOATS)
+    return tree
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(trees())
+def test_json_is_lossless_for_any_tree(tree: TrajectoryTree) -> None:
+    again = TrajectoryTree.from_json(tree.to_json().encode("utf-8").decode("utf-8"))
+    assert again == tree
+    assert repr(again) == repr(tree)  # tells -0.0 from 0.0, 1 from True, and compares the seconds
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(trees())
+def test_path_order_changes_numbers_only(tree: TrajectoryTree) -> None:
+    ordered = tree.in_path_order()
+    assert [n.id for n in ordered.nodes] == list(range(len(tree.nodes)))
+    assert all(n.parent is None or n.parent < n.id for n in ordered.nodes)
+    assert [n.path for n in ordered.nodes] == sorted(n.path for n in tree.nodes)
+    assert ordered.in_path_order() == ordered
+    before = {leaf.path: [replace(n, id=0, parent=None) for n in tree.walk(leaf.node)] for leaf in tree.leaves}
+    after = {leaf.path: [replace(n, id=0, parent=None) for n in ordered.walk(leaf.node)] for leaf in ordered.leaves}
+    assert before == after
+    assert [leaf.path for leaf in ordered.leaves] == sorted(before)
