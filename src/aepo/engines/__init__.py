@@ -1,0 +1,1 @@
+"""Engines: what grows sequences with a real model. Nothing outside this package imports a model library."""

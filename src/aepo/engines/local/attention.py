@@ -1,0 +1,76 @@
+"""Attention of one new token a row over the blocks of a `RowCache`, in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from aepo.engines.local.cache import RowLayer
+
+NAME = "aepo_rows"
+# Arguments by which some models change the scores; with them the general kernel is asked.
+SPECIAL = ("softcap", "s_aux", "position_bias")
+
+
+def register() -> None:
+    """Make it selectable by name in transformers' attention interface."""
+    ALL_ATTENTION_FUNCTIONS.register(NAME, row_attention)
+
+
+def row_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """softmax(q k / sqrt(d) + mask) v; the interface is that of transformers' attention functions.
+
+    Args:
+        module: The attention module.
+        query: (R, heads, 1, head_dim).
+        key: What `RowLayer.update` gave back: the layer hangs on it if its blocks are to be read.
+        value: Idem.
+        attention_mask: (R, 1, 1, blocks * block), additive.
+        scaling: 1 / sqrt(head_dim) unless given.
+        dropout: Unused: the model is in evaluation mode.
+        kwargs: Handed on to the general kernel.
+
+    Returns:
+        (R, 1, heads, head_dim).
+    """
+    layer: RowLayer | None = getattr(key, "row_layer", None)
+    if layer is None or attention_mask is None or any(kwargs.get(name) is not None for name in SPECIAL):
+        if layer is not None:
+            key, value = layer.rows(layer.keys, layer.cache.call), layer.rows(layer.values, layer.cache.call)
+        general = ALL_ATTENTION_FUNCTIONS["sdpa"]
+        return general(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
+    rows, heads, _, size = query.shape
+    keys, values = layer.keys, layer.values
+    pairs = keys.shape[2]
+    shared = heads // pairs
+    block = layer.cache.block
+    counts = layer.cache.call.rows_in_block
+    scale = size**-0.5 if scaling is None else scaling
+    # Heads that share keys are rows of one small matrix: nothing is repeated.
+    wanted = (query * scale).reshape(rows * pairs, shared, size)
+    scores = wanted.new_empty(len(counts), rows * pairs, shared, block)
+    for b, count in enumerate(counts):
+        here = count * pairs
+        torch.bmm(wanted[:here], keys[b, :count].flatten(0, 1).transpose(1, 2), out=scores[b, :here])
+        if count < rows:
+            scores[b, here:] = 0.0
+    flat = scores.permute(1, 2, 0, 3).reshape(rows, heads, 1, len(counts) * block)
+    shares = torch.softmax(flat.add_(attention_mask), -1, dtype=torch.float32).to(values.dtype)
+    shares = shares.view(rows * pairs, shared, len(counts), block).permute(2, 0, 1, 3).contiguous()
+    mixed = torch.bmm(shares[0], values[0, :rows].flatten(0, 1))
+    for b, count in enumerate(counts[1:], 1):
+        here = count * pairs
+        mixed[:here].baddbmm_(shares[b, :here], values[b, :count].flatten(0, 1))
+    return mixed.view(rows, 1, heads, values.shape[-1]), None

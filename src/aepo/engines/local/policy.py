@@ -1,0 +1,90 @@
+"""The policy of a run in this process: it is sampled from, scored, trained and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aepo.engines.local.generator import LocalGenerator
+from aepo.engines.local.load import Policy
+from aepo.engines.local.scoring import FrozenScorer, Scorer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class LocalPolicy:
+    """A loaded model with everything that training and evaluation ask of it.
+
+    Attributes:
+        model: The causal LM.
+        tokenizer: Its tokenizer.
+        path: Where it was loaded from.
+        device: Where it is.
+    """
+
+    def __init__(self, loaded: Policy) -> None:
+        self.model: PreTrainedModel = loaded.model
+        self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
+        self.path, self.device = loaded.path, loaded.device
+        self._loaded = loaded
+        self._scorer = Scorer(self.model, len(self.tokenizer))
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """Those that are trained: all, or the adapters."""
+        return (p for p in self.model.parameters() if p.requires_grad)
+
+    def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
+        """(B, T): ln p of each wanted token given those before it, at a temperature; 0 elsewhere."""
+        # Checkpointed activations exist in training mode only; everything else runs as it was sampled.
+        self.model.train(bool(getattr(self.model, "is_gradient_checkpointing", False)))
+        return self._scorer.score(tokens_BT, wanted_BT, temperature)
+
+    def frozen(self) -> FrozenScorer:
+        """The model as it is now, whatever training does to it afterwards."""
+        return FrozenScorer(self.model, len(self.tokenizer))
+
+    def generator(
+        self,
+        *,
+        temperature: float,
+        max_sequences: int,
+        max_length: int,
+        deterministic: bool = False,
+        greedy: bool = False,
+        reference_entropy: bool = False,
+    ) -> LocalGenerator:
+        """An engine over the model; see `LocalGenerator`."""
+        return LocalGenerator(
+            self.model,
+            self.tokenizer,
+            temperature=temperature,
+            max_sequences=max_sequences,
+            max_length=max_length,
+            deterministic=deterministic,
+            greedy=greedy,
+            reference_entropy=reference_entropy,
+        )
+
+    def decode(self, tokens: list[int]) -> str:
+        """Ids to text, special tokens included."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights (safetensors; the adapter if there is one) and tokenizer."""
+        self._loaded.save(folder)
+
+    def restore(self, folder: str | Path) -> None:
+        """Take the weights that `save` wrote."""
+        if hasattr(self.model, "disable_adapter"):
+            from peft import set_peft_model_state_dict
+            from safetensors.torch import load_file
+
+            set_peft_model_state_dict(self.model, load_file(Path(folder) / "adapter_model.safetensors"))
+            return
+        saved = type(self.model).from_pretrained(folder, dtype=self.model.dtype)
+        self.model.load_state_dict(saved.state_dict())

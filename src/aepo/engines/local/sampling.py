@@ -1,0 +1,89 @@
+"""Sampling by the inverse of the cumulative distribution, with exact log-probabilities and entropies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Tokens whose probabilities are summed first, so that the cumulative sum runs over V / WIDTH numbers a row and then
+# over WIDTH, not over V.
+WIDTH = 64
+# exp of it is 0 in float32; keeps 0 * -inf out of the entropy.
+FLOOR = -1e4
+# Candidates behind `reference_entropies`.
+REFERENCE_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One token a row, on the host, with what the distribution was there (nats)."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    entropies: list[float]
+    reference_entropies: list[float]
+
+
+def draw(
+    logits: Tensor, uniforms: Tensor, temperature: float = 1.0, greedy: bool = False, reference: bool = False
+) -> Drawn:
+    """Sample one token a row from softmax(z / T) over the whole vocabulary.
+
+    token = min{j : F_j > u F_V},  F the cumulative sum of exp((z - max z) / T); no token is left out, and one of
+    probability 0 is never taken.
+
+    Args:
+        logits: (R, V), any floating dtype; the arithmetic is in float32, sums that decide in float64.
+        uniforms: (R,) float64 in [0, 1).
+        temperature: T > 0.
+        greedy: Take the likeliest token; log-probabilities and entropies stay those of T.
+        reference: Also give -sum p ln p over the ten likeliest tokens.
+
+    Raises:
+        FloatingPointError: A row has NaN or no finite logit.
+    """
+    rows, size = logits.shape
+    scaled = logits.float()
+    peak, best = scaled.max(-1, keepdim=True)
+    scaled = ((scaled - peak) / temperature).clamp_(min=FLOOR)
+    weights = scaled.exp()
+    padded = torch.nn.functional.pad(weights, (0, -size % WIDTH)) if size % WIDTH else weights
+    parts = padded.view(rows, -1, WIDTH)
+    cumulative = parts.sum(-1).double().cumsum(-1)
+    total = cumulative[:, -1]
+    if greedy:
+        tokens = best
+    else:
+        part, rest = _invert(cumulative, uniforms.to(total.device) * total)
+        inner = parts[torch.arange(rows, device=part.device), part].double().cumsum(-1)
+        # The same numbers summed in another order differ by a rounding: what is left of the target is taken as a share.
+        mass = cumulative.gather(1, part[:, None])[:, 0] - _before(cumulative, part)
+        place, _ = _invert(inner, rest / mass * inner[:, -1])
+        tokens = (part * WIDTH + place)[:, None]
+    log_total = total.log()
+    logprobs = scaled.gather(1, tokens)[:, 0] - log_total
+    entropies = log_total - (weights * scaled).sum(-1) / total
+    if not bool(torch.isfinite(entropies).all()):
+        bad = int((~torch.isfinite(entropies)).sum())
+        raise FloatingPointError(f"the model gave NaN or infinite logits in {bad} of {rows} rows: its weights diverged")
+    top: list[float] = []
+    if reference:
+        logp = scaled.topk(min(REFERENCE_CANDIDATES, size), -1).values - log_total[:, None]
+        top = (-logp.exp() * logp).sum(-1).tolist()
+    # Rounding can leave an entropy of -1e-8 where one token has all the probability.
+    return Drawn(tokens[:, 0].tolist(), logprobs.tolist(), entropies.clamp_(min=0.0).tolist(), top)
+
+
+def _invert(cumulative: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first index whose cumulative sum is above the target, and how far the target lies inside it."""
+    # Strictly below the end, whatever the rounding: then an index exists, and the sum rises there.
+    target = torch.minimum(target, torch.nextafter(cumulative[:, -1], torch.zeros_like(target)))
+    index = (cumulative <= target[:, None]).sum(-1)
+    return index, target - _before(cumulative, index)
+
+
+def _before(cumulative: Tensor, index: Tensor) -> Tensor:
+    """The cumulative sum up to `index`, itself not included."""
+    return torch.where(index > 0, cumulative.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0], 0.0)

@@ -1,0 +1,82 @@
+"""Who goes into the next model call, and where rows lie: pure functions of the engine's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aepo.engines.local.sequence import LocalSequence, Request
+
+# A prefill call costs about as much as a decode step of few rows, so it waits for company: for PREFILL_SHARE of the
+# requests, but never longer than PREFILL_PATIENCE calls.
+PREFILL_SHARE = 1 / 8
+PREFILL_PATIENCE = 4
+# Tokens of one sequence in one prefill call, and padded tokens in one call.
+CHUNK = 512
+CALL_TOKENS = 8192
+# A decode step computes idle rows that lie between sampled ones; above this share of the sampled rows they are moved.
+IDLE_SHARE = 1 / 8
+
+
+def prefill_group(requests: Sequence[Request], eager: bool) -> list[Request]:
+    """The requests to prefill now, empty for a decode step.
+
+    Those with several unread tokens, once they are `PREFILL_SHARE` of all, or one has waited `PREFILL_PATIENCE` calls,
+    or nobody can decode.
+
+    Args:
+        requests: All under way.
+        eager: Never wait for company.
+    """
+    waiting = [r for r in requests if r.sequence.uncached > 1]
+    if not waiting:
+        return []
+    if (
+        eager
+        or len(waiting) == len(requests)
+        or len(waiting) >= PREFILL_SHARE * len(requests)
+        or any(r.waited >= PREFILL_PATIENCE for r in waiting)
+    ):
+        return waiting
+    for request in waiting:
+        request.waited += 1
+    return []
+
+
+def prefill_batch(group: Sequence[Request]) -> list[list[Request]]:
+    """What one call prefills: the first requests of the group whose padded chunks fit into `CALL_TOKENS`.
+
+    Each entry lists requests whose sequences are equal, token for token: the first is computed, the others copy it.
+    """
+    equal: dict[tuple[int, tuple[int, ...]], list[Request]] = {}
+    for request in group:
+        sequence = request.sequence
+        equal.setdefault((sequence.cached, tuple(sequence.tokens)), []).append(request)
+    batch: list[list[Request]] = []
+    widest = 0
+    for requests in equal.values():
+        widest = max(widest, min(requests[0].sequence.uncached, CHUNK))
+        if batch and widest * (len(batch) + 1) > CALL_TOKENS:
+            break
+        batch.append(requests)
+    return batch
+
+
+def exact_moves(table: Sequence[LocalSequence | None], rows: Sequence[LocalSequence]) -> list[tuple[int, int]]:
+    """Moves (from slot, to slot) after which slot i holds rows[i]; who lay there goes where a row came from."""
+    wanted = {row.slot for row in rows}
+    moves = [(row.slot, i) for i, row in enumerate(rows) if row.slot != i]
+    vacated = sorted(slot for slot in wanted if slot >= len(rows))
+    displaced = [i for i in range(len(rows)) if i not in wanted and table[i] is not None]
+    return moves + list(zip(displaced, vacated, strict=False))
+
+
+def compacting_moves(table: Sequence[LocalSequence | None], rows: Sequence[LocalSequence]) -> list[tuple[int, int]]:
+    """As few moves as bring the rows into the first slots, in any order; none while few idle rows lie between."""
+    count = len(rows)
+    if max(row.slot for row in rows) + 1 - count <= IDLE_SHARE * count:
+        return []
+    wanted = {row.slot for row in rows}
+    holes = [i for i in range(count) if i not in wanted]
+    outside = sorted(slot for slot in wanted if slot >= count)
+    moves = list(zip(outside, holes, strict=True))
+    return moves + [(hole, slot) for slot, hole in moves if table[hole] is not None]

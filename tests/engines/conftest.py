@@ -1,0 +1,74 @@
+"""Tiny random models and a tokenizer, made on the spot."""
+
+from __future__ import annotations
+
+import pytest
+import tokenizers
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+WORDS = ["<pad>", "</s>", "a", "b", "c", "</", "x", ">", "</x", "</x>b", " ", "end", "a</x", "é", "?", "!"]
+VOCABULARY = 96
+ARCHITECTURES = {
+    "llama": (LlamaConfig, 4),
+    "llama-gqa": (LlamaConfig, 2),
+    "qwen2": (Qwen2Config, 2),
+    "qwen3": (Qwen3Config, 2),
+}
+
+
+def build_model(architecture: str = "llama-gqa", vocabulary: int = VOCABULARY, seed: int = 0, **changes: object):
+    """A random model of two layers whose distributions are far from uniform."""
+    kind, pairs = ARCHITECTURES[architecture]
+    settings = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": pairs,
+        "head_dim": 8,
+        "max_position_embeddings": 1024,
+        "initializer_range": 0.3,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    config: PreTrainedConfig = kind(**{**settings, **changes})
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+
+
+def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """Ids below the number of WORDS spell them, the others "w<id>"; texts are joined without spaces."""
+    vocabulary = {(WORDS[i] if i < len(WORDS) else f"w{i}"): i for i in range(size)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.decoder = tokenizers.decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer(VOCABULARY)
+
+
+@pytest.fixture
+def model():
+    return build_model()
+
+
+@pytest.fixture
+def build():
+    return build_model
+
+
+@pytest.fixture
+def words():
+    return make_tokenizer

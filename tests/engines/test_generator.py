@@ -1,0 +1,469 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import anyio
+import numpy as np
+import pytest
+import torch
+
+from aepo.core.entropy import token_entropy
+from aepo.core.noise import noise_key
+from aepo.engines.local import LocalGenerator
+from aepo.rollout.generator import Sampled, Stop
+
+FREE = Stop()
+VOCABULARY = 96
+
+
+def prompt(index: int, length: int) -> list[int]:
+    return [int(t) for t in np.random.default_rng(index).integers(0, VOCABULARY, length)]
+
+
+async def gather(*calls) -> list:
+    results: list = [None] * len(calls)
+
+    async def one(i, call):
+        results[i] = await call
+
+    async with anyio.create_task_group() as group:
+        for i, call in enumerate(calls):
+            group.start_soon(one, i, call)
+    return results
+
+
+def check(model, tokens: list[int], start: int, sampled: Sampled, temperature: float = 1.0) -> None:
+    """Log-probabilities and entropies of tokens[start:] equal those of one full forward pass."""
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0, start - 1 : -1].double()
+    logp = torch.log_softmax(logits / temperature, -1).gather(1, torch.tensor(tokens[start:])[:, None])[:, 0]
+    assert len(sampled.logprobs) == len(tokens) - start
+    assert np.allclose(sampled.logprobs, logp.numpy(), atol=1e-4)
+    assert np.allclose(sampled.entropies, token_entropy(logits, temperature).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "llama-gqa", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kernel", ["sdpa", "eager"])
+def test_rows_of_different_length_equal_a_full_forward_pass(architecture, kernel, tokenizer, build):
+    model = build(architecture)
+    model.set_attn_implementation(kernel)
+    engine = LocalGenerator(model, tokenizer, temperature=0.8)
+
+    async def grow(sequence, turns):
+        for given, count in turns:
+            if given:
+                engine.extend(sequence, given)
+            start = sequence.length
+            sampled = await engine.sample(sequence, count, FREE)
+            check(model, sequence.tokens, start, sampled, 0.8)
+
+    async def run():
+        async with engine:
+            plans = [
+                [([], 3 + 7 * i), (prompt(100 + i, 1 + 9 * i), 40 - 5 * i), (prompt(200 + i, 2), 30)] for i in range(7)
+            ]
+            opened = [engine.open(prompt(i, 1 + 13 * i), noise_key(i)) for i in range(7)]
+            await gather(*(grow(s, p) for s, p in zip(opened, plans, strict=True)))
+
+    anyio.run(run)
+    assert model.config._attn_implementation == kernel
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_forks_equal_a_full_forward_pass_and_leave_the_source_as_it_was(model, tokenizer, in_place):
+    model._supports_attention_backend = in_place
+    engine = LocalGenerator(model, tokenizer)
+
+    async def run(forking: bool):
+        async with engine:
+            source = engine.open(prompt(0, 70), noise_key("source"))
+            await engine.sample(source, 80, FREE)
+            before = list(source.tokens)
+            if forking:
+                for length in (1, 63, 64, 65, 70, 100, 149, 150):
+                    branch = engine.fork(source, length, noise_key("branch", length))
+                    assert branch.cached == length - 1
+                    sampled = await engine.sample(branch, 20, FREE)
+                    assert branch.tokens[:length] == before[:length] and branch.length == length + 20
+                    check(model, branch.tokens, length, sampled)
+                    engine.close(branch)
+            assert source.tokens == before
+            rest = await engine.sample(source, 20, FREE)
+            check(model, source.tokens, 150, rest)
+            return rest
+
+    assert np.allclose(anyio.run(run, True).logprobs, anyio.run(run, False).logprobs, atol=1e-5)
+
+
+def test_forks_of_an_unread_prompt_read_it_once(model, tokenizer, monkeypatch):
+    engine = LocalGenerator(model, tokenizer)
+    read = []
+    forward = model.forward
+
+    def spy(*args, **given):
+        if "input_ids" in given:
+            read.append(given["input_ids"].numel())
+        return forward(*args, **given)
+
+    monkeypatch.setattr(model, "forward", spy)
+
+    async def run():
+        async with engine:
+            first = engine.open(prompt(0, 50), noise_key(0))
+            group = [first] + [engine.fork(first, 50, noise_key(i)) for i in range(1, 8)]
+            sampled = await gather(*(engine.sample(s, 6, FREE) for s in group))
+            for sequence, got in zip(group, sampled, strict=True):
+                check(model, sequence.tokens, 50, got)
+            assert len({tuple(s.tokens) for s in group}) > 1
+
+    anyio.run(run)
+    assert read == [50] + [8] * 5
+
+
+def test_a_long_prompt_read_in_chunks_equals_a_full_forward_pass(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer, max_length=1024)
+
+    async def run():
+        async with engine:
+            long, short = engine.open(prompt(0, 900), 1), engine.open(prompt(1, 20), 2)
+            a, b = await gather(engine.sample(long, 5, FREE), engine.sample(short, 5, FREE))
+            check(model, long.tokens, 900, a)
+            check(model, short.tokens, 20, b)
+
+    anyio.run(run)
+
+
+def test_extending_in_one_go_equals_token_by_token(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+    given = prompt(5, 30)
+
+    async def run():
+        async with engine:
+            whole, apart = engine.open(prompt(0, 10), 7), engine.open(prompt(0, 10), 7)
+            await gather(engine.sample(whole, 3, FREE), engine.sample(apart, 3, FREE))
+            engine.extend(whole, given)
+            for token in given:
+                engine.extend(apart, [token])
+            a, b = await gather(engine.sample(whole, 10, FREE), engine.sample(apart, 10, FREE))
+            assert whole.tokens == apart.tokens
+            assert np.allclose(a.logprobs, b.logprobs, atol=1e-5)
+
+    anyio.run(run)
+
+
+def test_the_same_noise_key_gives_the_same_tokens_whatever_else_is_in_the_batch(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+
+    async def run(others: int):
+        async with engine:
+            fill = [engine.open(prompt(50 + i, 5 + 11 * i), noise_key("other", i)) for i in range(others)]
+            mine = engine.open(prompt(0, 12), noise_key("mine"))
+            got = await gather(engine.sample(mine, 60, FREE), *(engine.sample(s, 9 * i, FREE) for i, s in enumerate(fill)))
+            return got[0]
+
+    alone, among = anyio.run(run, 0), anyio.run(run, 9)
+    assert alone.tokens == among.tokens
+    assert np.allclose(alone.logprobs, among.logprobs, atol=1e-4)
+
+
+def test_deterministic_batches_do_not_depend_on_who_answers_first(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer, deterministic=True)
+
+    async def pause(delays: random.Random):
+        for _ in range(delays.randrange(12)):
+            await anyio.lowlevel.checkpoint()
+
+    async def branch(sequence, i: int, delays: random.Random, out: dict):
+        await pause(delays)
+        out["branch", i] = await engine.sample(sequence, 5, FREE)
+        await pause(delays)
+        engine.end(sequence)
+
+    async def path(sequence, i: int, delays: random.Random, out: dict, group):
+        for turn in range(3):
+            out[i, turn] = await engine.sample(sequence, 4 + (5 * i + turn) % 7, FREE)
+            await pause(delays)
+            if turn == 0 and i % 3 == 0:
+                fork = engine.fork(sequence, sequence.length - 2, noise_key("branch", i))
+                group.start_soon(branch, fork, i, delays, out)
+            engine.extend(sequence, prompt(i * 10 + turn, 3 + i))
+        engine.end(sequence)
+        await pause(delays)
+        engine.close(sequence)
+
+    async def run(seed: int):
+        delays = random.Random(seed)
+        order = list(range(6))
+        delays.shuffle(order)
+        out: dict = {}
+        async with engine:
+            opened = {i: engine.open(prompt(i, 5 + 4 * i), noise_key("path", i)) for i in order}
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as group:
+                    for i in order:
+                        group.start_soon(path, opened[i], i, delays, out, group)
+        return out
+
+    first = anyio.run(run, 0)
+    assert all(anyio.run(run, seed) == first for seed in (1, 2, 3))
+
+
+def test_sequences_that_ended_do_not_hold_up_deterministic_mode(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer, deterministic=True)
+
+    async def run():
+        async with engine:
+            opened = [engine.open(prompt(i, 5), i) for i in range(4)]
+            for sequence in opened[:3]:
+                engine.end(sequence)
+            with anyio.fail_after(20):
+                sampled = await engine.sample(opened[3], 3, FREE)
+            assert len(sampled.tokens) == 3
+            engine.end(opened[3])
+            branch = engine.fork(opened[0], 4, 9)
+            with anyio.fail_after(20):
+                assert len((await engine.sample(branch, 3, FREE)).tokens) == 3
+
+    anyio.run(run)
+
+
+def test_limits_are_refused_with_a_reason(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer, max_sequences=2, max_length=20)
+
+    async def run():
+        async with engine:
+            a, b = engine.open([2, 3], 0), engine.open([2], 1)
+            with pytest.raises(RuntimeError, match="2 sequences are open"):
+                engine.open([4], 2)
+            with pytest.raises(RuntimeError, match="2 sequences are open"):
+                engine.fork(a, 1, 2)
+            engine.close(b)
+            engine.close(b)
+            with pytest.raises(ValueError, match=r"21 tokens.*20"):
+                engine.open([2] * 21, 2)
+            with pytest.raises(ValueError, match=r"22 tokens.*20"):
+                engine.extend(a, [2] * 20)
+            with pytest.raises(ValueError, match="at least one"):
+                engine.open([], 2)
+            with pytest.raises(ValueError, match=r"0\.\.95"):
+                engine.open([96], 2)
+            with pytest.raises(ValueError, match="fork after 3 tokens"):
+                engine.fork(a, 3, 2)
+            sampled = await engine.sample(a, 100, FREE)
+            assert a.length == 20 and not sampled.stopped
+            assert (await engine.sample(a, 100, FREE)).tokens == []
+            engine.end(a)
+            with pytest.raises(RuntimeError, match="ended"):
+                await engine.sample(a, 1, FREE)
+            with pytest.raises(RuntimeError, match="closed"):
+                engine.extend(b, [1])
+
+    anyio.run(run)
+    with pytest.raises(RuntimeError, match="async with"):
+        anyio.run(engine.sample, engine.open([2], 0), 1, FREE)
+
+
+def test_a_slot_used_again_shows_nothing_of_the_old_sequence(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer, max_sequences=1)
+
+    async def run():
+        async with engine:
+            old = engine.open(prompt(0, 150), 0)
+            await engine.sample(old, 50, FREE)
+            engine.close(old)
+            new = engine.open(prompt(1, 3), 1)
+            sampled = await engine.sample(new, 80, FREE)
+            assert new.slot == old.slot
+            check(model, new.tokens, 3, sampled)
+
+    anyio.run(run)
+
+
+def test_cancelling_a_sample_call_leaves_the_engine_usable(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+
+    async def run():
+        async with engine:
+            kept, dropped = engine.open(prompt(0, 9), 0), engine.open(prompt(1, 30), 1)
+            async with anyio.create_task_group() as group:
+                group.start_soon(engine.sample, dropped, 500, FREE)
+                sampled = await engine.sample(kept, 10, FREE)
+                group.cancel_scope.cancel()
+            check(model, kept.tokens, 9, sampled)
+            start = dropped.length
+            assert 30 < start < 530
+            check(model, dropped.tokens, start, await engine.sample(dropped, 10, FREE))
+            engine.close(dropped)
+
+    anyio.run(run)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_an_error_of_the_model_reaches_every_caller_and_the_next_call_works(model, tokenizer, monkeypatch, at):
+    engine = LocalGenerator(model, tokenizer)
+    forward, calls = model.forward, []
+
+    def failing(*args, **given):
+        calls.append(1)
+        if len(calls) == at:
+            raise RuntimeError("out of memory, say")
+        return forward(*args, **given)
+
+    async def run():
+        async with engine:
+            opened = [engine.open(prompt(i, 9), i) for i in range(3)]
+            monkeypatch.setattr(model, "forward", failing)
+            raised = []
+
+            async def one(sequence):
+                with pytest.raises(RuntimeError, match="out of memory"):
+                    await engine.sample(sequence, 9, FREE)
+                raised.append(sequence)
+
+            await gather(*(one(s) for s in opened))
+            assert len(raised) == 3
+            start = opened[0].length
+            check(model, opened[0].tokens, start, await engine.sample(opened[0], 5, FREE))
+
+    anyio.run(run)
+
+
+def test_logits_that_are_nan_are_an_error_not_a_token(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+
+    async def run():
+        async with engine:
+            sequence = engine.open(prompt(0, 9), 0)
+            weight = model.lm_head.weight.detach().clone()
+            model.lm_head.weight.data.fill_(float("nan"))
+            with pytest.raises(FloatingPointError, match="NaN"):
+                await engine.sample(sequence, 9, FREE)
+            model.lm_head.weight.data.copy_(weight)
+            check(model, sequence.tokens, 9, await engine.sample(sequence, 5, FREE))
+
+    anyio.run(run)
+
+
+def test_leaving_wakes_who_still_samples_and_restores_the_training_mode(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+    model.train()
+
+    async def late(sequence):
+        with pytest.raises(RuntimeError, match="left"):
+            await engine.sample(sequence, 900, FREE)
+
+    async def run():
+        async with anyio.create_task_group() as group:
+            async with engine:
+                assert not model.training
+                group.start_soon(late, engine.open(prompt(0, 9), 0))
+                await anyio.lowlevel.checkpoint()
+        assert model.training
+        with pytest.raises(KeyError):  # as it is, not inside an exception group
+            async with engine:
+                raise KeyError
+
+    anyio.run(run)
+
+
+def test_greedy_takes_the_likeliest_token(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer, greedy=True, temperature=0.7, reference_entropy=True)
+
+    async def run():
+        async with engine:
+            sequence = engine.open(prompt(0, 9), 0)
+            sampled = await engine.sample(sequence, 12, FREE)
+            check(model, sequence.tokens, 9, sampled, 0.7)
+            with torch.no_grad():
+                logits = model(torch.tensor([sequence.tokens])).logits[0, 8:-1]
+            assert sampled.tokens == logits.argmax(-1).tolist()
+            top = torch.log_softmax(logits / 0.7, -1).topk(10, -1).values
+            assert np.allclose(sampled.reference_entropies, (-top.exp() * top).sum(-1).numpy(), atol=1e-4)
+
+    anyio.run(run)
+
+
+def test_ids_that_the_tokenizer_does_not_have_are_never_sampled(model, words):
+    engine = LocalGenerator(model, words(20))
+
+    async def run():
+        async with engine:
+            sequence = engine.open([2], 0)
+            sampled = await engine.sample(sequence, 300, FREE)
+            assert max(sampled.tokens) < 20
+            assert max(sampled.entropies) <= np.log(20) + 1e-6
+
+    anyio.run(run)
+
+
+def stops(model, tokenizer, tokens: list[int], stop: Stop, opened: int = 1, cut: int | None = None) -> tuple[int, bool]:
+    """How many of `tokens` a model that can only say them samples, and whether it stopped."""
+    forward = model.forward
+
+    def scripted(**given):
+        out = forward(**given)
+        wanted = [tokens[min(int(p) - opened + 1, len(tokens) - 1)] for p in given["position_ids"][:, -1]]
+        logits = torch.full_like(out.logits[:, -1:], -1e4)
+        logits[torch.arange(len(wanted)), 0, torch.tensor(wanted)] = 0.0
+        return replace(out, logits=logits)
+
+    engine = LocalGenerator(model, tokenizer)
+    model.forward = scripted
+
+    async def run():
+        async with engine:
+            sequence = engine.open([6] * opened, 0)
+            if cut is not None:
+                await engine.sample(sequence, cut, FREE)
+            sampled = await engine.sample(sequence, len(tokens) - (cut or 0), stop)
+            return sequence.length - opened, sampled.stopped
+
+    try:
+        return anyio.run(run)
+    finally:
+        model.forward = forward
+
+
+@pytest.mark.parametrize(
+    ("said", "stop", "expected"),
+    [
+        (["a", "</s>", "b"], Stop(tokens=frozenset({1})), (2, True)),
+        (["a", "b", "c"], Stop(tokens=frozenset({1})), (3, False)),
+        (["a", "</", "x", ">", "b"], Stop(strings=("</x>",)), (4, True)),
+        (["a", "</x>b", "b"], Stop(strings=("</x>",)), (2, True)),
+        (["a</x", ">", "b"], Stop(strings=("</x>",)), (2, True)),
+        (["</x", "</x", ">", "b"], Stop(strings=("</x>",)), (3, True)),
+        (["x", ">", "a", "é", "b"], Stop(strings=("é", "end")), (4, True)),
+        (["a", " ", "b"], Stop(strings=("a ",)), (2, True)),
+    ],
+)
+def test_a_turn_stops_at_ids_and_at_strings(model, tokenizer, said, stop, expected):
+    ids = [tokenizer.get_vocab()[word] for word in said]
+    # The prompt holds x: what was given never counts for a string.
+    assert stops(model, tokenizer, ids, stop) == expected
+
+
+def test_a_string_begun_in_one_call_ends_the_turn_in_the_next(model, tokenizer):
+    ids = [tokenizer.get_vocab()[word] for word in ["a", "</", "x", ">", "b"]]
+    assert stops(model, tokenizer, ids, Stop(strings=("</x>",)), cut=2) == (4, True)
+    # One that lies wholly in an earlier call does not.
+    assert stops(model, tokenizer, ids + ids[:1] + [7, 2], Stop(strings=("</x>",)), cut=5) == (8, False)
+
+
+def test_an_empty_stop_string_is_refused(model, tokenizer):
+    with pytest.raises(ValueError, match="empty"):
+        stops(model, tokenizer, [2], Stop(strings=("",)))
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "qwen2"])
+def test_a_sliding_window_model_is_refused(tokenizer, architecture, build):
+    from transformers import AutoModelForCausalLM, MistralConfig
+
+    if architecture == "mistral":
+        config = MistralConfig(vocab_size=96, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, sliding_window=16)
+        model = AutoModelForCausalLM.from_config(config)
+    else:
+        model = build("qwen2", use_sliding_window=True, sliding_window=16, max_window_layers=1)
+    with pytest.raises(ValueError, match=r"(Mistral|Qwen2)ForCausalLM: layer [01] is .*[sS]liding.*full attention only"):
+        LocalGenerator(model, tokenizer)
