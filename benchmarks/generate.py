@@ -47,8 +47,12 @@ def main() -> None:
         tokenizer = AutoTokenizer.from_pretrained(args.model)
     clock = time.perf_counter if args.clock == "wall" else time.process_time
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"{type(model).__name__}, {size:.2f} M parameters, vocabulary {len(tokenizer)}, {model.dtype} on {model.device}")
-    print(f"prompt {args.prompt}, sampled {args.tokens} a row; {args.threads} thread(s), {args.clock} clock, {platform.machine()}")
+    print(
+        f"{type(model).__name__}, {size:.2f} M parameters, vocabulary {len(tokenizer)}, {model.dtype} on {model.device}"
+    )
+    print(
+        f"prompt {args.prompt}, sampled {args.tokens} a row; {args.threads} thread(s), {args.clock} clock, {platform.machine()}"
+    )
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, numpy {numpy.__version__}\n")
     print(f"{'rows':>5} {'ours tok/s':>12} {'generate tok/s':>15} {'ratio':>6}")
     for rows in args.rows:

@@ -159,7 +159,9 @@ def test_the_same_noise_key_gives_the_same_tokens_whatever_else_is_in_the_batch(
         async with engine:
             fill = [engine.open(prompt(50 + i, 5 + 11 * i), noise_key("other", i)) for i in range(others)]
             mine = engine.open(prompt(0, 12), noise_key("mine"))
-            got = await gather(engine.sample(mine, 60, FREE), *(engine.sample(s, 9 * i, FREE) for i, s in enumerate(fill)))
+            got = await gather(
+                engine.sample(mine, 60, FREE), *(engine.sample(s, 9 * i, FREE) for i, s in enumerate(fill))
+            )
             return got[0]
 
     alone, among = anyio.run(run, 0), anyio.run(run, 9)
@@ -354,11 +356,10 @@ def test_leaving_wakes_who_still_samples_and_restores_the_training_mode(model, t
             await engine.sample(sequence, 900, FREE)
 
     async def run():
-        async with anyio.create_task_group() as group:
-            async with engine:
-                assert not model.training
-                group.start_soon(late, engine.open(prompt(0, 9), 0))
-                await anyio.lowlevel.checkpoint()
+        async with anyio.create_task_group() as group, engine:
+            assert not model.training
+            group.start_soon(late, engine.open(prompt(0, 9), 0))
+            await anyio.lowlevel.checkpoint()
         assert model.training
         with pytest.raises(KeyError):  # as it is, not inside an exception group
             async with engine:
@@ -461,9 +462,19 @@ def test_a_sliding_window_model_is_refused(tokenizer, architecture, build):
     from transformers import AutoModelForCausalLM, MistralConfig
 
     if architecture == "mistral":
-        config = MistralConfig(vocab_size=96, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, sliding_window=16)
+        config = MistralConfig(
+            vocab_size=96,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            sliding_window=16,
+        )
         model = AutoModelForCausalLM.from_config(config)
     else:
         model = build("qwen2", use_sliding_window=True, sliding_window=16, max_window_layers=1)
-    with pytest.raises(ValueError, match=r"(Mistral|Qwen2)ForCausalLM: layer [01] is .*[sS]liding.*full attention only"):
+    with pytest.raises(
+        ValueError, match=r"(Mistral|Qwen2)ForCausalLM: layer [01] is .*[sS]liding.*full attention only"
+    ):
         LocalGenerator(model, tokenizer)
