@@ -50,10 +50,9 @@ def main() -> None:
     print(
         f"{type(model).__name__}, {size:.2f} M parameters, vocabulary {len(tokenizer)}, {model.dtype} on {model.device}"
     )
-    print(
-        f"prompt {args.prompt}, sampled {args.tokens} a row; {args.threads} thread(s), {args.clock} clock, {platform.machine()}"
-    )
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, numpy {numpy.__version__}\n")
+    print(f"prompt {args.prompt}, sampled {args.tokens} a row; {args.threads} thread(s), {args.clock} clock")
+    print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}", end=", ")
+    print(f"transformers {transformers.__version__}, numpy {numpy.__version__}\n")
     print(f"{'rows':>5} {'ours tok/s':>12} {'generate tok/s':>15} {'ratio':>6}")
     for rows in args.rows:
         prompts = torch.randint(0, len(tokenizer), (rows, args.prompt))

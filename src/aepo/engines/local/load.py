@@ -44,7 +44,7 @@ class Policy:
     device: torch.device
 
     def save(self, folder: str | Path) -> None:
-        """Write weights (safetensors) and tokenizer, for `load_policy`; with LoRA the adapter instead of the weights."""
+        """Write weights (safetensors) and tokenizer, for `load_policy`; with LoRA the adapter alone."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 

@@ -33,6 +33,7 @@ class LocalPolicy:
         self.path, self.device = loaded.path, loaded.device
         self._loaded = loaded
         self._scorer = Scorer(self.model, len(self.tokenizer))
+        self._checkpointing = any(getattr(m, "gradient_checkpointing", False) for m in self.model.modules())
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """Those that are trained: all, or the adapters."""
@@ -41,7 +42,7 @@ class LocalPolicy:
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """(B, T): ln p of each wanted token given those before it, at a temperature; 0 elsewhere."""
         # Checkpointed activations exist in training mode only; everything else runs as it was sampled.
-        self.model.train(bool(getattr(self.model, "is_gradient_checkpointing", False)))
+        self.model.train(self._checkpointing)
         return self._scorer.score(tokens_BT, wanted_BT, temperature)
 
     def frozen(self) -> FrozenScorer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,8 @@ class Stopping:
         tail = list(turn[-self._tail :])
         before, after = self._text(tail[:-1]), self._text(tail)
         # Only what the last token added can be new: a string that lies before it was met before.
-        kept = len(os.path.commonprefix([before, after]))
+        pairs = enumerate(zip(before, after, strict=False))
+        kept = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
         return any(after.find(s, max(0, kept - len(s) + 1)) >= 0 for s in self._strings)
 
     def _text(self, tokens: list[int]) -> str:
