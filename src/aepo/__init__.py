@@ -1,1 +1,92 @@
-"""Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545): train LLM agents that use tools."""
+"""Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545): train LLM agents that use tools.
+
+The names below are imported when they are first used, so that `import aepo` is quick and does not load torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from aepo import rewards
+    from aepo.algorithms import AEPO, GRPO, Algorithm
+    from aepo.api import Run, evaluate, load_policy, train
+    from aepo.config import Config
+    from aepo.config import load as load_config
+    from aepo.evaluate.runner import Evaluation
+    from aepo.tasks.atlas import atlas
+    from aepo.tasks.base import Task
+    from aepo.tools.base import Tool, tool
+    from aepo.tools.python import python
+    from aepo.tools.search import Document, search
+    from aepo.types import Group, Sample, ToolError, Trajectory, TrajectoryTree
+    from aepo.viewer import view
+
+_WHERE = {
+    "AEPO": "aepo.algorithms",
+    "GRPO": "aepo.algorithms",
+    "Algorithm": "aepo.algorithms",
+    "Config": "aepo.config",
+    "Document": "aepo.tools.search",
+    "Evaluation": "aepo.evaluate.runner",
+    "Group": "aepo.types",
+    "Run": "aepo.api",
+    "Sample": "aepo.types",
+    "Task": "aepo.tasks.base",
+    "Tool": "aepo.tools.base",
+    "ToolError": "aepo.types",
+    "Trajectory": "aepo.types",
+    "TrajectoryTree": "aepo.types",
+    "atlas": "aepo.tasks.atlas",
+    "evaluate": "aepo.api",
+    "load_config": "aepo.config",
+    "load_policy": "aepo.api",
+    "python": "aepo.tools.python",
+    "rewards": "aepo.rewards",
+    "search": "aepo.tools.search",
+    "tool": "aepo.tools.base",
+    "train": "aepo.api",
+    "view": "aepo.viewer",
+}
+
+__all__ = [
+    "AEPO",
+    "GRPO",
+    "Algorithm",
+    "Config",
+    "Document",
+    "Evaluation",
+    "Group",
+    "Run",
+    "Sample",
+    "Task",
+    "Tool",
+    "ToolError",
+    "Trajectory",
+    "TrajectoryTree",
+    "atlas",
+    "evaluate",
+    "load_config",
+    "load_policy",
+    "python",
+    "rewards",
+    "search",
+    "tool",
+    "train",
+    "view",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_config":
+        return import_module("aepo.config").load
+    if name == "rewards":
+        return import_module("aepo.rewards")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'aepo' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

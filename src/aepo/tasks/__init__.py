@@ -1,0 +1,45 @@
+"""Tasks: questions with tools and a reward. `load` finds one by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from aepo.tasks.base import Task
+
+BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas"}
+
+
+def load(name: str, options: Mapping[str, Any]) -> Task:
+    """The task of a name, made with `options`.
+
+    Args:
+        name: A built-in one, or "package.module:function" for a function that returns a `Task`.
+        options: Arguments of the function.
+
+    Raises:
+        ValueError: There is no such task or option, or the function returns something else.
+    """
+    where = BUILT_IN.get(name, name)
+    module, colon, function = where.partition(":")
+    if not colon:
+        near = difflib.get_close_matches(name, BUILT_IN, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown task {name!r}: {hint}known: {', '.join(BUILT_IN)}, or package.module:function")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"task {name!r} cannot be imported: {error}") from error
+    known = list(inspect.signature(make).parameters)
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+            raise ValueError(f"task {name!r} has no option {option!r}: {hint}")
+    task = make(**options)
+    if not isinstance(task, Task):
+        raise ValueError(f"task {name!r} is a {type(task).__name__}: the function must return an aepo.Task")
+    return task

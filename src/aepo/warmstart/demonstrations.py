@@ -14,7 +14,7 @@ from typing import Literal
 
 from aepo.types import Sample
 
-CITY = re.compile(r"^- (?P<name>.+), (?P<population>\d+) people, (?P<country>.+)$", re.M)
+CITY = re.compile(r"^- (?P<name>.+), population (?P<population>\d+), (?P<country>.+)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Segment:
 class Faults:
     """How often the agent does each thing wrong (chances per decision)."""
 
-    wrong_exact: float = 0.18
+    wrong_exact: float = 0.22
     wrong_extreme: float = 0.42
     no_thought: float = 0.12
-    vague_query: float = 0.15
-    guess: float = 0.07
+    vague_query: float = 0.18
+    guess: float = 0.08
     repeat_search: float = 0.06
     no_answer: float = 0.03
-    no_python: float = 0.25
-    wrong_operation: float = 0.12
+    no_python: float = 0.3
+    wrong_operation: float = 0.15
 
 
 class Demonstrator:
@@ -86,7 +86,7 @@ class Demonstrator:
             population, country = self.rng.choice(found)
         else:
             which = "" if plan["kind"] == "exact" else f" {'most' if plan['most'] else 'least'}:"
-            thought = f"<think>{which} {population} people, {country}</think>"
+            thought = f"<think>{which} {population}, {country}</think>"
         self._fact(thought, plan["attribute"], country)
 
     def _fact(self, thought: str, attribute: str, country: str) -> None:

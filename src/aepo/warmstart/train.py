@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from aepo.tasks.atlas.questions import ATTRIBUTES, questions
 from aepo.tasks.atlas.world import World
@@ -32,11 +32,11 @@ class Recipe:
     heads: int = 4
     head_dim: int = 64
     initializer_range: float = 0.03
-    look_back: int = 2
-    copy_steps: int = 600
+    look_back: int = 3
+    copy_steps: int = 450
     copy_rows: int = 48
     copy_length: int = 96
-    demonstration_steps: int = 3000
+    demonstration_steps: int = 3500
     demonstration_rows: int = 48
     questions: int = 12_000
     learning_rate: float = 3e-3
@@ -47,11 +47,11 @@ class Recipe:
     faults: Faults = field(default_factory=Faults)
 
 
-def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A Qwen2 with random weights, but for the first layer's heads that look back a fixed number of tokens."""
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with random weights, but for the first layer's heads that look back a fixed number of tokens."""
     torch.manual_seed(recipe.seed)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
+    model = LlamaForCausalLM(
+        LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=recipe.hidden_size,
             intermediate_size=recipe.intermediate_size,
@@ -65,6 +65,8 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCau
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             initializer_range=recipe.initializer_range,
+            # Biases on queries and keys can say "look back n tokens" before anything is learned.
+            attention_bias=True,
         )
     )
     for head in range(recipe.look_back):
@@ -73,7 +75,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCau
 
 
 @torch.no_grad()
-def look_back(model: Qwen2ForCausalLM, head: int, distance: int, sharpness: float = 8.0, frequencies: int = 8) -> None:
+def look_back(model: LlamaForCausalLM, head: int, distance: int, sharpness: float = 8.0, frequencies: int = 8) -> None:
     """Let a head of the first layer start by attending to the token `distance` places before.
 
     With rotary positions the biases alone can say so: score(i, j) = sum_d sharpness^2 cos((i - j - distance) theta_d)
@@ -132,7 +134,7 @@ def demonstration_batches(
 
 
 def fit(
-    model: Qwen2ForCausalLM,
+    model: LlamaForCausalLM,
     batches: Iterator[tuple[Tensor, Tensor]],
     steps: int,
     recipe: Recipe,

@@ -3,8 +3,8 @@
 Many names belong to several places, so that after a search the model has to decide which one was meant.
 
     What is the capital of the country of the Valencia with 792492 people?
-    > search Valencia            - Valencia, 1385083 people, Venezuela
-                                 - Valencia, 792492 people, Spain ...
+    > search Valencia            - Valencia, population 1385083, Venezuela
+                                 - Valencia, population 792492, Spain ...
     > search capital of Spain    - capital of Spain: Madrid ...
     Madrid
 """

@@ -2,7 +2,7 @@
 
 Example documents:
 
-    Valencia, 792492 people, Spain
+    Valencia, population 792492, Spain
     capital of Spain: Madrid
     neighbours of Spain: Andorra, Portugal, Gibraltar, France, Morocco
 """
@@ -80,7 +80,7 @@ class World:
 
 def city_line(city: City) -> str:
     """The document of a city."""
-    return f"{city.name}, {city.population} people, {city.country}"
+    return f"{city.name}, population {city.population}, {city.country}"
 
 
 def country_lines(country: Country) -> dict[str, str]:

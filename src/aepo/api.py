@@ -1,0 +1,282 @@
+"""The public functions: train, evaluate, load a policy. They put the parts together; everything else is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from aepo import config as configuration
+from aepo import tasks
+from aepo.config import Config
+from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.chat import make_protocol
+from aepo.tasks.base import Task
+from aepo.tools.base import Tool
+from aepo.train.run_folder import RunFolder
+from aepo.types import Sample
+
+if TYPE_CHECKING:
+    from aepo.algorithms.base import Algorithm
+    from aepo.engines.local.policy import LocalPolicy
+    from aepo.evaluate.runner import Evaluation
+    from aepo.train.display import Display
+    from aepo.train.loop import Parts
+
+BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
+FREE_FOR_RUN = ("run", "train.steps", "train.checkpoint_every", "train.keep_checkpoints", "train.trees_every")
+"""Settings that a resumed run may change: they do not touch what a step computes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Where it wrote.
+        policy: As training left it.
+        config: What it was run with.
+    """
+
+    folder: Path
+    policy: LocalPolicy
+    config: Config
+
+    def __fspath__(self) -> str:
+        """So that `aepo.view(run)` and `open` take it for its folder."""
+        return str(self.folder)
+
+
+def load_policy(path: str, model: configuration.ModelConfig | None = None) -> LocalPolicy:
+    """A policy to evaluate or train: a folder, a hub name, "atlas", or the folder of a run (its newest checkpoint).
+
+    Raises:
+        ValueError: It cannot be loaded; the line says why.
+    """
+    from aepo.engines.local.load import Lora
+    from aepo.engines.local.load import load_policy as load
+    from aepo.engines.local.policy import LocalPolicy
+    from aepo.train import checkpoint
+
+    settings = model or configuration.ModelConfig(path=path)
+    where: str | Path = BUILT_IN_MODELS.get(path, path)
+    if (Path(where) / "checkpoints").is_dir():
+        newest = checkpoint.latest(Path(where) / "checkpoints")
+        if newest is None:
+            raise ValueError(f"run {where} has no whole checkpoint yet")
+        where = newest / "policy"
+    lora = settings.lora
+    return LocalPolicy(
+        load(
+            str(where),
+            device=settings.device,
+            dtype=settings.dtype,
+            gradient_checkpointing=settings.gradient_checkpointing,
+            lora=None
+            if lora is None
+            else Lora(lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)),
+            pad_token=settings.pad_token,
+        )
+    )
+
+
+def train(
+    model: str,
+    task: Task,
+    algorithm: Algorithm | None = None,
+    config: Config | None = None,
+    run: str | None = None,
+    resume: bool = False,
+    display: Display | None = None,
+) -> Run:
+    """Train `model` on `task`.
+
+    Args:
+        model: Folder or hub name of a causal LM, or "atlas".
+        task: Questions, tools and reward.
+        algorithm: `aepo.AEPO()` by default; its fields are its settings.
+        config: Everything else; class defaults by default.
+        run: Folder of the run; by default `config.run`.
+        resume: Go on with the run of that folder.
+        display: Who is told; by default the terminal.
+
+    Raises:
+        ValueError: Something does not fit; nothing was trained.
+    """
+    settings = config or Config()
+    changes: dict[str, Any] = {"model": settings.model.model_copy(update={"path": model})}
+    changes["task"] = settings.task.model_copy(update={"name": task.name})
+    if algorithm is not None:
+        changes["algorithm"] = algorithm
+    if run is not None:
+        changes["run"] = run
+    return train_task(settings.model_copy(update=changes), task, resume=resume, display=display)
+
+
+def train_config(config: Config, resume: bool = False, display: Display | None = None) -> Run:
+    """Train what a configuration describes; see `train`."""
+    return train_task(config, tasks.load(config.task.name, config.task.options), resume=resume, display=display)
+
+
+def train_task(config: Config, task: Task, resume: bool = False, display: Display | None = None) -> Run:
+    """Train with a whole configuration on a task object.
+
+    Raises:
+        ValueError: Something does not fit; nothing was trained.
+        RunFolderError: The run folder holds another run or cannot be written.
+    """
+    from aepo.train.display import Display
+    from aepo.train.loop import Trainer
+
+    policy, parts = build(config, task)
+    if resume:
+        folder = RunFolder.resume(config.run)
+        same_run(folder.config(), config)
+    else:
+        folder = RunFolder.create(config.run, config.model_dump(mode="json"))
+    try:
+        Trainer(config, parts, folder, display or Display(), resume).run()
+    finally:
+        folder.close()
+    return Run(folder.path, policy, config)
+
+
+def evaluate(
+    policy: LocalPolicy | str,
+    task: Task,
+    samples: int = 5,
+    greedy: bool = True,
+    questions: Sequence[Sample] | None = None,
+    config: Config | None = None,
+) -> Evaluation:
+    """Pass@1, Pass@k, greedy success, tool calls and tokens on a task's held-out questions (all, if it has none).
+
+    Args:
+        policy: Of `train` or `load_policy`, or what `load_policy` takes.
+        task: Questions, tools and reward.
+        samples: Sampled trajectories a question.
+        greedy: Whether one greedy trajectory a question is taken too.
+        questions: Others than the task's held-out ones.
+        config: Its `rollout` part and `seed` are used.
+
+    Raises:
+        ValueError: Something does not fit.
+    """
+    from aepo.evaluate import runner
+
+    settings = config or Config()
+    if isinstance(policy, str):
+        policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
+    asked = list(questions if questions is not None else task.held_out or task.samples)
+    sampler, best = agents(policy, task, settings, asked)
+    return anyio.run(
+        runner.evaluate, asked, reward_of(task), sampler, best if greedy else None, samples, settings.seed
+    )
+
+
+def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
+    """Load the model and put together what a run works with; checks all that can be checked before a run folder is made.
+
+    Raises:
+        ValueError: Something does not fit.
+    """
+    import torch
+
+    from aepo.engines.local.threads import fastest_threads
+    from aepo.train.loop import Parts
+
+    policy = load_policy(config.model.path, config.model)
+    if policy.device.type == "cpu":
+        torch.set_num_threads(config.train.threads or fastest_threads(policy))
+    held_out = task.held_out[: config.evaluation.questions]
+    sampler, greedy = agents(policy, task, config, [*task.samples, *held_out])
+    if config.algorithm.needs_entropy and sampler.generator.entropy_estimator == "none":
+        raise ValueError(f"{config.algorithm.name} reads token entropies, and the engine gives none")
+    return policy, Parts(
+        policy=policy,
+        sampler=sampler,
+        greedy=greedy,
+        reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,
+        reward=reward_of(task),
+        questions=task.samples,
+        held_out=held_out,
+        decode=policy.decode,
+        pad_token_id=policy.tokenizer.pad_token_id,
+        vocab_size=len(policy.tokenizer),
+    )
+
+
+def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[Sample]) -> tuple[Agent, Agent]:
+    """A sampling and a greedy agent for a task.
+
+    Raises:
+        ValueError: The chat template or a tool does not fit the protocol, or prompts are too long for the model.
+    """
+    rollout, algorithm = config.rollout, config.algorithm
+    for tool in task.tools:
+        if not isinstance(tool, Tool):
+            raise ValueError(f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool")
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
+    longest = max(len(protocol.prompt(sample.question)) for sample in questions)
+    rules = algorithm.exploration()
+    limits = Limits(rollout.max_tokens, rollout.max_tool_calls)
+    tools = {tool.name: tool for tool in task.tools}
+
+    def agent(greedy: bool) -> Agent:
+        generator = policy.generator(
+            temperature=rollout.temperature,
+            max_sequences=max(rollout.max_sequences, algorithm.group_size),
+            max_length=longest + rollout.max_tokens,
+            deterministic=rollout.deterministic,
+            greedy=greedy,
+            reference_entropy=rules.entropy_scale == "reference",
+        )
+        return Agent(
+            generator, protocol, tools, limits, rules.entropy_window, rules.entropy_scale, rollout.on_tool_bug
+        )
+
+    return agent(False), agent(True)
+
+
+def reward_of(task: Task) -> Any:
+    """The task's reward.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if task.reward is None:
+        raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
+    return task.reward
+
+
+def same_run(saved: dict[str, Any], config: Config) -> None:
+    """Refuse to resume a run under settings that would make it another one.
+
+    Raises:
+        ConfigError: A setting differs; the line names it.
+    """
+    before, now = _flat(saved), _flat(config.model_dump(mode="json"))
+    for key in sorted(before.keys() | now.keys()):
+        if key in FREE_FOR_RUN or key.startswith("evaluation."):
+            continue
+        if before.get(key) != now.get(key):
+            raise configuration.ConfigError(
+                f"cannot resume {config.run}: {key} was {before.get(key)!r} and is now {now.get(key)!r}; "
+                "set it back, or start another run folder"
+            )
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+__all__ = ["Run", "evaluate", "load_policy", "train", "train_config", "train_task"]

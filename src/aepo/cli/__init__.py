@@ -1,0 +1,62 @@
+"""The command line: `aepo train`, `eval`, `view`, `warmstart`. Bad input ends with one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import tyro
+
+from aepo.cli.evaluate import evaluate
+from aepo.cli.train import train
+from aepo.cli.view import view
+from aepo.cli.warmstart import warmstart
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: By default those of the process.
+
+    Returns:
+        Exit code: 0 done, 1 a tool or the training failed, 2 bad input, 130 interrupted. With AEPO_TRACEBACK=1 the
+        traceback is printed too.
+    """
+    # Model libraries look for newer files on a hub at every load unless told not to.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"train": train, "eval": evaluate, "view": view, "warmstart": warmstart},
+            prog="aepo",
+            description="Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
+            args=None if arguments is None else list(arguments),
+        )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        return _report(error, BAD_INPUT)
+    except RuntimeError as error:
+        return _report(error, FAILED)
+    except Exception as error:
+        from aepo.rollout.explorer import RolloutError
+        from aepo.tools.sandbox.base import SandboxUnavailable
+
+        if isinstance(error, SandboxUnavailable):
+            return _report(error, BAD_INPUT)
+        if isinstance(error, RolloutError):
+            return _report(error, FAILED)
+        raise
+    return 0
+
+
+def _report(error: Exception, code: int) -> int:
+    if os.environ.get("AEPO_TRACEBACK"):
+        traceback.print_exception(error)
+    lines = [str(error).strip() or type(error).__name__, *getattr(error, "__notes__", [])]
+    print(f"aepo: {' | '.join(' '.join(line.split()) for line in lines)}", file=sys.stderr)
+    return code

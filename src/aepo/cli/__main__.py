@@ -1,0 +1,7 @@
+"""`python -m aepo.cli`."""
+
+import sys
+
+from aepo.cli import main
+
+sys.exit(main())

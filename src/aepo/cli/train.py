@@ -1,0 +1,103 @@
+"""`aepo train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from aepo import config as configuration
+from aepo.config import Config
+
+
+def train(
+    config: Positional[Path | None] = None,
+    overrides: Positional[tuple[str, ...]] = (),
+    /,
+    resume: Annotated[Path | None, arg(metavar="RUN")] = None,
+    dry_run: bool = False,
+) -> None:
+    """Train a policy.
+
+    Args:
+        config: YAML file; without one the class defaults are used.
+        overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
+        resume: Go on with the run of this folder, with its own configuration and the overrides.
+        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing.
+    """
+    if config is not None and "=" in str(config):
+        overrides, config = (str(config), *overrides), None
+    if resume is not None:
+        if config is not None:
+            raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {config} out")
+        config, overrides = resume / "config.yaml", (*overrides, f"run={resume}")
+    settings = configuration.load(config, overrides)
+    if dry_run:
+        print(configuration.dump(settings))
+        print(expected_cost(settings))
+        return
+    from aepo.api import train_config
+    from aepo.rollout.explorer import RolloutError
+    from aepo.train.run_folder import RunFolder
+
+    try:
+        run = train_config(settings, resume=resume is not None)
+    except RolloutError as error:
+        kept = RunFolder.open(settings.run).save_failure(error.group, str(error.bug))
+        error.add_note(f"the trajectory is kept in {kept}")
+        raise
+    print(learned(run.folder))
+    print(f"run     {run.folder}")
+    print(f"policy  aepo eval {run.folder}")
+    print(f"trees   aepo view {run.folder}")
+
+
+def learned(run: Path) -> str:
+    """Held-out success before and after a run, a line each."""
+    from aepo.train.trackers import read_metrics
+
+    rows = [row for row in read_metrics(run / "metrics.jsonl") if "eval/success" in row]
+    lines = []
+    for row in {row["step"]: row for row in (*rows[:1], *rows[-1:])}.values():
+        interval = f"[{row['eval/success_low']:.3f}, {row['eval/success_high']:.3f}]" if "eval/success_low" in row else ""
+        greedy = f"  greedy {row['eval/greedy']:.3f}" if "eval/greedy" in row else ""
+        lines.append(f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}")
+    return "\n".join(lines) or "no held-out questions were asked"
+
+
+def expected_cost(config: Config, trial: int = 4) -> str:
+    """What a step costs, from a trial rollout of a few questions with the real model and tools.
+
+    Args:
+        config: The resolved configuration.
+        trial: Questions of the trial.
+    """
+    import anyio
+
+    from aepo import tasks
+    from aepo.api import build
+    from aepo.rollout.explorer import Seeds, executed_calls, explore
+    from aepo.types import Kind
+
+    _, parts = build(config, tasks.load(config.task.name, config.task.options))
+    rules = config.algorithm.exploration()
+    samples = list(parts.questions[:trial])
+    groups = anyio.run(
+        explore, samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
+    )
+    scale = config.rollout.questions / len(groups)
+    written = sum(len(n.tokens) for g in groups for n in g.tree.nodes if n.kind is Kind.POLICY)
+    stored = sum(g.tree.distinct_tokens() for g in groups)
+    calls = sum(executed_calls(g.tree) for g in groups)
+    trajectories = config.rollout.questions * rules.group_size
+    return "\n".join(
+        [
+            f"a step, expected from a trial of {len(groups)} questions:",
+            f"  trajectories    {trajectories} ({config.rollout.questions} questions x {rules.group_size})",
+            f"  tokens sampled  {written * scale:,.0f} (at most {trajectories * config.rollout.max_tokens:,})",
+            f"  tokens stored   {stored * scale:,.0f}, prompts and results included",
+            f"  tool calls      {calls * scale:,.0f} (at most {trajectories * config.rollout.max_tool_calls:,})",
+            f"  optimizer steps {min(config.train.minibatches, config.rollout.questions) * config.train.epochs}",
+        ]
+    )

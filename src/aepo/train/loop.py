@@ -1,0 +1,266 @@
+"""The training loop: rollout, reward, advantage, update, one step after the other; what is kept, and how it resumes.
+
+All chance of a step is keyed by (seed, step), and a step that was interrupted is taken again from its start. So a
+checkpoint after step n and the configuration determine everything that follows.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import anyio
+import torch
+
+from aepo.config import Config
+from aepo.core.exploration import ExplorationState
+from aepo.evaluate.runner import evaluate
+from aepo.rewards.base import Reward
+from aepo.rewards.score import score
+from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Seeds, explore
+from aepo.train import checkpoint
+from aepo.train.batch import flat_batch
+from aepo.train.display import Display
+from aepo.train.metrics import exploration_update, rollout_metrics
+from aepo.train.run_folder import RunFolder
+from aepo.train.step import Scorer, TrainablePolicy, update
+from aepo.train.trackers import make_trackers
+from aepo.types import Group, Sample
+
+STATE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run works with.
+
+    Attributes:
+        policy: Trained in place.
+        sampler: How a path grows, at the rollout's temperature.
+        greedy: The same, taking the likeliest token.
+        reference: What the KL term is measured against; None without one.
+        reward: Scores a trajectory.
+        questions: To train on.
+        held_out: To evaluate with; may be empty.
+        decode: Token ids to text, for the trees that are kept.
+        pad_token_id: Fills rows.
+        vocab_size: V, for the entropy scales.
+    """
+
+    policy: TrainablePolicy
+    sampler: Agent
+    greedy: Agent
+    reference: Scorer | None
+    reward: Reward
+    questions: Sequence[Sample]
+    held_out: Sequence[Sample]
+    decode: Callable[[list[int]], str]
+    pad_token_id: int
+    vocab_size: int
+
+
+class Trainer:
+    """A run: its parts, its folder, and the state that checkpoints keep.
+
+    Args:
+        config: The resolved configuration.
+        parts: What it works with.
+        folder: Where it writes.
+        display: Who is told.
+        resume: Go on from the newest whole checkpoint; without one the run starts anew.
+    """
+
+    def __init__(self, config: Config, parts: Parts, folder: RunFolder, display: Display, resume: bool = False) -> None:
+        self.config, self.parts, self.folder, self.display = config, parts, folder, display
+        self.exploration = config.algorithm.exploration()
+        self.state: ExplorationState = self.exploration.initial_state(parts.vocab_size)
+        self.step = 0
+        self.evaluated: int | None = None
+        self.optimizer = torch.optim.AdamW(
+            parts.policy.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
+        )
+        warmup = config.train.warmup
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda n: min(1.0, (n + 1) / (warmup + 1)))
+        if resume:
+            self._restore()
+        self.trackers = make_trackers(["jsonl", *config.train.trackers], folder.path, self.step if resume else None)
+
+    def run(self) -> None:
+        """Train to the end. Ctrl-C ends it with a checkpoint after the last whole step.
+
+        Raises:
+            KeyboardInterrupt: After that checkpoint.
+            RolloutError: A tool has a bug.
+            CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
+            NonFiniteLoss: The loss is NaN or infinite.
+        """
+        steps = self.config.train.steps
+        self.display.start(steps, self._title(), self.step)
+        try:
+            while True:
+                if self._evaluation_due() and self.evaluated != self.step:
+                    self._evaluate()
+                if self.step == steps or (self.step and self.step % self.config.train.checkpoint_every == 0):
+                    self._save()
+                if self.step >= steps:
+                    break
+                self._train_step()
+        except KeyboardInterrupt:
+            self._save()
+            self.display.message(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
+            raise
+        finally:
+            self.display.stop()
+            for tracker in self.trackers:
+                tracker.close()
+
+    def _evaluation_due(self) -> bool:
+        every = self.config.evaluation.every
+        ends = self.step in (0, self.config.train.steps)
+        return bool(self.parts.held_out) and (ends or (every > 0 and self.step % every == 0))
+
+    def _train_step(self) -> None:
+        began = time.perf_counter()
+        self.display.phase("rollout")
+        samples = self._samples()
+        groups = anyio.run(self._rollout, samples)
+        rolled = time.perf_counter()
+        with _interrupts_wait():
+            self.display.phase("train")
+            metrics = rollout_metrics(groups, self.exploration.entropy_window, list(self.parts.sampler.tools))
+            metrics |= self._update(groups)
+            self.state = exploration_update(groups, self.state)
+            self.step += 1
+            ended = time.perf_counter()
+            metrics |= {"time/rollout": rolled - began, "time/train": ended - rolled, "time/step": ended - began}
+            if self.step % self.config.train.trees_every == 0 or self.step == 1:
+                self.folder.save_trees(self.step, groups, self.parts.decode)
+            self._log(metrics)
+
+    async def _rollout(self, samples: Sequence[Sample]) -> list[Group]:
+        seeds = Seeds(self.config.seed, self.step)
+        groups = await explore(samples, self.parts.sampler, self.exploration, self.state, seeds)
+        await score(groups, self.parts.reward)
+        return groups
+
+    def _update(self, groups: Sequence[Group]) -> dict[str, float]:
+        train = self.config.train
+        # Dropout of adapters is the only other chance there is.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        return update(
+            self.parts.policy,
+            self.optimizer,
+            self.schedule,
+            self.config.algorithm,
+            flat_batch(groups, self.config.algorithm, self.parts.pad_token_id),
+            temperature=self.config.rollout.temperature,
+            minibatch_count=train.minibatches,
+            epochs=train.epochs,
+            max_grad_norm=train.max_grad_norm,
+            micro_batch_tokens=train.micro_batch_tokens,
+            rng=random.Random(f"minibatches {self.config.seed} {self.step}"),
+            reference=self.parts.reference,
+        )
+
+    def _samples(self) -> list[Sample]:
+        """The questions of this step: one pass over all of them after the other, each in its own order."""
+        count, size = self.config.rollout.questions, len(self.parts.questions)
+        return [self.parts.questions[self._place(i, size)] for i in range(self.step * count, (self.step + 1) * count)]
+
+    def _place(self, number: int, size: int) -> int:
+        order = list(range(size))
+        random.Random(f"questions {self.config.seed} {number // size}").shuffle(order)
+        return order[number % size]
+
+    def _evaluate(self) -> None:
+        self.display.phase("evaluate")
+        settings = self.config.evaluation
+        began = time.perf_counter()
+        result = anyio.run(
+            evaluate,
+            self.parts.held_out,
+            self.parts.reward,
+            self.parts.sampler,
+            self.parts.greedy if settings.greedy else None,
+            settings.samples,
+            self.config.seed,
+        )
+        with _interrupts_wait():
+            self.evaluated = self.step
+            self._log({**result.metrics(), "time/evaluate": time.perf_counter() - began})
+
+    def _log(self, metrics: dict[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.log(self.step, metrics)
+        self.display.step(self.step, metrics)
+
+    def _save(self) -> None:
+        with _interrupts_wait():
+            self.display.phase("checkpoint")
+            checkpoint.save(self.folder.checkpoints, self.step, self._write, self.config.train.keep_checkpoints)
+
+    def _write(self, folder: Path) -> None:
+        self.parts.policy.save(folder / "policy")
+        torch.save(
+            {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()},
+            folder / "optimizer.pt",
+        )
+        state = {
+            "format": STATE_FORMAT,
+            "step": self.step,
+            "evaluated": self.evaluated,
+            "exploration": self.state.to_dict(),
+            "threads": torch.get_num_threads(),
+        }
+        (folder / "state.json").write_text(json.dumps(state) + "\n")
+
+    def _restore(self) -> None:
+        path = checkpoint.latest(self.folder.checkpoints)
+        if path is None:
+            self.folder.truncate_after(0)
+            return
+        state = json.loads((path / "state.json").read_text())
+        if state["format"] != STATE_FORMAT:
+            raise ValueError(f"{path} has state format {state['format']!r}, this version reads {STATE_FORMAT}")
+        self.parts.policy.restore(path / "policy")
+        kept = torch.load(path / "optimizer.pt", weights_only=True)
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.schedule.load_state_dict(kept["schedule"])
+        self.step, self.evaluated = state["step"], state["evaluated"]
+        self.state = ExplorationState.from_dict(state["exploration"])
+        # Sums are added up in another order by another number of threads.
+        torch.set_num_threads(state["threads"])
+        self.folder.truncate_after(self.step)
+
+    def _title(self) -> str:
+        return f"{self.config.algorithm.name} on {self.config.task.name}, seed {self.config.seed}"
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done: weights and state must belong to the same step."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread, where no interrupt arrives
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt

@@ -1,0 +1,95 @@
+"""The configuration refuses what it does not know, in one line that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aepo.config import Config, ConfigError, dump, load, parse
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.stepz=4", "unknown key 'train.stepz': did you mean 'steps'?"),
+        ("sed=1", "unknown key 'sed': did you mean 'seed'?"),
+        ("algorithm.gama=1", "unknown key 'algorithm.gama': did you mean 'gamma'?"),
+        ("model.lora.ranks=8", "unknown key 'model.lora.ranks': did you mean 'rank'?"),
+        ("algorithm.name=aepoo", "unknown algorithm 'aepoo': did you mean 'aepo'? known: aepo, grpo"),
+        ("algorithm.group_size=1", "algorithm.group_size: input should be greater than or equal to 2, got 1"),
+        ("algorithm.probes=9", "algorithm: probes is 9, it must be between 1 and group_size = 8"),
+        ("rollout.protocol=xml", "rollout.protocol: input should be 'tags' or 'chat', got 'xml'"),
+        ("train.steps", "cannot read 'train.steps': write key=value, e.g. train.steps=50"),
+        ("seed.x=1", "seed: input should be a valid integer"),
+        ("train.steps=[", "cannot read the value in 'train.steps=['"),
+    ],
+)
+def test_a_bad_override_is_refused_with_the_way_out(override: str, line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(None, [override])
+    assert str(error.value) == line
+
+
+def test_an_unknown_key_without_a_likeness_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'evaluation\.zzz': known here: every, questions, samples, greedy"):
+        load(None, ["evaluation.zzz=1"])
+
+
+def test_a_key_of_one_algorithm_is_unknown_to_another() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.tau'"):
+        load(None, ["algorithm.name=grpo", "algorithm.tau=0.5"])
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("seed: 3\ntrain: {steps: 7, learning_rate: 1e-4}\n")
+    config = load(file, ["train.steps=9"])
+    assert (config.seed, config.train.steps, config.train.learning_rate) == (3, 9, 1e-4)
+    assert config.train.minibatches == Config().train.minibatches
+
+
+def test_an_override_of_something_inside_a_value_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("train: {steps: 7}\n")
+    with pytest.raises(ConfigError, match=r"train\.steps is a value, it has no key 'x'"):
+        load(file, ["train.steps.x=1"])
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just words"])
+def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.yaml"):
+        load(file)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"cannot read nowhere\.yaml: No such file or directory"):
+        load("nowhere.yaml")
+
+
+def test_a_preset_fills_what_is_not_set() -> None:
+    paper = load(None, ["algorithm.preset=paper", "algorithm.pacing=even"]).algorithm
+    assert (paper.tau, paper.entropy_scale, paper.min_global, paper.pacing) == (0.5, "log_vocab", 0.0, "even")
+    reference = load(None, ["algorithm.preset=reference"]).algorithm
+    assert (reference.branch_rule, reference.entropy_scale, reference.pacing) == ("reference", "reference", "none")
+
+
+@pytest.mark.parametrize("overrides", [[], ["algorithm.preset=reference"], ["algorithm.name=grpo", "model.lora.rank=4"]])
+def test_what_is_dumped_reads_back_equal(overrides: list[str]) -> None:
+    config = load(None, overrides)
+    assert parse(yaml.safe_load(dump(config))) == config
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_shipped_configurations_are_valid(file: Path) -> None:
+    assert load(file).train.steps >= 1
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 1  # type: ignore[misc]
