@@ -22,6 +22,8 @@ Show = Callable[[float], str]
 
 PLAIN_WIDTH = 160
 EVALUATIONS = 4
+# Below this the panel has no room for trends.
+TRENDS_WIDTH = 112
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -83,11 +85,12 @@ class Display:
         self._live: Live | None = None
         self._title, self._total, self._done = "", 0, 0
         self._phase, self._phase_start = "", clock()
-        self._spinner = Spinner("dots")
+        self._unicode = self.console.encoding.lower().startswith("utf")
+        self._spinner = Spinner("dots" if self._unicode else "line")
         self._durations: deque[float] = deque(maxlen=20)
         self._started = self._step_end = clock()
         self._history: dict[str, list[float]] = {}
-        self._evaluations: deque[tuple[int, dict[str, float]]] = deque(maxlen=EVALUATIONS)
+        self._evaluations: list[tuple[int, dict[str, float]]] = []
 
     def start(self, total_steps: int, title: str, done: int = 0) -> None:
         """Begin.
@@ -152,7 +155,7 @@ class Display:
 
     def render(self) -> RenderableType:
         """The panel as it is now."""
-        trends = self.console.width >= 96 and self.console.encoding.lower().startswith("utf")
+        trends = self._unicode and self.console.width >= TRENDS_WIDTH
         parts: list[RenderableType] = [self._progress()]
         if self._history:
             sides = Table.grid(expand=True, padding=(0, 2))
@@ -162,7 +165,7 @@ class Display:
             parts += [Text(), sides]
         if self._evaluations:
             parts += [Text(), self._evaluated()]
-        title = Text(self._title, style="bold")
+        title = Text(self._printable(self._title), style="bold")
         return Panel(Group(*parts), title=title, title_align="left", box=box.ROUNDED, border_style="dim")
 
     def _progress(self) -> RenderableType:
@@ -183,7 +186,7 @@ class Display:
 
     def _metrics(self, rows: tuple[tuple[str, str, str, Show], ...], trends: bool) -> RenderableType:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim", expand=True)
-        table.add_column("", no_wrap=True, ratio=1)
+        table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis" if self._unicode else "crop")
         table.add_column("now", justify="right", no_wrap=True, min_width=7)
         table.add_column("last 10", justify="right", no_wrap=True, style="cyan", min_width=7)
         if trends:
@@ -198,18 +201,24 @@ class Display:
         return table
 
     def _evaluated(self) -> RenderableType:
-        names = list(dict.fromkeys(name for _, values in self._evaluations for name in values))[:6]
+        # The first one is what all others are measured by.
+        shown = self._evaluations[:1] + self._evaluations[1:][1 - EVALUATIONS :]
+        names = list(dict.fromkeys(name for _, values in shown for name in values))[:6]
         table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
         table.add_column("evaluated", no_wrap=True)
         for name in names:
             table.add_column(name, justify="right")
-        for step, values in self._evaluations:
+        for step, values in shown:
             label = "before training" if step == 0 else f"after step {step}"
             table.add_row(label, *(_number(values[name]) if name in values else "" for name in names))
         return table
 
     def _print(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True, highlight=False)
+        self.console.print(Text(self._printable(text)), soft_wrap=True, highlight=False)
+
+    def _printable(self, text: str) -> str:
+        """What the terminal can write of it: a name that it cannot must not end a run."""
+        return text.encode(self.console.encoding, "replace").decode(self.console.encoding, "replace")
 
 
 def plain_lines(step: int, total: int, values: Mapping[str, float]) -> list[str]:

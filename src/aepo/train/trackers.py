@@ -132,10 +132,10 @@ class TensorBoardTracker:
 
 
 def make_trackers(names: Sequence[str], folder: Path, resumed: int | None = None) -> list[Tracker]:
-    """The named trackers of a run.
+    """A run's trackers: the JSON lines, without which nothing can be shown or resumed, and the named ones.
 
     Args:
-        names: Of `NAMES`.
+        names: Of `NAMES`; "jsonl" is there without being named.
         folder: The run folder: `metrics.jsonl` and `tensorboard/` are inside.
         resumed: The step after which the run goes on: what was logged for later ones is dropped.
 
@@ -148,14 +148,12 @@ def make_trackers(names: Sequence[str], folder: Path, resumed: int | None = None
             raise ValueError(f"unknown tracker {name!r}, known are {', '.join(NAMES)}")
     trackers: list[Tracker] = []
     try:
-        for name in dict.fromkeys(names):
-            if name == "tensorboard":
-                trackers.append(TensorBoardTracker(folder / "tensorboard", resumed))
-                continue
-            tracker = JsonlTracker(folder / "metrics.jsonl")
-            trackers.append(tracker)
-            if resumed is not None:
-                tracker.truncate_after(resumed)
+        lines = JsonlTracker(folder / "metrics.jsonl")
+        trackers.append(lines)
+        if resumed is not None:
+            lines.truncate_after(resumed)
+        if "tensorboard" in names:
+            trackers.append(TensorBoardTracker(folder / "tensorboard", resumed))
     except BaseException:
         for made in trackers:
             made.close()

@@ -1,0 +1,200 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aepo.train.run_folder import RunFolder, RunFolderError, environment, token_texts, write_whole
+from aepo.train.trackers import JsonlTracker
+from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolResult, TrajectoryTree
+from aepo.viewer.read import read_trees, tree_files
+
+CONFIG = {"algorithm": {"name": "aepo", "tau": 0.6}, "seed": 3, "task": "ätlas", "tools": ["search"]}
+
+
+def a_group(name="train/7"):
+    tree = TrajectoryTree(gap=0.1 + 0.2, global_samples=1)
+    prompt = tree.add(None, Kind.PROMPT, [1, 2], 0)
+    policy = tree.add(prompt.id, Kind.POLICY, [3, 4], 0)
+    policy.logprobs, policy.entropies = [-0.1, -1 / 3], [0.5, 2 / 3]
+    seen = tree.add(policy.id, Kind.OBSERVATION, [5], 0)
+    seen.result = ToolResult("a lone \ud800 surrogate", seconds=0.25)
+    tree.leaves.append(Leaf(0, policy.id, Origin.PROBE, StopReason.ANSWER, "x", reward=1.0))
+    return Group(Sample("Wer? \u2028", ["a", "b"], name, {"hops": 2}), tree)
+
+
+def words(tokens):
+    return "".join(f"<{token}>" for token in tokens)
+
+
+def test_a_new_run_says_what_it_is_run_with(tmp_path):
+    folder = RunFolder.create(tmp_path / "runs" / "a", CONFIG)
+    found = RunFolder.open(tmp_path / "runs" / "a")
+    assert found.config() == CONFIG
+    assert list(found.config()) == list(CONFIG)
+    versions = json.loads(folder.versions_file.read_text())
+    assert versions["python"] == sys.version.split()[0]
+    assert {"torch", "transformers", "aepo-rl"} <= versions["packages"].keys()
+    assert versions["cpu_count"] == os.cpu_count()
+    assert folder.trees.is_dir() and folder.checkpoints.is_dir() and folder.metrics_file.exists()
+
+
+def test_the_git_revision_is_that_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert environment()["git"] is None
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    (tmp_path / "file").write_text("1")
+    for command in (["init", "-q"], ["add", "file"], [*identity, "commit", "-qm", "first"]):
+        if subprocess.run(["git", *command], capture_output=True).returncode:
+            pytest.skip("no usable git")
+    clean = environment()["git"]
+    assert len(clean) == 40
+    (tmp_path / "file").write_text("2")
+    assert environment()["git"] == clean + "+"
+
+
+def test_another_run_is_never_written_over(tmp_path):
+    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    tracker = JsonlTracker(folder.metrics_file)
+    tracker.log(1, {"reward/mean": 0.5})
+    tracker.close()
+    folder.close()
+    with pytest.raises(RunFolderError, match=r"a holds another run: resume it .* or choose another"):
+        RunFolder.create(tmp_path / "a", {"seed": 4})
+    assert RunFolder.open(tmp_path / "a").config() == CONFIG
+
+
+def test_a_run_that_failed_before_its_first_step_leaves_the_name_free(tmp_path):
+    RunFolder.create(tmp_path / "a", CONFIG).close()
+    RunFolder.create(tmp_path / "a", {"seed": 4}).close()
+    assert RunFolder.open(tmp_path / "a").config() == {"seed": 4}
+
+
+def test_what_holds_no_run_is_not_opened(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(RunFolderError, match=r"no run in .*: it has no config\.yaml"):
+            RunFolder.open(path)
+    (tmp_path / "config.yaml").write_text("- a\n- [")
+    with pytest.raises(RunFolderError, match=r"cannot read .*config\.yaml") as caught:
+        RunFolder.open(tmp_path).config()
+    assert "\n" not in str(caught.value)
+
+
+SECOND = """
+import sys
+from aepo.train.run_folder import RunFolder, RunFolderError
+try:
+    getattr(RunFolder, sys.argv[1])(sys.argv[2], *([{}] if sys.argv[1] == "create" else []))
+    print("ok")
+except RunFolderError as error:
+    print(error)
+"""
+
+
+def in_another_process(how, path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", SECOND, how, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+
+
+def test_two_processes_never_write_one_run(tmp_path):
+    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    for how in ("create", "resume"):
+        assert "another process is writing" in in_another_process(how, folder.path)
+    assert in_another_process("open", folder.path) == "ok"
+    assert folder.config() == CONFIG
+    folder.close()
+    assert in_another_process("resume", folder.path) == "ok"
+
+
+def test_a_path_that_cannot_be_a_folder_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        with pytest.raises(RunFolderError, match=r"cannot write .*choose a run folder that can be written") as caught:
+            RunFolder.create(path, CONFIG)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_read_only_folder_is_one_clear_line(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunFolderError, match="Permission denied"):
+        RunFolder.create(tmp_path / "a", CONFIG)
+
+
+def test_trees_come_back_from_the_viewer_as_they_were(tmp_path):
+    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    groups = [a_group("one"), a_group("two")]
+    path = folder.save_trees(10, groups, words)
+    assert tree_files(folder.path) == [path]
+    records = list(read_trees(path))
+    assert [(record.step, record.group) for record in records] == [(10, group) for group in groups]
+    assert records[0].texts == [["<1>", "<2>"], ["<3>", "<4>"], ["<5>"]]
+
+
+def test_equal_trees_give_equal_files(tmp_path):
+    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    first = folder.save_trees(1, [a_group()], words).read_bytes()
+    assert folder.save_trees(1, [a_group()], words).read_bytes() == first
+    assert [p.name for p in folder.trees.iterdir()] == ["step-000001.jsonl.gz"]
+
+
+def test_resuming_drops_the_trees_that_come_again(tmp_path):
+    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    for step in (5, 10, 15):
+        folder.save_trees(step, [a_group()], words)
+    folder.truncate_after(10)
+    assert [path.name for path in tree_files(folder.path)] == ["step-000005.jsonl.gz", "step-000010.jsonl.gz"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    write_whole(tmp_path / "file", b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "file", b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RunFolderError, match=r"cannot write .*step-000001\.jsonl\.gz: No space left on device"):
+        folder.save_trees(1, [a_group()], words)
+
+
+def test_failures_are_kept_side_by_side_under_safe_names(tmp_path):
+    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    group = a_group("../../etc/passwd")
+    group.tree.leaves.clear()
+    first, second = folder.save_failure(group, "ZeroDivisionError"), folder.save_failure(group, "again")
+    assert first != second and first.parent == second.parent == folder.failures
+    data = json.loads(first.read_text())
+    assert data["error"] == "ZeroDivisionError"
+    assert TrajectoryTree.from_dict(data["tree"]) == group.tree
+    assert folder.save_failure(Group(Sample("q"), TrajectoryTree()), "x").name == "sample-1.json"
+
+
+def test_characters_of_several_tokens_are_shown_on_the_last_one():
+    def decode(tokens):
+        return bytes(tokens).decode(errors="replace")
+
+    text = "aé漢🙂b"
+    pieces = token_texts(list(text.encode()), decode)
+    assert pieces == ["a", "", "é", "", "", "漢", "", "", "", "🙂", "b"]
+    broken = token_texts([0xE6, 0xBC], decode)
+    assert len(broken) == 2 and "\ufffd" in "".join(broken)
+    never = token_texts([0xFF] * 20 + [97], decode)
+    assert len(never) == 21 and never[-1].endswith("a")
+    assert token_texts([], decode) == []
+
+
+def test_leading_spaces_survive_tokenizers_that_drop_them():
+    vocabulary = [" the", " cat", "s"]
+
+    def decode(tokens):
+        return "".join(vocabulary[token] for token in tokens).removeprefix(" ")
+
+    assert token_texts([0, 1, 2, 0], decode) == ["the", " cat", "s", " the"]
