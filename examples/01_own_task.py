@@ -1,4 +1,4 @@
-"""A task and a tool of your own, trained and looked at. Runs on a CPU in about a minute: `python examples/01_own_task.py`.
+"""A task and a tool of your own, trained and looked at: `python examples/01_own_task.py`, on a CPU in a minute.
 
 It starts from the small model of this package, which has only ever seen questions about places: give another model as
 the first argument, and more steps, to learn something.

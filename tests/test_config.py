@@ -35,7 +35,9 @@ def test_a_bad_override_is_refused_with_the_way_out(override: str, line: str) ->
 
 
 def test_an_unknown_key_without_a_likeness_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown key 'evaluation\.zzz': known here: every, questions, samples, greedy"):
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'evaluation\.zzz': known here: every, questions, samples, greedy"
+    ):
         load(None, ["evaluation.zzz=1"])
 
 
@@ -79,7 +81,9 @@ def test_a_preset_fills_what_is_not_set() -> None:
     assert (reference.branch_rule, reference.entropy_scale, reference.pacing) == ("reference", "reference", "none")
 
 
-@pytest.mark.parametrize("overrides", [[], ["algorithm.preset=reference"], ["algorithm.name=grpo", "model.lora.rank=4"]])
+@pytest.mark.parametrize(
+    "overrides", [[], ["algorithm.preset=reference"], ["algorithm.name=grpo", "model.lora.rank=4"]]
+)
 def test_what_is_dumped_reads_back_equal(overrides: list[str]) -> None:
     config = load(None, overrides)
     assert parse(yaml.safe_load(dump(config))) == config

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aepo.api import Run, evaluate, load_policy, train
     from aepo.config import Config
     from aepo.config import load as load_config
-    from aepo.evaluate.runner import Evaluation
+    from aepo.evaluation.runner import Evaluation
     from aepo.tasks.atlas import atlas
     from aepo.tasks.base import Task
     from aepo.tools.base import Tool, tool
@@ -29,7 +29,7 @@ _WHERE = {
     "Algorithm": "aepo.algorithms",
     "Config": "aepo.config",
     "Document": "aepo.tools.search",
-    "Evaluation": "aepo.evaluate.runner",
+    "Evaluation": "aepo.evaluation.runner",
     "Group": "aepo.types",
     "Run": "aepo.api",
     "Sample": "aepo.types",

@@ -16,15 +16,15 @@ from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
-from aepo.train.run_folder import RunFolder
+from aepo.training.run_folder import RunFolder
 from aepo.types import Sample
 
 if TYPE_CHECKING:
     from aepo.algorithms.base import Algorithm
     from aepo.engines.local.policy import LocalPolicy
-    from aepo.evaluate.runner import Evaluation
-    from aepo.train.display import Display
-    from aepo.train.loop import Parts
+    from aepo.evaluation.runner import Evaluation
+    from aepo.training.display import Display
+    from aepo.training.loop import Parts
 
 BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
 FREE_FOR_RUN = ("run", "train.steps", "train.checkpoint_every", "train.keep_checkpoints", "train.trees_every")
@@ -59,7 +59,7 @@ def load_policy(path: str, model: configuration.ModelConfig | None = None) -> Lo
     from aepo.engines.local.load import Lora
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
-    from aepo.train import checkpoint
+    from aepo.training import checkpoint
 
     settings = model or configuration.ModelConfig(path=path)
     where: str | Path = BUILT_IN_MODELS.get(path, path)
@@ -77,7 +77,9 @@ def load_policy(path: str, model: configuration.ModelConfig | None = None) -> Lo
             gradient_checkpointing=settings.gradient_checkpointing,
             lora=None
             if lora is None
-            else Lora(lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)),
+            else Lora(
+                lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
+            ),
             pad_token=settings.pad_token,
         )
     )
@@ -128,8 +130,8 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
         ValueError: Something does not fit; nothing was trained.
         RunFolderError: The run folder holds another run or cannot be written.
     """
-    from aepo.train.display import Display
-    from aepo.train.loop import Trainer
+    from aepo.training.display import Display
+    from aepo.training.loop import Trainer
 
     policy, parts = build(config, task)
     if resume:
@@ -165,20 +167,18 @@ def evaluate(
     Raises:
         ValueError: Something does not fit.
     """
-    from aepo.evaluate import runner
+    from aepo.evaluation import runner
 
     settings = config or Config()
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
     asked = list(questions if questions is not None else task.held_out or task.samples)
     sampler, best = agents(policy, task, settings, asked)
-    return anyio.run(
-        runner.evaluate, asked, reward_of(task), sampler, best if greedy else None, samples, settings.seed
-    )
+    return anyio.run(runner.evaluate, asked, reward_of(task), sampler, best if greedy else None, samples, settings.seed)
 
 
 def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
-    """Load the model and put together what a run works with; checks all that can be checked before a run folder is made.
+    """Load the model and put together what a run works with, all of it checked before there is a run folder.
 
     Raises:
         ValueError: Something does not fit.
@@ -186,7 +186,7 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     import torch
 
     from aepo.engines.local.threads import fastest_threads
-    from aepo.train.loop import Parts
+    from aepo.training.loop import Parts
 
     policy = load_policy(config.model.path, config.model)
     if policy.device.type == "cpu":
@@ -218,7 +218,9 @@ def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[
     rollout, algorithm = config.rollout, config.algorithm
     for tool in task.tools:
         if not isinstance(tool, Tool):
-            raise ValueError(f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool")
+            raise ValueError(
+                f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool"
+            )
     protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
     rules = algorithm.exploration()
@@ -234,9 +236,7 @@ def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[
             greedy=greedy,
             reference_entropy=rules.entropy_scale == "reference",
         )
-        return Agent(
-            generator, protocol, tools, limits, rules.entropy_window, rules.entropy_scale, rollout.on_tool_bug
-        )
+        return Agent(generator, protocol, tools, limits, rules.entropy_window, rules.entropy_scale, rollout.on_tool_bug)
 
     return agent(False), agent(True)
 

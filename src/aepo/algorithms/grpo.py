@@ -21,7 +21,7 @@ class GRPO(Algorithm):
     aggregation: Aggregation = "seq-mean-token-mean"
 
     def exploration(self) -> Exploration:
-        """k independent trajectories."""
+        """K independent trajectories."""
         return IndependentSamples(self.group_size)
 
     def advantages(self, batch: ScoredBatch) -> Tensor:

@@ -34,7 +34,7 @@ def evaluate(
     from aepo import tasks
     from aepo.api import evaluate as measure
     from aepo.api import load_policy
-    from aepo.train.run_folder import RunFolder
+    from aepo.training.run_folder import RunFolder
 
     run = Path(model)
     is_run = (run / "config.yaml").is_file()

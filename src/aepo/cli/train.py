@@ -39,7 +39,7 @@ def train(
         return
     from aepo.api import train_config
     from aepo.rollout.explorer import RolloutError
-    from aepo.train.run_folder import RunFolder
+    from aepo.training.run_folder import RunFolder
 
     try:
         run = train_config(settings, resume=resume is not None)
@@ -55,14 +55,18 @@ def train(
 
 def learned(run: Path) -> str:
     """Held-out success before and after a run, a line each."""
-    from aepo.train.trackers import read_metrics
+    from aepo.training.trackers import read_metrics
 
     rows = [row for row in read_metrics(run / "metrics.jsonl") if "eval/success" in row]
     lines = []
     for row in {row["step"]: row for row in (*rows[:1], *rows[-1:])}.values():
-        interval = f"[{row['eval/success_low']:.3f}, {row['eval/success_high']:.3f}]" if "eval/success_low" in row else ""
+        interval = (
+            f"[{row['eval/success_low']:.3f}, {row['eval/success_high']:.3f}]" if "eval/success_low" in row else ""
+        )
         greedy = f"  greedy {row['eval/greedy']:.3f}" if "eval/greedy" in row else ""
-        lines.append(f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}")
+        lines.append(
+            f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}"
+        )
     return "\n".join(lines) or "no held-out questions were asked"
 
 

@@ -80,8 +80,9 @@ class Generator(Protocol):
         ...
 
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
-        """Append up to `max_tokens` sampled tokens. The stop strings are matched against this call's tokens only when
-        `sequence` was extended just before it, else against the whole turn.
+        """Append up to `max_tokens` sampled tokens.
+
+        Stop strings are matched against the turn: all that was sampled since the sequence was last given tokens.
         """
         ...
 

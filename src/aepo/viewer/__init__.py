@@ -6,8 +6,9 @@ from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 
+from aepo.training.trackers import read_metrics
 from aepo.viewer.page import export
-from aepo.viewer.read import Record, read_metrics, read_trees, tree_files
+from aepo.viewer.read import Record, read_trees, tree_files
 
 __all__ = ["Record", "export", "read_metrics", "read_trees", "tree_files", "view"]
 

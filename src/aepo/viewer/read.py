@@ -98,25 +98,3 @@ def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]
         which = "" if steps is None or not found else f" of step {', '.join(map(str, sorted(steps)))}"
         raise ValueError(f"{folder / 'trees'} holds no rollout trees{which} (step-000001.jsonl.gz and so on)")
     return chosen
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """One mapping a step; empty if the file does not exist.
-
-    Raises:
-        ValueError: A line is broken; the message names file and line.
-    """
-    if not path.exists():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise ValueError(f"{path}, line {number}: no object with a whole 'step'")
-        rows.append(row)
-    return rows

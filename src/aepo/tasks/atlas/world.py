@@ -134,5 +134,5 @@ def world() -> World:
 
 def _plain(name: str) -> str:
     """Without accents; empty if letters outside ASCII remain."""
-    folded = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    folded = "".join(c for c in unicodedata.normalize("NFKD", name.strip()) if not unicodedata.combining(c))
     return folded if folded.isascii() and not any(c in folded for c in '<>"|') else ""

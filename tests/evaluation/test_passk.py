@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.evaluate import bootstrap_interval, paired_difference, pass_at_k
+from aepo.evaluation import bootstrap_interval, paired_difference, pass_at_k
 
 counts = st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n)))
 
@@ -109,5 +109,5 @@ def test_pairing_needs_the_same_questions():
 
 
 def test_evaluation_imports_without_torch():
-    code = "import sys, aepo.evaluate, aepo.rewards; sys.exit('torch' in sys.modules)"
+    code = "import sys, aepo.evaluation, aepo.rewards; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from math import isnan
 from statistics import fmean
 
 from aepo.core.exploration import IndependentSamples
-from aepo.evaluate.passk import bootstrap_interval, pass_at_k
+from aepo.evaluation.passk import bootstrap_interval, pass_at_k
 from aepo.rewards.base import Reward
 from aepo.rewards.score import score
 from aepo.rollout.agent import Agent

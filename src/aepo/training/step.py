@@ -14,7 +14,7 @@ from torch import Tensor
 from aepo.algorithms.base import Algorithm
 from aepo.core.aggregation import aggregate
 from aepo.core.losses import clip_fractions, kl_k3
-from aepo.train.batch import Batch, micro_batches, minibatches
+from aepo.training.batch import Batch, micro_batches, minibatches
 
 
 class Scorer(Protocol):

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from aepo.core.exploration import EntropyBranching
-from aepo.train.metrics import comparable, exploration_update, rollout_metrics
+from aepo.training.metrics import comparable, exploration_update, rollout_metrics
 from aepo.types import (
     BranchDecision,
     Group,

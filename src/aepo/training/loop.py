@@ -22,18 +22,18 @@ import torch
 
 from aepo.config import Config
 from aepo.core.exploration import ExplorationState
-from aepo.evaluate.runner import evaluate
+from aepo.evaluation.runner import evaluate
 from aepo.rewards.base import Reward
 from aepo.rewards.score import score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, explore
-from aepo.train import checkpoint
-from aepo.train.batch import flat_batch
-from aepo.train.display import Display
-from aepo.train.metrics import exploration_update, rollout_metrics
-from aepo.train.run_folder import RunFolder
-from aepo.train.step import Scorer, TrainablePolicy, update
-from aepo.train.trackers import make_trackers
+from aepo.training import checkpoint
+from aepo.training.batch import flat_batch
+from aepo.training.display import Display
+from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.run_folder import RunFolder
+from aepo.training.step import Scorer, TrainablePolicy, update
+from aepo.training.trackers import make_trackers
 from aepo.types import Group, Sample
 
 STATE_FORMAT = 1
@@ -90,9 +90,8 @@ class Trainer:
         )
         warmup = config.train.warmup
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda n: min(1.0, (n + 1) / (warmup + 1)))
-        if resume:
-            self._restore()
-        self.trackers = make_trackers(["jsonl", *config.train.trackers], folder.path, self.step if resume else None)
+        resumed = self._restore() if resume else None
+        self.trackers = make_trackers(config.train.trackers, folder.path, resumed)
 
     def run(self) -> None:
         """Train to the end. Ctrl-C ends it with a checkpoint after the last whole step.
@@ -223,11 +222,12 @@ class Trainer:
         }
         (folder / "state.json").write_text(json.dumps(state) + "\n")
 
-    def _restore(self) -> None:
+    def _restore(self) -> int:
+        """Take the state of the newest whole checkpoint; returns the step whose metrics are the last to keep."""
         path = checkpoint.latest(self.folder.checkpoints)
         if path is None:
             self.folder.truncate_after(0)
-            return
+            return -1
         state = json.loads((path / "state.json").read_text())
         if state["format"] != STATE_FORMAT:
             raise ValueError(f"{path} has state format {state['format']!r}, this version reads {STATE_FORMAT}")
@@ -240,6 +240,7 @@ class Trainer:
         # Sums are added up in another order by another number of threads.
         torch.set_num_threads(state["threads"])
         self.folder.truncate_after(self.step)
+        return self.step
 
     def _title(self) -> str:
         return f"{self.config.algorithm.name} on {self.config.task.name}, seed {self.config.seed}"

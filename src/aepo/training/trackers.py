@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from aepo.train.run_folder import RunFolderError, write_whole
+from aepo.training.run_folder import RunFolderError, write_whole
 
 NAMES = ("jsonl", "tensorboard")
 

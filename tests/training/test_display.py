@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from aepo.train.display import PLAIN_WIDTH, Display, clock_text, plain_lines, trend
+from aepo.training.display import PLAIN_WIDTH, Display, clock_text, plain_lines, trend
 
 STEP = {
     "reward/mean": 0.5,

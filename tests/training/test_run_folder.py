@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from aepo.train.run_folder import RunFolder, RunFolderError, environment, token_texts, write_whole
-from aepo.train.trackers import JsonlTracker
+from aepo.training.run_folder import RunFolder, RunFolderError, environment, token_texts, write_whole
+from aepo.training.trackers import JsonlTracker
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolResult, TrajectoryTree
 from aepo.viewer.read import read_trees, tree_files
 
@@ -84,7 +84,7 @@ def test_what_holds_no_run_is_not_opened(tmp_path):
 
 SECOND = """
 import sys
-from aepo.train.run_folder import RunFolder, RunFolderError
+from aepo.training.run_folder import RunFolder, RunFolderError
 try:
     getattr(RunFolder, sys.argv[1])(sys.argv[2], *([{}] if sys.argv[1] == "create" else []))
     print("ok")

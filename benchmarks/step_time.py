@@ -1,0 +1,117 @@
+"""Wall time of an AEPO step against a GRPO step: same model, task and number of trajectories, alternating in one run.
+
+Prints medians over the steps after the first and the ratio; the target is a ratio of at most 1.15.
+
+    python benchmarks/step_time.py --steps 6 --questions 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from dataclasses import dataclass, field
+
+import anyio
+import torch
+
+from aepo import tasks
+from aepo.algorithms import AEPO, GRPO, Algorithm
+from aepo.api import build
+from aepo.config import Config, parse
+from aepo.core.exploration import ExplorationState
+from aepo.rewards.score import score
+from aepo.rollout.explorer import Seeds, executed_calls, explore
+from aepo.training.batch import flat_batch
+from aepo.training.loop import Parts
+from aepo.training.metrics import exploration_update
+from aepo.training.step import update
+from aepo.types import Kind, Sample
+
+
+@dataclass
+class Side:
+    """One algorithm with a policy of its own, and what its steps took."""
+
+    algorithm: Algorithm
+    config: Config
+    parts: Parts
+    state: ExplorationState
+    rollout: list[float] = field(default_factory=list)
+    train: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+
+    def step(self, samples: list[Sample], number: int) -> None:
+        """One rollout and one update."""
+        began = time.perf_counter()
+        rules = self.algorithm.exploration()
+        groups = anyio.run(explore, samples, self.parts.sampler, rules, self.state, Seeds(0, number))
+        anyio.run(score, groups, self.parts.reward)
+        rolled = time.perf_counter()
+        self.state = exploration_update(groups, self.state)
+        optimizer = torch.optim.AdamW(self.parts.policy.parameters(), lr=1e-5)
+        update(
+            self.parts.policy,
+            optimizer,
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
+            self.algorithm,
+            flat_batch(groups, self.algorithm, self.parts.pad_token_id),
+            temperature=1.0,
+            minibatch_count=self.config.train.minibatches,
+            epochs=1,
+            max_grad_norm=1.0,
+            micro_batch_tokens=self.config.train.micro_batch_tokens,
+            rng=random.Random(number),
+        )
+        self.rollout.append(rolled - began)
+        self.train.append(time.perf_counter() - rolled)
+        self.tokens.append(sum(len(n.tokens) for g in groups for n in g.tree.nodes if n.kind is Kind.POLICY))
+        self.calls.append(sum(executed_calls(g.tree) for g in groups))
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="atlas")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--questions", type=int, default=16)
+    parser.add_argument("--group-size", type=int, default=8)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    base = {
+        "model": {"path": options.model},
+        "task": {"options": {"size": 2000, "held_out": 2}},
+        "rollout": {"questions": options.questions, "max_sequences": options.questions * options.group_size},
+        "train": {"threads": options.threads},
+    }
+    sides = {}
+    for algorithm in (GRPO(group_size=options.group_size), AEPO(group_size=options.group_size)):
+        config = parse({**base, "algorithm": algorithm.model_dump()})
+        task = tasks.load(config.task.name, config.task.options)
+        _, parts = build(config, task)
+        state = algorithm.exploration().initial_state(parts.vocab_size)
+        sides[algorithm.name] = Side(algorithm, config, parts, state)
+    questions = list(task.samples)
+    for number in range(options.steps + 1):
+        samples = questions[number * options.questions : (number + 1) * options.questions]
+        order = list(sides.values()) if number % 2 else list(sides.values())[::-1]
+        for side in order:
+            side.step(samples, number)
+    print(
+        f"{options.questions} questions x {options.group_size}, {options.steps} steps, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    print(f"{'':8}{'rollout s':>11}{'train s':>10}{'step s':>9}{'tokens':>9}{'calls':>8}")
+    totals = {}
+    for name, side in sides.items():
+        rollout, train = statistics.median(side.rollout[1:]), statistics.median(side.train[1:])
+        totals[name] = statistics.median(a + b for a, b in zip(side.rollout[1:], side.train[1:], strict=True))
+        tokens, calls = statistics.median(side.tokens[1:]), statistics.median(side.calls[1:])
+        print(f"{name:8}{rollout:11.2f}{train:10.2f}{totals[name]:9.2f}{tokens:9.0f}{calls:8.0f}")
+    print(f"step time aepo / grpo: {totals['aepo'] / totals['grpo']:.2f} (target: at most 1.15)")
+
+
+if __name__ == "__main__":
+    main()
