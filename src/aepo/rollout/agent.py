@@ -128,7 +128,7 @@ class Agent:
             try:
                 result = await run_call(self.tools, parsed.call, self.on_tool_bug)
             except ToolBug as bug:
-                bug.add_note(f"in path {path.id}, node {path.node.id}")
+                bug.add_note(f"in path {path.id}, after its last node")
                 raise
             path.calls += 1
             tokens = self.protocol.observation(result, parsed.call)

@@ -86,6 +86,7 @@ async def explore(
                 groups[at] = await question.run()
             except* ToolBug as bugs:
                 failures.append(RolloutError(question.group(), _first(bugs)))
+                failures[-1].__cause__ = _first(bugs)
                 tasks.cancel_scope.cancel()
             except* Exception as errors:
                 failures.append(_first(errors))
@@ -166,9 +167,10 @@ class Question:
         self.tasks.start_soon(self._grow, path)
 
     async def _grow(self, path: Path) -> None:
-        # Left-over paths fill the last slots: nobody can branch from them.
+        # Left-over paths fill the last slots: nobody can branch from them. Probes are asked for their gap in any case.
         branching = self.exploration.head_start() < self.size and path.origin is not Origin.LEFTOVER
-        await self.agent.grow(path, self.tree, self._peeked if branching else None)
+        watched = branching or path.origin is Origin.PROBE
+        await self.agent.grow(path, self.tree, self._peeked if watched else None)
         self._advance()
         self.generator.end(path.sequence)
 
@@ -237,11 +239,12 @@ class Question:
             self.used += decision.branches
 
     def _mean_observations(self) -> float:
-        """T; in the first step of a run, which has no mean yet, that of this question's probes or paths."""
+        """T; in the first step of a run, which has no mean yet, that of this question's probes, 1 without probes."""
         if self.state.mean_observations is not None:
             return max(1.0, self.state.mean_observations)
-        first = self.paths[: max(1, self.exploration.probes)]
-        return max(1.0, sum(path.calls for path in first) / len(first))
+        # Only the probes have surely ended: what others have observed by now depends on how fast their tools are.
+        probes = self.paths[: self.exploration.probes]
+        return max(1.0, sum(path.observed for path in probes) / max(1, len(probes)))
 
     def _noise(self, path: int) -> int:
         return noise_key(self.seeds.run, self.seeds.step, self.sample.id, path)
