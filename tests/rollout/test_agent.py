@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from aepo.rollout.agent import Agent, Limits, Observation, OnToolBug, Path
+from aepo.rollout.explorer import executed_calls
 from aepo.tools.base import Tool, ToolBug
 from aepo.types import Kind, Node, Origin, StopReason, ToolCall, ToolError, ToolResult, ToolStatus, TrajectoryTree
 from tests.rollout.toy import (
@@ -142,10 +143,11 @@ def test_an_observation_that_leaves_room_for_one_token_is_added() -> None:
 
 
 @pytest.mark.parametrize("room", [2, 3, 4])
-def test_an_observation_that_leaves_no_room_is_not_added(room: int) -> None:
+def test_an_observation_that_leaves_no_room_is_kept_without_tokens(room: int) -> None:
     grown = Grown(turns(CALLING, [WORD, ANSWER]), limits=Limits(max_tokens=room))
-    assert (grown.reason, grown.last.tokens, len(grown.tree.nodes)) == (StopReason.LENGTH, CALLING, 2)
-    assert (grown.last.call, grown.observations) == (ToolCall("ask", {"what": "1"}), [])
+    assert (grown.reason, grown.last.kind, grown.last.tokens) == (StopReason.LENGTH, Kind.OBSERVATION, [])
+    assert grown.last.result is not None
+    assert (executed_calls(grown.tree), grown.observations) == (1, [])
 
 
 def test_the_call_after_the_last_allowed_one_ends_it_unanswered() -> None:

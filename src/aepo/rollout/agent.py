@@ -132,11 +132,13 @@ class Agent:
                 raise
             path.calls += 1
             tokens = self.protocol.observation(result, parsed.call)
-            if self._room(path) <= len(tokens):
+            fits = len(tokens) < self._room(path)
+            # A result that does not fit is kept without tokens: the call was made, and is counted.
+            observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens if fits else [], path.id)
+            observation.result = result
+            if not fits:
                 return self._end(path, StopReason.LENGTH, ParsedTurn())
             self.generator.extend(path.sequence, tokens)
-            observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens, path.id)
-            observation.result = result
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
         """Sample one turn. Its first W tokens come alone where somebody waits for their entropy."""

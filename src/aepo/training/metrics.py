@@ -74,7 +74,7 @@ def exploration_update(groups: Sequence[Group], state: ExplorationState) -> Expl
         for node in tree.nodes:
             if node.decision is not None:
                 deltas.append(node.decision.entropy - of_path[node.path].root_entropy)
-        observations += [float(len(_observations(tree, leaf))) for leaf in tree.leaves]
+        observations += [float(sum(n.tokens != [] for n in _observations(tree, leaf))) for leaf in tree.leaves]
     return state.updated(gaps, deltas, observations)
 
 
