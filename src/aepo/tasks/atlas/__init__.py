@@ -20,7 +20,13 @@ from aepo.tools.python import python
 from aepo.tools.search import Document, search
 
 
-def atlas(size: int = 6000, held_out: int = 300, split: Split = "validation", seed: int = 0) -> Task:
+def atlas(
+    size: int = 6000,
+    held_out: int = 300,
+    split: Split = "validation",
+    seed: int = 0,
+    system: str | None = "",
+) -> Task:
     """The task, with `size` training questions and `held_out` ones about names that no training question has.
 
     An exact answer is worth 1, a wrong one 0, a broken format or no answer -1.
@@ -30,6 +36,8 @@ def atlas(size: int = 6000, held_out: int = 300, split: Split = "validation", se
         held_out: Questions to evaluate with.
         split: Where the held-out questions come from: "validation" to choose settings, "test" to report.
         seed: Which questions are drawn.
+        system: System message. The model that ships with the package was made for this task and needs none; others
+            do: their instructions, or None for what the protocol says by itself.
 
     Raises:
         ValueError: There are not that many different questions.
@@ -42,8 +50,7 @@ def atlas(size: int = 6000, held_out: int = 300, split: Split = "validation", se
         held_out=questions(facts, split, held_out, seed),
         tools=[atlas_search(), python()],
         reward=with_format(exact),
-        # The model that ships with the package was made for this task and needs no instructions.
-        system="",
+        system=system,
     )
 
 
