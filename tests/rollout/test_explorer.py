@@ -809,3 +809,9 @@ def test_a_cancelled_rollout_closes_what_it_opened() -> None:
     assert alone(main)
     assert generator.opened == set()
     assert not generator.entered
+
+
+def test_a_question_asked_twice_in_a_step_is_answered_twice() -> None:
+    first, again = run(ToyGenerator(), PRESETS[0], [*questions(1), *questions(1)])
+    assert first.sample == again.sample
+    assert first.tree != again.tree

@@ -24,6 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"tau": 0.5, "entropy_scale": "log_vocab", "pacing": "none", "min_global": 0.0},
     "reference": {
         "branch_rule": "reference",
+        "beta": 0.5,
         "tau": 0.5,
         "entropy_scale": "reference",
         "pacing": "none",

@@ -22,10 +22,17 @@ class Limits:
     Attributes:
         max_tokens: Tokens after the prompt, observations included.
         max_tool_calls: Calls; the policy that asks for one more has ended.
+
+    Raises:
+        ValueError: No token is allowed, or a limit is negative.
     """
 
     max_tokens: int = 512
     max_tool_calls: int = 6
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or self.max_tool_calls < 0:
+            raise ValueError(f"{self}: a trajectory needs at least one token, and calls cannot be negative")
 
 
 @dataclass

@@ -7,7 +7,7 @@ Only the start of branches waits, until all paths of its own question have shown
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import TypeVar
@@ -79,8 +79,15 @@ async def explore(
     groups: list[Group | None] = [None] * len(samples)
     failures: list[Exception] = []
 
+    # A question that is asked twice in a step must not be answered twice the same.
+    asked: Counter[str] = Counter()
+    repeats = []
+    for sample in samples:
+        repeats.append(asked[sample.id])
+        asked[sample.id] += 1
+
     async def one(at: int) -> None:
-        question = Question(samples[at], agent, exploration, state, seeds)
+        question = Question(samples[at], agent, exploration, state, seeds, repeats[at])
         async with room:
             try:
                 groups[at] = await question.run()
@@ -101,11 +108,18 @@ async def explore(
 
 
 class Question:
-    """The growing group of one question."""
+    """The growing group of one question; `repeat` numbers those of one step that ask the same."""
 
     def __init__(
-        self, sample: Sample, agent: Agent, exploration: Exploration, state: ExplorationState, seeds: Seeds
+        self,
+        sample: Sample,
+        agent: Agent,
+        exploration: Exploration,
+        state: ExplorationState,
+        seeds: Seeds,
+        repeat: int = 0,
     ) -> None:
+        self.repeat = repeat
         self.sample, self.agent, self.exploration, self.state, self.seeds = sample, agent, exploration, state, seeds
         self.generator = agent.generator
         self.tree = TrajectoryTree()
@@ -247,7 +261,8 @@ class Question:
         return max(1.0, sum(path.observed for path in probes) / max(1, len(probes)))
 
     def _noise(self, path: int) -> int:
-        return noise_key(self.seeds.run, self.seeds.step, self.sample.id, path)
+        name = f"{self.sample.id}#{self.repeat}" if self.repeat else self.sample.id
+        return noise_key(self.seeds.run, self.seeds.step, name, path)
 
 
 def executed_calls(tree: TrajectoryTree) -> int:
