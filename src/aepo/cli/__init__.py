@@ -1,4 +1,4 @@
-"""The command line: `aepo train`, `eval`, `view`, `warmstart`. Bad input ends with one line and exit code 2."""
+"""The command line: `aepo train`, `eval`, `view`, `warmstart`, `convert`; bad input gives one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from aepo.cli.convert import convert
 from aepo.cli.evaluate import evaluate
 from aepo.cli.train import train
 from aepo.cli.view import view
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"train": train, "eval": evaluate, "view": view, "warmstart": warmstart},
+            {"train": train, "eval": evaluate, "view": view, "warmstart": warmstart, "convert": convert},
             prog="aepo",
             description="Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
             args=None if arguments is None else list(arguments),
