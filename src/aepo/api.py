@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from aepo import tasks
 from aepo.config import Config
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
+from aepo.rollout.explorer import RolloutError
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
-from aepo.training.run_folder import RunFolder
+from aepo.training.run_folder import RunFolder, write_whole
 from aepo.types import Sample
 
 if TYPE_CHECKING:
@@ -129,18 +131,24 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     Raises:
         ValueError: Something does not fit; nothing was trained.
         RunFolderError: The run folder holds another run or cannot be written.
+        RolloutError: A tool has a bug; what it was asked is kept in the run folder, a note says where.
     """
     from aepo.training.display import Display
     from aepo.training.loop import Trainer
 
     policy, parts = build(config, task)
-    if resume:
-        folder = RunFolder.resume(config.run)
-        same_run(folder.config(), config)
-    else:
-        folder = RunFolder.create(config.run, config.model_dump(mode="json"))
+    plain = config.model_dump(mode="json")
+    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
     try:
+        if resume and folder.config() != plain:
+            same_run(folder.config(), config)
+            # Else the next resumption would not know of e.g. more steps.
+            write_whole(folder.config_file, configuration.dump(config).encode())
         Trainer(config, parts, folder, display or Display(), resume).run()
+    except RolloutError as error:
+        trace = "".join(traceback.format_exception(error.bug.original))
+        error.add_note(f"the trajectory is kept in {folder.save_failure(error.group, trace)}")
+        raise
     finally:
         folder.close()
     return Run(folder.path, policy, config)
@@ -173,6 +181,8 @@ def evaluate(
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
     asked = list(questions if questions is not None else task.held_out or task.samples)
+    if not asked:
+        raise ValueError(f"no question of task {task.name!r} to evaluate with: ask at least one")
     sampler, best = agents(policy, task, settings, asked)
     return anyio.run(runner.evaluate, asked, reward_of(task), sampler, best if greedy else None, samples, settings.seed)
 
@@ -188,6 +198,8 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     from aepo.engines.local.threads import fastest_threads
     from aepo.training.loop import Parts
 
+    # New adapters begin at random.
+    torch.manual_seed(config.seed)
     policy = load_policy(config.model.path, config.model)
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))

@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Model libraries look for newer files on a hub at every load unless told not to.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # A task may live in a module of the folder that the command is given in.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         tyro.extras.subcommand_cli_from_dict(
             {"train": train, "eval": evaluate, "view": view, "warmstart": warmstart, "convert": convert},
@@ -46,10 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         from aepo.rollout.explorer import RolloutError
         from aepo.tools.sandbox.base import SandboxUnavailable
+        from aepo.tools.schema import ToolDefinitionError
 
-        if isinstance(error, SandboxUnavailable):
+        if isinstance(error, SandboxUnavailable | ToolDefinitionError):
             return _report(error, BAD_INPUT)
-        if isinstance(error, RolloutError):
+        # FloatingPointError: the weights diverged.
+        if isinstance(error, RolloutError | FloatingPointError):
             return _report(error, FAILED)
         raise
     return 0

@@ -31,22 +31,17 @@ def train(
     if resume is not None:
         if config is not None:
             raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {config} out")
-        config, overrides = resume / "config.yaml", (*overrides, f"run={resume}")
+        config = resume / "config.yaml"
     settings = configuration.load(config, overrides)
+    if resume is not None:
+        settings = settings.model_copy(update={"run": str(resume)})
     if dry_run:
         print(configuration.dump(settings))
         print(expected_cost(settings))
         return
     from aepo.api import train_config
-    from aepo.rollout.explorer import RolloutError
-    from aepo.training.run_folder import RunFolder
 
-    try:
-        run = train_config(settings, resume=resume is not None)
-    except RolloutError as error:
-        kept = RunFolder.open(settings.run).save_failure(error.group, str(error.bug))
-        error.add_note(f"the trajectory is kept in {kept}")
-        raise
+    run = train_config(settings, resume=resume is not None)
     print(learned(run.folder))
     print(f"run     {run.folder}")
     print(f"policy  aepo eval {run.folder}")

@@ -7,7 +7,8 @@ Only the start of branches waits, until all paths of its own question have shown
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import TypeVar
@@ -75,40 +76,54 @@ async def explore(
         raise ValueError(
             f"the engine holds {agent.generator.max_sequences} sequences, a group needs {size}; raise max_sequences"
         )
-    room = anyio.CapacityLimiter(agent.generator.max_sequences // size)
     groups: list[Group | None] = [None] * len(samples)
     failures: list[Exception] = []
 
     # A question that is asked twice in a step must not be answered twice the same.
     asked: Counter[str] = Counter()
-    repeats = []
-    for sample in samples:
-        repeats.append(asked[sample.id])
+    waiting: deque[tuple[int, Question]] = deque()
+
+    # Room passes on at once, between two calls of the model: which calls a question takes part in must not depend on
+    # who was waiting for what.
+    def start_next() -> None:
+        if waiting:
+            at, question = waiting.popleft()
+            try:
+                question.open()
+            except Exception as error:
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+            else:
+                tasks.start_soon(one, at, question)
+
+    for at, sample in enumerate(samples):
+        waiting.append((at, Question(sample, agent, exploration, state, seeds, asked[sample.id], start_next)))
         asked[sample.id] += 1
 
-    async def one(at: int) -> None:
-        question = Question(samples[at], agent, exploration, state, seeds, repeats[at])
-        async with room:
-            try:
-                groups[at] = await question.run()
-            except* ToolBug as bugs:
-                failures.append(RolloutError(question.group(), _first(bugs)))
-                failures[-1].__cause__ = _first(bugs)
-                tasks.cancel_scope.cancel()
-            except* Exception as errors:
-                failures.append(_first(errors))
-                tasks.cancel_scope.cancel()
+    async def one(at: int, question: Question) -> None:
+        try:
+            groups[at] = await question.run()
+        except* ToolBug as bugs:
+            failures.append(RolloutError(question.group(), _first(bugs)))
+            failures[-1].__cause__ = _first(bugs)
+            tasks.cancel_scope.cancel()
+        except* Exception as errors:
+            failures.append(_first(errors))
+            tasks.cancel_scope.cancel()
 
     async with agent.generator, anyio.create_task_group() as tasks:
-        for at in range(len(samples)):
-            tasks.start_soon(one, at)
+        for _ in range(agent.generator.max_sequences // size):
+            start_next()
     if failures:
         raise failures[0]
     return [group for group in groups if group is not None]
 
 
 class Question:
-    """The growing group of one question; `repeat` numbers those of one step that ask the same."""
+    """The growing group of one question.
+
+    `repeat` numbers those of one step that ask the same; `done` is called once the group has left the engine.
+    """
 
     def __init__(
         self,
@@ -118,8 +133,9 @@ class Question:
         state: ExplorationState,
         seeds: Seeds,
         repeat: int = 0,
+        done: Callable[[], None] = lambda: None,
     ) -> None:
-        self.repeat = repeat
+        self.repeat, self.done = repeat, done
         self.sample, self.agent, self.exploration, self.state, self.seeds = sample, agent, exploration, state, seeds
         self.generator = agent.generator
         self.tree = TrajectoryTree()
@@ -129,13 +145,17 @@ class Question:
         self.global_samples: int | None = None
         self.used = 0
         self.decided = 0
+        self.closed = False
         self.tasks: TaskGroup
 
-    async def run(self) -> Group:
-        """Grow all k paths."""
+    def open(self) -> None:
+        """Take room in the engine."""
         self.prompt = self.agent.protocol.prompt(self.sample.question)
         self.tree.add(None, Kind.PROMPT, self.prompt, 0)
         self.root = self.generator.open(self.prompt, self._noise(0))
+
+    async def run(self) -> Group:
+        """Grow all k paths."""
         try:
             async with anyio.create_task_group() as self.tasks:
                 probes = self.exploration.probes
@@ -143,9 +163,14 @@ class Question:
                     self._start_at_question(Origin.PROBE if number < probes else Origin.GLOBAL)
                 self._advance()
         finally:
-            for sequence in {id(p.sequence): p.sequence for p in self.paths}.values():
-                self.generator.close(sequence)
+            self._close()
         return self.group()
+
+    def _close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            for path in self.paths:
+                self.generator.close(path.sequence)
 
     def group(self) -> Group:
         """What there is of the group."""
@@ -187,6 +212,9 @@ class Question:
         await self.agent.grow(path, self.tree, self._peeked if watched else None)
         self._advance()
         self.generator.end(path.sequence)
+        if all(path.leaf is not None for path in self.paths):
+            self._close()
+            self.done()
 
     def _peeked(self, observation: Observation) -> None:
         self.observations[observation.number].append(observation)

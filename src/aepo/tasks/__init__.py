@@ -33,12 +33,17 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"task {name!r} cannot be imported: {error}") from error
-    known = list(inspect.signature(make).parameters)
+    signature = inspect.signature(make)
+    known = list(signature.parameters)
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(option, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
             raise ValueError(f"task {name!r} has no option {option!r}: {hint}")
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise ValueError(f"task {name!r}: {error}; give it as task.options.<name>=...") from None
     task = make(**options)
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r} is a {type(task).__name__}: the function must return an aepo.Task")

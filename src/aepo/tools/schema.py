@@ -23,6 +23,10 @@ _ARGUMENT = re.compile(r"^(\w+)(?:\s*\([^)]*\))?:[ \t]*(.*)$")
 _CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE | re.DOTALL)
 
 
+class ToolDefinitionError(TypeError):
+    """A function cannot be a tool; the line says what to write."""
+
+
 def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dict[str, Any], frozenset[str]]:
     """Read a function's description, its parameters' JSON schema, their types, and which are required.
 
@@ -30,35 +34,44 @@ def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dic
         (description, {"type": "object", "properties": ..., "required": ...}, type by name, required names).
 
     Raises:
-        TypeError: A parameter has no type hint, one that JSON cannot carry, or no line under `Args:`; or no docstring.
+        ToolDefinitionError: A parameter has no type hint, one that JSON cannot carry, or no line under `Args:`; or
+            there is no docstring.
     """
     name = getattr(function, "__name__", repr(function))
     if not (function.__doc__ or "").strip():
-        raise TypeError(f"tool {name}: no docstring; write one line on what it does, and an 'Args:' section")
+        raise ToolDefinitionError(f"tool {name}: no docstring; write one line on what it does, and an 'Args:' section")
     description, documented = parse_docstring(function.__doc__ or "")
     if not description:
-        raise TypeError(f"tool {name}: the docstring does not say what the tool does; begin it with one sentence")
+        raise ToolDefinitionError(
+            f"tool {name}: the docstring does not say what the tool does; begin it with one sentence"
+        )
     try:
         hints = get_type_hints(function)
     except NameError as error:
-        raise TypeError(f"tool {name}: a type hint cannot be resolved ({error}); import it at module level") from error
+        raise ToolDefinitionError(
+            f"tool {name}: a type hint cannot be resolved ({error}); import it at module level"
+        ) from error
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         argument = parameter.name
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(f"tool {name}: argument {argument!r} cannot be given by name; make it a plain argument")
+            raise ToolDefinitionError(
+                f"tool {name}: argument {argument!r} cannot be given by name; make it a plain argument"
+            )
         if argument not in hints:
-            raise TypeError(f"tool {name}: argument {argument!r} has no type hint; write e.g. '{argument}: str'")
+            raise ToolDefinitionError(
+                f"tool {name}: argument {argument!r} has no type hint; write e.g. '{argument}: str'"
+            )
         if not documented.get(argument):
-            raise TypeError(
+            raise ToolDefinitionError(
                 f"tool {name}: argument {argument!r} is not described; "
                 f"add '{argument}: ...' under 'Args:' in the docstring"
             )
         try:
             schema = type_schema(hints[argument])
         except TypeError as error:
-            raise TypeError(f"tool {name}: argument {argument!r}: {error}") from None
+            raise ToolDefinitionError(f"tool {name}: argument {argument!r}: {error}") from None
         text = documented[argument]
         if choices := _CHOICES.search(text):
             schema = {**schema, "enum": [str(c).strip() for c in json.loads(choices.group(1))]}

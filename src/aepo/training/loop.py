@@ -33,7 +33,7 @@ from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.run_folder import RunFolder
 from aepo.training.step import Scorer, TrainablePolicy, update
-from aepo.training.trackers import make_trackers
+from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample
 
 STATE_FORMAT = 1
@@ -85,6 +85,8 @@ class Trainer:
         self.state: ExplorationState = self.exploration.initial_state(parts.vocab_size)
         self.step = 0
         self.evaluated: int | None = None
+        self.saved: int | None = None
+        self._whole = True
         self.optimizer = torch.optim.AdamW(
             parts.policy.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
         )
@@ -98,7 +100,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: After that checkpoint.
-            RolloutError: A tool has a bug.
+            RolloutError: A tool has a bug; there is such a checkpoint too, as after any failure outside of an update.
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
             NonFiniteLoss: The loss is NaN or infinite.
         """
@@ -117,10 +119,25 @@ class Trainer:
             self._save()
             self.display.message(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
             raise
+        except Exception as error:
+            # A disk that refused would refuse again.
+            if self._whole and not isinstance(error, OSError):
+                self._keep(error)
+            raise
         finally:
             self.display.stop()
             for tracker in self.trackers:
                 tracker.close()
+
+    def _keep(self, error: Exception) -> None:
+        """Lose nothing to a failure; its note says how to go on."""
+        try:
+            if self.step:
+                self._save()
+        except checkpoint.CheckpointError as refused:
+            error.add_note(str(refused))
+        else:
+            error.add_note(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
 
     def _evaluation_due(self) -> bool:
         every = self.config.evaluation.every
@@ -136,9 +153,11 @@ class Trainer:
         with _interrupts_wait():
             self.display.phase("train")
             metrics = rollout_metrics(groups, self.exploration.entropy_window, list(self.parts.sampler.tools))
+            self._whole = False
             metrics |= self._update(groups)
             self.state = exploration_update(groups, self.state)
             self.step += 1
+            self._whole = True
             ended = time.perf_counter()
             metrics |= {"time/rollout": rolled - began, "time/train": ended - rolled, "time/step": ended - began}
             if self.step % self.config.train.trees_every == 0 or self.step == 1:
@@ -203,9 +222,12 @@ class Trainer:
         self.display.step(self.step, metrics)
 
     def _save(self) -> None:
+        if self.saved == self.step:
+            return
         with _interrupts_wait():
             self.display.phase("checkpoint")
             checkpoint.save(self.folder.checkpoints, self.step, self._write, self.config.train.keep_checkpoints)
+            self.saved = self.step
 
     def _write(self, folder: Path) -> None:
         self.parts.policy.save(folder / "policy")
@@ -216,7 +238,6 @@ class Trainer:
         state = {
             "format": STATE_FORMAT,
             "step": self.step,
-            "evaluated": self.evaluated,
             "exploration": self.state.to_dict(),
             "threads": torch.get_num_threads(),
         }
@@ -235,7 +256,11 @@ class Trainer:
         kept = torch.load(path / "optimizer.pt", weights_only=True)
         self.optimizer.load_state_dict(kept["optimizer"])
         self.schedule.load_state_dict(kept["schedule"])
-        self.step, self.evaluated = state["step"], state["evaluated"]
+        self.step = self.saved = state["step"]
+        # A run may have been killed between an evaluation and the checkpoint after it: the metrics know.
+        rows = read_metrics(self.folder.metrics_file)
+        if any(row["step"] == self.step and "eval/success" in row for row in rows):
+            self.evaluated = self.step
         self.state = ExplorationState.from_dict(state["exploration"])
         # Sums are added up in another order by another number of threads.
         torch.set_num_threads(state["threads"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,7 +48,8 @@ class Policy:
 
     def save(self, folder: str | Path) -> None:
         """Write weights (safetensors) and tokenizer, for `load_policy`; with LoRA the adapter alone."""
-        self.model.save_pretrained(folder)
+        with quiet():
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -82,11 +86,13 @@ def load_policy(
     source = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] if adapter else name
     local = Path(source).expanduser()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(local) if local.is_dir() else source,
-            dtype=_dtype(dtype, where),
-            attn_implementation=attn_implementation,
-        )
+        # What is downloaded may take minutes; what is read from a folder needs no bar.
+        with quiet() if local.is_dir() else contextlib.nullcontext():
+            model = AutoModelForCausalLM.from_pretrained(
+                str(local) if local.is_dir() else source,
+                dtype=_dtype(dtype, where),
+                attn_implementation=attn_implementation,
+            )
     except (OSError, ValueError) as error:
         raise ValueError(f"model {source}: {_first_line(error)}") from error
     size = model.config.get_text_config().vocab_size
@@ -102,6 +108,18 @@ def load_policy(
         if adapter or lora:
             model.enable_input_require_grads()
     return Policy(model.eval(), tokenizer, name, where)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars of transformers, which would write into a run's own display and into error output."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _check_folder(name: str, folder: Path, adapter: bool) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aepo.engines.local.generator import LocalGenerator
-from aepo.engines.local.load import Policy
+from aepo.engines.local.load import Policy, quiet
 from aepo.engines.local.scoring import FrozenScorer, Scorer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class LocalPolicy:
         self.path, self.device = loaded.path, loaded.device
         self._loaded = loaded
         self._scorer = Scorer(self.model, len(self.tokenizer))
-        self._checkpointing = any(getattr(m, "gradient_checkpointing", False) for m in self.model.modules())
+        self._checkpointed = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """Those that are trained: all, or the adapters."""
@@ -41,8 +41,10 @@ class LocalPolicy:
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """(B, T): ln p of each wanted token given those before it, at a temperature; 0 elsewhere."""
-        # Checkpointed activations exist in training mode only; everything else runs as it was sampled.
-        self.model.train(self._checkpointing)
+        # Layers checkpoint in training mode only; what is inside them, dropout above all, runs as it was sampled.
+        self.model.eval()
+        for module in self._checkpointed:
+            module.training = True
         return self._scorer.score(tokens_BT, wanted_BT, temperature)
 
     def frozen(self) -> FrozenScorer:
@@ -87,5 +89,6 @@ class LocalPolicy:
 
             set_peft_model_state_dict(self.model, load_file(Path(folder) / "adapter_model.safetensors"))
             return
-        saved = type(self.model).from_pretrained(folder, dtype=self.model.dtype)
+        with quiet():
+            saved = type(self.model).from_pretrained(folder, dtype=self.model.dtype)
         self.model.load_state_dict(saved.state_dict())
