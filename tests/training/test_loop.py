@@ -1,0 +1,409 @@
+"""A run writes what it promises, and goes on after any interruption bit for bit as if there had been none."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import aepo
+from aepo import api, config
+from aepo.config import ConfigError
+from aepo.rollout.agent import Agent
+from aepo.training import checkpoint, loop
+from aepo.training.display import Display
+from aepo.training.metrics import comparable
+from aepo.training.step import NonFiniteLoss
+from aepo.training.trackers import read_metrics
+from aepo.viewer import read_trees, tree_files
+from tests import tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ROOT = Path(__file__).parents[2]
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """All lines, without what reads a clock."""
+    return [comparable(row) for row in read_metrics(run / "metrics.jsonl")]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None
+    return load_file(newest / "policy" / "model.safetensors")
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    """Bit for bit: metrics, trees and final weights."""
+    assert metrics(one) == metrics(other)
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+    assert trees(one) == trees(other)
+
+
+def trees(run: Path) -> list[list[tuple[str, list[tuple[list[int], list[float]]]]]]:
+    return [
+        [(r.group.sample.id, [(n.tokens, n.logprobs) for n in r.group.tree.nodes]) for r in read_trees(path)]
+        for path in tree_files(run)
+    ]
+
+
+Go = Callable[..., Path]
+
+
+@pytest.fixture
+def go(tmp_path: Path, model_folder: Path) -> Go:
+    """Start or resume a run; returns its folder."""
+
+    def run(*overrides: str, name: str = "run", resume: bool = False) -> Path:
+        api.train_config(config.load(None, tiny.settings(tmp_path / name, model_folder, *overrides)), resume)
+        return tmp_path / name
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A run of five steps that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    before = torch.get_num_threads()
+    api.train_config(config.load(None, tiny.settings(folder, model_folder)))
+    torch.set_num_threads(before)
+    return folder
+
+
+def test_a_run_leaves_its_configuration_metrics_trees_and_checkpoints(whole: Path, model_folder: Path) -> None:
+    saved = config.load(whole / "config.yaml")
+    assert saved == config.load(None, tiny.settings(whole, model_folder))
+    assert (whole / "versions.json").is_file()
+    assert [path.name for path in tree_files(whole)] == [f"step-{n:06d}.jsonl.gz" for n in range(1, 6)]
+    kept = sorted(path.name for path in (whole / "checkpoints").iterdir())
+    assert kept == ["step-000004", "step-000005"], "the two newest, the last step's among them"
+    assert all(checkpoint.damage(whole / "checkpoints" / name) is None for name in kept)
+
+
+def test_a_run_is_evaluated_before_after_and_in_between(whole: Path) -> None:
+    rows = metrics(whole)
+    assert [row["step"] for row in rows if "eval/success" in row] == [0, 2, 4, 5]
+    assert [row["step"] for row in rows if "reward/mean" in row] == [1, 2, 3, 4, 5]
+    for row in rows:
+        if "eval/success" in row:
+            assert {"eval/pass@2", "eval/greedy", "eval/calls", "eval/tokens"} <= row.keys()
+
+
+def test_the_run_that_these_tests_rest_on_has_branches_calls_and_something_to_learn(whole: Path) -> None:
+    rows = [row for row in metrics(whole) if "reward/mean" in row]
+    assert sum(row["branch/share"] for row in rows) > 0.2
+    assert all(row["tool/executed_calls"] >= 3 for row in rows)
+    assert all(row["grad/norm"] > 0 and row["train/optimizer_steps"] == 2 for row in rows)
+    assert all(row["logprobs/rollout_difference_max"] < 1e-4 for row in rows)
+    assert [row["train/learning_rate"] for row in rows] == pytest.approx([2e-3] * 5)
+
+
+def test_every_pass_asks_each_question_once(whole: Path) -> None:
+    asked = [record.group.sample.id for path in tree_files(whole) for record in read_trees(path)]
+    everybody = Counter(f"q{n}" for n in range(5))
+    assert Counter(asked[:5]) == Counter(asked[5:]) == everybody
+    assert asked[:5] != asked[5:]
+
+
+def test_a_run_that_went_on_from_a_checkpoint_equals_the_whole_one(whole: Path, go: Go) -> None:
+    run = go("train.steps=2")
+    assert metrics(run) == [row for row in metrics(whole) if row["step"] <= 2]
+    assert_equal_runs(go(resume=True), whole)
+
+
+def test_what_was_done_after_the_last_checkpoint_is_done_again(whole: Path, go: Go) -> None:
+    run = go("train.steps=3", "train.checkpoint_every=2")
+    checkpoint._remove(run / "checkpoints" / "step-000003")
+    assert {row["step"] for row in metrics(run)} == {0, 1, 2, 3}
+    assert_equal_runs(go(resume=True), whole)
+
+
+def test_a_run_without_a_checkpoint_starts_anew(whole: Path, go: Go) -> None:
+    run = go("train.steps=1")
+    checkpoint._remove(run / "checkpoints" / "step-000001")
+    assert_equal_runs(go(resume=True), whole)
+
+
+def test_a_finished_run_is_left_as_it_is(go: Go) -> None:
+    run = go("train.steps=1")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    go("train.steps=1", resume=True)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any]:
+    """The function, but before its call of that number this process gets Ctrl-C."""
+    calls = 0
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        return function(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number", "step"),
+    [
+        (tiny, "on_call", 25, None),
+        (loop, "score", 3, 2),
+        (loop, "update", 4, 4),
+        (loop, "evaluate", 1, 0),
+        (loop, "evaluate", 2, 2),
+        (checkpoint, "_seal", 1, 2),
+        (Display, "step", 3, 2),
+    ],
+    ids=["call", "reward", "update", "first evaluation", "evaluation", "checkpoint", "display"],
+)
+def test_ctrl_c_at_any_place_leaves_a_checkpoint_to_go_on_from(
+    whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int, step: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupting(getattr(owner, name), number))
+        with pytest.raises(KeyboardInterrupt):
+            go()
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    assert step is None or checkpoint.step_of(newest) == step
+    assert_equal_runs(go(resume=True), whole)
+
+
+class Child:
+    """The command line in a process of its own, which waits at a chosen moment."""
+
+    def __init__(self, folder: Path, place: str, number: int, arguments: list[str]) -> None:
+        self.pipe = folder / f"{place}-{number}"
+        os.mkfifo(self.pipe)
+        os.mkfifo(f"{self.pipe}.go")
+        script = [sys.executable, str(ROOT / "tests" / "training" / "stopped.py"), place, str(number), str(self.pipe)]
+        paths = os.pathsep.join([str(Path(aepo.__file__).parents[1]), str(ROOT)])
+        self.process = subprocess.Popen(
+            [*script, *arguments],
+            env={**os.environ, "PYTHONPATH": paths},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # A child that dies before its moment must not leave the reader of its pipe waiting.
+        threading.Thread(target=self._unblock, daemon=True).start()
+        assert self.pipe.read_text() == "here", self.process.communicate()[1]
+
+    def _unblock(self) -> None:
+        self.process.wait()
+        for pipe in (self.pipe, f"{self.pipe}.go"):
+            os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+
+    def interrupt(self) -> tuple[int, str, str]:
+        """Ctrl-C; exit code, output and errors."""
+        self.process.send_signal(signal.SIGINT)
+        Path(f"{self.pipe}.go").write_text("go")
+        out, err = self.process.communicate()
+        return self.process.returncode, out, err
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_interrupted_twice_and_killed_a_run_still_equals_the_whole_one(
+    whole: Path, go: Go, tmp_path: Path, model_folder: Path
+) -> None:
+    run = tmp_path / "run"
+    first = Child(tmp_path, "call", 20, ["train", *tiny.settings(run, model_folder)])
+    code, out, err = first.interrupt()
+    assert code == 130, err
+    assert f"go on with: aepo train --resume {run}" in out and "Traceback" not in err
+    stopped = checkpoint.latest(run / "checkpoints")
+    assert stopped is not None and checkpoint.step_of(stopped) < 4
+
+    code, out, err = Child(tmp_path, "update", 1, ["train", "--resume", str(run)]).interrupt()
+    assert code == 130, err
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None
+    assert checkpoint.step_of(newest) == checkpoint.step_of(stopped) + 1, "an update that began is brought to its end"
+
+    Child(tmp_path, "save", 1, ["train", "--resume", str(run)]).kill()
+    assert [path.name for path in (run / "checkpoints").glob(".tmp-*")], "it was killed in the middle of a checkpoint"
+    assert checkpoint.latest(run / "checkpoints") == newest
+    assert_equal_runs(go(resume=True), whole)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed=1", "seed was 0 and is now 1"),
+        ("rollout.temperature=0.9", "rollout.temperature was 1.0 and is now 0.9"),
+        ("algorithm.tau=0.51", "algorithm.tau was 0.5 and is now 0.51"),
+        ("train.learning_rate=1e-3", "train.learning_rate was 0.002 and is now 0.001"),
+        ("task.options.count=4", "task.options was {} and is now None"),
+        ("rollout.deterministic=false", "rollout.deterministic was True and is now False"),
+    ],
+)
+def test_another_setting_makes_another_run(go: Go, override: str, line: str) -> None:
+    run = go("train.steps=0")
+    files = sorted(run.rglob("*"))
+    with pytest.raises(ConfigError) as error:
+        go("train.steps=0", override, resume=True)
+    assert str(error.value) == f"cannot resume {run}: {line}; set it back, or start another run folder"
+    assert sorted(run.rglob("*")) == files
+
+
+def test_what_a_step_does_not_depend_on_may_change(go: Go) -> None:
+    run = go("train.steps=1")
+    go("train.steps=2", "train.checkpoint_every=1", "train.keep_checkpoints=1", "train.trees_every=7", resume=True)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002"]
+    go("train.steps=2", "evaluation.questions=1", resume=True)
+
+
+def test_a_run_of_no_steps_is_an_evaluation_with_a_checkpoint(go: Go) -> None:
+    run = go("train.steps=0")
+    assert [row["step"] for row in metrics(run)] == [0]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000"]
+
+
+def at_random(seed: int) -> aepo.Tool:
+    """The tiny task's tool, but answers come in any order."""
+    rng = random.Random(seed)
+
+    @aepo.tool(timeout=600)
+    async def search(query: str) -> str:
+        """Look something up.
+
+        Args:
+            query: What to look up.
+        """
+        for _ in range(rng.randrange(40)):
+            await anyio.lowlevel.checkpoint()
+        return query[::-1][:4]
+
+    return search
+
+
+def answering(tool: aepo.Tool, questions: int = 5, held_out: int = 2) -> aepo.Task:
+    samples = tiny.samples(questions + held_out)
+    return aepo.Task("letters", samples[:questions], [tool], tiny.early, samples[questions:], system="")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_in_which_tools_answer_changes_nothing(
+    whole: Path, tmp_path: Path, model_folder: Path, seed: int
+) -> None:
+    settings = config.load(None, tiny.settings(tmp_path / "run", model_folder))
+    api.train_task(settings, answering(at_random(seed)))
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_nor_does_it_while_questions_wait_for_room(tmp_path: Path, model_folder: Path) -> None:
+    # Two groups at once, and trajectories so short that some end with their tool's result.
+    narrow = ["rollout.questions=6", "rollout.max_sequences=12", "rollout.max_tokens=14", "train.steps=3"]
+    for seed in (1, 2, 3):
+        settings = config.load(None, tiny.settings(tmp_path / f"run-{seed}", model_folder, *narrow))
+        api.train_task(settings, answering(at_random(seed), 8))
+    assert any(row.get("stop/length", 0.0) > 0 for row in metrics(tmp_path / "run-1"))
+    assert_equal_runs(tmp_path / "run-2", tmp_path / "run-1")
+    assert_equal_runs(tmp_path / "run-3", tmp_path / "run-1")
+
+
+def test_a_question_asked_twice_in_a_step_is_answered_twice(go: Go) -> None:
+    run = go("train.steps=1", "rollout.questions=10")
+    (step,) = trees(run)
+    asked: dict[str, list[Any]] = {}
+    for name, nodes in step:
+        asked.setdefault(name, []).append(nodes)
+    assert len(asked) == 5
+    assert all(len(both) == 2 and both[0] != both[1] for both in asked.values())
+
+
+def test_adapters_train_save_and_resume(tmp_path: Path, model_folder: Path, go: Go) -> None:
+    lora = ["model.lora.rank=2", "algorithm.kl_weight=0.01", "model.gradient_checkpointing=true", "evaluation.every=1"]
+    one = go(*lora, "train.steps=2", name="one")
+    go(*lora, "train.steps=1", name="two")
+    two = go(*lora, "train.steps=2", name="two", resume=True)
+    assert metrics(one) == metrics(two)
+    rows = [row for row in metrics(one) if "kl/reference" in row]
+    # The first optimizer step of two meets the reference itself.
+    assert 0.0 <= rows[0]["kl/reference"] < rows[1]["kl/reference"]
+    ours, theirs = (
+        load_file(run / "checkpoints" / "step-000002" / "policy" / "adapter_model.safetensors") for run in (one, two)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any(tensor.abs().max() > 0 for name, tensor in ours.items() if "lora_B" in name)
+
+
+def test_grpo_runs_without_branches(go: Go) -> None:
+    run = go("train.steps=1")
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    saved["algorithm"] = {"name": "grpo", "group_size": 6}
+    saved["run"] = str(run.parent / "grpo")
+    api.train_config(config.parse(saved))
+    (row,) = [row for row in metrics(run.parent / "grpo") if "reward/mean" in row]
+    assert row["branch/share"] == 0 and row["budget/m_histogram"] == {"6": 2} and "entropy/gap" not in row
+
+
+@pytest.mark.parametrize(("owner", "name"), [(loop, "score"), (Agent, "grow")], ids=["reward", "rollout"])
+def test_a_failure_in_a_rollout_loses_no_step(
+    whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    real, broken = getattr(owner, name), threading.Event()
+
+    async def failing(*args: Any, **kwargs: Any) -> Any:
+        if broken.is_set():
+            raise ValueError("reward of sample 'q1' is nan")
+        return await real(*args, **kwargs)
+
+    real_step = Display.step
+
+    def stepped(self: Display, step: int, values: Any) -> None:
+        real_step(self, step, values)
+        if step == 3 and "reward/mean" in values:
+            broken.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, failing)
+        patch.setattr(Display, "step", stepped)
+        with pytest.raises(ValueError, match="is nan"):
+            go()
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert_equal_runs(go(resume=True), whole)
+
+
+def test_a_failure_in_an_update_keeps_the_last_good_checkpoint(
+    whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = loop.update, Counter[str]()
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        calls["update"] += 1
+        if calls["update"] == 4:
+            raise NonFiniteLoss("the loss is not finite")
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "update", failing)
+        with pytest.raises(NonFiniteLoss):
+            go()
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None and checkpoint.step_of(newest) == 2, "weights may be half way: they are not kept"
+    assert_equal_runs(go(resume=True), whole)
