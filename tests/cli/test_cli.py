@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[2]
 TASKS = '''
+import threading
 from dataclasses import replace
 import aepo
 from tests import tiny
@@ -36,6 +37,23 @@ def rewarded(value):
 
 def nan():
     return rewarded(float("nan"))
+
+def nan_and_stuck():
+    calls = []
+
+    @aepo.tool(timeout=0.01)
+    def search(query: str) -> str:
+        """Look something up.
+
+        Args:
+            query: What to look up.
+        """
+        calls.append(1)
+        if len(calls) == 1:
+            threading.Event().wait()
+        return query
+
+    return replace(nan(), tools=[search])
 
 def none():
     return rewarded(None)
@@ -173,7 +191,8 @@ def test_a_process_of_its_own_says_the_same(tmp_path: Path, model_folder: Path) 
 
 
 def test_after_the_model_was_loaded_there_is_still_one_line(tmp_path: Path, model_folder: Path) -> None:
-    arguments = tiny.settings(tmp_path / "run", model_folder, "task.name=broken_tasks:nan", "train.steps=9")
+    """Nor does a tool that never returns keep the process from its end."""
+    arguments = tiny.settings(tmp_path / "run", model_folder, "task.name=broken_tasks:nan_and_stuck", "train.steps=9")
     done = child(["train", *arguments], tmp_path)
     line = bad((done.returncode, done.stdout, done.stderr))
     assert "is nan: a reward must return one finite number" in line

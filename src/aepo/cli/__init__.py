@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -28,6 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 a tool or the training failed, 2 bad input, 130 interrupted. With AEPO_TRACEBACK=1 the
         traceback is printed too.
     """
+    code = _run(arguments)
+    if arguments is None:
+        _leave_stuck_tools(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     # Model libraries look for newer files on a hub at every load unless told not to.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # A task may live in a module of the folder that the command is given in.
@@ -58,6 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(error, FAILED)
         raise
     return 0
+
+
+def _leave_stuck_tools(code: int) -> None:
+    """End the process here if a tool that took too long still runs: Python would wait for its thread for ever."""
+    if any(t is not threading.main_thread() and not t.daemon for t in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _report(error: Exception, code: int) -> int:
