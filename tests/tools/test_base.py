@@ -239,3 +239,31 @@ def test_a_limit_that_is_not_positive_is_refused(limit: str) -> None:
         def function() -> str:
             """Do nothing."""
             return ""
+
+
+def test_an_inline_tool_runs_where_it_is_called_and_another_in_a_thread() -> None:
+    def where() -> str:
+        """Say which thread runs this."""
+        return threading.current_thread().name
+
+    async def ask() -> tuple[str, str, str]:
+        here = threading.current_thread().name
+        return here, (await tool(inline=True)(where).call({})).text, (await tool(where).call({})).text
+
+    here, inline, threaded = anyio.run(ask)
+    assert inline == here != threaded
+
+
+def test_an_inline_tool_tells_the_model_and_reports_bugs_like_any_other() -> None:
+    @tool(inline=True)
+    def fail(how: str) -> str:
+        """Fail.
+
+        Args:
+            how: In which way.
+        """
+        raise ToolError("not today") if how == "told" else KeyError(how)
+
+    assert anyio.run(fail.call, {"how": "told"}).text == "not today"
+    with pytest.raises(ToolBug):
+        anyio.run(fail.call, {"how": "bug"})

@@ -58,6 +58,8 @@ class Tool:
         timeout: Seconds for one call, waiting for a free place not counted.
         concurrency: Calls at once; the others wait.
         max_characters: Longer results are cut, with a note that says so.
+        inline: Call a sync function on the spot instead of in a thread, without a timeout. For functions that answer
+            within a millisecond: a thread's way there and back takes longer, but here nothing else goes on meanwhile.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Tool:
     timeout: float = 30.0
     concurrency: int = 32
     max_characters: int = 4000
+    inline: bool = False
     _types: Mapping[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
     # A limiter belongs to the event loop that first waits on it, and one tool may serve several loops in a process.
     _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = field(
@@ -100,7 +103,7 @@ class Tool:
         text = ""
         try:
             with anyio.move_on_after(self.timeout) as scope:
-                text = _as_text(await _invoke(self.function, values))
+                text = _as_text(await _invoke(self.function, values, self.inline))
         except ToolTimeout as error:
             return str(error), ToolStatus.TIMEOUT
         except ToolError as error:
@@ -144,7 +147,12 @@ class Tool:
 def tool(function: Callable[..., Any]) -> Tool: ...
 @overload
 def tool(
-    *, name: str | None = ..., timeout: float = ..., concurrency: int = ..., max_characters: int = ...
+    *,
+    name: str | None = ...,
+    timeout: float = ...,
+    concurrency: int = ...,
+    max_characters: int = ...,
+    inline: bool = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -153,6 +161,7 @@ def tool(
     timeout: float = 30.0,
     concurrency: int = 32,
     max_characters: int = 4000,
+    inline: bool = False,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a plain typed function with a Google docstring: `@tool` or `@tool(timeout=10, concurrency=8)`.
 
@@ -162,6 +171,7 @@ def tool(
         timeout: Seconds for one call.
         concurrency: Calls at once.
         max_characters: Longer results are cut.
+        inline: Call a sync function on the spot instead of in a thread; see `Tool`.
 
     Raises:
         TypeError: An argument has no usable type hint or no description.
@@ -169,9 +179,14 @@ def tool(
     """
     if function is None:
         return functools.partial(
-            _build, name=name, timeout=timeout, concurrency=concurrency, max_characters=max_characters
+            _build,
+            name=name,
+            timeout=timeout,
+            concurrency=concurrency,
+            max_characters=max_characters,
+            inline=inline,
         )
-    return _build(function, name, timeout, concurrency, max_characters)
+    return _build(function, name, timeout, concurrency, max_characters, inline)
 
 
 async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["stop", "tell"] = "stop") -> ToolResult:
@@ -201,7 +216,12 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
 
 
 def _build(
-    function: Callable[..., Any], name: str | None, timeout: float, concurrency: int, max_characters: int
+    function: Callable[..., Any],
+    name: str | None,
+    timeout: float,
+    concurrency: int,
+    max_characters: int,
+    inline: bool,
 ) -> Tool:
     description, parameters, hints, _ = signature_of(function)
     called = name or function.__name__
@@ -209,12 +229,14 @@ def _build(
         if value <= 0:
             raise ValueError(f"tool {called}: {limit} is {value}, must be positive")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
-    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, adapters)
+    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, inline, adapters)
 
 
-async def _invoke(function: Callable[..., Any], values: dict[str, Any]) -> Any:
+async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(**values)
+    if inline:
+        return function(**values)
     # Its own limiter: the tool's places are already counted, and the shared default would couple unrelated tools.
     result = await anyio.to_thread.run_sync(
         functools.partial(function, **values), abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)

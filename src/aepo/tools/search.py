@@ -21,6 +21,8 @@ from aepo.types import ToolError
 _ANALYSER = "folded"
 _LONGEST_WORD = 64
 _MOST_WORDS = 64
+# A query over fewer documents takes less than a millisecond; over more it would hold up everything else.
+_INLINE_DOCUMENTS = 100_000
 _HEAP_LEAST, _HEAP_MOST = 64 << 20, 2 << 30
 
 
@@ -127,7 +129,13 @@ def search(
         raise ValueError(f"tool {name}: top_k is {top_k}, must be positive")
     index = Index(read_documents(documents) if isinstance(documents, str | PathLike) else documents)
 
-    @tool(name=name, timeout=timeout, concurrency=concurrency, max_characters=max_characters)
+    @tool(
+        name=name,
+        timeout=timeout,
+        concurrency=concurrency,
+        max_characters=max_characters,
+        inline=len(index) <= _INLINE_DOCUMENTS,
+    )
     def run_search(query: str) -> str:
         """Search the documents for some words and read the best matches.
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # Positions a cache block on a CPU: short enough that few are read in vain, long enough that calls are few.
 CPU_BLOCK = 64
+# Passes of the event loop between two model calls. A pass takes microseconds and a call milliseconds; what a tool
+# answers needs several passes until its path asks for tokens again.
+PASSES = 5
 
 
 class LocalGenerator:
@@ -295,7 +298,8 @@ class LocalGenerator:
             except Exception as error:
                 # Positions that the failed call wrote are beyond `cached`: the engine stays usable.
                 self._fail(error)
-            await anyio.lowlevel.checkpoint()
+            for _ in range(PASSES):
+                await anyio.lowlevel.checkpoint()
 
     def _fail(self, error: Exception) -> None:
         for request in self._requests.values():
