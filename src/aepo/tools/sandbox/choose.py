@@ -9,9 +9,9 @@ from pathlib import Path
 from aepo.tools.sandbox.base import Sandbox, SandboxUnavailable
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.probe import probe
-from aepo.tools.sandbox.sandlock import SandlockSandbox
+from aepo.tools.sandbox.worker import SandlockWorker
 
-_BACKENDS = {"sandlock": SandlockSandbox, "bubblewrap": BubblewrapSandbox}
+_BACKENDS = {"sandlock": SandlockWorker, "bubblewrap": BubblewrapSandbox}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _trusted: dict[str, Sandbox] = {}
 _lock = threading.Lock()
