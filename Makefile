@@ -13,7 +13,7 @@ quickstart: install
 	$(BIN)/aepo train configs/quickstart.yaml run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations=8
 
 check: install
 	$(BIN)/ruff check .

@@ -25,9 +25,10 @@ def main(model: str = "atlas", steps: int = 2) -> None:
     """Train, evaluate, and write a page of the rollout trees."""
     samples = [aepo.Sample(f"What is {word}?", target=meaning) for word, meaning in DICTIONARY.items()]
     task = aepo.Task("words", samples, tools=[search], reward=aepo.rewards.exact, system="")
-    config = aepo.load_config(None, ["rollout.questions=4", f"train.steps={steps}", "train.learning_rate=1e-4"])
+    settings = ["rollout.questions=4", "rollout.max_tokens=96", f"train.steps={steps}", "train.learning_rate=1e-4"]
+    config = aepo.load_config(None, settings)
     run = aepo.train(model, task, algorithm=aepo.AEPO(group_size=4), config=config, run="runs/words")
-    print(aepo.evaluate(run.policy, task, samples=5))  # Pass@1, Pass@5, intervals, tool calls
+    print(aepo.evaluate(run.policy, task, samples=5, config=config))  # Pass@1, Pass@5, intervals, tool calls
     print(aepo.view(run))
 
 
