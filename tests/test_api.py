@@ -18,8 +18,6 @@ from aepo.training.trackers import read_metrics
 from aepo.types import TrajectoryTree
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def settings(tmp_path: Path, model_folder: Path) -> Config:

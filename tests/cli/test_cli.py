@@ -19,8 +19,6 @@ from aepo.training import checkpoint
 from aepo.types import TrajectoryTree
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).parents[2]
 TASKS = '''
 import threading

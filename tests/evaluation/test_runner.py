@@ -99,7 +99,7 @@ def test_the_report_has_a_line_a_figure() -> None:
 
 
 @pytest.fixture
-def measured(model_folder: Path, one_thread: None):
+def measured(model_folder: Path):
     """Evaluate a policy; returns what it did."""
 
     def run(policy: LocalPolicy, *overrides: str, seed: int = 3, questions: int = 3) -> Evaluation:

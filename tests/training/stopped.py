@@ -8,6 +8,7 @@ moment has come; the process goes on once PIPE.go is written.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,8 @@ def before(function: Callable[..., Any], number: int, pipe: str) -> Callable[...
 
 
 if __name__ == "__main__":
+    # What was started in the background by a shell ignores Ctrl-C, and so would everything that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     place, number, pipe, *arguments = sys.argv[1:]
     owner, name = {"call": (tiny, "on_call"), "update": (loop, "update"), "save": (checkpoint, "_seal")}[place]
     setattr(owner, name, before(getattr(owner, name), int(number), pipe))

@@ -31,8 +31,6 @@ from aepo.training.trackers import read_metrics
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -163,6 +161,7 @@ def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any
     return call
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("owner", "name", "number", "step"),
     [

@@ -22,8 +22,6 @@ from aepo.training.step import NonFiniteLoss, update
 from aepo.types import Group, Origin
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 AGGREGATIONS = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum")
 
 
