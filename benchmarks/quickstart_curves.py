@@ -138,6 +138,7 @@ def figure(runs: Sequence[RunRows], path: Path) -> None:
         axis.set_ylim(0, 1)
     axes[0].set_xlabel("training step")
     axes[1].set_xlabel("executed tool calls")
+    axes[1].xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
     axes[2].set_xlabel("training step")
     axes[2].set_ylabel("policy entropy (nats per token)")
     axes[2].set_ylim(bottom=0)
