@@ -1,7 +1,7 @@
 """sandlock in a small process of its own.
 
-sandlock forks the process that calls it. From one that holds a model that costs a tenth of a second a call, most of it
-for pages that are copied when they are next written to; from this one next to nothing. And should the host process be
+sandlock forks the process that calls it. One that holds a model pays for that with every page that it writes to next; this
+one holds next to nothing. And should the host process be
 killed, this one sees the end of its input and takes every running program with it.
 """
 
