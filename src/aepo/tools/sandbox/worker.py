@@ -1,8 +1,8 @@
 """sandlock in a small process of its own.
 
-sandlock forks the process that calls it. One that holds a model pays for that with every page that it writes to next; this
-one holds next to nothing. And should the host process be
-killed, this one sees the end of its input and takes every running program with it.
+sandlock forks the process that calls it. One that holds a model pays for that with every page that it writes to next;
+this one holds next to nothing. And should the host process be killed, this one sees the end of its input and takes
+every running program with it.
 """
 
 from __future__ import annotations
