@@ -23,4 +23,4 @@ def warmstart(out: Positional[Path], /, threads: int = 2, seed: int = 0) -> None
     from aepo.warmstart.train import warmstart as make
 
     torch.set_num_threads(threads)
-    make(out, world(), atlas_search().function, Recipe(seed=seed), lambda line: print(line, flush=True))
+    make(out, world(), atlas_search, Recipe(seed=seed), lambda line: print(line, flush=True))

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from aepo.tasks.atlas.questions import ATTRIBUTES, questions
-from aepo.tasks.atlas.world import World
+from aepo.tasks.atlas.questions import ATTRIBUTES, questions, split_of
+from aepo.tasks.atlas.world import World, city_line, country_lines
+from aepo.tools.base import Tool
 from aepo.types import Sample
 from aepo.warmstart.curriculum import copy_batches
 from aepo.warmstart.demonstrations import Demonstrator, Faults, Segment
+from aepo.warmstart.imagined import imagined_world
 from aepo.warmstart.tokenizer import train_tokenizer
 
 
@@ -39,6 +41,8 @@ class Recipe:
     demonstration_steps: int = 3500
     demonstration_rows: int = 48
     questions: int = 12_000
+    imagined_names: int = 16_000
+    imagined_share: float = 0.5
     learning_rate: float = 3e-3
     warmup: int = 50
     final_share: float = 0.05
@@ -109,17 +113,33 @@ def encode(
     return ids, mask
 
 
+@dataclass(frozen=True)
+class Source:
+    """Questions about a world, and who demonstrates how to answer them there.
+
+    Attributes:
+        samples: The questions.
+        demonstrator: Searches that world.
+        share: How often a demonstration comes from here.
+    """
+
+    samples: Sequence[Sample]
+    demonstrator: Demonstrator
+    share: float
+
+
 def demonstration_batches(
-    tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample], demonstrator: Demonstrator, rows: int
+    tokenizer: PreTrainedTokenizerFast, sources: Sequence[Source], rows: int, rng: random.Random
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless padded (ids, mask); episodes of like length share a batch."""
-    rng = demonstrator.rng
     pool = 16
+    shares = [source.share for source in sources]
     while True:
         episodes = []
         for _ in range(rows * pool):
-            sample = rng.choice(samples)
-            episodes.append(encode(tokenizer, sample, demonstrator.episode(sample)))
+            source = rng.choices(sources, shares)[0]
+            sample = rng.choice(source.samples)
+            episodes.append(encode(tokenizer, sample, source.demonstrator.episode(sample)))
         episodes.sort(key=lambda e: len(e[0]))
         batches = [episodes[i : i + rows] for i in range(0, len(episodes), rows)]
         rng.shuffle(batches)
@@ -191,24 +211,24 @@ def guesses(world: World) -> dict[str, list[str]]:
 
 
 def warmstart(
-    out: Path, world: World, search: Callable[[str], str], recipe: Recipe, report: Callable[[str], None]
+    out: Path, world: World, search_in: Callable[[World], Tool], recipe: Recipe, report: Callable[[str], None]
 ) -> None:
     """Make the tokenizer and the model and save both to `out`, with the recipe.
 
     Args:
         out: Folder of the result.
         world: The facts.
-        search: Query to result text, the real tool.
+        search_in: Gives the real search tool over a world.
         recipe: Every number of the run.
         report: Takes progress lines.
     """
     rng = random.Random(recipe.seed)
-    samples = questions(world, "train", recipe.questions)
-    demonstrator = Demonstrator(search, guesses(world), recipe.faults, rng)
-    texts = [s.question for s in samples]
-    for sample in samples[:4000]:
-        texts += [segment.text for segment in demonstrator.episode(sample)]
-    tokenizer = train_tokenizer(texts, recipe.vocab_size)
+    imagined = imagined_world(world, recipe.imagined_names, recipe.seed)
+    sources = []
+    for place, share in ((world, 1 - recipe.imagined_share), (imagined, recipe.imagined_share)):
+        demonstrator = Demonstrator(search_in(place).function, guesses(world), recipe.faults, rng)
+        sources.append(Source(questions(place, "train", recipe.questions, recipe.seed), demonstrator, share))
+    tokenizer = train_tokenizer(seen_texts(world, sources[0]), recipe.vocab_size)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     model = new_model(recipe, tokenizer)
@@ -226,7 +246,22 @@ def warmstart(
         if step % 250 == 0:
             model.save_pretrained(out)
 
-    demonstrations = demonstration_batches(tokenizer, samples, demonstrator, recipe.demonstration_rows)
+    demonstrations = demonstration_batches(tokenizer, sources, recipe.demonstration_rows, rng)
     fit(model, demonstrations, recipe.demonstration_steps, recipe, report, keep)
     model.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(recipe, default=vars, indent=1) + "\n")
+
+
+def seen_texts(world: World, source: Source) -> Iterator[str]:
+    """What the tokenizer learns from: training questions, what the agent writes to them, facts about countries.
+
+    Results of searches are left out, for they can show names of the held-out splits.
+    """
+    for sample in source.samples:
+        yield sample.question
+    for sample in source.samples[:4000]:
+        yield from (s.text for s in source.demonstrator.episode(sample) if s.writer == "policy")
+    for country in world.countries.values():
+        yield from (f"<result>- {line}</result>" for line in country_lines(country).values())
+    for cities in world.cities.values():
+        yield from (f"- {city_line(city)}" for city in cities if split_of(city.name) == "train")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from aepo.rewards import exact, with_format
 from aepo.tasks.atlas.questions import Split, questions
-from aepo.tasks.atlas.world import MAX_NAMESAKES, world
+from aepo.tasks.atlas.world import MAX_NAMESAKES, World, world
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.tools.python import python
@@ -54,6 +54,6 @@ def atlas(
     )
 
 
-def atlas_search() -> Tool:
-    """The search tool over all facts; it shows as many lines as a name can have places."""
-    return search((Document(*d) for d in world().documents()), top_k=MAX_NAMESAKES)
+def atlas_search(facts: World | None = None) -> Tool:
+    """The search tool over all facts, of GeoNames by default; it shows as many lines as a name can have places."""
+    return search((Document(*d) for d in (facts or world()).documents()), top_k=MAX_NAMESAKES)

@@ -1,0 +1,73 @@
+"""A world that does not exist, for demonstrations: what is learned there cannot be the memory of real places.
+
+On real names alone a small model learns by heart which namesake is the most populous one, and is at a loss before a new
+name. In an imagined world names and populations are made up, so that reading, copying and comparing are all that helps.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from aepo.tasks.atlas.questions import split_of
+from aepo.tasks.atlas.world import City, World
+
+NAMESAKES = {1: 0.4, 2: 0.25, 3: 0.2, 4: 0.15}
+"""How often a name is one of one to four places."""
+ORDER = 3
+LONGEST = 24
+SPREAD = 0.7
+
+
+def imagined_world(world: World, names: int, seed: int) -> World:
+    """The countries of `world` with `names` invented names of cities, none of which is real.
+
+    Names are drawn from the letter sequences of the training names; a population is a real one times
+    exp(u), u uniform within +-`SPREAD`; countries are drawn as often as they have cities.
+
+    Args:
+        world: The real facts.
+        names: How many names.
+        seed: Of all draws.
+    """
+    rng = random.Random(f"imagined {seed}")
+    real = [city for cities in world.cities.values() for city in cities if split_of(city.name) == "train"]
+    countries = [city.country for city in real]
+    letters = _letters([name for name in sorted(world.cities) if split_of(name) == "train"])
+    invented: dict[str, tuple[City, ...]] = {}
+    while len(invented) < names:
+        name = _name(letters, rng)
+        if name in invented or name in world.cities or name in world.countries or split_of(name) != "train":
+            continue
+        size = rng.choices(list(NAMESAKES), list(NAMESAKES.values()))[0]
+        homes = {rng.choice(countries) for _ in range(size)}
+        cities = [City(name, home, _population(rng.choice(real).population, rng)) for home in sorted(homes)]
+        invented[name] = tuple(sorted(cities, key=lambda city: -city.population))
+    return World(world.countries, invented)
+
+
+def _population(real: int, rng: random.Random) -> int:
+    return max(1000, round(real * math.exp(rng.uniform(-SPREAD, SPREAD))))
+
+
+def _letters(names: Sequence[str]) -> dict[str, list[str]]:
+    """What follows each `ORDER` letters; the empty string ends a name."""
+    follow: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        padded = " " * ORDER + name
+        for at in range(ORDER, len(padded)):
+            follow[padded[at - ORDER : at]].append(padded[at])
+        follow[padded[-ORDER:]].append("")
+    return dict(follow)
+
+
+def _name(letters: dict[str, list[str]], rng: random.Random) -> str:
+    name = " " * ORDER
+    while len(name) - ORDER < LONGEST:
+        letter = rng.choice(letters[name[-ORDER:]])
+        if not letter:
+            break
+        name += letter
+    return name.strip()
