@@ -244,3 +244,32 @@ def test_the_learning_rate_follows_its_schedule(rollout: list[Group], policy: Lo
         for _ in range(5)
     ]
     assert rates == pytest.approx([0.25, 0.375, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_leaving_out_trajectories_without_advantage_changes_no_gradient(
+    rollout: list[Group], policy: LocalPolicy, train: Train, aggregation: str
+) -> None:
+    algorithm = GRPO(aggregation=aggregation)
+    batch = disturbed(flat_batch(rollout, algorithm, 0))
+    first = int(batch.groups_B[0])
+    batch = replace(batch, advantages_BT=batch.advantages_BT * (batch.groups_B != first)[:, None])
+    metrics = train(algorithm, batch)
+    assert metrics["train/idle_share"] >= float((batch.groups_B == first).float().mean()) > 0
+    found = gradient(policy)
+    # A reference wants every trajectory; at weight 0 it adds nothing.
+    everything = train(algorithm, batch, reference=policy.frozen())
+    assert (found - gradient(policy)).abs().max() <= 1e-6
+    for name in ("loss", "clip/low_fraction", "clip/high_fraction"):
+        assert metrics[name] == pytest.approx(everything[name], abs=1e-6)
+
+
+def test_momentum_goes_on_when_nothing_is_to_learn(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
+    algorithm = GRPO()
+    batch = flat_batch(rollout, algorithm, 0)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3)
+    train(algorithm, batch, optimizer)
+    before = weights(policy)
+    metrics = train(algorithm, replace(batch, advantages_BT=torch.zeros_like(batch.advantages_BT)), optimizer)
+    assert metrics["train/idle_share"] == 1.0 and metrics["grad/norm"] == 0.0
+    assert (weights(policy) - before).abs().max() > 0
