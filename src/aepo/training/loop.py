@@ -31,6 +31,7 @@ from aepo.training import checkpoint
 from aepo.training.batch import flat_batch
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.optimizer import AdamW
 from aepo.training.run_folder import RunFolder
 from aepo.training.step import Scorer, TrainablePolicy, update
 from aepo.training.trackers import make_trackers, read_metrics
@@ -87,9 +88,7 @@ class Trainer:
         self.evaluated: int | None = None
         self.saved: int | None = None
         self._whole = True
-        self.optimizer = torch.optim.AdamW(
-            parts.policy.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
-        )
+        self.optimizer = AdamW(parts.policy.parameters(), config.train.learning_rate, config.train.weight_decay)
         warmup = config.train.warmup
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda n: min(1.0, (n + 1) / (warmup + 1)))
         resumed = self._restore() if resume else None

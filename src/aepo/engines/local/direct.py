@@ -1,8 +1,9 @@
 """The forward pass of Llama-shaped models without their modules: fewer operations and no Python in between.
 
-On a CPU, a decode step of a small model costs as much in module calls, casts and copies as in arithmetic. This pass reads
-the same weights and gives the same logits (to rounding). Whether a model is of this shape is not taken from its name: the
-modules must be there, and the logits must agree with the model's own on a few tokens. All other models run as they are.
+On a CPU, a decode step of a small model costs as much in module calls, casts and copies as in arithmetic. This pass
+reads the same weights and gives the same logits (to rounding). Whether a model is of this shape is not taken from its
+name: the modules must be there, and the logits must agree with the model's own on a few tokens. All other models run as
+they are.
 """
 
 from __future__ import annotations
