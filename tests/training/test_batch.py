@@ -15,7 +15,7 @@ from aepo.algorithms import AEPO, GRPO, Algorithm
 from aepo.training.batch import flat_batch, micro_batches, minibatches
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
-PAD = 99
+PAD, LIMIT = 99, 10
 
 
 def written(tree: TrajectoryTree, parent: int, path: int, tokens: Sequence[int], entropies: Sequence[float]) -> int:
@@ -76,7 +76,7 @@ def expected(algorithm: Algorithm) -> list[list[float]]:
 
 
 def test_a_row_is_a_trajectory_with_what_the_policy_wrote_marked() -> None:
-    batch = flat_batch([branched(), short()], GRPO(), PAD)
+    batch = flat_batch([branched(), short()], GRPO(), PAD, LIMIT)
     assert batch.tokens_BT.tolist() == [
         [1, 2, 3, 4, 5, 6, 7, PAD, PAD],
         [1, 2, 3, 4, 5, 6, 8, 9, 10],
@@ -112,7 +112,7 @@ def test_a_row_is_a_trajectory_with_what_the_policy_wrote_marked() -> None:
     ids=["grpo", "aepo", "strong", "switched off", "within the group"],
 )
 def test_advantages_are_those_worked_by_hand(algorithm: Algorithm) -> None:
-    batch = flat_batch([branched(), short()], algorithm, PAD)
+    batch = flat_batch([branched(), short()], algorithm, PAD, LIMIT)
     found = batch.advantages_BT[batch.loss_mask_BT != 0].tolist()
     assert found == pytest.approx([a for row in expected(algorithm) for a in row], abs=1e-5)
     if getattr(algorithm, "entropy_weight", 0.0) == 3.0:
@@ -121,14 +121,14 @@ def test_advantages_are_those_worked_by_hand(algorithm: Algorithm) -> None:
 
 @pytest.mark.parametrize("algorithm", [AEPO(), GRPO()], ids=["aepo", "grpo"])
 def test_the_padding_token_is_seen_nowhere_else(algorithm: Algorithm) -> None:
-    one, other = (flat_batch([branched(), short()], algorithm, pad) for pad in (PAD, 3))
+    one, other = (flat_batch([branched(), short()], algorithm, pad, LIMIT) for pad in (PAD, 3))
     for name in one.__dataclass_fields__:
         if name != "tokens_BT":
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
 def test_a_longer_neighbour_changes_nothing_but_the_width() -> None:
-    alone, together = flat_batch([short()], GRPO(), PAD), flat_batch([branched(), short()], GRPO(), PAD)
+    alone, together = flat_batch([short()], GRPO(), PAD, LIMIT), flat_batch([branched(), short()], GRPO(), PAD, LIMIT)
     cut = together.rows(torch.tensor([3, 4]))
     for name in alone.__dataclass_fields__:
         if name != "groups_B":
@@ -138,7 +138,7 @@ def test_a_longer_neighbour_changes_nothing_but_the_width() -> None:
 
 def test_a_trajectory_without_a_reward_is_refused_by_the_name_of_its_sample() -> None:
     with pytest.raises(ValueError, match="sample 'short': 1 leaves have no reward"):
-        flat_batch([branched(), short(None)], AEPO(), PAD)
+        flat_batch([branched(), short(None)], AEPO(), PAD, LIMIT)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 9), st.randoms())

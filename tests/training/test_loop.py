@@ -23,7 +23,7 @@ import aepo
 from aepo import api, config
 from aepo.config import ConfigError
 from aepo.rollout.agent import Agent
-from aepo.training import checkpoint, loop
+from aepo.training import checkpoint, loop, sampling
 from aepo.training.display import Display
 from aepo.training.metrics import comparable
 from aepo.training.step import NonFiniteLoss
@@ -166,7 +166,7 @@ def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any
     ("owner", "name", "number", "step"),
     [
         (tiny, "on_call", 25, None),
-        (loop, "score", 3, 2),
+        (sampling, "score", 3, 2),
         (loop, "update", 4, 4),
         (loop, "evaluate", 1, 0),
         (loop, "evaluate", 2, 2),
@@ -360,7 +360,7 @@ def test_grpo_runs_without_branches(go: Go) -> None:
     assert row["branch/share"] == 0 and row["budget/m_histogram"] == {"6": 2} and "entropy/gap" not in row
 
 
-@pytest.mark.parametrize(("owner", "name"), [(loop, "score"), (Agent, "grow")], ids=["reward", "rollout"])
+@pytest.mark.parametrize(("owner", "name"), [(sampling, "score"), (Agent, "grow")], ids=["reward", "rollout"])
 def test_a_failure_in_a_rollout_loses_no_step(
     whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
