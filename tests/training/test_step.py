@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import pytest
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aepo import api, config
-from aepo.algorithms import AEPO, GRPO, Algorithm
+from aepo.algorithms import AEPO, GRPO, Algorithm, AnyAlgorithm
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -22,7 +24,11 @@ from aepo.training.step import NonFiniteLoss, update
 from aepo.types import Group, Origin
 from tests import tiny
 
+KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
+every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 AGGREGATIONS = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum")
+COMPARE_MORE = ("DAPO", "GiGPO")
+"""They tell trajectories of one reward apart: by length, and by turns."""
 LIMIT = 40
 """Tokens after the prompt, as in `tiny.settings`."""
 
@@ -113,7 +119,22 @@ def test_the_gradient_does_not_depend_on_micro_batches(
         assert metrics == pytest.approx(whole_metrics, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", [AEPO, GRPO])
+@every
+def test_an_algorithm_takes_a_step_that_does_not_depend_on_micro_batches(
+    rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm]
+) -> None:
+    batch = disturbed(flat_batch(rollout, kind(), 0, LIMIT))
+    metrics = train(kind(), batch)
+    whole = gradient(policy)
+    assert metrics["grad/norm"] > 0.01 and all(map(math.isfinite, metrics.values()))
+    train(kind(), batch, micro_batch_tokens=1)
+    assert (gradient(policy) - whole).abs().max() <= 1e-6 * max(1.0, whole.abs().max())
+    before = weights(policy)
+    train(kind(), batch, torch.optim.SGD(policy.parameters(), lr=1e-3))
+    assert not torch.equal(weights(policy), before)
+
+
+@every
 def test_padding_is_never_read(rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm]) -> None:
     gradients = []
     for pad in (0, 7):
@@ -158,7 +179,7 @@ def test_there_are_at_most_as_many_steps_as_questions(rollout: list[Group], trai
     assert metrics["train/optimizer_steps"] == 4
 
 
-@pytest.mark.parametrize("kind", [AEPO, GRPO])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.__name__ not in COMPARE_MORE])
 def test_equal_rewards_leave_the_weights_as_they_are(
     rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm]
 ) -> None:
