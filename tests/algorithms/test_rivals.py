@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -14,6 +17,7 @@ from pydantic import ValidationError
 
 import aepo
 from aepo.algorithms import (
+    AEPO,
     ARPO,
     CISPO,
     DAPO,
@@ -235,3 +239,17 @@ def test_an_unknown_name_gives_one_line_with_the_known_ones() -> None:
     line = str(error.value)
     assert line.startswith("unknown algorithm 'ppo': did you mean 'gppo'? known: aepo, arpo, cispo, dapo, gigpo, gppo")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not AEPO], ids=lambda kind: kind.__name__)
+def test_the_page_of_an_algorithm_names_its_paper_and_its_defaults(kind: type[Algorithm]) -> None:
+    made = kind()
+    page = (Path(__file__).parents[2] / "docs" / "algorithms" / f"{made.name}.md").read_text()
+    (paper,) = set(re.findall(r"arXiv (\d{4}\.\d{5})", inspect.getmodule(kind).__doc__.split("\n")[0]))
+    assert f"arxiv.org/abs/{paper}" in page
+    told = {name: yaml.safe_load(value) for name, value in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE)}
+    assert told.items() <= made.model_dump().items()
+    own = {name for name, value in made.model_dump().items() if value != GRPO().model_dump().get(name)} - {"name"}
+    assert own <= told.keys()
+    for link in re.findall(r"\]\((\.\./[^)]+)\)", page):
+        assert (Path(__file__).parents[2] / "docs" / "algorithms" / link).is_file()

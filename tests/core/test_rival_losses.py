@@ -125,6 +125,8 @@ def test_weights_of_0_leave_the_gradient_of_ordinary_clipping(at: float, advanta
 def test_the_dual_clip_still_bounds_bad_tokens_far_above_the_range() -> None:
     assert value_and_gradient(gradient_preserving, math.log(5.0), -2.0) == pytest.approx((6.0, 0.0))
     assert value_and_gradient(gradient_preserving, math.log(5.0), -2.0, dual_clip=None) == pytest.approx((10.0, 10.0))
+    # Not those below it, whatever their weight.
+    assert value_and_gradient(gradient_preserving, math.log(0.5), -1.0, beta1=5.0) == pytest.approx((4.0, 4.0))
 
 
 @given(log_ratios, advantages, st.floats(0.0, 1.0), st.floats(0.0, 2.0))

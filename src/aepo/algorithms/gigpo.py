@@ -1,8 +1,8 @@
 """GiGPO, Group-in-Group Policy Optimization (arXiv 2505.10978): trajectories are compared, and turns as well.
 
 Rollout: k independent trajectories. Advantage: the group's z-score plus, for each turn, the z-score of its discounted
-return among the turns of the group that started from the same observation. Loss: PPO's clip, averaged over tokens, as
-the paper's code does. Spec 5.
+return among the turns of the group that started from the same observation. Loss: PPO's clip, averaged over tokens, the
+default of its public code. Spec 5.
 """
 
 from __future__ import annotations

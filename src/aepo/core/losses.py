@@ -238,9 +238,8 @@ def _pessimistic(
 ) -> Tensor:
     # Cases instead of min(): at a tie min() would split the gradient between both sides.
     good = torch.where(ratio > 1.0 + clip_high, high, ratio)
-    bad = torch.where(ratio < 1.0 - clip_low, low, ratio)
-    if dual_clip is not None:
-        bad = torch.clamp(bad, max=dual_clip)
+    bounded = ratio if dual_clip is None else torch.clamp(ratio, max=dual_clip)
+    bad = torch.where(ratio < 1.0 - clip_low, low, bounded)
     return -torch.where(advantages > 0, good, bad) * advantages
 
 
