@@ -274,7 +274,7 @@ def test_leaving_out_trajectories_without_advantage_changes_no_gradient(
     rollout: list[Group], policy: LocalPolicy, train: Train, aggregation: str
 ) -> None:
     algorithm = GRPO(aggregation=aggregation)
-    batch = disturbed(flat_batch(rollout, algorithm, 0))
+    batch = disturbed(flat_batch(rollout, algorithm, 0, LIMIT))
     first = int(batch.groups_B[0])
     batch = replace(batch, advantages_BT=batch.advantages_BT * (batch.groups_B != first)[:, None])
     metrics = train(algorithm, batch)
@@ -289,7 +289,7 @@ def test_leaving_out_trajectories_without_advantage_changes_no_gradient(
 
 def test_momentum_goes_on_when_nothing_is_to_learn(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
     algorithm = GRPO()
-    batch = flat_batch(rollout, algorithm, 0)
+    batch = flat_batch(rollout, algorithm, 0, LIMIT)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3)
     train(algorithm, batch, optimizer)
     before = weights(policy)
