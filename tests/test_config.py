@@ -22,7 +22,7 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
         (
             "algorithm.name=aepoo",
             "unknown algorithm 'aepoo': did you mean 'aepo'? known: "
-            "aepo, arpo, cispo, dapo, gigpo, gppo, grpo, reinforce_pp",
+            "aepo, arpo, axpo, cispo, dapo, gigpo, gppo, grpo, reinforce_pp",
         ),
         ("algorithm.group_size=1", "algorithm.group_size: input should be greater than or equal to 2, got 1"),
         ("algorithm.probes=9", "algorithm: probes is 9, it must be between 1 and group_size = 8"),

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from aepo import rewards
-    from aepo.algorithms import AEPO, ARPO, CISPO, DAPO, GPPO, GRPO, Algorithm, GiGPO, ReinforcePP
+    from aepo.algorithms import AEPO, ARPO, AXPO, CISPO, DAPO, GPPO, GRPO, Algorithm, GiGPO, ReinforcePP
     from aepo.api import Run, evaluate, load_policy, train
     from aepo.config import Config
     from aepo.config import load as load_config
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "AEPO": "aepo.algorithms",
     "ARPO": "aepo.algorithms",
+    "AXPO": "aepo.algorithms",
     "CISPO": "aepo.algorithms",
     "DAPO": "aepo.algorithms",
     "GPPO": "aepo.algorithms",
@@ -59,6 +60,7 @@ _WHERE = {
 __all__ = [
     "AEPO",
     "ARPO",
+    "AXPO",
     "CISPO",
     "DAPO",
     "GPPO",

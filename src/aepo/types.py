@@ -10,9 +10,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 TREE_FORMAT = 1
+
+SUCCESS = 1.0
+"""The reward from which on a trajectory counts as solved."""
 
 
 class ToolError(Exception):
@@ -49,9 +53,15 @@ class Origin(StrEnum):
     """Why a trajectory was begun (spec 3)."""
 
     PROBE = "probe"
+    """At the question; its entropies decide the budget."""
     GLOBAL = "global"
+    """At the question."""
     BRANCH = "branch"
+    """At an observation of another path, right after it."""
+    RESAMPLED = "resampled"
+    """At a tool call of another path that had ended: the thinking before it was kept, the call was not."""
     LEFTOVER = "leftover"
+    """At the question, in a slot that nobody else took."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ class BranchDecision:
 
 @dataclass
 class Node:
-    """A run of tokens that one writer added to one path.
+    """A run of tokens that one writer added to one path; a whole turn, or a part of one that was split.
 
     Attributes:
         id: Index in `TrajectoryTree.nodes`.
@@ -154,7 +164,7 @@ class Node:
         path: The path that added it; shared by the paths that branched later.
         logprobs: ln p of each sampled token at the sampling temperature; empty unless `kind` is policy.
         entropies: Nats, of the full next-token distribution at the sampling temperature; empty unless policy.
-        call: The tool call that ends a policy node.
+        call: The tool call that ends a policy node; the last part of a split turn has it.
         result: The result that an observation node shows.
         decision: On observation nodes: whether a branch started after it, and why (not).
     """
@@ -182,9 +192,9 @@ class Leaf:
         stop_reason: Why it ended.
         answer: The answer's text, None without one.
         format_error: What was wrong with the format, None if nothing.
-        parent_path: The path it branched from; None if it began at the question.
+        parent_path: The path it began in; None if it began at the question.
         depth: Observations it inherited.
-        root_entropy: h_init, the segment entropy after the question (inherited by branches).
+        root_entropy: h_init, the segment entropy after the question (inherited by who began in another path).
         reward: Set by the trainer or the evaluation.
     """
 
@@ -205,8 +215,8 @@ class Turn:
     """One run of policy tokens, and what came back.
 
     Attributes:
-        node: The policy node.
-        tokens: Its ids.
+        node: The policy node, the last one of a split turn.
+        tokens: The turn's ids.
         call: The tool call that ended it, if any.
         result: What the call gave.
     """
@@ -273,7 +283,7 @@ class Trajectory:
 class TrajectoryTree:
     """All trajectories of one question, each token stored once.
 
-    Node 0 is the prompt; a child comes after its parent in `nodes`.
+    Node 0 is the prompt; a child comes after its parent in `nodes`, save after `split` until `in_path_order`.
 
     Attributes:
         nodes: The runs of tokens.
@@ -302,9 +312,30 @@ class TrajectoryTree:
             at = self.nodes[at].parent
         return path[::-1]
 
+    def turn(self, node: int) -> list[Node]:
+        """The policy nodes, in order, of the turn up to policy node `node`: itself, and the parts split off before."""
+        return turns_of(self.walk(node))[-1]
+
+    def split(self, node: int, length: int) -> Node:
+        """Cut a policy node in two and return the earlier part, so that another path can begin after it.
+
+        The earlier part is a new node. The later one keeps the number and the call: leaves and children stay valid.
+
+        Raises:
+            ValueError: The node is not the policy's, or one of the parts would be empty.
+        """
+        late = self.nodes[node]
+        if late.kind is not Kind.POLICY or not 0 < length < len(late.tokens):
+            raise ValueError(f"cannot split {late.kind} node {node} of {len(late.tokens)} tokens after {length} tokens")
+        early = self.add(late.parent, Kind.POLICY, late.tokens[:length], late.path)
+        early.logprobs, early.entropies = late.logprobs[:length], late.entropies[:length]
+        late.parent, late.tokens = early.id, late.tokens[length:]
+        late.logprobs, late.entropies = late.logprobs[length:], late.entropies[length:]
+        return early
+
     def in_path_order(self) -> TrajectoryTree:
-        """The same tree with nodes and leaves numbered path by path, whatever order they were added in."""
-        order = sorted(self.nodes, key=lambda n: (n.path, n.id))
+        """The same tree with nodes and leaves numbered path by path, in the order of their walks."""
+        order = sorted(self.nodes, key=lambda n: (n.path, len(self.walk(n.id))))
         number = {node.id: i for i, node in enumerate(order)}
         nodes = [replace(n, id=number[n.id], parent=None if n.parent is None else number[n.parent]) for n in order]
         leaves = [replace(leaf, node=number[leaf.node]) for leaf in sorted(self.leaves, key=lambda leaf: leaf.path)]
@@ -365,6 +396,11 @@ class Group:
         return rewards
 
 
+def turns_of(walk: Sequence[Node]) -> list[list[Node]]:
+    """The policy's turns in a walk: one node each, or the adjacent parts of a split one."""
+    return [list(nodes) for policy, nodes in groupby(walk, lambda n: n.kind is Kind.POLICY) if policy]
+
+
 def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
     """The walk to `leaf` as one flat trajectory."""
     nodes = tree.walk(leaf.node)
@@ -372,17 +408,18 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
     mask: list[int] = []
     logprobs: list[float] = []
     entropies: list[float] = []
-    turns: list[Turn] = []
-    for position, node in enumerate(nodes):
+    for node in nodes:
         size = len(node.tokens)
         written = node.kind is Kind.POLICY
         tokens += node.tokens
         mask += [int(written)] * size
         logprobs += node.logprobs if written else [0.0] * size
         entropies += node.entropies if written else [0.0] * size
-        if written:
-            after = nodes[position + 1] if position + 1 < len(nodes) else None
-            turns.append(Turn(node.id, node.tokens, node.call, after.result if after else None))
+    results = {node.parent: node.result for node in nodes}
+    turns = [
+        Turn(parts[-1].id, [t for part in parts for t in part.tokens], parts[-1].call, results.get(parts[-1].id))
+        for parts in turns_of(nodes)
+    ]
     return Trajectory(
         sample, tokens, mask, logprobs, entropies, len(nodes[0].tokens), [n.id for n in nodes], turns, leaf
     )

@@ -9,7 +9,8 @@ import torch
 
 from aepo.algorithms import AEPO, GRPO, Algorithm, ScoredBatch
 from aepo.core.advantages import entropy_aware, group_relative
-from aepo.core.exploration import EntropyBranching, IndependentSamples
+from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.exploration import IndependentSamples
 
 BATCH = ScoredBatch(
     rewards_B=torch.tensor([1.0, 0.0, 0.5, 2.0, 2.0, 1.0]),
@@ -133,6 +134,8 @@ def test_aepo_hands_its_settings_to_the_rollout() -> None:
         "pacing": "none",
         "entropy_scale": "nats",
         "entropy_window": 7,
+        "branch_time": "retrospective",
+        "depth_bonus": 0.1,
     }
     assert AEPO(**given).exploration() == EntropyBranching(**given)
 

@@ -19,6 +19,7 @@ import aepo
 from aepo.algorithms import (
     AEPO,
     ARPO,
+    AXPO,
     CISPO,
     DAPO,
     GPPO,
@@ -31,7 +32,9 @@ from aepo.algorithms import (
 )
 from aepo.config import ConfigError, dump, load, parse
 from aepo.core.advantages import group_relative
-from aepo.core.exploration import EntropyBranching, IndependentSamples
+from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.exploration import IndependentSamples
+from aepo.core.resampling import CallResampling
 
 KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["name"].default)
@@ -45,6 +48,7 @@ DEFAULTS = {
     CISPO: (1.0, 0.28, None, "token-mean"),
     GiGPO: (0.2, 0.2, 3.0, "token-mean"),
     ARPO: (0.2, 0.2, 3.0, "seq-mean-token-mean"),
+    AXPO: (0.2, 0.2, 3.0, "seq-mean-token-mean"),
 }
 
 
@@ -159,7 +163,7 @@ def test_defaults_are_those_of_the_spec(kind: type[Algorithm], expected: tuple[A
     made = kind()
     assert (made.clip_low, made.clip_high, made.dual_clip, made.aggregation) == expected
     assert made.kl_weight == 0.0
-    if kind is not ARPO:
+    if kind not in (ARPO, AXPO):
         assert made.exploration() == IndependentSamples(8) and not made.needs_entropy
 
 
@@ -212,6 +216,25 @@ def test_arpo_has_a_fixed_budget_and_neither_penalty_nor_pacing() -> None:
     assert ARPO().needs_entropy
 
 
+@pytest.mark.parametrize(("size", "waiting"), [(2, 1), (7, 1), (8, 2), (12, 3)])
+def test_a_quarter_of_axpos_group_waits_for_the_others(size: int, waiting: int) -> None:
+    assert AXPO(group_size=size).exploration() == CallResampling(size, waiting)
+    assert AXPO(group_size=8, resamples=5).exploration() == CallResampling(8, 5)
+    assert AXPO().needs_entropy
+
+
+def test_axpo_refuses_a_group_in_which_nobody_starts_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        load(None, ["algorithm.name=axpo", "algorithm.group_size=4", "algorithm.resamples=4"])
+    assert str(error.value) == "algorithm: resamples is 4, it must be between 1 and group_size - 1 = 3"
+
+
+@given(batch=batches())
+def test_axpo_learns_from_a_group_as_grpo_does(batch: ScoredBatch) -> None:
+    assert torch.equal(advantages(AXPO, batch), advantages(GRPO, batch))
+    assert AXPO().aggregation == GRPO().aggregation
+
+
 def test_the_settings_of_a_loss_reach_it() -> None:
     logprobs = torch.tensor([0.3, 0.3, 3.0, 3.0]).log()[None].requires_grad_()
     advantage = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
@@ -224,7 +247,7 @@ def test_the_settings_of_a_loss_reach_it() -> None:
     assert factors(GPPO(beta1=0.5, beta2=2.0, clip_low=0.4, clip_high=1.0)) == pytest.approx([0.3, 0.3, 4.0, 3.0])
     assert factors(GPPO(dual_clip=2.0)) == pytest.approx([0.3, 0.8, 1.2, 0.0])
     assert factors(CISPO(clip_low=0.6, clip_high=1.0)) == pytest.approx([0.4, 0.4, 2.0, 2.0])
-    for kind in (DAPO, ReinforcePP, GiGPO, ARPO):
+    for kind in (DAPO, ReinforcePP, GiGPO, ARPO, AXPO):
         assert factors(kind(clip_low=0.8, clip_high=1.0, dual_clip=None)) == pytest.approx([0.3, 0.3, 0.0, 3.0])
 
 
@@ -237,7 +260,9 @@ def test_an_unknown_name_gives_one_line_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as error:
         load(None, ["algorithm.name=ppo"])
     line = str(error.value)
-    assert line.startswith("unknown algorithm 'ppo': did you mean 'gppo'? known: aepo, arpo, cispo, dapo, gigpo, gppo")
+    assert line.startswith(
+        "unknown algorithm 'ppo': did you mean 'gppo'? known: aepo, arpo, axpo, cispo, dapo, gigpo, gppo"
+    )
     assert "\n" not in line
 
 

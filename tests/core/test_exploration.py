@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aepo.core.branching import PACINGS, RULES, quota
-from aepo.core.exploration import Candidate, EntropyBranching, Exploration, ExplorationState, IndependentSamples
+from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.exploration import Candidate, Exploration, ExplorationState, IndependentSamples
 from aepo.core.noise import noise_key, uniform
 from aepo.core.scale import MODES
 from aepo.types import BranchDecision

@@ -17,7 +17,7 @@ from aepo.core.noise import noise_key, uniform
 from aepo.rollout import generator as engine
 from aepo.rollout.agent import Agent, Limits, OnToolBug
 from aepo.rollout.chat.base import ParsedTurn
-from aepo.rollout.explorer import Seeds, explore
+from aepo.rollout.explorer import Scorer, Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
 from aepo.tools.base import Tool, tool
 from aepo.types import Group, Sample, ToolCall, ToolResult
@@ -167,7 +167,7 @@ class ToyGenerator:
 
     def fork(self, sequence: engine.Sequence, length: int, noise: int) -> ToySequence:
         own = self._own(sequence)
-        assert length in own.starts, "forked elsewhere than right after given tokens"
+        assert own.starts[0] <= length <= own.length, "forked inside the prompt or beyond the end"
         kept = [start for start in own.starts if start <= length]
         return self._hold("fork", ToySequence(noise, own.tokens[:length], kept))
 
@@ -247,6 +247,11 @@ class ToyProtocol:
             case t if t == FORGED:
                 return ParsedTurn(error="wrote a result itself")
         return ParsedTurn()
+
+    def call_start(self, tokens: Sequence[int]) -> int:
+        """A call is its last word and the id; the words before are thinking, which `parse` shows too."""
+        assert tokens[-1] in (CALL, MISCALL)
+        return max(0, len(tokens) - 2)
 
     def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
         return [RESULT, *encode(result.text)]
@@ -340,14 +345,14 @@ def run(
     state: ExplorationState | None = None,
     seeds: Seeds = SEEDS,
     on_tool_bug: OnToolBug = "stop",
+    scorer: Scorer | None = None,
 ) -> list[Group]:
     """Explore, on one event loop from its beginning to its end."""
     known = {made.name: made for made in ([asking()] if tools is None else tools)}
     agent = Agent(generator, ToyProtocol(), known, limits, rules.entropy_window, rules.entropy_scale, on_tool_bug)
 
     async def main() -> list[Group]:
-        return await explore(
-            questions() if samples is None else samples, agent, rules, state or rules.initial_state(VOCABULARY), seeds
-        )
+        asked, start = questions() if samples is None else samples, state or rules.initial_state(VOCABULARY)
+        return await explore(asked, agent, rules, start, seeds, scorer)
 
     return alone(main)

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from aepo.core.exploration import EntropyBranching
+from aepo.core.entropy_branching import EntropyBranching
 from aepo.training.metrics import comparable, exploration_update, rollout_metrics
 from aepo.types import (
     BranchDecision,

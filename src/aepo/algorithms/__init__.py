@@ -6,6 +6,7 @@ from pydantic import Field
 
 from aepo.algorithms.aepo import AEPO
 from aepo.algorithms.arpo import ARPO
+from aepo.algorithms.axpo import AXPO
 from aepo.algorithms.base import Algorithm, ScoredBatch
 from aepo.algorithms.cispo import CISPO
 from aepo.algorithms.dapo import DAPO
@@ -15,12 +16,13 @@ from aepo.algorithms.grpo import GRPO
 from aepo.algorithms.reinforce_pp import ReinforcePP
 
 AnyAlgorithm: TypeAlias = Annotated[
-    AEPO | ARPO | CISPO | DAPO | GiGPO | GPPO | GRPO | ReinforcePP, Field(discriminator="name")
+    AEPO | ARPO | AXPO | CISPO | DAPO | GiGPO | GPPO | GRPO | ReinforcePP, Field(discriminator="name")
 ]
 
 __all__ = [
     "AEPO",
     "ARPO",
+    "AXPO",
     "CISPO",
     "DAPO",
     "GPPO",

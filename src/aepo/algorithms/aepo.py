@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.exploration import EntropyBranching, Exploration
+from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.exploration import Exploration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,9 @@ class AEPO(Algorithm):
         entropy_weight: How strongly.
         entropy_scope: Whether a token's entropy is compared with the whole batch or with its group.
         penalty: What each branch in a row takes from the branch probability.
+        branch_time: `online`: branch as soon as all paths have come so far; `retrospective`: let the m global samples
+            end, then branch at the best of all their observations.
+        depth_bonus: What late observations gain over early ones; in retrospect only.
     """
 
     name: Literal["aepo"] = "aepo"
@@ -67,6 +71,8 @@ class AEPO(Algorithm):
     pacing: Literal["even", "none"] = "even"
     entropy_scale: Literal["running", "nats", "log_vocab", "centered", "reference"] = "running"
     entropy_window: int = Field(default=20, ge=1)
+    branch_time: Literal["online", "retrospective"] = "online"
+    depth_bonus: float = Field(default=0.3, ge=0)
     entropy_weight: float = Field(default=0.2, ge=0)
     entropy_scope: Literal["batch", "group"] = "batch"
 
@@ -101,6 +107,8 @@ class AEPO(Algorithm):
             pacing=self.pacing,
             entropy_scale=self.entropy_scale,
             entropy_window=self.entropy_window,
+            branch_time=self.branch_time,
+            depth_bonus=self.depth_bonus,
         )
 
     def advantages(self, batch: ScoredBatch) -> Tensor:

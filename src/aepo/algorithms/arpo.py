@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from aepo.algorithms.base import Aggregation, Algorithm, ScoredBatch
-from aepo.core.exploration import EntropyBranching, Exploration
+from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.exploration import Exploration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,8 @@ class ARPO(Algorithm):
         attribution: `soft`: a token counts in every trajectory that contains it, with that one's advantage; `hard`:
             with the mean advantage of all of them. The paper's default is soft.
         initial_fraction: m / k.
+        branch_time: `online`, the paper's, or `retrospective`; see `AEPO`.
+        depth_bonus: What late observations gain over early ones; in retrospect only.
     """
 
     name: Literal["arpo"] = "arpo"
@@ -41,6 +44,8 @@ class ARPO(Algorithm):
     branch_rule: Literal["threshold", "bernoulli", "random"] = "threshold"
     entropy_scale: Literal["running", "nats", "log_vocab", "centered", "reference"] = "running"
     entropy_window: int = Field(default=20, ge=1)
+    branch_time: Literal["online", "retrospective"] = "online"
+    depth_bonus: float = Field(default=0.3, ge=0)
 
     def exploration(self) -> Exploration:
         """A fixed m, then branches by entropy."""
@@ -57,6 +62,8 @@ class ARPO(Algorithm):
             pacing="none",
             entropy_scale=self.entropy_scale,
             entropy_window=self.entropy_window,
+            branch_time=self.branch_time,
+            depth_bonus=self.depth_bonus,
         )
 
     def advantages(self, batch: ScoredBatch) -> Tensor:

@@ -72,19 +72,22 @@ def expected_cost(config: Config, trial: int = 4) -> str:
         config: The resolved configuration.
         trial: Questions of the trial.
     """
+    from functools import partial
+
     import anyio
 
     from aepo import tasks
     from aepo.api import build
+    from aepo.rewards.score import score_of
     from aepo.rollout.explorer import Seeds, executed_calls, explore
     from aepo.types import Kind
 
     _, parts = build(config, tasks.load(config.task.name, config.task.options))
     rules = config.algorithm.exploration()
     samples = list(parts.questions[:trial])
-    groups = anyio.run(
-        explore, samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
-    )
+    state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
+    scorer = partial(score_of, reward=parts.reward)
+    groups = anyio.run(explore, samples, parts.sampler, rules, state, seeds, scorer)
     scale = config.rollout.questions / len(groups)
     written = sum(len(n.tokens) for g in groups for n in g.tree.nodes if n.kind is Kind.POLICY)
     stored = sum(g.tree.distinct_tokens() for g in groups)

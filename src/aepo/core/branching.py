@@ -8,6 +8,7 @@ from aepo.core.budget import ROUNDING
 
 RULES = ("threshold", "bernoulli", "reference", "random")
 PACINGS = ("even", "none")
+TIMES = ("online", "retrospective")
 
 
 def patience(consecutive: int, penalty: float = 0.05) -> float:
@@ -104,6 +105,20 @@ def quota(budget: int, observation: int, mean_observations: float, pacing: str =
 def allowed(used: int, budget: int, observation: int, mean_observations: float, pacing: str = "even") -> bool:
     """Whether one more branch may start at an i-th observation: `used` is below the `quota`."""
     return used < quota(budget, observation, mean_observations, pacing)
+
+
+def hindsight_score(probability: float, observation: int, mean_observations: float, depth_bonus: float = 0.3) -> float:
+    """How good an observation is to branch at once its path has ended: P + depth_bonus i / T (spec 3.2).
+
+    A later branch shares more of its path, and so costs fewer tool calls.
+
+    Args:
+        probability: P.
+        observation: i, from 1.
+        mean_observations: T, running mean of observations per trajectory; taken as at least 1.
+        depth_bonus: Weight of the place.
+    """
+    return probability + depth_bonus * observation / max(mean_observations, 1.0)
 
 
 def _require_finite(delta: float) -> None:

@@ -1,17 +1,16 @@
-"""How a group of k trajectories is spent: probes, global samples, branches (spec 3). Rules only; no torch.
+"""What the explorer asks of an algorithm: how a group of k trajectories is spent (spec 3). Rules only; no torch.
 
-The explorer carries out what an `Exploration` decides and feeds its `ExplorationState` once a step.
+The explorer carries out what an `Exploration` decides; a run feeds its `ExplorationState` once a step.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from aepo.core import branching, scale
-from aepo.core.budget import global_samples as samples_for_gap
+from aepo.core import scale
 from aepo.core.budget import least_global_samples
 from aepo.types import BranchDecision
 
@@ -33,6 +32,54 @@ class Candidate:
     root_entropy: float
     consecutive: int
     uniform: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tool call that an ended path made, and the observation after it.
+
+    Attributes:
+        call: i, from 1, inherited calls counted; the observation after it has the same number.
+        uniform: u in [0, 1), as in `Candidate`.
+        decision: What was decided after the observation; None if nobody asked for its entropy.
+        call_entropy: Mean entropy of the call's own tokens, in nats; None unless `Exploration.needs_call_entropy`.
+    """
+
+    call: int
+    uniform: float
+    decision: BranchDecision | None = None
+    call_entropy: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A path that has ended.
+
+    Attributes:
+        path: Number of the path inside its tree.
+        steps: The calls that it made itself, in order; what it inherited belongs to another path.
+        reward: None unless `Exploration.needs_rewards`.
+    """
+
+    path: int
+    steps: Sequence[Step]
+    reward: float | None = None
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Where a path begins inside one that has ended: at a tool call which that one made itself.
+
+    Attributes:
+        path: The ended path.
+        call: i, the number of the call.
+        before_call: Keep only what the policy wrote before the call, which is sampled anew; else the call is kept,
+            with its observation.
+    """
+
+    path: int
+    call: int
+    before_call: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +152,21 @@ class Exploration(Protocol):
         """One of `aepo.core.scale.MODES`."""
         ...
 
+    @property
+    def watches(self) -> bool:
+        """Whether paths are asked for their entropy after each observation, for `decide`; probes are in any case."""
+        ...
+
+    @property
+    def needs_rewards(self) -> bool:
+        """Whether `restarts` reads rewards."""
+        ...
+
+    @property
+    def needs_call_entropy(self) -> bool:
+        """Whether `restarts` reads how uncertain calls were."""
+        ...
+
     def head_start(self) -> int:
         """Trajectories that start from the question at once, whatever the probes will say; at least `probes`."""
         ...
@@ -131,6 +193,18 @@ class Exploration(Protocol):
             budget: k - m.
             mean_observations: T, observations per trajectory.
             state: The run's scales.
+        """
+        ...
+
+    def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
+        """Where the last paths of a question begin; asked once, if all others have ended and slots are left.
+
+        What it leaves starts from the question at the same time.
+
+        Args:
+            ended: Every path of the question, in order.
+            slots: Trajectories that are missing from k; there must not be more restarts.
+            mean_observations: T, observations per trajectory.
         """
         ...
 
@@ -162,6 +236,21 @@ class IndependentSamples:
         """None are needed."""
         return 0
 
+    @property
+    def watches(self) -> bool:
+        """Nobody branches."""
+        return False
+
+    @property
+    def needs_rewards(self) -> bool:
+        """Nobody restarts."""
+        return False
+
+    @property
+    def needs_call_entropy(self) -> bool:
+        """Nobody restarts."""
+        return False
+
     def head_start(self) -> int:
         """All of them."""
         return self.group_size
@@ -179,170 +268,28 @@ class IndependentSamples:
         mean_observations: float,
         state: ExplorationState,
     ) -> list[BranchDecision]:
-        """Never branches: P is 0 and no slot is left."""
-        return [
-            BranchDecision(c.entropy, state.delta(c.entropy - c.root_entropy), c.consecutive, 0.0, 0, "budget")
-            for c in candidates
-        ]
+        """Never branches."""
+        return no_branches(candidates, state)
+
+    def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
+        """None: no slot is left."""
+        return []
 
     def initial_state(self, vocab_size: int) -> ExplorationState:
         """The state before the first step."""
-        return _initial_state(self.entropy_scale, vocab_size)
+        return initial_state(self.entropy_scale, vocab_size)
 
 
-@dataclass(frozen=True)
-class EntropyBranching:
-    """AEPO's rollout: m from the probes' entropy gap, branches where entropy rose after an observation (spec 3).
-
-    Attributes:
-        group_size: k.
-        beam_size: Z, paths that go on after a branching observation, the path itself included.
-        probes: Trajectories that decide m; becomes 0 if `dynamic_budget` is off, for nothing would be asked of them.
-        dynamic_budget: Whether m follows the gap; if not, it is `initial_fraction` of k.
-        beta: How fast m follows the scaled gap.
-        min_global: Smallest share of k that starts from the question; with `dynamic_budget` only.
-        initial_fraction: m / k without `dynamic_budget`.
-        alpha: Branch probability where entropy did not change.
-        gamma: Weight of the scaled entropy change.
-        tau: Threshold of the rules "threshold" and "reference".
-        penalty: What each branch in a row takes from the probability.
-        branch_rule: One of `aepo.core.branching.RULES`.
-        pacing: One of `aepo.core.branching.PACINGS`.
-        entropy_scale: One of `aepo.core.scale.MODES`.
-        entropy_window: W, tokens of a segment entropy.
-    """
-
-    group_size: int
-    beam_size: int = 2
-    probes: int = 1
-    dynamic_budget: bool = True
-    beta: float = 1.0
-    min_global: float = 0.25
-    initial_fraction: float = 0.5
-    alpha: float = 0.5
-    gamma: float = 0.2
-    tau: float = 0.6
-    penalty: float = 0.05
-    branch_rule: str = "threshold"
-    pacing: str = "even"
-    entropy_scale: str = "running"
-    entropy_window: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be explored with."""
-        if not self.dynamic_budget:
-            object.__setattr__(self, "probes", 0)
-        elif self.probes < 1:
-            raise ValueError(
-                f"probes is {self.probes}: a dynamic budget needs at least 1, or set dynamic_budget: false"
-            )
-        least_global_samples(self.group_size, self.probes, self.min_global)
-        if not 0.0 <= self.initial_fraction <= 1.0:
-            raise ValueError(f"initial_fraction is {self.initial_fraction}, it must be between 0 and 1")
-        if self.beam_size < 2:
-            raise ValueError(f"beam_size is {self.beam_size}, it counts the path itself and must be at least 2")
-        if self.penalty < 0.0:
-            raise ValueError(f"penalty is {self.penalty}, it must not be negative")
-        if self.entropy_window < 1:
-            raise ValueError(f"entropy_window is {self.entropy_window}, it must be at least 1")
-        for name, value, known in (
-            ("branch_rule", self.branch_rule, branching.RULES),
-            ("pacing", self.pacing, branching.PACINGS),
-            ("entropy_scale", self.entropy_scale, scale.MODES),
-        ):
-            if value not in known:
-                raise ValueError(f"unknown {name} {value!r}, known are {', '.join(known)}")
-
-    def head_start(self) -> int:
-        """The smallest m that may come out."""
-        if self.dynamic_budget:
-            return least_global_samples(self.group_size, self.probes, self.min_global)
-        return self._fixed_globals()
-
-    def global_samples(self, gap: float | None, state: ExplorationState) -> int:
-        """m, given the probes' gap in nats (spec 3.1); the gap is not read without `dynamic_budget`.
-
-        Raises:
-            ValueError: The budget is dynamic and there is no gap.
-        """
-        if not self.dynamic_budget:
-            return self._fixed_globals()
-        if gap is None:
-            raise ValueError("a dynamic budget needs the probes' entropy gap, got None")
-        return samples_for_gap(state.gap(gap), self.group_size, self.beta, self.probes, self.min_global)
-
-    def decide(
-        self,
-        candidates: Sequence[Candidate],
-        observation: int,
-        used: int,
-        budget: int,
-        mean_observations: float,
-        state: ExplorationState,
-    ) -> list[BranchDecision]:
-        """Branch decisions for the i-th observations of one question, in the candidates' order (spec 3.2).
-
-        Highest P first (rule "random": lowest u first), ties by path number; each gets up to `beam_size` - 1 branches,
-        and budget and pacing are asked again before every single one. So the result does not depend on the order in
-        which candidates are given.
-
-        Args:
-            candidates: Every path of the question that has an i-th observation, ended paths included.
-            observation: i, from 1.
-            used: Branches that the question has started before.
-            budget: k - m.
-            mean_observations: T, observations per trajectory.
-            state: The run's scales.
-        """
-        rate = branching.random_rate(budget, self.group_size - budget, mean_observations)
-        decisions = [self._judge(c, rate, state) for c in candidates]
-        for at in sorted(range(len(candidates)), key=lambda at: self._rank(candidates[at], decisions[at])):
-            if decisions[at].stopped_by is not None:
-                continue
-            branches = 0
-            while branches < self.beam_size - 1 and branching.allowed(
-                used, budget, observation, mean_observations, self.pacing
-            ):
-                branches += 1
-                used += 1
-            stopped_by = None if branches else "budget" if used >= budget else "pacing"
-            decisions[at] = replace(decisions[at], branches=branches, stopped_by=stopped_by)
-        return decisions
-
-    def initial_state(self, vocab_size: int) -> ExplorationState:
-        """The state before the first step."""
-        return _initial_state(self.entropy_scale, vocab_size)
-
-    def _fixed_globals(self) -> int:
-        return max(1, math.floor(self.group_size * self.initial_fraction + 0.5))
-
-    def _judge(self, c: Candidate, rate: float, state: ExplorationState) -> BranchDecision:
-        """The rule's word on one candidate, before slots are counted."""
-        delta = state.delta(c.entropy - c.root_entropy)
-        probability, passes = self._rule(delta, c.consecutive, c.uniform, rate)
-        stopped_by = None
-        if not passes:
-            stopped_by = "penalty" if self._rule(delta, 0, c.uniform, rate)[1] else "threshold"
-        return BranchDecision(c.entropy, delta, c.consecutive, probability, 0, stopped_by)
-
-    def _rule(self, delta: float, consecutive: int, uniform: float, rate: float) -> tuple[float, bool]:
-        """P, and whether the rule would branch."""
-        if self.branch_rule == "random":
-            return rate, branching.bernoulli_rule(rate, uniform)
-        if self.branch_rule == "reference":
-            probability = branching.reference_probability(delta, consecutive, self.gamma, self.penalty, self.tau)
-            passes = branching.reference_rule(delta, consecutive, uniform, self.gamma, self.penalty, self.tau)
-            return probability, passes
-        probability = branching.branch_probability(delta, consecutive, self.alpha, self.gamma, self.penalty)
-        if self.branch_rule == "bernoulli":
-            return probability, branching.bernoulli_rule(probability, uniform)
-        return probability, branching.threshold_rule(probability, self.tau)
-
-    def _rank(self, c: Candidate, decision: BranchDecision) -> tuple[float, int]:
-        return (c.uniform if self.branch_rule == "random" else -decision.probability, c.path)
+def no_branches(candidates: Sequence[Candidate], state: ExplorationState) -> list[BranchDecision]:
+    """The decisions of rules that never branch after an observation: P is 0 and no slot is left."""
+    return [
+        BranchDecision(c.entropy, state.delta(c.entropy - c.root_entropy), c.consecutive, 0.0, 0, "budget")
+        for c in candidates
+    ]
 
 
-def _initial_state(entropy_scale: str, vocab_size: int) -> ExplorationState:
+def initial_state(entropy_scale: str, vocab_size: int) -> ExplorationState:
+    """The state before the first step, its entropies in the unit `entropy_scale`, one of `aepo.core.scale.MODES`."""
     # Centring would take the sign from the gap, which is all that m goes by.
     gap = scale.EntropyScale("running" if entropy_scale == "centered" else entropy_scale, vocab_size)
     return ExplorationState(gap, scale.EntropyScale(entropy_scale, vocab_size))

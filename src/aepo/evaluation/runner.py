@@ -13,10 +13,7 @@ from aepo.rewards.base import Reward
 from aepo.rewards.score import score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
-from aepo.types import Group, Kind, Sample
-
-SUCCESS = 1.0
-"""The reward from which on a trajectory counts as solved."""
+from aepo.types import SUCCESS, Group, Kind, Sample
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,11 +47,12 @@ class Path:
         node: Its last node in the tree.
         prompt_length: Tokens of the prompt.
         calls: Tool calls so far, inherited ones included.
-        root_entropy: h_init; inherited by branches, else known after the first W tokens.
+        root_entropy: h_init; inherited by who begins in another path, else known after the first W tokens.
         consecutive: l, branches in a row up to now.
-        parent: The path it branched from.
+        parent: The path it began in.
         depth: Observations it inherited.
         observed: Observations so far after which its first W tokens are known, inherited ones included.
+        kept: Tokens before its first own one that belong to the same turn; not empty if it begins inside a turn.
         leaf: Set when it has ended.
     """
 
@@ -65,6 +67,7 @@ class Path:
     parent: int | None = None
     depth: int = 0
     observed: int = 0
+    kept: Tokens[int] = ()
     leaf: Leaf | None = None
 
 
@@ -117,7 +120,7 @@ class Agent:
         """Let `path` go on until it ends; then `path.leaf` is set.
 
         Args:
-            path: At the question or right after an observation.
+            path: At the question, right after an observation, or inside a turn, with `kept` set.
             tree: Where its nodes go.
             peek: Called after each of its own observations, once its next W tokens are sampled; those are kept and
                 the path goes on at once. None if nobody will branch.
@@ -126,9 +129,11 @@ class Agent:
             ToolBug: A tool has a bug, and `on_tool_bug` is "stop".
         """
         observation: Node | None = None
+        kept = list(path.kept)
         while True:
             sampled = await self._turn(path, observation, peek)
-            parsed = self.protocol.parse(sampled.tokens) if sampled.stopped else ParsedTurn()
+            parsed = self.protocol.parse(kept + sampled.tokens) if sampled.stopped else ParsedTurn()
+            kept = []
             path.node = self._write(tree, path, sampled, parsed)
             if parsed.call is None or path.calls == self.limits.max_tool_calls:
                 return self._end(path, _reason(sampled, parsed), parsed)

@@ -2,27 +2,32 @@
 
 The rules come from the algorithm's `Exploration`; here they are carried out. There are no waves: every path is a
 coroutine over one batching engine, a path never waits for a decision, and the paths of all questions share the batch.
-Only the start of branches waits, until all paths of its own question have shown the entropy that it is decided by.
+Only the start of branches waits, until all paths of its own question have shown the entropy that it is decided by; and
+that of restarts and left-overs, until all of them have ended.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from aepo.core.exploration import Candidate, Exploration, ExplorationState
+from aepo.core.exploration import Candidate, Ended, Exploration, ExplorationState, Restart, Step
 from aepo.core.noise import noise_key, uniform
 from aepo.rollout.agent import Agent, Observation, Path
+from aepo.rollout.hindsight import before_call, call_entropy, own_observations
 from aepo.tools.base import ToolBug
-from aepo.types import Group, Kind, Origin, Sample, TrajectoryTree
+from aepo.types import Group, Kind, Node, Origin, Sample, Trajectory, TrajectoryTree, flatten
 
 E = TypeVar("E", bound=Exception)
+
+Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
+"""Gives a trajectory that has ended its reward, one finite number."""
 
 
 class RolloutError(Exception):
@@ -53,7 +58,12 @@ class Seeds:
 
 
 async def explore(
-    samples: Items[Sample], agent: Agent, exploration: Exploration, state: ExplorationState, seeds: Seeds
+    samples: Items[Sample],
+    agent: Agent,
+    exploration: Exploration,
+    state: ExplorationState,
+    seeds: Seeds,
+    scorer: Scorer | None = None,
 ) -> list[Group]:
     """Sample one group per question, all at once as far as the engine has room.
 
@@ -63,15 +73,20 @@ async def explore(
         exploration: The algorithm's rules.
         state: The run's entropy scales; unchanged here.
         seeds: Keys of all chance.
+        scorer: Asked only by rules that need rewards, about the trajectories that they need them of; those leaves have
+            their reward then.
 
     Returns:
         One group a question, in order, each with exactly k leaves.
 
     Raises:
         RolloutError: A tool has a bug.
-        ValueError: The engine has no room for one group.
+        ValueError: The engine has no room for one group, or the rules need rewards and there is no scorer.
+        Exception: Whatever the scorer raises.
     """
     size = exploration.group_size
+    if exploration.needs_rewards and scorer is None:
+        raise ValueError("the rules of this rollout need rewards: give explore a scorer")
     if agent.generator.max_sequences < size:
         raise ValueError(
             f"the engine holds {agent.generator.max_sequences} sequences, a group needs {size}; raise max_sequences"
@@ -97,7 +112,8 @@ async def explore(
                 tasks.start_soon(one, at, question)
 
     for at, sample in enumerate(samples):
-        waiting.append((at, Question(sample, agent, exploration, state, seeds, asked[sample.id], start_next)))
+        question = Question(sample, agent, exploration, state, seeds, scorer, asked[sample.id], start_next)
+        waiting.append((at, question))
         asked[sample.id] += 1
 
     async def one(at: int, question: Question) -> None:
@@ -132,10 +148,11 @@ class Question:
         exploration: Exploration,
         state: ExplorationState,
         seeds: Seeds,
+        scorer: Scorer | None = None,
         repeat: int = 0,
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        self.repeat, self.done = repeat, done
+        self.scorer, self.repeat, self.done = scorer, repeat, done
         self.sample, self.agent, self.exploration, self.state, self.seeds = sample, agent, exploration, state, seeds
         self.generator = agent.generator
         self.tree = TrajectoryTree()
@@ -145,6 +162,7 @@ class Question:
         self.global_samples: int | None = None
         self.used = 0
         self.decided = 0
+        self.filled = False
         self.closed = False
         self.tasks: TaskGroup
 
@@ -183,21 +201,24 @@ class Question:
         sequence = self.root if number == 0 else self.generator.fork(self.root, len(self.prompt), self._noise(number))
         self._start(Path(number, origin, sequence, self.tree.nodes[0], len(self.prompt)))
 
-    def _start_branch(self, at: Observation) -> None:
+    def _start_inside(self, origin: Origin, parent: Path, node: Node, calls: int, kept: Items[int] = ()) -> None:
+        """Start a path after `node` of `parent`, where `calls` calls had been made; `kept` as in `Path`."""
         number = len(self.paths)
+        length = sum(len(part.tokens) for part in self.tree.walk(node.id))
         self._start(
             Path(
                 id=number,
-                origin=Origin.BRANCH,
-                sequence=self.generator.fork(at.path.sequence, at.length, self._noise(number)),
-                node=at.node,
+                origin=origin,
+                sequence=self.generator.fork(parent.sequence, length, self._noise(number)),
+                node=node,
                 prompt_length=len(self.prompt),
-                calls=at.number,
-                root_entropy=at.path.root_entropy,
-                consecutive=at.path.consecutive,
-                parent=at.path.id,
-                depth=at.number,
-                observed=at.number,
+                calls=calls,
+                root_entropy=parent.root_entropy,
+                consecutive=parent.consecutive,
+                parent=parent.id,
+                depth=calls,
+                observed=calls,
+                kept=kept,
             )
         )
 
@@ -206,15 +227,21 @@ class Question:
         self.tasks.start_soon(self._grow, path)
 
     async def _grow(self, path: Path) -> None:
-        # Left-over paths fill the last slots: nobody can branch from them. Probes are asked for their gap in any case.
-        branching = self.exploration.head_start() < self.size and path.origin is not Origin.LEFTOVER
-        watched = branching or path.origin is Origin.PROBE
+        # Who fills the last slots leaves none to branch into. Probes are asked for their gap in any case.
+        watched = (self.exploration.watches and not self.filled) or path.origin is Origin.PROBE
         await self.agent.grow(path, self.tree, self._peeked if watched else None)
         self._advance()
+        if self._all_ended():
+            # The last path is held until its successors are there: an engine that waits for all who are not ended
+            # must not meet a question between two waves.
+            await self._fill()
         self.generator.end(path.sequence)
-        if all(path.leaf is not None for path in self.paths):
+        if self._all_ended():
             self._close()
             self.done()
+
+    def _all_ended(self) -> bool:
+        return all(path.leaf is not None for path in self.paths)
 
     def _peeked(self, observation: Observation) -> None:
         self.observations[observation.number].append(observation)
@@ -227,9 +254,6 @@ class Question:
         while self._due(self.decided + 1):
             self.decided += 1
             self._decide(self.decided)
-        if all(path.leaf is not None for path in self.paths):
-            for _ in range(self.size - len(self.paths)):
-                self._start_at_question(Origin.LEFTOVER)
 
     def _budget(self) -> bool:
         """Fix m once all probes have ended, and start what is still missing of it."""
@@ -270,23 +294,73 @@ class Question:
             number,
             self.used,
             self.size - self.global_samples,
-            self._mean_observations(),
+            # What other paths have observed by now depends on how fast their tools are.
+            self._mean_observations(self.paths[: self.exploration.probes]),
             self.state,
         )
         for observation, decision in zip(observations, decisions, strict=True):
             observation.node.decision = decision
             observation.path.consecutive = observation.path.consecutive + 1 if decision.branches else 0
             for _ in range(decision.branches):
-                self._start_branch(observation)
+                self._start_inside(Origin.BRANCH, observation.path, observation.node, number)
             self.used += decision.branches
 
-    def _mean_observations(self) -> float:
-        """T; in the first step of a run, which has no mean yet, that of this question's probes, 1 without probes."""
+    async def _fill(self) -> None:
+        """Start all that is missing, once all paths have ended: where the rules say, the rest at the question."""
+        slots = self.size - len(self.paths)
+        self.filled = True
+        if slots == 0:
+            return
+        if self.exploration.needs_rewards:
+            await self._score()
+        ended = [self._ended(path) for path in self.paths]
+        for restart in self.exploration.restarts(ended, slots, self._mean_observations(self.paths)):
+            self._restart(restart)
+        for _ in range(self.size - len(self.paths)):
+            self._start_at_question(Origin.LEFTOVER)
+
+    async def _score(self) -> None:
+        assert self.scorer is not None
+        for leaf in (path.leaf for path in self.paths):
+            assert leaf is not None
+            leaf.reward = await self.scorer(flatten(self.sample, self.tree, leaf))
+
+    def _ended(self, path: Path) -> Ended:
+        """What the rules are told of a path that has ended."""
+        assert path.leaf is not None
+        steps = [
+            Step(
+                call=number,
+                uniform=uniform(self._noise(path.id), -number),
+                decision=observation.decision,
+                call_entropy=(
+                    call_entropy(self.tree, observation, self.agent.protocol)
+                    if self.exploration.needs_call_entropy
+                    else None
+                ),
+            )
+            for number, observation in enumerate(own_observations(self.tree, path.id), path.depth + 1)
+        ]
+        return Ended(path.id, steps, path.leaf.reward)
+
+    def _restart(self, restart: Restart) -> None:
+        """Start a path inside one that has ended."""
+        path = self.paths[restart.path]
+        observation = own_observations(self.tree, path.id)[restart.call - path.depth - 1]
+        if restart.before_call:
+            node, kept = before_call(self.tree, observation, self.agent.protocol)
+            self._start_inside(Origin.RESAMPLED, path, node, restart.call - 1, kept)
+            return
+        if observation.decision is not None:
+            branches = observation.decision.branches + 1
+            observation.decision = replace(observation.decision, branches=branches, stopped_by=None)
+        self._start_inside(Origin.BRANCH, path, observation, restart.call)
+
+    def _mean_observations(self, ended: Items[Path]) -> float:
+        """T; in the first step of a run, which has no mean yet, that of `ended`, and 1 without them."""
         if self.state.mean_observations is not None:
             return max(1.0, self.state.mean_observations)
-        # Only the probes have surely ended: what others have observed by now depends on how fast their tools are.
-        probes = self.paths[: self.exploration.probes]
-        return max(1.0, sum(path.observed for path in probes) / max(1, len(probes)))
+        return max(1.0, sum(path.observed for path in ended) / max(1, len(ended)))
 
     def _noise(self, path: int) -> int:
         name = f"{self.sample.id}#{self.repeat}" if self.repeat else self.sample.id

@@ -87,7 +87,10 @@ class Generator(Protocol):
         ...
 
     def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
-        """A new sequence with the first `length` tokens of `sequence`, nothing of them computed again."""
+        """A new sequence with the first `length` tokens of `sequence`, nothing of them computed again.
+
+        Where that is inside a turn, the turn goes on: stop strings are matched against all of it.
+        """
         ...
 
     def end(self, sequence: Sequence) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.types import Group, Kind
+from aepo.types import Group, turns_of
+
+# Turn and state of a token that the policy did not write.
+OUTSIDE = (-1, -1)
 
 
 @dataclass(frozen=True)
@@ -125,23 +127,18 @@ def _places(groups: Sequence[Group]) -> tuple[list[list[int]], list[list[int]], 
     states: list[list[int]] = []
     known: dict[tuple[int, tuple[int, ...]], int] = {}
     nodes_before = 0
-    for number, group in enumerate(groups):
-        for leaf in group.tree.leaves:
-            walk = group.tree.walk(leaf.node)
+    for number, tree in enumerate(group.tree for group in groups):
+        for leaf in tree.leaves:
+            walk = tree.walk(leaf.node)
+            places: dict[int, tuple[int, int]] = {}
+            for turn, parts in enumerate(parts for parts in turns_of(walk) if any(part.tokens for part in parts)):
+                assert parts[0].parent is not None
+                start = (number, tuple(tree.nodes[parts[0].parent].tokens))
+                places |= dict.fromkeys((part.id for part in parts), (turn, known.setdefault(start, len(known))))
             nodes.append([nodes_before + node.id for node in walk for _ in node.tokens])
-            turns.append([-1] * len(walk[0].tokens))
-            states.append([-1] * len(walk[0].tokens))
-            turn = 0
-            for before, node in pairwise(walk):
-                size = len(node.tokens)
-                if node.kind is not Kind.POLICY:
-                    turns[-1] += [-1] * size
-                    states[-1] += [-1] * size
-                elif size:
-                    turns[-1] += [turn] * size
-                    states[-1] += [known.setdefault((number, tuple(before.tokens)), len(known))] * size
-                    turn += 1
-        nodes_before += len(group.tree.nodes)
+            turns.append([places.get(node.id, OUTSIDE)[0] for node in walk for _ in node.tokens])
+            states.append([places.get(node.id, OUTSIDE)[1] for node in walk for _ in node.tokens])
+        nodes_before += len(tree.nodes)
     return nodes, turns, states
 
 

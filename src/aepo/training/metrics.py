@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import fsum
 
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.explorer import executed_calls
 from aepo.types import (
+    SUCCESS,
     BranchDecision,
     Group,
     Kind,
@@ -23,6 +24,7 @@ from aepo.types import (
     ToolResult,
     ToolStatus,
     TrajectoryTree,
+    turns_of,
 )
 
 Metrics = dict[str, float | dict[str, int]]
@@ -47,6 +49,7 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
         **_entropy_metrics(groups, window),
         **_budget_metrics(groups),
         **_branch_metrics(groups),
+        **_resample_metrics(groups),
         **_decision_metrics(groups),
         **_call_metrics(groups),
         **_tool_metrics(groups, tools),
@@ -98,7 +101,7 @@ def _reward_metrics(groups: Sequence[Group]) -> Metrics:
         "reward/mean": _mean(rewards),
         "reward/std": statistics.pstdev(rewards),
         "reward/best": _mean(map(max, scored)),
-        "success/mean": _mean(reward >= 1.0 for reward in rewards),
+        "success/mean": _mean(reward >= SUCCESS for reward in rewards),
         "group/spread_share": _mean(max(group) > min(group) for group in scored),
     }
 
@@ -117,18 +120,35 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
     after_tool: list[float] = []
     policy: list[float] = []
     for tree in (group.tree for group in groups):
-        for node in tree.nodes:
-            if node.kind is not Kind.POLICY or not node.entropies:
-                continue
-            policy += node.entropies
-            before = tree.nodes[node.parent].kind if node.parent is not None else Kind.PROMPT
-            if before is Kind.PROMPT:
-                root.append(_mean(node.entropies[:window]))
-            elif before is Kind.OBSERVATION:
-                after_tool.append(_mean(node.entropies[:window]))
+        for before, entropies in _written_turns(tree):
+            policy += entropies
+            if before is not Kind.POLICY and entropies:
+                (root if before is Kind.PROMPT else after_tool).append(_mean(entropies[:window]))
     gaps = [group.tree.gap for group in groups if group.tree.gap is not None]
     means = {"entropy/root": root, "entropy/after_tool": after_tool, "entropy/policy": policy, "entropy/gap": gaps}
     return {name: _mean(values) for name, values in means.items() if values}
+
+
+def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Kind, list[float]]]:
+    """What stands before a turn, and the entropies of what one path wrote of it; "policy" if it went on with another's.
+
+    A turn that was split counts as the one that its path wrote.
+    """
+    goes_on = {
+        node.parent: node
+        for node in tree.nodes
+        if node.kind is Kind.POLICY and node.parent is not None and tree.nodes[node.parent].kind is Kind.POLICY
+        if tree.nodes[node.parent].path == node.path
+    }
+    later = {node.id for node in goes_on.values()}
+    for node in tree.nodes:
+        if node.kind is Kind.POLICY and node.id not in later:
+            before = Kind.PROMPT if node.parent is None else tree.nodes[node.parent].kind
+            entropies, part = list(node.entropies), goes_on.get(node.id)
+            while part is not None:
+                entropies += part.entropies
+                part = goes_on.get(part.id)
+            yield before, entropies
 
 
 def _budget_metrics(groups: Sequence[Group]) -> Metrics:
@@ -150,6 +170,20 @@ def _branch_metrics(groups: Sequence[Group]) -> Metrics:
         metrics["branch/depth_histogram"] = _histogram(depths)
         metrics["branch/top3_share"] = _mean(share for group in groups if (share := _top3_share(group)) is not None)
     return metrics
+
+
+def _resample_metrics(groups: Sequence[Group]) -> Metrics:
+    """Of trajectories that began at a tool call of an ended one."""
+    resampled = [[leaf for leaf in group.tree.leaves if leaf.origin is Origin.RESAMPLED] for group in groups]
+    leaves = [leaf for group in resampled for leaf in group]
+    if not leaves:
+        return {}
+    metrics: Metrics = {
+        "resample/share": len(leaves) / len(_leaves(groups)),
+        "resample/group_share": _mean(bool(group) for group in resampled),
+    }
+    rewards = [leaf.reward for leaf in leaves if leaf.reward is not None]
+    return metrics | ({"resample/success": _mean(reward >= SUCCESS for reward in rewards)} if rewards else {})
 
 
 def _top3_share(group: Group) -> float | None:
@@ -229,7 +263,7 @@ def _token_metrics(groups: Sequence[Group]) -> Metrics:
         for leaf in tree.leaves:
             walk = tree.walk(leaf.node)
             lengths.append(sum(len(node.tokens) for node in walk))
-            turns.append(sum(node.kind is Kind.POLICY for node in walk))
+            turns.append(len(turns_of(walk)))
     return {
         "tokens/sampled": float(written[Kind.POLICY]),
         "tokens/observed": float(written[Kind.OBSERVATION]),

@@ -9,12 +9,13 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
 from aepo.rewards.base import Reward
-from aepo.rewards.score import score
+from aepo.rewards.score import score, score_of
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, explore
 from aepo.types import Group, Sample
@@ -80,7 +81,8 @@ async def sample_step(
     rules = algorithm.exploration()
     for rounds in range(1, algorithm.rounds + 1):
         # A question that is asked again in a later round must not be answered the same.
-        groups = await explore(samples, agent, rules, state, Seeds(seed, step if rounds == 1 else f"{step}/{rounds}"))
+        seeds = Seeds(seed, step if rounds == 1 else f"{step}/{rounds}")
+        groups = await explore(samples, agent, rules, state, seeds, partial(score_of, reward=reward))
         await score(groups, reward)
         for group in groups:
             (kept if algorithm.informative(group.rewards) else dropped).append(group)

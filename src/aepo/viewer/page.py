@@ -12,11 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aepo.types import Kind, Leaf, Node, Origin
+from aepo.types import SUCCESS, Kind, Leaf, Node, Origin
 from aepo.viewer.read import Record
-
-SUCCESS = 1.0
-"""Reward from which a trajectory counts as a success."""
 
 CHARTS = (
     "eval/success",
@@ -88,6 +85,7 @@ def question(record: Record) -> dict[str, Any]:
         "targets": [sample.target] if isinstance(sample.target, str) else list(sample.target),
         "m": begun.count(Origin.PROBE) + begun.count(Origin.GLOBAL),
         "branches": begun.count(Origin.BRANCH),
+        "resampled": begun.count(Origin.RESAMPLED),
         "leftover": begun.count(Origin.LEFTOVER),
         "calls": sum(n.result is not None and n.result.executed for n in tree.nodes),
         "solved": sum(r >= SUCCESS for r in rewards),

@@ -159,7 +159,7 @@ class LocalGenerator:
         given = self._checked(tokens, 0, "the prompt")
         if not given:
             raise ValueError("a sequence cannot begin with no token: give at least one")
-        return self._add(given, noise)
+        return self._add(given, noise, [len(given)])
 
     def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
         """Append given tokens; they are read in one go when it is next sampled.
@@ -170,7 +170,7 @@ class LocalGenerator:
         """
         own = self._own(sequence, "extended")
         own.tokens.extend(self._checked(tokens, own.length, "the sequence with what is appended"))
-        own.turn = own.length
+        own.starts.append(own.length)
 
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens, up to `max_tokens` and to a length of `max_length`.
@@ -219,7 +219,9 @@ class LocalGenerator:
             raise RuntimeError("a closed sequence cannot be forked")
         if not 1 <= length <= source.length:
             raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
-        new = self._add(source.tokens[:length], noise)
+        # Inside the prompt there is no turn to go on with.
+        starts = [start for start in source.starts if start <= length] or [length]
+        new = self._add(source.tokens[:length], noise, starts)
         # The last token is read again, since what is sampled next needs the model's output there.
         new.cached = min(source.cached, length - 1)
         with torch.inference_mode():
@@ -255,7 +257,7 @@ class LocalGenerator:
         self._table[own.slot] = None
         self._wake.set()
 
-    def _add(self, tokens: list[int], noise: int) -> LocalSequence:
+    def _add(self, tokens: list[int], noise: int, starts: list[int]) -> LocalSequence:
         slot = next((i for i, held in enumerate(self._table) if held is None), len(self._table))
         if slot >= self.max_sequences:
             raise RuntimeError(
@@ -265,7 +267,7 @@ class LocalGenerator:
             self._table.append(None)
             with torch.inference_mode():
                 self._cache.reserve(len(self._table), 0, self.max_sequences, self.max_length)
-        new = LocalSequence(tokens, noise, self._opened, slot, turn=len(tokens))
+        new = LocalSequence(tokens, noise, self._opened, slot, starts=starts)
         self._table[slot] = new
         self._opened += 1
         self._live += 1

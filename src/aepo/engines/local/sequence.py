@@ -19,7 +19,7 @@ class LocalSequence:
         order: Number of the sequence in the order of opening.
         slot: Its place in the cache.
         cached: Leading tokens whose keys and values are in the cache.
-        turn: Where the tokens sampled since it was last given some begin.
+        starts: Where its turns begin: its lengths after it was given tokens, not empty.
         ended: Nothing will be sampled from it any more.
         closed: It holds nothing any more.
     """
@@ -29,7 +29,7 @@ class LocalSequence:
     order: int
     slot: int
     cached: int = 0
-    turn: int = 0
+    starts: list[int] = field(default_factory=lambda: [0])
     ended: bool = False
     closed: bool = False
 
@@ -74,6 +74,6 @@ class Request:
         tokens.append(token)
         self.logprobs.append(logprob)
         self.entropies.append(entropy)
-        if token in self.stopping.suspects and self.stopping.met(tokens[self.sequence.turn :]):
+        if token in self.stopping.suspects and self.stopping.met(tokens[self.sequence.starts[-1] :]):
             self.stopped = True
         return self.stopped or len(tokens) >= self.limit

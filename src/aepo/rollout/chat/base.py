@@ -119,6 +119,14 @@ class ChatProtocol(Protocol):
         """Understand one turn, the token that stopped it included; raises nothing, whatever was sampled."""
         ...
 
+    def call_start(self, tokens: Sequence[int]) -> int:
+        """How many tokens of a turn come before its call; a token that the call begins inside of is not one of them.
+
+        Args:
+            tokens: A turn of which `parse` gives a call.
+        """
+        ...
+
     def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
         """The tokens between the turn that ended with `call` and the next turn."""
         ...

@@ -34,6 +34,15 @@ def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
     return _read(found[0], tools) if found else None
 
 
+def call_position(text: str) -> int:
+    """Where the call begins that `find_call` finds in `text`, in characters; the first one if there are several."""
+    block = _BLOCK.search(text)
+    if block is not None:
+        return block.start()
+    tag = text.find(PYTHON_TAG)
+    return tag if tag >= 0 else len(text) - len(text.lstrip())
+
+
 def last_boxed(text: str) -> str | None:
     r"""What the last `\boxed{}` with balanced braces holds, None without one."""
     start = text.rfind(_BOXED)

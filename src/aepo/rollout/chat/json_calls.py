@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.calls import find_call, last_boxed
+from aepo.rollout.chat.calls import call_position, find_call, last_boxed
 from aepo.rollout.chat.check import check_append_only, check_call_format
 from aepo.rollout.chat.glue import learn_glue
 from aepo.rollout.chat.quote import quoter
@@ -99,6 +99,12 @@ class JsonCallProtocol:
         if call is not None:
             return ParsedTurn(call=call)
         return _answer(body)
+
+    def call_start(self, tokens: Sequence[int]) -> int:
+        """Tokens before the call's JSON, or before the tag around it."""
+        text = self._template.decode(self._template.split_end(tokens, self._ends))
+        thought, closed, body = text.rpartition("</think>")
+        return self._template.tokens_before(tokens, len(thought + closed) + call_position(body))
 
     def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
         """The template's text after the end-of-turn token, around the result; the result is stripped of outer space.

@@ -79,6 +79,13 @@ class TagProtocol:
         text = self._template.decode(self._template.split_end(tokens, self._ends))
         return _parse(text, self._tag, self._tools, self._thinking)
 
+    def call_start(self, tokens: Sequence[int]) -> int:
+        """Tokens before the tool's open tag."""
+        # What stands before it cannot hold the tag of a tool, for then the turn would break the protocol.
+        tags = self._tag.finditer(self._template.decode(tokens))
+        start = next(tag.start() for tag in tags if tag.group(2) in self._tools)
+        return self._template.tokens_before(tokens, start)
+
     def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
         """`<result>` text `</result>`; forged tags and special tokens in the text are made harmless (`quote`)."""
         return self._template.encode(f"<result>{self._quote(result.text)}</result>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,12 @@ class Template:
     def decode(self, tokens: Sequence[int]) -> str:
         """Ids to text, special tokens shown."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+    def tokens_before(self, tokens: Sequence[int], position: int) -> int:
+        """How many leading tokens spell nothing but the first `position` characters of the text of all."""
+        # The text of a beginning never gets shorter with a token more.
+        counts = range(len(tokens) + 1)
+        return bisect_right(counts, position, key=lambda count: len(self.decode(tokens[:count]))) - 1
 
     def single_token(self, text: str) -> int | None:
         """The id of the token whose text this is, None if the text is no token or is not encoded as one."""

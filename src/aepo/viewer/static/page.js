@@ -1,7 +1,9 @@
 "use strict";
 // All text comes from models and tools: it enters the page as text nodes and attributes only, never as markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const ORIGINS = { probe: "probe", global: "global", branch: "branch", leftover: "left-over" };
+const ORIGINS = { probe: "probe", global: "global", branch: "branch", resampled: "resampled", leftover: "left-over" };
+const COLOURS = { probe: "probe", global: "policy", branch: "branch", resampled: "branch", leftover: "quiet" };
+const begunInside = (leaf) => leaf.origin === "branch" || leaf.origin === "resampled";
 const STOPPED = {
   threshold: "P is not above the threshold", penalty: "the penalty for branches in a row",
   pacing: "the pacing of the budget", budget: "no slots were left",
@@ -79,7 +81,7 @@ function choose(question, path) {
 }
 
 // A path that branched off shows most; else the first.
-const firstPath = (q) => (q.leaves.find((l) => l.origin === "branch") ?? q.leaves[0] ?? { path: 0 }).path;
+const firstPath = (q) => (q.leaves.find(begunInside) ?? q.leaves[0] ?? { path: 0 }).path;
 
 // ---- the graph ---------------------------------------------------------------------------------------------------
 
@@ -114,7 +116,7 @@ function drawGraph(q, width) {
     const group = s("g", { class: "row" + (leaf === chosen ? " chosen" : ""), onclick: () => choose(state.question, leaf.path) },
       s("rect", { class: "band", x: 0, y: y - rowHeight / 2, width: total, height: rowHeight }),
       s("text", { x: 12, y: y + 4, class: "number" }, String(leaf.path)),
-      s("text", { x: 34, y: y + 4, style: `fill: var(--${{ leftover: "quiet", global: "policy" }[leaf.origin] ?? leaf.origin})` }, ORIGINS[leaf.origin]));
+      s("text", { x: 34, y: y + 4, style: `fill: var(--${COLOURS[leaf.origin]})` }, ORIGINS[leaf.origin]));
     bars.append(group);
     for (const id of walks.get(leaf)) {
       if (drawn.has(id)) continue;
@@ -123,8 +125,11 @@ function drawGraph(q, width) {
       drawn.set(id, y);
       if (node.kind === "prompt") { ends.set(id, trunk); continue; }
       const dim = onPath.has(id) ? "" : " dim";
+      // Where a turn was split a path began before the call.
+      if (from !== y && q.nodes[node.parent].kind === "policy") forks.append(s("circle", { class: "fork" + dim, cx: start, cy: from, r: 5 },
+        s("title", {}, `path ${leaf.path} makes this call anew`)));
       if (from !== y) links.append(s("path", {
-        class: "link" + (leaf.origin === "branch" ? " branch" : "") + dim,
+        class: "link" + (begunInside(leaf) ? " branch" : "") + dim,
         d: `M${start} ${from}V${y - 7}q0 7 7 7h2`,
       }));
       const x = start + (from !== y || node.parent === 0 ? 9 : 2);
@@ -180,7 +185,8 @@ function drawTree() {
     h("p", { class: "target" }, h("span", { class: "quiet" }, "target "), h("b", { dir: "auto" }, q.targets.join(" / ") || "–")),
     h("div", { class: "facts-row" },
       fact(q.step, "step"), fact(`${q.solved} of ${q.leaves.length}`, "solved", `reward of ${DATA.success} or more`), fact(number(q.reward), "mean reward"),
-      fact(q.m, "global samples (m)"), fact(q.branches, "branches"), fact(q.leftover, "left-over starts"), fact(q.calls, "executed calls"),
+      fact(q.m, "global samples (m)"), fact(q.branches, "branches"), q.resampled ? fact(q.resampled, "resampled calls") : null,
+      fact(q.leftover, "left-over starts"), fact(q.calls, "executed calls"),
       fact(q.distinct, `distinct tokens, ${saved} % shared`), q.id ? fact(q.id, "id") : null),
     h("div", { id: "graph" }), h("div", { id: "path" }));
   const graph = document.getElementById("graph");
@@ -221,12 +227,17 @@ function card(q, id, users, leaf) {
   const caller = node.kind === "observation" && node.parent !== null ? q.nodes[node.parent].call : null;
   const name = { prompt: "Prompt", policy: "Policy", observation: caller ? `Result of ${caller.name}` : "Observation" }[node.kind];
   return h("section", { class: `node ${node.kind}` + (node.path !== leaf.path && node.kind !== "prompt" ? " shared" : ""), id: `node-${id}` },
-    h("div", { class: "head" }, h("b", {}, name), facts.map((f) => h("span", {}, f))), text, node.decision ? decision(q, id, node.decision) : null);
+    h("div", { class: "head" }, h("b", {}, name), facts.map((f) => h("span", {}, f))), text, node.decision ? decision(q, id, node.decision) : null,
+    begunAt(q, id, "resampled").length
+      ? h("div", { class: "decision" }, h("span", { class: "quiet" }, "what follows was sampled anew"), pathLinks(begunAt(q, id, "resampled"))) : null);
 }
+
+// Other paths than the one shown that began right after a node.
+const begunAt = (q, id, origin) => q.leaves.filter((l) => l.origin === origin && l.path !== state.path && forkOf(q, l) === id);
+const pathLinks = (leaves) => leaves.map((l) => h("button", { onclick: () => choose(state.question, l.path) }, `→ path ${l.path}`));
 
 function decision(q, id, d) {
   const value = (sign, words) => h("span", { class: "value" }, h("i", {}, sign), " " + words);
-  const begun = q.leaves.filter((l) => l.origin === "branch" && l.path !== state.path && forkOf(q, l) === id);
   const own = q.leaves.find((l) => l.path === state.path);
   return h("div", { class: "decision" },
     value("H", number(d.entropy)), value("ΔH", signed(d.delta)), value("l", String(d.consecutive)), value("P", number(d.probability)),
@@ -234,7 +245,7 @@ function decision(q, id, d) {
     d.branches ? h("span", { class: "badge branch" }, `branched × ${d.branches}`)
       : h("span", { class: "quiet" }, `did not branch: ${STOPPED[d.stopped_by] ?? d.stopped_by ?? "–"}`),
     own?.origin === "branch" && forkOf(q, own) === id ? h("span", { class: "quiet" }, "this path began here") : null,
-    begun.map((l) => h("button", { onclick: () => choose(state.question, l.path) }, `→ path ${l.path}`)));
+    pathLinks(begunAt(q, id, "branch")));
 }
 
 // The last node that a path shares with the one it left.

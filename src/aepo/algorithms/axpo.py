@@ -1,0 +1,58 @@
+"""AXPO, Agent eXplorative Policy Optimization (arXiv 2605.28774): where every use of a tool failed, try again.
+
+Rollout: most of the k trajectories are independent. If all of them that called a tool failed, the others keep the
+thinking before the most uncertain calls and sample the call and what follows anew. Advantage: z-score inside the group.
+Loss: PPO's clip. Spec 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from aepo.algorithms.base import Aggregation, Algorithm, ScoredBatch
+from aepo.core.exploration import Exploration
+from aepo.core.resampling import CallResampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class AXPO(Algorithm):
+    """Settings of AXPO; see `Algorithm` for the shared ones.
+
+    Attributes:
+        resamples: r, trajectories that wait until the others have ended and been scored; null is a quarter of k, and
+            at least 1.
+    """
+
+    name: Literal["axpo"] = "axpo"
+    aggregation: Aggregation = "seq-mean-token-mean"
+    resamples: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _resamples_fit(self) -> AXPO:
+        self.exploration()
+        return self
+
+    def exploration(self) -> Exploration:
+        """K - r independent trajectories, then r where calls are made anew."""
+        return CallResampling(self.group_size, self.resamples or max(1, self.group_size // 4))
+
+    def advantages(self, batch: ScoredBatch) -> Tensor:
+        """(B, 1): the group's z-score."""
+        from aepo.core.advantages import group_relative
+
+        return group_relative(batch.rewards_B, batch.groups_B)[:, None]
+
+    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+        """PPO's clipped loss."""
+        from aepo.core.losses import clipped
+
+        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
+
+    @property
+    def needs_entropy(self) -> bool:
+        """The rollout reads entropies."""
+        return True

@@ -1,0 +1,110 @@
+"""AXPO's rules of the rollout: where every use of a tool failed, calls are sampled anew (spec 5). No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+from aepo.core.budget import least_global_samples
+from aepo.core.exploration import Candidate, Ended, ExplorationState, Restart, initial_state, no_branches
+from aepo.types import SUCCESS, BranchDecision
+
+
+@dataclass(frozen=True)
+class CallResampling:
+    """k - r independent trajectories; then r that keep the thinking before calls which led nowhere.
+
+    Attributes:
+        group_size: k.
+        resamples: r, trajectories that wait for the others to end.
+        entropy_window: W, for the metrics.
+        entropy_scale: Unit of the recorded entropy changes.
+    """
+
+    group_size: int
+    resamples: int = 1
+    entropy_window: int = 20
+    entropy_scale: str = "running"
+
+    def __post_init__(self) -> None:
+        """Refuse a group in which nobody waits, or nobody is waited for."""
+        least_global_samples(self.group_size, probes=0)
+        if not 1 <= self.resamples < self.group_size:
+            raise ValueError(
+                f"resamples is {self.resamples}, it must be between 1 and group_size - 1 = {self.group_size - 1}"
+            )
+
+    @property
+    def probes(self) -> int:
+        """None are needed."""
+        return 0
+
+    @property
+    def watches(self) -> bool:
+        """Nobody branches after an observation."""
+        return False
+
+    @property
+    def needs_rewards(self) -> bool:
+        """Only failures are resampled."""
+        return True
+
+    @property
+    def needs_call_entropy(self) -> bool:
+        """The most uncertain calls are."""
+        return True
+
+    def head_start(self) -> int:
+        """All but r."""
+        return self.group_size - self.resamples
+
+    def global_samples(self, gap: float | None, state: ExplorationState) -> int:
+        """All but r."""
+        return self.group_size - self.resamples
+
+    def decide(
+        self,
+        candidates: Sequence[Candidate],
+        observation: int,
+        used: int,
+        budget: int,
+        mean_observations: float,
+        state: ExplorationState,
+    ) -> list[BranchDecision]:
+        """Never branches."""
+        return no_branches(candidates, state)
+
+    def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
+        """Before the most uncertain calls, if some trajectory called a tool and all that did so failed; else none.
+
+        A trajectory failed if its reward is below `SUCCESS`. Calls are taken in the order of their mean entropy, the
+        highest first, ties by path number and then by call; each once before any is taken again.
+
+        Args:
+            ended: Every path of the question.
+            slots: Trajectories that are missing from k.
+            mean_observations: Not read.
+
+        Raises:
+            ValueError: A path that called a tool has no reward, or a call has no entropy.
+        """
+        users = [path for path in ended if path.steps]
+        if any(_known(path.reward, "reward", path) >= SUCCESS for path in users):
+            return []
+        ranked = sorted(
+            (-_known(step.call_entropy, "entropy of a call", path), path.path, step.call)
+            for path in users
+            for step in path.steps
+        )
+        return [Restart(path, call, before_call=True) for _, path, call in islice(cycle(ranked), slots)]
+
+    def initial_state(self, vocab_size: int) -> ExplorationState:
+        """The state before the first step."""
+        return initial_state(self.entropy_scale, vocab_size)
+
+
+def _known(value: float | None, what: str, path: Ended) -> float:
+    if value is None:
+        raise ValueError(f"call resampling cannot do without the {what}: path {path.path} has none")
+    return value
