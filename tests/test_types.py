@@ -135,6 +135,48 @@ def test_path_order_leaves_the_tree_it_is_asked_of_alone() -> None:
     assert tree == example()
 
 
+def test_a_split_changes_no_trajectory_and_the_later_part_keeps_the_number() -> None:
+    tree, before = example(), [flatten(SAMPLE, example(), leaf) for leaf in example().leaves]
+    early = tree.split(1, 1)
+    assert (early.id, early.parent, early.path, early.tokens, early.call) == (5, 0, 0, [4], None)
+    assert (tree.nodes[1].parent, tree.nodes[1].tokens, tree.nodes[1].call) == (5, [5], CALL)
+    assert (early.logprobs, tree.nodes[1].logprobs) == ([-0.4], [-0.5])
+    assert (early.entropies, tree.nodes[1].entropies) == ([0.04], [0.05])
+    after = [flatten(SAMPLE, tree, leaf) for leaf in tree.leaves]
+    assert [replace(t, nodes=[]) for t in after] == [replace(t, nodes=[]) for t in before]
+    assert [t.nodes for t in after] == [[0, 5, 1, 2, 3], [0, 5, 1, 2, 4]]
+    assert tree.turn(1) == [early, tree.nodes[1]] and tree.turn(5) == [early] and tree.turn(4) == [tree.nodes[4]]
+
+
+def test_a_path_that_begins_where_a_turn_was_split_has_one_turn_of_both_writers() -> None:
+    tree = example()
+    tree.leaves.append(Leaf(2, written(tree, tree.split(1, 1).id, [7], 2).id, Origin.RESAMPLED, StopReason.END))
+    (turn,) = flatten(SAMPLE, tree, tree.leaves[2]).turns
+    assert turn == Turn(6, [4, 7])
+    assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [Turn(1, [4, 5], CALL, tree.nodes[2].result), Turn(3, [9])]
+
+
+def test_path_order_puts_the_parts_of_a_split_turn_one_after_the_other() -> None:
+    tree = example()
+    tree.split(1, 1)
+    ordered = tree.in_path_order()
+    assert [(n.parent, n.path, n.tokens[0]) for n in ordered.nodes] == [
+        (None, 0, 1),
+        (0, 0, 4),
+        (1, 0, 5),
+        (2, 0, 6),
+        (3, 0, 10),
+        (3, 1, 9),
+    ]
+    assert TrajectoryTree.from_json(ordered.to_json()) == ordered
+
+
+@pytest.mark.parametrize(("node", "length"), [(0, 1), (2, 1), (1, 0), (1, 2), (3, 1)])
+def test_only_a_part_of_the_policys_own_words_can_be_split_off(node: int, length: int) -> None:
+    with pytest.raises(ValueError, match=f"cannot split .* node {node} of . tokens after {length} tokens"):
+        example().split(node, length)
+
+
 def test_json_keeps_everything() -> None:
     tree = example()
     again = TrajectoryTree.from_json(tree.to_json())
@@ -232,3 +274,24 @@ def test_path_order_changes_numbers_only(tree: TrajectoryTree) -> None:
     after = {leaf.path: [replace(n, id=0, parent=None) for n in ordered.walk(leaf.node)] for leaf in ordered.leaves}
     assert before == after
     assert [leaf.path for leaf in ordered.leaves] == sorted(before)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(trees(), st.data())
+def test_splits_change_no_walk_and_no_invariant(tree: TrajectoryTree, data: st.DataObject) -> None:
+    def words(at: TrajectoryTree) -> dict[int, list[tuple[Kind, int]]]:
+        return {leaf.path: [(n.kind, t) for n in at.walk(leaf.node) for t in n.tokens] for leaf in at.leaves}
+
+    before, distinct = words(tree), tree.distinct_tokens()
+    for _ in range(data.draw(st.integers(1, 3))):
+        long = [node for node in tree.nodes if node.kind is Kind.POLICY and len(node.tokens) > 1]
+        if not long:
+            break
+        node = data.draw(st.sampled_from(long))
+        tree.split(node.id, data.draw(st.integers(1, len(node.tokens) - 1)))
+    ordered = tree.in_path_order()
+    assert words(ordered) == words(tree) == before
+    assert ordered.distinct_tokens() == distinct
+    assert all(node.parent is None or node.parent < node.id for node in ordered.nodes)
+    assert ordered.in_path_order() == ordered
+    assert TrajectoryTree.from_json(ordered.to_json()) == ordered

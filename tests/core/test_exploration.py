@@ -1,219 +1,22 @@
 import json
 import math
-from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from aepo.core.branching import PACINGS, RULES, quota
 from aepo.core.entropy_branching import EntropyBranching
-from aepo.core.exploration import Candidate, Exploration, ExplorationState, IndependentSamples
-from aepo.core.noise import noise_key, uniform
+from aepo.core.exploration import Candidate, Ended, ExplorationState, IndependentSamples
 from aepo.core.scale import MODES
-from aepo.types import BranchDecision
-
-entropies = st.floats(0.0, 12.0)
-candidates = st.lists(
-    st.builds(
-        Candidate,
-        path=st.integers(0, 40),
-        entropy=entropies,
-        root_entropy=entropies,
-        consecutive=st.integers(0, 25),
-        uniform=st.floats(0.0, 1.0, exclude_max=True),
-    ),
-    max_size=8,
-    unique_by=lambda c: c.path,
-)
-
-
-def rises(*amounts: float, consecutive: int = 0) -> list[Candidate]:
-    """Candidates whose entropy rose by `amounts` nats, on paths 0, 1, ..."""
-    return [Candidate(path, 5.0 + rise, 5.0, consecutive, 0.5) for path, rise in enumerate(amounts)]
-
-
-def decide(
-    rules: Exploration, asked: list[Candidate], i: int = 1, used: int = 0, budget: int = 4, mean: float = 1.0
-) -> list[BranchDecision]:
-    return rules.decide(asked, i, used, budget, mean, rules.initial_state(1000))
-
-
-def outcome(decisions: list[BranchDecision]) -> list[tuple[int, str | None]]:
-    return [(d.branches, d.stopped_by) for d in decisions]
-
-
-def test_the_highest_probability_goes_first() -> None:
-    decisions = decide(EntropyBranching(8), rises(0.6, 2.0, 1.0, -1.0), budget=2)
-    assert outcome(decisions) == [(0, "budget"), (1, None), (1, None), (0, "threshold")]
-    assert [d.probability for d in decisions] == pytest.approx([0.62, 0.9, 0.7, 0.3])
-    assert [d.delta for d in decisions] == pytest.approx([0.6, 2.0, 1.0, -1.0])
-    assert decisions[0].entropy == 5.6
-
-
-def test_equal_probabilities_go_by_path_number() -> None:
-    asked = rises(3.0, 3.0, 3.0)[::-1]
-    assert [c.path for c, d in zip(asked, decide(EntropyBranching(8), asked, budget=2), strict=True) if d.branches] == [
-        1,
-        0,
-    ]
-
-
-def test_a_wider_beam_serves_the_best_path_first() -> None:
-    decisions = decide(EntropyBranching(8, beam_size=4), rises(1.0, 2.0), budget=4)
-    assert outcome(decisions) == [(1, None), (3, None)]
-
-
-def test_pacing_is_asked_before_every_branch() -> None:
-    rules = EntropyBranching(8, beam_size=4)
-    assert outcome(decide(rules, rises(1.0, 2.0), i=1, budget=4, mean=2.0)) == [(0, "pacing"), (2, None)]
-    assert outcome(decide(rules, rises(1.0, 2.0), i=2, used=2, budget=4, mean=2.0)) == [(0, "budget"), (2, None)]
-    unpaced = replace(rules, pacing="none")
-    assert outcome(decide(unpaced, rises(1.0, 2.0), i=1, budget=4, mean=2.0)) == [(1, None), (3, None)]
-
-
-def test_the_penalty_is_told_apart_from_the_threshold() -> None:
-    rules = EntropyBranching(8)
-    assert outcome(decide(rules, rises(0.6, 0.1, consecutive=2))) == [(0, "penalty"), (0, "threshold")]
-    assert outcome(decide(rules, rises(0.6, consecutive=0))) == [(1, None)]
-    assert outcome(decide(replace(rules, penalty=0.0), rises(0.6, consecutive=9))) == [(1, None)]
-
-
-def test_what_the_rule_refuses_is_not_put_on_the_budget() -> None:
-    assert outcome(decide(EntropyBranching(8), rises(-1.0, 1.0), budget=0)) == [(0, "threshold"), (0, "budget")]
-
-
-def test_bernoulli_compares_with_the_candidates_number() -> None:
-    rules = EntropyBranching(8, branch_rule="bernoulli")
-    asked = [Candidate(0, 5.0, 5.0, 0, 0.49), Candidate(1, 5.0, 5.0, 0, 0.5), Candidate(2, 5.0, 5.0, 1, 0.49)]
-    assert outcome(decide(rules, asked)) == [(1, None), (0, "threshold"), (0, "penalty")]
-
-
-def test_the_reference_rule_records_how_often_it_branches() -> None:
-    rules = EntropyBranching(8, branch_rule="reference", tau=0.5, entropy_scale="nats")
-    asked = [Candidate(0, 6.0, 5.0, 3, 0.389), Candidate(1, 6.0, 5.0, 3, 0.388), Candidate(2, 6.0, 5.0, 3, 0.2)]
-    decisions = decide(rules, asked)
-    assert outcome(decisions) == [(1, None), (0, "penalty"), (0, "threshold")]
-    assert decisions[0].probability == pytest.approx(0.611765, abs=1e-6)
-
-
-def test_the_random_rule_is_blind_to_entropy() -> None:
-    rules = EntropyBranching(8, branch_rule="random", pacing="none")
-    numbers = (0.9, 0.1, 0.3, 0.49, 0.51)
-    for entropy in (0.0, 5.0, 9.0):
-        asked = [Candidate(path, entropy, 5.0, 20, u) for path, u in enumerate(numbers)]
-        decisions = decide(rules, asked, budget=4, mean=2.0)
-        assert outcome(decisions) == [(0, "threshold"), (1, None), (1, None), (1, None), (0, "threshold")]
-        assert {d.probability for d in decisions} == {0.5}
-        scarce = decide(rules, asked, budget=4, used=2, mean=2.0)
-        assert outcome(scarce) == [(0, "threshold"), (1, None), (1, None), (0, "budget"), (0, "threshold")]
-
-
-def test_the_random_rule_is_expected_to_spend_the_budget() -> None:
-    rules = EntropyBranching(8, branch_rule="random", pacing="none")
-    questions, globals_, observations, budget = 2000, 4, 4, 4
-    total = 0
-    for question in range(questions):
-        for i in range(1, observations + 1):
-            asked = [Candidate(p, 1.0, 1.0, 0, uniform(noise_key(question, p), i)) for p in range(globals_)]
-            total += sum(d.branches for d in decide(rules, asked, i, used=0, budget=budget, mean=observations))
-    assert total / questions == pytest.approx(budget, rel=0.05)
-
-
-@given(
-    candidates,
-    st.sampled_from(RULES),
-    st.sampled_from(PACINGS),
-    st.sampled_from(MODES),
-    st.integers(1, 6),
-    st.integers(0, 12),
-    st.integers(0, 15),
-    st.floats(0.0, 8.0),
-    st.integers(2, 5),
-    st.randoms(),
-)
-def test_limits_hold_whatever_the_rule_and_the_order(
-    asked: list[Candidate],
-    rule: str,
-    pacing: str,
-    scale: str,
-    i: int,
-    used: int,
-    budget: int,
-    mean: float,
-    beam: int,
-    random,
-) -> None:
-    rules = EntropyBranching(16, beam_size=beam, branch_rule=rule, pacing=pacing, entropy_scale=scale)
-    decisions = decide(rules, asked, i, used, budget, mean)
-    started = sum(d.branches for d in decisions)
-    assert len(decisions) == len(asked)
-    assert used + started <= max(used, budget)
-    assert used + started <= max(used, quota(budget, i, mean, pacing))
-    for candidate, decision in zip(asked, decisions, strict=True):
-        assert 0 <= decision.branches <= beam - 1
-        assert 0.0 <= decision.probability <= 1.0
-        assert (decision.entropy, decision.consecutive) == (candidate.entropy, candidate.consecutive)
-        assert (decision.stopped_by is None) == (decision.branches > 0)
-        assert decision.stopped_by in {None, "threshold", "penalty", "pacing", "budget"}
-        if decision.stopped_by == "budget":
-            assert used + started >= budget
-        if decision.stopped_by == "pacing":
-            assert budget > used + started >= quota(budget, i, mean)
-        if decision.stopped_by == "penalty":
-            assert decision.consecutive > 0
-    order = list(range(len(asked)))
-    random.shuffle(order)
-    assert decide(rules, [asked[at] for at in order], i, used, budget, mean) == [decisions[at] for at in order]
-
-
-@given(candidates)
-def test_no_probability_is_passed_over(asked: list[Candidate]) -> None:
-    decisions = decide(EntropyBranching(16), asked, budget=3)
-    served = [d.probability for d in decisions if d.branches]
-    waiting = [d.probability for d in decisions if d.stopped_by == "budget"]
-    if served and waiting:
-        assert min(served) >= max(waiting)
-
-
-def test_the_gap_decides_the_global_samples() -> None:
-    rules = EntropyBranching(8, beta=1.0)
-    state = rules.initial_state(1000)
-    assert [rules.global_samples(gap, state) for gap in (-9.0, -1.0, 0.0, 1.0, 9.0)] == [2, 2, 4, 6, 8]
-    assert rules.head_start() == 2
-    # On a run whose gaps are ten times as wide the same gap says a tenth.
-    wide = state.updated([10.0, -10.0], [], [])
-    assert rules.global_samples(1.0, wide) == 4
-    assert EntropyBranching(8, probes=3).head_start() == 3
-    assert EntropyBranching(12, min_global=0.0).head_start() == 1
-
-
-@given(st.floats(-50.0, 50.0), st.integers(1, 32), st.data())
-def test_the_head_start_is_never_more_than_the_global_samples(gap: float, k: int, data: st.DataObject) -> None:
-    rules = EntropyBranching(k, probes=data.draw(st.integers(1, k)), min_global=data.draw(st.floats(0.0, 1.0)))
-    assert rules.probes <= rules.head_start() <= rules.global_samples(gap, rules.initial_state(1000)) <= k
-
-
-def test_a_fixed_budget_asks_no_probe() -> None:
-    rules = EntropyBranching(8, dynamic_budget=False, initial_fraction=0.5)
-    state = rules.initial_state(1000)
-    assert (rules.probes, rules.head_start()) == (0, 4)
-    assert rules.global_samples(None, state) == rules.global_samples(100.0, state) == 4
-    assert EntropyBranching(8, dynamic_budget=False, initial_fraction=0.0).head_start() == 1
-    assert EntropyBranching(7, dynamic_budget=False).head_start() == 4
-
-
-def test_a_dynamic_budget_needs_a_gap() -> None:
-    rules = EntropyBranching(8)
-    with pytest.raises(ValueError, match="needs the probes' entropy gap"):
-        rules.global_samples(None, rules.initial_state(1000))
 
 
 def test_independent_samples_never_branch() -> None:
     rules = IndependentSamples(8)
     state = rules.initial_state(1000)
     assert (rules.head_start(), rules.probes, rules.global_samples(None, state)) == (8, 0, 8)
-    assert outcome(decide(rules, rises(9.0, -9.0), budget=0)) == [(0, "budget"), (0, "budget")]
+    asked = [Candidate(path, 5.0 + rise, 5.0, 0, 0.5) for path, rise in enumerate((9.0, -9.0))]
+    decisions = rules.decide(asked, 1, 0, 0, 1.0, state)
+    assert [(d.branches, d.stopped_by, d.delta) for d in decisions] == [(0, "budget", 9.0), (0, "budget", -9.0)]
+    assert rules.restarts([Ended(0, [])], 0, 1.0) == []
+    assert not (rules.watches or rules.needs_rewards or rules.needs_call_entropy)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -246,24 +49,3 @@ def test_only_deltas_are_centered() -> None:
 def test_fixed_scales_know_the_vocabulary() -> None:
     state = EntropyBranching(8, entropy_scale="log_vocab").initial_state(1000)
     assert state.gap(math.log(1000)) == state.delta(math.log(1000)) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"group_size": 0}, "group_size is 0"),
-        ({"probes": 0}, "set dynamic_budget: false"),
-        ({"probes": 9}, "probes is 9"),
-        ({"beam_size": 1}, "beam_size is 1"),
-        ({"min_global": 2.0}, "min_global is 2.0"),
-        ({"initial_fraction": -1.0}, "initial_fraction is -1.0"),
-        ({"penalty": -0.1}, "penalty is -0.1"),
-        ({"entropy_window": 0}, "entropy_window is 0"),
-        ({"branch_rule": "coin"}, "unknown branch_rule 'coin', known are threshold, bernoulli, reference, random"),
-        ({"pacing": "odd"}, "unknown pacing 'odd'"),
-        ({"entropy_scale": "bits"}, "unknown entropy_scale 'bits'"),
-    ],
-)
-def test_impossible_explorations_are_refused(fields: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        EntropyBranching(**{"group_size": 8, **fields})

@@ -399,8 +399,11 @@ def test_ids_that_the_tokenizer_does_not_have_are_never_sampled(model, words):
     anyio.run(run)
 
 
-def stops(model, tokenizer, tokens: list[int], stop: Stop, opened: int = 1, cut: int | None = None) -> tuple[int, bool]:
-    """How many of `tokens` a model that can only say them samples, and whether it stopped."""
+def stops(model, tokenizer, tokens: list[int], stop: Stop, opened: int = 1, cut: int | None = None, fork: int | None = None) -> tuple[int, bool]:
+    """How many of `tokens` a model that can only say them samples, and whether it stopped.
+
+    With `cut`, that many were sampled by an earlier call; with `fork`, they were by a sequence that was forked there.
+    """
     forward = model.forward
 
     def scripted(**given):
@@ -418,6 +421,10 @@ def stops(model, tokenizer, tokens: list[int], stop: Stop, opened: int = 1, cut:
             sequence = engine.open([6] * opened, 0)
             if cut is not None:
                 await engine.sample(sequence, cut, FREE)
+            if fork is not None:
+                await engine.sample(sequence, fork, FREE)
+                engine.extend(sequence, [6, 6])
+                sequence = engine.fork(sequence, opened + fork, 1)
             sampled = await engine.sample(sequence, len(tokens) - (cut or 0), stop)
             return sequence.length - opened, sampled.stopped
 
@@ -451,6 +458,26 @@ def test_a_string_begun_in_one_call_ends_the_turn_in_the_next(model, tokenizer):
     assert stops(model, tokenizer, ids, Stop(strings=("</x>",)), cut=2) == (4, True)
     # One that lies wholly in an earlier call does not.
     assert stops(model, tokenizer, ids + ids[:1] + [7, 2], Stop(strings=("</x>",)), cut=5) == (8, False)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_fork_inside_a_turn_goes_on_with_the_turn(model, tokenizer, at):
+    ids = [tokenizer.get_vocab()[word] for word in ["a", "</", "x", ">", "b"]]
+    assert stops(model, tokenizer, ids, Stop(strings=("</x>",)), fork=at) == (4, True)
+
+
+def test_a_fork_right_after_given_tokens_begins_a_turn(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+
+    async def run():
+        async with engine:
+            sequence = engine.open([6, 6], 0)
+            await engine.sample(sequence, 3, FREE)
+            engine.extend(sequence, [6, 6])
+            await engine.sample(sequence, 3, FREE)
+            return {length: engine.fork(sequence, length, length).starts[-1] for length in (1, 2, 4, 5, 6, 7, 9)}
+
+    assert anyio.run(run) == {1: 1, 2: 2, 4: 2, 5: 2, 6: 2, 7: 7, 9: 7}
 
 
 def test_an_empty_stop_string_is_refused(model, tokenizer):

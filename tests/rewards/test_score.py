@@ -58,6 +58,20 @@ def test_a_reward_sees_the_trajectories_in_order() -> None:
     assert seen[:2] == [("a", 0, [1, 2, 3]), ("a", 1, [1, 2, 4])] and seen[-1] == ("b", 1, [1, 2, 4])
 
 
+def test_a_leaf_that_has_its_reward_is_not_asked_about_again() -> None:
+    groups = [group(*g) for g in GROUPS]
+    groups[0].tree.leaves[1].reward = 0.25
+    asked: list[tuple[str, int]] = []
+
+    def watching(sample: Sample, trajectory: Trajectory) -> float:
+        asked.append((sample.id, trajectory.leaf.path))
+        return 1.0
+
+    anyio.run(score, groups, watching)
+    assert groups[0].rewards == [1.0, 0.25, 1.0]
+    assert asked == [("a", 0), ("a", 2), ("b", 0), ("b", 1)]
+
+
 @pytest.mark.parametrize("number", [True, 3, np.float32(0.5), np.int64(2)])
 def test_numbers_of_any_kind_become_floats(number: object) -> None:
     rewards = rewarded(lambda sample, trajectory: number)[0]

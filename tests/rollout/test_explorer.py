@@ -15,7 +15,7 @@ from aepo.core.branching import PACINGS, RULES, quota
 from aepo.core.entropy_branching import EntropyBranching
 from aepo.core.exploration import Candidate, Exploration, ExplorationState, IndependentSamples
 from aepo.core.noise import uniform
-from aepo.core.scale import MODES, segment_entropy
+from aepo.core.scale import MODES
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.explorer import RolloutError, Seeds, executed_calls, explore
 from aepo.types import (
@@ -49,6 +49,19 @@ from tests.rollout.toy import (
     run,
     wild,
 )
+from tests.rollout.trees import (
+    between,
+    branched,
+    check_limits,
+    check_tokens,
+    decided,
+    depth,
+    last_sample,
+    origins,
+    own,
+    starts,
+    window_entropy,
+)
 
 # Every branch that the rule could refuse is allowed: what is left to decide are slots, pacing and order.
 EAGER = EntropyBranching(6, tau=-1.0, pacing="none", entropy_window=2, entropy_scale="nats", min_global=0.0)
@@ -59,34 +72,6 @@ def fixed(size: int, globals_: int, **fields: object) -> EntropyBranching:
     rules = replace(EAGER, group_size=size, dynamic_budget=False, initial_fraction=globals_ / size, **fields)
     assert rules.head_start() == globals_
     return rules
-
-
-def origins(tree: TrajectoryTree) -> list[Origin]:
-    return [leaf.origin for leaf in tree.leaves]
-
-
-def count(tree: TrajectoryTree, origin: Origin) -> int:
-    return origins(tree).count(origin)
-
-
-def own(tree: TrajectoryTree, path: int) -> list[Node]:
-    """The nodes that a path added itself, the prompt not counted."""
-    return [node for node in tree.nodes if node.path == path and node.id > 0]
-
-
-def depth(tree: TrajectoryTree, node: int) -> int:
-    """Observations up to `node`, itself included: its number i if it is one."""
-    return sum(n.kind is Kind.OBSERVATION for n in tree.walk(node))
-
-
-def decided(tree: TrajectoryTree) -> dict[tuple[int, int], BranchDecision]:
-    """By path and number of the observation."""
-    return {(n.path, depth(tree, n.id)): n.decision for n in tree.nodes if n.decision is not None}
-
-
-def branched(tree: TrajectoryTree) -> list[tuple[int | None, int]]:
-    """Where branches started: parent and number of the observation, in the order of the paths."""
-    return [(leaf.parent_path, leaf.depth) for leaf in tree.leaves if leaf.origin is Origin.BRANCH]
 
 
 # What holds for every group.
@@ -124,45 +109,6 @@ def check_leaf(tree: TrajectoryTree, leaf: Leaf, rules: Exploration) -> None:
     else:
         assert (begun_at.id, leaf.parent_path, leaf.depth) == (0, None, 0)
         assert leaf.root_entropy == window_entropy(first, rules)
-
-
-def window_entropy(node: Node, rules: Exploration) -> float:
-    reference = rules.entropy_scale == "reference"
-    entropies = [h / 2 for h in node.entropies] if reference else node.entropies
-    return segment_entropy(entropies, rules.entropy_window, rules.entropy_scale)
-
-
-def check_limits(group: Group, limits: Limits) -> None:
-    """What a branch inherited counts, and the reason to stop is the true one."""
-    for trajectory in group.trajectories():
-        length = len(trajectory.tokens) - trajectory.prompt_length
-        last = trajectory.turns[-1]
-        assert length <= limits.max_tokens
-        assert len(trajectory.calls) <= limits.max_tool_calls
-        assert all(turn.call is not None and turn.result is not None for turn in trajectory.turns[:-1])
-        assert last.result is None or (trajectory.stop_reason is StopReason.LENGTH and last.call is not None)
-        match trajectory.stop_reason:
-            case StopReason.TOOL_LIMIT:
-                assert len(trajectory.calls) == limits.max_tool_calls
-                assert last.call is not None
-            case StopReason.LENGTH:
-                assert length == limits.max_tokens or trajectory.calls
-            case StopReason.ANSWER:
-                assert trajectory.answer is not None
-            case StopReason.FORMAT:
-                assert trajectory.format_error is not None
-
-
-def check_tokens(tree: TrajectoryTree, generator: ToyGenerator, seeds: Seeds, question: str) -> None:
-    """Every path wrote what its own noise makes of the tokens that the tree shows before."""
-    for node in tree.nodes:
-        if node.kind is not Kind.POLICY:
-            continue
-        walk = tree.walk(node.id)
-        starts = [sum(len(n.tokens) for n in walk[: at + 1]) for at, n in enumerate(walk) if n.kind is not Kind.POLICY]
-        before = [token for n in walk[:-1] for token in n.tokens]
-        key = key_of(node.path, question, seeds)
-        assert node.tokens == generator.sampled_tokens(key, before, len(node.tokens), starts)
 
 
 def check_decisions(tree: TrajectoryTree, rules: Exploration, state: ExplorationState, seeds: Seeds, q: str) -> None:
@@ -277,22 +223,6 @@ def test_wild_groups_show_every_way_to_begin_and_to_end() -> None:
 
 
 # When paths start.
-
-
-def last_sample(generator: ToyGenerator, path: int) -> int:
-    """Index of the event at which a path's last tokens were there."""
-    return max(at for at, e in enumerate(generator.events) if e.what == "sampled" and e.key == key_of(path))
-
-
-def starts(generator: ToyGenerator, path: int) -> int:
-    (at,) = [at for at, e in enumerate(generator.events) if e.what in ("open", "fork") and e.key == key_of(path)]
-    return at
-
-
-def between(generator: ToyGenerator, paths: list[int]) -> set[str]:
-    """What was asked of the engine from the start of the first of `paths` to that of the last."""
-    at = [starts(generator, path) for path in paths]
-    return {event.what for event in generator.events[min(at) : max(at) + 1]}
 
 
 def test_globals_start_together_once_all_probes_have_ended() -> None:

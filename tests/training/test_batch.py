@@ -185,6 +185,23 @@ def test_a_turn_without_a_token_is_none() -> None:
     assert scored([Group(Sample("q", id="q"), tree)]).turns_BT.tolist() == [[-1, 0, 0]]
 
 
+def test_a_split_turn_is_one_turn_and_its_kept_tokens_are_shared() -> None:
+    tree = TrajectoryTree()
+    prompt = tree.add(None, Kind.PROMPT, [1], 0).id
+    call = written(tree, prompt, 0, [2, 3, 4], [0.5] * 3)
+    seen = tree.add(call, Kind.OBSERVATION, [7], 0).id
+    ended(tree, written(tree, seen, 0, [5], [0.5]), 0, Origin.GLOBAL, 0.0)
+    ended(tree, written(tree, tree.split(call, 2).id, 1, [6, 6], [0.5] * 2), 1, Origin.RESAMPLED, 1.0)
+    group = Group(Sample("split", id="split"), tree.in_path_order())
+    batch = scored([group])
+    assert batch.nodes_BT.tolist() == [[0, 1, 1, 2, 3, 4], [0, 1, 1, 5, 5, -1]]
+    assert batch.turns_BT.tolist() == [[-1, 0, 0, 0, -1, 1], [-1, 0, 0, 0, 0, -1]]
+    assert batch.states_BT.tolist() == [[-1, 0, 0, 0, -1, 1], [-1, 0, 0, 0, 0, -1]]
+    hard = flat_batch([group], ARPO(attribution="hard"), PAD, LIMIT)
+    a, b = z_scores([0.0, 1.0])
+    assert hard.advantages_BT.flatten().tolist() == pytest.approx([0, 0, 0, a, 0, a, 0, 0, 0, b, b, 0], abs=1e-5)
+
+
 def test_advantages_of_the_baselines_are_those_worked_by_hand() -> None:
     def found(algorithm: Algorithm) -> list[float]:
         batch = flat_batch([branched(), short()], algorithm, PAD, LIMIT)

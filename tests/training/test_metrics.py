@@ -133,6 +133,38 @@ def test_metrics_without_data_are_left_out_and_nothing_is_nan():
     assert found["branch/share"] == found["tool/executed_calls"] == 0.0
 
 
+def resampled_group():
+    """Two failures with a call each; the call of the first one is made anew, after two of its three tokens."""
+    tree = TrajectoryTree(global_samples=2)
+    prompt = tree.add(None, Kind.PROMPT, range(4), 0).id
+    for path, entropies in enumerate(([1.0, 3.0, 5.0], [0.5])):
+        call = say(tree, prompt, path, entropies, "search")
+        end(tree, say(tree, see(tree, call, path), path, [0.25]), path, Origin.GLOBAL, 0.0)
+    anew = say(tree, tree.split(1, 2).id, 2, [9.0, 7.0], "search")
+    inherited = {"parent_path": 0, "depth": 0}
+    end(tree, say(tree, see(tree, anew, 2), 2, [0.25]), 2, Origin.RESAMPLED, 1.0, **inherited)
+    return Group(Sample("q"), tree.in_path_order())
+
+
+def test_a_call_that_was_made_anew_is_measured_as_what_it_is():
+    found = rollout_metrics([resampled_group(), silent_group()], window=3, tools=["search"])
+    assert found["resample/share"] == 1 / 5
+    assert (found["resample/group_share"], found["resample/success"]) == (0.5, 1.0)
+    assert found["branch/share"] == found["branch/decisions"] == 0.0
+    # A turn was split: it is one turn still, and only its own writer's first tokens come after the question.
+    assert found["turns/mean"] == (2 + 2 + 2 + 1 + 1) / 5
+    assert found["entropy/root"] == pytest.approx((3.0 + 0.5 + 0.5 + 0.5) / 4)
+    assert found["entropy/after_tool"] == 0.25
+    assert found["tokens/sampled"] == 3 + 1 + 1 + 1 + 2 + 1 + 2
+    assert found["tokens/trajectory"] == pytest.approx((4 + 3 + 3 + 1 + 4 + 1 + 3 + 1 + 4 + 2 + 2 + 3 + 1 + 5 + 5) / 5)
+    assert (found["tool/executed_calls"], found["tool/calls_per_trajectory"]) == (3.0, 3 / 5)
+    assert found["tool/saved_share"] == 0.0, "every path made its own call"
+    assert found["tool/search/calls"] == 3.0
+    state = EntropyBranching(4).initial_state(100)
+    new = exploration_update([resampled_group()], state)
+    assert (new.delta, new.mean_observations) == (state.delta, 1.0)
+
+
 def test_segment_entropies_read_the_first_tokens_only():
     tree = TrajectoryTree(global_samples=1)
     prompt = tree.add(None, Kind.PROMPT, [1], 0).id

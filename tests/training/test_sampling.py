@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -13,11 +15,11 @@ from hypothesis import strategies as st
 
 import aepo
 from aepo import api, config
-from aepo.algorithms import DAPO, GRPO, Algorithm
+from aepo.algorithms import AEPO, ARPO, AXPO, DAPO, GRPO, Algorithm
 from aepo.rollout.explorer import Seeds, explore
 from aepo.training.loop import Parts
 from aepo.training.sampling import StepGroups, other_questions, sample_step, step_questions
-from aepo.types import Group
+from aepo.types import Group, Origin
 from tests import tiny
 
 SEED, STEP, COUNT = 3, 1, 3
@@ -114,6 +116,47 @@ def test_a_step_that_is_taken_again_is_the_same(sample: Sample) -> None:
     one, other = (sample(DAPO(group_size=2, max_rounds=5), EVERYBODY - {"q6"}) for _ in range(2))
     assert ids(one.sampled) == ids(other.sampled)
     assert list(map(tokens, one.sampled)) == list(map(tokens, other.sampled))
+
+
+LATE = [
+    AXPO(group_size=4, resamples=2),
+    AEPO(group_size=4, branch_time="retrospective", entropy_window=3),
+    ARPO(group_size=4, branch_time="retrospective", entropy_window=3),
+]
+
+
+@pytest.mark.parametrize("algorithm", LATE, ids=lambda algorithm: algorithm.name)
+def test_what_starts_after_the_others_have_ended_does_not_depend_on_who_answered_first(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm
+) -> None:
+    def delayed(seed: int) -> StepGroups:
+        chance = random.Random(seed)
+        monkeypatch.setattr(tiny, "on_call", lambda: time.sleep(chance.choice([0.0, 0.002, 0.01])))
+        return sample(algorithm, EVERYBODY)
+
+    first = delayed(0)
+    begun = [leaf.origin for group in first.kept for leaf in group.tree.leaves]
+    assert (Origin.RESAMPLED if algorithm.name == "axpo" else Origin.BRANCH) in begun
+    for seed in (1, 2):
+        assert [group.tree for group in delayed(seed).kept] == [group.tree for group in first.kept]
+
+
+def test_axpo_asks_the_reward_about_each_trajectory_once(model_folder: Path) -> None:
+    asked: Counter[tuple[str, int]] = Counter()
+
+    async def reward(sample: aepo.Sample, trajectory: aepo.Trajectory) -> float:
+        asked[sample.id, trajectory.leaf.path] += 1
+        return 0.1 * trajectory.leaf.path
+
+    parts, algorithm = parts_of(model_folder), AXPO(group_size=4)
+    state = algorithm.exploration().initial_state(parts.vocab_size)
+    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, reward, algorithm, state, SEED, STEP)
+    assert asked == Counter({(name, path): 1 for name in FIRST for path in range(4)})
+    assert all(group.rewards == [0.1 * path for path in range(4)] for group in step.kept)
+    for group in step.kept:
+        # All of them failed: who called a tool is tried again.
+        called = any(trajectory.calls for trajectory in list(group.trajectories())[:3])
+        assert group.tree.leaves[3].origin is (Origin.RESAMPLED if called else Origin.LEFTOVER)
 
 
 @given(st.lists(st.integers(0, 7), max_size=20), st.integers(1, 20), st.integers(0, 5), st.integers(1, 9))

@@ -253,3 +253,37 @@ def test_well_formed_calls_come_back_as_written(read, arguments):
     for ascii_only in (True, False):
         call = json.dumps({"name": "search", "arguments": arguments}, ensure_ascii=ascii_only)
         assert read(f"<tool_call>\n{call}\n</tool_call>") == ParsedTurn(call=ToolCall("search", arguments))
+
+
+# Where a call begins.
+
+THOUGHT = "<think>\nhm <tool_call>\n</think>\n\n"
+
+
+@pytest.mark.parametrize("encoded", ["own", "spelled"])
+@pytest.mark.parametrize(
+    ("style", "thinking", "call"),
+    [
+        ("qwen25", "I look it up.\n", SEARCH_CALL),
+        ("qwen25", THOUGHT, SEARCH_CALL),
+        ("qwen25", "", SEARCH_CALL),
+        ("qwen25", "So: é 🦉 ", "<tool_call>not JSON</tool_call>"),
+        ("qwen25", "Two. ", SEARCH_CALL + SEARCH_CALL),
+        ("qwen3-prefilled", "hm\n</think>\n\n", SEARCH_CALL),
+        ("llama3", "", LLAMA_CALL),
+        ("llama3", "\n", LLAMA_CALL),
+        ("llama3", "thinking ", "<|python_tag|>" + LLAMA_CALL),
+    ],
+)
+def test_a_call_begins_with_its_json_or_the_tag_around_it(protocols, tokenizers, style, encoded, thinking, call):
+    tokenizer, protocol = tokenizers[style], protocols[style]
+    if encoded == "own":
+        tokens = [i for text in (thinking, call) for i in tokenizer.encode(text, add_special_tokens=False)]
+    else:
+        tokens = spelled(tokenizer, thinking + call)
+    tokens.append(tokenizer.eos_token_id)
+    assert protocol.parse(tokens).call is not None
+    start = protocol.call_start(tokens)
+    assert tokenizer.decode(tokens[:start]) == thinking
+    assert tokenizer.decode(tokens[start:-1]) == call
+    assert len(tokens) - start > 2, "the tag is several tokens"

@@ -209,3 +209,58 @@ def test_well_formed_turns_come_back_as_written(read, thought, query):
     thinking = f"<think>{thought}</think>"
     assert read(f"{thinking}<search>{query}</search>") == ParsedTurn(call=ToolCall("search", {"query": query.strip()}))
     assert read(f"{thinking}<answer>{query}</answer>") == ParsedTurn(answer=query.strip())
+
+
+# Where a call begins.
+
+
+def spelled(tokenizer, text):
+    """Ids of `text` letter by letter: another encoding than the tokenizer's own."""
+    return [i for letter in text for i in tokenizer.encode(letter, add_special_tokens=False)]
+
+
+@pytest.mark.parametrize("style", ["qwen25", "tag-tokens"])
+@pytest.mark.parametrize("encoded", ["own", "spelled"])
+@pytest.mark.parametrize(
+    ("thinking", "call"),
+    [
+        ("<think>I should look it up</think>\n", "<search>capital of France</search>"),
+        ("", "<search>x</search>"),
+        ("é 🦉 <b> ", '<convert>{"value": 1, "unit": "<m>"}</convert>\n'),
+        ("well <browse>y</browse> ", "<search></search>"),
+    ],
+)
+def test_a_call_begins_with_its_open_tag(tokenizers, tools, style, encoded, thinking, call):
+    tokenizer = tokenizers[style]
+    protocol = TagProtocol(tokenizer, tools)
+    if encoded == "own":
+        tokens = [*tokenizer.encode(thinking), *tokenizer.encode(call)]
+    else:
+        tokens = spelled(tokenizer, thinking + call)
+    assert protocol.parse(tokens).call is not None
+    assert (len(tokenizer.encode("<search>")) > 1) == (style == "qwen25")
+    start = protocol.call_start(tokens)
+    assert (tokenizer.decode(tokens[:start]), tokenizer.decode(tokens[start:])) == (thinking, call)
+    assert protocol.call_start([*tokens, tokenizer.eos_token_id]) == start
+
+
+def test_a_token_that_the_call_begins_inside_of_is_not_kept(make_tokenizer, template_source, tools):
+    tokenizer = make_tokenizer(template_source["qwen25"])
+    tokenizer.add_tokens(["!<sea"])
+    protocol = TagProtocol(tokenizer, tools)
+    tokens = tokenizer.encode("look !<search>x</search>")
+    start = protocol.call_start(tokens)
+    assert tokenizer.decode(tokens[start]) == "!<sea"
+    assert tokenizer.decode(tokens[:start]) == "look "
+
+
+@settings(max_examples=80)
+@given(thinking=st.text(max_size=30), query=st.text(min_size=1, max_size=10))
+def test_what_is_kept_of_any_turn_holds_nothing_of_its_call(protocol, tokenizers, thinking, query):
+    tokenizer = tokenizers["qwen25"]
+    tokens = tokenizer.encode(f"{thinking}<search>{query}</search>")
+    if protocol.parse(tokens).call is None:
+        return
+    start = protocol.call_start(tokens)
+    text, kept = tokenizer.decode(tokens), tokenizer.decode(tokens[:start])
+    assert len(kept) <= text.index("<search>") < len(tokenizer.decode(tokens[: start + 1]))
