@@ -399,7 +399,9 @@ def test_ids_that_the_tokenizer_does_not_have_are_never_sampled(model, words):
     anyio.run(run)
 
 
-def stops(model, tokenizer, tokens: list[int], stop: Stop, opened: int = 1, cut: int | None = None, fork: int | None = None) -> tuple[int, bool]:
+def stops(
+    model, tokenizer, tokens: list[int], stop: Stop, opened: int = 1, cut: int | None = None, fork: int | None = None
+) -> tuple[int, bool]:
     """How many of `tokens` a model that can only say them samples, and whether it stopped.
 
     With `cut`, that many were sampled by an earlier call; with `fork`, they were by a sequence that was forked there.

@@ -222,9 +222,9 @@ LONG = [WORD, WORD + 1, WORD + 2, CALL]
 
 def test_the_first_tokens_after_each_observation_are_peeked_at_and_kept() -> None:
     grown = Grown(turns(LONG, LONG, [WORD, WORD, ANSWER]))
-    assert [(o.number, o.node.id, o.length, o.entropy) for o in grown.observations] == [
-        (1, 2, PROMPT + 4 + 4, 10.5),
-        (2, 4, PROMPT + 4 + 4 + 4 + 4, 20.5),
+    assert [(o.number, o.node.id, o.entropy) for o in grown.observations] == [
+        (1, 2, 10.5),
+        (2, 4, 20.5),
     ]
     assert all(o.path is grown.path for o in grown.observations)
     assert [n.tokens for n in grown if n.kind is Kind.POLICY] == [LONG, LONG, [WORD, WORD, ANSWER]]
@@ -236,7 +236,8 @@ def test_a_peek_comes_before_the_rest_of_the_turn_is_written() -> None:
     sizes: list[tuple[int, int]] = []
 
     def seen(observation: Observation) -> None:
-        sizes.append((observation.path.sequence.length - observation.length, observation.path.observed))
+        before = PROMPT + observation.number * (len(LONG) + 4)
+        sizes.append((observation.path.sequence.length - before, observation.path.observed))
 
     Grown(turns(LONG, LONG, [ANSWER]), seen=seen)
     assert sizes == [(2, 1), (1, 2)]

@@ -381,9 +381,7 @@ def late_rules(draw: st.DrawFn) -> Exploration:
     scorer=st.sampled_from([constant(0.0), by_answer]),
     later=st.booleans(),
 )
-def test_every_group_is_whole_and_by_the_rules(
-    rules: Exploration, limits: Limits, scorer: Scorer, later: bool
-) -> None:
+def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limits, scorer: Scorer, later: bool) -> None:
     state = rules.initial_state(VOCABULARY)
     if later:
         state = state.updated([0.5, -0.25], [0.5, 1.0, -0.75], [1, 2, 3])
@@ -398,7 +396,8 @@ def test_every_group_is_whole_and_by_the_rules(
 
 
 @pytest.mark.parametrize(
-    "rules", [replace(LATE, group_size=8, entropy_scale="running"), EntropyBranching(8, branch_time="retrospective"), RETRY]
+    "rules",
+    [replace(LATE, group_size=8, entropy_scale="running"), EntropyBranching(8, branch_time="retrospective"), RETRY],
 )
 def test_the_order_in_which_tools_and_rewards_answer_changes_nothing(rules: Exploration) -> None:
     def explored(answer: Callable[[str], Awaitable[str]], pause: Callable[[], int], scorer: Scorer) -> list[Group]:

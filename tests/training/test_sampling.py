@@ -127,12 +127,22 @@ LATE = [
 
 @pytest.mark.parametrize("algorithm", LATE, ids=lambda algorithm: algorithm.name)
 def test_what_starts_after_the_others_have_ended_does_not_depend_on_who_answered_first(
-    sample: Sample, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm
 ) -> None:
     def delayed(seed: int) -> StepGroups:
         chance = random.Random(seed)
-        monkeypatch.setattr(tiny, "on_call", lambda: time.sleep(chance.choice([0.0, 0.002, 0.01])))
-        return sample(algorithm, EVERYBODY)
+
+        def delay() -> float:
+            return chance.choice([0.0, 0.002, 0.01])
+
+        async def reward(sample: aepo.Sample, trajectory: aepo.Trajectory) -> float:
+            await anyio.sleep(delay())
+            return 0.5
+
+        monkeypatch.setattr(tiny, "on_call", lambda: time.sleep(delay()))
+        parts = parts_of(model_folder)
+        state = algorithm.exploration().initial_state(parts.vocab_size)
+        return anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, reward, algorithm, state, SEED, STEP)
 
     first = delayed(0)
     begun = [leaf.origin for group in first.kept for leaf in group.tree.leaves]

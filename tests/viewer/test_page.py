@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from aepo.types import Kind, Leaf, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
 from aepo.viewer import Record, export, view
 from aepo.viewer.page import charts, question
 
@@ -25,6 +26,40 @@ def test_a_question_is_counted_as_the_list_shows_it(example_lines):
     assert q["reward"] == pytest.approx((1 + 0 - 1 + 0.5 + 1 + 1.1 + 0 + 0) / 8)
     assert q["distinct"] == sum(n["size"] for n in q["nodes"]) < q["flat"]
     assert q["nodes"][2]["decision"]["branches"] == 2
+
+
+def resampled_line():
+    """A question whose second path makes the first one's call anew."""
+    tree = TrajectoryTree(global_samples=1)
+    tree.add(None, Kind.PROMPT, [1], 0)
+    call = tree.add(0, Kind.POLICY, [2, 3, 4], 0)
+    call.entropies, call.call = [0.1, 0.2, 1.5], ToolCall("search", {"query": "x"})
+    tree.add(1, Kind.OBSERVATION, [5], 0).result = ToolResult("nothing")
+    answer = tree.add(2, Kind.POLICY, [6], 0)
+    anew = tree.add(tree.split(1, 2).id, Kind.POLICY, [7], 1)
+    answer.entropies, anew.entropies = [0.3], [0.4]
+    tree.leaves = [
+        Leaf(0, answer.id, Origin.GLOBAL, StopReason.ANSWER, "no", reward=0.0),
+        Leaf(1, anew.id, Origin.RESAMPLED, StopReason.ANSWER, "yes", parent_path=0, reward=1.0),
+    ]
+    ordered = tree.in_path_order()
+    texts = [[f"{n.kind} {t} " for t in n.tokens] for n in ordered.nodes]
+    return {"step": 1, "sample": {"question": "?"}, "tree": json.loads(ordered.to_json()), "token_texts": texts}
+
+
+def test_a_call_that_was_made_anew_is_told_from_a_branch():
+    q = question(Record.from_dict(resampled_line()))
+    assert (q["m"], q["branches"], q["resampled"], q["leftover"]) == (1, 0, 1, 0)
+    assert [(n["parent"], n["kind"], n["path"], n["size"]) for n in q["nodes"]] == [
+        (None, "prompt", 0, 1),
+        (0, "policy", 0, 2),
+        (1, "policy", 0, 1),
+        (2, "observation", 0, 1),
+        (3, "policy", 0, 1),
+        (1, "policy", 1, 1),
+    ]
+    assert [(leaf["origin"], leaf["parent"]) for leaf in q["leaves"]] == [("global", None), ("resampled", 0)]
+    assert (q["distinct"], q["flat"]) == (7, 6 + 4)
 
 
 def test_a_call_that_was_not_executed_is_not_counted(example_lines):

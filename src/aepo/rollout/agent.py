@@ -79,14 +79,12 @@ class Observation:
         path: The path that made the call.
         number: i, from 1, inherited ones counted.
         node: The observation's node.
-        length: Tokens of the sequence up to its end.
         entropy: H_t of the tokens that the path itself wrote next.
     """
 
     path: Path
     number: int
     node: Node
-    length: int
     entropy: float
 
 
@@ -154,7 +152,6 @@ class Agent:
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
         """Sample one turn. Its first W tokens come alone where somebody waits for their entropy."""
-        start = path.sequence.length
         stop = self.protocol.stop
         if peek is None or (observation is None and path.root_entropy is not None):
             sampled = await self.generator.sample(path.sequence, self._room(path), stop)
@@ -167,7 +164,7 @@ class Agent:
             path.root_entropy = entropy
         else:
             path.observed = path.calls
-            peek(Observation(path, path.calls, observation, start, entropy))
+            peek(Observation(path, path.calls, observation, entropy))
         if sampled.stopped or self._room(path) == 0:
             return sampled
         return _joined(sampled, await self.generator.sample(path.sequence, self._room(path), stop))

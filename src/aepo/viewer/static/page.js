@@ -229,7 +229,7 @@ function card(q, id, users, leaf) {
   return h("section", { class: `node ${node.kind}` + (node.path !== leaf.path && node.kind !== "prompt" ? " shared" : ""), id: `node-${id}` },
     h("div", { class: "head" }, h("b", {}, name), facts.map((f) => h("span", {}, f))), text, node.decision ? decision(q, id, node.decision) : null,
     begunAt(q, id, "resampled").length
-      ? h("div", { class: "decision" }, h("span", { class: "quiet" }, "what follows was sampled anew"), pathLinks(begunAt(q, id, "resampled"))) : null);
+      ? h("div", { class: "decision" }, h("span", { class: "quiet" }, "the call that follows was made anew"), pathLinks(begunAt(q, id, "resampled"))) : null);
 }
 
 // Other paths than the one shown that began right after a node.
