@@ -1,4 +1,4 @@
-"""The command line: `aepo train`, `eval`, `view`, `warmstart`, `convert`; bad input gives one line, exit code 2."""
+"""The command line, one file a command: `aepo train`, `eval`, `compare` ...; bad input gives one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.evaluate import evaluate
 from aepo.cli.train import train
@@ -43,7 +44,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.path.append(os.getcwd())
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"train": train, "eval": evaluate, "view": view, "warmstart": warmstart, "convert": convert},
+            {
+                "train": train,
+                "eval": evaluate,
+                "compare": compare,
+                "view": view,
+                "warmstart": warmstart,
+                "convert": convert,
+            },
             prog="aepo",
             description="Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
             args=None if arguments is None else list(arguments),

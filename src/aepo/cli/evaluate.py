@@ -29,11 +29,13 @@ def evaluate(
         samples: Sampled trajectories a question.
         questions: How many questions, from the first; all by default.
         greedy: Whether one greedy trajectory a question is taken too.
-        out: Folder for report.json and every question's trajectories; by default `evaluation` in the run's folder.
+        out: Folder for report.json and every question's outcomes and trajectories; by default `evaluation` in the
+            run's folder.
     """
     from aepo import tasks
     from aepo.api import evaluate as measure
     from aepo.api import load_policy
+    from aepo.evaluation.outcomes import outcomes
     from aepo.training.run_folder import RunFolder
 
     run = Path(model)
@@ -52,6 +54,7 @@ def evaluate(
         return
     folder.mkdir(parents=True, exist_ok=True)
     kept = RunFolder(folder)
+    kept.save_outcomes(0, outcomes(result))
     kept.save_trees(0, result.sampled, policy.decode)
     if result.greedy:
         kept.save_trees(1, result.greedy, policy.decode)

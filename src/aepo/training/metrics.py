@@ -8,10 +8,12 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from math import fsum
 
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.explorer import executed_calls
+from aepo.training.diversity import diversity_metrics
 from aepo.types import (
     BranchDecision,
     Group,
@@ -43,8 +45,10 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
         return {}
     return {
         **_reward_metrics(groups),
+        **diversity_metrics(groups),
         **_end_metrics(groups),
         **_entropy_metrics(groups, window),
+        **_high_runs(groups, window),
         **_budget_metrics(groups),
         **_branch_metrics(groups),
         **_decision_metrics(groups),
@@ -129,6 +133,30 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
     gaps = [group.tree.gap for group in groups if group.tree.gap is not None]
     means = {"entropy/root": root, "entropy/after_tool": after_tool, "entropy/policy": policy, "entropy/gap": gaps}
     return {name: _mean(values) for name, values in means.items() if values}
+
+
+def _high_runs(groups: Sequence[Group], window: int) -> Metrics:
+    """How long uncertainty lasts: lengths of the runs of high-entropy turns in a row, over all trajectories.
+
+    A turn after an observation is high if the mean entropy of its first `window` tokens is above the step's median of
+    such turns. A run on a shared prefix counts in each trajectory that contains it.
+    """
+    after_tool = {
+        (number, node.id): _mean(node.entropies[:window])
+        for number, group in enumerate(groups)
+        for node in group.tree.nodes
+        if node.entropies and node.parent is not None and group.tree.nodes[node.parent].kind is Kind.OBSERVATION
+    }
+    if not after_tool:
+        return {}
+    median = statistics.median(after_tool.values())
+    lengths: list[int] = []
+    for number, group in enumerate(groups):
+        for leaf in group.tree.leaves:
+            turns = [after_tool.get((number, node.id)) for node in group.tree.walk(leaf.node)]
+            high = [entropy > median for entropy in turns if entropy is not None]
+            lengths += [sum(run) for is_high, run in groupby(high) if is_high]
+    return {"entropy/high_runs_histogram": _histogram(lengths)} if lengths else {}
 
 
 def _budget_metrics(groups: Sequence[Group]) -> Metrics:
