@@ -302,7 +302,9 @@ _Numbers.add_implicit_resolver(
 
 def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
     for at, key in enumerate(keys[:-1]):
-        inner = data.setdefault(key, {})
+        if data.get(key) is None:
+            data[key] = {}
+        inner = data[key]
         if not isinstance(inner, dict):
             raise ConfigError(f"{'.'.join(keys[: at + 1])} is a value, it has no key {keys[at + 1]!r}")
         data = inner
@@ -310,7 +312,8 @@ def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    first = error.errors(include_url=False)[0]
+    # A misspelt key is why another one is missing.
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     # The discriminator of the union is part of pydantic's location, not of ours.
     if location[:1] == ["algorithm"] and len(location) > 1 and first["loc"][1] in algorithm_names():
@@ -344,6 +347,8 @@ def algorithm_names() -> list[str]:
 def _fields(root: type[BaseModel], location: Sequence[str], tag: str | None) -> list[str]:
     model: Any = root
     for part in location:
+        if part.isdecimal():  # a place in a list
+            continue
         annotation = model.model_fields[part].annotation
         model = _model(annotation, tag)
         if model is None:
@@ -352,7 +357,7 @@ def _fields(root: type[BaseModel], location: Sequence[str], tag: str | None) -> 
 
 
 def _model(annotation: Any, tag: str | None) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType, list) else (annotation,)
     models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
     tagged = [m for m in models if tag is not None and m.model_fields["name"].default == tag]
     return next(iter(tagged or models), None)

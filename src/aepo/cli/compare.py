@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -33,6 +34,7 @@ def compare(
     from aepo import tasks
     from aepo.comparison import figures as drawing
     from aepo.comparison import folder, plan, report, results, runner
+    from aepo.training.display import PLAIN_WIDTH
 
     if config is not None and "=" in str(config):
         overrides, config = (str(config), *overrides), None
@@ -45,7 +47,7 @@ def compare(
     if not tasks.load(task.name, task.options).held_out:
         raise ValueError(f"task {task.name!r} has no held-out questions: a comparison measures on them, give it some")
     folder.claim(planned)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     failures = runner.carry_out(planned, jobs, lambda line: console.print(line, markup=False, soft_wrap=True))
     failed = [failure.run for failure in failures]
     found = [results.read(run) for run in planned.runs if run not in failed]

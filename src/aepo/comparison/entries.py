@@ -69,13 +69,13 @@ def applied(entry: Entry, base: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: The entry changes what all entries share, or a key goes into a value.
     """
-    for key in flat(entry.overrides):
+    overrides = flat(entry.overrides)
+    for key in overrides:
         for shared, reason in SHARED_BY_ENTRIES.items():
             if key == shared or key.startswith(f"{shared}."):
                 raise ConfigError(f"entry {entry.label!r} sets {key}: {reason}; set it for the whole comparison")
     algorithm = dict(base.get("algorithm") or {})
-    changed = merged({}, entry.overrides).get("algorithm", {})
-    name = changed.get("name") if isinstance(changed, dict) else None
+    name = overrides.get("algorithm.name")
     if name is not None and name != algorithm.get("name", "aepo"):
         algorithm = {key: algorithm[key] for key in SHARED_BY_ALGORITHMS if key in algorithm}
-    return merged({**base, "algorithm": algorithm}, entry.overrides)
+    return merged({**base, "algorithm": algorithm}, overrides)

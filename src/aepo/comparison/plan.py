@@ -20,7 +20,7 @@ LIMITS = {
     "executed_calls": "max_executed_calls",
 }
 """The setting of a run that holds each kind of budget."""
-QUICK_SEEDS, QUICK_STEPS, QUICK_QUESTIONS, QUICK_HELD_OUT = 2, 2, 4, 8
+QUICK_SEEDS, QUICK_STEPS, QUICK_QUESTIONS, QUICK_HELD_OUT = 2, 2, 2, 6
 
 
 class Budget(Section):

@@ -14,7 +14,7 @@ from aepo.comparison import figures
 from aepo.comparison.plan import Plan
 from aepo.comparison.results import Result
 from aepo.comparison.series import SMOOTHED_STEPS, Band, band, line, shares
-from aepo.comparison.table import difference_table, markdown, notes, rows, show, success_table
+from aepo.comparison.table import markdown, notes, rows, show, tables
 from aepo.training.alarm import SMOOTHED_STEPS as START_STEPS
 from aepo.training.run_folder import write_whole
 
@@ -37,13 +37,13 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], console:
         OSError: The folder cannot be written.
     """
     found = rows(plan, results)
-    tables = [success_table(found), difference_table(found)]
+    shown = tables(found)
     lines = notes(plan, found, results, failed)
     title = f"{', '.join(row.label for row in found)} on {plan.runs[0].config.task.name}"
-    write_whole(plan.folder / "comparison.md", markdown(title, tables, lines).encode())
+    write_whole(plan.folder / "comparison.md", markdown(title, shown, lines).encode())
     data = {"budget": plan.budget.model_dump(), "rows": [asdict(row) for row in found], "failed": list(failed)}
     write_whole(plan.folder / "comparison.json", (json.dumps(_finite(data), indent=1) + "\n").encode())
-    show(console, tables, lines)
+    show(console, shown, lines)
     if with_figures:
         folder = plan.folder / "figures"
         folder.mkdir(exist_ok=True)

@@ -57,7 +57,7 @@ class Interval:
 
 
 def success(cells: Cells, seed: int = 0) -> Interval:
-    """Mean success of an entry, by the crossed bootstrap (see above).
+    """Mean success of an entry, with the interval described above, inside 0..1.
 
     Args:
         cells: Success of each seed on each question, in 0..1.
@@ -66,28 +66,23 @@ def success(cells: Cells, seed: int = 0) -> Interval:
     Raises:
         ValueError: There is no cell, or one is not finite.
     """
-    if cells.ndim != 2 or cells.size == 0:
-        raise ValueError("an interval needs a value for each seed and question")
-    if not np.isfinite(cells).all():
-        raise ValueError("a success is missing: every seed must have answered every question")
-    mean = float(cells.mean())
-    if cells.size == 1:
-        return Interval(mean, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    means = mean + _resampled(cells.mean(axis=1) - mean, rng) + _resampled(cells.mean(axis=0) - mean, rng)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(mean, float(low), float(high))
+    return _interval(cells, seed, 0.0)
 
 
 def difference(one: Cells, other: Cells, seed: int = 0) -> Interval:
-    """Mean of one - other, paired by seed and question, by the crossed bootstrap of the differences (see above).
+    """Mean of one - other, paired by seed and question, with the interval described above, inside -1..1.
+
+    Args:
+        one: Success of each seed on each question, in 0..1.
+        other: That of the other entry, with the same seeds and the same questions in the same order.
+        seed: Of the resampling.
 
     Raises:
         ValueError: The cells do not belong to the same seeds and questions, or as `success`.
     """
     if one.shape != other.shape:
         raise ValueError(f"paired cells must have the same seeds and questions: {one.shape} against {other.shape}")
-    return success(one - other, seed)
+    return _interval(one - other, seed, -1.0)
 
 
 def cost(values: Sequence[float]) -> Interval:
@@ -105,6 +100,21 @@ def cost(values: Sequence[float]) -> Interval:
     quantile = _T[array.size - 2] if array.size - 2 < len(_T) else 1.96
     half = quantile * float(array.std(ddof=1)) / math.sqrt(array.size)
     return Interval(mean, mean - half, mean + half)
+
+
+def _interval(cells: Cells, seed: int, least: float) -> Interval:
+    if cells.ndim != 2 or cells.size == 0:
+        raise ValueError("an interval needs a value for each seed and question")
+    if not np.isfinite(cells).all():
+        raise ValueError("a success is missing: every seed must have answered every question")
+    mean = float(cells.mean())
+    if cells.size == 1:
+        return Interval(mean, math.nan, math.nan)
+    rng = np.random.default_rng(seed)
+    means = mean + _resampled(cells.mean(axis=1) - mean, rng) + _resampled(cells.mean(axis=0) - mean, rng)
+    # Stretched deviations can leave what a success can be.
+    low, high = np.clip(np.quantile(means, [0.025, 0.975]), least, 1.0)
+    return Interval(mean, float(low), float(high))
 
 
 def _resampled(deviations: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -18,6 +18,8 @@ from aepo.evaluation.outcomes import Outcome
 from aepo.evaluation.runner import SUCCESS
 
 Score = Callable[[Outcome], float]
+Lines = list[list[str]]
+"""A table's head and rows, as text."""
 USED = {"trajectories": "trajectories", "sampled_tokens": "tokens_sampled", "executed_calls": "executed_calls"}
 """The metric `budget/*` of each kind of budget."""
 
@@ -92,39 +94,26 @@ def _cells(runs: Sequence[Sequence[Outcome]], score: Score) -> Cells:
 
 
 COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls": "executed calls", "seconds": "seconds"}
+"""What the cost table shows, by its titles."""
 
 
-def success_table(found: Sequence[Row]) -> list[list[str]]:
-    """Head and one line a row: success in percent, costs; means with 95 % intervals."""
-    measures = list(found[0].success)
-    head = ["", "seeds", *(f"{name}, %" for name in measures), *COSTS.values()]
-    return [
-        head,
-        *(
-            [
-                row.label,
-                str(len(row.seeds)),
-                *(_percent(row.success[name]) for name in measures),
-                *(_cost(row.costs[name]) for name in COSTS),
-            ]
-            for row in found
-        ),
+def tables(found: Sequence[Row]) -> list[Lines]:
+    """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
+    success_lines = [
+        [row.label, str(len(row.seeds)), *(_percent(interval) for interval in row.success.values())] for row in found
     ]
-
-
-def difference_table(found: Sequence[Row]) -> list[list[str]]:
-    """Head and one line a row but the first: paired differences in points, and whether they are more than noise."""
-    compared = [row for row in found if row.differences]
-    if not compared:
-        return []
-    head = ["", *(text for name in compared[0].differences for text in (f"{name}, points", "verdict"))]
-    return [
-        head,
-        *(
-            [row.label, *(text for i in row.differences.values() for text in (_percent(i, "+"), i.verdict))]
-            for row in compared
-        ),
+    differences = [
+        [row.label, measure, _percent(interval, "+"), interval.verdict]
+        for row in found
+        for measure, interval in row.differences.items()
     ]
+    costs = [[row.label, *(_cost(row.costs[name]) for name in COSTS)] for row in found]
+    made = [
+        (["success, %", "seeds", *found[0].success], success_lines),
+        (["difference, points", "measure", "mean", "verdict"], differences),
+        (["cost of training", *COSTS.values()], costs),
+    ]
+    return [[head, *lines] for head, lines in made if lines]
 
 
 def _percent(interval: Interval, sign: str = "") -> str:
@@ -147,8 +136,7 @@ def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: S
     lines = [
         f"Budget of each run: {plan.budget.amount:,} {plan.budget.kind.replace('_', ' ')}. "
         f"Measured on {len(questions):,} held-out questions, {samples} samples each.",
-        "Brackets are 95 % intervals over seeds and questions (crossed bootstrap); "
-        "± is the 95 % interval over seeds (Student's t).",
+        "Brackets are 95 % intervals, seeds and questions resampled; ± is the 95 % interval over seeds (Student's t).",
         f"Differences are to {plan.labels[0]}, paired by seed and question. "
         "An interval with 0 in it is inside the noise.",
     ]
@@ -170,28 +158,24 @@ def _pass_at_1(outcome: Outcome) -> float:
     return outcome.passes(1)
 
 
-def markdown(title: str, tables: Sequence[Sequence[Sequence[str]]], lines: Sequence[str]) -> str:
+def markdown(title: str, shown: Sequence[Lines], lines: Sequence[str]) -> str:
     """The whole report as a Markdown file."""
     parts = [f"# {title}"]
-    for cells in tables:
-        if cells:
-            head, *body = cells
-            rule = ["---", *["---:"] * (len(head) - 1)]
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body)))
+    for head, *body in shown:
+        rule = ["---", *["---:"] * (len(head) - 1)]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body)))
     parts.append("\n".join(f"- {line}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
-def show(console: Console, tables: Sequence[Sequence[Sequence[str]]], lines: Sequence[str]) -> None:
+def show(console: Console, shown: Sequence[Lines], lines: Sequence[str]) -> None:
     """The same on a terminal."""
-    for cells in tables:
-        if cells:
-            table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
-            for number, name in enumerate(cells[0]):
-                table.add_column(name, justify="right" if number else "left")
-            for line in cells[1:]:
-                table.add_row(*line)
-            console.print(table)
-            console.print()
+    for head, *body in shown:
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+        for number, name in enumerate(head):
+            table.add_column(name, justify="right" if number else "left")
+        for cells in body:
+            table.add_row(*cells)
+        console.print(table, "")
     for line in lines:
-        console.print(Text(line), soft_wrap=True, highlight=False)
+        console.print(Text(line), soft_wrap=True)
