@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 
 from aepo.comparison import figures
-from aepo.comparison.series import Band, band
+from aepo.comparison.series import band
 
 TWELVE = [f"entry-{n}" for n in range(12)]
 BANDS = {label: band([([1, 2, 3], [0.1, 0.2, 0.3 + n / 50]), ([1, 2, 3], [0.2] * 3)]) for n, label in enumerate(TWELVE)}
+LOOKS = figures.looks_of(TWELVE)
 SHARES = {label: [{1: 0.6, 2: 0.4}, {1: 0.7, 3: 0.3}] for label in TWELVE}
 DRAWN: list[tuple[str, Any]] = [
-    ("success", lambda: figures.success_by("sampled tokens", BANDS)),
-    ("entropy", lambda: figures.policy_entropy(BANDS, 0.2, 0.3)),
-    ("entropy-without-band", lambda: figures.policy_entropy(BANDS, 0.2, None)),
-    ("clip", lambda: figures.clip_fractions(BANDS, BANDS)),
-    ("branches", lambda: figures.branch_concentration(BANDS)),
-    ("diversity", lambda: figures.diversity(BANDS, BANDS)),
+    ("success", lambda: figures.success_by("sampled tokens", BANDS, LOOKS)),
+    ("entropy", lambda: figures.policy_entropy(BANDS, LOOKS, 0.2, 0.3)),
+    ("entropy-without-band", lambda: figures.policy_entropy(BANDS, LOOKS, 0.2, None)),
+    ("clip", lambda: figures.clip_fractions(BANDS, BANDS, LOOKS)),
+    ("branches", lambda: figures.branch_concentration(BANDS, LOOKS)),
+    ("diversity", lambda: figures.diversity(BANDS, BANDS, LOOKS)),
     ("runs", lambda: figures.high_entropy_runs(SHARES)),
     ("m", lambda: figures.global_samples(SHARES)),
 ]
@@ -41,16 +42,20 @@ def test_a_figure_is_two_files_that_name_every_entry(tmp_path: Path, name: str, 
 
 
 def test_no_two_of_many_lines_look_alike_even_in_grey() -> None:
-    many = {f"{n}": Band([1.0], [0.0], [0.0], [0.0]) for n in range(28)}
-    (axes,) = figures.success_by("tokens", many).axes
-    looks = [(line.get_color(), repr(line._unscaled_dash_pattern), line.get_marker()) for line in axes.get_lines()]
-    assert len(looks) == len(set(looks)) == 28
-    grey = {(style, marker) for _, style, marker in looks}
-    assert len(grey) == 28, "style and marker alone tell them apart"
+    looks = figures.looks_of([str(n) for n in range(36)])
+    assert len({(repr(look.style), look.marker) for look in looks.values()}) == 36
+
+
+def test_an_entry_looks_alike_whoever_else_is_drawn() -> None:
+    few = {label: BANDS[label] for label in TWELVE[3:5]}
+    (axes,) = figures.branch_concentration(few, LOOKS).axes
+    drawn = {line.get_label(): (line.get_color(), line.get_marker()) for line in axes.get_lines()}
+    assert drawn == {label: (LOOKS[label].colour, LOOKS[label].marker) for label in few}
 
 
 def test_lines_are_means_and_bands_the_spread() -> None:
-    (axes,) = figures.policy_entropy({"a": band([([1, 2], [1.0, 3.0]), ([1, 2], [2.0, 5.0])])}, 1.0, None).axes
+    bands = {"a": band([([1, 2], [1.0, 3.0]), ([1, 2], [2.0, 5.0])])}
+    (axes,) = figures.policy_entropy(bands, figures.looks_of(["a"]), 1.0, None).axes
     assert list(axes.get_lines()[0].get_ydata()) == [1.5, 4.0]
     (spread,) = axes.collections
     assert spread.get_paths()[0].get_extents().bounds == (1.0, 1.0, 1.0, 4.0)

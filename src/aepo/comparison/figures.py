@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7", "#8C8C8C", "#E69F00", "#56B4E9", "#D55E00")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 MARKS = 6
 WIDTH, HEIGHT = 6.4, 3.8
 LEGEND_WIDTH = 1.9
 
+
+@dataclass(frozen=True)
+class Look:
+    """How an entry's line is drawn, in all figures alike."""
+
+    colour: str
+    style: Any
+    marker: str
+
+
+Looks = Mapping[str, Look]
 Bands = Mapping[str, Band]
 Shares = Mapping[str, Sequence[Mapping[int, float]]]
 """For each entry, for each seed: the share of each whole number."""
@@ -40,15 +52,22 @@ def require() -> None:
         raise ValueError('figures need matplotlib: pip install "aepo-rl[plots]", or leave them out with --no-figures')
 
 
-def success_by(cost: str, bands: Bands) -> Figure:
+def looks_of(labels: Sequence[str]) -> dict[str, Look]:
+    """A look for each entry; style and marker alone, without colour, tell 36 of them apart."""
+    looks = zip(cycle(COLOURS), cycle(STYLES), cycle(MARKERS), strict=False)
+    return {label: Look(*look) for label, look in zip(labels, looks, strict=False)}
+
+
+def success_by(cost: str, bands: Bands, looks: Looks) -> Figure:
     """Held-out success against what training used.
 
     Args:
         cost: Title of the axis, e.g. "sampled tokens".
         bands: Of shares of sampled trajectories that succeeded.
+        looks: Of the entries.
     """
     figure, (axes,) = _panels(1)
-    _lines(axes, bands)
+    _lines(axes, bands, looks)
     axes.set_xlabel(f"{cost} in training")
     axes.set_ylabel("held-out success, Pass@1 (%)")
     _percent(axes)
@@ -56,11 +75,12 @@ def success_by(cost: str, bands: Bands) -> Figure:
     return _with_legend(figure, axes)
 
 
-def policy_entropy(bands: Bands, start: float, tolerance: float | None) -> Figure:
+def policy_entropy(bands: Bands, looks: Looks, start: float, tolerance: float | None) -> Figure:
     """Policy entropy over training, with the range that raises no alarm.
 
     Args:
         bands: Of nats per token.
+        looks: Of the entries.
         start: Mean entropy of the entries at the start, which the range lies around.
         tolerance: Half the range, as a share of `start`; None draws none.
     """
@@ -70,18 +90,18 @@ def policy_entropy(bands: Bands, start: float, tolerance: float | None) -> Figur
         axes.axhspan(low, high, color="0.93", lw=0, zorder=0)
         note = f"start ± {100 * tolerance:.0f} %"
         axes.annotate(note, (0.99, high), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4")
-    _lines(axes, bands)
+    _lines(axes, bands, looks)
     axes.set_xlabel("training step")
     axes.set_ylabel("policy entropy (nats per token)")
     axes.set_ylim(bottom=0)
     return _with_legend(figure, axes)
 
 
-def clip_fractions(low: Bands, high: Bands) -> Figure:
+def clip_fractions(low: Bands, high: Bands, looks: Looks) -> Figure:
     """Shares of trained tokens whose ratio left the clip range, below and above."""
     figure, panels = _panels(2)
     for axes, bands, title in zip(panels, (low, high), ("below the clip range", "above the clip range"), strict=True):
-        _lines(axes, bands)
+        _lines(axes, bands, looks)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("training step")
         _percent(axes)
@@ -90,10 +110,10 @@ def clip_fractions(low: Bands, high: Bands) -> Figure:
     return _with_legend(figure, panels[0])
 
 
-def branch_concentration(bands: Bands) -> Figure:
+def branch_concentration(bands: Bands, looks: Looks) -> Figure:
     """Share of a group's branches that start on its three most branched trajectories; entries that branch."""
     figure, (axes,) = _panels(1)
-    _lines(axes, bands)
+    _lines(axes, bands, looks)
     axes.set_xlabel("training step")
     axes.set_ylabel("branches on the three most\nbranched trajectories (%)")
     _percent(axes)
@@ -101,7 +121,7 @@ def branch_concentration(bands: Bands) -> Figure:
     return _with_legend(figure, axes)
 
 
-def diversity(queries: Bands, clusters: Bands) -> Figure:
+def diversity(queries: Bands, clusters: Bands, looks: Looks) -> Figure:
     """How different the trajectories of a group are."""
     figure, panels = _panels(2)
     titles = (
@@ -109,7 +129,7 @@ def diversity(queries: Bands, clusters: Bands) -> Figure:
         "clusters of tool calls\n(per group)",
     )
     for axes, bands, title in zip(panels, (queries, clusters), titles, strict=True):
-        _lines(axes, bands)
+        _lines(axes, bands, looks)
         axes.set_ylabel(title)
         axes.set_xlabel("training step")
     _percent(panels[0])
@@ -148,20 +168,16 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _lines(axes: Axes, bands: Bands) -> None:
-    looks = zip(cycle(COLOURS), cycle(STYLES), cycle(MARKERS), strict=False)
-    # Lines of one figure never share all three: 7, 4 and 7 repeat together after 28.
-    for number, ((label, band), (colour, style, marker)) in enumerate(
-        zip(bands.items(), islice(looks, len(bands)), strict=True)
-    ):
-        every = max(1, len(band.x) // MARKS)
-        axes.fill_between(band.x, band.low, band.high, color=colour, alpha=0.1, lw=0)
+def _lines(axes: Axes, bands: Bands, looks: Looks) -> None:
+    for number, (label, band) in enumerate(bands.items()):
+        look, every = looks[label], max(1, len(band.x) // MARKS)
+        axes.fill_between(band.x, band.low, band.high, color=look.colour, alpha=0.1, lw=0)
         axes.plot(
             band.x,
             band.mean,
-            color=colour,
-            linestyle=style,
-            marker=marker,
+            color=look.colour,
+            linestyle=look.style,
+            marker=look.marker,
             # Marks of neighbours do not hide each other.
             markevery=(number % every, every),
             markersize=4.5,
@@ -184,7 +200,7 @@ def _thousands(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
 
 
-def _heat_map(shares: Shares, xlabel: str, legend: str) -> Figure:
+def _heat_map(shares: Shares, xlabel: str, what: str) -> Figure:
     """A row an entry, a column a number; each cell says the mean share over seeds, and half their spread."""
     import numpy as np
     from matplotlib.figure import Figure
@@ -192,21 +208,20 @@ def _heat_map(shares: Shares, xlabel: str, legend: str) -> Figure:
     columns = sorted({number for seeds in shares.values() for seed in seeds for number in seed})
     cells = {label: np.array([[s.get(c, 0.0) for c in columns] for s in seeds]) for label, seeds in shares.items()}
     means = np.array([values.mean(axis=0) for values in cells.values()])
-    size = (1.6 + 0.85 * max(4, len(columns)), 1.3 + 0.42 * max(3, len(cells)))
+    size = (1.6 + 0.85 * max(4, len(columns)), 1.2 + 0.33 * max(3, len(cells)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(100 * means, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    axes.imshow(means, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, values in enumerate(cells.values()):
         for column in range(len(columns)):
             mean, half = means[row, column], np.ptp(values[:, column]) / 2
             if mean > 0:
                 text = f"{100 * mean:.0f}" + (f" ± {100 * half:.0f}" if len(values) > 1 else "")
-                colour = "white" if mean < 0.55 else "black"
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8.5)
+                axes.text(column, row, text, ha="center", va="center", color="white" if mean > 0.6 else "black")
     axes.set_xticks(range(len(columns)), [str(column) for column in columns])
     axes.set_yticks(range(len(cells)), list(cells))
     axes.set_xlabel(xlabel)
+    axes.set_title(f"{what}, mean of seeds ± half their spread", loc="left", fontsize=10)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    figure.colorbar(image, label=legend).outline.set_visible(False)
+    axes.spines[:].set_color("0.8")
     return figure

@@ -53,6 +53,7 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], console:
 
 def draw(plan: Plan, results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
     """Every figure that the runs have data for, with its name."""
+    looks, shared = figures.looks_of(plan.labels), plan.runs[0].config.train
     of = {label: [result for result in results if result.label == label] for label in plan.labels}
 
     def over_steps(metric: str) -> dict[str, Band]:
@@ -77,18 +78,18 @@ def draw(plan: Plan, results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
 
     for used, title in (("tokens_sampled", "sampled tokens"), ("executed_calls", "executed tool calls")):
         if bands := by_cost(used):
-            yield f"success_by_{used}", figures.success_by(title, bands)
+            yield f"success_by_{used}", figures.success_by(title, bands, looks)
     if bands := over_steps("entropy/policy"):
         start = fmean(
             row["entropy/policy"] for r in results for row in r.steps[:START_STEPS] if "entropy/policy" in row
         )
-        yield "policy_entropy", figures.policy_entropy(bands, start, plan.runs[0].config.train.entropy_band)
+        yield "policy_entropy", figures.policy_entropy(bands, looks, start, shared.entropy_band)
     if (low := over_steps("clip/low_fraction")) and (high := over_steps("clip/high_fraction")):
-        yield "clip_fractions", figures.clip_fractions(low, high)
+        yield "clip_fractions", figures.clip_fractions(low, high, looks)
     if bands := over_steps("branch/top3_share"):
-        yield "branch_concentration", figures.branch_concentration(bands)
+        yield "branch_concentration", figures.branch_concentration(bands, looks)
     if (queries := over_steps("group/distinct_queries")) and (clusters := over_steps("group/clusters")):
-        yield "diversity", figures.diversity(queries, clusters)
+        yield "diversity", figures.diversity(queries, clusters, looks)
     if found := distribution("entropy/high_runs_histogram"):
         yield "high_entropy_runs", figures.high_entropy_runs(found)
     if found := distribution("budget/m_histogram"):
