@@ -172,6 +172,16 @@ def test_a_comparison_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert found(folder) == found(tmp_path / "whole")
 
 
+def test_more_steps_for_a_budget_that_they_did_not_reach_go_on(tmp_path: Path, model_folder: Path) -> None:
+    budget = ["algorithms=grpo", "seeds=0", "budget.kind=executed_calls", "budget.amount=40", "--no-figures"]
+    code, out, _ = command(*staged.settings(tmp_path / "c", model_folder, "train.steps=1", *budget))
+    assert code == 0 and "grpo (seed 0) made all its train.steps before its budget was used" in out
+    code, out, err = command(*staged.settings(tmp_path / "c", model_folder, "train.steps=9", *budget))
+    assert (code, err) == (0, "") and "grpo, seed 0: goes on" in out and "made all its train.steps" not in out
+    last = read_metrics(tmp_path / "c" / "runs" / "grpo-seed-0" / "metrics.jsonl")[-1]
+    assert 1 < last["step"] < 9
+
+
 def test_a_run_that_fails_stops_no_other_and_ends_with_1(tmp_path: Path, model_folder: Path) -> None:
     broken = "entries=[grpo, {label: broken, overrides: {model.path: ./nowhere}}]"
     arguments = [*staged.settings(tmp_path / "c", model_folder, broken, "seeds=0,1"), "--no-figures"]

@@ -117,6 +117,13 @@ def test_a_base_may_be_a_file_beside_the_comparison_s(tmp_path: Path, monkeypatc
     ]
 
 
+def test_a_base_of_another_kind_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "compare.yaml"
+    file.write_text("base: [1]\n")
+    with pytest.raises(ConfigError, match=r"base of .*compare.yaml is \[1\]: write the keys of a training conf"):
+        planned(file=file)
+
+
 def test_quick_is_small_and_has_its_own_folder() -> None:
     full, quick = (planned("algorithms=grpo", "rollout.questions=32", quick=quick) for quick in (False, True))
     assert quick.folder != full.folder and quick.seeds == [0, 1]

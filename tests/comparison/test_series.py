@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aepo.comparison.series import POINTS, band, line, shares, smoothed
+from aepo.comparison.series import POINTS, band, band_of_points, line, shares, smoothed
 
 
 def test_seeds_with_the_same_points_are_averaged_point_by_point() -> None:
@@ -19,6 +19,13 @@ def test_other_points_are_read_off_straight_lines_and_nobody_is_continued() -> N
     assert found.mean == [0.0, 2.0, (10 + 6) / 2]
 
 
+def test_points_are_averaged_both_ways_and_the_last_ones_belong_together() -> None:
+    found = band_of_points([([0, 10, 30], [0.1, 0.2, 0.4]), ([0, 20, 35, 40], [0.3, 0.4, 0.9, 0.8])])
+    assert found.x == [0.0, 15.0, 35.0]
+    assert found.mean == pytest.approx([0.2, 0.3, 0.6])
+    assert (found.low, found.high) == ([0.1, 0.2, 0.4], [0.3, 0.4, 0.8])
+
+
 def test_long_curves_get_a_grid() -> None:
     found = band([(range(500), [float(n) for n in range(500)])])
     assert len(found.x) == POINTS and (found.x[0], found.x[-1]) == (0.0, 499.0)
@@ -27,8 +34,9 @@ def test_long_curves_get_a_grid() -> None:
 
 def test_a_band_needs_points() -> None:
     for lines in ([], [([], [])]):
-        with pytest.raises(ValueError, match="a line with points for each seed"):
-            band(lines)
+        for make in (band, band_of_points):
+            with pytest.raises(ValueError, match="a line with points for each seed"):
+                make(lines)
 
 
 def test_running_means_look_back_only() -> None:

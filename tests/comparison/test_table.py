@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -68,6 +69,13 @@ def test_a_run_that_ended_before_its_budget_is_told() -> None:
     lines = notes(planned(21), found, [*GRPO, *AEPO], [])
     assert any("aepo (seed 0, 1) made all its train.steps before its budget was used" in line for line in lines)
     assert not any("made all" in line for line in notes(planned(), rows(planned(), GRPO), GRPO, []))
+
+
+def test_entries_between_which_nothing_differed_are_named() -> None:
+    twins = [replace(one, label="aepo") for one in GRPO]
+    line = "grpo and aepo came to the same in every run: what distinguishes them never acted."
+    assert line in notes(planned(), rows(planned(), [*GRPO, *twins]), [*GRPO, *twins], [])
+    assert line not in notes(planned(), rows(planned(), [*GRPO, *AEPO]), [*GRPO, *AEPO], [])
 
 
 def test_one_seed_says_what_its_intervals_leave_out() -> None:

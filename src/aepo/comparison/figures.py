@@ -24,6 +24,7 @@ STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 MARKS = 6
 WIDTH, HEIGHT = 6.4, 3.8
+LEAST_CLIP_SCALE = 0.001
 LEGEND_WIDTH = 1.9
 
 
@@ -105,7 +106,8 @@ def clip_fractions(low: Bands, high: Bands, looks: Looks) -> Figure:
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("training step")
         _percent(axes)
-        axes.set_ylim(bottom=0)
+        # Where nothing was clipped there is no scale to be had from the data.
+        axes.set_ylim(0, max(LEAST_CLIP_SCALE, 1.05 * max(max(band.high) for band in bands.values())))
     panels[0].set_ylabel("trained tokens (%)")
     return _with_legend(figure, panels[0])
 
@@ -138,7 +140,7 @@ def diversity(queries: Bands, clusters: Bands, looks: Looks) -> Figure:
 
 def high_entropy_runs(shares: Shares) -> Figure:
     """How many turns in a row stay uncertain: runs of high-entropy turns after tool results, by length."""
-    return _heat_map(shares, "turns in a row above the step's median entropy", "share of runs (%)")
+    return _heat_map(shares, "high-entropy turns in a row", "share of such rows (%)")
 
 
 def global_samples(shares: Shares) -> Figure:
@@ -205,7 +207,8 @@ def _heat_map(shares: Shares, xlabel: str, what: str) -> Figure:
     import numpy as np
     from matplotlib.figure import Figure
 
-    columns = sorted({number for seeds in shares.values() for seed in seeds for number in seed})
+    numbers = {number for seeds in shares.values() for seed in seeds for number in seed}
+    columns = range(min(numbers), max(numbers) + 1)
     cells = {label: np.array([[s.get(c, 0.0) for c in columns] for s in seeds]) for label, seeds in shares.items()}
     means = np.array([values.mean(axis=0) for values in cells.values()])
     size = (1.6 + 0.85 * max(4, len(columns)), 1.2 + 0.33 * max(3, len(cells)))
@@ -217,6 +220,7 @@ def _heat_map(shares: Shares, xlabel: str, what: str) -> Figure:
             mean, half = means[row, column], np.ptp(values[:, column]) / 2
             if mean > 0:
                 text = f"{100 * mean:.0f}" + (f" ± {100 * half:.0f}" if len(values) > 1 else "")
+                text = text if mean >= 0.005 else "< 1"
                 axes.text(column, row, text, ha="center", va="center", color="white" if mean > 0.6 else "black")
     axes.set_xticks(range(len(columns)), [str(column) for column in columns])
     axes.set_yticks(range(len(cells)), list(cells))

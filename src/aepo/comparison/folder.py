@@ -18,11 +18,15 @@ from typing import Any
 
 import yaml
 
-from aepo.comparison.plan import Plan, PlannedRun
+from aepo.api import FREE_FOR_RUN
+from aepo.comparison.plan import LIMITS, Plan, PlannedRun
 from aepo.config import ConfigError, flat
 from aepo.training import checkpoint
 from aepo.training.budget import Spent, ended
 from aepo.training.run_folder import RunFolder, RunFolderError, write_whole
+
+FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
+"""Settings that a comparison may change when it goes on: they touch neither what a step computes nor the budget."""
 
 
 def claim(plan: Plan) -> None:
@@ -41,7 +45,7 @@ def claim(plan: Plan) -> None:
         if (run.folder / "config.yaml").is_file():
             saved = RunFolder.open(run.folder).config()
             now = run.config.model_dump(mode="json")
-            _same(plan, run.folder, {**saved, "run": None}, {**now, "run": None}, f"{run}: ")
+            _same(plan, run.folder, saved, now, f"{run}: ")
     entries = {run.label: run.config.model_dump(mode="json", include={"algorithm"}) for run in plan.runs}
     data = {"shared": plan.shared, "seeds": plan.seeds, "budget": plan.budget.model_dump(), "entries": entries}
     try:
@@ -68,7 +72,7 @@ def log_file(plan: Plan, run: PlannedRun) -> Path:
 def _same(plan: Plan, where: Path, saved: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
     before, after = flat(saved), flat(now)
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
+        if key not in FREE and before.get(key) != after.get(key):
             raise ConfigError(
                 f"{plan.folder} holds another comparison ({where}): {what}{key} was {before.get(key)!r} and is now "
                 f"{after.get(key)!r}; set it back, or choose another folder=..."

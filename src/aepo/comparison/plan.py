@@ -154,6 +154,8 @@ def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = N
     base = data.get("base") or {}
     if isinstance(base, str):
         base = configuration.read(base if path is None else path.parent / base)
+    if not isinstance(base, dict):
+        raise ConfigError(f"base of {path} is {base!r}: write the keys of a training configuration, or its path")
     changes: dict[str, dict[str, Any]] = {"comparison": {}, "base": {}}
     for key, value in map(configuration.split, overrides):
         if key in ("run", "seed"):

@@ -13,7 +13,7 @@ from rich.console import Console
 from aepo.comparison import figures
 from aepo.comparison.plan import Plan
 from aepo.comparison.results import Result
-from aepo.comparison.series import SMOOTHED_STEPS, Band, band, line, shares
+from aepo.comparison.series import SMOOTHED_STEPS, Band, band, band_of_points, line, shares
 from aepo.comparison.table import markdown, notes, rows, show, tables
 from aepo.training.alarm import SMOOTHED_STEPS as START_STEPS
 from aepo.training.run_folder import write_whole
@@ -68,7 +68,7 @@ def draw(plan: Plan, results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
             label: [line(r.evaluations, f"budget/{used}", "eval/success") for r in own if r.evaluations]
             for label, own in of.items()
         }
-        return {label: band(own) for label, own in lines.items() if own}
+        return {label: band_of_points(own) for label, own in lines.items() if own}
 
     def distribution(metric: str) -> dict[str, list[dict[int, float]]]:
         found = {

@@ -41,6 +41,22 @@ def band(lines: Sequence[Line]) -> Band:
     return Band(list(map(float, grid)), *(f(values, axis=0).tolist() for f in (np.mean, np.min, np.max)))
 
 
+def band_of_points(lines: Sequence[Line]) -> Band:
+    """The seeds' mean in both directions, point by point: the first of each seed, the second, and so on to the last.
+
+    For few points whose x differs between seeds, such as evaluations by what they cost. Where a seed has more points
+    than another, those before its last one are left out.
+
+    Raises:
+        ValueError: As `band`.
+    """
+    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
+        raise ValueError("a band needs a line with points for each seed")
+    shortest = min(len(x) for x, _ in lines)
+    xs, ys = (np.array([[*line[at][: shortest - 1], line[at][-1]] for line in lines], dtype=float) for at in (0, 1))
+    return Band(*(values.tolist() for values in (xs.mean(axis=0), ys.mean(axis=0), ys.min(axis=0), ys.max(axis=0))))
+
+
 def smoothed(values: Sequence[float], steps: int = SMOOTHED_STEPS) -> list[float]:
     """Each with the mean of it and those before it, `steps` at most."""
     return [float(np.mean(values[max(0, at + 1 - steps) : at + 1])) for at in range(len(values))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from rich.console import Console
@@ -151,7 +152,21 @@ def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: S
                 f"{row.label} (seed {seeds}) made all its train.steps before its budget was used: "
                 "this is no comparison under equal budgets; raise train.steps."
             )
+    lines += [
+        f"{one} and {other} came to the same in every run: what distinguishes them never acted."
+        for one, other in combinations([row.label for row in found], 2)
+        if _alike(results, one, other)
+    ]
     return lines + [f"Failed: {line}" for line in failed]
+
+
+def _alike(results: Sequence[Result], one: str, other: str) -> bool:
+    """Whether two entries used the same and answered the same, seed by seed."""
+    sides = [
+        {r.seed: (r.after, *(r.used(used) for used in USED.values())) for r in results if r.label == label}
+        for label in (one, other)
+    ]
+    return sides[0] == sides[1]
 
 
 def _pass_at_1(outcome: Outcome) -> float:
