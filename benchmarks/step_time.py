@@ -57,7 +57,7 @@ class Side:
             optimizer,
             torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
             self.algorithm,
-            flat_batch(groups, self.algorithm, self.parts.pad_token_id),
+            flat_batch(groups, self.algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens),
             temperature=1.0,
             minibatch_count=self.config.train.minibatches,
             epochs=1,

@@ -23,7 +23,11 @@ CONFIGS = [
         ("sed=1", "unknown key 'sed': did you mean 'seed'?"),
         ("algorithm.gama=1", "unknown key 'algorithm.gama': did you mean 'gamma'?"),
         ("model.lora.ranks=8", "unknown key 'model.lora.ranks': did you mean 'rank'?"),
-        ("algorithm.name=aepoo", "unknown algorithm 'aepoo': did you mean 'aepo'? known: aepo, grpo"),
+        (
+            "algorithm.name=aepoo",
+            "unknown algorithm 'aepoo': did you mean 'aepo'? known: "
+            "aepo, arpo, cispo, dapo, gigpo, gppo, grpo, reinforce_pp",
+        ),
         ("algorithm.group_size=1", "algorithm.group_size: input should be greater than or equal to 2, got 1"),
         ("algorithm.probes=9", "algorithm: probes is 9, it must be between 1 and group_size = 8"),
         ("rollout.protocol=xml", "rollout.protocol: input should be 'tags' or 'chat', got 'xml'"),

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from aepo import rewards
-    from aepo.algorithms import AEPO, GRPO, Algorithm
+    from aepo.algorithms import AEPO, ARPO, CISPO, DAPO, GPPO, GRPO, Algorithm, GiGPO, ReinforcePP
     from aepo.api import Run, evaluate, load_policy, train
     from aepo.config import Config
     from aepo.config import load as load_config
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "AEPO": "aepo.algorithms",
+    "ARPO": "aepo.algorithms",
+    "CISPO": "aepo.algorithms",
+    "DAPO": "aepo.algorithms",
+    "GPPO": "aepo.algorithms",
     "GRPO": "aepo.algorithms",
     "Algorithm": "aepo.algorithms",
     "Config": "aepo.config",
     "Document": "aepo.tools.search",
     "Evaluation": "aepo.evaluation.runner",
+    "GiGPO": "aepo.algorithms",
     "Group": "aepo.types",
+    "ReinforcePP": "aepo.algorithms",
     "Run": "aepo.api",
     "Sample": "aepo.types",
     "Task": "aepo.tasks.base",
@@ -52,12 +58,18 @@ _WHERE = {
 
 __all__ = [
     "AEPO",
+    "ARPO",
+    "CISPO",
+    "DAPO",
+    "GPPO",
     "GRPO",
     "Algorithm",
     "Config",
     "Document",
     "Evaluation",
+    "GiGPO",
     "Group",
+    "ReinforcePP",
     "Run",
     "Sample",
     "Task",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,8 +155,7 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
             write_whole(folder.config_file, configuration.dump(config).encode())
         Trainer(config, parts, folder, display or Display(), resume).run()
     except RolloutError as error:
-        trace = "".join(traceback.format_exception(error.bug.original))
-        error.add_note(f"the trajectory is kept in {folder.save_failure(error.group, trace)}")
+        folder.keep_failure(error)
         raise
     finally:
         folder.close()

@@ -162,6 +162,10 @@ def everything(folder: Path) -> dict[Path, int]:
         (["eval", "./nowhere", "task.name=tests.tiny:letters"], "model folder ./nowhere does not exist"),
         (["eval", "atlas", "--config", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
         (["view", "nowhere"], "nowhere"),
+        (["train", "--stepz", "3"], "Unrecognized options: --stepz, 3"),
+        (["trian"], "Unrecognized options: trian; Available subcommands: train"),
+        (["eval"], "Missing from aepo eval"),
+        (["eval", "atlas", "--samples", "x"], "Error parsing --samples"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -224,6 +228,15 @@ def test_a_bug_in_a_tool_ends_with_1_and_says_where_its_trajectory_is(train: Run
     assert failure["sample"]["id"] in err
     calls = [n.call for n in TrajectoryTree.from_dict(failure["tree"]).nodes if n.call is not None]
     assert calls and all(call.name == "search" for call in calls)
+
+
+def test_a_bug_in_a_tool_keeps_its_trajectory_in_an_evaluation_too(
+    run: Run, tmp_path: Path, model_folder: Path
+) -> None:
+    code, _, err = run("eval", str(model_folder), "task.name=broken_tasks:buggy", "--questions", "3")
+    assert code == 1 and len(err.splitlines()) == 1
+    (kept,) = Path("evaluation/failures").iterdir()
+    assert f"the trajectory is kept in {kept}" in err
 
 
 def test_a_model_without_a_pad_token_says_what_to_set(train: Run, tmp_path: Path, model_folder: Path) -> None:

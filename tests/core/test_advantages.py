@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.core.advantages import entropy_aware, entropy_factors, entropy_statistics, group_relative
+from aepo.core.advantages import entropy_aware, entropy_factors, entropy_statistics, group_relative, whitened
 
 REWARDS = [1.1, 1.0, 0.5, 0.0, 0.0, -1.0, -1.0, 0.0]
 ADVANTAGES = [1.290646, 1.164729, 0.535146, -0.094437, -0.094437, -1.353604, -1.353604, -0.094437]
@@ -71,6 +71,41 @@ def test_group_shapes_and_types() -> None:
     assert group_relative(torch.empty(0), torch.empty(0, dtype=torch.long)).shape == (0,)
     with pytest.raises(ValueError, match=r"rewards \(2, 1\) and groups \(2,\)"):
         group_relative(torch.ones(2, 1), torch.zeros(2, dtype=torch.long))
+
+
+def test_golden_whitened_returns() -> None:
+    mask = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 0]])
+    expected = [[1.048503] * 3, [-0.149786] * 3, [-1.348076, -1.348076, 0.0]]
+    found = whitened(torch.tensor([[1.0], [0.0], [-1.0]]), mask)
+    assert torch.allclose(found, torch.tensor(expected), atol=1e-6)
+    assert torch.equal(whitened(torch.tensor([[1], [0], [-1]]), mask), found)
+    # A reward that comes in the middle of a trajectory is a return of its own for each token.
+    middle = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [-1.0, -1.0, 0.0]])
+    assert torch.equal(whitened(middle, mask), found)
+
+
+@given(batches, st.sampled_from([0.0, 1e30, math.inf, math.nan]))
+def test_whitened_returns_have_mean_0_and_variance_1_over_trained_tokens_alone(
+    batch: list[list[tuple[float, bool]]], garbage: float
+) -> None:
+    values, mask = tensors(batch)
+    found = whitened(values.masked_fill(mask == 0, garbage), mask)
+    inside = values[mask != 0].tolist()
+    assert (found[mask == 0] == 0).all()
+    if len(set(inside)) < 2:
+        assert (found == 0).all()
+    else:
+        mean, variance = statistics.fmean(inside), statistics.variance(inside)
+        expected = [(v - mean) / math.sqrt(variance + 1e-8) for v in inside]
+        assert found[mask != 0].tolist() == pytest.approx(expected, abs=1e-9)
+    padded = whitened(torch.nn.functional.pad(values, (0, 2), value=garbage), torch.nn.functional.pad(mask, (0, 2)))
+    assert torch.allclose(padded[:, :-2], found, rtol=1e-12)
+
+
+def test_returns_that_would_broadcast_by_accident_are_refused() -> None:
+    for returns in (torch.ones(2), torch.ones(1, 5), torch.ones(2, 4)):
+        with pytest.raises(ValueError, match=r"must be \(B, T\) or \(B, 1\)"):
+            whitened(returns, MASK)
 
 
 def test_golden_entropy_aware_advantages() -> None:

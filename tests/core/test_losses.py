@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from aepo.core.losses import clip_fractions, clipped, entropy_balanced, kl_k3
+from aepo.core.losses import clip_fractions, clipped, entropy_balanced, gradient_preserving, kl_k3
 
 GOLDEN = [
     # A, ratio, value of both losses, dL/dlogp: PPO, entropy-balanced, entropy-balanced without dual clip
@@ -60,7 +60,7 @@ GOLDEN = [
     (-2.0, 5.0, 6.0, 0.0, 0.0, 10.0),
 ]
 
-LOSSES = [clipped, entropy_balanced]
+LOSSES = [clipped, entropy_balanced, gradient_preserving]
 
 log_ratios = st.one_of(st.floats(-2.0, 2.0), st.floats(-25.0, 25.0), st.floats(-1e4, 1e4))
 table_rows = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(-1e3, 1e3))
@@ -107,7 +107,7 @@ def test_gradient_factors(at: float, advantage: float, low: float, high: float, 
 
 
 @given(log_ratios, st.floats(-10.0, 10.0), st.sampled_from([None, 3.0]))
-def test_both_losses_have_the_value_of_the_formula(at: float, advantage: float, dual: float | None) -> None:
+def test_all_losses_have_the_value_of_the_formula(at: float, advantage: float, dual: float | None) -> None:
     ratio = math.exp(max(-20.0, min(20.0, at)))
     expected = -min(ratio * advantage, max(0.8, min(1.2, ratio)) * advantage)
     if dual is not None and advantage < 0:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
+from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.algorithms import AEPO, GRPO, Algorithm
+from aepo.algorithms import AEPO, ARPO, DAPO, GRPO, Algorithm, GiGPO, ReinforcePP, ScoredBatch
 from aepo.training.batch import flat_batch, micro_batches, minibatches
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
-PAD = 99
+PAD, LIMIT = 99, 10
 
 
 def written(tree: TrajectoryTree, parent: int, path: int, tokens: Sequence[int], entropies: Sequence[float]) -> int:
@@ -76,7 +77,7 @@ def expected(algorithm: Algorithm) -> list[list[float]]:
 
 
 def test_a_row_is_a_trajectory_with_what_the_policy_wrote_marked() -> None:
-    batch = flat_batch([branched(), short()], GRPO(), PAD)
+    batch = flat_batch([branched(), short()], GRPO(), PAD, LIMIT)
     assert batch.tokens_BT.tolist() == [
         [1, 2, 3, 4, 5, 6, 7, PAD, PAD],
         [1, 2, 3, 4, 5, 6, 8, 9, 10],
@@ -112,23 +113,114 @@ def test_a_row_is_a_trajectory_with_what_the_policy_wrote_marked() -> None:
     ids=["grpo", "aepo", "strong", "switched off", "within the group"],
 )
 def test_advantages_are_those_worked_by_hand(algorithm: Algorithm) -> None:
-    batch = flat_batch([branched(), short()], algorithm, PAD)
+    batch = flat_batch([branched(), short()], algorithm, PAD, LIMIT)
     found = batch.advantages_BT[batch.loss_mask_BT != 0].tolist()
     assert found == pytest.approx([a for row in expected(algorithm) for a in row], abs=1e-5)
     if getattr(algorithm, "entropy_weight", 0.0) == 3.0:
         assert 0.0 in found, "the factor must stop at 0, not turn the sign"
 
 
+class Seen(GRPO):
+    """Keeps what it is asked to judge."""
+
+    batches: ClassVar[list[ScoredBatch]] = []
+
+    def advantages(self, batch: ScoredBatch) -> torch.Tensor:
+        self.batches.append(batch)
+        return super().advantages(batch)
+
+
+def scored(groups: Sequence[Group]) -> ScoredBatch:
+    flat_batch(groups, Seen(), PAD, LIMIT)
+    return Seen.batches.pop()
+
+
+def test_every_token_knows_its_node_its_turn_and_the_state_that_its_turn_started_from() -> None:
+    batch = scored([branched(), short()])
+    assert batch.nodes_BT.tolist() == [
+        [0, 0, 1, 1, 2, 2, 3, -1, -1],
+        [0, 0, 1, 1, 2, 2, 4, 4, 4],
+        [0, 0, 5, *[-1] * 6],
+        [6, 7, *[-1] * 7],
+        [6, 8, *[-1] * 7],
+    ]
+    assert batch.turns_BT.tolist() == [
+        [-1, -1, 0, 0, -1, -1, 1, -1, -1],
+        [-1, -1, 0, 0, -1, -1, 1, 1, 1],
+        [-1, -1, 0, *[-1] * 6],
+        [-1, 0, *[-1] * 7],
+        [-1, 0, *[-1] * 7],
+    ]
+    # 0: the first question, 1: after its only observation, 2: the second question.
+    assert batch.states_BT.tolist() == [
+        [-1, -1, 0, 0, -1, -1, 1, -1, -1],
+        [-1, -1, 0, 0, -1, -1, 1, 1, 1],
+        [-1, -1, 0, *[-1] * 6],
+        [-1, 2, *[-1] * 7],
+        [-1, 2, *[-1] * 7],
+    ]
+    assert batch.lengths_B.tolist() == [5, 7, 1, 1, 1] and batch.max_length == LIMIT
+
+
+def searching(observations: Sequence[Sequence[int]]) -> Group:
+    """A trajectory for each observation: prompt, call, observation, answer."""
+    tree = TrajectoryTree()
+    prompt = tree.add(None, Kind.PROMPT, [1], 0).id
+    for path, tokens in enumerate(observations):
+        seen = tree.add(written(tree, prompt, path, [2], [0.5]), Kind.OBSERVATION, tokens, path).id
+        ended(tree, written(tree, seen, path, [3], [0.5]) if tokens else seen, path, Origin.GLOBAL, 0.0)
+    return Group(Sample("searching", id="searching"), tree)
+
+
+def test_states_are_shared_by_turns_of_one_group_that_follow_the_same_tokens() -> None:
+    states = scored([searching([[7, 8], [7, 8], [7, 9], []]), searching([[7, 8]])]).states_BT
+    assert states[:, 1].tolist() == [0, 0, 0, 0, 3], "the question"
+    assert states[:, 4].tolist() == [1, 1, 2, -1, 4], "an observation that found no room starts no turn"
+
+
+def test_a_turn_without_a_token_is_none() -> None:
+    tree = TrajectoryTree()
+    prompt = tree.add(None, Kind.PROMPT, [1], 0).id
+    ended(tree, written(tree, written(tree, prompt, 0, [], []), 0, [2, 3], [0.5, 0.5]), 0, Origin.GLOBAL, 0.0)
+    assert scored([Group(Sample("q", id="q"), tree)]).turns_BT.tolist() == [[-1, 0, 0]]
+
+
+def test_advantages_of_the_baselines_are_those_worked_by_hand() -> None:
+    def found(algorithm: Algorithm) -> list[float]:
+        batch = flat_batch([branched(), short()], algorithm, PAD, LIMIT)
+        return batch.advantages_BT[batch.loss_mask_BT != 0].tolist()
+
+    (a, b, c), (d, e) = z_scores(REWARDS[0]), z_scores(REWARDS[1])
+    shared = (a + b) / 2
+    expected = [shared, shared, a, shared, shared, b, b, b, c, d, e]
+    assert found(ARPO(attribution="hard")) == pytest.approx(expected, abs=1e-5)
+    assert found(ARPO()) == pytest.approx([a, a, a, b, b, b, b, b, c, d, e], abs=1e-5)
+
+    # 7 of 10 tokens are 2 into the last 5.
+    late = z_scores([1.0, 0.0 - 2 / 5, 0.25])
+    expected = [late[0]] * 3 + [late[1]] * 5 + [late[2], d, e]
+    assert found(DAPO(overlong_buffer=0.5)) == pytest.approx(expected, abs=1e-5)
+
+    returns = [1.0] * 3 + [0.0] * 5 + [0.25, 1.0, 0.5]
+    expected = [(g - fmean(returns)) / (variance(returns) + 1e-8) ** 0.5 for g in returns]
+    assert found(ReinforcePP()) == pytest.approx(expected, abs=1e-5)
+
+    first, second = z_scores([0.5, 0.0, 0.25]), z_scores([1.0, 0.0])
+    steps = [first[0]] * 2 + [second[0]] + [first[1]] * 2 + [second[1]] * 3 + [first[2], d, e]
+    expected = [x + 2.0 * y for x, y in zip([a, a, a, b, b, b, b, b, c, d, e], steps, strict=True)]
+    assert found(GiGPO(step_weight=2.0, gamma=0.5)) == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("algorithm", [AEPO(), GRPO()], ids=["aepo", "grpo"])
 def test_the_padding_token_is_seen_nowhere_else(algorithm: Algorithm) -> None:
-    one, other = (flat_batch([branched(), short()], algorithm, pad) for pad in (PAD, 3))
+    one, other = (flat_batch([branched(), short()], algorithm, pad, LIMIT) for pad in (PAD, 3))
     for name in one.__dataclass_fields__:
         if name != "tokens_BT":
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
 def test_a_longer_neighbour_changes_nothing_but_the_width() -> None:
-    alone, together = flat_batch([short()], GRPO(), PAD), flat_batch([branched(), short()], GRPO(), PAD)
+    alone, together = flat_batch([short()], GRPO(), PAD, LIMIT), flat_batch([branched(), short()], GRPO(), PAD, LIMIT)
     cut = together.rows(torch.tensor([3, 4]))
     for name in alone.__dataclass_fields__:
         if name != "groups_B":
@@ -138,7 +230,7 @@ def test_a_longer_neighbour_changes_nothing_but_the_width() -> None:
 
 def test_a_trajectory_without_a_reward_is_refused_by_the_name_of_its_sample() -> None:
     with pytest.raises(ValueError, match="sample 'short': 1 leaves have no reward"):
-        flat_batch([branched(), short(None)], AEPO(), PAD)
+        flat_batch([branched(), short(None)], AEPO(), PAD, LIMIT)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 9), st.randoms())

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 import aepo
 from aepo import api, config
-from aepo.config import ConfigError
+from aepo.algorithms import Algorithm, AnyAlgorithm
+from aepo.config import Config, ConfigError
 from aepo.evaluation.outcomes import from_lines
 from aepo.rollout.agent import Agent
-from aepo.training import checkpoint, loop
+from aepo.training import checkpoint, loop, sampling
 from aepo.training.display import Display
 from aepo.training.metrics import comparable
 from aepo.training.step import NonFiniteLoss
@@ -35,6 +35,7 @@ from aepo.viewer import read_trees, tree_files
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
+KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -139,6 +140,15 @@ def test_what_a_run_has_used_adds_up_over_its_steps(whole: Path) -> None:
         assert [row[total] for row in rows] == list(accumulate(row[step] for row in rows))
 
 
+def test_groups_that_were_dropped_are_paid_for(tmp_path: Path, model_folder: Path) -> None:
+    own = tiny.settings(tmp_path / "run", model_folder, "train.steps=3", "algorithm={name: dapo, group_size: 2}")
+    api.train_config(config.load(None, own))
+    rows = [row for row in metrics(tmp_path / "run") if "reward/mean" in row]
+    assert sum(row["sampling/dropped_groups"] for row in rows) > 0
+    assert rows[-1]["budget/trajectories"] > 3 * 4
+    assert [row["budget/tokens_sampled"] for row in rows] == list(accumulate(row["tokens/sampled"] for row in rows))
+
+
 @pytest.mark.parametrize("limit", ["max_trajectories=30", "max_sampled_tokens", "max_executed_calls"])
 def test_a_run_ends_with_the_step_that_uses_up_its_budget_resumed_or_not(whole: Path, go: Go, limit: str) -> None:
     if "=" not in limit:
@@ -225,7 +235,7 @@ def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any
     ("owner", "name", "number", "step"),
     [
         (tiny, "on_call", 25, None),
-        (loop, "score", 3, 2),
+        (sampling, "score", 3, 2),
         (loop, "update", 4, 4),
         (loop, "evaluate", 1, 0),
         (loop, "evaluate", 2, 2),
@@ -409,17 +419,57 @@ def test_adapters_train_save_and_resume(tmp_path: Path, model_folder: Path, go: 
     assert any(tensor.abs().max() > 0 for name, tensor in ours.items() if "lora_B" in name)
 
 
-def test_grpo_runs_without_branches(go: Go) -> None:
-    run = go("train.steps=1")
-    saved = yaml.safe_load((run / "config.yaml").read_text())
-    saved["algorithm"] = {"name": "grpo", "group_size": 6}
-    saved["run"] = str(run.parent / "grpo")
-    api.train_config(config.parse(saved))
-    (row,) = [row for row in metrics(run.parent / "grpo") if "reward/mean" in row]
-    assert row["branch/share"] == 0 and row["budget/m_histogram"] == {"6": 2} and "entropy/gap" not in row
+def of(algorithm: dict[str, Any], run: Path, model_folder: Path, *overrides: str) -> Config:
+    """The settings of these tests, but of another algorithm."""
+    plain = config.load(None, tiny.settings(run, model_folder, *overrides)).model_dump(mode="json")
+    return config.parse({**plain, "algorithm": algorithm})
 
 
-@pytest.mark.parametrize(("owner", "name"), [(loop, "score"), (Agent, "grow")], ids=["reward", "rollout"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_algorithm_takes_a_step(kind: type[Algorithm], tmp_path: Path, model_folder: Path) -> None:
+    name = kind.model_fields["name"].default
+    settings = of({"name": name, "group_size": 6}, tmp_path / "run", model_folder, "train.steps=1")
+    api.train_config(settings)
+    (row,) = [row for row in metrics(tmp_path / "run") if "reward/mean" in row]
+    assert row["grad/norm"] > 0 and row["train/optimizer_steps"] == 2
+    assert row["sampling/rounds"] >= 1 and row["sampling/dropped_groups"] >= 0
+    if name not in ("aepo", "arpo"):
+        assert row["branch/share"] == 0 and "entropy/gap" not in row
+        assert set(row["budget/m_histogram"]) == {"6"}
+
+
+DYNAMIC = {"name": "dapo", "group_size": 2, "max_rounds": 4}
+
+
+def test_what_dynamic_sampling_throws_away_is_counted_and_kept_to_look_at(tmp_path: Path, model_folder: Path) -> None:
+    run = tmp_path / "run"
+    api.train_config(of(DYNAMIC, run, model_folder))
+    rows = [row for row in metrics(run) if "reward/mean" in row]
+    dropped = [row["sampling/dropped_groups"] for row in rows]
+    assert sum(dropped) > 0 and 0 in dropped
+    for row, path in zip(rows, tree_files(run), strict=True):
+        groups = [record.group for record in read_trees(path)]
+        assert (row["sampling/rounds"] > 1) == (row["sampling/dropped_groups"] > 0)
+        assert len(groups) - row["sampling/dropped_groups"] <= 2
+        nodes = [node for group in groups for node in group.tree.nodes]
+        assert row["tokens/sampled"] == sum(len(n.tokens) for n in nodes if n.kind is aepo.types.Kind.POLICY)
+        assert row["tool/executed_calls"] == sum(n.result is not None and n.result.executed for n in nodes)
+
+
+def test_a_run_with_dynamic_sampling_goes_on_bit_for_bit(tmp_path: Path, model_folder: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    api.train_config(of(DYNAMIC, one, model_folder))
+    for steps in (1, 3, 5):
+        api.train_config(of(DYNAMIC, two, model_folder, f"train.steps={steps}"), resume=steps > 1)
+    # A shorter run was evaluated where it ended.
+    trained = [[row for row in metrics(run) if "reward/mean" in row] for run in (one, two)]
+    assert trained[0] == trained[1] and any(row["sampling/rounds"] > 1 for row in trained[0][1:])
+    assert trees(one) == trees(two)
+    ours, theirs = weights(one), weights(two)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(sampling, "score"), (Agent, "grow")], ids=["reward", "rollout"])
 def test_a_failure_in_a_rollout_loses_no_step(
     whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import pytest
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aepo import api, config
-from aepo.algorithms import AEPO, GRPO, Algorithm
+from aepo.algorithms import AEPO, GRPO, Algorithm, AnyAlgorithm
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -22,7 +24,13 @@ from aepo.training.step import NonFiniteLoss, update
 from aepo.types import Group, Origin
 from tests import tiny
 
+KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
+every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 AGGREGATIONS = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum")
+COMPARE_MORE = ("DAPO", "GiGPO")
+"""They tell trajectories of one reward apart: by length, and by turns."""
+LIMIT = 40
+"""Tokens after the prompt, as in `tiny.settings`."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +101,7 @@ def test_the_gradient_does_not_depend_on_micro_batches(
     rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm], aggregation: str
 ) -> None:
     algorithm = kind(aggregation=aggregation, kl_weight=0.1)
-    batch = disturbed(flat_batch(rollout, algorithm, 0))
+    batch = disturbed(flat_batch(rollout, algorithm, 0, LIMIT))
     reference = policy.frozen()
     with torch.no_grad():
         for parameter in policy.parameters():
@@ -111,18 +119,33 @@ def test_the_gradient_does_not_depend_on_micro_batches(
         assert metrics == pytest.approx(whole_metrics, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", [AEPO, GRPO])
+@every
+def test_an_algorithm_takes_a_step_that_does_not_depend_on_micro_batches(
+    rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm]
+) -> None:
+    batch = disturbed(flat_batch(rollout, kind(), 0, LIMIT))
+    metrics = train(kind(), batch)
+    whole = gradient(policy)
+    assert metrics["grad/norm"] > 0.01 and all(map(math.isfinite, metrics.values()))
+    train(kind(), batch, micro_batch_tokens=1)
+    assert (gradient(policy) - whole).abs().max() <= 1e-6 * max(1.0, whole.abs().max())
+    before = weights(policy)
+    train(kind(), batch, torch.optim.SGD(policy.parameters(), lr=1e-3))
+    assert not torch.equal(weights(policy), before)
+
+
+@every
 def test_padding_is_never_read(rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm]) -> None:
     gradients = []
     for pad in (0, 7):
-        train(kind(), disturbed(flat_batch(rollout, kind(), pad)))
+        train(kind(), disturbed(flat_batch(rollout, kind(), pad, LIMIT)))
         gradients.append(gradient(policy))
     assert torch.equal(*gradients)
 
 
 def test_a_negative_mask_of_observations_holds(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
     """What stands in old log-probabilities and advantages of tokens that others wrote changes nothing."""
-    batch = disturbed(flat_batch(rollout, AEPO(), 0))
+    batch = disturbed(flat_batch(rollout, AEPO(), 0, LIMIT))
     train(AEPO(), batch)
     clean = gradient(policy)
     outside = batch.loss_mask_BT == 0
@@ -136,7 +159,7 @@ def test_a_negative_mask_of_observations_holds(rollout: list[Group], policy: Loc
 
 
 def test_before_the_first_change_the_policy_is_the_one_that_sampled(rollout: list[Group], train: Train) -> None:
-    metrics = train(AEPO(), flat_batch(rollout, AEPO(), 0))
+    metrics = train(AEPO(), flat_batch(rollout, AEPO(), 0, LIMIT))
     assert metrics["clip/low_fraction"] == metrics["clip/high_fraction"] == 0.0
     assert metrics["logprobs/rollout_difference_mean"] < 1e-5
     assert metrics["logprobs/rollout_difference_max"] < 1e-4
@@ -145,18 +168,18 @@ def test_before_the_first_change_the_policy_is_the_one_that_sampled(rollout: lis
 
 def test_later_steps_on_the_same_batch_are_clipped(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-2, weight_decay=0.0)
-    metrics = train(AEPO(), flat_batch(rollout, AEPO(), 0), optimizer, minibatch_count=2, epochs=3)
+    metrics = train(AEPO(), flat_batch(rollout, AEPO(), 0, LIMIT), optimizer, minibatch_count=2, epochs=3)
     assert metrics["train/optimizer_steps"] == 6
     assert metrics["clip/low_fraction"] + metrics["clip/high_fraction"] > 0
     assert metrics["logprobs/rollout_difference_mean"] < 1e-5, "it is measured before the first change"
 
 
 def test_there_are_at_most_as_many_steps_as_questions(rollout: list[Group], train: Train) -> None:
-    metrics = train(GRPO(), flat_batch(rollout[:2], GRPO(), 0), minibatch_count=8, epochs=2)
+    metrics = train(GRPO(), flat_batch(rollout[:2], GRPO(), 0, LIMIT), minibatch_count=8, epochs=2)
     assert metrics["train/optimizer_steps"] == 4
 
 
-@pytest.mark.parametrize("kind", [AEPO, GRPO])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.__name__ not in COMPARE_MORE])
 def test_equal_rewards_leave_the_weights_as_they_are(
     rollout: list[Group], policy: LocalPolicy, train: Train, kind: type[Algorithm]
 ) -> None:
@@ -167,7 +190,7 @@ def test_equal_rewards_leave_the_weights_as_they_are(
         for leaf in leaves:
             leaf.reward = 0.1
         optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-2, weight_decay=0.0)
-        metrics = train(kind(), flat_batch(rollout, kind(), 0), optimizer, minibatch_count=2, epochs=2)
+        metrics = train(kind(), flat_batch(rollout, kind(), 0, LIMIT), optimizer, minibatch_count=2, epochs=2)
     finally:
         for leaf, reward in zip(leaves, rewards, strict=True):
             leaf.reward = reward
@@ -180,14 +203,14 @@ def test_a_step_goes_no_further_than_the_gradient_norm_allows(
 ) -> None:
     before = weights(policy)
     metrics = train(
-        AEPO(), flat_batch(rollout, AEPO(), 0), torch.optim.SGD(policy.parameters(), lr=1.0), max_grad_norm=1e-2
+        AEPO(), flat_batch(rollout, AEPO(), 0, LIMIT), torch.optim.SGD(policy.parameters(), lr=1.0), max_grad_norm=1e-2
     )
     assert metrics["grad/norm"] > 1e-2, "the metric is the norm before it is scaled down"
     assert (weights(policy) - before).norm() == pytest.approx(1e-2, rel=1e-2)
 
 
 def test_a_loss_that_is_not_finite_takes_no_step(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
-    batch = flat_batch(rollout, AEPO(), 0)
+    batch = flat_batch(rollout, AEPO(), 0, LIMIT)
     batch.advantages_BT[-1, batch.loss_mask_BT[-1] != 0] = float("inf")
     before = weights(policy)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-2)
@@ -200,7 +223,7 @@ def test_a_gradient_that_is_not_finite_takes_no_step(rollout: list[Group], polic
     before = weights(policy)
     hook = next(iter(policy.parameters())).register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(NonFiniteLoss, match="the gradient is not finite"):
-        train(AEPO(), flat_batch(rollout, AEPO(), 0), torch.optim.AdamW(policy.parameters(), lr=1e-2))
+        train(AEPO(), flat_batch(rollout, AEPO(), 0, LIMIT), torch.optim.AdamW(policy.parameters(), lr=1e-2))
     hook.remove()
     assert torch.equal(weights(policy), before)
 
@@ -208,7 +231,7 @@ def test_a_gradient_that_is_not_finite_takes_no_step(rollout: list[Group], polic
 def test_the_kl_to_the_reference_starts_at_0_and_pulls_back(
     rollout: list[Group], policy: LocalPolicy, train: Train
 ) -> None:
-    batch, reference = flat_batch(rollout, AEPO(), 0), policy.frozen()
+    batch, reference = flat_batch(rollout, AEPO(), 0, LIMIT), policy.frozen()
     still = replace(batch, advantages_BT=torch.zeros_like(batch.advantages_BT))
 
     def kl(weight: float, lr: float, of: Batch) -> float:
@@ -226,7 +249,7 @@ def test_the_kl_to_the_reference_starts_at_0_and_pulls_back(
 def test_the_learning_rate_follows_its_schedule(rollout: list[Group], policy: LocalPolicy) -> None:
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.5)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, (n + 1) / 4))
-    batch = flat_batch(rollout, GRPO(), 0)
+    batch = flat_batch(rollout, GRPO(), 0, LIMIT)
     rates = [
         update(
             policy,
@@ -244,3 +267,32 @@ def test_the_learning_rate_follows_its_schedule(rollout: list[Group], policy: Lo
         for _ in range(5)
     ]
     assert rates == pytest.approx([0.25, 0.375, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_leaving_out_trajectories_without_advantage_changes_no_gradient(
+    rollout: list[Group], policy: LocalPolicy, train: Train, aggregation: str
+) -> None:
+    algorithm = GRPO(aggregation=aggregation)
+    batch = disturbed(flat_batch(rollout, algorithm, 0, LIMIT))
+    first = int(batch.groups_B[0])
+    batch = replace(batch, advantages_BT=batch.advantages_BT * (batch.groups_B != first)[:, None])
+    metrics = train(algorithm, batch)
+    assert metrics["train/idle_share"] >= float((batch.groups_B == first).float().mean()) > 0
+    found = gradient(policy)
+    # A reference wants every trajectory; at weight 0 it adds nothing.
+    everything = train(algorithm, batch, reference=policy.frozen())
+    assert (found - gradient(policy)).abs().max() <= 1e-6
+    for name in ("loss", "clip/low_fraction", "clip/high_fraction"):
+        assert metrics[name] == pytest.approx(everything[name], abs=1e-6)
+
+
+def test_momentum_goes_on_when_nothing_is_to_learn(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
+    algorithm = GRPO()
+    batch = flat_batch(rollout, algorithm, 0, LIMIT)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3)
+    train(algorithm, batch, optimizer)
+    before = weights(policy)
+    metrics = train(algorithm, replace(batch, advantages_BT=torch.zeros_like(batch.advantages_BT)), optimizer)
+    assert metrics["train/idle_share"] == 1.0 and metrics["grad/norm"] == 0.0
+    assert (weights(policy) - before).abs().max() > 0

@@ -6,6 +6,7 @@ An algorithm is its own configuration: picking it by name with no other key is t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -28,16 +29,27 @@ class ScoredBatch:
         groups_B: Integers; trajectories of one question share theirs.
         entropies_BT: Nats, under the policy that sampled.
         loss_mask_BT: 1 where the policy wrote the token.
+        lengths_B: Tokens after the prompt, observations included: what `max_length` limits.
+        max_length: `rollout.max_tokens`.
+        nodes_BT: Number of the tree's node that a token belongs to, unique in the step; -1 on padding.
+        turns_BT: Number of the policy's turn in its trajectory, from 0; -1 where the policy did not write.
+        states_BT: Number of the state that the turn started from; -1 where the policy did not write. Turns of one
+            group that follow the same tokens of prompt or observation share it; turns of different groups never do.
     """
 
     rewards_B: Tensor
     groups_B: Tensor
     entropies_BT: Tensor
     loss_mask_BT: Tensor
+    lengths_B: Tensor
+    max_length: int
+    nodes_BT: Tensor
+    turns_BT: Tensor
+    states_BT: Tensor
 
 
 class Algorithm(BaseModel, ABC):
-    """The settings that all algorithms share, and the three questions that the trainer asks.
+    """The settings that all algorithms share, and the questions that the trainer asks.
 
     Attributes:
         group_size: k, trajectories per question.
@@ -71,6 +83,15 @@ class Algorithm(BaseModel, ABC):
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
         """(B, T): the loss of each token, before masks and averages."""
         ...
+
+    def informative(self, rewards: Sequence[float]) -> bool:
+        """Whether a group with these task rewards is trained on, or replaced by one of another question."""
+        return True
+
+    @property
+    def rounds(self) -> int:
+        """How often a step may sample: once, and again as long as groups are not informative."""
+        return 1
 
     @property
     def needs_entropy(self) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tyro
 
@@ -17,6 +21,14 @@ from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "eval": evaluate,
+    "compare": compare,
+    "view": view,
+    "warmstart": warmstart,
+    "convert": convert,
+}
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
@@ -43,19 +55,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {
-                "train": train,
-                "eval": evaluate,
-                "compare": compare,
-                "view": view,
-                "warmstart": warmstart,
-                "convert": convert,
-            },
-            prog="aepo",
-            description="Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
-            args=None if arguments is None else list(arguments),
-        )
+        call = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+        call()
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError) as error:
@@ -74,6 +75,45 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _report(error, FAILED)
         raise
     return 0
+
+
+def _parsed(arguments: list[str]) -> Callable[[], None]:
+    """The command with its arguments, not run yet.
+
+    Raises:
+        ValueError: The words do not fit; one line instead of tyro's box.
+        SystemExit: Help was asked for and printed.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: _bound(command) for name, command in COMMANDS.items()},
+                prog="aepo",
+                description="Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
+                args=arguments,
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_sentence(box.getvalue())) from None
+
+
+def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """A function with the command's own signature and help that only takes its arguments."""
+
+    @functools.wraps(command)
+    def bound(*positional: Any, **named: Any) -> Callable[[], None]:
+        return functools.partial(command, *positional, **named)
+
+    return bound
+
+
+def _sentence(box: str) -> str:
+    """The words of tyro's box on one line, without its frame and title."""
+    lines = [line.strip("│╭╰╮╯─ ").strip() for line in box.splitlines()]
+    words = [line for line, drawn in zip(lines, box.splitlines(), strict=True) if line and "╭" not in drawn]
+    return "; ".join(words).replace(":;", ":") or "the arguments do not fit: see aepo --help"
 
 
 def _leave_stuck_tools(code: int) -> None:

@@ -29,13 +29,14 @@ def evaluate(
         samples: Sampled trajectories a question.
         questions: How many questions, from the first; all by default.
         greedy: Whether one greedy trajectory a question is taken too.
-        out: Folder for report.json and every question's outcomes and trajectories; by default `evaluation` in the
-            run's folder.
+        out: Folder for report.json and every question's outcomes and trajectories; by default `evaluation` in the run's
+            folder; of another model only the trajectory that met a tool's bug is kept, in `evaluation` here.
     """
     from aepo import tasks
     from aepo.api import evaluate as measure
     from aepo.api import load_policy
     from aepo.evaluation.outcomes import outcomes
+    from aepo.rollout.explorer import RolloutError
     from aepo.training.run_folder import RunFolder
 
     run = Path(model)
@@ -46,14 +47,19 @@ def evaluate(
     task = tasks.load(settings.task.name, settings.task.options)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
     asked = list(task.held_out or task.samples)[:questions]
-    result = measure(policy, task, samples, greedy, asked, settings)
+    folder = out or (run if is_run else Path()) / "evaluation"
+    kept = RunFolder(folder)
+    try:
+        result = measure(policy, task, samples, greedy, asked, settings)
+    except RolloutError as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.keep_failure(error)
+        raise
     print(f"{model} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)
-    folder = out or (run / "evaluation" if is_run else None)
-    if folder is None:
+    if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    kept = RunFolder(folder)
     kept.save_outcomes(0, outcomes(result))
     kept.save_trees(0, result.sampled, policy.decode)
     if result.greedy:

@@ -94,13 +94,16 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     stored = sum(g.tree.distinct_tokens() for g in groups)
     trajectories = config.rollout.questions * rules.group_size
     written, calls = spent.tokens_sampled * scale, spent.executed_calls * scale
+    rounds = config.algorithm.rounds
+    again = f", sampled up to {rounds} times" if rounds > 1 else ""
+    most = trajectories * rounds
     return "\n".join(
         [
             f"a step, expected from a trial of {len(groups)} questions:",
-            f"  trajectories    {trajectories} ({config.rollout.questions} questions x {rules.group_size})",
-            f"  tokens sampled  {written:,.0f} (at most {trajectories * config.rollout.max_tokens:,})",
+            f"  trajectories    {trajectories} ({config.rollout.questions} questions x {rules.group_size}{again})",
+            f"  tokens sampled  {written:,.0f} (at most {most * config.rollout.max_tokens:,})",
             f"  tokens stored   {stored * scale:,.0f}, prompts and results included",
-            f"  tool calls      {calls:,.0f} (at most {trajectories * config.rollout.max_tool_calls:,})",
+            f"  tool calls      {calls:,.0f} (at most {most * config.rollout.max_tool_calls:,})",
             f"  optimizer steps {min(config.train.minibatches, config.rollout.questions) * config.train.epochs}",
             f"the run is expected to end after {expected_steps(config.train, spent, scale):,} steps",
         ]

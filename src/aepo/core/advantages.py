@@ -1,4 +1,4 @@
-"""Advantages: rewards compared inside a group, then weighed by entropy (spec 4.2)."""
+"""Advantages: rewards compared inside a group or over the batch, then weighed by entropy (spec 4.2 and 5)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-6
+VARIANCE_EPSILON = 1e-8
 
 
 def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
@@ -39,6 +40,38 @@ def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
     lowest = zeros.scatter_reduce(0, index, values, "amin", include_self=False)
     advantages = deviations / (std[index] + EPSILON)
     return torch.where((highest == lowest)[index], torch.zeros_like(advantages), advantages).to(dtype)
+
+
+def whitened(returns: Tensor, loss_mask: Tensor) -> Tensor:
+    """Returns compared over the whole batch: A_t = (G_t - mean G) / sqrt(var G + 1e-8) (REINFORCE++, spec 5).
+
+    Mean and unbiased variance are over all tokens with loss_mask 1, so a long trajectory counts more than a short one.
+    Equal returns, or fewer than two trained tokens, give exactly 0.
+
+    Source: arXiv 2501.03262.
+
+    Args:
+        returns: (B, T), or (B, 1) where all tokens of a trajectory have the same: gamma 1 and one reward at the end.
+        loss_mask: (B, T), not 0 where the token is trained; what it leaves out is never read.
+
+    Returns:
+        (B, T), without gradient, zero where loss_mask is 0, in the returns' dtype (float32 for integers).
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    if returns.ndim != 2 or loss_mask.ndim != 2 or returns.shape not in (loss_mask.shape, (len(loss_mask), 1)):
+        raise ValueError(
+            f"returns {tuple(returns.shape)} must be (B, T) or (B, 1) for loss_mask {tuple(loss_mask.shape)}"
+        )
+    dtype = returns.dtype if returns.is_floating_point() else torch.float32
+    trained = loss_mask != 0
+    values = returns.detach().to(_wide(returns.device)).expand(loss_mask.shape)
+    inside = values[trained]
+    if inside.numel() == 0 or bool(inside.min() == inside.max()):
+        return torch.zeros_like(values, dtype=dtype)
+    scaled = (values - inside.mean()) / (inside.var() + VARIANCE_EPSILON).sqrt()
+    return torch.where(trained, scaled, torch.zeros_like(scaled)).to(dtype)
 
 
 def entropy_aware(

@@ -42,8 +42,8 @@ def clipped(
     """
     _check(clip_low, clip_high, dual_clip)
     ratio = _ratio(logprobs, old_logprobs)
-    high = torch.full_like(ratio, 1.0 + clip_high)
-    return _pessimistic(ratio, high, advantages, clip_low, clip_high, dual_clip)
+    low, high = torch.full_like(ratio, 1.0 - clip_low), torch.full_like(ratio, 1.0 + clip_high)
+    return _pessimistic(ratio, low, high, advantages, clip_low, clip_high, dual_clip)
 
 
 def entropy_balanced(
@@ -83,9 +83,84 @@ def entropy_balanced(
     """
     _check(clip_low, clip_high, dual_clip)
     ratio = _ratio(logprobs, old_logprobs)
-    # r / sg(r) has value 1 and gradient grad logp. Written as exp(logp - sg(logp)) it has them past the clamp too.
-    high = (1.0 + clip_high) * torch.exp(_wide(logprobs) - _wide(logprobs).detach())
-    return _pessimistic(ratio, high, advantages, clip_low, clip_high, dual_clip)
+    low, high = torch.full_like(ratio, 1.0 - clip_low), (1.0 + clip_high) * _one(logprobs)
+    return _pessimistic(ratio, low, high, advantages, clip_low, clip_high, dual_clip)
+
+
+def gradient_preserving(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    beta1: float = 1.0,
+    beta2: float = 1.0,
+    dual_clip: float | None = 3.0,
+) -> Tensor:
+    """Clipping that keeps the gradient on both sides (GPPO, arXiv 2508.07629; weights: CE-GPPO, arXiv 2509.20712).
+
+    -min(r A, clip(r, beta1 (1 - clip_low) / sg(r) r, beta2 (1 + clip_high) / sg(r) r) A), r = exp(logp - old_logp),
+    clipped where r leaves 1 - clip_low .. 1 + clip_high, whatever the weights
+
+    With both weights 1 the value is that of `clipped`, the gradient is not. With grad = -F A grad logp:
+
+    | case | F |
+    |---|---|
+    | A > 0, r > 1 + clip_high | beta2 (1 + clip_high), at any distance |
+    | A < 0, r < 1 - clip_low | beta1 (1 - clip_low), at any distance |
+    | A < 0, r > dual_clip (when set) | 0 |
+    | else | r |
+
+    Args:
+        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
+        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
+        advantages: (B, T) or (B, 1).
+        clip_low: Width of the range below 1.
+        clip_high: Width of the range above 1.
+        beta1: Weight of bad tokens below the range.
+        beta2: Weight of good tokens above the range.
+        dual_clip: Largest ratio that a negative advantage is multiplied with; None turns this off.
+
+    Returns:
+        (B, T), finite for finite input, in float32 or in float64 if the input is.
+
+    Raises:
+        ValueError: A clip is out of range, or a weight is negative.
+    """
+    _check(clip_low, clip_high, dual_clip)
+    if not (beta1 >= 0.0 and beta2 >= 0.0):
+        raise ValueError(f"beta1 is {beta1} and beta2 is {beta2}, they must not be negative")
+    ratio, one = _ratio(logprobs, old_logprobs), _one(logprobs)
+    low, high = beta1 * (1.0 - clip_low) * one, beta2 * (1.0 + clip_high) * one
+    return _pessimistic(ratio, low, high, advantages, clip_low, clip_high, dual_clip)
+
+
+def cispo(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_high: float = 0.28, clip_low: float = 1.0
+) -> Tensor:
+    """REINFORCE with clipped importance weights: -sg(clip(r, 1 - clip_low, 1 + clip_high)) A logp (CISPO).
+
+    No token loses its gradient: with grad = -F A grad logp, F is the clipped ratio, at any distance. The value depends
+    on logp itself, so it is no measure of progress.
+
+    Source: MiniMax-M1, arXiv 2506.13585, which sets no lower bound.
+
+    Args:
+        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
+        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
+        advantages: (B, T) or (B, 1).
+        clip_high: Width of the range above 1.
+        clip_low: Width of the range below 1; 1 sets no lower bound.
+
+    Returns:
+        (B, T), finite for finite input, in float32 or in float64 if the input is.
+
+    Raises:
+        ValueError: A clip is out of range.
+    """
+    _check(clip_low, clip_high, None)
+    weights = torch.clamp(_ratio(logprobs, old_logprobs).detach(), 1.0 - clip_low, 1.0 + clip_high)
+    return -weights * advantages * _wide(logprobs)
 
 
 def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
@@ -147,12 +222,24 @@ def _wide(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def _one(logprobs: Tensor) -> Tensor:
+    # r / sg(r) has value 1 and gradient grad logp. Written as exp(logp - sg(logp)) it has them past the clamp too.
+    return torch.exp(_wide(logprobs) - _wide(logprobs).detach())
+
+
 def _pessimistic(
-    ratio: Tensor, high: Tensor, advantages: Tensor, clip_low: float, clip_high: float, dual_clip: float | None
+    ratio: Tensor,
+    low: Tensor,
+    high: Tensor,
+    advantages: Tensor,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float | None,
 ) -> Tensor:
     # Cases instead of min(): at a tie min() would split the gradient between both sides.
     good = torch.where(ratio > 1.0 + clip_high, high, ratio)
-    bad = torch.clamp(ratio, min=1.0 - clip_low, max=dual_clip)
+    bounded = ratio if dual_clip is None else torch.clamp(ratio, max=dual_clip)
+    bad = torch.where(ratio < 1.0 - clip_low, low, bounded)
     return -torch.where(advantages > 0, good, bad) * advantages
 
 

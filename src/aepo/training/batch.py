@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.types import Group
+from aepo.types import Group, Kind
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,14 @@ class Batch:
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
-def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int) -> Batch:
+def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int, max_length: int) -> Batch:
     """All trajectories of a step with their advantages, whose statistics are those of the whole step (spec 4.2).
+
+    Args:
+        groups: The step's questions, scored.
+        algorithm: Gives the advantages.
+        pad_token_id: Fills rows.
+        max_length: Limit on a trajectory's tokens after the prompt.
 
     Raises:
         ValueError: A leaf has no reward.
@@ -72,7 +79,18 @@ def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int)
         torch.tensor(numbers),
         torch.tensor([len(t.tokens) for t in trajectories]),
     )
-    scored = ScoredBatch(torch.tensor(rewards), batch.groups_B, batch.entropies_BT, batch.loss_mask_BT)
+    nodes, turns, states = _places(groups)
+    scored = ScoredBatch(
+        torch.tensor(rewards),
+        batch.groups_B,
+        batch.entropies_BT,
+        batch.loss_mask_BT,
+        torch.tensor([len(t.tokens) - t.prompt_length for t in trajectories]),
+        max_length,
+        _padded(nodes, -1, torch.long),
+        _padded(turns, -1, torch.long),
+        _padded(states, -1, torch.long),
+    )
     advantages_BT = algorithm.advantages(scored) * batch.loss_mask_BT
     return replace(batch, advantages_BT=advantages_BT)
 
@@ -98,6 +116,33 @@ def micro_batches(lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
         else:
             parts.append([row])
     return [torch.tensor(part) for part in parts]
+
+
+def _places(groups: Sequence[Group]) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
+    """Node, turn and state of each token, a row a trajectory; see `ScoredBatch`."""
+    nodes: list[list[int]] = []
+    turns: list[list[int]] = []
+    states: list[list[int]] = []
+    known: dict[tuple[int, tuple[int, ...]], int] = {}
+    nodes_before = 0
+    for number, group in enumerate(groups):
+        for leaf in group.tree.leaves:
+            walk = group.tree.walk(leaf.node)
+            nodes.append([nodes_before + node.id for node in walk for _ in node.tokens])
+            turns.append([-1] * len(walk[0].tokens))
+            states.append([-1] * len(walk[0].tokens))
+            turn = 0
+            for before, node in pairwise(walk):
+                size = len(node.tokens)
+                if node.kind is not Kind.POLICY:
+                    turns[-1] += [-1] * size
+                    states[-1] += [-1] * size
+                elif size:
+                    turns[-1] += [turn] * size
+                    states[-1] += [known.setdefault((number, tuple(before.tokens)), len(known))] * size
+                    turn += 1
+        nodes_before += len(group.tree.nodes)
+    return nodes, turns, states
 
 
 def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:

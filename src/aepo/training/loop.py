@@ -25,16 +25,16 @@ from aepo.core.exploration import ExplorationState
 from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rewards.base import Reward
-from aepo.rewards.score import score
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Seeds, explore
 from aepo.training import checkpoint
 from aepo.training.alarm import EntropyWatch, advice
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.optimizer import AdamW
 from aepo.training.run_folder import RunFolder
+from aepo.training.sampling import StepGroups, sample_step
 from aepo.training.step import Scorer, TrainablePolicy, update
 from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample
@@ -93,9 +93,7 @@ class Trainer:
         self.evaluated: int | None = None
         self.saved: int | None = None
         self._whole = True
-        self.optimizer = torch.optim.AdamW(
-            parts.policy.parameters(), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
-        )
+        self.optimizer = AdamW(parts.policy.parameters(), config.train.learning_rate, config.train.weight_decay)
         warmup = config.train.warmup
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda n: min(1.0, (n + 1) / (warmup + 1)))
         resumed = self._restore() if resume else None
@@ -154,33 +152,40 @@ class Trainer:
     def _train_step(self) -> None:
         began = time.perf_counter()
         self.display.phase("rollout")
-        samples = self._samples()
-        groups = anyio.run(self._rollout, samples)
+        groups = anyio.run(self._rollout)
         rolled = time.perf_counter()
         with _interrupts_wait():
             self.display.phase("train")
-            metrics = rollout_metrics(groups, self.exploration.entropy_window, list(self.parts.sampler.tools))
+            # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
+            tools = list(self.parts.sampler.tools)
+            metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
             self._whole = False
-            metrics |= self._update(groups)
-            self.state = exploration_update(groups, self.state)
-            self.spent = self.spent.after(groups)
+            metrics |= self._update(groups.kept)
+            self.state = exploration_update(groups.sampled, self.state)
+            self.spent = self.spent.after(groups.sampled)
             self.step += 1
             self._whole = True
-            ended = time.perf_counter()
+            trained = time.perf_counter()
             metrics |= self.spent.metrics() | self._watch_entropy(metrics)
-            metrics |= {"time/rollout": rolled - began, "time/train": ended - rolled, "time/step": ended - began}
+            metrics |= {"time/rollout": rolled - began, "time/train": trained - rolled, "time/step": trained - began}
             if self.step % self.config.train.trees_every == 0 or self.step == 1:
-                self.folder.save_trees(self.step, groups, self.parts.decode)
+                self.folder.save_trees(self.step, groups.sampled, self.parts.decode)
             self._log(metrics)
 
-    async def _rollout(self, samples: Sequence[Sample]) -> list[Group]:
-        seeds = Seeds(self.config.seed, self.step)
-        groups = await explore(samples, self.parts.sampler, self.exploration, self.state, seeds)
-        await score(groups, self.parts.reward)
-        return groups
+    async def _rollout(self) -> StepGroups:
+        return await sample_step(
+            self.parts.questions,
+            self.config.rollout.questions,
+            self.parts.sampler,
+            self.parts.reward,
+            self.config.algorithm,
+            self.state,
+            self.config.seed,
+            self.step,
+        )
 
     def _update(self, groups: Sequence[Group]) -> dict[str, float]:
-        train = self.config.train
+        train, rollout = self.config.train, self.config.rollout
         # Dropout of adapters is the only other chance there is.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         return update(
@@ -188,8 +193,8 @@ class Trainer:
             self.optimizer,
             self.schedule,
             self.config.algorithm,
-            flat_batch(groups, self.config.algorithm, self.parts.pad_token_id),
-            temperature=self.config.rollout.temperature,
+            flat_batch(groups, self.config.algorithm, self.parts.pad_token_id, rollout.max_tokens),
+            temperature=rollout.temperature,
             minibatch_count=train.minibatches,
             epochs=train.epochs,
             max_grad_norm=train.max_grad_norm,
@@ -206,16 +211,6 @@ class Trainer:
         if (line := advice(before, self.watch)) is not None:
             self.display.message(line)
         return {"alarm/entropy": float(self.watch.side != "inside")}
-
-    def _samples(self) -> list[Sample]:
-        """The questions of this step: one pass over all of them after the other, each in its own order."""
-        count, size = self.config.rollout.questions, len(self.parts.questions)
-        return [self.parts.questions[self._place(i, size)] for i in range(self.step * count, (self.step + 1) * count)]
-
-    def _place(self, number: int, size: int) -> int:
-        order = list(range(size))
-        random.Random(f"questions {self.config.seed} {number // size}").shuffle(order)
-        return order[number % size]
 
     def _evaluate(self) -> None:
         self.display.phase("evaluate")

@@ -23,6 +23,7 @@ import platform
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -32,6 +33,7 @@ from typing import Any, TextIO
 import yaml
 
 from aepo.evaluation.outcomes import Outcome, to_lines
+from aepo.rollout.explorer import RolloutError
 from aepo.types import TREE_FORMAT, Group, TrajectoryTree
 
 PACKAGES = (
@@ -256,6 +258,15 @@ class RunFolder:
         except OSError as error:
             raise _refusal(self.failures, error) from error
         return path
+
+    def keep_failure(self, error: RolloutError) -> None:
+        """Save the trajectory that met a tool's bug, with the traceback, and say in a note of the error where it is.
+
+        Raises:
+            RunFolderError: The disk is full or refuses.
+        """
+        trace = "".join(traceback.format_exception(error.bug.original))
+        error.add_note(f"the trajectory is kept in {self.save_failure(error.group, trace)}")
 
     def truncate_after(self, step: int) -> None:
         """Drop trees and outcomes of later steps, which a run resumed after `step` will sample again."""

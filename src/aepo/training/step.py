@@ -77,6 +77,8 @@ def update(
     Returns:
         Metrics, averaged over optimizer steps. `logprobs/rollout_difference` compares the rollout's log-probabilities
         with those computed here before the first change: mean and largest absolute difference.
+        `train/idle_share`: trajectories that were not computed, since all their advantages are 0 (every group of equal
+        rewards) and no KL term wants them; they would add nothing to any gradient.
 
     Raises:
         NonFiniteLoss: A loss is not finite. Weights are as they were before that optimizer step.
@@ -123,9 +125,21 @@ def _accumulate(
     """Backward through one optimizer step's rows; sums of the metrics, weighed by trained tokens."""
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
+    busy_B = torch.arange(len(part.lengths_B))
+    if reference is None:
+        busy_B = ((part.advantages_BT != 0) & (part.loss_mask_BT != 0)).any(-1).nonzero()[:, 0]
+    computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
     sums: dict[str, float] = defaultdict(float)
-    for rows_B in micro_batches(part.lengths_B, micro_batch_tokens):
-        micro = part.rows(rows_B).to(policy.device)
+    sums["train/idle_share"] = 1.0 - len(busy_B) / len(part.lengths_B)
+    for name in ("loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"):
+        sums[name] = 0.0
+    if not len(busy_B):
+        # An optimizer passes over parameters without a gradient, but its momentum must go on.
+        for parameter in policy.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        return sums
+    for rows_B in micro_batches(part.lengths_B[busy_B], micro_batch_tokens):
+        micro = part.rows(busy_B[rows_B]).to(policy.device)
         mask_BT = micro.loss_mask_BT
         logprobs_BT = policy.score(micro.tokens_BT, mask_BT, temperature)
         loss_BT = algorithm.loss(logprobs_BT, micro.old_logprobs_BT, micro.advantages_BT)
@@ -134,7 +148,7 @@ def _accumulate(
                 reference_BT = reference.score(micro.tokens_BT, mask_BT, temperature)
             kl_BT = kl_k3(logprobs_BT, reference_BT)
             loss_BT = loss_BT + algorithm.kl_weight * kl_BT
-            sums["kl/reference"] += float((kl_BT.detach() * mask_BT).sum()) / tokens
+            sums["kl/reference"] += float((kl_BT.detach() * mask_BT).sum()) / computed
         loss = aggregate(loss_BT, mask_BT, algorithm.aggregation, tokens, trajectories)
         if not bool(torch.isfinite(loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
@@ -153,7 +167,7 @@ def _accumulate(
             sums["loss"] += float(loss)
             sums["clip/low_fraction"] += float(low) * share
             sums["clip/high_fraction"] += float(high) * share
-            sums["kl/rollout"] += float(-difference_BT.sum()) / tokens
-            sums["difference"] += float(difference_BT.abs().sum()) / tokens
+            sums["kl/rollout"] += float(-difference_BT.sum()) / computed
+            sums["difference"] += float(difference_BT.abs().sum()) / computed
             sums["difference_max"] = max(sums["difference_max"], float(difference_BT.abs().max()))
     return sums

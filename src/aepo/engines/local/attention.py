@@ -51,6 +51,21 @@ def row_attention(
             key, value = layer.rows(layer.keys, layer.cache.call), layer.rows(layer.values, layer.cache.call)
         general = ALL_ATTENTION_FUNCTIONS["sdpa"]
         return general(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
+    return attend_in_place(query, layer, attention_mask, scaling), None
+
+
+def attend_in_place(query: Tensor, layer: RowLayer, attention_mask: Tensor, scaling: float | None = None) -> Tensor:
+    """softmax(q k scaling + mask) v over the blocks of a layer, as the call of its cache says.
+
+    Args:
+        query: (R, heads, 1, head_dim).
+        layer: Already updated with the new keys and values.
+        attention_mask: (R, 1, 1, blocks * block), additive.
+        scaling: 1 / sqrt(head_dim) unless given.
+
+    Returns:
+        (R, 1, heads, head_dim).
+    """
     rows, heads, _, size = query.shape
     keys, values = layer.keys, layer.values
     pairs = keys.shape[2]
@@ -73,4 +88,4 @@ def row_attention(
     for b, count in enumerate(counts[1:], 1):
         here = count * pairs
         mixed[:here].baddbmm_(shares[b, :here], values[b, :count].flatten(0, 1))
-    return mixed.view(rows, 1, heads, values.shape[-1]), None
+    return mixed.view(rows, 1, heads, values.shape[-1])

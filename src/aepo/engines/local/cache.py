@@ -26,6 +26,7 @@ class Call:
         valid: (R, T) bool, False on padding, which is not written; None: all are.
         length: Positions that the rows read, 0 if nothing but the call's own keys.
         rows_in_block: How many leading rows read each block, for a step that reads the blocks in place; else empty.
+        copies: (rows, slots): rows whose keys and values are written to further slots too; only with `slots`.
         places: Flat row indices of the written keys, by number of heads: equal in all layers.
     """
 
@@ -34,6 +35,7 @@ class Call:
     valid: Tensor | None = None
     length: int = 0
     rows_in_block: list[int] = field(default_factory=list)
+    copies: tuple[Tensor, Tensor] | None = None
     places: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -83,16 +85,24 @@ class RowLayer(CacheLayerMixin):
 
     def _write(self, into: Tensor, states: Tensor, call: Call) -> None:
         heads = states.shape[1]
+        rows = None
+        if call.copies is not None:
+            rows = torch.cat([torch.arange(states.shape[0], device=states.device), call.copies[0]])
+        valid = call.valid if call.valid is None or rows is None else call.valid[rows]
         if heads not in call.places:
             slots = torch.arange(states.shape[0], device=states.device) if call.slots is None else call.slots
-            block, offset = call.positions // self.cache.block, call.positions % self.cache.block
+            positions = call.positions
+            if call.copies is not None:
+                slots, positions = torch.cat([slots, call.copies[1]]), positions[rows]
+            block, offset = positions // self.cache.block, positions % self.cache.block
             first = (block * into.shape[1] + slots[:, None]) * heads
-            if call.valid is not None:
-                first, offset = first[call.valid], offset[call.valid]
+            if valid is not None:
+                first, offset = first[valid], offset[valid]
             head = torch.arange(heads, device=states.device)
             call.places[heads] = ((first.reshape(-1, 1) + head) * self.cache.block + offset.reshape(-1, 1)).reshape(-1)
         new = states.transpose(1, 2)
-        new = new.flatten(0, 1) if call.valid is None else new[call.valid]
+        new = new if rows is None else new[rows]
+        new = new.flatten(0, 1) if valid is None else new[valid]
         into.view(-1, states.shape[3]).index_copy_(0, call.places[heads], new.reshape(-1, states.shape[3]))
 
     def rows(self, of: Tensor, call: Call) -> Tensor:
@@ -144,19 +154,24 @@ class RowCache(Cache):
                 layer.reserve(layer.keys, layer.values)
 
     def move(self, source: list[int], target: list[int], length: int) -> None:
-        """Copy the first `length` positions of each source slot to its target slot, all at once: swaps are allowed."""
+        """Copy the blocks with the first `length` positions of each source slot to its target slot, all at once.
+
+        Swaps are allowed, and one slot may be copied to many.
+        """
         if length == 0 or not source:
             return
         for layer in self.layers:
             for kept in (layer.keys, layer.values):
                 if kept is None:
                     continue
-                part = kept[: -(-length // self.block), :, :, : min(length, self.block)]
                 if len(source) == 1:
+                    part = kept[: -(-length // self.block), :, :, : min(length, self.block)]
                     part[:, target[0]] = part[:, source[0]]
-                else:
-                    device = kept.device
-                    part[:, torch.tensor(target, device=device)] = part[:, torch.tensor(source, device=device)]
+                    continue
+                origin, goal = (torch.tensor(slots, device=kept.device) for slots in (source, target))
+                # Whole blocks of a slot are contiguous: a plain copy each, unlike a part of them.
+                for block in kept[: -(-length // self.block)]:
+                    block.index_copy_(0, goal, block.index_select(0, origin))
 
     def release(self) -> None:
         """Free the memory."""

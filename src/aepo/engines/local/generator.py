@@ -17,6 +17,7 @@ from torch import Tensor
 from aepo.core.noise import uniforms
 from aepo.engines.local import attention
 from aepo.engines.local.cache import Call, RowCache
+from aepo.engines.local.direct import direct_forward
 from aepo.engines.local.sampling import draw
 from aepo.engines.local.schedule import CHUNK, compacting_moves, exact_moves, prefill_batch, prefill_group
 from aepo.engines.local.sequence import LocalSequence, Request
@@ -58,6 +59,7 @@ class LocalGenerator:
             all sequences that start together before sampling from the first.
         greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
         reference_entropy: Record also -sum p ln p over the ten likeliest tokens.
+        direct: On a CPU, run a Llama-shaped model without its modules (`direct_forward`); same results to rounding.
 
     Raises:
         ValueError: The model cannot be run here, or an argument is out of range.
@@ -76,6 +78,7 @@ class LocalGenerator:
         deterministic: bool = False,
         greedy: bool = False,
         reference_entropy: bool = False,
+        direct: bool = True,
     ) -> None:
         refuse_unsupported(model)
         if not temperature > 0:
@@ -99,8 +102,11 @@ class LocalGenerator:
         if self._in_place:
             attention.register()
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
-        self._last_only: dict[str, Any] = {"logits_to_keep": 1} if keeps else {}
+        parameters = inspect.signature(base.forward).parameters
+        self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        # transformers renamed the argument in 5.24.
+        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
+        self._direct = direct_forward(model) if direct and self._in_place else None
         self._table: list[LocalSequence | None] = []
         self._requests: dict[LocalSequence, Request] = {}
         self._opened = 0
@@ -116,6 +122,8 @@ class LocalGenerator:
             raise RuntimeError("the generator is already entered: one rollout at a time")
         self._was_training = self.model.training
         self.model.eval()
+        if self._direct is not None:
+            self._direct.refresh()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._drive)
@@ -358,6 +366,9 @@ class LocalGenerator:
         ends = [row.cached + len(part) for row, part in zip(rows, parts, strict=True)]
         self._reserve(max(ends))
         call = Call(self._tensor([row.slot for row in rows]), positions, valid if any(padding) else None)
+        copies = [(row, request.sequence) for row, same in enumerate(batch) for request in same[1:]]
+        if copies:
+            call.copies = (self._tensor([row for row, _ in copies]), self._tensor([copy.slot for _, copy in copies]))
         if any(row.cached for row in rows):
             call.length = max(ends)
             seen = torch.arange(call.length, device=self._device) <= positions[:, :, None]
@@ -368,10 +379,8 @@ class LocalGenerator:
         logits = self._forward(ids, call, seen)
         for row, end in zip(rows, ends, strict=True):
             row.cached = end
-        for first, *copies in batch:
-            for copy in copies:
-                self._cache.move([first.sequence.slot], [copy.sequence.slot], first.sequence.cached)
-                copy.sequence.cached = first.sequence.cached
+        for row, copy in copies:
+            copy.cached = ends[row]
         read = [(i, r) for i, same in enumerate(batch) for r in same if not r.sequence.uncached]
         for _, request in read:
             request.waited = 0
@@ -385,6 +394,8 @@ class LocalGenerator:
         mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=self._device)
         mask = mask.masked_fill_(~seen, -torch.inf)[:, None]
         self._cache.call = call
+        if self._direct is not None:
+            return self._direct(ids, mask, self._cache, self._vocabulary)
         config = self.model.config
         usual = config._attn_implementation
         if call.rows_in_block:
@@ -394,8 +405,8 @@ class LocalGenerator:
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=call.positions,
-                past_key_values=self._cache,
                 use_cache=True,
+                **{self._cache_argument: self._cache},
                 **self._last_only,
             )
         finally:

@@ -104,7 +104,8 @@ def load_policy(
     model = _adapted(model, adapter, lora)
     model.to(where)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        # transformers 5.24 renamed it.
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         if adapter or lora:
             model.enable_input_require_grads()
     return Policy(model.eval(), tokenizer, name, where)

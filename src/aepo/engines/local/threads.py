@@ -11,7 +11,10 @@ import torch
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
 
-ROWS, LENGTH = 8, 128
+ROWS = 8
+LENGTHS = (8, 128)
+ARITHMETIC = 2e9
+"""Parameters times tokens of a pass: a second or so on one core, whatever the model's size."""
 WORTH = 0.9
 """More threads must need less than this share of the time."""
 
@@ -19,7 +22,9 @@ WORTH = 0.9
 def fastest_threads(policy: LocalPolicy, repetitions: int = 3) -> int:
     """The number of threads with which a forward and backward pass is fastest, of 1, 2, 4, ... up to the cores."""
     vocabulary = len(policy.tokenizer)
-    tokens_BT = torch.arange(ROWS * LENGTH).remainder(vocabulary).reshape(ROWS, LENGTH).to(policy.device)
+    size = sum(parameter.numel() for parameter in policy.model.parameters())
+    length = min(max(int(ARITHMETIC / size / ROWS), LENGTHS[0]), LENGTHS[1])
+    tokens_BT = torch.arange(ROWS * length).remainder(vocabulary).reshape(ROWS, length).to(policy.device)
     wanted_BT = torch.ones_like(tokens_BT)
     wanted_BT[:, 0] = 0
 

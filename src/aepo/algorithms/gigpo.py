@@ -1,0 +1,49 @@
+"""GiGPO, Group-in-Group Policy Optimization (arXiv 2505.10978): trajectories are compared, and turns as well.
+
+Rollout: k independent trajectories. Advantage: the group's z-score plus, for each turn, the z-score of its discounted
+return among the turns of the group that started from the same observation. Loss: PPO's clip, averaged over tokens, the
+default of its public code. Spec 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from aepo.algorithms.base import Algorithm, ScoredBatch
+from aepo.core.exploration import Exploration, IndependentSamples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class GiGPO(Algorithm):
+    """Settings of GiGPO; see `Algorithm` for the shared ones.
+
+    Attributes:
+        step_weight: Weight of the comparison of turns; 0 is the group's z-score alone.
+        gamma: What is left of a reward one turn earlier.
+    """
+
+    name: Literal["gigpo"] = "gigpo"
+    step_weight: float = Field(default=1.0, ge=0)
+    gamma: float = Field(default=0.95, ge=0, le=1)
+
+    def exploration(self) -> Exploration:
+        """K independent trajectories."""
+        return IndependentSamples(self.group_size)
+
+    def advantages(self, batch: ScoredBatch) -> Tensor:
+        """(B, T): of the trajectory and of the turn."""
+        from aepo.core.advantages import group_relative
+        from aepo.core.credit import step_relative
+
+        steps_BT = step_relative(batch.rewards_B, batch.turns_BT, batch.states_BT, self.gamma)
+        return group_relative(batch.rewards_B, batch.groups_B)[:, None] + self.step_weight * steps_BT
+
+    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+        """PPO's clipped loss."""
+        from aepo.core.losses import clipped
+
+        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)

@@ -1,0 +1,79 @@
+"""Advantages that differ inside a trajectory: by turn, and by how many trajectories share a token (spec 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aepo.core.advantages import group_relative
+from aepo.core.returns import discounted
+
+
+def step_relative(rewards: Tensor, turns: Tensor, states: Tensor, gamma: float = 0.95) -> Tensor:
+    """Turns compared with those that started from the same state (GiGPO's A_S, spec 5).
+
+    A_n = (G_n - mean G) / (std G + 1e-6), G the discounted returns of all turns with n's state, unbiased std
+
+    Each turn counts once, however long it is. A turn alone in its state, or among equal returns, gets exactly 0.
+
+    Source: arXiv 2505.10978.
+
+    Args:
+        rewards: (B,), one a trajectory.
+        turns: (B, T), the turn a token belongs to, from 0; -1 where it belongs to none. A turn's tokens are adjacent.
+        states: (B, T), integers, the state that a token's turn started from; read where `turns` is not -1. Turns of
+            different groups have different states.
+        gamma: What is left of a reward one turn earlier.
+
+    Returns:
+        (B, T), without gradient, zero where `turns` is -1.
+
+    Raises:
+        ValueError: The shapes do not fit, or gamma is not between 0 and 1.
+    """
+    if turns.shape != states.shape:
+        raise ValueError(f"turns {tuple(turns.shape)} and states {tuple(states.shape)} differ in shape")
+    returns = discounted(rewards, turns, gamma)
+    inside = turns >= 0
+    first = inside & _starts(turns)
+    advantages = torch.zeros_like(returns)
+    # Row by row, the tokens of the n-th turn of the batch follow its first one.
+    numbers = first.flatten().cumsum(0).reshape(first.shape) - 1
+    advantages[inside] = group_relative(returns[first], states[first])[numbers[inside]]
+    return advantages
+
+
+def shared_mean(advantages: Tensor, nodes: Tensor) -> Tensor:
+    """The mean advantage of the trajectories that share a token (ARPO's hard attribution, spec 5).
+
+    Source: arXiv 2507.19849.
+
+    Args:
+        advantages: (B,), one a trajectory.
+        nodes: (B, T), integers, equal where trajectories share a token's run; -1 on padding. A run's tokens are
+            adjacent, and a trajectory contains a run once.
+
+    Returns:
+        (B, T), without gradient, zero where `nodes` is -1.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    if advantages.ndim != 1 or nodes.ndim != 2 or len(advantages) != len(nodes):
+        raise ValueError(f"advantages {tuple(advantages.shape)} must be (B,) and nodes {tuple(nodes.shape)} (B, T)")
+    values = advantages.detach()[:, None].expand(nodes.shape)
+    inside = nodes >= 0
+    names, index = torch.unique(nodes, return_inverse=True)
+    first = inside & _starts(nodes)
+    zeros = values.new_zeros(names.numel())
+    sums = zeros.index_add(0, index[first], values[first])
+    counts = zeros.index_add(0, index[first], torch.ones_like(values[first]))
+    means = sums / counts.clamp(min=1.0)
+    return torch.where(inside, means[index], torch.zeros_like(values))
+
+
+def _starts(numbers: Tensor) -> Tensor:
+    """(B, T), whether a run of equal numbers begins here."""
+    starts = torch.ones_like(numbers, dtype=torch.bool)
+    starts[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
+    return starts

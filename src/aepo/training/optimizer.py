@@ -1,0 +1,59 @@
+"""AdamW that also trains weights of half precision: their steps are taken in float32 (mixed precision)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+class AdamW(torch.optim.AdamW):
+    """AdamW whose half-precision parameters have float32 masters, which are stepped and then rounded into them.
+
+    A step of RL is often smaller than the distance between two neighbours in bfloat16 (1/256 of a weight): added to
+    the weight itself it would vanish. Float32 parameters are stepped as they are, at no cost.
+
+    Args:
+        parameters: To be trained.
+        learning_rate: After any schedule's factor.
+        weight_decay: Decoupled.
+    """
+
+    def __init__(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float = 0.0
+    ) -> None:
+        trained = list(parameters)
+        masters = [p.detach().float().requires_grad_() if p.dtype in HALF else p for p in trained]
+        self._rounded = [(p, m) for p, m in zip(trained, masters, strict=True) if m is not p]
+        super().__init__(masters, lr=learning_rate, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Step the masters by the parameters' gradients; parameters without one stay as they are."""
+        for parameter, master in self._rounded:
+            master.grad = None if parameter.grad is None else parameter.grad.float()
+        result = super().step(closure)
+        for parameter, master in self._rounded:
+            parameter.copy_(master)
+            master.grad = None
+        return result
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of parameters and masters."""
+        super().zero_grad(set_to_none)
+        for parameter, _ in self._rounded:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, and the masters: rounded weights do not determine them."""
+        return {**super().state_dict(), "masters": [master.detach() for _, master in self._rounded]}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what `state_dict` gave."""
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "masters"})
+        for (_, master), saved in zip(self._rounded, state_dict["masters"], strict=True):
+            master.copy_(saved)

@@ -1,0 +1,123 @@
+"""The groups of a step: its questions, and others in place of groups that the algorithm learns nothing from.
+
+All chance is keyed by (seed, step, round), so that a step that is taken again asks the same questions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+from aepo.algorithms.base import Algorithm
+from aepo.core.exploration import ExplorationState
+from aepo.rewards.base import Reward
+from aepo.rewards.score import score
+from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Seeds, explore
+from aepo.types import Group, Sample
+
+
+@dataclass(frozen=True)
+class StepGroups:
+    """What a step sampled.
+
+    Attributes:
+        kept: To train on.
+        dropped: Sampled and scored too, but not informative.
+        rounds: How often the step sampled.
+    """
+
+    kept: list[Group]
+    dropped: list[Group]
+    rounds: int
+
+    @property
+    def sampled(self) -> list[Group]:
+        """All of them: what the step cost, and what it says about the policy."""
+        return self.kept + self.dropped
+
+    def metrics(self) -> dict[str, float]:
+        """As a run logs them."""
+        return {"sampling/rounds": float(self.rounds), "sampling/dropped_groups": float(len(self.dropped))}
+
+
+async def sample_step(
+    questions: Sequence[Sample],
+    count: int,
+    agent: Agent,
+    reward: Reward,
+    algorithm: Algorithm,
+    state: ExplorationState,
+    seed: int,
+    step: int,
+) -> StepGroups:
+    """Sample and score the groups that a step trains on.
+
+    A group that is not informative is replaced by one of another question, for at most `algorithm.rounds` rounds. After
+    the last one the step goes on with what it has; with none at all, it keeps the first round's.
+
+    Args:
+        questions: To train on.
+        count: Groups wanted.
+        agent: How a path grows.
+        reward: Scores a trajectory.
+        algorithm: Its rules, and which groups are informative.
+        state: The run's entropy scales; unchanged here.
+        seed: The run's.
+        step: Steps taken before.
+
+    Raises:
+        RolloutError: A tool has a bug.
+        ValueError: A reward is not one finite number, or the engine has no room for one group.
+    """
+    kept: list[Group] = []
+    dropped: list[Group] = []
+    asked: Counter[str] = Counter()
+    samples = step_questions(questions, count, seed, step)
+    rules = algorithm.exploration()
+    for rounds in range(1, algorithm.rounds + 1):
+        # A question that is asked again in a later round must not be answered the same.
+        groups = await explore(samples, agent, rules, state, Seeds(seed, step if rounds == 1 else f"{step}/{rounds}"))
+        await score(groups, reward)
+        for group in groups:
+            (kept if algorithm.informative(group.rewards) else dropped).append(group)
+        if len(kept) == count:
+            break
+        asked.update(sample.id for sample in samples)
+        samples = other_questions(questions, count - len(kept), asked, seed, step, rounds)
+    if not kept:
+        kept, dropped = dropped[:count], dropped[count:]
+    return StepGroups(kept, dropped, rounds)
+
+
+def step_questions(questions: Sequence[Sample], count: int, seed: int, step: int) -> list[Sample]:
+    """The questions of a step: one pass over all of them after the other, each in its own order."""
+    return [_place(questions, number, seed) for number in range(step * count, (step + 1) * count)]
+
+
+def other_questions(
+    questions: Sequence[Sample], count: int, asked: Counter[str], seed: int, step: int, rounds: int
+) -> list[Sample]:
+    """Questions for one more round: those that the step has asked least often, by chance among equals.
+
+    Args:
+        questions: To choose from.
+        count: How many.
+        asked: How often the step has asked each, by id.
+        seed: The run's.
+        step: Steps taken before.
+        rounds: Rounds that the step has sampled before.
+    """
+    order = list(questions)
+    random.Random(f"replacements {seed} {step} {rounds}").shuffle(order)
+    order.sort(key=lambda sample: asked[sample.id])
+    return list(islice(cycle(order), count))
+
+
+def _place(questions: Sequence[Sample], number: int, seed: int) -> Sample:
+    order = list(range(len(questions)))
+    random.Random(f"questions {seed} {number // len(questions)}").shuffle(order)
+    return questions[order[number % len(questions)]]
