@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from aepo.training.loop import Parts
 
 BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
-FREE_FOR_RUN = ("run", "train.steps", "train.checkpoint_every", "train.keep_checkpoints", "train.trees_every")
+FREE_FOR_RUN = (
+    "run",
+    "train.steps",
+    "train.max_trajectories",
+    "train.max_sampled_tokens",
+    "train.max_executed_calls",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.trees_every",
+    "train.entropy_band",
+)
 """Settings that a resumed run may change: they do not touch what a step computes."""
 
 
@@ -268,7 +278,7 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
     Raises:
         ConfigError: A setting differs; the line names it.
     """
-    before, now = _flat(saved), _flat(config.model_dump(mode="json"))
+    before, now = configuration.flat(saved), configuration.flat(config.model_dump(mode="json"))
     for key in sorted(before.keys() | now.keys()):
         if key in FREE_FOR_RUN or key.startswith("evaluation."):
             continue
@@ -277,16 +287,6 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
                 f"cannot resume {config.run}: {key} was {before.get(key)!r} and is now {now.get(key)!r}; "
                 "set it back, or start another run folder"
             )
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 __all__ = ["Run", "evaluate", "load_policy", "train", "train_config", "train_task"]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -102,7 +103,10 @@ class TrainConfig(Section):
     """The optimizer and what a run keeps.
 
     Attributes:
-        steps: Rollouts to train on.
+        steps: Rollouts to train on, at most.
+        max_trajectories: The run ends after the step that reaches this many, over all its steps; null is no limit.
+        max_sampled_tokens: The same for tokens that the policy wrote; shared ones count once.
+        max_executed_calls: The same for tool calls that really ran; shared ones count once.
         minibatches: Optimizer steps that one pass over a rollout is divided into, by question.
         epochs: Passes over a rollout.
         learning_rate: Of AdamW, after the warm-up.
@@ -114,10 +118,14 @@ class TrainConfig(Section):
         keep_checkpoints: How many are kept.
         trees_every: Steps between those whose rollout trees are kept.
         threads: CPU threads; null measures which number is fastest.
+        entropy_band: Policy entropy that leaves its start by more than this share is an alarm; null watches nothing.
         trackers: Where metrics go beside `metrics.jsonl`.
     """
 
     steps: int = Field(default=100, ge=0)
+    max_trajectories: int | None = None
+    max_sampled_tokens: int | None = None
+    max_executed_calls: int | None = None
     minibatches: int = Field(default=4, ge=1)
     epochs: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1e-6, gt=0)
@@ -129,6 +137,7 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(default=2, ge=1)
     trees_every: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1)
+    entropy_band: float | None = Field(default=0.3, gt=0)
     trackers: list[Literal["tensorboard"]] = Field(default_factory=list)
 
 
@@ -172,6 +181,17 @@ class Config(Section):
             return {**data, "algorithm": {"name": "aepo", **data["algorithm"]}}
         return data
 
+    @model_validator(mode="after")
+    def _a_group_fits_the_budget(self) -> Config:
+        for name in ("max_trajectories", "max_sampled_tokens", "max_executed_calls"):
+            limit, group = getattr(self.train, name), self.algorithm.group_size
+            if limit is not None and limit < group:
+                raise ValueError(
+                    f"train.{name} is {limit}, less than one group of {group} trajectories can use: "
+                    f"raise it, or lower algorithm.group_size"
+                )
+        return self
+
 
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a YAML file with `key.sub=value` overrides on top.
@@ -183,38 +203,87 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
     """
-    data: Any = {}
-    if path is not None:
-        try:
-            data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Numbers)
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    return parse(merged({} if path is None else read(path), dict(map(split, overrides))))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The keys of a YAML file, unchecked; 1e-4 is a number.
+
+    Raises:
+        ConfigError: The file is missing, not YAML, or holds something else than keys.
+    """
+    try:
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Numbers)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds no keys: write e.g. 'seed: 1'")
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"cannot read {override!r}: write key=value, e.g. train.steps=50")
-        try:
-            _put(data, key.split("."), yaml.load(value, Loader=_Numbers))
-        except yaml.YAMLError:
-            raise ConfigError(f"cannot read the value in {override!r}") from None
-    return parse(data)
+    return data
+
+
+def split(override: str) -> tuple[str, Any]:
+    """Dotted key and value of `key=value`; the value is read as YAML.
+
+    Raises:
+        ConfigError: It is not of that form.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"cannot read {override!r}: write key=value, e.g. train.steps=50")
+    try:
+        return key, yaml.load(value, Loader=_Numbers)
+    except yaml.YAMLError:
+        raise ConfigError(f"cannot read the value in {override!r}") from None
+
+
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested `data` in which the dotted keys of `changes` have new values.
+
+    Raises:
+        ConfigError: A key goes into something that is a value.
+    """
+    copy = deepcopy(dict(data))
+    for key, value in changes.items():
+        _put(copy, key.split("."), value)
+    return copy
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones; an empty mapping is a value."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+S = TypeVar("S", bound=Section)
 
 
 def parse(data: Mapping[str, Any]) -> Config:
-    """A validated configuration.
+    """A validated configuration of a run.
 
     Raises:
         ConfigError: A key is unknown (the nearest known one is named) or a value does not fit.
     """
+    return validated(Config, data)
+
+
+def validated(model: type[S], data: Mapping[str, Any]) -> S:
+    """A section with its values checked.
+
+    Raises:
+        ConfigError: As `parse`.
+    """
     try:
-        return Config.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, model)) from None
 
 
 def dump(config: Config) -> str:
@@ -233,45 +302,53 @@ _Numbers.add_implicit_resolver(
 
 def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
     for at, key in enumerate(keys[:-1]):
-        inner = data.setdefault(key, {})
+        if data.get(key) is None:
+            data[key] = {}
+        inner = data[key]
         if not isinstance(inner, dict):
             raise ConfigError(f"{'.'.join(keys[: at + 1])} is a value, it has no key {keys[at + 1]!r}")
         data = inner
     data[keys[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    # A misspelt key is why another one is missing.
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     # The discriminator of the union is part of pydantic's location, not of ours.
-    if location[:1] == ["algorithm"] and len(location) > 1 and first["loc"][1] in _algorithm_names():
+    if location[:1] == ["algorithm"] and len(location) > 1 and first["loc"][1] in algorithm_names():
         tag = location.pop(1)
     else:
         tag = None
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        known = _fields(location[:-1], tag)
+        known = _fields(model, location[:-1], tag)
         near = difflib.get_close_matches(location[-1], known, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {key!r}: {hint}"
     if first["type"] == "union_tag_invalid":
-        names = _algorithm_names()
+        names = algorithm_names()
         given = str(first["ctx"]["tag"])
         near = difflib.get_close_matches(given, names, 1, 0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown algorithm {given!r}: {hint}known: {', '.join(names)}"
     message = first["msg"].removeprefix("Value error, ")
     given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    if not key:
+        return message
     return f"{key}: {message[0].lower()}{message[1:]}{given}"
 
 
-def _algorithm_names() -> list[str]:
+def algorithm_names() -> list[str]:
+    """What `algorithm.name` may be."""
     return [a.model_fields["name"].default for a in get_args(get_args(AnyAlgorithm)[0])]
 
 
-def _fields(location: Sequence[str], tag: str | None) -> list[str]:
-    model: Any = Config
+def _fields(root: type[BaseModel], location: Sequence[str], tag: str | None) -> list[str]:
+    model: Any = root
     for part in location:
+        if part.isdecimal():  # a place in a list
+            continue
         annotation = model.model_fields[part].annotation
         model = _model(annotation, tag)
         if model is None:
@@ -280,7 +357,7 @@ def _fields(location: Sequence[str], tag: str | None) -> list[str]:
 
 
 def _model(annotation: Any, tag: str | None) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType, list) else (annotation,)
     models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
     tagged = [m for m in models if tag is not None and m.model_fields["name"].default == tag]
     return next(iter(tagged or models), None)

@@ -15,6 +15,7 @@ import torch
 
 import aepo
 from aepo.cli import main
+from aepo.evaluation.outcomes import from_lines
 from aepo.training import checkpoint
 from aepo.types import TrajectoryTree
 from tests import tiny
@@ -365,6 +366,9 @@ def test_a_dry_run_prints_the_configuration_and_the_cost_and_creates_nothing(
     assert "optimizer steps 2" in out
     sampled = next(line.split()[2] for line in out.splitlines() if "tokens sampled" in line)
     assert 60 < int(sampled.replace(",", "")) < 2400
+    assert "the run is expected to end after 5 steps" in out
+    code, out, _ = run("train", *overrides, "train.max_trajectories=100", "--dry-run")
+    assert code == 0 and "the run is expected to end after 2 steps" in out, "60 a step"
     assert everything(tmp_path) == before and not (tmp_path / "run").exists()
 
 
@@ -381,6 +385,8 @@ def test_train_then_eval_then_view(train: Run, run: Run, tmp_path: Path) -> None
     assert "1 questions of letters, 2 samples each" in out and "greedy" not in out
     report = json.loads((folder / "evaluation" / "report.json").read_text())
     assert report["questions"] == 1 and report["samples"] == 2 and "eval/pass@2" in report
+    (outcome,) = from_lines((folder / "evaluation" / "outcomes" / "step-000000.jsonl").read_text())
+    assert outcome.passes(1) == pytest.approx(report["eval/success"]) and outcome.greedy is None
     assert [p.name for p in (folder / "evaluation" / "trees").iterdir()] == ["step-000000.jsonl.gz"]
 
     code, out, err = run("view", str(folder))

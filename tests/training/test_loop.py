@@ -10,7 +10,9 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 from typing import Any, get_args
 
 import anyio
@@ -22,6 +24,7 @@ import aepo
 from aepo import api, config
 from aepo.algorithms import Algorithm, AnyAlgorithm
 from aepo.config import Config, ConfigError
+from aepo.evaluation.outcomes import from_lines
 from aepo.rollout.agent import Agent
 from aepo.training import checkpoint, loop, sampling
 from aepo.training.display import Display
@@ -54,6 +57,12 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
     assert trees(one) == trees(other)
+    assert outcomes(one) == outcomes(other)
+
+
+def outcomes(run: Path) -> dict[str, str]:
+    """What every evaluation found, by file."""
+    return {path.name: path.read_text() for path in (run / "outcomes").iterdir()}
 
 
 def trees(run: Path) -> list[list[tuple[str, list[tuple[list[int], list[float]]]]]]:
@@ -95,6 +104,7 @@ def test_a_run_leaves_its_configuration_metrics_trees_and_checkpoints(whole: Pat
     kept = sorted(path.name for path in (whole / "checkpoints").iterdir())
     assert kept == ["step-000004", "step-000005"], "the two newest, the last step's among them"
     assert all(checkpoint.damage(whole / "checkpoints" / name) is None for name in kept)
+    assert sorted(path.name for path in (whole / "outcomes").iterdir()) == [f"step-{n:06d}.jsonl" for n in (0, 2, 4, 5)]
 
 
 def test_a_run_is_evaluated_before_after_and_in_between(whole: Path) -> None:
@@ -113,6 +123,64 @@ def test_the_run_that_these_tests_rest_on_has_branches_calls_and_something_to_le
     assert all(row["grad/norm"] > 0 and row["train/optimizer_steps"] == 2 for row in rows)
     assert all(row["logprobs/rollout_difference_max"] < 1e-4 for row in rows)
     assert [row["train/learning_rate"] for row in rows] == pytest.approx([2e-3] * 5)
+
+
+def test_outcomes_say_what_the_metrics_say(whole: Path) -> None:
+    (row,) = [row for row in metrics(whole) if row["step"] == 5 and "eval/success" in row]
+    found = from_lines((whole / "outcomes" / "step-000005.jsonl").read_text())
+    assert [outcome.id for outcome in found] == ["q5", "q6"]
+    assert fmean(outcome.passes(1) for outcome in found) == pytest.approx(row["eval/success"])
+    assert fmean(outcome.greedy.reward >= 1.0 for outcome in found) == pytest.approx(row["eval/greedy"])
+
+
+def test_what_a_run_has_used_adds_up_over_its_steps(whole: Path) -> None:
+    rows = [row for row in metrics(whole) if "reward/mean" in row]
+    assert [row["budget/trajectories"] for row in rows] == [12 * n for n in range(1, 6)]
+    for total, step in (("budget/tokens_sampled", "tokens/sampled"), ("budget/executed_calls", "tool/executed_calls")):
+        assert [row[total] for row in rows] == list(accumulate(row[step] for row in rows))
+
+
+def test_groups_that_were_dropped_are_paid_for(tmp_path: Path, model_folder: Path) -> None:
+    own = tiny.settings(tmp_path / "run", model_folder, "train.steps=3", "algorithm={name: dapo, group_size: 2}")
+    api.train_config(config.load(None, own))
+    rows = [row for row in metrics(tmp_path / "run") if "reward/mean" in row]
+    assert sum(row["sampling/dropped_groups"] for row in rows) > 0
+    assert rows[-1]["budget/trajectories"] > 3 * 4
+    assert [row["budget/tokens_sampled"] for row in rows] == list(accumulate(row["tokens/sampled"] for row in rows))
+
+
+@pytest.mark.parametrize("limit", ["max_trajectories=30", "max_sampled_tokens", "max_executed_calls"])
+def test_a_run_ends_with_the_step_that_uses_up_its_budget_resumed_or_not(whole: Path, go: Go, limit: str) -> None:
+    if "=" not in limit:
+        name = {"max_sampled_tokens": "budget/tokens_sampled", "max_executed_calls": "budget/executed_calls"}[limit]
+        (third,) = [row for row in metrics(whole) if row["step"] == 3 and name in row]
+        limit = f"{limit}={int(third[name])}"
+    run = go(f"train.{limit}")
+    assert metrics(run)[-1]["step"] == 3 and "eval/success" in metrics(run)[-1], "the end is evaluated"
+    assert [row for row in metrics(whole) if row["step"] <= 2] == [row for row in metrics(run) if row["step"] <= 2]
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None and checkpoint.step_of(newest) == 3
+    go(f"train.{limit}", "train.steps=2", name="resumed")
+    assert_equal_runs(go(f"train.{limit}", name="resumed", resume=True), run)
+    assert metrics(go(resume=True))[-1]["step"] == 5, "without the limit it goes on"
+
+
+def test_entropy_that_leaves_its_band_is_told_once_a_crossing_and_logged_every_step(
+    go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Display, "message", lambda self, text: told.append(text))
+    tight = ["train.entropy_band=1e-6", "train.steps=9", "evaluation.every=0"]
+    run = go(*tight)
+    alarms = [row["alarm/entropy"] for row in metrics(run) if "reward/mean" in row]
+    assert alarms[:5] == [0.0] * 5 and alarms[5:] == [1.0] * 4
+    assert told and all(line.startswith("policy entropy went from") for line in told)
+    whole_story = list(told)
+    go(*tight, "train.steps=7", name="resumed")
+    go(*tight, name="resumed", resume=True)
+    assert told == whole_story * 2, "a resumed run says nothing twice"
+    assert metrics(run.parent / "resumed")[-1] == metrics(run)[-1]
+    assert not any("alarm/entropy" in row for row in metrics(go("train.entropy_band=null", "train.steps=1", name="no")))
 
 
 def test_every_pass_asks_each_question_once(whole: Path) -> None:

@@ -74,6 +74,9 @@ def test_every_metric_of_a_tree_worked_by_hand():
         "reward/best": 1.0,
         "success/mean": 4 / 7,
         "group/spread_share": 0.5,
+        # Calls of the first group: search python, search, search, search python, none; of the second: none, none.
+        "group/distinct_queries": (3 / 5 + 1 / 2) / 2,
+        "group/clusters": (2 + 1) / 2,
         "format/broken_share": 1 / 7,
         "stop/answer": 5 / 7,
         "stop/end": 0.0,
@@ -84,6 +87,9 @@ def test_every_metric_of_a_tree_worked_by_hand():
         "entropy/after_tool": (1.5 + 0.75 + 0.0 + 0.5 + 0.5) / 5,
         "entropy/policy": (1 + 0 + 2 + 1 + 0.75 + 0.25 + 0.25 + 0 + 0.5 + 0.5 + 0.5 + 0.5 + 0.5) / 13,
         "entropy/gap": -0.25,
+        # After observations: 1.5 and 0.75 on the probe, 0, 0.5, 0.5 elsewhere; the first two are above the median.
+        # The probe has a run of both, the branch at its second observation shares the first.
+        "entropy/high_runs_histogram": {"1": 1, "2": 1},
         "budget/m_mean": 2.0,
         "budget/m_histogram": {"2": 2},
         "branch/share": 2 / 7,
@@ -128,7 +134,12 @@ def test_metrics_without_data_are_left_out_and_nothing_is_nan():
     json.dumps(found, allow_nan=False)
     for absent in ("reward/mean", "success/mean", "entropy/after_tool", "entropy/gap", "branch/depth_mean"):
         assert absent not in found
-    for absent in ("branch/top3_share", "branch/stopped_by/threshold", "tool/saved_share"):
+    for absent in (
+        "branch/top3_share",
+        "branch/stopped_by/threshold",
+        "tool/saved_share",
+        "entropy/high_runs_histogram",
+    ):
         assert absent not in found
     assert found["branch/share"] == found["tool/executed_calls"] == 0.0
 
@@ -172,6 +183,23 @@ def test_segment_entropies_read_the_first_tokens_only():
     end(tree, say(tree, seen, 0, [4.0, 2.0, 100.0]), 0, Origin.GLOBAL, 1.0)
     found = rollout_metrics([Group(Sample("q"), tree)], window=2)
     assert (found["entropy/root"], found["entropy/after_tool"]) == (2.0, 3.0)
+
+
+def test_runs_of_high_entropy_turns_are_counted_in_each_trajectory():
+    tree = TrajectoryTree(global_samples=1)
+    at = tree.add(None, Kind.PROMPT, [1], 0).id
+    branched = []
+    # Only the first token of a turn counts; the median of 9 1 9 9 1 9 1 is 9, of 9 1 9 9 1 8 1 it is 8.
+    for path, entropies in enumerate([[0.0, 9.0, 1.0, 9.0, 9.0, 1.0], [8.0, 1.0]]):
+        at = at if path == 0 else branched[2]
+        for entropy in entropies:
+            said = say(tree, at, path, [entropy, 5.0], "search")
+            at = see(tree, said, path)
+            branched.append(at)
+        end(tree, said, path, Origin.GLOBAL, 1.0)
+    found = rollout_metrics([Group(Sample("q"), tree)], window=1)
+    # The first path reads 9 | 1 | 9 9 | 1, the second inherits 9 1 and adds 8 1: 8 is the median, not above it.
+    assert found["entropy/high_runs_histogram"] == {"1": 2, "2": 1}
 
 
 def test_names_that_the_policy_made_up_are_one_metric():

@@ -1,4 +1,4 @@
-"""The command line: `aepo train`, `eval`, `view`, `warmstart`, `convert`; bad input gives one line, exit code 2."""
+"""The command line, one file a command: `aepo train`, `eval`, `compare` ...; bad input gives one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.evaluate import evaluate
 from aepo.cli.train import train
@@ -23,6 +24,7 @@ from aepo.cli.warmstart import warmstart
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "eval": evaluate,
+    "compare": compare,
     "view": view,
     "warmstart": warmstart,
     "convert": convert,

@@ -29,12 +29,13 @@ def evaluate(
         samples: Sampled trajectories a question.
         questions: How many questions, from the first; all by default.
         greedy: Whether one greedy trajectory a question is taken too.
-        out: Folder for report.json and every question's trajectories; by default `evaluation` in the run's folder; of
-            another model only the trajectory that met a tool's bug is kept, in `evaluation` here.
+        out: Folder for report.json and every question's outcomes and trajectories; by default `evaluation` in the run's
+            folder; of another model only the trajectory that met a tool's bug is kept, in `evaluation` here.
     """
     from aepo import tasks
     from aepo.api import evaluate as measure
     from aepo.api import load_policy
+    from aepo.evaluation.outcomes import outcomes
     from aepo.rollout.explorer import RolloutError
     from aepo.training.run_folder import RunFolder
 
@@ -59,6 +60,7 @@ def evaluate(
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
+    kept.save_outcomes(0, outcomes(result))
     kept.save_trees(0, result.sampled, policy.decode)
     if result.greedy:
         kept.save_trees(1, result.greedy, policy.decode)

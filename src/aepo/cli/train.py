@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from aepo import config as configuration
-from aepo.config import Config
+from aepo.config import Config, TrainConfig
+
+if TYPE_CHECKING:
+    from aepo.training.budget import Spent
 
 
 def train(
@@ -79,8 +83,8 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     from aepo import tasks
     from aepo.api import build
     from aepo.rewards.score import score_of
-    from aepo.rollout.explorer import Seeds, executed_calls, explore
-    from aepo.types import Kind
+    from aepo.rollout.explorer import Seeds, explore
+    from aepo.training.budget import Spent
 
     _, parts = build(config, tasks.load(config.task.name, config.task.options))
     rules = config.algorithm.exploration()
@@ -89,10 +93,10 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     scorer = partial(score_of, reward=parts.reward)
     groups = anyio.run(explore, samples, parts.sampler, rules, state, seeds, scorer)
     scale = config.rollout.questions / len(groups)
-    written = sum(len(n.tokens) for g in groups for n in g.tree.nodes if n.kind is Kind.POLICY)
+    spent = Spent().after(groups)
     stored = sum(g.tree.distinct_tokens() for g in groups)
-    calls = sum(executed_calls(g.tree) for g in groups)
     trajectories = config.rollout.questions * rules.group_size
+    written, calls = spent.tokens_sampled * scale, spent.executed_calls * scale
     rounds = config.algorithm.rounds
     again = f", sampled up to {rounds} times" if rounds > 1 else ""
     most = trajectories * rounds
@@ -100,9 +104,26 @@ def expected_cost(config: Config, trial: int = 4) -> str:
         [
             f"a step, expected from a trial of {len(groups)} questions:",
             f"  trajectories    {trajectories} ({config.rollout.questions} questions x {rules.group_size}{again})",
-            f"  tokens sampled  {written * scale:,.0f} (at most {most * config.rollout.max_tokens:,})",
+            f"  tokens sampled  {written:,.0f} (at most {most * config.rollout.max_tokens:,})",
             f"  tokens stored   {stored * scale:,.0f}, prompts and results included",
-            f"  tool calls      {calls * scale:,.0f} (at most {most * config.rollout.max_tool_calls:,})",
+            f"  tool calls      {calls:,.0f} (at most {most * config.rollout.max_tool_calls:,})",
             f"  optimizer steps {min(config.train.minibatches, config.rollout.questions) * config.train.epochs}",
+            f"the run is expected to end after {expected_steps(config.train, spent, scale):,} steps",
         ]
     )
+
+
+def expected_steps(train: TrainConfig, trial: Spent, scale: float) -> int:
+    """Steps until the first of a run's limits.
+
+    Args:
+        train: The limits.
+        trial: What a trial rollout used.
+        scale: How many such trials a step is.
+    """
+    used = (
+        (train.max_trajectories, trial.trajectories),
+        (train.max_sampled_tokens, trial.tokens_sampled),
+        (train.max_executed_calls, trial.executed_calls),
+    )
+    return min([train.steps, *(ceil(limit / (one * scale)) for limit, one in used if limit is not None and one)])

@@ -10,7 +10,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,14 @@ import torch
 
 from aepo.config import Config
 from aepo.core.exploration import ExplorationState
+from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rewards.base import Reward
 from aepo.rollout.agent import Agent
 from aepo.training import checkpoint
+from aepo.training.alarm import EntropyWatch, advice
 from aepo.training.batch import flat_batch
+from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.optimizer import AdamW
@@ -36,7 +39,7 @@ from aepo.training.step import Scorer, TrainablePolicy, update
 from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ class Trainer:
         self.config, self.parts, self.folder, self.display = config, parts, folder, display
         self.exploration = config.algorithm.exploration()
         self.state: ExplorationState = self.exploration.initial_state(parts.vocab_size)
+        band = config.train.entropy_band
+        self.watch = None if band is None else EntropyWatch(band)
+        self.spent = Spent()
         self.step = 0
         self.evaluated: int | None = None
         self.saved: int | None = None
@@ -102,15 +108,17 @@ class Trainer:
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
             NonFiniteLoss: The loss is NaN or infinite.
         """
-        steps = self.config.train.steps
-        self.display.start(steps, self._title(), self.step)
+        train = self.config.train
+        trajectories_a_step = self.config.rollout.questions * self.config.algorithm.group_size
+        self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.step)
         try:
             while True:
-                if self._evaluation_due() and self.evaluated != self.step:
+                at_end = ended(self.step, self.spent, train)
+                if self._evaluation_due(at_end) and self.evaluated != self.step:
                     self._evaluate()
-                if self.step == steps or (self.step and self.step % self.config.train.checkpoint_every == 0):
+                if at_end or (self.step and self.step % train.checkpoint_every == 0):
                     self._save()
-                if self.step >= steps:
+                if at_end:
                     break
                 self._train_step()
         except KeyboardInterrupt:
@@ -137,10 +145,9 @@ class Trainer:
         else:
             error.add_note(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
 
-    def _evaluation_due(self) -> bool:
+    def _evaluation_due(self, at_end: bool) -> bool:
         every = self.config.evaluation.every
-        ends = self.step in (0, self.config.train.steps)
-        return bool(self.parts.held_out) and (ends or (every > 0 and self.step % every == 0))
+        return bool(self.parts.held_out) and (self.step == 0 or at_end or (every > 0 and self.step % every == 0))
 
     def _train_step(self) -> None:
         began = time.perf_counter()
@@ -155,10 +162,12 @@ class Trainer:
             self._whole = False
             metrics |= self._update(groups.kept)
             self.state = exploration_update(groups.sampled, self.state)
+            self.spent = self.spent.after(groups.sampled)
             self.step += 1
             self._whole = True
-            ended = time.perf_counter()
-            metrics |= {"time/rollout": rolled - began, "time/train": ended - rolled, "time/step": ended - began}
+            trained = time.perf_counter()
+            metrics |= self.spent.metrics() | self._watch_entropy(metrics)
+            metrics |= {"time/rollout": rolled - began, "time/train": trained - rolled, "time/step": trained - began}
             if self.step % self.config.train.trees_every == 0 or self.step == 1:
                 self.folder.save_trees(self.step, groups.sampled, self.parts.decode)
             self._log(metrics)
@@ -194,6 +203,15 @@ class Trainer:
             reference=self.parts.reference,
         )
 
+    def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        entropy = metrics.get("entropy/policy")
+        if self.watch is None or entropy is None:
+            return {}
+        before, self.watch = self.watch, self.watch.after(entropy)
+        if (line := advice(before, self.watch)) is not None:
+            self.display.message(line)
+        return {"alarm/entropy": float(self.watch.side != "inside")}
+
     def _evaluate(self) -> None:
         self.display.phase("evaluate")
         settings = self.config.evaluation
@@ -209,6 +227,8 @@ class Trainer:
         )
         with _interrupts_wait():
             self.evaluated = self.step
+            # Before the metrics, which tell a resumed run that this evaluation is done.
+            self.folder.save_outcomes(self.step, outcomes(result))
             self._log({**result.metrics(), "time/evaluate": time.perf_counter() - began})
 
     def _log(self, metrics: dict[str, Any]) -> None:
@@ -234,6 +254,8 @@ class Trainer:
             "format": STATE_FORMAT,
             "step": self.step,
             "exploration": self.state.to_dict(),
+            "spent": self.spent.to_dict(),
+            "entropy_watch": None if self.watch is None else self.watch.to_dict(),
             "threads": torch.get_num_threads(),
         }
         (folder / "state.json").write_text(json.dumps(state) + "\n")
@@ -257,6 +279,9 @@ class Trainer:
         if any(row["step"] == self.step and "eval/success" in row for row in rows):
             self.evaluated = self.step
         self.state = ExplorationState.from_dict(state["exploration"])
+        self.spent = Spent.from_dict(state["spent"])
+        if self.watch is not None and state["entropy_watch"] is not None:
+            self.watch = EntropyWatch.from_dict(state["entropy_watch"], self.watch.band)
         # Sums are added up in another order by another number of threads.
         torch.set_num_threads(state["threads"])
         self.folder.truncate_after(self.step)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from math import fsum
 
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.explorer import executed_calls
+from aepo.training.diversity import diversity_metrics
 from aepo.types import (
     SUCCESS,
     BranchDecision,
@@ -45,8 +47,10 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
         return {}
     return {
         **_reward_metrics(groups),
+        **diversity_metrics(groups),
         **_end_metrics(groups),
         **_entropy_metrics(groups, window),
+        **_high_runs(groups, window),
         **_budget_metrics(groups),
         **_branch_metrics(groups),
         **_resample_metrics(groups),
@@ -120,7 +124,7 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
     after_tool: list[float] = []
     policy: list[float] = []
     for tree in (group.tree for group in groups):
-        for before, entropies in _written_turns(tree):
+        for _, before, entropies in _written_turns(tree):
             policy += entropies
             if before is not Kind.POLICY and entropies:
                 (root if before is Kind.PROMPT else after_tool).append(_mean(entropies[:window]))
@@ -129,10 +133,11 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
     return {name: _mean(values) for name, values in means.items() if values}
 
 
-def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Kind, list[float]]]:
-    """What stands before a turn, and the entropies of what one path wrote of it; "policy" if it went on with another's.
+def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind, list[float]]]:
+    """First node of a turn, what stands before it, and the entropies of what one path wrote of the turn.
 
-    A turn that was split counts as the one that its path wrote.
+    A turn that was split counts as the one that its path wrote. Before what another path wrote inside of it stands
+    "policy".
     """
     goes_on = {
         node.parent: node
@@ -148,7 +153,31 @@ def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Kind, list[float]]]:
             while part is not None:
                 entropies += part.entropies
                 part = goes_on.get(part.id)
-            yield before, entropies
+            yield node, before, entropies
+
+
+def _high_runs(groups: Sequence[Group], window: int) -> Metrics:
+    """How long uncertainty lasts: lengths of the runs of high-entropy turns in a row, over all trajectories.
+
+    A turn after an observation is high if the mean entropy of its first `window` tokens is above the step's median of
+    such turns. A run on a shared prefix counts in each trajectory that contains it.
+    """
+    after_tool = {
+        (number, first.id): _mean(entropies[:window])
+        for number, group in enumerate(groups)
+        for first, before, entropies in _written_turns(group.tree)
+        if entropies and before is Kind.OBSERVATION
+    }
+    if not after_tool:
+        return {}
+    median = statistics.median(after_tool.values())
+    lengths: list[int] = []
+    for number, group in enumerate(groups):
+        for leaf in group.tree.leaves:
+            turns = [after_tool.get((number, node.id)) for node in group.tree.walk(leaf.node)]
+            high = [entropy > median for entropy in turns if entropy is not None]
+            lengths += [sum(run) for is_high, run in groupby(high) if is_high]
+    return {"entropy/high_runs_histogram": _histogram(lengths)} if lengths else {}
 
 
 def _budget_metrics(groups: Sequence[Group]) -> Metrics:

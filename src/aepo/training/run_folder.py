@@ -5,6 +5,7 @@ runs/<name>/
     versions.json                Python, packages, machine, git revision
     metrics.jsonl                one object a step
     trees/step-000010.jsonl.gz   one question a line, with the text of every token
+    outcomes/step-000010.jsonl   one held-out question a line, with every sample's answer and reward
     checkpoints/step-000010/
     tensorboard/
     failures/                    trajectories that a tool's bug stopped
@@ -31,6 +32,7 @@ from typing import Any, TextIO
 
 import yaml
 
+from aepo.evaluation.outcomes import Outcome, to_lines
 from aepo.rollout.explorer import RolloutError
 from aepo.types import TREE_FORMAT, Group, TrajectoryTree
 
@@ -51,7 +53,7 @@ PACKAGES = (
     "peft",
     "tensorboard",
 )
-_TREES = re.compile(r"step-(\d+)\.jsonl\.gz")
+_STEP_FILE = re.compile(r"step-(\d+)\.jsonl(\.gz)?")
 # Bytes of one character that a tokenizer may spread over several tokens, with room for what never becomes one.
 _LONGEST_CHARACTER = 8
 
@@ -163,6 +165,11 @@ class RunFolder:
         return self.path / "trees"
 
     @property
+    def outcomes(self) -> Path:
+        """Folder of what evaluations found, question by question."""
+        return self.path / "outcomes"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -217,6 +224,20 @@ class RunFolder:
             raise _refusal(path, error) from error
         return path
 
+    def save_outcomes(self, step: int, outcomes: Sequence[Outcome]) -> Path:
+        """Write what each question of a step's evaluation came to, all or nothing.
+
+        Raises:
+            RunFolderError: The disk is full or refuses.
+        """
+        path = self.outcomes / f"step-{step:06d}.jsonl"
+        try:
+            self.outcomes.mkdir(parents=True, exist_ok=True)
+            write_whole(path, to_lines(outcomes).encode())
+        except OSError as error:
+            raise _refusal(path, error) from error
+        return path
+
     def save_failure(self, group: Group, text: str) -> Path:
         """Keep what was sampled for a question when a tool's bug stopped it; never overwrites an earlier one.
 
@@ -248,9 +269,9 @@ class RunFolder:
         error.add_note(f"the trajectory is kept in {self.save_failure(error.group, trace)}")
 
     def truncate_after(self, step: int) -> None:
-        """Drop the trees of later steps, which a run resumed after `step` will sample again."""
-        for path in self.trees.glob("step-*"):
-            if (name := _TREES.fullmatch(path.name)) and int(name[1]) > step:
+        """Drop trees and outcomes of later steps, which a run resumed after `step` will sample again."""
+        for path in (*self.trees.glob("step-*"), *self.outcomes.glob("step-*")):
+            if (name := _STEP_FILE.fullmatch(path.name)) and int(name[1]) > step:
                 path.unlink(missing_ok=True)
 
     def _holds_a_run(self) -> bool:

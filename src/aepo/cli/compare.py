@@ -1,0 +1,61 @@
+"""`aepo compare`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+def compare(
+    config: Positional[Path | None] = None,
+    overrides: Positional[tuple[str, ...]] = (),
+    /,
+    seeds: str | None = None,
+    jobs: int = 1,
+    quick: bool = False,
+    figures: bool = True,
+) -> None:
+    """Train several algorithms on one task, over several seeds, under one budget: a table with intervals, and figures.
+
+    Finished runs are kept and interrupted ones go on when the same command is given again.
+
+    Args:
+        config: YAML file of a comparison, or of a training, whose settings all runs then share.
+        overrides: Settings, e.g. algorithms=grpo,aepo,aepo-random budget.amount=12800 rollout.questions=16.
+        seeds: Like 0,1,2; every entry runs with each of them.
+        jobs: Runs at once, each a process with one thread; results do not depend on it.
+        quick: Only try that all of it works, in a folder of its own: two seeds, a few steps and questions.
+        figures: Whether figures are drawn; they need the extra "plots".
+    """
+    from rich.console import Console
+
+    from aepo import tasks
+    from aepo.comparison import figures as drawing
+    from aepo.comparison import folder, plan, report, results, runner
+    from aepo.training.display import PLAIN_WIDTH
+
+    if config is not None and "=" in str(config):
+        overrides, config = (str(config), *overrides), None
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}: 1 or more runs at once")
+    if figures:
+        drawing.require()
+    planned = plan.plan(plan.load(config, overrides, seeds), quick)
+    task = planned.runs[0].config.task
+    if not tasks.load(task.name, task.options).held_out:
+        raise ValueError(f"task {task.name!r} has no held-out questions: a comparison measures on them, give it some")
+    folder.claim(planned)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    failures = runner.carry_out(planned, jobs, lambda line: console.print(line, markup=False, soft_wrap=True))
+    failed = [failure.run for failure in failures]
+    found = [results.read(run) for run in planned.runs if run not in failed]
+    if found:
+        report.write(planned, found, [f"{f.run}: {f.reason}" for f in failures], console, figures)
+        print(f"kept in {planned.folder}")
+    if failures:
+        raise RuntimeError(
+            f"{len(failures)} of {len(planned.runs)} runs failed, the first of them {failures[0].run}: "
+            f"{failures[0].reason}; the same command tries them again"
+        )

@@ -1,0 +1,231 @@
+"""The figures of a comparison: each a function of plain data that returns a matplotlib figure.
+
+Entries are told apart by colour (Okabe and Ito's, which the colour-blind can tell apart), line style and marker, so
+that a print in grey will do. A line is the mean over seeds, its band their spread.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aepo.comparison.series import Band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7", "#8C8C8C", "#E69F00", "#56B4E9", "#D55E00")
+STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+MARKS = 6
+WIDTH, HEIGHT = 6.4, 3.8
+LEAST_CLIP_SCALE = 0.001
+LEGEND_WIDTH = 1.9
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an entry's line is drawn, in all figures alike."""
+
+    colour: str
+    style: Any
+    marker: str
+
+
+Looks = Mapping[str, Look]
+Bands = Mapping[str, Band]
+Shares = Mapping[str, Sequence[Mapping[int, float]]]
+"""For each entry, for each seed: the share of each whole number."""
+
+
+def require() -> None:
+    """Find matplotlib before hours of training.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError('figures need matplotlib: pip install "aepo-rl[plots]", or leave them out with --no-figures')
+
+
+def looks_of(labels: Sequence[str]) -> dict[str, Look]:
+    """A look for each entry; style and marker alone, without colour, tell 36 of them apart."""
+    looks = zip(cycle(COLOURS), cycle(STYLES), cycle(MARKERS), strict=False)
+    return {label: Look(*look) for label, look in zip(labels, looks, strict=False)}
+
+
+def success_by(cost: str, bands: Bands, looks: Looks) -> Figure:
+    """Held-out success against what training used.
+
+    Args:
+        cost: Title of the axis, e.g. "sampled tokens".
+        bands: Of shares of sampled trajectories that succeeded.
+        looks: Of the entries.
+    """
+    figure, (axes,) = _panels(1)
+    _lines(axes, bands, looks)
+    axes.set_xlabel(f"{cost} in training")
+    axes.set_ylabel("held-out success, Pass@1 (%)")
+    _percent(axes)
+    _thousands(axes)
+    return _with_legend(figure, axes)
+
+
+def policy_entropy(bands: Bands, looks: Looks, start: float, tolerance: float | None) -> Figure:
+    """Policy entropy over training, with the range that raises no alarm.
+
+    Args:
+        bands: Of nats per token.
+        looks: Of the entries.
+        start: Mean entropy of the entries at the start, which the range lies around.
+        tolerance: Half the range, as a share of `start`; None draws none.
+    """
+    figure, (axes,) = _panels(1)
+    if tolerance is not None:
+        low, high = start * (1 - tolerance), start * (1 + tolerance)
+        axes.axhspan(low, high, color="0.93", lw=0, zorder=0)
+        note = f"start ± {100 * tolerance:.0f} %"
+        axes.annotate(note, (0.99, high), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4")
+    _lines(axes, bands, looks)
+    axes.set_xlabel("training step")
+    axes.set_ylabel("policy entropy (nats per token)")
+    axes.set_ylim(bottom=0)
+    return _with_legend(figure, axes)
+
+
+def clip_fractions(low: Bands, high: Bands, looks: Looks) -> Figure:
+    """Shares of trained tokens whose ratio left the clip range, below and above."""
+    figure, panels = _panels(2)
+    for axes, bands, title in zip(panels, (low, high), ("below the clip range", "above the clip range"), strict=True):
+        _lines(axes, bands, looks)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel("training step")
+        _percent(axes)
+        # Where nothing was clipped there is no scale to be had from the data.
+        axes.set_ylim(0, max(LEAST_CLIP_SCALE, 1.05 * max(max(band.high) for band in bands.values())))
+    panels[0].set_ylabel("trained tokens (%)")
+    return _with_legend(figure, panels[0])
+
+
+def branch_concentration(bands: Bands, looks: Looks) -> Figure:
+    """Share of a group's branches that start on its three most branched trajectories; entries that branch."""
+    figure, (axes,) = _panels(1)
+    _lines(axes, bands, looks)
+    axes.set_xlabel("training step")
+    axes.set_ylabel("branches on the three most\nbranched trajectories (%)")
+    _percent(axes)
+    axes.set_ylim(0, 1.03)
+    return _with_legend(figure, axes)
+
+
+def diversity(queries: Bands, clusters: Bands, looks: Looks) -> Figure:
+    """How different the trajectories of a group are."""
+    figure, panels = _panels(2)
+    titles = (
+        "distinct sequences of tool calls\n(% of the group's trajectories)",
+        "clusters of tool calls\n(per group)",
+    )
+    for axes, bands, title in zip(panels, (queries, clusters), titles, strict=True):
+        _lines(axes, bands, looks)
+        axes.set_ylabel(title)
+        axes.set_xlabel("training step")
+    _percent(panels[0])
+    return _with_legend(figure, panels[0])
+
+
+def high_entropy_runs(shares: Shares) -> Figure:
+    """How many turns in a row stay uncertain: runs of high-entropy turns after tool results, by length."""
+    return _heat_map(shares, "high-entropy turns in a row", "share of such rows (%)")
+
+
+def global_samples(shares: Shares) -> Figure:
+    """How many trajectories of a group the budget rule lets start from the question."""
+    return _heat_map(shares, "m, trajectories of a group that start from the question", "share of groups (%)")
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write `name`.png and `name`.svg; equal figures give equal files."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "aepo"}):
+        figure.savefig(folder / f"{name}.png", dpi=160, bbox_inches="tight")
+        figure.savefig(folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    width = (WIDTH if count == 1 else 0.72 * count * WIDTH) + LEGEND_WIDTH
+    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
+    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, lw=0.6)
+        axes.set_axisbelow(True)
+    return figure, panels
+
+
+def _lines(axes: Axes, bands: Bands, looks: Looks) -> None:
+    for number, (label, band) in enumerate(bands.items()):
+        look, every = looks[label], max(1, len(band.x) // MARKS)
+        axes.fill_between(band.x, band.low, band.high, color=look.colour, alpha=0.1, lw=0)
+        axes.plot(
+            band.x,
+            band.mean,
+            color=look.colour,
+            linestyle=look.style,
+            marker=look.marker,
+            # Marks of neighbours do not hide each other.
+            markevery=(number % every, every),
+            markersize=4.5,
+            lw=1.6,
+            label=label,
+        )
+
+
+def _with_legend(figure: Figure, axes: Axes) -> Figure:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.2)
+    return figure
+
+
+def _percent(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+
+
+def _thousands(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
+
+
+def _heat_map(shares: Shares, xlabel: str, what: str) -> Figure:
+    """A row an entry, a column a number; each cell says the mean share over seeds, and half their spread."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    numbers = {number for seeds in shares.values() for seed in seeds for number in seed}
+    columns = range(min(numbers), max(numbers) + 1)
+    cells = {label: np.array([[s.get(c, 0.0) for c in columns] for s in seeds]) for label, seeds in shares.items()}
+    means = np.array([values.mean(axis=0) for values in cells.values()])
+    size = (1.6 + 0.85 * max(4, len(columns)), 1.2 + 0.33 * max(3, len(cells)))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(means, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, values in enumerate(cells.values()):
+        for column in range(len(columns)):
+            mean, half = means[row, column], np.ptp(values[:, column]) / 2
+            if mean > 0:
+                text = f"{100 * mean:.0f}" + (f" ± {100 * half:.0f}" if len(values) > 1 else "")
+                text = text if mean >= 0.005 else "< 1"
+                axes.text(column, row, text, ha="center", va="center", color="white" if mean > 0.6 else "black")
+    axes.set_xticks(range(len(columns)), [str(column) for column in columns])
+    axes.set_yticks(range(len(cells)), list(cells))
+    axes.set_xlabel(xlabel)
+    axes.set_title(f"{what}, mean of seeds ± half their spread", loc="left", fontsize=10)
+    axes.tick_params(length=0)
+    axes.spines[:].set_color("0.8")
+    return figure

@@ -1,0 +1,87 @@
+"""A comparison's folder: what it is, which of its runs are finished, where everything lies.
+
+runs/comparison/
+    comparison.yaml              what is compared
+    runs/aepo-seed-0/            an ordinary run folder
+    logs/aepo-seed-0.log         what that run printed
+    comparison.md                the tables
+    comparison.json              the same numbers
+    figures/                     PNG and SVG
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aepo.api import FREE_FOR_RUN
+from aepo.comparison.plan import LIMITS, Plan, PlannedRun
+from aepo.config import ConfigError, flat
+from aepo.training import checkpoint
+from aepo.training.budget import Spent, ended
+from aepo.training.run_folder import RunFolder, RunFolderError, write_whole
+
+FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
+"""Settings that a comparison may change when it goes on: they touch neither what a step computes nor the budget."""
+
+
+def claim(plan: Plan) -> None:
+    """Make the comparison's folder, or find that it is this comparison's: more entries and more seeds may come to it.
+
+    Raises:
+        ConfigError: It holds another comparison, or something else.
+        RunFolderError: It cannot be written.
+    """
+    file = plan.folder / "comparison.yaml"
+    if file.is_file():
+        _same(plan, file, _read(file).get("shared", {}), plan.shared, "")
+    elif plan.folder.is_dir() and any(plan.folder.iterdir()):
+        raise ConfigError(f"{plan.folder} holds something else than a comparison: choose another folder=...")
+    for run in plan.runs:
+        if (run.folder / "config.yaml").is_file():
+            saved = RunFolder.open(run.folder).config()
+            now = run.config.model_dump(mode="json")
+            _same(plan, run.folder, saved, now, f"{run}: ")
+    entries = {run.label: run.config.model_dump(mode="json", include={"algorithm"}) for run in plan.runs}
+    data = {"shared": plan.shared, "seeds": plan.seeds, "budget": plan.budget.model_dump(), "entries": entries}
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
+    except OSError as error:
+        raise RunFolderError(f"cannot write {file}: {error.strerror}; choose another folder=...") from error
+
+
+def finished(run: PlannedRun) -> bool:
+    """Whether a run is at its end: its newest whole checkpoint says so."""
+    newest = checkpoint.latest(run.folder / "checkpoints")
+    if newest is None:
+        return False
+    state = json.loads((newest / "state.json").read_text())
+    return ended(state["step"], Spent.from_dict(state["spent"]), run.config.train)
+
+
+def log_file(plan: Plan, run: PlannedRun) -> Path:
+    """Where a run prints."""
+    return plan.folder / "logs" / f"{run.folder.name}.log"
+
+
+def _same(plan: Plan, where: Path, saved: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
+    before, after = flat(saved), flat(now)
+    for key in sorted(before.keys() | after.keys()):
+        if key not in FREE and before.get(key) != after.get(key):
+            raise ConfigError(
+                f"{plan.folder} holds another comparison ({where}): {what}{key} was {before.get(key)!r} and is now "
+                f"{after.get(key)!r}; set it back, or choose another folder=..."
+            )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {file}: {' '.join(str(error).split())}") from error
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,244 @@
+"""From a comparison's settings to the runs that it consists of; all of it checked before anything runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from aepo import config as configuration
+from aepo.comparison.entries import Entry, applied, named
+from aepo.config import Config, ConfigError, Section
+
+LIMITS = {
+    "trajectories": "max_trajectories",
+    "sampled_tokens": "max_sampled_tokens",
+    "executed_calls": "max_executed_calls",
+}
+"""The setting of a run that holds each kind of budget."""
+QUICK_SEEDS, QUICK_STEPS, QUICK_QUESTIONS, QUICK_HELD_OUT = 2, 2, 2, 6
+
+
+class Budget(Section):
+    """What each run may use for training.
+
+    Attributes:
+        kind: What is equal for all entries.
+        amount: How much of it; a run ends after the step that reaches it.
+    """
+
+    kind: Literal["trajectories", "sampled_tokens", "executed_calls"] = "trajectories"
+    amount: int = Field(ge=1)
+
+
+class Measurement(Section):
+    """Measuring on the task's held-out questions; which ones there are is an option of the task.
+
+    Attributes:
+        questions: How many of them, from the first; null takes as many as the base configuration.
+        samples: Sampled trajectories a question; the table shows Pass@1 and Pass@samples.
+        every: Training steps between the evaluations that the curves are drawn from; 0 evaluates before and after only.
+    """
+
+    questions: int | None = Field(default=None, ge=1)
+    samples: int = Field(default=5, ge=1)
+    every: int = Field(default=10, ge=0)
+
+
+class Settings(Section):
+    """A comparison.
+
+    Attributes:
+        folder: Where it writes.
+        base: The configuration that all runs share: the keys of a training configuration. In a file it may also be the
+            path of such a file, relative to it.
+        entries: What is compared; all are measured against the first. In a file an entry may also be a short name.
+        seeds: Every entry runs with each of them.
+        budget: Of a run; null is the number of trajectories that the base configuration samples.
+        evaluation: How runs are measured.
+    """
+
+    folder: str = "runs/comparison"
+    base: dict[str, Any] = Field(default_factory=dict)
+    entries: list[Entry] = Field(default_factory=lambda: [named("grpo"), named("aepo")], min_length=1)
+    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2], min_length=1)
+    budget: Budget | None = None
+    evaluation: Measurement = Measurement()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_of_a_line(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, value: list[int]) -> list[int]:
+        if repeated := _repeated(value):
+            raise ValueError(f"seed {repeated} comes twice, and would count twice: give each seed once")
+        return value
+
+    @field_validator("entries")
+    @classmethod
+    def _labels_differ(cls, value: list[Entry]) -> list[Entry]:
+        if repeated := _repeated([entry.label for entry in value]):
+            raise ValueError(f"two are called {repeated!r}: give one of them another label")
+        return value
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One entry with one seed.
+
+    Attributes:
+        label: Of the entry.
+        seed: Of the run.
+        config: All of it.
+    """
+
+    label: str
+    seed: int
+    config: Config
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return Path(self.config.run)
+
+    def __str__(self) -> str:
+        """E.g. "aepo, seed 0"."""
+        return f"{self.label}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked comparison.
+
+    Attributes:
+        folder: Where it writes.
+        labels: Of the entries, in order.
+        seeds: In order.
+        budget: Of each run.
+        shared: What makes it this comparison whatever its entries and seeds are: the base configuration as it is run.
+        runs: Every entry with every seed; all entries of a seed before the next seed.
+    """
+
+    folder: Path
+    labels: list[str]
+    seeds: list[int]
+    budget: Budget
+    shared: dict[str, Any]
+    runs: list[PlannedRun]
+
+
+def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = None) -> Settings:
+    """The settings of a comparison.
+
+    Args:
+        path: Its YAML file, or that of a training configuration, which becomes the base; None takes class defaults.
+        overrides: `key=value`. The comparison's own keys change it, `algorithms` is short for its entries; any other
+            key changes the base.
+        seeds: Like "0,1,2"; by default those of the file.
+
+    Raises:
+        ConfigError: A file is missing or broken, a key is unknown, or a value does not fit.
+    """
+    data = {} if path is None else configuration.read(path)
+    own = Settings.model_fields.keys()
+    # Both kinds of file have a key `evaluation`.
+    if not data.keys() & (own - {"evaluation"}):
+        data = {"base": data}
+    base = data.get("base") or {}
+    if isinstance(base, str):
+        base = configuration.read(base if path is None else path.parent / base)
+    if not isinstance(base, dict):
+        raise ConfigError(f"base of {path} is {base!r}: write the keys of a training configuration, or its path")
+    changes: dict[str, dict[str, Any]] = {"comparison": {}, "base": {}}
+    for key, value in map(configuration.split, overrides):
+        if key in ("run", "seed"):
+            raise ConfigError(f"{key}={value} is of one run: write {'folder' if key == 'run' else 'seeds'}={value}")
+        own_key = "entries" if key == "algorithms" else key
+        changes["comparison" if own_key.split(".")[0] in own else "base"][own_key] = value
+    if seeds is not None:
+        changes["comparison"]["seeds"] = seeds
+    data = configuration.merged({**data, "base": configuration.merged(base, changes["base"])}, changes["comparison"])
+    entries = data.get("entries")
+    if isinstance(entries, str):
+        entries = entries.split(",")
+    if isinstance(entries, list):
+        data["entries"] = [named(e).model_dump() if isinstance(e, str) else e for e in entries]
+    return configuration.validated(Settings, data)
+
+
+def plan(settings: Settings, quick: bool = False) -> Plan:
+    """The runs of a comparison.
+
+    Args:
+        settings: Its settings.
+        quick: Only try that all of it works: two seeds, few steps, few questions, in a folder of its own.
+
+    Raises:
+        ConfigError: An entry is unknown or does not fit, or the budget is smaller than one group.
+    """
+    base = configuration.merged(settings.base, {"run": settings.folder, "seed": 0})
+    shared = configuration.parse(base)
+    for limit in LIMITS.values():
+        if getattr(shared.train, limit) is not None:
+            raise ConfigError(f"train.{limit} is of one run: write budget.kind and budget.amount instead")
+    folder = Path(f"{settings.folder}-quick" if quick else settings.folder)
+    seeds = settings.seeds[:QUICK_SEEDS] if quick else settings.seeds
+    budget = settings.budget or Budget(amount=shared.train.steps * _trajectories_a_step(shared))
+    if quick:
+        budget = Budget(amount=QUICK_STEPS * QUICK_QUESTIONS * shared.algorithm.group_size)
+    configs = {entry.label: _config(entry, base, settings.evaluation, budget, quick) for entry in settings.entries}
+    runs = [
+        PlannedRun(label, seed, _placed(config, folder / "runs" / f"{label}-seed-{seed}", seed))
+        for seed in seeds
+        for label, config in configs.items()
+    ]
+    identity = _measured(shared, settings.evaluation, budget, quick).model_dump(mode="json", exclude={"run", "seed"})
+    return Plan(folder, list(configs), seeds, budget, identity, runs)
+
+
+def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budget: Budget, quick: bool) -> Config:
+    data = applied(entry, base)
+    try:
+        return _measured(configuration.parse(data), evaluation, budget, quick)
+    except ConfigError as error:
+        raise ConfigError(f"entry {entry.label!r}: {error}") from None
+
+
+def _measured(config: Config, evaluation: Measurement, budget: Budget, quick: bool) -> Config:
+    """A run's configuration with what the comparison decides: budget, evaluation, one thread."""
+    questions = evaluation.questions or config.evaluation.questions
+    samples, rollout = evaluation.samples, config.rollout.questions
+    if quick:
+        questions, rollout = min(questions or QUICK_HELD_OUT, QUICK_HELD_OUT), min(rollout, QUICK_QUESTIONS)
+    changes: dict[str, Any] = {
+        "evaluation.questions": questions,
+        "evaluation.samples": samples,
+        "evaluation.every": evaluation.every,
+        "rollout.questions": rollout,
+        # Sums are added up in another order by another number of threads.
+        "train.threads": config.train.threads or 1,
+        f"train.{LIMITS[budget.kind]}": budget.amount,
+    }
+    if budget.kind == "trajectories":
+        changes["train.steps"] = -(-budget.amount // (rollout * config.algorithm.group_size))
+    return configuration.parse(configuration.merged(config.model_dump(mode="json"), changes))
+
+
+def _placed(config: Config, folder: Path, seed: int) -> Config:
+    return config.model_copy(update={"run": str(folder), "seed": seed})
+
+
+def _trajectories_a_step(config: Config) -> int:
+    return config.rollout.questions * config.algorithm.group_size
+
+
+def _repeated(values: Sequence[Any]) -> Any:
+    """A value that is there more than once, as text; empty if there is none."""
+    return next((str(value) for value, count in Counter(values).items() if count > 1), "")

@@ -1,0 +1,75 @@
+"""What finished runs left in their folders, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import Any
+
+from aepo.comparison.plan import PlannedRun
+from aepo.evaluation.outcomes import Outcome, from_lines
+from aepo.training.run_folder import RunFolder
+from aepo.training.trackers import read_metrics
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run.
+
+    Attributes:
+        label: Of its entry.
+        seed: Of the run.
+        before: Questions before training.
+        after: The same questions after it.
+        steps: Metrics of the training steps, in order.
+        evaluations: Metrics of the evaluations, in order, each with the `budget/*` that had been used by then.
+    """
+
+    label: str
+    seed: int
+    before: Sequence[Outcome]
+    after: Sequence[Outcome]
+    steps: Sequence[Mapping[str, Any]]
+    evaluations: Sequence[Mapping[str, Any]]
+
+    def used(self, kind: str) -> float:
+        """What training used in all.
+
+        Args:
+            kind: "trajectories", "tokens_sampled" or "executed_calls".
+        """
+        return float(self.steps[-1][f"budget/{kind}"]) if self.steps else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of training steps, evaluations and checkpoints not counted."""
+        return fsum(row["time/step"] for row in self.steps)
+
+
+def read(run: PlannedRun) -> Result:
+    """A finished run's results.
+
+    Raises:
+        ValueError: A file is missing or broken; the message names it.
+    """
+    folder = RunFolder.open(run.folder)
+    rows = read_metrics(folder.metrics_file)
+    steps = [row for row in rows if "budget/trajectories" in row]
+    used: dict[int, dict[str, float]] = {0: {}}
+    for row in steps:
+        used[row["step"]] = {name: value for name, value in row.items() if name.startswith("budget/")}
+    evaluations = [{**used[row["step"]], **row} for row in rows if "eval/success" in row]
+    last = steps[-1]["step"] if steps else 0
+    before, after = (_outcomes(folder, step) for step in (0, last))
+    return Result(run.label, run.seed, before, after, steps, evaluations)
+
+
+def _outcomes(folder: RunFolder, step: int) -> list[Outcome]:
+    path = folder.outcomes / f"step-{step:06d}.jsonl"
+    try:
+        return from_lines(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}; remove the run's folder to make it anew") from error
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from error

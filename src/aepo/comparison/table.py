@@ -1,0 +1,196 @@
+"""What a comparison found, as numbers; and those numbers as Markdown and on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aepo.comparison.plan import Plan
+from aepo.comparison.results import Result
+from aepo.comparison.statistics import Cells, Interval, cost, difference, success
+from aepo.evaluation.outcomes import Outcome
+from aepo.types import SUCCESS
+
+Score = Callable[[Outcome], float]
+Lines = list[list[str]]
+"""A table's head and rows, as text."""
+USED = {"trajectories": "trajectories", "sampled_tokens": "tokens_sampled", "executed_calls": "executed_calls"}
+"""The metric `budget/*` of each kind of budget."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry.
+
+    Attributes:
+        label: Its name.
+        seeds: Those that it finished with.
+        success: By measure, "Pass@1" and so on; means over seeds and questions.
+        differences: The same measures minus those of the first entry, over the seeds that both finished with; empty
+            for the first.
+        costs: By name, means over seeds.
+        short_of_budget: Seeds whose run ended before its budget was used.
+    """
+
+    label: str
+    seeds: list[int]
+    success: dict[str, Interval]
+    differences: dict[str, Interval]
+    costs: dict[str, Interval]
+    short_of_budget: list[int]
+
+
+def rows(plan: Plan, results: Sequence[Result]) -> list[Row]:
+    """The table's numbers, an entry a row in the plan's order; entries without a finished run are left out.
+
+    Raises:
+        ValueError: Runs answered different questions.
+    """
+    asked = {tuple(outcome.id for outcome in result.after) for result in results}
+    if len(asked) > 1:
+        raise ValueError("the runs answered different questions: was the task changed between them?")
+    by_label = {label: [result for result in results if result.label == label] for label in plan.labels}
+    first = by_label[plan.labels[0]]
+    return [_row(plan, own, first if label != plan.labels[0] else []) for label, own in by_label.items() if own]
+
+
+def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> Row:
+    measures = _measures(own[0].after)
+    ours, theirs = ({result.seed: result.after for result in side} for side in (own, first))
+    both = sorted(ours.keys() & theirs.keys())
+    one, other = ([side[seed] for seed in both] for side in (ours, theirs))
+    return Row(
+        label=own[0].label,
+        seeds=[result.seed for result in own],
+        success={name: success(_cells(list(ours.values()), score)) for name, score in measures.items()},
+        differences={name: difference(_cells(one, f), _cells(other, f)) for name, f in measures.items() if both},
+        costs={
+            "steps": cost([len(result.steps) for result in own]),
+            **{name: cost([result.used(used) for result in own]) for name, used in USED.items()},
+            "seconds": cost([result.seconds for result in own]),
+        },
+        short_of_budget=[r.seed for r in own if r.used(USED[plan.budget.kind]) < plan.budget.amount],
+    )
+
+
+def _measures(questions: Sequence[Outcome]) -> dict[str, Score]:
+    samples = len(questions[0].sampled)
+    measures: dict[str, Score] = {"Pass@1": _pass_at_1}
+    if samples > 1:
+        measures[f"Pass@{samples}"] = lambda outcome: outcome.passes(samples)
+    if questions[0].greedy is not None:
+        measures["greedy"] = lambda outcome: float(outcome.greedy is not None and outcome.greedy.reward >= SUCCESS)
+    return measures
+
+
+def _cells(runs: Sequence[Sequence[Outcome]], score: Score) -> Cells:
+    return np.array([[score(outcome) for outcome in outcomes] for outcomes in runs], dtype=np.float64)
+
+
+COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls": "executed calls", "seconds": "seconds"}
+"""What the cost table shows, by its titles."""
+
+
+def tables(found: Sequence[Row]) -> list[Lines]:
+    """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
+    success_lines = [
+        [row.label, str(len(row.seeds)), *(_percent(interval) for interval in row.success.values())] for row in found
+    ]
+    differences = [
+        [row.label, measure, _percent(interval, "+"), interval.verdict]
+        for row in found
+        for measure, interval in row.differences.items()
+    ]
+    costs = [[row.label, *(_cost(row.costs[name]) for name in COSTS)] for row in found]
+    made = [
+        (["success, %", "seeds", *found[0].success], success_lines),
+        (["difference, points", "measure", "mean", "verdict"], differences),
+        (["cost of training", *COSTS.values()], costs),
+    ]
+    return [[head, *lines] for head, lines in made if lines]
+
+
+def _percent(interval: Interval, sign: str = "") -> str:
+    mean = f"{100 * interval.mean:{sign}.1f}"
+    if math.isnan(interval.low):
+        return mean
+    return f"{mean} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]"
+
+
+def _cost(interval: Interval) -> str:
+    half = "" if math.isnan(interval.low) else f" ± {interval.high - interval.mean:,.0f}"
+    return f"{interval.mean:,.0f}{half}"
+
+
+def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: Sequence[str]) -> list[str]:
+    """What a reader must know to read the tables, a line each."""
+    questions = results[0].after
+    first = found[0]
+    samples = len(questions[0].sampled)
+    lines = [
+        f"Budget of each run: {plan.budget.amount:,} {plan.budget.kind.replace('_', ' ')}. "
+        f"Measured on {len(questions):,} held-out questions, {samples} samples each.",
+        "Brackets are 95 % intervals, seeds and questions resampled; ± is the 95 % interval over seeds (Student's t).",
+        f"Differences are to {plan.labels[0]}, paired by seed and question. "
+        "An interval with 0 in it is inside the noise.",
+    ]
+    before = [result.before for result in results if result.label == first.label]
+    lines.append(f"Before training Pass@1 was {_percent(success(_cells(before, _pass_at_1)))} %.")
+    if len(plan.seeds) == 1:
+        lines.append("One seed: the intervals leave out what another training would change.")
+    for row in found:
+        if row.short_of_budget:
+            seeds = ", ".join(map(str, row.short_of_budget))
+            lines.append(
+                f"{row.label} (seed {seeds}) made all its train.steps before its budget was used: "
+                "this is no comparison under equal budgets; raise train.steps."
+            )
+    lines += [
+        f"{one} and {other} came to the same in every run: what distinguishes them never acted."
+        for one, other in combinations([row.label for row in found], 2)
+        if _alike(results, one, other)
+    ]
+    return lines + [f"Failed: {line}" for line in failed]
+
+
+def _alike(results: Sequence[Result], one: str, other: str) -> bool:
+    """Whether two entries used the same and answered the same, seed by seed."""
+    sides = [
+        {r.seed: (r.after, *(r.used(used) for used in USED.values())) for r in results if r.label == label}
+        for label in (one, other)
+    ]
+    return sides[0] == sides[1]
+
+
+def _pass_at_1(outcome: Outcome) -> float:
+    return outcome.passes(1)
+
+
+def markdown(title: str, shown: Sequence[Lines], lines: Sequence[str]) -> str:
+    """The whole report as a Markdown file."""
+    parts = [f"# {title}"]
+    for head, *body in shown:
+        rule = ["---", *["---:"] * (len(head) - 1)]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body)))
+    parts.append("\n".join(f"- {line}" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def show(console: Console, shown: Sequence[Lines], lines: Sequence[str]) -> None:
+    """The same on a terminal."""
+    for head, *body in shown:
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+        for number, name in enumerate(head):
+            table.add_column(name, justify="right" if number else "left")
+        for cells in body:
+            table.add_row(*cells)
+        console.print(table, "")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)

@@ -1,0 +1,63 @@
+"""One run of a comparison, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from aepo.config import Config
+
+INTERRUPTED, FAILED = 130, 1
+
+
+def work(config: Config, log: Path, failure: Connection) -> None:
+    """Train one run to its end, or go on with it; ends the process.
+
+    Ctrl-C stops it with a checkpoint, as it does any run. So does the end of the process that started it: nobody would
+    wait for it.
+
+    Args:
+        config: Of the run.
+        log: What it prints is appended here.
+        failure: Gets one line if the run fails.
+    """
+    # Ctrl-C of a terminal reaches the whole session; here only the comparison decides who stops.
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    with log.open("a", buffering=1, encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    # A tool that never returns must not keep the process: it ends here, not at the end of Python.
+    os._exit(_train(config, failure))
+
+
+def _train(config: Config, failure: Connection) -> int:
+    from aepo.api import train_config
+
+    code = 0
+    try:
+        train_config(config, resume=(Path(config.run) / "config.yaml").is_file())
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:
+        traceback.print_exc()
+        lines = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
+        failure.send(" | ".join(" ".join(line.split()) for line in lines))
+        code = FAILED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _stop_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGINT)

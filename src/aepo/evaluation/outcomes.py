@@ -1,0 +1,83 @@
+"""What each question of an evaluation came to, as a small file: what a paired comparison reads.
+
+{"format": 1, "id": "q7", "sampled": [{"reward": 1.0, "answer": "Madrid"}, ...], "greedy": null}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from aepo.evaluation.passk import pass_at_k
+from aepo.evaluation.runner import Evaluation
+from aepo.types import SUCCESS, Group
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trajectory: its reward, and its answer if it gave one."""
+
+    reward: float
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One question.
+
+    Attributes:
+        id: Of the sample.
+        sampled: Its independent trajectories.
+        greedy: The one of the likeliest tokens; None if it was not asked for.
+    """
+
+    id: str
+    sampled: tuple[Attempt, ...]
+    greedy: Attempt | None = None
+
+    def passes(self, k: int) -> float:
+        """Unbiased Pass@k of this question; NaN with fewer than k samples."""
+        return pass_at_k(len(self.sampled), sum(attempt.reward >= SUCCESS for attempt in self.sampled), k)
+
+
+def outcomes(evaluation: Evaluation) -> list[Outcome]:
+    """Question by question, in the order they were asked."""
+    nothing: list[Attempt | None] = [None] * len(evaluation.sampled)
+    greedy = [_attempts(group)[0] for group in evaluation.greedy] or nothing
+    return [
+        Outcome(group.sample.id, _attempts(group), best) for group, best in zip(evaluation.sampled, greedy, strict=True)
+    ]
+
+
+def to_lines(found: Sequence[Outcome]) -> str:
+    """One JSON object a line; `from_lines` reads it back equal."""
+    return "".join(json.dumps({"format": FORMAT, **asdict(outcome)}, ensure_ascii=False) + "\n" for outcome in found)
+
+
+def from_lines(text: str) -> list[Outcome]:
+    """Read what `to_lines` wrote.
+
+    Raises:
+        ValueError: A line is broken or of another format version.
+    """
+    found: list[Outcome] = []
+    # Not splitlines: an answer may hold other line separators.
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        try:
+            data = json.loads(line)
+            if data["format"] != FORMAT:
+                raise ValueError(f"outcomes of format {data['format']!r}, this version reads {FORMAT}")
+            sampled = tuple(Attempt(**attempt) for attempt in data["sampled"])
+            found.append(Outcome(data["id"], sampled, None if data["greedy"] is None else Attempt(**data["greedy"])))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"line {number} holds no outcome ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return found
+
+
+def _attempts(group: Group) -> tuple[Attempt, ...]:
+    return tuple(Attempt(reward, leaf.answer) for reward, leaf in zip(group.rewards, group.tree.leaves, strict=True))

@@ -1,0 +1,60 @@
+"""Watching policy entropy: it should neither collapse nor explode while a run learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, Literal
+
+SMOOTHED_STEPS = 5
+
+Side = Literal["inside", "below", "above"]
+
+
+@dataclass(frozen=True)
+class EntropyWatch:
+    """Policy entropy beside its start, both as means over `SMOOTHED_STEPS` steps.
+
+    Attributes:
+        band: Largest relative change that is no alarm, e.g. 0.3.
+        start: Entropies of the first steps, nats.
+        recent: Entropies of the last steps, nats.
+        side: Where the last step left it.
+    """
+
+    band: float
+    start: tuple[float, ...] = ()
+    recent: tuple[float, ...] = ()
+    side: Side = "inside"
+
+    def after(self, entropy: float) -> EntropyWatch:
+        """With one more step's policy entropy. Until there are `SMOOTHED_STEPS` of them there is no alarm."""
+        start = (*self.start, entropy)[:SMOOTHED_STEPS]
+        recent = (*self.recent, entropy)[-SMOOTHED_STEPS:]
+        side: Side = "inside"
+        if len(start) == SMOOTHED_STEPS and abs(fmean(recent) - fmean(start)) > self.band * fmean(start):
+            side = "below" if fmean(recent) < fmean(start) else "above"
+        return replace(self, start=start, recent=recent, side=side)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint; the band is the configuration's."""
+        return {"start": self.start, "recent": self.recent, "side": self.side}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], band: float) -> EntropyWatch:
+        """Read what `to_dict` wrote."""
+        return cls(band, tuple(data["start"]), tuple(data["recent"]), data["side"])
+
+
+def advice(before: EntropyWatch, now: EntropyWatch) -> str | None:
+    """One line for the person at the run, when entropy has just left its band; None at any other time."""
+    if now.side in ("inside", before.side):
+        return None
+    moved = (
+        f"policy entropy went from {fmean(now.start):.3f} to {fmean(now.recent):.3f} nats, "
+        f"more than {100 * now.band:.0f} % {now.side} its start: "
+    )
+    if now.side == "below":
+        return moved + "to keep exploring lower train.learning_rate, or raise algorithm.clip_high or .kl_weight"
+    return moved + "to calm it lower train.learning_rate or algorithm.clip_high, or raise .kl_weight"
