@@ -1,7 +1,8 @@
 """A world that does not exist, for demonstrations: what is learned there cannot be the memory of real places.
 
-On real names alone a small model learns by heart which namesake is the most populous one, and is at a loss before a new
-name. In an imagined world names and populations are made up, so that reading, copying and comparing are all that helps.
+On real names a small model learns by heart which namesake is the most populous one, and is at a loss before a new name.
+In an imagined world names and populations are made up, so that reading, copying and comparing are all that helps; and
+every real place is as new to the model as any other, whatever split of the task it is in.
 """
 
 from __future__ import annotations

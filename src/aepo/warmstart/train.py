@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from aepo.tasks.atlas.questions import ATTRIBUTES, questions, split_of
-from aepo.tasks.atlas.world import World, city_line, country_lines
+from aepo.tasks.atlas.questions import ATTRIBUTES, questions
+from aepo.tasks.atlas.world import World
 from aepo.tools.base import Tool
 from aepo.types import Sample
 from aepo.warmstart.curriculum import copy_batches
 from aepo.warmstart.demonstrations import Demonstrator, Faults, Segment
 from aepo.warmstart.imagined import imagined_world
 from aepo.warmstart.tokenizer import train_tokenizer
+
+TOKENIZED = 5_000
+"""Episodes that the tokenizer learns from."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,10 @@ class Recipe:
     copy_steps: int = 450
     copy_rows: int = 48
     copy_length: int = 96
-    demonstration_steps: int = 3500
+    demonstration_steps: int = 2600
     demonstration_rows: int = 48
-    questions: int = 12_000
-    imagined_names: int = 16_000
-    imagined_share: float = 0.5
+    names: int = 40_000
+    questions: int = 40_000
     learning_rate: float = 3e-3
     warmup: int = 50
     final_share: float = 0.05
@@ -113,33 +115,17 @@ def encode(
     return ids, mask
 
 
-@dataclass(frozen=True)
-class Source:
-    """Questions about a world, and who demonstrates how to answer them there.
-
-    Attributes:
-        samples: The questions.
-        demonstrator: Searches that world.
-        share: How often a demonstration comes from here.
-    """
-
-    samples: Sequence[Sample]
-    demonstrator: Demonstrator
-    share: float
-
-
 def demonstration_batches(
-    tokenizer: PreTrainedTokenizerFast, sources: Sequence[Source], rows: int, rng: random.Random
+    tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample], demonstrator: Demonstrator, rows: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless padded (ids, mask); episodes of like length share a batch."""
+    rng = demonstrator.rng
     pool = 16
-    shares = [source.share for source in sources]
     while True:
         episodes = []
         for _ in range(rows * pool):
-            source = rng.choices(sources, shares)[0]
-            sample = rng.choice(source.samples)
-            episodes.append(encode(tokenizer, sample, source.demonstrator.episode(sample)))
+            sample = rng.choice(samples)
+            episodes.append(encode(tokenizer, sample, demonstrator.episode(sample)))
         episodes.sort(key=lambda e: len(e[0]))
         batches = [episodes[i : i + rows] for i in range(0, len(episodes), rows)]
         rng.shuffle(batches)
@@ -217,18 +203,18 @@ def warmstart(
 
     Args:
         out: Folder of the result.
-        world: The facts.
+        world: The facts; its countries are kept, its cities are not.
         search_in: Gives the real search tool over a world.
         recipe: Every number of the run.
         report: Takes progress lines.
     """
-    rng = random.Random(recipe.seed)
-    imagined = imagined_world(world, recipe.imagined_names, recipe.seed)
-    sources = []
-    for place, share in ((world, 1 - recipe.imagined_share), (imagined, recipe.imagined_share)):
-        demonstrator = Demonstrator(search_in(place).function, guesses(world), recipe.faults, rng)
-        sources.append(Source(questions(place, "train", recipe.questions, recipe.seed), demonstrator, share))
-    tokenizer = train_tokenizer(seen_texts(world, sources[0]), recipe.vocab_size)
+    imagined = imagined_world(world, recipe.names, recipe.seed)
+    samples = questions(imagined, "train", recipe.questions, recipe.seed)
+    demonstrator = Demonstrator(search_in(imagined).function, guesses(world), recipe.faults, random.Random(recipe.seed))
+    texts = [s.question for s in samples[:TOKENIZED]]
+    for sample in samples[:TOKENIZED]:
+        texts += [segment.text for segment in demonstrator.episode(sample)]
+    tokenizer = train_tokenizer(texts, recipe.vocab_size)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     model = new_model(recipe, tokenizer)
@@ -246,22 +232,7 @@ def warmstart(
         if step % 250 == 0:
             model.save_pretrained(out)
 
-    demonstrations = demonstration_batches(tokenizer, sources, recipe.demonstration_rows, rng)
+    demonstrations = demonstration_batches(tokenizer, samples, demonstrator, recipe.demonstration_rows)
     fit(model, demonstrations, recipe.demonstration_steps, recipe, report, keep)
     model.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(recipe, default=vars, indent=1) + "\n")
-
-
-def seen_texts(world: World, source: Source) -> Iterator[str]:
-    """What the tokenizer learns from: training questions, what the agent writes to them, facts about countries.
-
-    Results of searches are left out, for they can show names of the held-out splits.
-    """
-    for sample in source.samples:
-        yield sample.question
-    for sample in source.samples[:4000]:
-        yield from (s.text for s in source.demonstrator.episode(sample) if s.writer == "policy")
-    for country in world.countries.values():
-        yield from (f"<result>- {line}</result>" for line in country_lines(country).values())
-    for cities in world.cities.values():
-        yield from (f"- {city_line(city)}" for city in cities if split_of(city.name) == "train")
