@@ -151,6 +151,7 @@ def gated(folder: Path, gate: Path, model: Path) -> list[str]:
     return staged.settings(folder, model, *more, "--no-figures")
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
 def test_a_comparison_that_was_stopped_goes_on_as_if_it_had_not_been(
     tmp_path: Path, model_folder: Path, number: int
