@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME = "aepo_tree"
 # Arguments by which some models change the scores.
 SPECIAL = ("softcap", "s_aux", "position_bias", "sliding_window")
-CALL = 2048
+CALL_COST = 2048
 """What a kernel call costs, in pairs of query and key that could be computed meanwhile."""
 
 
@@ -52,14 +52,14 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """Tokens of some blocks as padded rows.
+    """The queries, or the keys, of some blocks as padded rows.
 
     Attributes:
-        width: Of a row.
-        run: They are this one run; nothing is padded or copied.
-        tokens_V: Where they are stored.
-        places_V: Where they go in the (rows * width) padded ones.
         rows: Blocks.
+        width: Of a row.
+        run: Where they are stored if they are of one block; nothing is padded or copied then.
+        tokens_V: Where they are stored.
+        places_V: Where they stand among the rows * width padded ones.
     """
 
     rows: int
@@ -87,11 +87,12 @@ class Side:
         if self.run is not None:
             target_NHD[self.run] += self.flat(values_RHWD)
         else:
-            target_NHD.index_add_(0, self.tokens_V, self.flat(values_RHWD).to(target_NHD.dtype))
+            # None of them is there twice.
+            target_NHD[self.tokens_V] = target_NHD[self.tokens_V] + self.flat(values_RHWD)
 
 
 @dataclass(frozen=True)
-class Batch:
+class KernelCall:
     """Blocks of like size, in one kernel call; `mask` (rows, 1, 1, keys) is additive, None where no key is padded."""
 
     queries: Side
@@ -104,7 +105,7 @@ class Batch:
 class Plan:
     """What the attention of one trie consists of, the same for all layers: calls on a CPU, else a block mask."""
 
-    batches: tuple[Batch, ...] = ()
+    calls: tuple[KernelCall, ...] = ()
     block_mask: BlockMask | None = None
 
 
@@ -117,7 +118,7 @@ def plan(until_N: Tensor) -> Plan:
     if until_N.device.type != "cpu":
         size = len(until_N)
         return Plan(block_mask=create_block_mask(mask_mod(until_N), None, None, size, size, device=until_N.device))
-    return Plan(tuple(_batch(group) for group in grouped(blocks(until_N))))
+    return Plan(tuple(_kernel_call(group) for group in grouped(blocks(until_N))))
 
 
 def mask_mod(until_N: Tensor) -> Any:
@@ -144,13 +145,13 @@ def blocks(until_N: Tensor) -> list[Block]:
 
 
 def grouped(found: Sequence[Block]) -> list[list[Block]]:
-    """Which blocks share a call: each joins the group whose padded work it raises least, if that is under `CALL`.
+    """Which blocks share a call: each joins the group whose padded work it raises least, if that is under `CALL_COST`.
 
     Largest first, and level by level.
     """
     groups: list[tuple[list[Block], int, int]] = []
     for block in sorted(found, key=lambda b: (b.level, -b.queries * b.keys, b)):
-        least, best = block.queries * block.keys + CALL, -1
+        least, best = block.queries * block.keys + CALL_COST, -1
         for at, (group, queries, keys) in enumerate(groups):
             if group[0].level == block.level:
                 wide, long = max(queries, block.queries), max(keys, block.keys)
@@ -165,18 +166,18 @@ def grouped(found: Sequence[Block]) -> list[list[Block]]:
     return [group for group, _, _ in groups]
 
 
-def _batch(group: Sequence[Block]) -> Batch:
+def _kernel_call(group: Sequence[Block]) -> KernelCall:
     queries = _side([b.query for b in group], [b.queries for b in group])
     if group[0].level == 0:
         # Padding comes last: no token sees it.
-        return Batch(queries, queries, True, None)
+        return KernelCall(queries, queries, True, None)
     counts = [b.keys for b in group]
     keys = _side([b.key for b in group], counts)
     mask = None
     if min(counts) < keys.width:
         padding = torch.arange(keys.width) >= torch.tensor(counts)[:, None]
         mask = torch.zeros(padding.shape).masked_fill_(padding, -torch.inf)[:, None, None]
-    return Batch(queries, keys, False, mask)
+    return KernelCall(queries, keys, False, mask)
 
 
 def _side(starts: Sequence[int], counts: Sequence[int]) -> Side:
@@ -189,11 +190,13 @@ def _side(starts: Sequence[int], counts: Sequence[int]) -> Side:
 
 
 class _SegmentAttention(torch.autograd.Function):
-    """Softmax attention over the batches of a plan.
+    """Softmax attention over the calls of a plan, which part the keys of a query.
 
-    With o = sum_c softmax-part c and lse the log-sum-exp over all parts, the gradient of part c is that of ordinary
-    attention over its keys alone with o and lse in place of its own: probabilities are exp(q k - lse), and the row sums
-    of dP P are those of do o.
+    o = sum over parts c of exp(lse_c - lse) o_c, with lse = ln sum_c exp(lse_c). The kernel's own backward pass
+    rebuilds a part's probabilities as exp(q k - lse) and needs of all other keys only the row sum of do o. So it gives
+    each part's share of the gradient when it is handed the lse and o of all parts in place of its own.
+
+    PyTorch's public attention function returns no lse: these are the two operators that it runs on a CPU.
     """
 
     @staticmethod
@@ -203,20 +206,20 @@ class _SegmentAttention(torch.autograd.Function):
         size, heads, _ = query_NHD.shape
         out_NHD = torch.empty(query_NHD.shape, dtype=torch.promote_types(query_NHD.dtype, torch.float32))
         lse_NH = out_NHD.new_empty(size, heads)
-        for batch in plan.batches:
-            asked = batch.queries
+        for call in plan.calls:
+            asked = call.queries
             part, part_lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
                 asked.take(query_NHD),
-                _repeated(batch.keys.take(key_NGD), heads),
-                _repeated(batch.keys.take(value_NGD), heads),
+                _repeated(call.keys.take(key_NGD), heads),
+                _repeated(call.keys.take(value_NGD), heads),
                 0.0,
-                batch.causal,
-                attn_mask=_mask(batch, query_NHD.dtype),
+                call.causal,
+                attn_mask=_mask(call, query_NHD.dtype),
                 scale=scale,
             )
             at = asked.tokens_V if asked.run is None else asked.run
             new, new_lse = asked.flat(part), asked.flat(part_lse[..., None])
-            if batch.causal:
+            if call.causal:
                 out_NHD[at], lse_NH[at] = new.to(out_NHD.dtype), new_lse[..., 0]
                 continue
             old, old_lse = out_NHD[at], lse_NH[at][..., None]
@@ -233,8 +236,8 @@ class _SegmentAttention(torch.autograd.Function):
         query_NHD, key_NGD, value_NGD, out_NHD, lse_NH = ctx.saved_tensors
         heads = query_NHD.shape[1]
         sums = [torch.zeros(x.shape, dtype=out_NHD.dtype) for x in (query_NHD, key_NGD, value_NGD)]
-        for batch in ctx.plan.batches:
-            asked, given = batch.queries, batch.keys
+        for call in ctx.plan.calls:
+            asked, given = call.queries, call.keys
             grads = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 asked.take(grad_NHD),
                 asked.take(query_NHD),
@@ -243,8 +246,8 @@ class _SegmentAttention(torch.autograd.Function):
                 asked.take(out_NHD),
                 asked.take(lse_NH[..., None])[..., 0],
                 0.0,
-                batch.causal,
-                attn_mask=_mask(batch, query_NHD.dtype),
+                call.causal,
+                attn_mask=_mask(call, query_NHD.dtype),
                 scale=ctx.scale,
             )
             asked.add(sums[0], grads[0])
@@ -263,8 +266,8 @@ def _summed(grads_RHWD: Tensor, pairs: int) -> Tensor:
     return grads_RHWD if pairs == grads_RHWD.shape[1] else grads_RHWD.unflatten(1, (pairs, -1)).sum(2)
 
 
-def _mask(batch: Batch, dtype: torch.dtype) -> Tensor | None:
-    return None if batch.mask is None else batch.mask.to(dtype)
+def _mask(call: KernelCall, dtype: torch.dtype) -> Tensor | None:
+    return None if call.mask is None else call.mask.to(dtype)
 
 
 def segment_attention(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None = None) -> Tensor:
