@@ -120,7 +120,9 @@ def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sharing", type=float, nargs="+", default=[2, 4, 8], help="s, below k")
-    parser.add_argument("--suffix", type=int, nargs="+", default=[64, 900], help="tokens that each trajectory has alone")
+    parser.add_argument(
+        "--suffix", type=int, nargs="+", default=[64, 900], help="tokens that each trajectory has alone"
+    )
     parser.add_argument("--rows", type=int, help="k; 2 s by default, with which trees are smallest")
     parser.add_argument("--micro-batch-tokens", type=int, default=32768, help="so that no tree is split")
     parser.add_argument("--hidden", type=int, default=384, help="width, a multiple of 64")
@@ -142,7 +144,8 @@ def main() -> None:
     print(f"{options.threads} thread(s), medians of {options.repetitions}")
     print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}", end=", ")
     print(f"transformers {transformers.__version__}\n")
-    print(f"{'s':>4}{'k':>4}{'P':>7}{'S':>6}{'flat s':>9}{'tree s':>9}{'ratio':>8}{'bound':>8}{'flat MB':>9}{'tree MB':>9}")
+    print(f"{'s':>4}{'k':>4}{'P':>7}{'S':>6}{'flat s':>9}{'tree s':>9}", end="")
+    print(f"{'ratio':>8}{'bound':>8}{'flat MB':>9}{'tree MB':>9}")
     for suffix in options.suffix:
         for sharing in options.sharing:
             rows = options.rows or round(2 * sharing)

@@ -151,6 +151,6 @@ def test_a_model_that_trees_cannot_be_trained_on_is_refused_before_there_is_a_ru
     AutoModelForCausalLM.from_config(shape).save_pretrained(tmp_path / "model")
     words.save_pretrained(tmp_path / "model")
     settings = config.load(None, tiny.settings(tmp_path / "run", tmp_path / "model"))
-    with pytest.raises(ValueError, match="cannot be trained on trees.*set train.layout: flat"):
+    with pytest.raises(ValueError, match=r"cannot be trained on trees.*set train.layout: flat"):
         aepo.train(str(tmp_path / "model"), tiny.letters(2, 0), config=settings)
     assert not (tmp_path / "run").exists()

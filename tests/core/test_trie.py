@@ -24,7 +24,13 @@ def test_a_trie_by_hand() -> None:
     assert tree.tokens_N.tolist() == [5, 6, 7, 9, 9, 8, 5]
     assert tree.positions_N.tolist() == [0, 1, 2, 2, 3, 1, 0]
     assert tree.until_N.tolist() == [6, 5, 3, 5, 5, 6, 7]
-    assert tree.places_BT[:, :4].tolist() == [[0, 1, 2, -1], [0, 5, -1, -1], [6, -1, -1, -1], [0, 1, 3, 4], [0, 1, -1, -1]]
+    assert tree.places_BT[:, :4].tolist() == [
+        [0, 1, 2, -1],
+        [0, 5, -1, -1],
+        [6, -1, -1, -1],
+        [0, 1, 3, 4],
+        [0, 1, -1, -1],
+    ]
     assert tree.order_B.tolist() == [4, 0, 3, 1, 2] and tree.shared_B.tolist() == [0, 2, 2, 1, 0]
     assert segments(tree.until_N) == [(0, 1, 6), (1, 2, 5), (2, 3, 3), (3, 5, 5), (5, 6, 6), (6, 7, 7)]
 

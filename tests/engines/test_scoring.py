@@ -228,11 +228,11 @@ def test_checkpointed_activations_give_equal_gradients_on_the_tree(folder: Path)
 
 
 def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_name(build) -> None:
-    with pytest.raises(ValueError, match="Gemma2ForCausalLM cannot be trained on trees.*set train.layout: flat"):
+    with pytest.raises(ValueError, match=r"Gemma2ForCausalLM cannot be trained on trees.*set train.layout: flat"):
         Scorer(capped(), VOCABULARY).refuse_tree()
     model = build()
     model.config._attn_implementation = "eager"
-    with pytest.raises(ValueError, match='its attention is "eager", not "sdpa"; set train.layout: flat'):
+    with pytest.raises(ValueError, match=r'its attention is "eager", not "sdpa"; set train\.layout: flat'):
         Scorer(model, VOCABULARY).refuse_tree()
 
 

@@ -67,4 +67,6 @@ def test_a_tree_is_split_where_it_branches() -> None:
     assert sorted(map(sorted, divided(tree, 7))) == [[0, 1], [2]]
     assert sorted(map(sorted, divided(tree, 5))) == [[0], [1], [2]]
     assert sorted(map(sorted, divided(tree, 1))) == [[0], [1], [2]], "nothing shorter than a trajectory"
-    assert divided([(0, [1, 2]), (0, [1, 2, 3]), (0, [1])], 1) == [[2, 0, 1]], "what ends inside another is read with it"
+    assert divided([(0, [1, 2]), (0, [1, 2, 3]), (0, [1])], 1) == [[2, 0, 1]], (
+        "what ends inside another is read with it"
+    )

@@ -206,8 +206,6 @@ def test_each_trajectory_weighs_what_the_aggregation_says() -> None:
     assert by_token(grown(batch, "seq-mean-token-sum"))[2, 7, -2.0][2] == pytest.approx(2 / 3)
 
 
-
-
 def test_what_is_repeated_after_a_split_is_counted_and_scored_once() -> None:
     tree = TrajectoryTree()
     tree.add(None, Kind.PROMPT, [3, 4], 0)

@@ -66,7 +66,8 @@ def row_weights(
     if mode not in MODES:
         raise ValueError(f"unknown aggregation {mode!r}, known are {', '.join(MODES)}")
     counts = (loss_mask != 0).sum(-1)
-    ones = torch.ones(counts.shape, dtype=torch.float32 if counts.device.type == "mps" else torch.float64).to(counts.device)
+    # Apple's GPUs have no float64.
+    ones = torch.ones_like(counts, dtype=torch.float32 if counts.device.type == "mps" else torch.float64)
     if mode == "token-mean":
         return ones / _denominator("tokens", tokens, counts.sum())
     if mode == "seq-mean-token-mean":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ def segments(until_N: Tensor) -> list[tuple[int, int, int]]:
     if not len(until_N):
         return []
     starts = [0, *((until_N[1:] != until_N[:-1]).nonzero()[:, 0] + 1).tolist(), len(until_N)]
-    return [(start, end, int(until_N[start])) for start, end in zip(starts, starts[1:], strict=False)]
+    return [(start, end, int(until_N[start])) for start, end in pairwise(starts)]
 
 
 def _sorted(tokens_BT: Tensor, lengths_B: Tensor, groups_B: Tensor) -> Tensor:

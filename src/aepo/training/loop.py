@@ -32,10 +32,10 @@ from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.objective import Scorer
 from aepo.training.optimizer import AdamW
 from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import StepGroups, sample_step
-from aepo.training.objective import Scorer
 from aepo.training.step import TrainablePolicy, update
 from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample

@@ -105,9 +105,7 @@ def tree_passes(of: Objective, batches: Iterable[TreeBatch]) -> Iterator[Pass]:
                 reference_M = of.reference.score_tree(*scored)[terms.token_M]
             kl_M = kl_k3(logprobs_M, reference_M)
             loss_M = loss_M + of.algorithm.kl_weight * terms.weight_M * kl_M
-        yield _pass(
-            of, loss_M.sum(), kl_M, logprobs_M, terms.old_logprobs_M, terms.count_M, terms.good_M, terms.bad_M
-        )
+        yield _pass(of, loss_M.sum(), kl_M, logprobs_M, terms.old_logprobs_M, terms.count_M, terms.good_M, terms.bad_M)
 
 
 @torch.no_grad()

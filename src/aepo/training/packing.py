@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -38,10 +39,11 @@ def passes(tree: Trie, lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
 def pack(sizes: Sequence[int], room: int) -> list[list[int]]:
     """Numbers of the things in each bin: longest first, into the emptiest bin; into a new one where it does not fit.
 
-    At first there are as many bins as they would fill if they could be cut. What is larger than a bin has one to itself.
+    At first there are as many bins as would be filled if all could be cut. What is larger than a bin has one to itself.
     """
-    bins: list[list[int]] = [[] for _ in range(-(-sum(min(size, room) for size in sizes) // max(room, 1)) or 1)]
-    filled = [0] * len(bins)
+    count = math.ceil(sum(min(size, room) for size in sizes) / max(room, 1)) or 1
+    bins: list[list[int]] = [[] for _ in range(count)]
+    filled = [0] * count
     for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
         at = filled.index(min(filled))
         if bins[at] and filled[at] + sizes[number] > room:
@@ -51,8 +53,6 @@ def pack(sizes: Sequence[int], room: int) -> list[list[int]]:
         bins[at].append(number)
         filled[at] += sizes[number]
     return [numbers for numbers in bins if numbers]
-
-
 
 
 def _split(rows: list[int], lengths: Sequence[int], shared: Sequence[int], room: int) -> list[list[int]]:

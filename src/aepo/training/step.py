@@ -74,8 +74,9 @@ def update(
     Returns:
         Metrics, averaged over optimizer steps. `logprobs/rollout_difference` compares the rollout's log-probabilities
         with those computed here before the first change: mean and largest absolute difference.
-        `train/idle_share`: trajectories that were not computed, since all their advantages are 0 (every group of equal
-        rewards) and no KL term wants them; they would add nothing to any gradient. On the tree also
+        `train/idle_share`: trajectories that were not computed, since none of their tokens is trained, or all their
+        advantages are 0 (every group of equal rewards) and no KL term wants them; they would add nothing to any
+        gradient. On the tree also
         `train/distinct_tokens`, what the model had to read of the others, `train/sharing`, how often it would have read
         each trajectory by trajectory, and `train/repeated_tokens`, those read again since a tree was split.
 
@@ -129,9 +130,10 @@ def _accumulate(
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
     of = Objective(algorithm, policy, reference, temperature, tokens, trajectories)
-    busy_B = torch.arange(len(part.lengths_B))
+    wanted_BT = part.loss_mask_BT != 0
     if reference is None:
-        busy_B = ((part.advantages_BT != 0) & (part.loss_mask_BT != 0)).any(-1).nonzero()[:, 0]
+        wanted_BT = wanted_BT & (part.advantages_BT != 0)
+    busy_B = wanted_BT.any(-1).nonzero()[:, 0]
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
     sums: dict[str, float] = defaultdict(float)
     sums["train/idle_share"] = 1.0 - len(busy_B) / len(part.lengths_B)

@@ -200,9 +200,7 @@ class _SegmentAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, query_NHD: Tensor, key_NGD: Tensor, value_NGD: Tensor, plan: Plan, scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, query_NHD: Tensor, key_NGD: Tensor, value_NGD: Tensor, plan: Plan, scale: float) -> Tensor:
         size, heads, _ = query_NHD.shape
         out_NHD = torch.empty(query_NHD.shape, dtype=torch.promote_types(query_NHD.dtype, torch.float32))
         lse_NH = out_NHD.new_empty(size, heads)
