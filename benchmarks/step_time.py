@@ -64,6 +64,7 @@ class Side:
             max_grad_norm=1.0,
             micro_batch_tokens=self.config.train.micro_batch_tokens,
             rng=random.Random(number),
+            layout=self.config.train.layout,
         )
         self.rollout.append(rolled - began)
         self.train.append(time.perf_counter() - rolled)

@@ -141,3 +141,16 @@ def test_a_tool_bug_may_be_told_to_the_model_instead(tmp_path: Path, model_folde
     assert not (run.folder / "failures").exists()
     (row,) = [row for row in read_metrics(run.folder / "metrics.jsonl") if "reward/mean" in row]
     assert row["tool/search/error_rate"] == 1.0 and row["tool/executed_calls"] > 0
+
+
+def test_a_model_that_trees_cannot_be_trained_on_is_refused_before_there_is_a_run(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, FalconConfig
+
+    words = tiny.tokenizer()
+    shape = FalconConfig(vocab_size=len(words), hidden_size=32, num_attention_heads=4, num_hidden_layers=2)
+    AutoModelForCausalLM.from_config(shape).save_pretrained(tmp_path / "model")
+    words.save_pretrained(tmp_path / "model")
+    settings = config.load(None, tiny.settings(tmp_path / "run", tmp_path / "model"))
+    with pytest.raises(ValueError, match=r"cannot be trained on trees.*set train.layout: flat"):
+        aepo.train(str(tmp_path / "model"), tiny.letters(2, 0), config=settings)
+    assert not (tmp_path / "run").exists()

@@ -209,6 +209,8 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     # New adapters begin at random.
     torch.manual_seed(config.seed)
     policy = load_policy(config.model.path, config.model)
+    if config.train.layout == "tree":
+        policy.refuse_tree()
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     held_out = task.held_out[: config.evaluation.questions]

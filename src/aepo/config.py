@@ -113,7 +113,9 @@ class TrainConfig(Section):
         warmup: Optimizer steps in which it rises from 0.
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are scaled down to it.
-        micro_batch_tokens: Padded tokens of one forward pass; changes memory, not results.
+        layout: "tree" computes each distinct token once, "flat" each trajectory whole: equal to rounding. Models whose
+            attention cannot be replaced need "flat".
+        micro_batch_tokens: Tokens of one forward pass, with padding if flat; changes memory, not results.
         checkpoint_every: Steps between checkpoints; the end of a run always has one.
         keep_checkpoints: How many are kept.
         trees_every: Steps between those whose rollout trees are kept.
@@ -132,6 +134,7 @@ class TrainConfig(Section):
     warmup: int = Field(default=10, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    layout: Literal["tree", "flat"] = "tree"
     micro_batch_tokens: int = Field(default=16384, ge=1)
     checkpoint_every: int = Field(default=25, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, Gemma2Config
+from transformers import AutoModelForCausalLM, FalconConfig, Gemma2Config, GraniteConfig
 
+from aepo.core.trie import trie
 from aepo.engines.local.load import Lora, load_policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import FrozenScorer, Scorer
@@ -34,6 +35,22 @@ def capped(**changes: object):
     }
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(Gemma2Config(**{**settings, **changes})).eval()
+
+
+def scaled():
+    """Granite: logits are not the output layer's, but a fraction of them."""
+    settings = {
+        "vocab_size": 96,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "initializer_range": 0.3,
+        "logits_scaling": 3.0,
+        "pad_token_id": 0,
+    }
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(GraniteConfig(**settings), attn_implementation="sdpa").eval()
 
 
 def plainly(model, temperature: float) -> Tensor:
@@ -159,3 +176,68 @@ def test_checkpointing_does_not_switch_dropout_on(tmp_path: Path, build, words) 
     assert torch.equal(scores, plain.score(TOKENS, WANTED, 1.0))
     scores.sum().backward()
     assert len(calls) == 2
+
+
+SHARED = TOKENS.clone()
+SHARED[1, :5], SHARED[2, :9] = SHARED[0, :5], SHARED[0, :9]
+
+
+def on_tree(scorer, tokens: Tensor = SHARED, wanted: Tensor = WANTED, temperature: float = 1.0) -> Tensor:
+    """`score`, through the trie of the rows."""
+    tree = trie(tokens[:, :-1], torch.full((len(tokens),), tokens.shape[1] - 1), torch.zeros(len(tokens)))
+    row, position = (wanted != 0).nonzero(as_tuple=True)
+    picked = scorer.score_tree(tree, tree.places_BT[row, position - 1], tokens[row, position], temperature)
+    return picked.new_zeros(tokens.shape).masked_scatter(wanted != 0, picked)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("kind", ["llama", "llama-gqa", "qwen2", "qwen3", "scaled"])
+def test_scores_and_gradients_on_the_tree_are_those_of_whole_rows(build, kind: str, temperature: float) -> None:
+    model = scaled() if kind == "scaled" else build(kind)
+    scorer = Scorer(model, VOCABULARY)
+    assert scorer._plain_head == (kind != "scaled"), "both ways of computing must be tried"
+    scorer.refuse_tree()
+    ours, theirs = on_tree(scorer, temperature=temperature), scorer.score(SHARED, WANTED, temperature)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    ours, theirs = gradients(model, ours), gradients(model, theirs)
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max() and theirs.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_on_the_tree_adapters_are_trained_and_left_out_of_the_reference(folder: Path, checkpointing: bool) -> None:
+    loaded = load_policy(folder, device="cpu", lora=Lora(rank=2), gradient_checkpointing=checkpointing)
+    policy = LocalPolicy(loaded)
+    frozen, before = policy.frozen(), policy.score(SHARED, WANTED, 1.0).detach()
+    trained(policy)
+    ours, theirs = on_tree(policy), policy.score(SHARED, WANTED, 1.0)
+    assert torch.allclose(ours, theirs, atol=1e-5) and (ours - before).abs().max() > 0.01
+    ours, theirs = gradients(policy.model, ours), gradients(policy.model, theirs)
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+    reference = on_tree(frozen)
+    assert torch.allclose(reference, before, atol=1e-5) and not reference.requires_grad
+
+
+def test_checkpointed_activations_give_equal_gradients_on_the_tree(folder: Path) -> None:
+    found = []
+    for checkpointing in (False, True):
+        policy = LocalPolicy(load_policy(folder, device="cpu", gradient_checkpointing=checkpointing))
+        calls = layer_calls(policy)
+        found.append(gradients(policy.model, on_tree(policy)))
+        assert len(calls) == 1 + checkpointing, "the plan must still be there in the backward pass"
+    assert torch.equal(*found)
+
+
+def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_name(build) -> None:
+    with pytest.raises(ValueError, match=r"Gemma2ForCausalLM cannot be trained on trees.*set train.layout: flat"):
+        Scorer(capped(), VOCABULARY).refuse_tree()
+    model = build()
+    model.config._attn_implementation = "eager"
+    with pytest.raises(ValueError, match=r'its attention is "eager", not "sdpa"; set train\.layout: flat'):
+        Scorer(model, VOCABULARY).refuse_tree()
+
+
+def test_a_model_that_does_not_hand_the_plan_on_is_refused_by_name() -> None:
+    config = FalconConfig(vocab_size=96, hidden_size=32, num_attention_heads=4, num_hidden_layers=2)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    with pytest.raises(ValueError, match="FalconForCausalLM cannot be trained on trees: their scores are nan off"):
+        Scorer(model, VOCABULARY).refuse_tree()

@@ -40,17 +40,39 @@ def aggregate(
     Raises:
         ValueError: Unknown mode, or a denominator below 0.
     """
-    if mode not in MODES:
-        raise ValueError(f"unknown aggregation {mode!r}, known are {', '.join(MODES)}")
     trained = loss_mask != 0
     # Selected, not multiplied: 0 times a padding token's inf would be NaN.
     sums = torch.where(trained, loss, torch.zeros_like(loss)).sum(-1)
-    counts = trained.sum(-1)
+    return (row_weights(loss_mask, mode, tokens, trajectories).to(sums.dtype) * sums).sum()
+
+
+def row_weights(
+    loss_mask: Tensor, mode: str = "token-mean", tokens: float | None = None, trajectories: float | None = None
+) -> Tensor:
+    """w_i, what each trained token of a trajectory weighs: `aggregate` is the sum of w_i loss_it (spec 4.4).
+
+    Args:
+        loss_mask: As in `aggregate`.
+        mode: Idem.
+        tokens: Idem.
+        trajectories: Idem.
+
+    Returns:
+        (B,), float64 where the device has it.
+
+    Raises:
+        ValueError: Unknown mode, or a denominator below 0.
+    """
+    if mode not in MODES:
+        raise ValueError(f"unknown aggregation {mode!r}, known are {', '.join(MODES)}")
+    counts = (loss_mask != 0).sum(-1)
+    # Apple's GPUs have no float64.
+    ones = torch.ones_like(counts, dtype=torch.float32 if counts.device.type == "mps" else torch.float64)
     if mode == "token-mean":
-        return sums.sum() / _denominator("tokens", tokens, counts.sum())
+        return ones / _denominator("tokens", tokens, counts.sum())
     if mode == "seq-mean-token-mean":
-        sums = sums / counts.clamp(min=1)
-    return sums.sum() / _denominator("trajectories", trajectories, (counts > 0).sum())
+        ones = ones / counts.clamp(min=1)
+    return ones / _denominator("trajectories", trajectories, (counts > 0).sum())
 
 
 def _denominator(name: str, given: float | None, own: Tensor) -> Tensor | float:

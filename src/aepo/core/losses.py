@@ -200,13 +200,19 @@ def clip_fractions(
     Returns:
         Two scalars without gradient; 0 when nothing is trained.
     """
+    trained = loss_mask != 0
+    count = trained.sum().clamp(min=1)
+    below, above = clip_range_left(logprobs, old_logprobs, clip_low, clip_high)
+    return ((advantages < 0) & below & trained).sum() / count, ((advantages > 0) & above & trained).sum() / count
+
+
+def clip_range_left(
+    logprobs: Tensor, old_logprobs: Tensor, clip_low: float = 0.2, clip_high: float = 0.2
+) -> tuple[Tensor, Tensor]:
+    """Where the ratio has left the clip range: (below it, above it), bool, in the shape of `logprobs`."""
     with torch.no_grad():
         ratio = _ratio(logprobs, old_logprobs)
-        trained = loss_mask != 0
-        count = trained.sum().clamp(min=1)
-        low = ((advantages < 0) & (ratio < 1.0 - clip_low) & trained).sum() / count
-        high = ((advantages > 0) & (ratio > 1.0 + clip_high) & trained).sum() / count
-    return low, high
+        return ratio < 1.0 - clip_low, ratio > 1.0 + clip_high
 
 
 def _ratio(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:

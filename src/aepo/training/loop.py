@@ -32,10 +32,11 @@ from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.objective import Scorer
 from aepo.training.optimizer import AdamW
 from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import StepGroups, sample_step
-from aepo.training.step import Scorer, TrainablePolicy, update
+from aepo.training.step import TrainablePolicy, update
 from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample
 
@@ -201,6 +202,7 @@ class Trainer:
             micro_batch_tokens=train.micro_batch_tokens,
             rng=random.Random(f"minibatches {self.config.seed} {self.step}"),
             reference=self.parts.reference,
+            layout=train.layout,
         )
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -6,23 +6,18 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
 
 from aepo.algorithms.base import Algorithm
-from aepo.core.aggregation import aggregate
-from aepo.core.losses import clip_fractions, kl_k3
+from aepo.core.aggregation import row_weights
 from aepo.training.batch import Batch, micro_batches, minibatches
+from aepo.training.objective import Objective, Scorer, flat_passes, tree_passes
+from aepo.training.tree import forest
 
-
-class Scorer(Protocol):
-    """A model that says how likely given tokens are."""
-
-    def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
-        """(B, T): ln p of each token given those before it, at a temperature; 0 where `wanted_BT` is 0."""
-        ...
+Layout = Literal["tree", "flat"]
+"""Each distinct token once, or each trajectory whole."""
 
 
 class TrainablePolicy(Scorer, Protocol):
@@ -57,6 +52,7 @@ def update(
     micro_batch_tokens: int,
     rng: random.Random,
     reference: Scorer | None = None,
+    layout: Layout = "tree",
 ) -> dict[str, float]:
     """Train on one rollout.
 
@@ -70,15 +66,19 @@ def update(
         minibatch_count: Optimizer steps a pass.
         epochs: Passes.
         max_grad_norm: Gradients are scaled down to it.
-        micro_batch_tokens: Padded tokens of a forward pass.
+        micro_batch_tokens: Tokens of a forward pass: distinct ones, or with padding.
         rng: Shuffles questions into minibatches.
         reference: The model that the KL term is measured against.
+        layout: What is computed; the result is the same, to rounding.
 
     Returns:
         Metrics, averaged over optimizer steps. `logprobs/rollout_difference` compares the rollout's log-probabilities
         with those computed here before the first change: mean and largest absolute difference.
-        `train/idle_share`: trajectories that were not computed, since all their advantages are 0 (every group of equal
-        rewards) and no KL term wants them; they would add nothing to any gradient.
+        `train/idle_share`: trajectories that were not computed, since none of their tokens is trained, or all their
+        advantages are 0 (every group of equal rewards) and no KL term wants them; they would add nothing to any
+        gradient. On the tree also
+        `train/distinct_tokens`, what the model had to read of the others, `train/sharing`, how often it would have read
+        each trajectory by trajectory, and `train/repeated_tokens`, those read again since a tree was split.
 
     Raises:
         NonFiniteLoss: A loss is not finite. Weights are as they were before that optimizer step.
@@ -90,7 +90,7 @@ def update(
         for rows_B in minibatches(batch.groups_B, minibatch_count, rng):
             part = batch.rows(rows_B)
             optimizer.zero_grad(set_to_none=True)
-            sums = _accumulate(policy, algorithm, part, temperature, micro_batch_tokens, reference)
+            sums = _accumulate(policy, algorithm, part, temperature, micro_batch_tokens, reference, layout)
             norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
             if not bool(torch.isfinite(norm)):
                 optimizer.zero_grad(set_to_none=True)
@@ -111,6 +111,9 @@ def update(
             totals["grad/norm"] += float(norm)
             steps += 1
     metrics = {name: value / steps for name, value in totals.items()}
+    if layout == "tree":
+        read = metrics.pop("flat_tokens")
+        metrics["train/sharing"] = read / metrics["train/distinct_tokens"] if read else 1.0
     return {**metrics, **first, "train/optimizer_steps": float(steps), "train/learning_rate": schedule.get_last_lr()[0]}
 
 
@@ -121,53 +124,48 @@ def _accumulate(
     temperature: float,
     micro_batch_tokens: int,
     reference: Scorer | None,
+    layout: Layout,
 ) -> dict[str, float]:
-    """Backward through one optimizer step's rows; sums of the metrics, weighed by trained tokens."""
+    """Backward through one optimizer step's trajectories; metrics, of which some are only sums."""
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
-    busy_B = torch.arange(len(part.lengths_B))
+    of = Objective(algorithm, policy, reference, temperature, tokens, trajectories)
+    wanted_BT = part.loss_mask_BT != 0
     if reference is None:
-        busy_B = ((part.advantages_BT != 0) & (part.loss_mask_BT != 0)).any(-1).nonzero()[:, 0]
+        wanted_BT = wanted_BT & (part.advantages_BT != 0)
+    busy_B = wanted_BT.any(-1).nonzero()[:, 0]
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
     sums: dict[str, float] = defaultdict(float)
     sums["train/idle_share"] = 1.0 - len(busy_B) / len(part.lengths_B)
     for name in ("loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"):
         sums[name] = 0.0
+    if layout == "tree":
+        sums |= {"train/distinct_tokens": 0.0, "train/repeated_tokens": 0.0, "flat_tokens": 0.0}
     if not len(busy_B):
         # An optimizer passes over parameters without a gradient, but its momentum must go on.
         for parameter in policy.parameters():
             parameter.grad = torch.zeros_like(parameter)
         return sums
-    for rows_B in micro_batches(part.lengths_B[busy_B], micro_batch_tokens):
-        micro = part.rows(busy_B[rows_B]).to(policy.device)
-        mask_BT = micro.loss_mask_BT
-        logprobs_BT = policy.score(micro.tokens_BT, mask_BT, temperature)
-        loss_BT = algorithm.loss(logprobs_BT, micro.old_logprobs_BT, micro.advantages_BT)
-        if reference is not None:
-            with torch.no_grad():
-                reference_BT = reference.score(micro.tokens_BT, mask_BT, temperature)
-            kl_BT = kl_k3(logprobs_BT, reference_BT)
-            loss_BT = loss_BT + algorithm.kl_weight * kl_BT
-            sums["kl/reference"] += float((kl_BT.detach() * mask_BT).sum()) / computed
-        loss = aggregate(loss_BT, mask_BT, algorithm.aggregation, tokens, trajectories)
-        if not bool(torch.isfinite(loss)):
+    if layout == "tree":
+        weights_B = row_weights(part.loss_mask_BT, algorithm.aggregation, tokens, trajectories)
+        grown = forest(part.rows(busy_B), weights_B[busy_B], micro_batch_tokens)
+        sums["train/distinct_tokens"] = float(grown.distinct_tokens)
+        sums["train/repeated_tokens"] = float(grown.repeated_tokens)
+        sums["flat_tokens"] = float(grown.flat_tokens)
+        passes = tree_passes(of, (batch.to(policy.device) for batch in grown.batches))
+    else:
+        rows = micro_batches(part.lengths_B[busy_B], micro_batch_tokens)
+        passes = flat_passes(of, (part.rows(busy_B[rows_B]).to(policy.device) for rows_B in rows))
+    for found in passes:
+        if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
-        loss.backward()
-        share = float(mask_BT.sum()) / tokens
-        with torch.no_grad():
-            low, high = clip_fractions(
-                logprobs_BT,
-                micro.old_logprobs_BT,
-                micro.advantages_BT,
-                mask_BT,
-                algorithm.clip_low,
-                algorithm.clip_high,
-            )
-            difference_BT = (logprobs_BT.detach() - micro.old_logprobs_BT) * mask_BT
-            sums["loss"] += float(loss)
-            sums["clip/low_fraction"] += float(low) * share
-            sums["clip/high_fraction"] += float(high) * share
-            sums["kl/rollout"] += float(-difference_BT.sum()) / computed
-            sums["difference"] += float(difference_BT.abs().sum()) / computed
-            sums["difference_max"] = max(sums["difference_max"], float(difference_BT.abs().max()))
+        found.loss.backward()
+        sums["loss"] += float(found.loss.detach())
+        sums["clip/low_fraction"] += found.low / tokens
+        sums["clip/high_fraction"] += found.high / tokens
+        sums["kl/rollout"] -= found.difference / computed
+        if reference is not None:
+            sums["kl/reference"] += found.reference_kl / computed
+        sums["difference"] += found.absolute_difference / computed
+        sums["difference_max"] = max(sums["difference_max"], found.largest_difference)
     return sums

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from aepo.core.trie import Trie
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.load import Policy, quiet
 from aepo.engines.local.scoring import FrozenScorer, Scorer
@@ -41,11 +42,27 @@ class LocalPolicy:
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """(B, T): ln p of each wanted token given those before it, at a temperature; 0 elsewhere."""
+        self._prepare()
+        return self._scorer.score(tokens_BT, wanted_BT, temperature)
+
+    def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
+        """(K,): ln p of tokens that follow on tokens of a trie; see `Scorer.score_tree`."""
+        self._prepare()
+        return self._scorer.score_tree(tree, places_K, targets_K, temperature)
+
+    def refuse_tree(self) -> None:
+        """Check that trees can be scored.
+
+        Raises:
+            ValueError: They cannot; says why and what to set.
+        """
+        self._scorer.refuse_tree()
+
+    def _prepare(self) -> None:
         # Layers checkpoint in training mode only; what is inside them, dropout above all, runs as it was sampled.
         self.model.eval()
         for module in self._checkpointed:
             module.training = True
-        return self._scorer.score(tokens_BT, wanted_BT, temperature)
 
     def frozen(self) -> FrozenScorer:
         """The model as it is now, whatever training does to it afterwards."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from aepo.core.trie import Trie, trie
+from aepo.engines.local import tree_attention
+from aepo.engines.local.supported import refuse_unsupported
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,15 +40,77 @@ class Scorer:
         """
         wanted_BT = wanted_BT != 0
         inputs, targets, wanted = tokens_BT[:, :-1], tokens_BT[:, 1:], wanted_BT[:, 1:]
-        if self._plain_head:
-            hidden_BTD = _base(self.model).get_decoder()(input_ids=inputs, use_cache=False).last_hidden_state
-            logits_NV = _base(self.model).get_output_embeddings()(hidden_BTD[wanted])
-        else:
-            logits_NV = self.model(input_ids=inputs, use_cache=False).logits[wanted]
-        logits_NV = logits_NV[:, : self.vocab_size].float() / temperature
-        picked_N = logits_NV.gather(-1, targets[wanted][:, None])[:, 0] - logits_NV.logsumexp(-1)
+        logits_NV = self._logits(wanted, input_ids=inputs)
+        picked_N = self._picked(logits_NV, targets[wanted], temperature)
         scores_BT = picked_N.new_zeros(tokens_BT.shape)
         return scores_BT.masked_scatter(wanted_BT, picked_N)
+
+    def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
+        """(K,): ln p of tokens that follow on tokens of a trie, each of which is computed once.
+
+        Equal to `score` of the whole sequences, to rounding.
+
+        Args:
+            tree: What is read.
+            places_K: Where the token before each target is stored.
+            targets_K: Ids.
+            temperature: As in `score`.
+        """
+        tree_attention.use(self.model)
+        logits_KV = self._logits(
+            (torch.zeros_like(places_K), places_K),
+            input_ids=tree.tokens_N[None],
+            position_ids=tree.positions_N[None],
+            # Of the shape that models hand on as it is; nobody reads it where the plan arrives, and all see it if not.
+            attention_mask=torch.full((1, 1, 1, 1), torch.nan, dtype=self.model.dtype, device=self.model.device),
+            tree=tree_attention.plan(tree.until_N),
+        )
+        return self._picked(logits_KV, targets_K, temperature)
+
+    def refuse_tree(self) -> None:
+        """Check that trees are scored as their sequences are, by trying a small one.
+
+        Raises:
+            ValueError: They are not: the attention cannot be replaced, or is not that of plain full attention.
+        """
+        name = getattr(self.model.config, "_name_or_path", "") or type(_base(self.model)).__name__
+        reason = None
+        try:
+            refuse_unsupported(self.model)
+            difference = self._tree_difference()
+        # Whatever a model makes of a plan that it does not know, it must not be trained on one.
+        except Exception as error:
+            difference, reason = 0.0, (str(error) or type(error).__name__).splitlines()[0]
+        if not difference <= torch.finfo(self.model.dtype).eps ** 0.5:
+            reason = f"their scores are {difference:.1e} off those of sequences"
+        if reason is not None:
+            raise ValueError(f"{name} cannot be trained on trees: {reason}; set train.layout: flat")
+
+    @torch.no_grad()
+    def _tree_difference(self) -> float:
+        """Largest difference between scores of sequences that share a beginning and those of their trie."""
+        device = self.model.device
+        tokens_BT = torch.arange(24).repeat(3, 1) % self.vocab_size
+        tokens_BT[1, 8:] = tokens_BT[1, 8:].flip(0)
+        tokens_BT[2, 16:] = tokens_BT[2, 16:].flip(0)
+        wanted_BT = torch.ones_like(tokens_BT)
+        wanted_BT[:, 0] = 0
+        flat_BT = self.score(tokens_BT.to(device), wanted_BT.to(device), 1.0)
+        tree = trie(tokens_BT[:, :-1], torch.full((3,), tokens_BT.shape[1] - 1), torch.zeros(3))
+        places_K, targets_K = tree.places_BT.flatten(), tokens_BT[:, 1:].flatten()
+        tree_K = self.score_tree(tree.to(device), places_K.to(device), targets_K.to(device), 1.0)
+        return float((tree_K - flat_BT[:, 1:].flatten()).abs().max())
+
+    def _logits(self, wanted: Any, **inputs: Any) -> Tensor:
+        """(N, V): logits at an index of (rows, positions) of what the model reads."""
+        if self._plain_head:
+            hidden_BTD = _base(self.model).get_decoder()(**inputs, use_cache=False).last_hidden_state
+            return _base(self.model).get_output_embeddings()(hidden_BTD[wanted])
+        return self.model(**inputs, use_cache=False).logits[wanted]
+
+    def _picked(self, logits_NV: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
+        logits_NV = logits_NV[:, : self.vocab_size].float() / temperature
+        return logits_NV.gather(-1, targets_N[:, None])[:, 0] - logits_NV.logsumexp(-1)
 
 
 class FrozenScorer(Scorer):
@@ -57,9 +123,16 @@ class FrozenScorer(Scorer):
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """As `Scorer.score`, without gradient."""
-        without = self.model.disable_adapter() if self._adapted else contextlib.nullcontext()
-        with torch.no_grad(), without:
+        with torch.no_grad(), self._without_adapters():
             return super().score(tokens_BT, wanted_BT, temperature)
+
+    def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
+        """As `Scorer.score_tree`, without gradient."""
+        with torch.no_grad(), self._without_adapters():
+            return super().score_tree(tree, places_K, targets_K, temperature)
+
+    def _without_adapters(self) -> contextlib.AbstractContextManager[None]:
+        return self.model.disable_adapter() if self._adapted else contextlib.nullcontext()
 
 
 def _base(model: PreTrainedModel) -> PreTrainedModel:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from aepo.engines.local import tree_attention
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -34,5 +36,5 @@ def refuse_unsupported(model: PreTrainedModel) -> None:
         if type(layer) is not DynamicLayer:
             raise ValueError(f"{name}: layer {i} is {kind}; the local engine runs full attention only")
     kernel = config._attn_implementation
-    if kernel not in ("sdpa", "eager"):
+    if kernel not in ("sdpa", "eager", tree_attention.NAME):
         raise ValueError(f'{name}: attention "{kernel}" takes no 4-D mask; load it with attn_implementation="sdpa"')

@@ -1,0 +1,167 @@
+"""Training on the tree against training on whole trajectories: forward and backward of the same step, alternating.
+
+One question, k trajectories that share a prompt of P tokens and go on alone for S; P is such that flat / distinct
+tokens = s. Prints medians, the ratio, the bound 1 / (0.8 s) that it should stay under, and the peak memory of each
+layout above that of the loaded model, in a process of its own.
+
+    python benchmarks/tree_training.py --sharing 2 4 8 --suffix 64 900 --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+import transformers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from aepo.algorithms import AEPO
+from aepo.engines.local.scoring import Scorer
+from aepo.training.batch import Batch
+from aepo.training.step import Layout, update
+
+VOCABULARY = 8192
+LAYOUTS: tuple[Layout, ...] = ("flat", "tree")
+
+
+@dataclass
+class Trained:
+    """A model as `update` wants it."""
+
+    scorer: Scorer
+    device = torch.device("cpu")
+
+    def __post_init__(self) -> None:
+        self.score, self.score_tree = self.scorer.score, self.scorer.score_tree
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All of them."""
+        return list(self.scorer.model.parameters())
+
+
+def random_policy(hidden: int, layers: int) -> Trained:
+    """A Llama; 20 M parameters by default."""
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 64,
+        max_position_embeddings=1 << 16,
+        tie_word_embeddings=True,
+    )
+    return Trained(Scorer(LlamaForCausalLM._from_config(shape, attn_implementation="sdpa").eval(), VOCABULARY))
+
+
+def prefix(sharing: float, suffix: int, rows: int) -> int:
+    """P of k (P + S) / (P + k S) = s."""
+    return round(rows * suffix * (sharing - 1) / (rows - sharing))
+
+
+def batch(shared: int, suffix: int, rows: int) -> Batch:
+    """Random tokens; the first half of the shared ones is the prompt, all others are trained."""
+    chance = torch.Generator().manual_seed(1)
+    tokens_BT = torch.randint(0, VOCABULARY, (rows, shared + suffix), generator=chance)
+    tokens_BT[:, :shared] = tokens_BT[0, :shared]
+    mask_BT = torch.ones_like(tokens_BT)
+    mask_BT[:, : max(1, shared // 2)] = 0
+    old_BT = torch.full(tokens_BT.shape, -9.0) * mask_BT
+    advantages_BT = torch.randn(rows, 1, generator=chance) * mask_BT
+    zeros_B = torch.zeros(rows, dtype=torch.long)
+    return Batch(tokens_BT, mask_BT, old_BT, -old_BT, advantages_BT, zeros_B, zeros_B + shared + suffix)
+
+
+def seconds(policy: Trained, layout: Layout, given: Batch, micro_batch_tokens: int) -> float:
+    """Wall time of one step without the optimizer's own work."""
+    optimizer = torch.optim.SGD(policy.parameters(), lr=0.0)
+    began = time.perf_counter()
+    update(
+        policy,
+        optimizer,
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
+        AEPO(),
+        given,
+        temperature=1.0,
+        minibatch_count=1,
+        epochs=1,
+        max_grad_norm=1.0,
+        micro_batch_tokens=micro_batch_tokens,
+        rng=random.Random(0),
+        layout=layout,
+    )
+    return time.perf_counter() - began
+
+
+def peak_megabytes() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def memory(options: argparse.Namespace, layout: Layout, sharing: float, suffix: int, rows: int) -> float:
+    """MB that one step needs above the model, measured in a child process."""
+    command = [sys.executable, __file__, "--measure-memory", layout]
+    command += ["--sharing", str(sharing), "--suffix", str(suffix), "--rows", str(rows)]
+    for name in ("threads", "hidden", "layers", "micro_batch_tokens"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sharing", type=float, nargs="+", default=[2, 4, 8], help="s, below k")
+    parser.add_argument(
+        "--suffix", type=int, nargs="+", default=[64, 900], help="tokens that each trajectory has alone"
+    )
+    parser.add_argument("--rows", type=int, help="k; 2 s by default, with which trees are smallest")
+    parser.add_argument("--micro-batch-tokens", type=int, default=32768, help="so that no tree is split")
+    parser.add_argument("--hidden", type=int, default=384, help="width, a multiple of 64")
+    parser.add_argument("--layers", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--measure-memory", choices=LAYOUTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    policy = random_policy(options.hidden, options.layers)
+    if options.measure_memory:
+        given = batch(prefix(options.sharing[0], options.suffix[0], options.rows), options.suffix[0], options.rows)
+        before = peak_megabytes()
+        seconds(policy, options.measure_memory, given, options.micro_batch_tokens)
+        print(peak_megabytes() - before)
+        return
+    size = sum(p.numel() for p in policy.parameters()) / 1e6
+    print(f"Llama of {size:.1f} M parameters, {options.micro_batch_tokens} tokens a pass", end=", ")
+    print(f"{options.threads} thread(s), medians of {options.repetitions}")
+    print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}", end=", ")
+    print(f"transformers {transformers.__version__}\n")
+    print(f"{'s':>4}{'k':>4}{'P':>7}{'S':>6}{'flat s':>9}{'tree s':>9}", end="")
+    print(f"{'ratio':>8}{'bound':>8}{'flat MB':>9}{'tree MB':>9}")
+    for suffix in options.suffix:
+        for sharing in options.sharing:
+            rows = options.rows or round(2 * sharing)
+            shared = prefix(sharing, suffix, rows)
+            given = batch(shared, suffix, rows)
+            times: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
+            for number in range(options.repetitions + 1):
+                for layout in LAYOUTS if number % 2 else LAYOUTS[::-1]:
+                    taken = seconds(policy, layout, given, options.micro_batch_tokens)
+                    if number:
+                        times[layout].append(taken)
+            flat, tree = (statistics.median(times[layout]) for layout in LAYOUTS)
+            megabytes = [memory(options, layout, sharing, suffix, rows) for layout in LAYOUTS]
+            print(f"{sharing:4g}{rows:4d}{shared:7d}{suffix:6d}{flat:9.2f}{tree:9.2f}", end="")
+            print(f"{tree / flat:8.3f}{1 / (0.8 * sharing):8.3f}{megabytes[0]:9.0f}{megabytes[1]:9.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The loss of one forward pass, and what is worth knowing about it: on whole trajectories, or on the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from aepo.algorithms.base import Algorithm
+from aepo.core.aggregation import aggregate
+from aepo.core.losses import clip_range_left, kl_k3
+from aepo.core.trie import Trie
+from aepo.training.batch import Batch
+from aepo.training.tree import TreeBatch
+
+
+class Scorer(Protocol):
+    """A model that says how likely given tokens are."""
+
+    def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
+        """(B, T): ln p of each token given those before it, at a temperature; 0 where `wanted_BT` is 0."""
+        ...
+
+    def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
+        """(K,): ln p of each target right after the token that is stored at its place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimized, and by whose scores.
+
+    Attributes:
+        algorithm: Gives the loss.
+        policy: Trained.
+        reference: The model that the KL term is measured against; None for none.
+        temperature: At which trajectories were sampled.
+        tokens: Trained tokens of the optimizer step.
+        trajectories: Trajectories of the optimizer step that have one.
+    """
+
+    algorithm: Algorithm
+    policy: Scorer
+    reference: Scorer | None
+    temperature: float
+    tokens: float
+    trajectories: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass; all but the loss are sums over trained tokens, in every trajectory that contains them.
+
+    Attributes:
+        loss: To go backward from.
+        low: Tokens with A < 0 whose ratio is below the clip range.
+        high: Tokens with A > 0 whose ratio is above it.
+        reference_kl: k3 estimates of KL(policy || reference), nats.
+        difference: logp - old_logp.
+        absolute_difference: |logp - old_logp|.
+        largest_difference: The largest of these.
+    """
+
+    loss: Tensor
+    low: float
+    high: float
+    reference_kl: float
+    difference: float
+    absolute_difference: float
+    largest_difference: float
+
+
+def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
+    """Trajectory by trajectory."""
+    for batch in batches:
+        mask_BT = batch.loss_mask_BT
+        logprobs_BT = of.policy.score(batch.tokens_BT, mask_BT, of.temperature)
+        loss_BT = of.algorithm.loss(logprobs_BT, batch.old_logprobs_BT, batch.advantages_BT)
+        kl_BT = None
+        if of.reference is not None:
+            with torch.no_grad():
+                reference_BT = of.reference.score(batch.tokens_BT, mask_BT, of.temperature)
+            kl_BT = kl_k3(logprobs_BT, reference_BT)
+            loss_BT = loss_BT + of.algorithm.kl_weight * kl_BT
+        loss = aggregate(loss_BT, mask_BT, of.algorithm.aggregation, of.tokens, of.trajectories)
+        good_BT, bad_BT = mask_BT * (batch.advantages_BT > 0), mask_BT * (batch.advantages_BT < 0)
+        yield _pass(of, loss, kl_BT, logprobs_BT, batch.old_logprobs_BT, mask_BT, good_BT, bad_BT)
+
+
+def tree_passes(of: Objective, batches: Iterable[TreeBatch]) -> Iterator[Pass]:
+    """Each distinct token once: sum over tokens of positive * ell(r, 1) + negative * ell(r, -1) (spec 4.4)."""
+    for batch in batches:
+        terms = batch.terms
+        scored = (batch.tree, batch.places_K, batch.targets_K, of.temperature)
+        logprobs_M = of.policy.score_tree(*scored)[terms.token_M]
+        one_M = torch.ones_like(terms.positive_M)
+        loss_M = terms.positive_M * of.algorithm.loss(logprobs_M, terms.old_logprobs_M, one_M)
+        loss_M = loss_M + terms.negative_M * of.algorithm.loss(logprobs_M, terms.old_logprobs_M, -one_M)
+        kl_M = None
+        if of.reference is not None:
+            with torch.no_grad():
+                reference_M = of.reference.score_tree(*scored)[terms.token_M]
+            kl_M = kl_k3(logprobs_M, reference_M)
+            loss_M = loss_M + of.algorithm.kl_weight * terms.weight_M * kl_M
+        yield _pass(of, loss_M.sum(), kl_M, logprobs_M, terms.old_logprobs_M, terms.count_M, terms.good_M, terms.bad_M)
+
+
+@torch.no_grad()
+def _pass(
+    of: Objective,
+    loss: Tensor,
+    kl: Tensor | None,
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    count: Tensor,
+    good: Tensor,
+    bad: Tensor,
+) -> Pass:
+    """The figures of a pass, of tensors of one shape; `count` says how often each entry counts."""
+    below, above = clip_range_left(logprobs, old_logprobs, of.algorithm.clip_low, of.algorithm.clip_high)
+    difference = (logprobs - old_logprobs) * (count != 0)
+    return Pass(
+        loss,
+        low=float((bad * below).sum()),
+        high=float((good * above).sum()),
+        reference_kl=0.0 if kl is None else float((kl * count).sum()),
+        difference=float((difference * count).sum()),
+        absolute_difference=float((difference.abs() * count).sum()),
+        largest_difference=float(difference.abs().max()),
+    )

@@ -1,0 +1,156 @@
+"""A step on the tree: each distinct token of a question's trajectories is computed once, forward and backward.
+
+Trajectories of one question share the tokens that they begin with alike, whether one branched from the other or both
+were sampled so. Such a token has one log-probability, and losses are positively homogeneous in A: two weights say what
+it is worth to all trajectories that contain it (spec 4.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from aepo.core.trie import Trie, trie
+from aepo.training.batch import Batch
+from aepo.training.packing import passes
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a loss is summed over: scored tokens, each with an old log-probability and its worth.
+
+    Trajectories that branched share the old log-probability too. Those that only begin alike may have two that differ,
+    by rounding: these are two terms of one token.
+
+    Attributes:
+        token_M: Number among the scored tokens.
+        old_logprobs_M: ln p under the policy that sampled.
+        positive_M: sum of w_i A_i over the trajectories that contain it and have A_i > 0.
+        negative_M: sum of w_i |A_i| over those with A_i < 0.
+        weight_M: sum of w_i.
+        count_M: Trajectories that contain it.
+        good_M: Those of them with A_i > 0.
+        bad_M: Those with A_i < 0.
+    """
+
+    token_M: Tensor
+    old_logprobs_M: Tensor
+    positive_M: Tensor
+    negative_M: Tensor
+    weight_M: Tensor
+    count_M: Tensor
+    good_M: Tensor
+    bad_M: Tensor
+
+    def select(self, index: Tensor) -> Terms:
+        """Some of them."""
+        return Terms(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class TreeBatch:
+    """One forward and backward pass.
+
+    Attributes:
+        tree: The tokens that the model reads.
+        places_K: Where the token before each scored one is stored.
+        targets_K: Ids of the scored tokens.
+        terms: Of the loss.
+    """
+
+    tree: Trie
+    places_K: Tensor
+    targets_K: Tensor
+    terms: Terms
+
+    def to(self, device: torch.device) -> TreeBatch:
+        """The same on another device."""
+        terms = Terms(*(getattr(self.terms, field.name).to(device) for field in fields(self.terms)))
+        return TreeBatch(self.tree.to(device), self.places_K.to(device), self.targets_K.to(device), terms)
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Trajectories as tries.
+
+    Attributes:
+        batches: Forward passes; their losses add up to that of the trajectories.
+        flat_tokens: Tokens that are read, counted in every trajectory that contains them.
+        distinct_tokens: The same, each counted once.
+    """
+
+    batches: list[TreeBatch]
+    flat_tokens: int
+    distinct_tokens: int
+
+    @property
+    def repeated_tokens(self) -> int:
+        """How many more are computed, since trees had to be split."""
+        return sum(len(batch.tree.tokens_N) for batch in self.batches) - self.distinct_tokens
+
+
+def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
+    """Divide trajectories into forward passes on the tree.
+
+    A trajectory is read up to the token before its last trained one.
+
+    Args:
+        batch: Those that are computed, on a CPU.
+        weights_B: w_i, what a token of each weighs in the mean (`row_weights`).
+        max_tokens: Tokens of a pass; only a single trajectory that is longer exceeds it.
+    """
+    trained_BT = batch.loss_mask_BT != 0
+    lengths_B = (trained_BT * torch.arange(trained_BT.shape[1])).amax(-1)
+    whole = trie(batch.tokens_BT, lengths_B, batch.groups_B)
+    row_M, position_M, terms = _terms(batch, whole, weights_B)
+    pass_B, local_B = torch.full_like(lengths_B, -1), torch.zeros_like(lengths_B)
+    batches = []
+    for number, rows_R in enumerate(passes(whole, lengths_B, max_tokens)):
+        pass_B[rows_R], local_B[rows_R] = number, torch.arange(len(rows_R))
+        mine_M = pass_B[row_M] == number
+        part = batch.rows(rows_R)
+        tree = trie(part.tokens_BT, lengths_B[rows_R], part.groups_B)
+        own, row, position = terms.select(mine_M), local_B[row_M[mine_M]], position_M[mine_M]
+        tokens_K, token_M = own.token_M.unique(return_inverse=True)
+        places_K, targets_K = torch.empty_like(tokens_K), torch.empty_like(tokens_K)
+        places_K[token_M] = tree.places_BT[row, position - 1]
+        targets_K[token_M] = part.tokens_BT[row, position]
+        batches.append(TreeBatch(tree, places_K, targets_K, replace(own, token_M=token_M)))
+    return Forest(batches, int(lengths_B.sum()), len(whole.tokens_N))
+
+
+def _terms(batch: Batch, whole: Trie, weights_B: Tensor) -> tuple[Tensor, Tensor, Terms]:
+    """All terms, and row and position of a trajectory that contains each: the pass of that one scores it."""
+    row_E, position_E = batch.loss_mask_BT.nonzero(as_tuple=True)
+    target_E, old_E = batch.tokens_BT[row_E, position_E], batch.old_logprobs_BT[row_E, position_E].float()
+    before_E = whole.places_BT[row_E, position_E - 1]
+    token_E = _numbered(before_E, target_E)
+    term_E = _numbered(token_E, old_E.view(torch.int32).long() + 2**31)
+    entries = len(term_E)
+    count = int(term_E.max()) + 1 if entries else 0
+    first_M = term_E.new_full((count,), entries).scatter_reduce(0, term_E, torch.arange(entries), "amin")
+    advantage_E, weight_E = batch.advantages_BT[row_E, position_E].double(), weights_B[row_E].double()
+    bad_E = advantage_E < 0
+
+    def summed(values_E: Tensor) -> Tensor:
+        return torch.zeros(count, dtype=torch.float64).index_add(0, term_E, values_E.double()).float()
+
+    terms = Terms(
+        token_E[first_M],
+        old_E[first_M],
+        # A NaN is not left out: the loss must show it.
+        summed((weight_E * advantage_E).masked_fill(bad_E, 0.0)),
+        summed((-weight_E * advantage_E).masked_fill(~bad_E, 0.0)),
+        summed(weight_E),
+        summed(torch.ones_like(weight_E)),
+        summed(advantage_E > 0),
+        summed(bad_E),
+    )
+    return row_E[first_M], position_E[first_M], terms
+
+
+def _numbered(high_E: Tensor, low_E: Tensor) -> Tensor:
+    """A number for each different pair; the second below 2^32."""
+    return (high_E * 2**32 + low_E).unique(return_inverse=True)[1]

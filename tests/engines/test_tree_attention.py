@@ -1,0 +1,177 @@
+"""Attention on a trie is attention under its dense mask, forward and backward, however its pairs are divided."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+from aepo.core.trie import Trie, sees, trie
+from aepo.engines.local import tree_attention
+from aepo.engines.local.tree_attention import Plan, blocks, grouped, mask_mod, plan, segment_attention
+
+rows = st.lists(st.tuples(st.integers(0, 1), st.lists(st.integers(0, 1), max_size=12)), min_size=1, max_size=9).filter(
+    lambda rows: any(ids for _, ids in rows)
+)
+Rows = list[tuple[int, list[int]]]
+
+
+def made(rows: Rows) -> Trie:
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids, dtype=torch.long) for _, ids in rows], True)
+    return trie(tokens, torch.tensor([len(ids) for _, ids in rows]), torch.tensor([group for group, _ in rows]))
+
+
+def random_trie(length: int = 40) -> Trie:
+    chance = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 2, (9, length), generator=chance)
+    return trie(tokens, torch.randint(length // 2, length + 1, (9,), generator=chance), torch.zeros(9))
+
+
+def inputs(size: int, heads: int, pairs: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    chance = torch.Generator().manual_seed(size)
+    return [
+        torch.randn(1, count, size, 8, generator=chance, dtype=dtype).requires_grad_()
+        for count in (heads, pairs, pairs)
+    ]
+
+
+def densely(query: Tensor, key: Tensor, value: Tensor, until_N: Tensor, scaling: float | None = None) -> Tensor:
+    mixed = scaled_dot_product_attention(
+        query, key, value, attn_mask=sees(until_N), scale=scaling, enable_gqa=key.shape[1] < query.shape[1]
+    )
+    return mixed.transpose(1, 2)
+
+
+@settings(deadline=None)
+@given(rows, st.sampled_from([(2, 2), (4, 2), (4, 1)]), st.sampled_from([0, 3, 10**9]))
+def test_outputs_and_gradients_are_those_under_the_dense_mask(rows: Rows, heads: tuple[int, int], call: int) -> None:
+    tree = made(rows)
+    size = len(tree.tokens_N)
+    given = inputs(size, *heads)
+    with pytest.MonkeyPatch.context() as patch:
+        # Every block alone, some together, all of a level together.
+        patch.setattr(tree_attention, "CALL_COST", call)
+        ours = segment_attention(*given, plan(tree.until_N), 0.4)
+    theirs = densely(*given, tree.until_N, 0.4)
+    assert ours.shape == (1, size, heads[0], 8)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    weights = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).view_as(ours)
+    for one, other in zip(
+        torch.autograd.grad((ours * weights).sum(), given),
+        torch.autograd.grad((theirs * weights).sum(), given),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_it_is_as_exact_as_the_dtype(dtype: torch.dtype, tolerance: float) -> None:
+    tree = random_trie()
+    given = inputs(len(tree.tokens_N), 4, 2, dtype)
+    ours, theirs = segment_attention(*given, plan(tree.until_N)), densely(*given, tree.until_N)
+    assert ours.dtype == dtype and (ours - theirs).abs().max() <= tolerance
+    for one, other in zip(
+        torch.autograd.grad(ours.square().sum(), given), torch.autograd.grad(theirs.square().sum(), given), strict=True
+    ):
+        assert (one - other).abs().max() <= 4 * tolerance
+
+
+@given(rows)
+def test_every_pair_is_asked_for_once_and_no_query_twice_in_a_level(rows: Rows) -> None:
+    tree = made(rows)
+    pairs = torch.zeros(len(tree.tokens_N), len(tree.tokens_N), dtype=torch.long)
+    asked: dict[int, list[int]] = {}
+    for block in blocks(tree.until_N):
+        part = pairs[block.query : block.query + block.queries, block.key : block.key + block.keys]
+        part += torch.ones_like(part).tril() if block.level == 0 else 1
+        asked.setdefault(block.level, []).extend(range(block.query, block.query + block.queries))
+    assert torch.equal(pairs, sees(tree.until_N).long())
+    assert all(len(queries) == len(set(queries)) for queries in asked.values())
+
+
+@given(rows)
+def test_groups_hold_every_block_once_level_by_level(rows: Rows) -> None:
+    found = blocks(made(rows).until_N)
+    groups = grouped(found)
+    assert sorted(block for group in groups for block in group) == sorted(found)
+    levels = [{block.level for block in group} for group in groups]
+    assert all(len(level) == 1 for level in levels)
+    assert [min(level) for level in levels] == sorted(min(level) for level in levels)
+
+
+def test_padded_work_stays_near_what_is_attended() -> None:
+    """What is computed beyond the pairs that see each other is bounded by the price of the calls that it saves."""
+    found = blocks(random_trie(400).until_N)
+    groups = grouped(found)
+    padded = sum(len(g) * max(b.queries for b in g) * max(b.keys for b in g) for g in groups)
+    assert padded <= sum(b.queries * b.keys for b in found) + tree_attention.CALL_COST * (len(found) - len(groups))
+    assert len(groups) < len(found) / 2
+
+
+@given(rows)
+@settings(deadline=None, max_examples=20)
+def test_the_mask_of_flex_attention_is_the_same(rows: Rows) -> None:
+    until_N = made(rows).until_N
+    size = len(until_N)
+    assert torch.equal(create_mask(mask_mod(until_N), 1, 1, size, size, device="cpu")[0, 0], sees(until_N))
+
+
+def test_flex_attention_gives_the_same() -> None:
+    tree = random_trie()
+    size = len(tree.tokens_N)
+    query, key, value = (x.detach() for x in inputs(size, 4, 2, torch.float32))
+    mask = create_block_mask(mask_mod(tree.until_N), None, None, size, size, device="cpu")
+    with torch.no_grad():
+        flex = flex_attention(query, key, value, block_mask=mask, enable_gqa=True).transpose(1, 2)
+        assert torch.allclose(flex, segment_attention(query, key, value, plan(tree.until_N)), atol=1e-5)
+
+
+def test_memory_for_the_backward_pass_grows_with_distinct_tokens_only() -> None:
+    tree = random_trie()
+    given = inputs(len(tree.tokens_N), 4, 2)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        out = segment_attention(*given, plan(tree.until_N))
+    assert sum(kept) <= sum(x.numel() for x in given) + 2 * out.numel()
+
+
+def test_without_a_plan_it_is_the_usual_kernel(model) -> None:
+    tokens = torch.arange(10)[None]
+    mask = torch.ones_like(tokens)
+    mask[:, :3] = 0
+    with torch.no_grad():
+        before = [model(input_ids=tokens).logits, model(input_ids=tokens, attention_mask=mask).logits]
+        tree_attention.use(model)
+        after = [model(input_ids=tokens).logits, model(input_ids=tokens, attention_mask=mask).logits]
+    assert model.config._attn_implementation == tree_attention.NAME
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_scores_that_a_model_changes_are_refused() -> None:
+    query = torch.zeros(1, 2, 3, 8)
+    with pytest.raises(ValueError, match="its attention uses softcap"):
+        tree_attention.tree_attention(torch.nn.Module(), query, query, query, None, Plan(), softcap=5.0)
+
+
+def test_another_kernel_is_not_replaced(build) -> None:
+    model = build()
+    model.config._attn_implementation = "eager"
+    with pytest.raises(ValueError, match='its attention is "eager", not "sdpa"'):
+        tree_attention.use(model)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_is_the_same(build) -> None:
+    tree = random_trie(300)
+    size = len(tree.tokens_N)
+    given = [x.detach().cuda().requires_grad_() for x in inputs(size, 4, 2, torch.float32)]
+    given = [torch.nn.functional.pad(x, (0, 8)).detach().requires_grad_() for x in given]
+    model = build()
+    module = model.model.layers[0].self_attn
+    flex, _ = tree_attention.tree_attention(module, *given, None, plan(tree.until_N.cuda()), scaling=0.25)
+    dense = densely(*given, tree.until_N.cuda(), 0.25)
+    assert torch.allclose(flex, dense, atol=1e-3)
