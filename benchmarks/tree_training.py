@@ -2,7 +2,7 @@
 
 One question, k trajectories that share a prompt of P tokens and go on alone for S; P is such that flat / distinct
 tokens = s. Prints medians, the ratio, the bound 1 / (0.8 s) that it should stay under, and the peak memory of each
-layout above that of the loaded model, in a process of its own.
+layout above that of the loaded model, in a process of its own (Linux).
 
     python benchmarks/tree_training.py --sharing 2 4 8 --suffix 64 900 --threads 1
 """
@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import platform
 import random
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import transformers
@@ -102,9 +102,12 @@ def seconds(policy: Trained, layout: Layout, given: Batch, micro_batch_tokens: i
     return time.perf_counter() - began
 
 
-def peak_megabytes() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+def resident_megabytes() -> tuple[float, float]:
+    """Resident memory of this process: now, and at its peak."""
+    # Not ru_maxrss: a child begins with what its parent held when it forked.
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    now, peak = (int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    return now, peak
 
 
 def memory(options: argparse.Namespace, layout: Layout, sharing: float, suffix: int, rows: int) -> float:
@@ -135,9 +138,9 @@ def main() -> None:
     policy = random_policy(options.hidden, options.layers)
     if options.measure_memory:
         given = batch(prefix(options.sharing[0], options.suffix[0], options.rows), options.suffix[0], options.rows)
-        before = peak_megabytes()
+        loaded, _ = resident_megabytes()
         seconds(policy, options.measure_memory, given, options.micro_batch_tokens)
-        print(peak_megabytes() - before)
+        print(resident_megabytes()[1] - loaded)
         return
     size = sum(p.numel() for p in policy.parameters()) / 1e6
     print(f"Llama of {size:.1f} M parameters, {options.micro_batch_tokens} tokens a pass", end=", ")
