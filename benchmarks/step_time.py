@@ -1,8 +1,9 @@
 """Wall time of an AEPO step against a GRPO step: same model, task and number of trajectories, alternating in one run.
 
-Prints medians over the steps after the first and the ratio; the target is a ratio of at most 1.15.
+The settings are those of a configuration file; each step has fresh questions. Prints medians over the steps after the
+first and the ratio; the target is a ratio of at most 1.15.
 
-    python benchmarks/step_time.py --steps 6 --questions 16
+    python benchmarks/step_time.py configs/quickstart.yaml --steps 6 --threads 2
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from aepo import tasks
 from aepo.algorithms import AEPO, GRPO, Algorithm
 from aepo.api import build
-from aepo.config import Config, parse
+from aepo.config import Config, merged, parse, read
 from aepo.core.exploration import ExplorationState
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -75,33 +76,33 @@ class Side:
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="atlas")
+    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--questions", type=int, default=16)
-    parser.add_argument("--group-size", type=int, default=8)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--questions", type=int, help="a step; else as configured")
+    parser.add_argument("--threads", type=int, help="else the number that is fastest, as in training")
     options = parser.parse_args()
-    base = {
-        "model": {"path": options.model},
-        "task": {"options": {"size": 2000, "held_out": 2}},
-        "rollout": {"questions": options.questions, "max_sequences": options.questions * options.group_size},
-        "train": {"threads": options.threads},
-    }
+    base = merged(read(options.config), {"train.threads": options.threads})
+    group_size = parse(base).algorithm.group_size
+    if options.questions:
+        base = merged(
+            base,
+            {"rollout.questions": options.questions, "rollout.max_sequences": options.questions * group_size},
+        )
     sides = {}
-    for algorithm in (GRPO(group_size=options.group_size), AEPO(group_size=options.group_size)):
+    for algorithm in (GRPO(group_size=group_size), AEPO(group_size=group_size)):
         config = parse({**base, "algorithm": algorithm.model_dump()})
         task = tasks.load(config.task.name, config.task.options)
         _, parts = build(config, task)
         state = algorithm.exploration().initial_state(parts.vocab_size)
         sides[algorithm.name] = Side(algorithm, config, parts, state)
-    questions = list(task.samples)
+    questions, count = list(task.samples), config.rollout.questions
     for number in range(options.steps + 1):
-        samples = questions[number * options.questions : (number + 1) * options.questions]
+        samples = questions[number * count : (number + 1) * count]
         order = list(sides.values()) if number % 2 else list(sides.values())[::-1]
         for side in order:
             side.step(samples, number)
     print(
-        f"{options.questions} questions x {options.group_size}, {options.steps} steps, "
+        f"{count} questions x {group_size}, {options.steps} steps, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     print(f"{'':8}{'rollout s':>11}{'train s':>10}{'step s':>9}{'tokens':>9}{'calls':>8}")

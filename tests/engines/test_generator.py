@@ -96,18 +96,25 @@ def test_forks_equal_a_full_forward_pass_and_leave_the_source_as_it_was(model, t
     assert np.allclose(anyio.run(run, True).logprobs, anyio.run(run, False).logprobs, atol=1e-5)
 
 
-def test_forks_of_an_unread_prompt_read_it_once(model, tokenizer, monkeypatch):
-    engine = LocalGenerator(model, tokenizer)
-    read = []
+@pytest.fixture
+def read(model, monkeypatch) -> list[int]:
+    """How many tokens each model call of an engine reads."""
+    counts: list[int] = []
     embed = model.model.embed_tokens.forward
 
     def spy(ids):
-        # What `check` reads for comparison has gradients off by other means.
+        # What `check` reads for comparison is read outside of it.
         if torch.is_inference_mode_enabled():
-            read.append(ids.numel())
+            counts.append(ids.numel())
         return embed(ids)
 
     monkeypatch.setattr(model.model.embed_tokens, "forward", spy)
+    return counts
+
+
+def test_forks_of_an_unread_prompt_read_it_once(model, tokenizer, read):
+    engine = LocalGenerator(model, tokenizer)
+    read.clear()
 
     async def run():
         async with engine:
@@ -119,7 +126,33 @@ def test_forks_of_an_unread_prompt_read_it_once(model, tokenizer, monkeypatch):
             assert len({tuple(s.tokens) for s in group}) > 1
 
     anyio.run(run)
-    assert read == [50] + [8] * 5
+    # The others read the last token of the prompt beside the first one's second.
+    assert read == [50] + [8] * 5 + [7]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_a_sequence_has_read_is_not_read_again_while_it_is_open(model, tokenizer, read, closed):
+    engine = LocalGenerator(model, tokenizer)
+    read.clear()
+
+    async def run():
+        async with engine:
+            early, late = engine.open(prompt(0, 50), 5), engine.open(prompt(0, 50), 5)
+            for sequence in (early, late):
+                turn = await engine.sample(sequence, 4, FREE)
+                engine.extend(sequence, prompt(1, 80))
+                rest = await engine.sample(sequence, 30, FREE)
+                check(model, sequence.tokens, 50 + 4 + 80, rest)
+                check(model, sequence.tokens[:54], 50, turn)
+                if closed:
+                    engine.close(sequence)
+            assert early.tokens == late.tokens
+
+    anyio.run(run)
+    # Both read what they sample, but for the last token, which nobody asked to go on from.
+    once = (50 + 3) + (1 + 80 + 29)
+    again = once if closed else (1 + 3) + (1 + 29)
+    assert sum(read) == once + again
 
 
 def test_a_long_prompt_read_in_chunks_equals_a_full_forward_pass(model, tokenizer):

@@ -8,6 +8,7 @@ time of attention against a strided view. With one block as long as the cache, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +27,7 @@ class Call:
         valid: (R, T) bool, False on padding, which is not written; None: all are.
         length: Positions that the rows read, 0 if nothing but the call's own keys.
         rows_in_block: How many leading rows read each block, for a step that reads the blocks in place; else empty.
-        copies: (rows, slots): rows whose keys and values are written to further slots too; only with `slots`.
-        places: Flat row indices of the written keys, by number of heads: equal in all layers.
+        written: Where what is written comes from and goes to, by number of heads: equal in all layers.
     """
 
     slots: Tensor | None
@@ -35,8 +35,25 @@ class Call:
     valid: Tensor | None = None
     length: int = 0
     rows_in_block: list[int] = field(default_factory=list)
-    copies: tuple[Tensor, Tensor] | None = None
-    places: dict[int, Tensor] = field(default_factory=dict)
+    written: dict[int, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
+
+    def writes(self, heads: int, slots: int, block: int) -> tuple[Tensor | None, Tensor]:
+        """(tokens, places): which of the call's R T tokens are written (None: all), and to which flat rows of a layer.
+
+        A layer is read as (blocks * slots * heads * block, head_dim): a token has one place for each head.
+        """
+        if heads not in self.written:
+            device = self.positions.device
+            rows = torch.arange(len(self.positions), device=device) if self.slots is None else self.slots
+            first = ((self.positions // block) * slots + rows[:, None]) * heads
+            first, offset = first.reshape(-1, 1), (self.positions % block).reshape(-1, 1)
+            tokens = None
+            if self.valid is not None:
+                tokens = self.valid.reshape(-1).nonzero()[:, 0]
+                first, offset = first[tokens], offset[tokens]
+            places = (first + torch.arange(heads, device=device)) * block + offset
+            self.written[heads] = (tokens, places.reshape(-1))
+        return self.written[heads]
 
 
 class RowLayer(CacheLayerMixin):
@@ -84,26 +101,11 @@ class RowLayer(CacheLayerMixin):
         return self.rows(self.keys, call), self.rows(self.values, call)
 
     def _write(self, into: Tensor, states: Tensor, call: Call) -> None:
-        heads = states.shape[1]
-        rows = None
-        if call.copies is not None:
-            rows = torch.cat([torch.arange(states.shape[0], device=states.device), call.copies[0]])
-        valid = call.valid if call.valid is None or rows is None else call.valid[rows]
-        if heads not in call.places:
-            slots = torch.arange(states.shape[0], device=states.device) if call.slots is None else call.slots
-            positions = call.positions
-            if call.copies is not None:
-                slots, positions = torch.cat([slots, call.copies[1]]), positions[rows]
-            block, offset = positions // self.cache.block, positions % self.cache.block
-            first = (block * into.shape[1] + slots[:, None]) * heads
-            if valid is not None:
-                first, offset = first[valid], offset[valid]
-            head = torch.arange(heads, device=states.device)
-            call.places[heads] = ((first.reshape(-1, 1) + head) * self.cache.block + offset.reshape(-1, 1)).reshape(-1)
-        new = states.transpose(1, 2)
-        new = new if rows is None else new[rows]
-        new = new.flatten(0, 1) if valid is None else new[valid]
-        into.view(-1, states.shape[3]).index_copy_(0, call.places[heads], new.reshape(-1, states.shape[3]))
+        _, heads, _, size = states.shape
+        tokens, places = call.writes(heads, into.shape[1], self.cache.block)
+        new = states.transpose(1, 2).flatten(0, 1)
+        new = new if tokens is None else new.index_select(0, tokens)
+        into.view(-1, size).index_copy_(0, places, new.reshape(-1, size))
 
     def rows(self, of: Tensor, call: Call) -> Tensor:
         """(R, heads, length, head_dim) of the call's rows; a view where one block holds them."""
@@ -153,25 +155,24 @@ class RowCache(Cache):
             if layer.keys is not None:
                 layer.reserve(layer.keys, layer.values)
 
-    def move(self, source: list[int], target: list[int], length: int) -> None:
-        """Copy the blocks with the first `length` positions of each source slot to its target slot, all at once.
+    def move(self, source: Sequence[int], target: Sequence[int], length: int, start: int = 0) -> None:
+        """Copy the blocks with positions `start` to `length` of each source slot to its target slot, all at once.
 
         Swaps are allowed, and one slot may be copied to many.
         """
-        if length == 0 or not source:
+        first, last = start // self.block, -(-length // self.block)
+        if first >= last:
             return
+        # Slots that are written before their turn to be read comes.
+        overwritten = {origin for i, origin in enumerate(source) if origin in target[:i]}
         for layer in self.layers:
             for kept in (layer.keys, layer.values):
                 if kept is None:
                     continue
-                if len(source) == 1:
-                    part = kept[: -(-length // self.block), :, :, : min(length, self.block)]
-                    part[:, target[0]] = part[:, source[0]]
-                    continue
-                origin, goal = (torch.tensor(slots, device=kept.device) for slots in (source, target))
-                # Whole blocks of a slot are contiguous: a plain copy each, unlike a part of them.
-                for block in kept[: -(-length // self.block)]:
-                    block.index_copy_(0, goal, block.index_select(0, origin))
+                part = kept[first:last, :, :, : min(length, self.block)]
+                aside = {slot: part[:, slot].clone() for slot in overwritten}
+                for origin, goal in zip(source, target, strict=True):
+                    part[:, goal].copy_(aside[origin] if origin in aside else part[:, origin])
 
     def release(self) -> None:
         """Free the memory."""

@@ -18,6 +18,7 @@ from aepo.core.noise import uniforms
 from aepo.engines.local import attention
 from aepo.engines.local.cache import Call, RowCache
 from aepo.engines.local.direct import direct_forward
+from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
 from aepo.engines.local.schedule import CHUNK, compacting_moves, exact_moves, prefill_batch, prefill_group
 from aepo.engines.local.sequence import LocalSequence, Request
@@ -108,6 +109,7 @@ class LocalGenerator:
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
         self._direct = direct_forward(model) if direct and self._in_place else None
         self._table: list[LocalSequence | None] = []
+        self._prefixes = ReadPrefixes()
         self._requests: dict[LocalSequence, Request] = {}
         self._opened = 0
         self._live = 0
@@ -144,6 +146,7 @@ class LocalGenerator:
                 if sequence is not None:
                     sequence.closed = sequence.ended = True
             self._table.clear()
+            self._prefixes.clear()
             self._live = 0
             if self._device.type != "cpu":
                 self._cache.release()
@@ -208,8 +211,6 @@ class LocalGenerator:
     def fork(self, sequence: Sequence, length: int, noise: int) -> LocalSequence:
         """A new sequence with the first `length` tokens; their keys and values are copied, the last one's excepted.
 
-        Sequences forked before their source was read share its first reading as well.
-
         Raises:
             ValueError: `length` is not within the sequence.
             RuntimeError: `max_sequences` are open, or the sequence was closed.
@@ -254,6 +255,7 @@ class LocalGenerator:
             raise RuntimeError("a sequence that is being sampled cannot be closed: cancel its sample call first")
         self._live -= not own.ended
         own.closed = own.ended = True
+        self._prefixes.forget(own)
         self._table[own.slot] = None
         self._wake.set()
 
@@ -321,11 +323,22 @@ class LocalGenerator:
         requests = list(self._requests.values())
         if self.deterministic:
             requests.sort(key=lambda r: (r.sequence.noise, r.sequence.order))
+        for request in requests:
+            if request.sequence.uncached > 1:
+                self._take_what_was_read(request)
         group = prefill_group(requests, eager=self.deterministic)
         if group:
             self._prefill(prefill_batch(group))
         else:
             self._decode([r for r in requests if r.sequence.uncached == 1])
+
+    def _take_what_was_read(self, request: Request) -> None:
+        """Copy the keys and values of a sequence that has read the same; the last token is read again."""
+        own = request.sequence
+        holder = self._prefixes.find(own)
+        if holder is not None:
+            self._cache.move([holder.slot], [own.slot], own.length - 1, start=own.cached)
+            own.cached, request.waited = own.length - 1, 0
 
     def _decode(self, requests: list[Request]) -> None:
         rows = [r.sequence for r in requests]
@@ -354,8 +367,8 @@ class LocalGenerator:
             requests = [by_slot[slot] for slot in range(count)]
         self._draw(requests, logits)
 
-    def _prefill(self, batch: list[list[Request]]) -> None:
-        rows = [same[0].sequence for same in batch]
+    def _prefill(self, batch: list[Request]) -> None:
+        rows = [request.sequence for request in batch]
         parts = [row.tokens[row.cached : row.cached + CHUNK] for row in rows]
         width = max(map(len, parts))
         # On the left, so that the last column holds everyone's last token.
@@ -368,9 +381,6 @@ class LocalGenerator:
         ends = [row.cached + len(part) for row, part in zip(rows, parts, strict=True)]
         self._reserve(max(ends))
         call = Call(self._tensor([row.slot for row in rows]), positions, valid if any(padding) else None)
-        copies = [(row, request.sequence) for row, same in enumerate(batch) for request in same[1:]]
-        if copies:
-            call.copies = (self._tensor([row for row, _ in copies]), self._tensor([copy.slot for _, copy in copies]))
         if any(row.cached for row in rows):
             call.length = max(ends)
             seen = torch.arange(call.length, device=self._device) <= positions[:, :, None]
@@ -381,13 +391,12 @@ class LocalGenerator:
         logits = self._forward(ids, call, seen)
         for row, end in zip(rows, ends, strict=True):
             row.cached = end
-        for row, copy in copies:
-            copy.cached = ends[row]
-        read = [(i, r) for i, same in enumerate(batch) for r in same if not r.sequence.uncached]
-        for _, request in read:
-            request.waited = 0
+        read = [i for i, row in enumerate(rows) if not row.uncached]
+        for i in read:
+            batch[i].waited = 0
+            self._prefixes.add(rows[i])
         if read:
-            self._draw([r for _, r in read], logits[self._tensor([i for i, _ in read])])
+            self._draw([batch[i] for i in read], logits[self._tensor(read)])
 
     def _forward(self, ids: Tensor, call: Call, seen: Tensor | None = None) -> Tensor:
         """(R, V) logits after each row's last token; `seen` (R, T, keys) bool, by default all up to the position."""

@@ -42,22 +42,21 @@ def prefill_group(requests: Sequence[Request], eager: bool) -> list[Request]:
     return []
 
 
-def prefill_batch(group: Sequence[Request]) -> list[list[Request]]:
+def prefill_batch(group: Sequence[Request]) -> list[Request]:
     """What one call prefills: the first requests of the group whose padded chunks fit into `CALL_TOKENS`.
 
-    Each entry lists requests whose sequences are equal, token for token: the first is computed, the others copy it.
+    Of sequences that are equal, token for token, only the first is taken: the others copy what it has read.
     """
-    equal: dict[tuple[int, tuple[int, ...]], list[Request]] = {}
+    different: dict[tuple[int, ...], Request] = {}
     for request in group:
-        sequence = request.sequence
-        equal.setdefault((sequence.cached, tuple(sequence.tokens)), []).append(request)
-    batch: list[list[Request]] = []
+        different.setdefault(tuple(request.sequence.tokens), request)
+    batch: list[Request] = []
     widest = 0
-    for requests in equal.values():
-        widest = max(widest, min(requests[0].sequence.uncached, CHUNK))
+    for request in different.values():
+        widest = max(widest, min(request.sequence.uncached, CHUNK))
         if batch and widest * (len(batch) + 1) > CALL_TOKENS:
             break
-        batch.append(requests)
+        batch.append(request)
     return batch
 
 

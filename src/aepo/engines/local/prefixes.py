@@ -1,0 +1,44 @@
+"""What one sequence has read, no other computes again: sequences by the tokens whose keys and values they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence as Tokens
+
+import numpy as np
+
+from aepo.engines.local.sequence import LocalSequence
+
+
+class ReadPrefixes:
+    """Open sequences by what they had read at the end of each prompt or observation.
+
+    Trajectories of one question often write the same call and get the same result, some of them much later than the
+    first. Only whole prefixes that end where a sequence was given tokens are known; a key is a digest of the ids.
+    """
+
+    def __init__(self) -> None:
+        self._holders: dict[bytes, LocalSequence] = {}
+
+    def add(self, sequence: LocalSequence) -> None:
+        """Remember what a sequence has just read to its end; the first to have read it stays its holder."""
+        self._holders.setdefault(_digest(sequence.tokens), sequence)
+
+    def find(self, sequence: LocalSequence) -> LocalSequence | None:
+        """An open sequence that has read all tokens of this one."""
+        return self._holders.get(_digest(sequence.tokens))
+
+    def forget(self, sequence: LocalSequence) -> None:
+        """Drop what a sequence holds, because it is being closed."""
+        for start in sequence.starts:
+            key = _digest(sequence.tokens[:start])
+            if self._holders.get(key) is sequence:
+                del self._holders[key]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._holders.clear()
+
+
+def _digest(tokens: Tokens[int]) -> bytes:
+    return hashlib.blake2b(np.asarray(tokens, dtype=np.int64).tobytes(), digest_size=16).digest()
