@@ -9,7 +9,7 @@ python benchmarks/quickstart_curves.py runs/aepo-* runs/grpo-* --figure docs/qui
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,10 @@ class RunRows:
     def mean(self, name: str, rows: Sequence[dict[str, Any]] | None = None) -> float:
         """Mean of a metric over some steps, all by default."""
         return fmean(row[name] for row in rows or self.steps if name in row)
+
+    def counts(self, name: str) -> Counter[int]:
+        """Sum of a histogram over the steps."""
+        return sum((Counter({int(k): v for k, v in row[name].items()}) for row in self.steps), Counter())
 
 
 def read(folder: Path) -> RunRows:
@@ -107,6 +111,21 @@ def table(runs: Sequence[RunRows]) -> str:
     return "\n".join(lines)
 
 
+def budgets(runs: Sequence[RunRows]) -> str:
+    """A Markdown table: the share of questions that began with m global samples, over a whole run that branches."""
+    counts = {
+        f"{run.algorithm}, seed {run.seed}": run.counts("budget/m_histogram")
+        for run in runs
+        if run.mean("branch/share") > 0
+    }
+    every = sorted({m for count in counts.values() for m in count})
+    lines = ["| m | " + " | ".join(map(str, every)) + " |", "|---" * (len(every) + 1) + "|"]
+    for name, count in counts.items():
+        shares = [f"{count[m] / count.total():.0%}" for m in every]
+        lines.append(f"| {name} | {' | '.join(shares)} |")
+    return "\n".join(lines)
+
+
 def _cells(values: Sequence[float]) -> str:
     return " | ".join(f"{v:,.0f}" if v >= 1000 else f"{v:.2f}" for v in values)
 
@@ -157,7 +176,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     runs = sorted((read(folder) for folder in options.runs), key=lambda run: (run.algorithm, run.seed))
-    print(table(runs))
+    print(table(runs), budgets(runs), sep="\n\n")
     if options.figure:
         figure(runs, options.figure)
 
