@@ -128,6 +128,12 @@ class AtOnce:
         """One less."""
         self.open_now -= 1
 
+    def pause(self) -> None:
+        """Nobody trains here."""
+
+    def resume(self) -> None:
+        """Nobody trains here."""
+
     def _hold(self, sequence: Scripted) -> Scripted:
         self.open_now += 1
         self.peak = max(self.peak, self.open_now)
