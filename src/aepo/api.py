@@ -214,12 +214,15 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     held_out = task.held_out[: config.evaluation.questions]
-    sampler, greedy = agents(policy, task, config, [*task.samples, *held_out])
+    asked = [*task.samples, *held_out]
+    sampler, greedy = agents(policy, task, config, asked)
     if config.algorithm.needs_entropy and sampler.generator.entropy_estimator == "none":
         raise ValueError(f"{config.algorithm.name} reads token entropies, and the engine gives none")
     return policy, Parts(
         policy=policy,
         sampler=sampler,
+        # An engine that is kept open from step to step serves nobody else.
+        evaluated=agents(policy, task, config, asked)[0] if config.rollout.overlap else sampler,
         greedy=greedy,
         reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,
         reward=reward_of(task),

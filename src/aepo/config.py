@@ -86,6 +86,7 @@ class RolloutConfig(Section):
         max_tool_calls: Per trajectory.
         max_sequences: Trajectories in the engine at once.
         deterministic: Make even rounding independent of which tool answers first, at some cost in speed.
+        overlap: Groups of a step that training does not wait for: they go on, and are trained in the next step.
         on_tool_bug: An exception other than `ToolError` in a tool stops the run, or is told to the model.
     """
 
@@ -96,6 +97,7 @@ class RolloutConfig(Section):
     max_tool_calls: int = Field(default=6, ge=0)
     max_sequences: int = Field(default=128, ge=1)
     deterministic: bool = False
+    overlap: int = Field(default=0, ge=0)
     on_tool_bug: Literal["stop", "tell"] = "stop"
 
 
@@ -193,6 +195,27 @@ class Config(Section):
                     f"train.{name} is {limit}, less than one group of {group} trajectories can use: "
                     f"raise it, or lower algorithm.group_size"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _overlap_is_possible(self) -> Config:
+        rollout, algorithm = self.rollout, self.algorithm
+        if not rollout.overlap:
+            return self
+        if rollout.deterministic:
+            raise ValueError(
+                "rollout.overlap lets the speed of tools decide which step a group is trained in: "
+                "set it to 0, or rollout.deterministic to false"
+            )
+        if rollout.overlap >= rollout.questions:
+            raise ValueError(
+                f"rollout.overlap is {rollout.overlap} of {rollout.questions} groups: leave at least one to train on"
+            )
+        if algorithm.rounds > 1:
+            raise ValueError(
+                f"rollout.overlap cannot be used with {algorithm.name}, which replaces groups of a step by others: "
+                f"set it to 0"
+            )
         return self
 
 

@@ -541,3 +541,101 @@ def test_a_sliding_window_model_is_refused(tokenizer, architecture, build):
         ValueError, match=r"(Mistral|Qwen2)ForCausalLM: layer [01] is .*[sS]liding.*full attention only"
     ):
         LocalGenerator(model, tokenizer)
+
+
+def changed(model) -> None:
+    """Other weights, far from the ones before."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.3)
+
+
+@pytest.mark.parametrize(("in_place", "direct"), [(True, True), (True, False), (False, False)])
+def test_after_a_pause_all_that_is_open_is_read_by_the_new_weights(model, tokenizer, in_place, direct):
+    model._supports_attention_backend = in_place
+    engine = LocalGenerator(model, tokenizer, direct=direct)
+
+    async def run():
+        async with engine, anyio.create_task_group() as tasks:
+            waiting, ended = (engine.open(prompt(1, 70), noise_key(name)) for name in ("waiting", "ended"))
+            before = await engine.sample(waiting, 20, FREE)
+            check(model, waiting.tokens, 70, before)
+            await engine.sample(ended, 20, FREE)
+            engine.end(ended)
+            busy, found = engine.open(prompt(2, 9), noise_key("busy")), []
+
+            async def sample() -> None:
+                found.append(await engine.sample(busy, 30, FREE))
+
+            tasks.start_soon(sample)
+            while busy.length < 20:
+                await anyio.lowlevel.checkpoint()
+            engine.pause()
+            at = busy.length
+            assert at < 39
+            with torch.no_grad():
+                old_logits = model(torch.tensor([busy.tokens])).logits[0, 8:-1].double()
+            changed(model)
+            # What a tool has answered in the meantime, and a path that begins where another one is.
+            engine.extend(waiting, prompt(3, 5))
+            inside = engine.fork(ended, 80, noise_key("inside"))
+            for _ in range(50):
+                await anyio.lowlevel.checkpoint()
+            assert busy.length == at and not found, "a model call was made in the pause"
+            engine.resume()
+            after, begun = await gather(engine.sample(waiting, 20, FREE), engine.sample(inside, 20, FREE))
+            check(model, waiting.tokens, 95, after)
+            check(model, inside.tokens, 80, begun)
+        (whole,) = found
+        old = torch.log_softmax(old_logits, -1).gather(1, torch.tensor(busy.tokens[9:at])[:, None])[:, 0]
+        assert np.allclose(whole.logprobs[: at - 9], old.numpy(), atol=1e-4)
+        late = Sampled(busy.tokens[at:], whole.logprobs[at - 9 :], whole.entropies[at - 9 :], False)
+        check(model, busy.tokens, at, late)
+
+    anyio.run(run)
+
+
+def test_in_a_pause_the_model_can_be_trained_or_used_by_another_engine(model, tokenizer):
+    model.train()
+    engine, other = LocalGenerator(model, tokenizer), LocalGenerator(model, tokenizer)
+
+    async def run():
+        async with engine:
+            assert not model.training
+            kept = engine.open(prompt(1, 9), noise_key("kept"))
+            await engine.sample(kept, 5, FREE)
+            engine.pause()
+            assert model.training
+            async with other:
+                sampled = await other.sample(other.open(prompt(1, 9), noise_key("kept")), 5, FREE)
+            assert model.training and sampled.tokens == kept.tokens[9:]
+            engine.resume()
+            assert not model.training
+            check(model, kept.tokens, 9, sampled)
+            rest = await engine.sample(kept, 5, FREE)
+            check(model, kept.tokens, 14, rest)
+        assert model.training
+
+    anyio.run(run)
+
+
+def test_a_turn_that_was_read_again_in_its_middle_is_no_prefix_to_share(model, tokenizer):
+    engine = LocalGenerator(model, tokenizer)
+
+    async def run():
+        async with engine:
+            source = engine.open(prompt(1, 9), noise_key("source"))
+            await engine.sample(source, 10, FREE)
+            engine.pause()
+            engine.resume()
+            await engine.sample(source, 10, FREE)
+            tokens = source.tokens[:19]
+            engine.close(source)
+            # Its slot goes to another; one that begins with the same tokens must not take that one's keys for its own.
+            other = engine.open(prompt(2, 40), noise_key("other"))
+            await engine.sample(other, 5, FREE)
+            same = engine.open(tokens, noise_key("same"))
+            sampled = await engine.sample(same, 5, FREE)
+            check(model, same.tokens, 19, sampled)
+
+    anyio.run(run)

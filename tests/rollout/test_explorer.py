@@ -511,7 +511,7 @@ def chatty(at: Place) -> int:
 @pytest.mark.parametrize("rules", ORDERLESS)
 def test_the_order_in_which_tools_answer_changes_nothing(rules: Exploration) -> None:
     def explored(answer: Callable[[str], Awaitable[str]], pause: Callable[[], int]) -> list[TrajectoryTree]:
-        generator = ToyGenerator(chatty, pause=pause)
+        generator = ToyGenerator(chatty, delay=pause)
         groups = run(generator, rules, questions(3), [asking(answer)], Limits(200, 4))
         ran.add(tuple(generator.events))
         return [group.tree for group in groups]

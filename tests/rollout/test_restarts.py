@@ -401,7 +401,7 @@ def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limit
 )
 def test_the_order_in_which_tools_and_rewards_answer_changes_nothing(rules: Exploration) -> None:
     def explored(answer: Callable[[str], Awaitable[str]], pause: Callable[[], int], scorer: Scorer) -> list[Group]:
-        generator = ToyGenerator(chatty, pause=pause)
+        generator = ToyGenerator(chatty, delay=pause)
         groups = run(generator, rules, questions(3), [asking(answer)], Limits(200, 4), scorer=scorer)
         ran.add(tuple(generator.events))
         return groups

@@ -106,7 +106,7 @@ class ToyGenerator:
         policy: The token at a place.
         entropy: The entropy there, in nats.
         max_sequences: Sequences that may be open at once.
-        pause: How many checkpoints a sampling call takes before its tokens are there.
+        delay: How many checkpoints a sampling call takes before its tokens are there.
         events: What was asked for, in order.
         peak: The most sequences that were open at once.
     """
@@ -114,7 +114,7 @@ class ToyGenerator:
     policy: Policy = wild
     entropy: Entropy = wild_entropy
     max_sequences: int = 1000
-    pause: Callable[[], int] = lambda: 1
+    delay: Callable[[], int] = lambda: 1
     entropy_estimator: str = "full"
     events: list[Event] = field(default_factory=list)
     peak: int = 0
@@ -149,7 +149,7 @@ class ToyGenerator:
         assert max_tokens >= 1, f"asked for {max_tokens} tokens"
         own.sampling = True
         try:
-            for _ in range(self.pause()):
+            for _ in range(self.delay()):
                 await checkpoint()
         finally:
             own.sampling = False
@@ -184,6 +184,12 @@ class ToyGenerator:
         own.closed = True
         self.opened.remove(own)
         self._note("close", own)
+
+    def pause(self) -> None:
+        assert self.entered, "paused outside of its context"
+
+    def resume(self) -> None:
+        assert self.entered, "resumed outside of its context"
 
     def end_of(self, key: int) -> anyio.Event:
         """Set when the path with this noise has ended."""

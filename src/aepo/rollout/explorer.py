@@ -84,59 +84,96 @@ async def explore(
         ValueError: The engine has no room for one group, or the rules need rewards and there is no scorer.
         Exception: Whatever the scorer raises.
     """
-    size = exploration.group_size
-    if exploration.needs_rewards and scorer is None:
-        raise ValueError("the rules of this rollout need rewards: give explore a scorer")
-    if agent.generator.max_sequences < size:
-        raise ValueError(
-            f"the engine holds {agent.generator.max_sequences} sequences, a group needs {size}; raise max_sequences"
-        )
-    groups: list[Group | None] = [None] * len(samples)
-    failures: list[Exception] = []
+    rollout = Rollout(agent, exploration, scorer)
+    async with agent.generator, anyio.create_task_group() as rollout.tasks:
+        asked = rollout.ask(samples, state, seeds)
+    if rollout.failure is not None:
+        raise rollout.failure
+    return [question.grown for question in asked if question.grown is not None]
 
-    # A question that is asked twice in a step must not be answered twice the same.
-    asked: Counter[str] = Counter()
-    waiting: deque[tuple[int, Question]] = deque()
+
+class Rollout:
+    """Questions that grow together, as far as the engine has room; more can be asked while others grow.
+
+    `ended` is called whenever a group has grown or failed. The first failure cancels everybody.
+
+    Attributes:
+        tasks: Runs them; to be set, with the engine entered, before anything is asked.
+        failure: Why it stopped; None while all goes well.
+
+    Raises:
+        ValueError: As `explore`.
+    """
+
+    tasks: TaskGroup
+
+    def __init__(
+        self,
+        agent: Agent,
+        exploration: Exploration,
+        scorer: Scorer | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        room, size = agent.generator.max_sequences, exploration.group_size
+        if exploration.needs_rewards and scorer is None:
+            raise ValueError("the rules of this rollout need rewards: give explore a scorer")
+        if room < size:
+            raise ValueError(f"the engine holds {room} sequences, a group needs {size}; raise max_sequences")
+        self.agent, self.exploration, self.scorer, self.ended = agent, exploration, scorer, ended
+        self.free = room // size
+        self.waiting: deque[Question] = deque()
+        self.failure: Exception | None = None
+
+    def ask(self, samples: Items[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
+        """Begin one group a question, or let it wait for room; the arguments are those of `explore`."""
+        # A question that is asked twice in a step must not be answered twice the same.
+        repeats: Counter[str] = Counter()
+        asked: list[Question] = []
+        for sample in samples:
+            repeat, done = repeats[sample.id], self._leave
+            asked.append(Question(sample, self.agent, self.exploration, state, seeds, self.scorer, repeat, done))
+            repeats[sample.id] += 1
+        self.waiting += asked
+        while self.waiting and self.free:
+            self._start_next()
+        return asked
 
     # Room passes on at once, between two calls of the model: which calls a question takes part in must not depend on
     # who was waiting for what.
-    def start_next() -> None:
-        if waiting:
-            at, question = waiting.popleft()
-            try:
-                question.open()
-            except Exception as error:
-                failures.append(error)
-                tasks.cancel_scope.cancel()
-            else:
-                tasks.start_soon(one, at, question)
+    def _leave(self) -> None:
+        self.free += 1
+        if self.waiting:
+            self._start_next()
 
-    for at, sample in enumerate(samples):
-        question = Question(sample, agent, exploration, state, seeds, scorer, asked[sample.id], start_next)
-        waiting.append((at, question))
-        asked[sample.id] += 1
-
-    async def one(at: int, question: Question) -> None:
+    def _start_next(self) -> None:
+        self.free -= 1
+        question = self.waiting.popleft()
         try:
-            groups[at] = await question.run()
-        except* ToolBug as bugs:
-            failures.append(RolloutError(question.group(), _first(bugs)))
-            failures[-1].__cause__ = _first(bugs)
-            tasks.cancel_scope.cancel()
-        except* Exception as errors:
-            failures.append(_first(errors))
-            tasks.cancel_scope.cancel()
+            question.open()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self.tasks.start_soon(self._grow, question)
 
-    async with agent.generator, anyio.create_task_group() as tasks:
-        for _ in range(agent.generator.max_sequences // size):
-            start_next()
-    if failures:
-        raise failures[0]
-    return [group for group in groups if group is not None]
+    async def _grow(self, question: Question) -> None:
+        try:
+            question.grown = await question.run()
+            self.ended()
+        except* ToolBug as bugs:
+            error = RolloutError(question.group(), _first(bugs))
+            error.__cause__ = _first(bugs)
+            self._fail(error)
+        except* Exception as errors:
+            self._fail(_first(errors))
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self.tasks.cancel_scope.cancel()
+        self.ended()
 
 
 class Question:
-    """The growing group of one question.
+    """The growing group of one question; `grown` once it is whole.
 
     `repeat` numbers those of one step that ask the same; `done` is called once the group has left the engine.
     """
@@ -164,6 +201,7 @@ class Question:
         self.decided = 0
         self.filled = False
         self.closed = False
+        self.grown: Group | None = None
         self.tasks: TaskGroup
 
     def open(self) -> None:

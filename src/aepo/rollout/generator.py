@@ -100,3 +100,11 @@ class Generator(Protocol):
     def close(self, sequence: Sequence) -> None:
         """Free what it holds."""
         ...
+
+    def pause(self) -> None:
+        """Sample nothing until `resume`, so that the weights may change; all else goes on, and nothing is closed."""
+        ...
+
+    def resume(self) -> None:
+        """Go on, with the weights as they are now: what is open is read again before more of it is sampled."""
+        ...

@@ -34,8 +34,9 @@ from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Scorer
 from aepo.training.optimizer import AdamW
+from aepo.training.overlap import overlapping
 from aepo.training.run_folder import RunFolder
-from aepo.training.sampling import StepGroups, sample_step
+from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.step import TrainablePolicy, update
 from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample
@@ -50,6 +51,7 @@ class Parts:
     Attributes:
         policy: Trained in place.
         sampler: How a path grows, at the rollout's temperature.
+        evaluated: The same, for evaluations.
         greedy: The same, taking the likeliest token.
         reference: What the KL term is measured against; None without one.
         reward: Scores a trajectory.
@@ -62,6 +64,7 @@ class Parts:
 
     policy: TrainablePolicy
     sampler: Agent
+    evaluated: Agent
     greedy: Agent
     reference: Scorer | None
     reward: Reward
@@ -93,6 +96,7 @@ class Trainer:
         self.step = 0
         self.evaluated: int | None = None
         self.saved: int | None = None
+        self.left: list[Sample] = []
         self._whole = True
         self.optimizer = AdamW(parts.policy.parameters(), config.train.learning_rate, config.train.weight_decay)
         warmup = config.train.warmup
@@ -113,15 +117,16 @@ class Trainer:
         trajectories_a_step = self.config.rollout.questions * self.config.algorithm.group_size
         self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.step)
         try:
-            while True:
-                at_end = ended(self.step, self.spent, train)
-                if self._evaluation_due(at_end) and self.evaluated != self.step:
-                    self._evaluate()
-                if at_end or (self.step and self.step % train.checkpoint_every == 0):
-                    self._save()
-                if at_end:
-                    break
-                self._train_step()
+            with self._sampling() as sample:
+                while True:
+                    at_end = ended(self.step, self.spent, train)
+                    if self._evaluation_due(at_end) and self.evaluated != self.step:
+                        self._evaluate()
+                    if at_end or (self.step and self.step % train.checkpoint_every == 0):
+                        self._save()
+                    if at_end:
+                        break
+                    self._train_step(sample)
         except KeyboardInterrupt:
             self._save()
             self.display.message(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
@@ -150,10 +155,10 @@ class Trainer:
         every = self.config.evaluation.every
         return bool(self.parts.held_out) and (self.step == 0 or at_end or (every > 0 and self.step % every == 0))
 
-    def _train_step(self) -> None:
+    def _train_step(self, sample: Callable[[], StepGroups]) -> None:
         began = time.perf_counter()
         self.display.phase("rollout")
-        groups = anyio.run(self._rollout)
+        groups = sample()
         rolled = time.perf_counter()
         with _interrupts_wait():
             self.display.phase("train")
@@ -164,6 +169,7 @@ class Trainer:
             metrics |= self._update(groups.kept)
             self.state = exploration_update(groups.sampled, self.state)
             self.spent = self.spent.after(groups.sampled)
+            self.left = groups.left
             self.step += 1
             self._whole = True
             trained = time.perf_counter()
@@ -172,6 +178,27 @@ class Trainer:
             if self.step % self.config.train.trees_every == 0 or self.step == 1:
                 self.folder.save_trees(self.step, groups.sampled, self.parts.decode)
             self._log(metrics)
+
+    @contextmanager
+    def _sampling(self) -> Iterator[Callable[[], StepGroups]]:
+        """What gives the groups of the next step, by one rollout each or by one that goes on."""
+        parts, config = self.parts, self.config
+        if not config.rollout.overlap:
+            yield lambda: anyio.run(self._rollout)
+            return
+
+        def last(groups: Sequence[Group]) -> bool:
+            return ended(self.step + 1, self.spent.after(groups), config.train)
+
+        with overlapping(
+            parts.sampler, parts.reward, config.algorithm, config.seed, config.rollout.overlap, self.left
+        ) as rollout:
+            yield lambda: rollout.step(
+                step_questions(parts.questions, config.rollout.questions, config.seed, self.step),
+                self.state,
+                self.step,
+                last,
+            )
 
     async def _rollout(self) -> StepGroups:
         return await sample_step(
@@ -222,7 +249,7 @@ class Trainer:
             evaluate,
             self.parts.held_out,
             self.parts.reward,
-            self.parts.sampler,
+            self.parts.evaluated,
             self.parts.greedy if settings.greedy else None,
             settings.samples,
             self.config.seed,
@@ -259,6 +286,7 @@ class Trainer:
             "spent": self.spent.to_dict(),
             "entropy_watch": None if self.watch is None else self.watch.to_dict(),
             "threads": torch.get_num_threads(),
+            "left": [sample.id for sample in self.left],
         }
         (folder / "state.json").write_text(json.dumps(state) + "\n")
 
@@ -282,6 +310,8 @@ class Trainer:
             self.evaluated = self.step
         self.state = ExplorationState.from_dict(state["exploration"])
         self.spent = Spent.from_dict(state["spent"])
+        by_id = {sample.id: sample for sample in self.parts.questions}
+        self.left = [by_id[name] for name in state.get("left", [])]
         if self.watch is not None and state["entropy_watch"] is not None:
             self.watch = EntropyWatch.from_dict(state["entropy_watch"], self.watch.band)
         # Sums are added up in another order by another number of threads.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice
 
@@ -29,11 +29,15 @@ class StepGroups:
         kept: To train on.
         dropped: Sampled and scored too, but not informative.
         rounds: How often the step sampled.
+        left: Questions whose groups go on, to be trained in the next step (`aepo.training.overlap`).
+        stale_share: Of the trajectories, those of groups that began in the step before; None where none can.
     """
 
     kept: list[Group]
     dropped: list[Group]
     rounds: int
+    left: list[Sample] = field(default_factory=list)
+    stale_share: float | None = None
 
     @property
     def sampled(self) -> list[Group]:
@@ -42,7 +46,10 @@ class StepGroups:
 
     def metrics(self) -> dict[str, float]:
         """As a run logs them."""
-        return {"sampling/rounds": float(self.rounds), "sampling/dropped_groups": float(len(self.dropped))}
+        metrics = {"sampling/rounds": float(self.rounds), "sampling/dropped_groups": float(len(self.dropped))}
+        if self.stale_share is not None:
+            metrics |= {"overlap/stale_share": self.stale_share, "overlap/left_groups": float(len(self.left))}
+        return metrics
 
 
 async def sample_step(

@@ -118,14 +118,12 @@ class LocalGenerator:
         self._group: anyio.abc.TaskGroup | None = None
         self._wake = anyio.Event()
         self._was_training = False
+        self._paused = False
 
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise RuntimeError("the generator is already entered: one rollout at a time")
-        self._was_training = self.model.training
-        self.model.eval()
-        if self._direct is not None:
-            self._direct.refresh()
+        self.resume()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._drive)
@@ -259,6 +257,29 @@ class LocalGenerator:
         self._table[own.slot] = None
         self._wake.set()
 
+    def pause(self) -> None:
+        """Make no model call until `resume`; the model is as it was before it was entered, to be trained.
+
+        Keys and values are of no use under other weights: all that is open will be read again.
+        """
+        self._paused = True
+        self.model.train(self._was_training)
+        self._prefixes.clear()
+        for sequence in self._table:
+            if sequence is not None:
+                sequence.cached = 0
+        if self._device.type != "cpu":
+            self._cache.release()
+
+    def resume(self) -> None:
+        """Go on, with the weights as they are now."""
+        self._paused = False
+        self._was_training = self.model.training
+        self.model.eval()
+        if self._direct is not None:
+            self._direct.refresh()
+        self._wake.set()
+
     def _add(self, tokens: list[int], noise: int, starts: list[int]) -> LocalSequence:
         slot = next((i for i, held in enumerate(self._table) if held is None), len(self._table))
         if slot >= self.max_sequences:
@@ -301,7 +322,7 @@ class LocalGenerator:
 
     async def _drive(self) -> None:
         while True:
-            while not self._requests or (self.deterministic and len(self._requests) < self._live):
+            while self._paused or not self._requests or (self.deterministic and len(self._requests) < self._live):
                 self._wake = anyio.Event()
                 await self._wake.wait()
             try:

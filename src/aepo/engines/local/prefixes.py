@@ -21,8 +21,12 @@ class ReadPrefixes:
         self._holders: dict[bytes, LocalSequence] = {}
 
     def add(self, sequence: LocalSequence) -> None:
-        """Remember what a sequence has just read to its end; the first to have read it stays its holder."""
-        self._holders.setdefault(_digest(sequence.tokens), sequence)
+        """Remember what a sequence has just read to its end; the first to have read it stays its holder.
+
+        A turn that is under way, which is read again after the weights have changed, is nothing to share.
+        """
+        if sequence.starts[-1] == sequence.length:
+            self._holders.setdefault(_digest(sequence.tokens), sequence)
 
     def find(self, sequence: LocalSequence) -> LocalSequence | None:
         """An open sequence that has read all tokens of this one."""

@@ -1,0 +1,157 @@
+"""A rollout that goes on from step to step, so that training does not wait for the slowest groups (`rollout.overlap`).
+
+A step trains as soon as all of its groups but a few have grown. Those few stay in the engine, which stands still while
+the weights change; their tools do not, since the rollout has an event loop in a thread of its own. In the next step
+they grow on beside its questions, by the weights as they are then, which read them again from the start. Each token
+keeps the log-probability under the policy that sampled it, be there two of them in one trajectory, so that the
+importance ratio is exact token by token. The next step waits for all of them: no token is ever trained more than one
+step after it was sampled.
+
+Nothing is lost. The last step of a run waits for all of its groups. What a checkpoint finds in flight is not part of
+it, but the questions are: a resumed run asks them anew in its first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import anyio
+from anyio.abc import TaskStatus
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from aepo.algorithms.base import Algorithm
+from aepo.core.exploration import ExplorationState
+from aepo.rewards.base import Reward
+from aepo.rewards.score import score, score_of
+from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Question, Rollout, Seeds
+from aepo.training.sampling import StepGroups
+from aepo.types import Group, Sample
+
+
+@contextmanager
+def overlapping(
+    agent: Agent, reward: Reward, algorithm: Algorithm, seed: int, leave: int, again: Sequence[Sample] = ()
+) -> Iterator[OverlappedRollout]:
+    """Keep a rollout open; leaving it cancels what is in flight.
+
+    Args:
+        agent: How a path grows. Its engine is entered all the time; others may use the model between two steps.
+        reward: Scores a trajectory.
+        algorithm: Its rules, and which groups are informative. Its `rounds` must be 1.
+        seed: The run's.
+        leave: Groups of a step that it need not wait for.
+        again: Questions that an earlier process had in flight; the first step asks them too.
+    """
+    with start_blocking_portal() as portal:
+        rollout = OverlappedRollout(portal, agent, reward, algorithm, seed, leave, again)
+        host, _ = portal.start_task(rollout.host)
+        try:
+            yield rollout
+        finally:
+            portal.call(rollout.closing.set)
+            host.result()
+
+
+class OverlappedRollout:
+    """What `overlapping` keeps open; between two steps its engine stands still."""
+
+    def __init__(
+        self,
+        portal: BlockingPortal,
+        agent: Agent,
+        reward: Reward,
+        algorithm: Algorithm,
+        seed: int,
+        leave: int,
+        again: Sequence[Sample],
+    ) -> None:
+        self.portal, self.reward, self.algorithm = portal, reward, algorithm
+        self.seed, self.leave, self.again = seed, leave, list(again)
+        self.generator = agent.generator
+        scorer = partial(score_of, reward=reward)
+        self.rollout = Rollout(agent, algorithm.exploration(), scorer, lambda: self.changed.set())
+        self.changed, self.closing = anyio.Event(), anyio.Event()
+        self.asked: list[tuple[int, Question]] = []
+        """Step and question of every group that was not trained yet."""
+
+    def step(
+        self,
+        samples: Sequence[Sample],
+        state: ExplorationState,
+        number: int,
+        last: Callable[[Sequence[Group]], bool] = lambda groups: False,
+    ) -> StepGroups:
+        """Ask a step's questions, and wait until there is enough to train on, scored. Not for the loop's own thread.
+
+        Args:
+            samples: The step's questions.
+            state: The run's entropy scales; a group keeps those that it began with.
+            number: Steps taken before.
+            last: Whether the run ends with a step that trains on these groups; then it waits for the others too.
+
+        Raises:
+            RolloutError: A tool has a bug.
+            ValueError: A reward is not one finite number.
+        """
+        return self.portal.call(self._step, samples, state, number, last)
+
+    async def host(self, *, task_status: TaskStatus[None]) -> None:
+        """Hold the engine and the growing groups until `closing` is set."""
+        async with self.generator, anyio.create_task_group() as self.rollout.tasks:
+            self.generator.pause()
+            task_status.started()
+            await self.closing.wait()
+            self.rollout.tasks.cancel_scope.cancel()
+
+    async def _step(
+        self,
+        samples: Sequence[Sample],
+        state: ExplorationState,
+        number: int,
+        last: Callable[[Sequence[Group]], bool],
+    ) -> StepGroups:
+        self._raise_failure()
+        self.generator.resume()
+        asked = self.rollout.ask([*self.again, *samples], state, Seeds(self.seed, number))
+        self.asked += [(number, question) for question in asked]
+        self.again = []
+        await self._until(lambda: self._enough(number))
+        if last(self._grown()):
+            await self._until(lambda: all(question.grown is not None for _, question in self.asked))
+        groups = self._grown()
+        await score(groups, self.reward)
+        self.generator.pause()
+        return self._taken(groups, number)
+
+    def _enough(self, number: int) -> bool:
+        """Whether all groups of earlier steps have grown, and this step's but `leave`."""
+        growing = [step for step, question in self.asked if question.grown is None]
+        return len(growing) <= self.leave and all(step == number for step in growing)
+
+    def _grown(self) -> list[Group]:
+        return [question.grown for _, question in self.asked if question.grown is not None]
+
+    def _taken(self, groups: Sequence[Group], number: int) -> StepGroups:
+        taken = {id(group) for group in groups}
+        late = [question.grown for step, question in self.asked if step < number]
+        self.asked = [(step, question) for step, question in self.asked if id(question.grown) not in taken]
+        kept = [group for group in groups if self.algorithm.informative(group.rewards)]
+        dropped = [group for group in groups if not self.algorithm.informative(group.rewards)]
+        if not kept:
+            kept, dropped = dropped, []
+        stale = sum(len(group.tree.leaves) for group in late if group is not None)
+        trajectories = sum(len(group.tree.leaves) for group in groups)
+        return StepGroups(kept, dropped, 1, [question.sample for _, question in self.asked], stale / trajectories)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            self._raise_failure()
+            self.changed = anyio.Event()
+            await self.changed.wait()
+
+    def _raise_failure(self) -> None:
+        if self.rollout.failure is not None:
+            raise self.rollout.failure
