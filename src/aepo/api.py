@@ -222,7 +222,7 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
         policy=policy,
         sampler=sampler,
         # An engine that is kept open from step to step serves nobody else.
-        evaluated=agents(policy, task, config, asked)[0] if config.rollout.overlap else sampler,
+        evaluation_sampler=agents(policy, task, config, asked)[0] if config.rollout.overlap else sampler,
         greedy=greedy,
         reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,
         reward=reward_of(task),
@@ -283,7 +283,8 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
     Raises:
         ConfigError: A setting differs; the line names it.
     """
-    before, now = configuration.flat(saved), configuration.flat(config.model_dump(mode="json"))
+    # A setting that is newer than the run is one that the run had by default.
+    before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
     for key in sorted(before.keys() | now.keys()):
         if key in FREE_FOR_RUN or key.startswith("evaluation."):
             continue

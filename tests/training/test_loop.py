@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import anyio
 import pytest
+import yaml
 import torch
 from safetensors.torch import load_file
 
@@ -335,6 +336,14 @@ def test_another_setting_makes_another_run(go: Go, override: str, line: str) -> 
         go("train.steps=0", override, resume=True)
     assert str(error.value) == f"cannot resume {run}: {line}; set it back, or start another run folder"
     assert sorted(run.rglob("*")) == files
+
+
+def test_a_run_of_before_a_setting_existed_goes_on_with_its_default(go: Go) -> None:
+    run = go("train.steps=0")
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["rollout"].pop("overlap") == 0
+    (run / "config.yaml").write_text(yaml.safe_dump(saved))
+    assert metrics(go("train.steps=1", resume=True))[-1]["step"] == 1
 
 
 def test_what_a_step_does_not_depend_on_may_change(go: Go) -> None:

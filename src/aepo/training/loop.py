@@ -51,7 +51,7 @@ class Parts:
     Attributes:
         policy: Trained in place.
         sampler: How a path grows, at the rollout's temperature.
-        evaluated: The same, for evaluations.
+        evaluation_sampler: The same, for evaluations.
         greedy: The same, taking the likeliest token.
         reference: What the KL term is measured against; None without one.
         reward: Scores a trajectory.
@@ -64,7 +64,7 @@ class Parts:
 
     policy: TrainablePolicy
     sampler: Agent
-    evaluated: Agent
+    evaluation_sampler: Agent
     greedy: Agent
     reference: Scorer | None
     reward: Reward
@@ -249,7 +249,7 @@ class Trainer:
             evaluate,
             self.parts.held_out,
             self.parts.reward,
-            self.parts.evaluated,
+            self.parts.evaluation_sampler,
             self.parts.greedy if settings.greedy else None,
             settings.samples,
             self.config.seed,
