@@ -17,8 +17,8 @@ from typing import Any, get_args
 
 import anyio
 import pytest
-import yaml
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import aepo
