@@ -115,7 +115,8 @@ def summary(
 
 def in_a_process(side: str, arguments: list[str]) -> Measured:
     """What a side measured in a process of its own."""
-    command = [sys.executable, __file__, *arguments, "--side", side]
+    # Old names of settings, which TRL passes on.
+    command = [sys.executable, "-W", "ignore::FutureWarning", __file__, *arguments, "--side", side]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return Measured(**json.loads(out.splitlines()[-1]))
 
