@@ -24,6 +24,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -137,6 +138,8 @@ def main() -> None:
     parser.add_argument("--micro-batch-rows", type=int, default=8, help="TRL's; ours are bounded by tokens")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if find_spec("trl") is None:
+        parser.error('TRL is not installed: pip install "aepo-rl[trl]"')
     base = settings(options.config, options.threads, options.questions)
     config = parse(base)
     if options.side == "TRL grpo":
