@@ -12,7 +12,9 @@ import argparse
 import random
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 import torch
@@ -28,7 +30,7 @@ from aepo.training.batch import flat_batch
 from aepo.training.loop import Parts
 from aepo.training.metrics import exploration_update
 from aepo.training.step import update
-from aepo.types import Kind, Sample
+from aepo.types import Group, Kind, Sample
 
 
 @dataclass
@@ -44,8 +46,8 @@ class Side:
     tokens: list[int] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
 
-    def step(self, samples: list[Sample], number: int) -> None:
-        """One rollout and one update."""
+    def step(self, samples: Sequence[Sample], number: int) -> list[Group]:
+        """One rollout and one update; gives the rollout's groups."""
         began = time.perf_counter()
         rules = self.algorithm.exploration()
         groups = anyio.run(explore, samples, self.parts.sampler, rules, self.state, Seeds(0, number))
@@ -71,6 +73,23 @@ class Side:
         self.train.append(time.perf_counter() - rolled)
         self.tokens.append(sum(len(n.tokens) for g in groups for n in g.tree.nodes if n.kind is Kind.POLICY))
         self.calls.append(sum(executed_calls(g.tree) for g in groups))
+        return groups
+
+
+def make_side(base: Mapping[str, Any], algorithm: Algorithm) -> Side:
+    """A side under the settings `base`, its model loaded."""
+    config = parse({**base, "algorithm": algorithm.model_dump()})
+    _, parts = build(config, tasks.load(config.task.name, config.task.options))
+    return Side(algorithm, config, parts, algorithm.exploration().initial_state(parts.vocab_size))
+
+
+def settings(path: str, threads: int | None, questions: int | None) -> dict[str, Any]:
+    """The keys of a configuration file with another number of threads or questions; the engine holds a whole step."""
+    base = merged(read(path), {"train.threads": threads})
+    if questions is None:
+        return base
+    held = questions * parse(base).algorithm.group_size
+    return merged(base, {"rollout.questions": questions, "rollout.max_sequences": held})
 
 
 def main() -> None:
@@ -81,21 +100,11 @@ def main() -> None:
     parser.add_argument("--questions", type=int, help="a step; else as configured")
     parser.add_argument("--threads", type=int, help="else the number that is fastest, as in training")
     options = parser.parse_args()
-    base = merged(read(options.config), {"train.threads": options.threads})
-    group_size = parse(base).algorithm.group_size
-    if options.questions:
-        base = merged(
-            base,
-            {"rollout.questions": options.questions, "rollout.max_sequences": options.questions * group_size},
-        )
-    sides = {}
-    for algorithm in (GRPO(group_size=group_size), AEPO(group_size=group_size)):
-        config = parse({**base, "algorithm": algorithm.model_dump()})
-        task = tasks.load(config.task.name, config.task.options)
-        _, parts = build(config, task)
-        state = algorithm.exploration().initial_state(parts.vocab_size)
-        sides[algorithm.name] = Side(algorithm, config, parts, state)
-    questions, count = list(task.samples), config.rollout.questions
+    base = settings(options.config, options.threads, options.questions)
+    group_size, count = parse(base).algorithm.group_size, parse(base).rollout.questions
+    algorithms = (GRPO(group_size=group_size), AEPO(group_size=group_size))
+    sides = {algorithm.name: make_side(base, algorithm) for algorithm in algorithms}
+    questions = sides["aepo"].parts.questions
     for number in range(options.steps + 1):
         samples = questions[number * count : (number + 1) * count]
         order = list(sides.values()) if number % 2 else list(sides.values())[::-1]
