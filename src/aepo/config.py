@@ -113,6 +113,8 @@ class TrainConfig(Section):
         epochs: Passes over a rollout.
         learning_rate: Of AdamW, after the warm-up.
         warmup: Optimizer steps in which it rises from 0.
+        schedule: "constant" keeps it after that, "linear" lets it fall to 0 at the last of `steps`; a run that a budget
+            ends earlier does not come so far.
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are scaled down to it.
         layout: "tree" computes each distinct token once, "flat" each trajectory whole: equal to rounding. Models whose
@@ -134,6 +136,7 @@ class TrainConfig(Section):
     epochs: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1e-6, gt=0)
     warmup: int = Field(default=10, ge=0)
+    schedule: Literal["constant", "linear"] = "constant"
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     layout: Literal["tree", "flat"] = "tree"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from aepo.training.optimizer import AdamW
+from aepo.training.optimizer import AdamW, rate_factor
 
 
 def weight(dtype: torch.dtype) -> torch.nn.Parameter:
@@ -61,3 +62,14 @@ def test_a_schedule_and_gradient_clipping_work_on_the_parameters() -> None:
     assert schedule.get_last_lr() == [0.5]
     optimizer.zero_grad()
     assert half.grad is None
+
+
+def test_the_learning_rate_rises_and_stays_or_falls_to_the_end() -> None:
+    constant = [rate_factor("constant", 3, 10)(n) for n in range(10)]
+    assert constant == [0.25, 0.5, 0.75] + [1.0] * 7
+    linear = [rate_factor("linear", 3, 10)(n) for n in range(12)]
+    assert linear[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert linear[4:10] == pytest.approx([6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7])
+    assert linear[10:] == [0.0, 0.0], "a run that goes on past its end learns nothing"
+    assert [rate_factor("linear", 0, 1)(n) for n in range(2)] == [1.0, 0.0]
+    assert all(0 < rate_factor("linear", 10, 4)(n) < 1 for n in range(4)), "a warm-up longer than the run"

@@ -33,7 +33,7 @@ from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Scorer
-from aepo.training.optimizer import AdamW
+from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import StepGroups, sample_step, step_questions
@@ -98,9 +98,12 @@ class Trainer:
         self.saved: int | None = None
         self.left: list[Sample] = []
         self._whole = True
-        self.optimizer = AdamW(parts.policy.parameters(), config.train.learning_rate, config.train.weight_decay)
-        warmup = config.train.warmup
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda n: min(1.0, (n + 1) / (warmup + 1)))
+        train = config.train
+        self.optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay)
+        total = train.steps * train.minibatches * train.epochs
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, rate_factor(train.schedule, train.warmup, total)
+        )
         resumed = self._restore() if resume else None
         self.trackers = make_trackers(config.train.trackers, folder.path, resumed)
 

@@ -1,13 +1,35 @@
-"""AdamW that also trains weights of half precision: their steps are taken in float32 (mixed precision)."""
+"""AdamW that also trains weights of half precision, by float32 masters (mixed precision); its learning rate's course."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 HALF = (torch.bfloat16, torch.float16)
+Schedule = Literal["constant", "linear"]
+
+
+def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied with in optimizer step n = 0, 1, ...
+
+    min(1, (n + 1) / (warmup + 1)), and with "linear" at most (total - n) / (total - warmup): from 1 after the warm-up
+    down towards 0 at the end.
+
+    Args:
+        schedule: "constant" stays at 1.
+        warmup: Optimizer steps.
+        total: Optimizer steps of the whole run.
+    """
+
+    def factor(n: int) -> float:
+        risen = min(1.0, (n + 1) / (warmup + 1))
+        if schedule == "constant":
+            return risen
+        return min(risen, max(0.0, (total - n) / max(1, total - warmup)))
+
+    return factor
 
 
 class AdamW(torch.optim.AdamW):
