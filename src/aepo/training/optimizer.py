@@ -1,4 +1,4 @@
-"""AdamW that also trains weights of half precision, by float32 masters (mixed precision); the learning rate's course."""
+"""AdamW that also trains weights of half precision, by float32 masters, and the course of the learning rate."""
 
 from __future__ import annotations
 
