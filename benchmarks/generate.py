@@ -3,7 +3,7 @@
 Both sample from the full vocabulary at T = 1 and never stop early; ours also records exact log-probabilities and
 entropies. The two alternate, and each number is the median of the repetitions.
 
-    python benchmarks/generate.py --model random --rows 8 32 64 --tokens 128 --threads 1
+    python benchmarks/generate.py --rows 8 32 64 --tokens 128 --threads 1
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from aepo.api import BUILT_IN_MODELS
 from aepo.core.noise import noise_key
 from aepo.engines.local import LocalGenerator
 from aepo.rollout.generator import Stop
@@ -29,13 +30,17 @@ from aepo.rollout.generator import Stop
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="random", help="a folder, or 'random': a Llama of 2.2 M parameters")
+    parser.add_argument(
+        "--model",
+        default=str(BUILT_IN_MODELS["atlas"]),
+        help="a folder (the package's own), or 'random': a Llama of 2.2 M parameters",
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 32, 64])
     parser.add_argument("--prompt", type=int, default=64, help="tokens of each prompt")
     parser.add_argument("--tokens", type=int, default=128, help="tokens sampled in each row")
     parser.add_argument("--hidden", type=int, default=192, help="width of the random model, a multiple of 64")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine that others use")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -369,13 +369,15 @@ def test_logits_that_are_nan_are_an_error_not_a_token(model, tokenizer):
     engine = LocalGenerator(model, tokenizer)
 
     async def run():
+        weight = model.lm_head.weight.detach().clone()
+        model.lm_head.weight.data.fill_(float("nan"))
         async with engine:
             sequence = engine.open(prompt(0, 9), 0)
-            weight = model.lm_head.weight.detach().clone()
-            model.lm_head.weight.data.fill_(float("nan"))
             with pytest.raises(FloatingPointError, match="NaN"):
                 await engine.sample(sequence, 9, FREE)
+            engine.pause()
             model.lm_head.weight.data.copy_(weight)
+            engine.resume()
             check(model, sequence.tokens, 9, await engine.sample(sequence, 5, FREE))
 
     anyio.run(run)

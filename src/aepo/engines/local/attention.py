@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from aepo.engines.local.cache import RowLayer
@@ -37,7 +38,7 @@ def row_attention(
         query: (R, heads, 1, head_dim).
         key: What `RowLayer.update` gave back: the layer hangs on it if its blocks are to be read.
         value: Idem.
-        attention_mask: (R, 1, 1, blocks * block), additive.
+        attention_mask: (R, 1, 1, call.length), additive.
         scaling: 1 / sqrt(head_dim) unless given.
         dropout: Unused: the model is in evaluation mode.
         kwargs: Handed on to the general kernel.
@@ -60,32 +61,33 @@ def attend_in_place(query: Tensor, layer: RowLayer, attention_mask: Tensor, scal
     Args:
         query: (R, heads, 1, head_dim).
         layer: Already updated with the new keys and values.
-        attention_mask: (R, 1, 1, blocks * block), additive.
+        attention_mask: (R, 1, 1, call.length), additive.
         scaling: 1 / sqrt(head_dim) unless given.
 
     Returns:
         (R, 1, heads, head_dim).
     """
     rows, heads, _, size = query.shape
-    keys, values = layer.keys, layer.values
+    keys, call, block = layer.keys, layer.cache.call, layer.cache.block
     pairs = keys.shape[2]
-    shared = heads // pairs
-    block = layer.cache.block
-    counts = layer.cache.call.rows_in_block
     scale = size**-0.5 if scaling is None else scaling
     # Heads that share keys are rows of one small matrix: nothing is repeated.
-    wanted = (query * scale).reshape(rows * pairs, shared, size)
-    scores = wanted.new_empty(len(counts), rows * pairs, shared, block)
-    for b, count in enumerate(counts):
-        here = count * pairs
-        torch.bmm(wanted[:here], keys[b, :count].flatten(0, 1).transpose(1, 2), out=scores[b, :here])
-        if count < rows:
-            scores[b, here:] = 0.0
-    flat = scores.permute(1, 2, 0, 3).reshape(rows, heads, 1, len(counts) * block)
-    shares = torch.softmax(flat.add_(attention_mask), -1, dtype=torch.float32).to(values.dtype)
-    shares = shares.view(rows * pairs, shared, len(counts), block).permute(2, 0, 1, 3).contiguous()
-    mixed = torch.bmm(shares[0], values[0, :rows].flatten(0, 1))
-    for b, count in enumerate(counts[1:], 1):
-        here = count * pairs
-        mixed[:here].baddbmm_(shares[b, :here], values[b, :count].flatten(0, 1))
-    return mixed.view(rows, 1, heads, values.shape[-1])
+    wanted = (query * scale).reshape(rows * pairs, heads // pairs, size)
+    parts = []
+    for b, count in enumerate(call.rows_in_block):
+        here, width = count * pairs, min(block, call.length - b * block)
+        part = wanted.new_empty(rows * pairs, heads // pairs, width)
+        torch.bmm(wanted[:here], keys[b, :count, :, :width].flatten(0, 1).transpose(1, 2), out=part[:here])
+        part[here:] = 0.0
+        parts.append(part)
+    scores = torch.cat(parts, -1).view(rows, heads, 1, call.length).add_(attention_mask)
+    shares = torch.softmax(scores, -1, dtype=torch.float32).to(layer.values.dtype)
+    # A sum of weighted rows is what this operation is made for: it reads them at the speed of memory, a matrix product
+    # of one row at half of it.
+    mixed = embedding_bag(
+        call.reads(heads, pairs, layer.values.shape[1], block),
+        layer.values.view(-1, layer.values.shape[-1]),
+        mode="sum",
+        per_sample_weights=shares.view(rows * heads, call.length),
+    )
+    return mixed.view(rows, 1, heads, layer.values.shape[-1])

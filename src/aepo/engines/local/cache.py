@@ -28,6 +28,7 @@ class Call:
         length: Positions that the rows read, 0 if nothing but the call's own keys.
         rows_in_block: How many leading rows read each block, for a step that reads the blocks in place; else empty.
         written: Where what is written comes from and goes to, by number of heads: equal in all layers.
+        read: Which values each head reads, by the numbers of heads: idem.
     """
 
     slots: Tensor | None
@@ -36,6 +37,7 @@ class Call:
     length: int = 0
     rows_in_block: list[int] = field(default_factory=list)
     written: dict[int, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
+    read: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def writes(self, heads: int, slots: int, block: int) -> tuple[Tensor | None, Tensor]:
         """(tokens, places): which of the call's R T tokens are written (None: all), and to which flat rows of a layer.
@@ -54,6 +56,22 @@ class Call:
             places = (first + torch.arange(heads, device=device)) * block + offset
             self.written[heads] = (tokens, places.reshape(-1))
         return self.written[heads]
+
+    def reads(self, heads: int, pairs: int, slots: int, block: int) -> Tensor:
+        """(R * heads, length) int32: the flat row of a layer that holds each position, of each query head.
+
+        For a step of one token a row, where row i is slot i. Positions after the row's own stand for its first one,
+        which is at hand, so that nothing is fetched in vain; what they weigh is 0.
+        """
+        if (heads, pairs) not in self.read:
+            position = torch.arange(self.length, device=self.positions.device)
+            position = torch.where(position <= self.positions, position, 0)
+            row = torch.arange(len(self.positions), device=position.device)[:, None]
+            first = ((position // block) * slots + row) * pairs
+            pair = torch.arange(heads, device=position.device)[:, None] // (heads // pairs)
+            places = (first[:, None] + pair) * block + (position % block)[:, None]
+            self.read[heads, pairs] = places.flatten(0, 1).int()
+        return self.read[heads, pairs]
 
 
 class RowLayer(CacheLayerMixin):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
 from aepo.engines.local.attention import attend_in_place
 from aepo.engines.local.cache import Call, RowCache
@@ -29,22 +29,24 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 @dataclass(frozen=True)
 class Layer:
-    """One decoder layer's weights; those of queries, keys and values as one matrix."""
+    """One decoder layer's weights as (inputs, outputs); those of queries, keys and values as one matrix."""
 
-    norm: Tensor
     qkv: Tensor
     qkv_bias: Tensor | None
     head_norm: Tensor | None
     out: Tensor
     out_bias: Tensor | None
-    mlp_norm: Tensor
     gate: Tensor
     up: Tensor
     down: Tensor
 
 
 class DirectForward:
-    """Logits of a Llama-shaped model over a `RowCache`; made by `direct_forward`."""
+    """Logits of a Llama-shaped model over a `RowCache`; made by `direct_forward`.
+
+    It holds a second copy of the weights, laid out for products of few rows, and the weights of each norm multiplied
+    into the matrices that read its output.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         base = cast(Any, model.base_model)
@@ -55,31 +57,45 @@ class DirectForward:
         self.pairs: int = attention.k_proj.out_features // self.size
         self.scale: float = attention.scaling
         self.epsilon: float = base.norm.variance_epsilon
+        # Complex numbers exist of float32 and float64.
+        self.exact = torch.promote_types(self.head.weight.dtype, torch.float32)
         self.refresh()
 
     def refresh(self) -> None:
         """Take the weights as they are now; to be called after training has changed them."""
         self.layers = [self._layer(layer) for layer in self.base.layers]
+        self.scores = _columns(self.head.weight, self.base.norm)
 
     def _layer(self, layer: Any) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
-        three = [attention.q_proj, attention.k_proj, attention.v_proj]
+        query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
+        bias = None
+        if value.bias is not None:
+            bias = torch.cat([self._paired(query.bias), self._paired(key.bias), value.bias]).detach()
         head_norm = None
         if getattr(attention, "q_norm", None) is not None:
             weights = [attention.q_norm.weight.expand(self.heads, -1), attention.k_norm.weight.expand(self.pairs, -1)]
-            head_norm = torch.cat(weights).detach()
+            head_norm = self._paired(torch.cat(weights).flatten()).view(-1, self.size).detach()
+        three = torch.cat([self._paired(query.weight), self._paired(key.weight), value.weight])
         return Layer(
-            layer.input_layernorm.weight.detach(),
-            torch.cat([p.weight for p in three]).detach(),
-            None if three[0].bias is None else torch.cat([p.bias for p in three]).detach(),
+            _columns(three, layer.input_layernorm),
+            bias,
             head_norm,
-            attention.o_proj.weight.detach(),
+            _columns(attention.o_proj.weight),
             None if attention.o_proj.bias is None else attention.o_proj.bias.detach(),
-            layer.post_attention_layernorm.weight.detach(),
-            mlp.gate_proj.weight.detach(),
-            mlp.up_proj.weight.detach(),
-            mlp.down_proj.weight.detach(),
+            _columns(mlp.gate_proj.weight, layer.post_attention_layernorm),
+            _columns(mlp.up_proj.weight, layer.post_attention_layernorm),
+            _columns(mlp.down_proj.weight),
         )
+
+    def _paired(self, of_heads: Tensor) -> Tensor:
+        """(heads * head_dim, ...) with the two halves of each head interleaved.
+
+        A rotation turns entry i of the first half with entry i of the second: side by side they are one complex number,
+        and a rotation is one product. Scores do not change when queries and keys are reordered alike.
+        """
+        halves = of_heads.unflatten(0, (-1, 2, self.size // 2))
+        return halves.transpose(1, 2).flatten(0, 2)
 
     def __call__(self, ids: Tensor, mask: Tensor, cache: RowCache, vocabulary: int) -> Tensor:
         """(R, V) logits after each row's last token.
@@ -95,34 +111,34 @@ class DirectForward:
         hidden = self.base.embed_tokens(ids)
         cos, sin = self.base.rotary_emb(hidden, position_ids=call.positions)
         half = self.size // 2
-        cos, sin = (part.reshape(rows * width, 1, self.size)[..., :half] for part in (cos, sin))
+        angles = (part.reshape(rows * width, 1, self.size)[..., :half].to(self.exact) for part in (cos, sin))
+        turn = torch.complex(*angles)
         hidden = hidden.reshape(rows * width, -1)
         act = self.base.layers[0].mlp.act_fn
         for number, layer in enumerate(self.layers):
-            normed = rms_norm(hidden, hidden.shape[-1:], layer.norm, self.epsilon)
-            both, values = self._heads(layer, normed, cos, sin)
+            both, values = self._heads(layer, self._normed(hidden), turn)
             mixed = self._attend(cache, number, both, values, mask, rows, width)
-            hidden = hidden.addmm_(mixed, layer.out.t())
+            hidden = hidden.addmm_(mixed, layer.out)
             if layer.out_bias is not None:
                 hidden += layer.out_bias
-            normed = rms_norm(hidden, hidden.shape[-1:], layer.mlp_norm, self.epsilon)
-            inner = act(linear(normed, layer.gate)).mul_(linear(normed, layer.up))
-            hidden = hidden.addmm_(inner, layer.down.t())
-        last = hidden.view(rows, width, -1)[:, -1]
-        normed = rms_norm(last, last.shape[-1:], self.base.norm.weight, self.epsilon)
-        return linear(normed, self.head.weight[:vocabulary])
+            normed = self._normed(hidden)
+            hidden = hidden.addmm_(act(normed @ layer.gate).mul_(normed @ layer.up), layer.down)
+        return self._normed(hidden.view(rows, width, -1)[:, -1]) @ self.scores[:, :vocabulary]
 
-    def _heads(self, layer: Layer, normed: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    def _normed(self, hidden: Tensor) -> Tensor:
+        """Divide each row by its root mean square; the weights are in the matrices."""
+        norm = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
+        return hidden * norm.square_().div_(hidden.shape[-1]).add_(self.epsilon).rsqrt_()
+
+    def _heads(self, layer: Layer, normed: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
         """Rotated queries and keys (N, heads + pairs, head_dim) in one tensor, and values (N, pairs, head_dim)."""
-        qkv = linear(normed, layer.qkv, layer.qkv_bias).view(len(normed), -1, self.size)
+        qkv = normed @ layer.qkv if layer.qkv_bias is None else torch.addmm(layer.qkv_bias, normed, layer.qkv)
+        qkv = qkv.view(len(normed), -1, self.size)
         both = qkv[:, : self.heads + self.pairs]
         if layer.head_norm is not None:
             both = rms_norm(both, (self.size,), None, self.epsilon) * layer.head_norm
-        half = self.size // 2
-        first, second = both[..., :half], both[..., half:]
-        turned = both.new_empty(both.shape)
-        torch.mul(first, cos, out=turned[..., :half]).addcmul_(second, sin, value=-1)
-        torch.mul(second, cos, out=turned[..., half:]).addcmul_(first, sin)
+        pairs = torch.view_as_complex(both.to(self.exact).unflatten(-1, (-1, 2)))
+        turned = torch.view_as_real(pairs * turn).flatten(-2).to(both.dtype)
         return turned, qkv[:, self.heads + self.pairs :]
 
     def _attend(
@@ -138,6 +154,11 @@ class DirectForward:
             return attend_in_place(query, layer, mask, self.scale).reshape(rows * width, -1)
         mixed = scaled_dot_product_attention(query, keys, values, mask, scale=self.scale, enable_gqa=True)
         return mixed.transpose(1, 2).reshape(rows * width, -1)
+
+
+def _columns(weight: Tensor, norm: Any = None) -> Tensor:
+    """A linear layer's matrix as (inputs, outputs), with the weights of the norm before it."""
+    return (weight if norm is None else weight * norm.weight).detach().t().contiguous()
 
 
 def direct_forward(model: PreTrainedModel) -> DirectForward | None:
@@ -190,10 +211,8 @@ def _agrees(direct: DirectForward, model: PreTrainedModel) -> bool:
     cache.reserve(rows, width, rows, width)
     found = []
     for at in range(width):
-        blocks = at // 4 + 1
-        cache.call = Call(None, torch.full((rows, 1), at), length=4 * blocks, rows_in_block=[rows] * blocks)
-        mask = torch.zeros(rows, 1, 1, 4 * blocks, dtype=model.dtype)
-        mask[..., at + 1 :] = -torch.inf
+        cache.call = Call(None, torch.full((rows, 1), at), length=at + 1, rows_in_block=[rows] * (at // 4 + 1))
+        mask = torch.zeros(rows, 1, 1, at + 1, dtype=model.dtype)
         found.append(direct(ids[:, at : at + 1], mask, cache, size).float())
     difference = (torch.stack(found, 1) - expected).abs().max()
     return bool(difference <= TOLERANCE * expected.abs().max().clamp(min=1.0))

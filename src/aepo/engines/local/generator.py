@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Positions a cache block on a CPU: short enough that few are read in vain, long enough that calls are few.
 CPU_BLOCK = 64
+# Padded tokens in one prefill call. On a CPU few enough that what one layer hands to the next stays in the cache.
+CPU_CALL_TOKENS, CALL_TOKENS = 1024, 8192
 # Passes of the event loop between two model calls. A pass takes microseconds and a call milliseconds; what a tool
 # answers needs several passes until its path asks for tokens again.
 PASSES = 5
@@ -100,6 +102,7 @@ class LocalGenerator:
         # Blocks pay on a CPU. An accelerator's kernels read strided views at full speed: there one block is the cache.
         self._in_place = self._device.type == "cpu" and bool(getattr(model, "_supports_attention_backend", False))
         self._cache = RowCache(layer_count(model), CPU_BLOCK if self._in_place else max_length)
+        self._call_tokens = CPU_CALL_TOKENS if self._device.type == "cpu" else CALL_TOKENS
         if self._in_place:
             attention.register()
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -349,7 +352,7 @@ class LocalGenerator:
                 self._take_what_was_read(request)
         group = prefill_group(requests, eager=self.deterministic)
         if group:
-            self._prefill(prefill_batch(group))
+            self._prefill(prefill_batch(group, self._call_tokens))
         else:
             self._decode([r for r in requests if r.sequence.uncached == 1])
 
@@ -375,9 +378,9 @@ class LocalGenerator:
         call = Call(None, self._tensor(places)[:, None], length=longest)
         if self._in_place:
             block = self._cache.block
-            starts = range(0, longest, block)
-            call.length = len(starts) * block
-            call.rows_in_block = [1 + max(row.slot for row in rows if row.cached >= start) for start in starts]
+            call.rows_in_block = [
+                1 + max(row.slot for row in rows if row.cached >= start) for start in range(0, longest, block)
+            ]
         logits = self._forward(self._tensor(last)[:, None], call)
         for row in rows:
             row.cached += 1

@@ -10,9 +10,8 @@ from aepo.engines.local.sequence import LocalSequence, Request
 # requests, but never longer than PREFILL_PATIENCE calls.
 PREFILL_SHARE = 1 / 8
 PREFILL_PATIENCE = 4
-# Tokens of one sequence in one prefill call, and padded tokens in one call.
+# Tokens of one sequence in one prefill call.
 CHUNK = 512
-CALL_TOKENS = 8192
 # A decode step computes idle rows that lie between sampled ones; above this share of the sampled rows they are moved.
 IDLE_SHARE = 1 / 8
 
@@ -42,8 +41,8 @@ def prefill_group(requests: Sequence[Request], eager: bool) -> list[Request]:
     return []
 
 
-def prefill_batch(group: Sequence[Request]) -> list[Request]:
-    """What one call prefills: the first requests of the group whose padded chunks fit into `CALL_TOKENS`.
+def prefill_batch(group: Sequence[Request], limit: int) -> list[Request]:
+    """What one call prefills: the first requests of the group whose padded chunks fit into `limit` tokens.
 
     Of sequences that are equal, token for token, only the first is taken: the others copy what it has read.
     """
@@ -54,7 +53,7 @@ def prefill_batch(group: Sequence[Request]) -> list[Request]:
     widest = 0
     for request in different.values():
         widest = max(widest, min(request.sequence.uncached, CHUNK))
-        if batch and widest * (len(batch) + 1) > CALL_TOKENS:
+        if batch and widest * (len(batch) + 1) > limit:
             break
         batch.append(request)
     return batch
