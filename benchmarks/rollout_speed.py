@@ -36,7 +36,9 @@ async def grow(trees: Sequence[TrajectoryTree], engine: Generator) -> None:
             for node in tree.nodes:
                 children.setdefault(node.parent, []).append(node.id)
             (root,) = children[None]
-            opened = [(first, engine.open(tree.nodes[root].tokens, noise_key(number, first))) for first in children[root]]
+            opened = [
+                (first, engine.open(tree.nodes[root].tokens, noise_key(number, first))) for first in children[root]
+            ]
             for first, sequence in opened:
                 tasks.start_soon(walk, tree, children, first, sequence, engine, number, tasks)
 
