@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 APPLICATION, FORMAT = 0x6165706F, 1
+_MAGIC = b"SQLite format 3\0"
 _SCHEMA = f"""
 CREATE TABLE results (
     key TEXT PRIMARY KEY, tool TEXT NOT NULL, version TEXT NOT NULL, arguments TEXT NOT NULL, scope TEXT NOT NULL,
@@ -80,11 +81,20 @@ def connect(path: Path, wait: float, read_only: bool) -> sqlite3.Connection:
         CacheRefused: It is no cache, damaged, of another version, locked, or cannot be written.
     """
     try:
+        _refuse_other_files(path)
         return _reader(path, wait) if read_only else _writer(path, wait)
     except CacheRefused:
         raise
     except (sqlite3.Error, OSError) as error:
         raise CacheRefused(_refusal(path, error)) from error
+
+
+def _refuse_other_files(path: Path) -> None:
+    # SQLite takes a file of a few bytes for an empty one, and would write over it.
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise sqlite3.DatabaseError("file is not a database")
 
 
 def _writer(path: Path, wait: float) -> sqlite3.Connection:
