@@ -11,7 +11,7 @@ import pytest
 
 from aepo.config import Config, ConfigError, load
 from aepo.equipment import CACHE, SPENT, Equipment, equip
-from aepo.tools.base import Tool, tool
+from aepo.tools.base import tool
 from aepo.tools.cache.database import CacheRefused
 from aepo.tools.cache.store import CacheUnavailable
 from aepo.tools.limits import BudgetSpent

@@ -139,6 +139,14 @@ def test_a_cache_spares_a_second_run_what_the_first_has_paid(go: Go, tmp_path: P
     assert total(first, "cache/misses") == paid
 
 
+def test_what_a_rollout_that_overlaps_training_asks_is_kept_and_counted_too(go: Go) -> None:
+    web = Web()
+    overlap = ("rollout.overlap=1", "rollout.deterministic=false", "tools.budget.calls=1000")
+    run = go(web, "run", "tools.mode=cached", *overlap)
+    assert total(run, "cache/misses") == len(web.asked) > 0
+    assert len((run / SPENT).read_text().splitlines()) == len(web.asked)
+
+
 def test_a_budget_stops_the_run_with_a_checkpoint_and_a_larger_one_lets_it_go_on(go: Go, tmp_path: Path) -> None:
     web = Web()
     whole = go(web, "whole")

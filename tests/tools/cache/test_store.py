@@ -276,6 +276,8 @@ def damaged(tmp_path: Path) -> Iterator[Store]:
 def test_a_file_that_is_damaged_while_it_is_open_cannot_be_read_but_still_loses_nothing(damaged: Store) -> None:
     with pytest.raises(CacheUnavailable, match=r"cannot read tool cache .*: database disk image is malformed"):
         damaged.get("7")
+    with pytest.raises(CacheUnavailable, match="cannot read tool cache"):
+        list(damaged.entries())
     assert damaged.put(entry_of("new"))[1] is False
     assert damaged.get("new") is not None and damaged.other_versions("search", "{}") == []
     with pytest.raises(CacheUnavailable, match=r"1 tool results could not be written .*: database disk image is malf"):

@@ -176,13 +176,17 @@ class Store:
         Args:
             tool: Only of this one.
             before: Only what was stored before this time, seconds since 1970.
+
+        Raises:
+            CacheUnavailable: The file is damaged.
         """
         where, values = _where(tool, before)
-        handle = self._own()
-        yield from (
-            Entry(*row)
-            for row in handle.connection.execute(f"SELECT {COLUMNS} FROM results{where} ORDER BY stored, key", values)
-        )
+        query = f"SELECT {COLUMNS} FROM results{where} ORDER BY stored, key"
+        try:
+            for row in self._own().connection.execute(query, values):
+                yield Entry(*row)
+        except sqlite3.Error as error:
+            raise CacheUnavailable(f"cannot read tool cache {self.path}: {error}") from error
 
     def other_versions(self, tool: str, arguments: str) -> list[str]:
         """The versions of a tool that have a result for these arguments; none if the file cannot be read."""
@@ -193,7 +197,7 @@ class Store:
         return []
 
     def prune(self, tool: str | None = None, before: float | None = None) -> int:
-        """Delete what `entries` would give, give the room back, and return how many it was.
+        """Delete what `entries` would give, and return how many it was; the room is given back if nobody else reads.
 
         Raises:
             CacheUnavailable: The file is locked for too long, or refuses.
@@ -204,7 +208,8 @@ class Store:
             with handle.lock:
                 with transaction(handle.connection):
                     count = handle.connection.execute(f"DELETE FROM results{where}", values).rowcount
-                handle.connection.execute("VACUUM")
+                with suppress(sqlite3.OperationalError):
+                    handle.connection.execute("VACUUM")
         except sqlite3.Error as error:
             raise CacheUnavailable(f"cannot prune tool cache {self.path}: {error}") from error
         return count
