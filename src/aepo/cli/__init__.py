@@ -17,6 +17,7 @@ import tyro
 from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.evaluate import evaluate
+from aepo.cli.tools import cache
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "compare": compare,
     "view": view,
+    "tools cache": cache,
     "warmstart": warmstart,
     "convert": convert,
 }
@@ -84,6 +86,9 @@ def _parsed(arguments: list[str]) -> Callable[[], None]:
         ValueError: The words do not fit; one line instead of tyro's box.
         SystemExit: Help was asked for and printed.
     """
+    # A command of two words is one to tyro.
+    if " ".join(arguments[:2]) in COMMANDS:
+        arguments = [" ".join(arguments[:2]), *arguments[2:]]
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):

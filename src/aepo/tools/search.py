@@ -6,6 +6,7 @@ One thread writes one segment, so scores are the same in every process; equal sc
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -53,6 +54,11 @@ class Index:
             raise ValueError("search: the corpus has no documents")
         self._texts = [" ".join(document.text.split()) for document in corpus]
         self._title_boost = title_boost
+        digest = hashlib.sha256(repr(title_boost).encode())
+        for document in corpus:
+            digest.update(json.dumps([document.title, document.text]).encode())
+        self.digest = digest.hexdigest()[:16]
+        """Names the corpus and how it is searched."""
         self._analyser = _analyser()
         builder = tantivy.SchemaBuilder()
         for name in ("title", "text"):
@@ -135,6 +141,8 @@ def search(
         concurrency=concurrency,
         max_characters=max_characters,
         inline=len(index) <= _INLINE_DOCUMENTS,
+        version=f"{index.digest}/{top_k}",
+        pure=True,
     )
     def run_search(query: str) -> str:
         """Search the documents for some words and read the best matches.
