@@ -66,8 +66,8 @@ def _tool(data_set: DataSet, name: str, corpus: str | None) -> Tool:
 
         if corpus is None:
             raise ValueError(
-                f"{data_set.name} is answered by searching: give task.options.corpus=FILE.jsonl, or another tool as "
-                f"task.options.tools=[package.module:function,python], or go without: task.options.tools=[python]"
+                f"{data_set.name} is answered by searching: give a corpus (JSONL file of documents), or other tools, "
+                f"e.g. python alone"
             )
         return search(Path(corpus))
     module, colon, function = name.partition(":")
@@ -77,7 +77,7 @@ def _tool(data_set: DataSet, name: str, corpus: str | None) -> Tool:
         made = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"tool {name!r} cannot be imported: {error}") from error
-    made = made if isinstance(made, Tool) else made()
+    made = made if isinstance(made, Tool) or not callable(made) else made()
     if not isinstance(made, Tool):
         raise ValueError(f"tool {name!r} is a {type(made).__name__}: the function must return an aepo.tool")
     return made
