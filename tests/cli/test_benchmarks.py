@@ -175,6 +175,8 @@ def test_a_subset_is_taken_by_ids_and_never_by_a_count(run: Run, tmp_path: Path)
     assert code == 0, err
     assert row(out, "HotpotQA")["questions"] == "1" and row(out, "HotpotQA")["F1"] == "83.3"
     assert "no question of hotpotqa has the id 'h3'" in bad(run(*one, "--ids", "h2,h3"))
+    many = ",".join(f"missing-{n}" for n in range(100))
+    assert "has the id 'missing-0'" in bad(run(*one, "--ids", many))
     assert "choose questions by --ids" in bad(run(*one, "--questions", "1"))
     both = ("gsm8k,hotpotqa", *one[1:], "--ids", "h2")
     assert "gsm8k: none of the ids is one of its questions" in bad(run(*both))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import iscoroutinefunction
+from os.path import exists, isfile  # unlike pathlib's they take any text, also a long list of ids
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def choose(
     files = data_files([one.name for one in sets], data)
     loaded = [load_samples(one, files.get(one.name)) for one in sets]
     listed = None if tools is None else [t.strip() for t in tools.split(",") if t.strip() not in ("", "none")]
-    wanted = None if ids is None else read_ids(ids if Path(ids).is_file() else ids.split(","))
+    wanted = None if ids is None else read_ids(ids if isfile(ids) else ids.split(","))
     known = {sample.id for one in loaded for sample in one.samples}
     if wanted is not None and (missing := [one for one in wanted if one not in known]):
         raise DataError(f"no question of {names} has the id {missing[0]!r}; an id is e.g. {min(known)!r}")
@@ -86,7 +87,7 @@ def data_files(names: Sequence[str], data: str | None) -> dict[str, Path]:
     """
     if data is None:
         return {}
-    if "=" in data and not Path(data).exists():
+    if "=" in data and not exists(data):
         files = {}
         for part in data.split(","):
             name, _, file = part.partition("=")
