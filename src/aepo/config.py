@@ -67,7 +67,8 @@ class TaskConfig(Section):
     """The task.
 
     Attributes:
-        name: A built-in one, or "package.module:function" for a function that returns an `aepo.Task`.
+        name: A built-in one, a data set of docs/datasets.md, or "package.module:function" for a function that returns
+            an `aepo.Task`.
         options: Arguments of that function.
     """
 

