@@ -55,6 +55,8 @@ class Tool:
         description: What the model reads.
         parameters: JSON schema of the arguments: an object with properties and required names.
         function: The function itself, sync or async, as written.
+        check: Takes the arguments as the model wrote them and gives those that the function is called with; raises
+            `ToolError` that says what is wrong with them.
         timeout: Seconds for one call, waiting for a free place not counted.
         concurrency: Calls at once; the others wait.
         max_characters: Longer results are cut, with a note that says so.
@@ -66,11 +68,11 @@ class Tool:
     description: str
     parameters: dict[str, Any]
     function: Callable[..., Any]
+    check: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False, compare=False)
     timeout: float = 30.0
     concurrency: int = 32
     max_characters: int = 4000
     inline: bool = False
-    _types: Mapping[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
     # A limiter belongs to the event loop that first waits on it, and one tool may serve several loops in a process.
     _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = field(
         default_factory=lambda: anyio.lowlevel.RunVar("limiter"), repr=False, compare=False
@@ -91,9 +93,10 @@ class Tool:
         """
         started = time.perf_counter()
         try:
-            values = self._validated(arguments)
+            values = self.check(arguments)
         except ToolError as error:
-            return ToolResult(str(error), ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
+            text = _clean(f"bad arguments for {self.name}: {_cut(str(error), 300)}")
+            return ToolResult(text, ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
         async with self._places():
             started = time.perf_counter()
             text, status = await self._run(values, arguments)
@@ -121,26 +124,6 @@ class Tool:
             limiter = anyio.CapacityLimiter(self.concurrency)
             self._limiter.set(limiter)
             return limiter
-
-    def _validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        wrong = [f"{name}: missing" for name in self.parameters.get("required", []) if name not in arguments]
-        wrong += [f"{name}: no such argument" for name in arguments if name not in self._types]
-        values: dict[str, Any] = {}
-        for name, given in arguments.items():
-            if name not in self._types:
-                continue
-            schema = self.parameters["properties"][name]
-            allowed = schema.get("enum", [given]) + [None] * bool(schema.get("nullable"))
-            try:
-                values[name] = self._types[name].validate_python(given)
-            except ValidationError as error:
-                wrong.append(f"{name}: {error.errors(include_url=False)[0]['msg']}")
-            else:
-                if given not in allowed and values[name] not in allowed:
-                    wrong.append(f"{name}: one of {', '.join(map(str, allowed))}")
-        if wrong:
-            raise ToolError(f"bad arguments for {self.name}: {_cut('; '.join(wrong), 300)}")
-        return values
 
 
 @overload
@@ -229,7 +212,31 @@ def _build(
         if value <= 0:
             raise ValueError(f"tool {called}: {limit} is {value}, must be positive")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
-    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, inline, adapters)
+    check = functools.partial(_check_types, parameters, adapters)
+    return Tool(called, description, parameters, function, check, timeout, concurrency, max_characters, inline)
+
+
+def _check_types(
+    parameters: Mapping[str, Any], types: Mapping[str, TypeAdapter[Any]], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    wrong = [f"{name}: missing" for name in parameters.get("required", []) if name not in arguments]
+    wrong += [f"{name}: no such argument" for name in arguments if name not in types]
+    values: dict[str, Any] = {}
+    for name, given in arguments.items():
+        if name not in types:
+            continue
+        schema = parameters["properties"][name]
+        allowed = schema.get("enum", [given]) + [None] * bool(schema.get("nullable"))
+        try:
+            values[name] = types[name].validate_python(given)
+        except ValidationError as error:
+            wrong.append(f"{name}: {error.errors(include_url=False)[0]['msg']}")
+        else:
+            if given not in allowed and values[name] not in allowed:
+                wrong.append(f"{name}: one of {', '.join(map(str, allowed))}")
+    if wrong:
+        raise ToolError("; ".join(wrong))
+    return values
 
 
 async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:
