@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from aepo.tools.base import ToolTimeout
 from aepo.tools.mcp.life import Life
 from aepo.types import ToolError
 
@@ -26,7 +25,7 @@ _MOST_PAGES = 100
 _LAST_LINES = 5
 # What the SDK says where it has no error of the server.
 _CLOSED, _NO_ANSWER = "Connection closed", "SSE stream ended"
-_BAD_STATUS, _TIMED_OUT = "Server returned an error response", "Request 'tools/call' timed out"
+_BAD_STATUS = "Server returned an error response"
 
 
 class McpServerError(RuntimeError):
@@ -54,28 +53,27 @@ class Connection:
             name: Of the server, in messages.
             transport: Makes a new one for a life.
             start_timeout: Seconds for each of the requests before the first call.
-            restarts: Deaths in a row, without an answered call between them, after which `failure` is set.
+            restarts: Deaths in a row, without an answered call between them, after which calls raise.
         """
         self.name, self.tools, self.used = name, dict[str, "mcp_types.Tool"](), frozenset[str]()
         self._transport, self._start_timeout, self._restarts = transport, start_timeout, restarts
         self._failure: str | None = None
         self._started = False
         self._life: Life | None = None
-        self._closing = False
-        self._wanted, self._changed = anyio.Event(), anyio.Event()
+        self._closing, self._wanted, self._changed = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def keep(self) -> None:
         """Hold the sessions, each entered and left here, until `close` is called or too many have died."""
         deaths = 0
-        while not self._failure:
+        while self._failure is None:
             await self._wanted.wait()
             self._wanted = anyio.Event()
-            if self._closing:
+            if self._closing.is_set():
                 return
             life = Life()
             reason = await self._live(life)
             deaths = 1 if life.answered else deaths + 1
-            if self._closing:
+            if self._closing.is_set() or self._failure:
                 return
             if not self._started:
                 self._fail(f"did not start: {reason}")
@@ -85,11 +83,12 @@ class Connection:
                 _log.warning("MCP server %s is started again when it is needed: %s", self.name, reason)
                 self._notify()
                 if deaths > 1:
-                    await anyio.sleep(min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (deaths - 2)))
+                    with anyio.move_on_after(min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (deaths - 2))):
+                        await self._closing.wait()
 
     def close(self) -> None:
         """Let `keep` end its session and return."""
-        self._closing = True
+        self._closing.set()
         self._wanted.set()
         if self._life is not None:
             self._life.over.set()
@@ -126,24 +125,23 @@ class Connection:
             life = await self.ready()
             assert life.session is not None
             try:
-                result = await life.session.send_request(request, CallToolResult, timeout)
+                # The tool's own timeout ends the call first, and tells the server.
+                result = await life.session.send_request(request, CallToolResult, 2 * timeout)
                 life.answered = True
                 return result
             except ValidationError:
                 life.answered = True
                 raise ToolError("the tool answered with something that is no result") from None
             except MCPError as error:
-                if error.message.startswith(_TIMED_OUT):
-                    raise ToolTimeout(f"the tool did not answer within {timeout:g} s") from None
                 if not _lost(error, life):
                     life.answered = True
-                    raise ToolError(error.message) from None
+                    raise ToolError(error.message or "the server refused the call") from None
                 if tries == 2 or not (repeatable or life.forgotten):
                     break
         raise ToolError("the tool is unavailable now, its server failed; go on without it")
 
     async def _live(self, life: Life) -> str:
-        """One session from its start to its end; says why it ended."""
+        """One session from its start to its end; says why it ended, as far as is known."""
         from mcp import Client
 
         client = Client(
@@ -166,7 +164,7 @@ class Connection:
         finally:
             self._life = None
             life.over.set()
-        return "; ".join(filter(None, [reason, _last_lines(life)])) or "it ended"
+        return "; ".join(filter(None, [reason, _last_lines(life)])) or "it closed the connection"
 
     async def _list(self, life: Life, session: ClientSession) -> None:
         from mcp_types import PaginatedRequestParams
@@ -215,7 +213,9 @@ def _reason(error: BaseException) -> str:
 
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) if isinstance(error, MCPError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, MCPError):
+        return "" if error.message == _CLOSED else error.message
+    return f"{type(error).__name__}: {error}"
 
 
 def _last_lines(life: Life) -> str:

@@ -114,14 +114,19 @@ async def _read(
                 life.over.set()
                 raise
             # After the session's end it is read on: a server that waits for room in the pipe cannot leave.
-            for line in lines.feed(chunk) if wanted else ():
-                message = _message(line)
-                try:
-                    if message is not None:
-                        await incoming.send(message)
-                except _GONE:
-                    wanted = False
-                    break
+            wanted = wanted and await _pass_on(lines.feed(chunk), incoming)
+
+
+async def _pass_on(lines: Iterator[Line], incoming: MemoryObjectSendStream[SessionMessage | Exception]) -> bool:
+    """Whether somebody is there to hear them."""
+    for line in lines:
+        message = _message(line)
+        try:
+            if message is not None:
+                await incoming.send(message)
+        except _GONE:
+            return False
+    return True
 
 
 async def _write(stdin: ByteSendStream, outgoing: MemoryObjectReceiveStream[SessionMessage], life: Life) -> None:
@@ -147,9 +152,9 @@ class Line:
     """A line without its end.
 
     Attributes:
-        text: All of it, or as much as is kept.
+        text: All of it, or the beginning of one that is cut.
         tail: The end of one that is cut.
-        cut: Whether it is longer than what is kept.
+        cut: Whether it was too long.
     """
 
     text: bytes
@@ -158,7 +163,7 @@ class Line:
 
 
 class Lines:
-    """Cuts a stream of bytes into lines and keeps at most `limit` bytes of each."""
+    """Cuts a stream of bytes into lines; of one longer than `limit` bytes it keeps the two ends."""
 
     def __init__(self, limit: int) -> None:
         """Begin with nothing."""
@@ -175,10 +180,11 @@ class Lines:
         self._add(rest)
 
     def _add(self, part: bytes) -> None:
-        room = self._limit - len(self._text)
+        room = 0 if self._cut else self._limit - len(self._text)
         self._text += part[:room]
-        if len(part) > room:
+        if self._cut or len(part) > room:
             self._cut = True
+            del self._text[_KEPT:]
             self._tail = (self._tail + part)[-_KEPT:]
 
 
