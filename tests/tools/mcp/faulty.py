@@ -22,6 +22,7 @@ NOTHING = {"type": "object"}
 TOOLS = {"echo": TEXT, "die": NOTHING, "be_silent": NOTHING, "flood": NOTHING, "babble": NOTHING, "mistake": NOTHING}
 TOOLS |= {"refuse": NOTHING, "fail": NOTHING, "variables": NOTHING, "picture": NOTHING, "figures": NOTHING}
 TOOLS |= {"read_then_die": NOTHING, "change": NOTHING, "odd": NOTHING}
+TOOLS |= {"any": {"type": "object", "properties": {"thing": True}}}
 writing = threading.Lock()
 
 

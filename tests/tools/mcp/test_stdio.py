@@ -26,6 +26,7 @@ def test_names_descriptions_and_schemas_are_the_servers_own(faulty: Start) -> No
     assert tools["echo"].parameters == schema
     assert tools["echo"].description == "Does echo."
     assert tools["die"].parameters == {"type": "object", "properties": {}}
+    assert tools["any"].parameters == {"type": "object", "properties": {"thing": {}}}
     assert call(tools["echo"], text="words").text == "words"
 
 

@@ -157,7 +157,11 @@ def _tool(
     async def call(**arguments: Any) -> str:
         return text_of(await server.call(offered.name, arguments, timeout, repeatable))
 
-    parameters = {"properties": {}, **offered.input_schema}
+    # Chat templates and tags read each argument's schema as a mapping; JSON schema also has `true` for "anything".
+    properties = {
+        argument: {} if one is True else one for argument, one in offered.input_schema.get("properties", {}).items()
+    }
+    parameters = {**offered.input_schema, "properties": properties}
     description = offered.description or offered.title or ""
     return Tool(name, description, parameters, call, check, timeout, concurrency, max_characters)
 
