@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, overload
 import anyio
 import anyio.to_thread
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from aepo.tools.places import Places
 from aepo.tools.schema import signature_of
@@ -62,6 +63,8 @@ class Tool:
         description: What the model reads.
         parameters: JSON schema of the arguments: an object with properties and required names.
         function: The function itself, sync or async, as written.
+        check: Takes the arguments as the model wrote them and gives those that the function is called with; raises
+            `ToolError` that says what is wrong with them.
         timeout: Seconds for one call, waiting for a free place not counted.
         concurrency: Calls at once; the others wait.
         max_characters: Longer results are cut, with a note that says so.
@@ -79,11 +82,11 @@ class Tool:
     description: str
     parameters: dict[str, Any]
     function: Callable[..., Any]
+    check: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False, compare=False)
     timeout: float = 30.0
     concurrency: int = 32
     max_characters: int = 4000
     inline: bool = False
-    _types: Mapping[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
     version: str = "1"
     pure: bool = False
     service: str = ""
@@ -110,9 +113,10 @@ class Tool:
         """
         started = time.perf_counter()
         try:
-            values = self._validated(arguments)
+            values = self.check(arguments)
         except ToolError as error:
-            return ToolResult(str(error), ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
+            text = _clean(f"bad arguments for {self.name}: {_cut(str(error), 300)}")
+            return ToolResult(text, ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
 
         async def run(values: dict[str, Any]) -> ToolResult:
             async with self._places():
@@ -132,12 +136,11 @@ class Tool:
         Raises:
             ToolError: They do not fit.
         """
-        values = self._validated(arguments)
+        values = self.check(arguments)
         for name, parameter in inspect.signature(self.function).parameters.items():
-            if name in self._types and parameter.default is not parameter.empty:
+            if name in self.parameters.get("properties", {}) and parameter.default is not parameter.empty:
                 values.setdefault(name, parameter.default)
-        plain = {name: self._types[name].dump_python(value, mode="json") for name, value in values.items()}
-        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        return json.dumps(to_jsonable_python(values, fallback=str), sort_keys=True, separators=(",", ":"))
 
     async def _run(self, values: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[str, ToolStatus]:
         text = ""
@@ -153,26 +156,6 @@ class Tool:
         if scope.cancelled_caught:
             return f"{self.name} did not answer within {self.timeout:g} s", ToolStatus.TIMEOUT
         return text, ToolStatus.OK
-
-    def _validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        wrong = [f"{name}: missing" for name in self.parameters.get("required", []) if name not in arguments]
-        wrong += [f"{name}: no such argument" for name in arguments if name not in self._types]
-        values: dict[str, Any] = {}
-        for name, given in arguments.items():
-            if name not in self._types:
-                continue
-            schema = self.parameters["properties"][name]
-            allowed = schema.get("enum", [given]) + [None] * bool(schema.get("nullable"))
-            try:
-                values[name] = self._types[name].validate_python(given)
-            except ValidationError as error:
-                wrong.append(f"{name}: {error.errors(include_url=False)[0]['msg']}")
-            else:
-                if given not in allowed and values[name] not in allowed:
-                    wrong.append(f"{name}: one of {', '.join(map(str, allowed))}")
-        if wrong:
-            raise ToolError(f"bad arguments for {self.name}: {_cut('; '.join(wrong), 300)}")
-        return values
 
 
 @overload
@@ -287,16 +270,39 @@ def _build(
         description=description,
         parameters=parameters,
         function=function,
+        check=functools.partial(_check_types, parameters, adapters),
         timeout=timeout,
         concurrency=concurrency,
         max_characters=max_characters,
         inline=inline,
-        _types=adapters,
         version=version,
         pure=pure,
         service=service,
         price=price,
     )
+
+
+def _check_types(
+    parameters: Mapping[str, Any], types: Mapping[str, TypeAdapter[Any]], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    wrong = [f"{name}: missing" for name in parameters.get("required", []) if name not in arguments]
+    wrong += [f"{name}: no such argument" for name in arguments if name not in types]
+    values: dict[str, Any] = {}
+    for name, given in arguments.items():
+        if name not in types:
+            continue
+        schema = parameters["properties"][name]
+        allowed = schema.get("enum", [given]) + [None] * bool(schema.get("nullable"))
+        try:
+            values[name] = types[name].validate_python(given)
+        except ValidationError as error:
+            wrong.append(f"{name}: {error.errors(include_url=False)[0]['msg']}")
+        else:
+            if given not in allowed and values[name] not in allowed:
+                wrong.append(f"{name}: one of {', '.join(map(str, allowed))}")
+    if wrong:
+        raise ToolError("; ".join(wrong))
+    return values
 
 
 async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:
