@@ -1,8 +1,9 @@
 """`HttpService`: how a tool talks to a service over HTTP. The only place that knows the HTTP library.
 
-A call waits for a free place and for its turn, is tried again while that makes sense, and always ends within its deadline:
-with what the service said, with a `ToolError` for the model, or with `ToolMisconfigured`, which stops the run. Equal requests
-in flight are sent once. Only their status codes, never the texts of replies, come into logs and messages, and never the key.
+A call waits for a free place and for its turn, is tried again while that makes sense, and always ends within its
+deadline: with what the service said, with a `ToolError` for the model, or with `ToolMisconfigured`, which stops the
+run. Equal requests in flight are sent once. Of replies only the status, never the text, comes into logs and messages,
+and the key comes into nothing but the request.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class _Refusal(_Failure):
 
 @dataclass
 class _Flight:
-    """A request on its way, and those who wait for it. Without an outcome it was cancelled: somebody else has to ask."""
+    """A request on its way. If it ends without an outcome it was cancelled: one of those who wait has to ask."""
 
     ended: anyio.Event = field(default_factory=anyio.Event)
     outcome: Callable[[], Any] | None = None

@@ -130,7 +130,8 @@ class LocalSearch:
     """A `SearchBackend` over an index.
 
     Attributes:
-        index: Searched on the spot when it is small, else in a thread.
+        index: What is searched.
+        inline: It is small enough to be searched on the spot; others are searched in a thread.
     """
 
     name = "local"
@@ -139,10 +140,11 @@ class LocalSearch:
     def __init__(self, index: Index) -> None:
         """Take the index; its version is that of its corpus."""
         self.index, self.version = index, index.version
+        self.inline = len(index) <= _INLINE_DOCUMENTS
 
     async def search(self, query: str, top_k: int) -> list[Hit]:
         """See `SearchBackend`."""
-        if len(self.index) <= _INLINE_DOCUMENTS:
+        if self.inline:
             return self.index.hits(query, top_k)
         # Its own limiter: the tool's places are already counted, and the shared default would couple unrelated tools.
         return await anyio.to_thread.run_sync(

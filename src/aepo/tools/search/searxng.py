@@ -1,7 +1,8 @@
 """SearXNG, a search engine of one's own that asks others: https://docs.searxng.org/dev/search_api.html.
 
 GET /search?q=...&format=json
-{"results": [{"title": "...", "url": "...", "content": "...", "score": 1.5}], "unresponsive_engines": [["bing", "timeout"]]}
+{"results": [{"title": "...", "url": "...", "content": "...", "score": 1.5}],
+ "unresponsive_engines": [["bing", "timeout"]]}
 """
 
 from __future__ import annotations

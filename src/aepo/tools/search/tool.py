@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -24,8 +24,8 @@ def search(
     """A tool with one argument, `query`; it answers with one line a hit.
 
     Args:
-        source: A backend such as `Brave()`; or documents; or the path of a corpus (JSON lines or Parquet), or of a folder
-            that `aepo tools index` made.
+        source: A backend such as `Brave()`; or documents; or the path of a corpus (JSON lines or Parquet), or of a
+            folder that `aepo tools index` made.
         top_k: Hits shown.
         name: What the model writes.
         timeout: Seconds for one query; by default 10 for documents, none for a backend, which has its own deadline.
@@ -42,22 +42,42 @@ def search(
     backend = source if isinstance(source, SearchBackend) else LocalSearch(_index(source))
     if top_k > backend.most_hits:
         raise ValueError(f"tool {name}: top_k is {top_k}, {backend.name} gives at most {backend.most_hits} hits")
-    local = isinstance(backend, LocalSearch)
-    line = _text if local else _with_source
-
-    @tool(
+    if isinstance(backend, LocalSearch):
+        return tool(
+            name=name,
+            timeout=10.0 if timeout is None else timeout,
+            concurrency=32 if concurrency is None else concurrency,
+            max_characters=max_characters,
+            inline=backend.inline,
+        )(_local(backend.index, top_k))
+    return tool(
         name=name,
-        timeout=timeout or (10.0 if local else math.inf),
-        concurrency=concurrency or (32 if local else 1024),
+        timeout=math.inf if timeout is None else timeout,
+        concurrency=1024 if concurrency is None else concurrency,
         max_characters=max_characters,
-    )
-    async def run_search(query: str) -> str:
+    )(_remote(backend, top_k))
+
+
+def _local(index: Index, top_k: int) -> Callable[[str], str]:
+    def run_search(query: str) -> str:
         """Search the documents for some words and read the best matches.
 
         Args:
             query: The words to look for.
         """
-        return "\n".join(line(hit) for hit in await backend.search(query, top_k)) or "nothing found"
+        return "\n".join(f"- {text}" for text in index.search(query, top_k)) or "nothing found"
+
+    return run_search
+
+
+def _remote(backend: SearchBackend, top_k: int) -> Callable[[str], Awaitable[str]]:
+    async def run_search(query: str) -> str:
+        """Search for some words and read the best matches.
+
+        Args:
+            query: The words to look for.
+        """
+        return "\n".join(_line(hit) for hit in await backend.search(query, top_k)) or "nothing found"
 
     return run_search
 
@@ -68,10 +88,6 @@ def _index(source: Iterable[Document] | str | PathLike[str]) -> Index:
     return Index.open(source) if Path(source).is_dir() else Index(read_documents(source))
 
 
-def _text(hit: Hit) -> str:
-    return f"- {hit.text}"
-
-
-def _with_source(hit: Hit) -> str:
+def _line(hit: Hit) -> str:
     words = ": ".join(part for part in (hit.title, hit.text) if part)
     return f"- {words} ({hit.url})" if hit.url else f"- {words}"
