@@ -18,9 +18,7 @@ DOCUMENTS = [Document("Zürich", "A city."), Document("", "Untitled.")]
 
 def written(path: Path, columns: dict[str, list[Any]]) -> Path:
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
     return path
 
 

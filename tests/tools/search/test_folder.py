@@ -165,7 +165,7 @@ def test_a_manifest_cannot_name_files_elsewhere(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["files"]["../../etc/passwd"] = "0" * 64
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="manifest.json is damaged"):
+    with pytest.raises(ValueError, match=r"manifest.json is damaged"):
         Index.open(copy)
 
 

@@ -102,13 +102,19 @@ def _written(documents: Iterable[Document], work: Path) -> Manifest:
     index.register_tokenizer(ANALYSER, analyser())
     writer = index.writer(heap_size=_HEAP, num_threads=1)
     fingerprint, count = Fingerprint(), 0
-    for document in fingerprint.follow(documents):
-        add(writer, count, document)
-        count += 1
-    if count == 0:
-        raise ValueError("search: the corpus has no documents")
-    writer.commit()
-    writer.wait_merging_threads()
+    try:
+        for document in fingerprint.follow(documents):
+            add(writer, count, document)
+            count += 1
+        if count == 0:
+            raise ValueError("search: the corpus has no documents")
+        writer.commit()
+    except BaseException:
+        writer.rollback()
+        raise
+    finally:
+        # Its threads would go on writing into a folder that is being removed.
+        writer.wait_merging_threads()
     names = sorted(path.name for path in work.iterdir() if path.name == "meta.json" or not path.name.startswith("."))
     files = {name: _sha256(work / name) for name in names}
     manifest = Manifest(VERSION, _FIELDS, count, fingerprint.digest(), files)
