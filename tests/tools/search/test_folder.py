@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -57,6 +58,15 @@ def test_readers_leave_it_as_it_was(folder: Path) -> None:
         Index.open(folder).search("w1", 3)
     assert state(folder) == before
     assert not any(path.stat().st_mode & 0o222 for path in folder.iterdir())
+
+
+def test_a_reader_leaves_nothing_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    index = Index.open(folder)
+    assert len(os.listdir(tmp_path)) == 1
+    del index
+    gc.collect()
+    assert os.listdir(tmp_path) == []
 
 
 def test_several_processes_read_it_at_once(folder: Path) -> None:

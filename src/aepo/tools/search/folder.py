@@ -58,20 +58,20 @@ def build(documents: Iterable[Document], out: Path) -> Manifest:
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".unfinished", dir=out.parent))
     try:
-        manifest = _written(documents, work)
-        work.chmod(0o755)
+        whole = work / "whole"
+        manifest = _written(documents, work / "building", whole)
         try:
             # A rename replaces nothing but an empty folder.
-            work.rename(out)
+            whole.rename(out)
         except OSError:
             raise taken from None
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work)
     return manifest
 
 
-def opened(folder: Path) -> tuple[Manifest, tantivy.Index]:
-    """What `build` made.
+def opened(folder: Path) -> tuple[Manifest, tantivy.Index, Path]:
+    """What `build` made, and a folder of links to it that has to be removed when the index is not used any more.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -82,23 +82,32 @@ def opened(folder: Path) -> tuple[Manifest, tantivy.Index]:
         if not (folder / name).is_file() or _sha256(folder / name) != digest:
             raise ValueError(f"{folder}: the index is damaged ({name}); build it again with `aepo tools index`")
     # The library makes a lock file beside whatever it opens, which would need the right to write there.
-    with tempfile.TemporaryDirectory(prefix="aepo-index-") as view:
+    view = Path(tempfile.mkdtemp(prefix="aepo-index-"))
+    try:
         for name in manifest.files:
-            os.symlink((folder / name).absolute(), Path(view) / name)
-        try:
-            index = tantivy.Index.open(view)
-            index.register_tokenizer(ANALYSER, analyser())
-            index.config_reader("Manual")
-            whole = index.searcher().num_docs == manifest.documents
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{folder}: this version of tantivy cannot read the index: {error}") from None
-    if not whole:
-        raise ValueError(f"{folder}: the index has not as many documents as its {MANIFEST} says; build it again")
-    return manifest, index
+            (view / name).symlink_to((folder / name).absolute())
+        index = tantivy.Index.open(str(view))
+        index.register_tokenizer(ANALYSER, analyser())
+        index.config_reader("Manual")
+        if index.searcher().num_docs != manifest.documents:
+            raise ValueError(f"it has not the {manifest.documents} documents that {MANIFEST} says")
+    except (ValueError, OSError) as error:
+        remove(view)
+        raise ValueError(f"{folder}: this version of tantivy cannot read the index: {error}") from None
+    return manifest, index, view
 
 
-def _written(documents: Iterable[Document], work: Path) -> Manifest:
-    index = tantivy.Index(schema(stored=True), path=str(work), reuse=False)
+def remove(folder: Path) -> None:
+    """Remove a folder that tantivy has opened: its thread may make one more lock file meanwhile, but not two."""
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(documents: Iterable[Document], building: Path, whole: Path) -> Manifest:
+    """Index in one folder, then move what belongs to the index into another."""
+    building.mkdir()
+    index = tantivy.Index(schema(stored=True), path=str(building), reuse=False)
+    index.config_reader("Manual")
     index.register_tokenizer(ANALYSER, analyser())
     writer = index.writer(heap_size=_HEAP, num_threads=1)
     fingerprint, count = Fingerprint(), 0
@@ -115,13 +124,14 @@ def _written(documents: Iterable[Document], work: Path) -> Manifest:
     finally:
         # Its threads would go on writing into a folder that is being removed.
         writer.wait_merging_threads()
-    names = sorted(path.name for path in work.iterdir() if path.name == "meta.json" or not path.name.startswith("."))
-    files = {name: _sha256(work / name) for name in names}
+    whole.mkdir()
+    for path in building.iterdir():
+        if not path.name.startswith("."):
+            path.rename(whole / path.name)
+    files = {path.name: _sha256(path) for path in sorted(whole.iterdir())}
     manifest = Manifest(VERSION, _FIELDS, count, fingerprint.digest(), files)
-    for lock in work.glob(".*"):
-        lock.unlink()
-    (work / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
-    for path in work.iterdir():
+    (whole / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    for path in whole.iterdir():
         path.chmod(0o444)
         with path.open("rb") as file:
             os.fsync(file.fileno())

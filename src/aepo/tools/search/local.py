@@ -6,6 +6,7 @@ One thread writes one segment, so scores are the same in every process; equal sc
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
@@ -59,8 +60,9 @@ class Index:
             FileNotFoundError: There is no such folder.
             ValueError: It holds no whole index of this version.
         """
-        manifest, index = on_disk.opened(Path(folder))
+        manifest, index, view = on_disk.opened(Path(folder))
         made = cls.__new__(cls)
+        weakref.finalize(made, on_disk.remove, view)
         made._set(index, None, manifest.documents, manifest.corpus, title_boost)
         return made
 
