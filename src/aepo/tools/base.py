@@ -1,7 +1,8 @@
 """`@tool`: a plain typed function becomes something a model can call, with a time limit and a limit on calls at once.
 
 A tool speaks to the model in three ways only: what it returns, the message of a `ToolError`, and that it took too long.
-Everything else that leaves it is a bug in the tool and leaves `Tool.call` as `ToolBug`.
+Everything else that leaves it is a bug in the tool and leaves `Tool.call` as `ToolBug`, except `ToolMisconfigured`,
+which stops the run.
 """
 
 from __future__ import annotations
@@ -52,6 +53,13 @@ class ToolBug(Exception):
         self.tool = tool
         self.arguments = dict(arguments)
         self.original = original
+
+
+class ToolMisconfigured(RuntimeError):
+    """A tool cannot work as it is set up, for instance because a service refuses the key.
+
+    It leaves the call as it is and stops the run, whatever is to happen with bugs: a person has to change something.
+    """
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,7 @@ class Tool:
         Raises:
             ToolBug: The function raised something else than `ToolError`.
             Exception: Whatever stands around the call refuses it with.
+            ToolMisconfigured: The function cannot work until a person changes something.
         """
         started = time.perf_counter()
         try:
@@ -151,6 +160,8 @@ class Tool:
             return str(error), ToolStatus.TIMEOUT
         except ToolError as error:
             return str(error), ToolStatus.ERROR
+        except ToolMisconfigured:
+            raise
         except Exception as error:
             raise ToolBug(self.name, arguments, error) from error
         if scope.cancelled_caught:
@@ -229,6 +240,7 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
 
     Raises:
         ToolBug: The tool has a bug and `on_bug` is "stop".
+        ToolMisconfigured: The tool cannot work until a person changes something.
     """
     known = f"known tools: {', '.join(tools) or 'none'}"
     if call.error is not None:
