@@ -133,7 +133,9 @@ def test_a_broken_reply_or_connection_is_tried_again(fault: Reply) -> None:
     assert fetched([fault], service(attempts=3)) == (UNAVAILABLE, 3)
 
 
-@pytest.mark.parametrize("fault", [reset, raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")], ids=["reset", "cut"])
+@pytest.mark.parametrize(
+    "fault", [reset, raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")], ids=["reset", "cut"]
+)
 def test_what_must_not_happen_twice_is_not_sent_again_once_it_may_have_arrived(fault: Reply) -> None:
     assert fetched([fault, answer({"ok": 1})], repeatable=False) == (UNAVAILABLE, 1)
 

@@ -304,9 +304,10 @@ def as_nobody(job: Callable[[], None]) -> Callable[[], None]:
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
-    """A folder that others may enter."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    """A folder that others may enter, below however many of pytest's own."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
     return tmp_path
 
 
