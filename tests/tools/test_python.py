@@ -89,7 +89,7 @@ class Flaky:
     async def run(self, code: str, timeout: float) -> SandboxResult:
         self.failures -= 1
         if self.failures >= 0:
-            return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", "no namespaces")
+            return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", "no namespaces")
         return SandboxResult(SandboxStatus.OK, "fine\n", "", 0)
 
 

@@ -60,6 +60,7 @@ class Tool:
         max_characters: Longer results are cut, with a note that says so.
         inline: Call a sync function on the spot instead of in a thread, without a timeout. For functions that answer
             within a millisecond: a thread's way there and back takes longer, but here nothing else goes on meanwhile.
+        details: What the records of a run should say of it, such as the sandbox in use; never a key.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Tool:
     concurrency: int = 32
     max_characters: int = 4000
     inline: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
     _types: Mapping[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
     # A limiter belongs to the event loop that first waits on it, and one tool may serve several loops in a process.
     _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = field(
@@ -229,7 +231,7 @@ def _build(
         if value <= 0:
             raise ValueError(f"tool {called}: {limit} is {value}, must be positive")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
-    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, inline, adapters)
+    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, inline, _types=adapters)
 
 
 async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:

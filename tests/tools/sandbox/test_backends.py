@@ -194,7 +194,7 @@ def test_a_broken_backend_is_an_infrastructure_failure(tmp_path: Path) -> None:
     broken.write_text("#!/bin/sh\necho 'bwrap: no namespaces' >&2\nexit 1\n")
     broken.chmod(0o755)
     result = run(BubblewrapSandbox(bwrap=broken), "print(1)")
-    assert result.status is SandboxStatus.INFRASTRUCTURE and "no namespaces" in result.stderr
+    assert result.status is SandboxStatus.INFRASTRUCTURE_ERROR and "no namespaces" in result.stderr
 
 
 def test_limits_are_taken(sandbox: Sandbox) -> None:

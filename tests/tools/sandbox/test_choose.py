@@ -39,7 +39,7 @@ class Dead:
     name = "dead"
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
-        return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", "Landlock is not there\n")
+        return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", "Landlock is not there\n")
 
 
 def test_the_probe_sees_every_hole_of_no_sandbox() -> None:

@@ -61,7 +61,7 @@ def test_when_its_process_is_killed_calls_are_lost_as_infrastructure_and_the_nex
         return statuses[0]
 
     anyio.run(worker.run, "print(1)", 10)
-    assert anyio.run(killed) is SandboxStatus.INFRASTRUCTURE
+    assert anyio.run(killed) is SandboxStatus.INFRASTRUCTURE_ERROR
     assert anyio.run(worker.run, "print('again')", 10).stdout == "again\n"
 
 

@@ -9,6 +9,7 @@ import os
 import selectors
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -24,6 +25,9 @@ T = TypeVar("T")
 START_SECONDS = 20.0
 """How long a sandbox may take to start."""
 
+WATCH_SECONDS = 0.1
+"""How often a program is looked at from outside, where the backend does that."""
+
 
 class End(Enum):
     """Why reading stopped."""
@@ -31,6 +35,7 @@ class End(Enum):
     EXIT = "exit"
     TIMEOUT = "timeout"
     OUTPUT = "output"
+    MEMORY = "memory"
     STOPPED = "stopped"
 
 
@@ -82,7 +87,15 @@ async def in_thread(run: Callable[[Stop], T]) -> T:
 
 
 def capture(
-    stdin: int, stdout: int, stderr: int, exited: int, code: bytes, timeout: float, limits: Limits, stop: Stop
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    exited: int,
+    code: bytes,
+    timeout: float,
+    limits: Limits,
+    stop: Stop,
+    too_large: Callable[[], bool] | None = None,
 ) -> Captured:
     """Write `code` to `stdin` and close it, read both streams until the program exits or must be killed.
 
@@ -95,71 +108,106 @@ def capture(
         timeout: Seconds from its first byte on stdout, which says that it is ready; a slow start is not its fault.
         limits: For the caps.
         stop: Ends the reading early.
+        too_large: Asked now and then whether the program holds too much memory.
     """
-    deadline, started = time.monotonic() + START_SECONDS, False
+    with ExitStack() as stack:
+        source = _Source(stdin, code)
+        stack.callback(source.close)
+        selector = stack.enter_context(selectors.DefaultSelector())
+        return _read(selector, source, stdout, stderr, exited, timeout, limits, stop, too_large)
+
+
+class _Source:
+    """What is left of the code to write, and where."""
+
+    def __init__(self, fd: int, code: bytes) -> None:
+        self.fd = fd
+        self._left = memoryview(code)
+
+    def write(self) -> bool:
+        """Write what fits; whether that was all."""
+        try:
+            self._left = self._left[os.write(self.fd, self._left) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._left = self._left[:0]
+        return not self._left
+
+    def close(self) -> None:
+        """The end of the input; may be called twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _read(
+    selector: selectors.BaseSelector,
+    source: _Source,
+    stdout: int,
+    stderr: int,
+    exited: int,
+    timeout: float,
+    limits: Limits,
+    stop: Stop,
+    too_large: Callable[[], bool] | None,
+) -> Captured:
+    deadline, started, ended = time.monotonic() + START_SECONDS, False, False
+    look = time.monotonic() + WATCH_SECONDS
     kept = {stdout: bytearray(), stderr: bytearray()}
     total = 0
-    with selectors.DefaultSelector() as selector:
-        for fd in (stdin, stdout, stderr):
-            os.set_blocking(fd, False)
-        for fd in (stdout, stderr, exited, stop.fd):
-            selector.register(fd, selectors.EVENT_READ)
-        selector.register(stdin, selectors.EVENT_WRITE)
-        writing, ended = memoryview(code), False
 
-        def end_input() -> None:
-            nonlocal stdin
-            if stdin >= 0:
-                selector.unregister(stdin)
-                os.close(stdin)
-                stdin = -1
+    def captured(end: End) -> Captured:
+        return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]))
 
-        try:
-            while True:
-                # After the exit, only what already lies in the pipes is read.
-                events = selector.select(0 if ended else max(0.0, deadline - time.monotonic()))
-                ready = {key.fd for key, _ in events}
-                if stop.fd in ready:
-                    return _captured(End.STOPPED, kept, stdout, stderr)
-                if stdin in ready:
-                    try:
-                        writing = writing[os.write(stdin, writing) :]
-                    except BlockingIOError:
-                        pass
-                    except BrokenPipeError:
-                        writing = writing[:0]
-                    if not writing:
-                        end_input()
-                streams = ready & kept.keys()
-                for fd in streams:
-                    try:
-                        chunk = os.read(fd, 1 << 16)
-                    except BlockingIOError:
-                        continue
-                    if not chunk:
-                        selector.unregister(fd)
-                        continue
-                    if fd == stdout and not started:
-                        deadline, started = time.monotonic() + timeout, True
-                    total += len(chunk)
-                    keep = kept[fd]
-                    if fd == stderr:
-                        keep += chunk
-                        del keep[: max(0, len(keep) - limits.output_kept)]
-                    else:
-                        keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
-                if total > limits.output_killed:
-                    return _captured(End.OUTPUT, kept, stdout, stderr)
-                if ended and not streams:
-                    return _captured(End.EXIT, kept, stdout, stderr)
-                if exited in ready and not ended:
-                    ended = True
-                    end_input()
-                elif not ended and time.monotonic() >= deadline:
-                    return _captured(End.TIMEOUT, kept, stdout, stderr)
-        finally:
+    def end_input() -> None:
+        if source.fd >= 0:
+            selector.unregister(source.fd)
+            source.close()
+
+    for fd in (source.fd, stdout, stderr):
+        os.set_blocking(fd, False)
+    for fd in (stdout, stderr, exited, stop.fd):
+        selector.register(fd, selectors.EVENT_READ)
+    selector.register(source.fd, selectors.EVENT_WRITE)
+    while True:
+        # After the exit, only what already lies in the pipes is read.
+        until = deadline if too_large is None else min(deadline, look)
+        events = selector.select(0 if ended else max(0.0, until - time.monotonic()))
+        ready = {key.fd for key, _ in events}
+        if stop.fd in ready:
+            return captured(End.STOPPED)
+        if source.fd in ready and source.write():
             end_input()
-
-
-def _captured(end: End, kept: dict[int, bytearray], stdout: int, stderr: int) -> Captured:
-    return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]))
+        streams = ready & kept.keys()
+        for fd in streams:
+            try:
+                chunk = os.read(fd, 1 << 16)
+            except BlockingIOError:
+                continue
+            if not chunk:
+                selector.unregister(fd)
+                continue
+            if fd == stdout and not started:
+                deadline, started = time.monotonic() + timeout, True
+            total += len(chunk)
+            keep = kept[fd]
+            if fd == stderr:
+                keep += chunk
+                del keep[: max(0, len(keep) - limits.output_kept)]
+            else:
+                keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
+        if total > limits.output_killed:
+            return captured(End.OUTPUT)
+        if ended and not streams:
+            return captured(End.EXIT)
+        now = time.monotonic()
+        if exited in ready and not ended:
+            ended = True
+            end_input()
+        elif not ended and now >= deadline:
+            return captured(End.TIMEOUT)
+        elif not ended and too_large is not None and now >= look:
+            look = now + WATCH_SECONDS
+            if too_large():
+                return captured(End.MEMORY)

@@ -67,11 +67,22 @@ def probe(sandbox: Sandbox) -> list[str]:
         return pool.submit(anyio.run, _probe, sandbox).result()
 
 
+def works(sandbox: Sandbox) -> str | None:
+    """Why an ordinary program does not run there; None if it does."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, _works, sandbox).result()
+
+
+async def _works(sandbox: Sandbox) -> str | None:
+    ran = await sandbox.run("import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
+    if ran.status is SandboxStatus.OK and ran.stdout == "42\n":
+        return None
+    return (ran.stderr.strip().splitlines() or [ran.status.value])[-1][:200]
+
+
 async def _probe(sandbox: Sandbox) -> list[str]:
-    works = await sandbox.run("import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
-    if works.status is not SandboxStatus.OK or works.stdout != "42\n":
-        reason = (works.stderr.strip().splitlines() or [works.status.value])[-1]
-        return [f"print: an ordinary program did not run ({reason[:200]})"]
+    if reason := await _works(sandbox):
+        return [f"print: an ordinary program did not run ({reason})"]
     failed: list[str] = []
     places = anyio.CapacityLimiter(_AT_ONCE)
     with canaries() as host:
@@ -79,7 +90,7 @@ async def _probe(sandbox: Sandbox) -> list[str]:
         async def one(check: Check) -> None:
             async with places:
                 result = await sandbox.run(check.code, check.seconds)
-            if result.status is SandboxStatus.INFRASTRUCTURE:
+            if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
                 failed.append(f"{check.name}: the sandbox itself failed ({result.stderr.strip()[-200:]})")
             elif not check.contained(result, host):
                 failed.append(f"{check.name}: not contained")

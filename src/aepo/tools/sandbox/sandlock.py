@@ -4,10 +4,13 @@ Needs Linux 6.12 or later with Landlock ABI 6. Each call forks from this process
 
 Not contained:
 - Holes in the kernel it shares with the host.
-- Process numbers and the names of system files are the host's (/usr and the interpreter are readable; /proc is not).
+- Process numbers are the host's, and so is whether a file exists, its size and its times; only /usr and the interpreter
+  can be read. Nothing can change a mode or a time, so `shutil.copy` fails and `shutil.copyfile` works.
 - The program keeps the caller's user id. When that is root, capabilities are dropped before its first line.
 - Time: it may use all cores until its limit.
-- If the host process is killed with SIGKILL, a daemon that the program detached may outlive it, still confined.
+- If the process that runs this is killed with SIGKILL, what the program detached outlives it, still confined;
+  `SandlockWorker` ends that too.
+- An allocation beyond `Limits.memory_total` at one stroke kills the process, and reads as `KILLED`.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
 from aepo.tools.sandbox.capture import End, Stop, capture, in_thread
 from aepo.tools.sandbox.outcome import failure, outcome
+from aepo.tools.sandbox.packages import folders
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _REAP_SECONDS = 10.0
@@ -33,20 +38,26 @@ class SandlockSandbox:
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        """Take the limits.
+    def __init__(self, limits: Limits | None = None, packages: str | Path | None = None) -> None:
+        """Take the limits and the packages to allow; see `folders`.
 
         Raises:
+            ValueError: There are no such packages.
             ImportError: sandlock is not installed, or its library does not load here.
         """
         import sandlock  # noqa: F401
 
         self.limits = limits or Limits()
-        self._command = command(self.limits, drop=os.geteuid() == 0)
+        self._packages = folders(packages)
+        drop = os.geteuid() == 0
+        self._command = command(self.limits, drop=drop, packages=self._packages, filter=seccomp.program(as_host_user=True))
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        return await in_thread(partial(self._run, code, timeout))
+        try:
+            return await in_thread(partial(self._run, code, timeout))
+        except (OSError, RuntimeError) as error:
+            return failure(error, 0.0)
 
     def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
         started = time.monotonic()
@@ -63,10 +74,10 @@ class SandlockSandbox:
         with self._policy(folder).popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
             exited = os.pidfd_open(process.pid)
             try:
-                stdin = os.dup(process.stdin.fileno())
-                process.stdin.close()
                 source = code.encode("utf-8", "surrogatepass")
                 streams = (process.stdout.fileno(), process.stderr.fileno())
+                stdin = os.dup(process.stdin.fileno())
+                process.stdin.close()
                 captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop)
                 if captured.end is not End.EXIT:
                     process.kill()
@@ -84,7 +95,8 @@ class SandlockSandbox:
         work.mkdir()
         written.mkdir()
         return Sandbox(
-            fs_readable=[str(p) for p in readable_paths()] + [d for d in _DEVICES if os.path.exists(d)],
+            fs_readable=[str(p) for p in (*readable_paths(), *self._packages)]
+            + [d for d in _DEVICES if os.path.exists(d)],
             fs_writable=[str(work), "/dev/null"],
             cwd=str(work),
             # Writes go to a copy with a quota, thrown away at the end.
@@ -96,7 +108,7 @@ class SandlockSandbox:
             clean_env=True,
             env=ENVIRONMENT,
             # All processes together; a single one meets its own limit before, as a MemoryError it can report.
-            max_memory=self.limits.memory + (128 << 20),
+            max_memory=self.limits.memory_total,
             max_processes=self.limits.processes,
             max_open_files=self.limits.files,
             no_coredump=True,
