@@ -73,7 +73,10 @@ OUT_OF_REACH = _programs(REFUSED, PATIENT, {
     "send_secret": "import os\nf = os.open('@FOLDER@/secret.txt', 0)\nos.sendfile(1, f, 0, 99)",
     "list_host": "import os\nprint('BREACH', os.listdir('@FOLDER@'))",
     "passwords": "print('BREACH' if 'root:' in open('/etc/shadow').read() else '')",
-    "users_home": "import os\nprint('BREACH', os.listdir('/root' if os.path.exists('/root') else '/home'))",
+    "users_home": (
+        "import os, sys\nhome = os.path.expanduser('~@USER@')\nnames = os.listdir(home)\n"
+        "print('BREACH' if any(not sys.base_prefix.startswith(os.path.join(home, n)) for n in names) else '')"
+    ),
     "environment": (
         "import os\nprint(dict(os.environ))\n"
         "for p in ['self', 'thread-self', os.getppid(), '@HOST@', *range(1, 4000)]:\n"
@@ -157,8 +160,21 @@ OUT_OF_REACH = _programs(REFUSED, PATIENT, {
     "abstract_socket": "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0@ABSTRACT@')\nprint('BREACH')",
     "path_socket": "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('@FOLDER@/socket')\nprint('BREACH')",
     "path_datagram": (
-        "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'x', '@FOLDER@/socket')\nprint('BREACH')"
+        "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'x', '@FOLDER@/datagrams')\nprint('BREACH')"
     ),
+    "path_message": (
+        "import socket\na = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0]\n"
+        "a.sendmsg([b'x'], [], 0, '@FOLDER@/datagrams')\nprint('BREACH')"
+    ),
+    "abstract_message": (
+        "import socket\na = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0]\n"
+        "a.sendto(b'x', '\0@ABSTRACT@-datagrams')\nprint('BREACH')"
+    ),
+    "turned_pair": (
+        "import socket\na = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0]\n"
+        "a.connect('@FOLDER@/datagrams')\nprint('BREACH')"
+    ),
+    "multipath": "import socket\ns = socket.socket(2, 1, 262)\ns.connect(('127.0.0.1', @PORT@))\nprint('BREACH')",
     "other_families": (
         "import socket\nfor family in (15, 16, 17, 29, 30, 31, 38, 40, 41, 44):\n    for kind in (1, 2, 3, 5):\n"
         "        for protocol in (0, 9, 15):\n"
@@ -205,7 +221,6 @@ OUT_OF_REACH = _programs(REFUSED, PATIENT, {
     "too_deep": "(" * 2000,
     "not_an_encoding": "# -*- coding: no-such-thing -*-\nprint('a')",
     "recursion": "def f(): f()\nf()",
-    "huge_exception": "raise Exception('A' * (100 << 20))",
     "odd_exception": "class E(Exception):\n    def __str__(self): raise SystemExit(0)\nraise E",
     "exit_status": "raise SystemExit(7)",
     "early_exit": "import os\nos._exit(3)",
@@ -311,6 +326,11 @@ ENDLESS = _programs({TIMEOUT}, SHORT, {
     ),
 })  # fmt: skip
 
+# Its traceback is a flood of its own.
+LOUD = _programs({ERROR, OUTPUT}, PATIENT, {
+    "huge_exception": "raise Exception('A' * (100 << 20))",
+})  # fmt: skip
+
 FLOODS = _programs({OUTPUT}, PATIENT, {
     "stdout": "import sys\nfor i in range(160_000): sys.stdout.write('x' * 65536)",
     "stderr": "import sys\nfor i in range(160_000): sys.stderr.write('x' * 65536)",
@@ -358,13 +378,13 @@ MEMORY_HELD = _programs({MEMORY}, PATIENT, {
         "held = []\nfor i in range(100):\n    held.append(bytearray(100 << 20))\n    held[-1][::4096] = b'x' * len(held[-1][::4096])\n"
         "print('BREACH')"
     ),
-    "list": "x = [0]\nwhile True: x += x",
     "text": "x = 'a' * 1000\nwhile True: x += x",
 })  # fmt: skip
 
-# More than all processes may hold, at one stroke: one backend refuses, the other kills.
+# More than all processes may hold, in large strokes: one backend refuses, the other kills.
 ONE_STROKE = _programs({MEMORY, KILLED}, PATIENT, {
     "ten_gigabytes": "b = bytearray(10 << 30)\nprint('BREACH')",
+    "growing_list": "x = [0]\nwhile True: x += x",
     "huge_list": "x = [0] * 10 ** 10\nprint('BREACH')",
 })  # fmt: skip
 
@@ -398,5 +418,5 @@ LEFTOVERS = _programs({OK, ERROR, KILLED}, PATIENT, {
 })  # fmt: skip
 
 PROGRAMS = [
-    *FINE, *OUT_OF_REACH, *SIGNALS, *CRASHES, *ENDLESS, *FLOODS, *TOO_MUCH, *MEMORY_HELD, *ONE_STROKE, *LEFTOVERS,
+    *FINE, *OUT_OF_REACH, *SIGNALS, *CRASHES, *ENDLESS, *LOUD, *FLOODS, *TOO_MUCH, *MEMORY_HELD, *ONE_STROKE, *LEFTOVERS,
 ]  # fmt: skip

@@ -5,13 +5,14 @@ More programs can be given: AEPO_HOSTILE_PROGRAMS names a Python file with a dic
 
 from __future__ import annotations
 
+import getpass
 import os
 import resource
 import runpy
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,12 @@ class Host:
     canaries: Canaries
     abstract: str
     sockets: tuple[socket.socket, ...]
+    datagrams: tuple[socket.socket, ...]
 
     def filled_in(self, code: str) -> str:
         places = {
             "FOLDER": self.canaries.folder, "CANARY": self.canaries.folder, "PORT": self.canaries.port,
-            "ABSTRACT": self.abstract, "MARKER": self.canaries.marker, "HOST": os.getpid(), "SECRET": "AEPO_PROBE_SECRET",
+            "ABSTRACT": self.abstract, "MARKER": self.canaries.marker, "HOST": os.getpid(), "USER": getpass.getuser(), "SECRET": "AEPO_PROBE_SECRET",
         }  # fmt: skip
         for name, place in places.items():
             code = code.replace(f"@{name}@", str(place))
@@ -56,6 +58,12 @@ class Host:
                 found.append(str(listener.getsockname()))
             except BlockingIOError:
                 continue
+        for receiver in self.datagrams:
+            try:
+                receiver.recv(9)
+                found.append(str(receiver.getsockname()))
+            except BlockingIOError:
+                continue
         return found
 
     def state(self) -> dict[str, Any]:
@@ -66,9 +74,8 @@ class Host:
             about = path.stat()
             files[path.name] = (about.st_mode, about.st_uid, about.st_gid, about.st_mtime_ns, about.st_size)
             files[path.name] += (tuple(os.listxattr(path)),)
-        ipc = [p.read_text() for p in Path("/proc/sysvipc").iterdir()]
         return {
-            "limits": limits, "files": files, "priority": os.getpriority(os.PRIO_PROCESS, 0), "ipc": ipc,
+            "limits": limits, "files": files, "priority": os.getpriority(os.PRIO_PROCESS, 0),
             "cores": os.sched_getaffinity(0), "scheduler": os.sched_getscheduler(0), "name": socket.gethostname(),
             "secret": (self.canaries.folder / "secret.txt").read_text(), "system": os.path.exists("/usr/owned"),
         }  # fmt: skip
@@ -77,21 +84,31 @@ class Host:
 @contextmanager
 def attacked() -> Iterator[Host]:
     """A host with canaries, which must stand afterwards as it stood before."""
-    with canaries() as made, socket.socket(socket.AF_UNIX) as abstract, socket.socket(socket.AF_UNIX) as path:
-        abstract.bind(f"\0{made.marker}")
-        path.bind(str(made.folder / "socket"))
+    with ExitStack() as stack:
+        made = stack.enter_context(canaries())
+
+        def bound(kind: int, *addresses: str) -> tuple[socket.socket, ...]:
+            opened_ = tuple(stack.enter_context(socket.socket(socket.AF_UNIX, kind)) for _ in addresses)
+            for opened, address in zip(opened_, addresses, strict=True):
+                opened.bind(address)
+                opened.setblocking(False)
+            return opened_
+
+        streams = bound(socket.SOCK_STREAM, f"\0{made.marker}", str(made.folder / "socket"))
+        datagrams = bound(socket.SOCK_DGRAM, f"\0{made.marker}-datagrams", str(made.folder / "datagrams"))
+        for listener in streams:
+            listener.listen(64)
         # Whoever may look at them may use them: it is the sandbox that must keep programs away.
         os.chmod(made.folder, 0o755)
-        os.chmod(made.folder / "socket", 0o777)
-        os.chmod(made.folder / "secret.txt", 0o666)
-        for listener in (abstract, path):
-            listener.listen(64)
-            listener.setblocking(False)
-        host = Host(made, made.marker, (abstract, path))
+        for name in ("socket", "datagrams", "secret.txt"):
+            os.chmod(made.folder / name, 0o777)
+        host = Host(made, made.marker, streams, datagrams)
         before = host.state()
         yield host
         assert host.reached() == [], "a socket of the host was reached"
-        assert host.state() == before, "the host was changed"
+        after = host.state()
+        changed = {name: (was, after[name]) for name, was in before.items() if after[name] != was}
+        assert changed == {}, "the host was changed"
         assert processes_with(made.marker, 5) == [], "a process was left"
 
 

@@ -85,7 +85,8 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "setdomainname": (171, 162),
 }
 # Where a program runs as the host's user without a file system of its own: owner, mode, times and attributes of files,
-# which Landlock does not guard, and priorities of the user's other processes.
+# which Landlock does not guard; priorities of the user's other processes; pipes with a name, whose opening would hold up
+# the supervisor that opens files for the program.
 _DENIED_AS_HOST_USER: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -105,6 +106,8 @@ _DENIED_AS_HOST_USER: dict[str, tuple[int | None, int | None]] = {
     "removexattr": (197, 14),
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
 }
@@ -116,8 +119,8 @@ _OF_A_PROCESS: dict[str, tuple[int, int]] = {
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
 }
-# Column, audit architecture, clone, socket, ioctl.
-_MACHINES = {"x86_64": (0, 0xC000003E, 56, 41, 16), "aarch64": (1, 0xC00000B7, 220, 198, 29)}
+# Column, audit architecture, clone, socket, socketpair, ioctl.
+_MACHINES = {"x86_64": (0, 0xC000003E, 56, 41, 53, 16), "aarch64": (1, 0xC00000B7, 220, 198, 199, 29)}
 
 _CLONE3 = 435
 _CLONE_NEWUSER = 0x10000000
@@ -144,7 +147,7 @@ def program(machine: str | None = None, as_host_user: bool = False) -> bytes | N
     """
     if (machine or platform.machine()) not in _MACHINES:
         return None
-    column, architecture, clone, socket_, ioctl = _MACHINES[machine or platform.machine()]
+    column, architecture, clone, socket_, pair, ioctl = _MACHINES[machine or platform.machine()]
     lines = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
@@ -170,15 +173,26 @@ def program(machine: str | None = None, as_host_user: bool = False) -> bytes | N
             (_RETURN, 0, 0, _ERRNO | errno.EPERM),
             (_RETURN, 0, 0, _ALLOW),
         ]
+    if as_host_user:
+        # One end of a pair of datagram sockets can be turned to a socket of the host; of a stream it cannot.
+        lines += [
+            (_EQUAL, 0, 4, pair),
+            (_LOAD, 0, 0, _SECOND_ARGUMENT),
+            (_ANY_BIT, 0, 1, socket.SOCK_DGRAM),
+            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+            (_RETURN, 0, 0, _ALLOW),
+        ]
+    # Without a network of its own it gets no socket: Landlock overlooks some ways to connect, TCP fast open for one.
+    families = () if as_host_user else _FAMILIES
     lines += [
         (_EQUAL, 0, 4, clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_ANY_BIT, 0, 1, _CLONE_NEWUSER),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, len(_FAMILIES) + 3, socket_),
+        (_EQUAL, 0, len(families) + 3, socket_),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        *((_EQUAL, len(_FAMILIES) - i, 0, family) for i, family in enumerate(_FAMILIES)),
+        *((_EQUAL, len(families) - i, 0, family) for i, family in enumerate(families)),
         (_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT),
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, len(_COMMANDS) + 3, ioctl),

@@ -13,6 +13,7 @@ import atexit
 import ctypes
 import itertools
 import json
+import logging
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,9 +30,15 @@ import anyio
 import anyio.to_thread
 
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.capture import START_SECONDS
 from aepo.tools.sandbox.sandlock import SandlockSandbox
 
+_log = logging.getLogger(__name__)
+
 _SUBREAPER, _PARENT_DEATH_SIGNAL = 36, 1
+_STUCK_SECONDS = START_SECONDS + 40.0
+"""Beyond a program's time: start-up, and taking it down, for which sandlock has ten seconds twice."""
+_END_SECONDS = 15.0
 
 
 class SandlockWorker:
@@ -49,23 +57,28 @@ class SandlockWorker:
         self._packages = None if packages is None else str(packages)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, Future[SandboxResult]] = {}
+        self._waiting: dict[int, tuple[subprocess.Popen[bytes], Future[SandboxResult]]] = {}
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        number, future = next(self._numbers), Future[SandboxResult]()
+        number = next(self._numbers)
         # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
-        if not self._send(number, future, {"number": number, "code": code, "timeout": timeout}):
+        future = self._send(number, {"number": number, "code": code, "timeout": timeout})
+        if future is None:
             return _lost("the sandbox's process does not start")
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            with anyio.move_on_after(timeout + _STUCK_SECONDS):
+                return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            self._send(number, future, {"cancel": number})
-            with anyio.CancelScope(shield=True):
-                await asyncio.wrap_future(future)
+            self._cancel(number)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_STUCK_SECONDS):
+                await asyncio.shield(asyncio.wrap_future(future))
+            self._retire(number)
             raise
+        self._retire(number)
+        return _lost("the sandbox's process did not answer in time")
 
     def close(self) -> None:
         """End the process, and with it every program; the next call starts another."""
@@ -75,19 +88,33 @@ class SandlockWorker:
             process.stdin.close()
             process.wait()
 
-    def _send(self, number: int, future: Future[SandboxResult], message: dict[str, Any]) -> bool:
+    def _send(self, number: int, message: dict[str, Any]) -> Future[SandboxResult] | None:
+        future = Future[SandboxResult]()
         with self._lock:
-            self._waiting[number] = future
             try:
                 if self._process is None or self._process.poll() is not None:
                     self._process = self._start()
-                assert self._process.stdin is not None
-                self._process.stdin.write(json.dumps(message).encode() + b"\n")
-                self._process.stdin.flush()
-            except OSError:
+                self._waiting[number] = (self._process, future)
+                _write(self._process, message)
+            except (OSError, RuntimeError):
                 self._waiting.pop(number, None)
-                return False
-        return True
+                return None
+        return future
+
+    def _cancel(self, number: int) -> None:
+        with self._lock, suppress(OSError):
+            if number in self._waiting:
+                _write(self._waiting[number][0], {"cancel": number})
+
+    def _retire(self, number: int) -> None:
+        """If a call is still not answered, kill its process; the calls beside it are lost, too."""
+        with self._lock:
+            process, _ = self._waiting.pop(number, (None, None))
+            if process is not None:
+                _log.error("the sandbox's process is stuck, and is replaced")
+                process.terminate()
+                if self._process is process:
+                    self._process = None
 
     def _start(self) -> subprocess.Popen[bytes]:
         package = str(Path(__file__).parents[3])
@@ -110,18 +137,23 @@ class SandlockWorker:
                 answer = json.loads(line)
                 number = answer.pop("number")
                 with self._lock:
-                    future = self._waiting.pop(number, None)
+                    _, future = self._waiting.pop(number, (None, None))
                 if future is not None and not future.done():
                     future.set_result(SandboxResult(**{**answer, "status": SandboxStatus(answer["status"])}))
         process.wait()
         with self._lock:
-            # Those of a process that was started since are not lost.
-            lost = list(self._waiting.values()) if self._process in (None, process) else []
-            if lost:
-                self._waiting.clear()
-        for future in lost:
+            lost = {n: future for n, (asked, future) in self._waiting.items() if asked is process}
+            for number in lost:
+                del self._waiting[number]
+        for future in lost.values():
             if not future.done():
                 future.set_result(_lost("the sandbox's process died"))
+
+
+def _write(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
 
 
 def _lost(reason: str) -> SandboxResult:
@@ -148,12 +180,19 @@ async def serve(limits: Limits, packages: str | None) -> None:
         del scopes[number]
         answer(number, result)
 
+    def end() -> None:
+        tasks.cancel_scope.cancel()
+        # Nothing that a program holds up may keep this process alive.
+        alarm = threading.Timer(_END_SECONDS, os._exit, (1,))
+        alarm.daemon = True
+        alarm.start()
+
     async with anyio.create_task_group() as tasks:
 
         async def end_when_told() -> None:
             with anyio.open_signal_receiver(signal.SIGTERM) as signals:
                 async for _ in signals:
-                    tasks.cancel_scope.cancel()
+                    end()
 
         tasks.start_soon(end_when_told)
         while line := await anyio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
@@ -163,12 +202,19 @@ async def serve(limits: Limits, packages: str | None) -> None:
                     scopes[message["cancel"]].cancel()
                 continue
             tasks.start_soon(one, message["number"], message["code"], message["timeout"])
-        tasks.cancel_scope.cancel()
+        end()
 
 
 def keep(worker: int) -> int:
-    """Wait for the worker, then kill whatever it left, which has become this process's children; the exit status."""
-    code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    """Wait for the worker, then kill whatever it left, which has become this process's children; the exit status.
+
+    To terminate this process kills the worker.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(worker, signal.SIGKILL))
+    while (ended := os.waitpid(-1, 0))[0] != worker:
+        pass
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    code = os.waitstatus_to_exitcode(ended[1])
     while True:
         for thread in os.listdir("/proc/self/task"):
             for child in Path(f"/proc/self/task/{thread}/children").read_text().split():
