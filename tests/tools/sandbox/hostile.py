@@ -379,12 +379,8 @@ MEMORY_HELD = _programs({MEMORY}, PATIENT, {
         "print('BREACH')"
     ),
     "text": "x = 'a' * 1000\nwhile True: x += x",
-})  # fmt: skip
-
-# More than all processes may hold, in large strokes: one backend refuses, the other kills.
-ONE_STROKE = _programs({MEMORY, KILLED}, PATIENT, {
-    "ten_gigabytes": "b = bytearray(10 << 30)\nprint('BREACH')",
-    "growing_list": "x = [0]\nwhile True: x += x",
+    "list": "x = [0]\nwhile True: x += x",
+    "one_stroke": "b = bytearray(10 << 30)\nprint('BREACH')",
     "huge_list": "x = [0] * 10 ** 10\nprint('BREACH')",
 })  # fmt: skip
 
@@ -418,5 +414,5 @@ LEFTOVERS = _programs({OK, ERROR, KILLED}, PATIENT, {
 })  # fmt: skip
 
 PROGRAMS = [
-    *FINE, *OUT_OF_REACH, *SIGNALS, *CRASHES, *ENDLESS, *LOUD, *FLOODS, *TOO_MUCH, *MEMORY_HELD, *ONE_STROKE, *LEFTOVERS,
+    *FINE, *OUT_OF_REACH, *SIGNALS, *CRASHES, *ENDLESS, *LOUD, *FLOODS, *TOO_MUCH, *MEMORY_HELD, *LEFTOVERS,
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import os
 import resource
 import runpy
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -133,7 +134,8 @@ def held() -> tuple[set[int], int, list[str]]:
             descriptors += len(os.listdir(f"/proc/{process}/fd"))
         except OSError:
             continue
-    return processes, descriptors, sorted(p.name for p in Path("/tmp").glob("aepo-*") if (p / "work").exists())
+    folders = [p.name for process in processes for p in Path(tempfile.gettempdir()).glob(f"aepo-{process}-*")]
+    return processes, descriptors, folders
 
 
 @contextmanager

@@ -43,6 +43,7 @@ def _start():
     if filter:
         lines = array.array("B", filter)
         address, size = lines.buffer_info()
+        call("prctl", 36, 1, 0, 0, 0)
         call("prctl", 38, 1, 0, 0, 0)
         call("prctl", 22, 2, (size // 8).to_bytes(8, sys.byteorder) + address.to_bytes(8, sys.byteorder))
     if drop or filter:
@@ -76,7 +77,8 @@ def command(
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
         packages: Folders to import from, beside the standard library.
-        filter: A seccomp filter to install, on top of what the isolating tool installs.
+        filter: A seccomp filter to install, on top of what the isolating tool installs. The process also becomes the
+            parent of all that it starts and that lose their parent.
     """
     allowed = limits.processes if processes else None
     found, variables = [str(p) for p in packages], THREADS if packages else {}

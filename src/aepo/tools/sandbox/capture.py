@@ -108,7 +108,7 @@ def capture(
         timeout: Seconds from its first byte on stdout, which says that it is ready; a slow start is not its fault.
         limits: For the caps.
         stop: Ends the reading early.
-        too_large: Asked now and then whether the program holds too much memory.
+        too_large: Asked now and then, once it is ready, whether the program holds too much memory.
     """
     with ExitStack() as stack:
         source = _Source(stdin, code)
@@ -172,7 +172,7 @@ def _read(
     selector.register(source.fd, selectors.EVENT_WRITE)
     while True:
         # After the exit, only what already lies in the pipes is read.
-        until = deadline if too_large is None else min(deadline, look)
+        until = min(deadline, look) if started and too_large is not None else deadline
         events = selector.select(0 if ended else max(0.0, until - time.monotonic()))
         ready = {key.fd for key, _ in events}
         if stop.fd in ready:
@@ -207,7 +207,7 @@ def _read(
             end_input()
         elif not ended and now >= deadline:
             return captured(End.TIMEOUT)
-        elif not ended and too_large is not None and now >= look:
+        elif started and not ended and too_large is not None and now >= look:
             look = now + WATCH_SECONDS
             if too_large():
                 return captured(End.MEMORY)

@@ -1,4 +1,4 @@
-"""How much memory the processes of one namespace hold, seen from the host through /proc."""
+"""How much memory the processes of one program hold, seen from the host through /proc."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _FILE = 8 << 10
 """What a file is charged beside its bytes: its inode and its name lie in the kernel's memory. Rounded up."""
 
 
-def holds_more(first: int, limit: int, scratch: tuple[str, ...]) -> bool:
+def holds_more(first: int, limit: int, scratch: tuple[str, ...] = ()) -> bool:
     """Whether process `first` and all its descendants, and the files in its memory, hold more than `limit` bytes.
 
     Pages that forked processes share count once. What the kernel holds for them (buffers of pipes and sockets) is not
     seen.
 
     Args:
-        first: Process number of the namespace's first process.
+        first: Process number of the one that all others descend from, even those whose parent has ended.
         limit: Bytes.
         scratch: Its file systems that are memory, as it names them.
     """

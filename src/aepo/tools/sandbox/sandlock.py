@@ -10,7 +10,7 @@ Not contained:
 - Time: it may use all cores until its limit.
 - If the process that runs this is killed with SIGKILL, what the program detached outlives it, still confined;
   `SandlockWorker` ends that too.
-- An allocation beyond `Limits.memory_total` at one stroke kills the process, and reads as `KILLED`.
+- Memory of all its processes within a tenth of a second, which is how often it is looked at.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
 from aepo.tools.sandbox.capture import End, Stop, capture, in_thread
+from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.outcome import failure, outcome
 from aepo.tools.sandbox.packages import folders
 
@@ -62,7 +63,7 @@ class SandlockSandbox:
     def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
         started = time.monotonic()
         try:
-            with tempfile.TemporaryDirectory(prefix="aepo-", ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(prefix=f"aepo-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
                 return self._supervise(Path(folder), code, started, timeout, stop)
         except Exception as error:
             return failure(error, time.monotonic() - started)
@@ -78,7 +79,9 @@ class SandlockSandbox:
                 streams = (process.stdout.fileno(), process.stderr.fileno())
                 stdin = os.dup(process.stdin.fileno())
                 process.stdin.close()
-                captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop)
+                # Not sandlock's own limit, which counts what the kernel then refuses, and kills for it.
+                large = partial(holds_more, process.pid, self.limits.memory_total)
+                captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
                 if captured.end is not End.EXIT:
                     process.kill()
                 result = process.wait(timeout=_REAP_SECONDS)
@@ -107,8 +110,6 @@ class SandlockSandbox:
             on_error=BranchAction.ABORT,
             clean_env=True,
             env=ENVIRONMENT,
-            # All processes together; a single one meets its own limit before, as a MemoryError it can report.
-            max_memory=self.limits.memory_total,
             max_processes=self.limits.processes,
             max_open_files=self.limits.files,
             no_coredump=True,

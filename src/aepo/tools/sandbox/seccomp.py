@@ -119,9 +119,10 @@ _OF_A_PROCESS: dict[str, tuple[int, int]] = {
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
 }
-# Column, audit architecture, clone, socket, socketpair, ioctl.
-_MACHINES = {"x86_64": (0, 0xC000003E, 56, 41, 53, 16), "aarch64": (1, 0xC00000B7, 220, 198, 199, 29)}
+# Column, audit architecture, clone, socket, socketpair, ioctl, prctl.
+_MACHINES = {"x86_64": (0, 0xC000003E, 56, 41, 53, 16, 157), "aarch64": (1, 0xC00000B7, 220, 198, 199, 29, 167)}
 
+_PARENT_DEATH_SIGNAL, _SUBREAPER = 1, 36
 _CLONE3 = 435
 _CLONE_NEWUSER = 0x10000000
 _X32 = 0x40000000
@@ -147,7 +148,7 @@ def program(machine: str | None = None, as_host_user: bool = False) -> bytes | N
     """
     if (machine or platform.machine()) not in _MACHINES:
         return None
-    column, architecture, clone, socket_, pair, ioctl = _MACHINES[machine or platform.machine()]
+    column, architecture, clone, socket_, pair, ioctl, prctl = _MACHINES[machine or platform.machine()]
     lines = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
@@ -179,6 +180,13 @@ def program(machine: str | None = None, as_host_user: bool = False) -> bytes | N
             (_EQUAL, 0, 4, pair),
             (_LOAD, 0, 0, _SECOND_ARGUMENT),
             (_ANY_BIT, 0, 1, socket.SOCK_DGRAM),
+            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+            (_RETURN, 0, 0, _ALLOW),
+            # Its first process stays the parent of all that lose theirs, and dies with its supervisor.
+            (_EQUAL, 0, 5, prctl),
+            (_LOAD, 0, 0, _FIRST_ARGUMENT),
+            (_EQUAL, 1, 0, _PARENT_DEATH_SIGNAL),
+            (_EQUAL, 0, 1, _SUBREAPER),
             (_RETURN, 0, 0, _ERRNO | errno.EPERM),
             (_RETURN, 0, 0, _ALLOW),
         ]

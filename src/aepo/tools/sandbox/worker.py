@@ -16,9 +16,11 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
@@ -222,7 +224,10 @@ def keep(worker: int) -> int:
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
-            return abs(code)
+            break
+    for folder in Path(tempfile.gettempdir()).glob(f"aepo-{worker}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return abs(code)
 
 
 def main() -> None:
