@@ -231,7 +231,9 @@ def _build(
         if value <= 0:
             raise ValueError(f"tool {called}: {limit} is {value}, must be positive")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
-    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, inline, _types=adapters)
+    return Tool(
+        called, description, parameters, function, timeout, concurrency, max_characters, inline, _types=adapters
+    )
 
 
 async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-
 import pytest
 
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
@@ -38,21 +37,26 @@ class Host:
     """What may be attacked, and how it stands."""
 
     canaries: Canaries
-    abstract: str
     sockets: tuple[socket.socket, ...]
     datagrams: tuple[socket.socket, ...]
 
     def filled_in(self, code: str) -> str:
         places = {
-            "FOLDER": self.canaries.folder, "CANARY": self.canaries.folder, "PORT": self.canaries.port,
-            "ABSTRACT": self.abstract, "MARKER": self.canaries.marker, "HOST": os.getpid(), "USER": getpass.getuser(), "SECRET": "AEPO_PROBE_SECRET",
-        }  # fmt: skip
+            "FOLDER": self.canaries.folder,
+            "CANARY": self.canaries.folder,
+            "PORT": self.canaries.port,
+            "ABSTRACT": self.canaries.marker,
+            "MARKER": self.canaries.marker,
+            "HOST": os.getpid(),
+            "USER": getpass.getuser(),
+            "SECRET": "AEPO_PROBE_SECRET",
+        }
         for name, place in places.items():
             code = code.replace(f"@{name}@", str(place))
         return code
 
     def reached(self) -> list[str]:
-        found = ["port"] if self.canaries.reached() else []
+        found = ["port or abstract socket"] if self.canaries.reached() else []
         for listener in self.sockets:
             try:
                 listener.accept()[0].close()
@@ -95,7 +99,7 @@ def attacked() -> Iterator[Host]:
                 opened.setblocking(False)
             return opened_
 
-        streams = bound(socket.SOCK_STREAM, f"\0{made.marker}", str(made.folder / "socket"))
+        streams = bound(socket.SOCK_STREAM, str(made.folder / "socket"))
         datagrams = bound(socket.SOCK_DGRAM, f"\0{made.marker}-datagrams", str(made.folder / "datagrams"))
         for listener in streams:
             listener.listen(64)
@@ -103,7 +107,7 @@ def attacked() -> Iterator[Host]:
         os.chmod(made.folder, 0o755)
         for name in ("socket", "datagrams", "secret.txt"):
             os.chmod(made.folder / name, 0o777)
-        host = Host(made, made.marker, streams, datagrams)
+        host = Host(made, streams, datagrams)
         before = host.state()
         yield host
         assert host.reached() == [], "a socket of the host was reached"

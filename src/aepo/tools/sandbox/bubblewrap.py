@@ -196,29 +196,28 @@ def _namespaces(as_root: bool) -> list[str]:
 def _file_system(disk: int, packages: tuple[Path, ...]) -> list[str]:
     arguments: list[str] = []
     made = {Path("/")}
-    for path in (*readable_paths(), *packages):
+
+    def make_parents(path: Path) -> None:
         for parent in reversed(path.parents):
             if parent not in made:
                 # Left to itself bwrap makes parents that only its own user may enter.
-                arguments += ["--perms", "0755", "--dir", str(parent)]
+                arguments.extend(["--perms", "0755", "--dir", str(parent)])
                 made.add(parent)
+
+    for path in readable_paths():
+        make_parents(path)
         if path.is_symlink():
             arguments += ["--symlink", os.readlink(path), str(path)]
         else:
             arguments += ["--ro-bind", str(path), str(path)]
-    arguments += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--size",
-        str(disk // 8),
-        "--perms",
-        "1777",
-        "--tmpfs",
-        "/dev/shm",
-    ]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--size", str(disk // 8), "--perms", "1777", "--tmpfs", "/dev/shm"]
     arguments += ["--size", str(disk), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    # After /tmp, where an environment may lie.
+    made |= {Path("/tmp"), Path("/dev"), Path("/dev/shm"), Path("/proc")}
+    for path in packages:
+        make_parents(path)
+        arguments += ["--ro-bind", str(path), str(path)]
     # The root and /dev are memory of their own, without a size: nothing may be written there.
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import selectors
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -54,21 +55,39 @@ class Stop:
     def __init__(self) -> None:
         """Open it."""
         self.fd, self._write = os.pipe()
+        self._lock, self._open = threading.Lock(), True
 
     def set(self) -> None:
-        """Raise it."""
-        os.write(self._write, b"\0")
+        """Raise it, if it is still open."""
+        with self._lock:
+            if self._open:
+                os.write(self._write, b"\0")
 
     def close(self) -> None:
-        """Free the descriptors."""
-        os.close(self.fd)
-        os.close(self._write)
+        """Free the descriptors; may be called twice."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                os.close(self.fd)
+                os.close(self._write)
 
 
 async def in_thread(run: Callable[[Stop], T]) -> T:
     """Run `run(stop)` in a thread; cancelling raises the flag and waits until the thread has cleaned up."""
-    stop = Stop()
+    stop, turn, begun, ended = Stop(), threading.Lock(), False, threading.Event()
     result: list[T] = []
+
+    def work() -> None:
+        nonlocal begun
+        with turn:
+            if ended.is_set():
+                return
+            begun = True
+        try:
+            result.append(run(stop))
+        finally:
+            ended.set()
+
     try:
         async with anyio.create_task_group() as tasks:
 
@@ -79,9 +98,17 @@ async def in_thread(run: Callable[[Stop], T]) -> T:
                     stop.set()
 
             tasks.start_soon(watch)
-            result.append(await anyio.to_thread.run_sync(run, stop, limiter=anyio.CapacityLimiter(1)))
+            await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
             tasks.cancel_scope.cancel()
     finally:
+        # A task cancelled by asyncio itself, rather than by a scope, leaves the thread behind; even more than once.
+        stop.set()
+        with turn:
+            if not begun:
+                ended.set()
+        while not ended.is_set():
+            with suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
         stop.close()
     return result[0]
 

@@ -1,4 +1,4 @@
-"""Which installed packages a program may import: none, the host interpreter's own, or those of a virtual environment."""
+"""Which installed packages a program may import: none, the host interpreter's, or those of a virtual environment."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -19,7 +20,7 @@ from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.outcome import ended
 
 _REPLY = 16 << 20
-"""Bytes of a reply that are read. Two streams of 1 MiB, which is what the server keeps, take 12 MiB at worst as JSON."""
+"""Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
 _SERVER_KEEPS = 1 << 20
 _TRIES = 3
 _PAUSE = 0.5
@@ -40,9 +41,7 @@ class _Failed(Exception):
 
 
 class RemoteSandbox:
-    """Runs programs by `POST {url}/run_code`."""
-
-    name = "remote"
+    """Runs programs by `POST {url}/run_code`; the address is part of its name."""
 
     def __init__(self, url: str, limits: Limits | None = None) -> None:
         """Take the address of the service and the limits, of which it knows memory and output.
@@ -51,14 +50,16 @@ class RemoteSandbox:
             ValueError: The address is not one of HTTP, or holds a user name.
         """
         try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ValueError(f"sandbox {url!r} is no address: {error}") from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ValueError(f"sandbox {url!r} is no address; write http://host:port")
-        if parsed.userinfo:
-            raise ValueError(f"sandbox at {parsed.host}: no user name or password in the address, it goes into records")
+            parsed = urlsplit(url)
+            named = parsed.hostname is not None and parsed.port != 0
+        except ValueError:
+            parsed, named = None, False
+        if parsed is None or parsed.scheme not in ("http", "https") or not named:
+            raise ValueError(f"a sandbox's address is http://host:port, not {url!r}")
+        if parsed.username is not None or parsed.password is not None:
+            raise ValueError(f"the sandbox at {parsed.hostname}: the address goes into records, leave its user out")
         self.url = url.rstrip("/")
+        self.name = f"remote {self.url}"
         self.limits = limits or Limits()
 
     async def run(self, code: str, timeout: float) -> SandboxResult:

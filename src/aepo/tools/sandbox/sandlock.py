@@ -51,7 +51,9 @@ class SandlockSandbox:
         self.limits = limits or Limits()
         self._packages = folders(packages)
         drop = os.geteuid() == 0
-        self._command = command(self.limits, drop=drop, packages=self._packages, filter=seccomp.program(as_host_user=True))
+        self._command = command(
+            self.limits, drop=drop, packages=self._packages, filter=seccomp.program(as_host_user=True)
+        )
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""

@@ -1,7 +1,8 @@
 """A small seccomp filter: system calls that a program that computes never needs.
 
-It closes what the isolating tools leave open: nested user namespaces (a wide door to the kernel), ptrace, io_uring, keys, BPF,
-memory that no limit counts (memfd, System V), queues of the whole host, and sockets to the host of a virtual machine.
+It closes what the isolating tools leave open: nested user namespaces (a wide door to the kernel), ptrace, io_uring,
+keys, BPF, memory that no limit counts (memfd, System V), queues of the whole host, and sockets to the host of a virtual
+machine.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "setdomainname": (171, 162),
 }
 # Where a program runs as the host's user without a file system of its own: owner, mode, times and attributes of files,
-# which Landlock does not guard; priorities of the user's other processes; pipes with a name, whose opening would hold up
-# the supervisor that opens files for the program.
+# which Landlock does not guard; priorities of the user's other processes; pipes with a name, whose opening would hold
+# up the supervisor that opens files for the program.
 _DENIED_AS_HOST_USER: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None),
     "fchmod": (91, 52),

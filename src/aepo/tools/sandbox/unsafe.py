@@ -50,7 +50,9 @@ class UnsafeNoSandbox:
         started = time.monotonic()
         try:
             with ExitStack() as stack:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"aepo-{os.getpid()}-", ignore_cleanup_errors=True))
+                folder = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix=f"aepo-{os.getpid()}-", ignore_cleanup_errors=True)
+                )
                 pipe = subprocess.PIPE
                 process = subprocess.Popen(
                     self._command,

@@ -22,10 +22,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import anyio
@@ -41,6 +43,22 @@ _SUBREAPER, _PARENT_DEATH_SIGNAL = 36, 1
 _STUCK_SECONDS = START_SECONDS + 40.0
 """Beyond a program's time: start-up, and taking it down, for which sandlock has ten seconds twice."""
 _END_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class _Process:
+    """The keeper's process, and what waits to be written to it: the caller's event loop must not wait for a pipe."""
+
+    popen: subprocess.Popen[bytes]
+    outbox: SimpleQueue[dict[str, Any] | None]
+
+    def write(self) -> None:
+        assert self.popen.stdin is not None
+        # That it has died is seen by the one who reads.
+        with suppress(OSError), self.popen.stdin as stdin:
+            while (message := self.outbox.get()) is not None:
+                stdin.write(json.dumps(message).encode() + b"\n")
+                stdin.flush()
 
 
 class SandlockWorker:
@@ -59,8 +77,8 @@ class SandlockWorker:
         self._packages = None if packages is None else str(packages)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[subprocess.Popen[bytes], Future[SandboxResult]]] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._waiting: dict[int, tuple[_Process, Future[SandboxResult]]] = {}
+        self._process: _Process | None = None
         atexit.register(self.close)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
@@ -75,8 +93,11 @@ class SandlockWorker:
                 return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
             self._cancel(number)
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_STUCK_SECONDS):
-                await asyncio.shield(asyncio.wrap_future(future))
+            deadline = time.monotonic() + _STUCK_SECONDS
+            # A task cancelled by asyncio itself may be so once more, whatever the scope.
+            while not future.done() and time.monotonic() < deadline:
+                with suppress(asyncio.CancelledError), anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.01)
             self._retire(number)
             raise
         self._retire(number)
@@ -86,27 +107,30 @@ class SandlockWorker:
         """End the process, and with it every program; the next call starts another."""
         with self._lock:
             process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            process.wait()
+        if process is not None:
+            process.outbox.put(None)
+            try:
+                process.popen.wait(2 * _END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.popen.terminate()
+                process.popen.wait()
 
     def _send(self, number: int, message: dict[str, Any]) -> Future[SandboxResult] | None:
         future = Future[SandboxResult]()
         with self._lock:
-            try:
-                if self._process is None or self._process.poll() is not None:
+            if self._process is None or self._process.popen.poll() is not None:
+                try:
                     self._process = self._start()
-                self._waiting[number] = (self._process, future)
-                _write(self._process, message)
-            except (OSError, RuntimeError):
-                self._waiting.pop(number, None)
-                return None
+                except (OSError, RuntimeError):
+                    return None
+            self._waiting[number] = (self._process, future)
+            self._process.outbox.put(message)
         return future
 
     def _cancel(self, number: int) -> None:
-        with self._lock, suppress(OSError):
+        with self._lock:
             if number in self._waiting:
-                _write(self._waiting[number][0], {"cancel": number})
+                self._waiting[number][0].outbox.put({"cancel": number})
 
     def _retire(self, number: int) -> None:
         """If a call is still not answered, kill its process; the calls beside it are lost, too."""
@@ -114,14 +138,14 @@ class SandlockWorker:
             process, _ = self._waiting.pop(number, (None, None))
             if process is not None:
                 _log.error("the sandbox's process is stuck, and is replaced")
-                process.terminate()
+                process.popen.terminate()
                 if self._process is process:
                     self._process = None
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> _Process:
         package = str(Path(__file__).parents[3])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        process = subprocess.Popen(
+        popen = subprocess.Popen(
             [sys.executable, "-m", "aepo.tools.sandbox.worker", json.dumps([asdict(self.limits), self._packages])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -129,20 +153,23 @@ class SandlockWorker:
             # Ctrl-C is for the host, which ends this process when it is done with it.
             start_new_session=True,
         )
+        process = _Process(popen, SimpleQueue())
         threading.Thread(target=self._read, args=(process,), name="sandlock results", daemon=True).start()
+        threading.Thread(target=process.write, name="sandlock programs", daemon=True).start()
         return process
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
+    def _read(self, process: _Process) -> None:
+        assert process.popen.stdout is not None
+        with process.popen.stdout:
+            for line in process.popen.stdout:
                 answer = json.loads(line)
                 number = answer.pop("number")
                 with self._lock:
                     _, future = self._waiting.pop(number, (None, None))
                 if future is not None and not future.done():
                     future.set_result(SandboxResult(**{**answer, "status": SandboxStatus(answer["status"])}))
-        process.wait()
+        process.popen.wait()
+        process.outbox.put(None)
         with self._lock:
             lost = {n: future for n, (asked, future) in self._waiting.items() if asked is process}
             for number in lost:
@@ -150,12 +177,6 @@ class SandlockWorker:
         for future in lost.values():
             if not future.done():
                 future.set_result(_lost("the sandbox's process died"))
-
-
-def _write(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(message).encode() + b"\n")
-    process.stdin.flush()
 
 
 def _lost(reason: str) -> SandboxResult:
