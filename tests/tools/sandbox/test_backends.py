@@ -11,6 +11,7 @@ import pytest
 from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.probe import processes_with
+from aepo.tools.sandbox.worker import SandlockWorker
 
 
 def run(sandbox: Sandbox, code: str, timeout: float = 5) -> SandboxResult:
@@ -198,7 +199,8 @@ def test_a_broken_backend_is_an_infrastructure_failure(tmp_path: Path) -> None:
 
 
 def test_limits_are_taken(sandbox: Sandbox) -> None:
-    small = type(sandbox)(Limits(memory=256 << 20, output_kept=10, output_killed=1000))
+    backend = SandlockWorker if sandbox.name == "sandlock" else BubblewrapSandbox
+    small: Sandbox = backend(Limits(memory=256 << 20, output_kept=10, output_killed=1000))
     assert run(small, "print('x' * 500)").stdout == "x" * 10
     assert run(small, "print('x' * 2000)").status is SandboxStatus.OUTPUT_LIMIT
     assert run(small, "b = bytearray(300 << 20)\nprint('DONE')").stdout == ""

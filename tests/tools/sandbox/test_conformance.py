@@ -77,8 +77,8 @@ class Host:
         files = {}
         for path in (self.canaries.folder, *self.canaries.folder.iterdir(), Path(os.__file__)):
             about = path.stat()
-            files[path.name] = (about.st_mode, about.st_uid, about.st_gid, about.st_mtime_ns, about.st_size)
-            files[path.name] += (tuple(os.listxattr(path)),)
+            owner = (about.st_mode, about.st_uid, about.st_gid)
+            files[path.name] = (owner, about.st_mtime_ns, about.st_size, tuple(os.listxattr(path)))
         return {
             "limits": limits, "files": files, "priority": os.getpriority(os.PRIO_PROCESS, 0),
             "cores": os.sched_getaffinity(0), "scheduler": os.sched_getscheduler(0), "name": socket.gethostname(),

@@ -16,6 +16,7 @@ Not contained:
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 import time
 from functools import partial
@@ -45,15 +46,17 @@ class SandlockSandbox:
         Raises:
             ValueError: There are no such packages.
             ImportError: sandlock is not installed, or its library does not load here.
+            OSError: The system calls of this machine are not known here.
         """
         import sandlock  # noqa: F401
 
+        own = seccomp.program(as_host_user=True)
+        if own is None:
+            raise OSError(f"no filter of system calls for {platform.machine()}")
+
         self.limits = limits or Limits()
         self._packages = folders(packages)
-        drop = os.geteuid() == 0
-        self._command = command(
-            self.limits, drop=drop, packages=self._packages, filter=seccomp.program(as_host_user=True)
-        )
+        self._command = command(self.limits, drop=os.geteuid() == 0, packages=self._packages, filter=own)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
