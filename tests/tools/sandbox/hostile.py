@@ -84,7 +84,7 @@ OUT_OF_REACH = _programs(REFUSED, PATIENT, {
         "        try: print(open(f'/proc/{p}/{name}').read(500))\n        except OSError: pass"
     ),
     "memory_of_others": (
-        "import os\nfor p in {1, os.getppid(), @HOST@} - {os.getpid()}:\n"
+        "import os\nfor p in range(2, 4000):\n    if p == os.getpid(): continue\n"
         "    try: open(f'/proc/{p}/mem', 'r+b'); print('BREACH', p)\n    except OSError: pass"
     ),
     "own_memory": "f = open('/proc/self/mem', 'r+b', 0)\nf.seek(id(f))\nf.write(b'x')",
@@ -117,7 +117,7 @@ OUT_OF_REACH = _programs(REFUSED, PATIENT, {
     "kernel_settings": (
         "for p in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/sys/kernel/hostname',\n"
         "          '/proc/self/oom_score_adj', '/sys/kernel/uevent_helper', '/sys/fs/cgroup/release_agent',\n"
-        "          '/sys/power/state', '/proc/1/oom_score_adj'):\n"
+        "          '/sys/power/state', '/proc/@HOST@/oom_score_adj'):\n"
         "    try: f = open(p, 'r+')\n    except OSError: continue\n"
         "    print('opened' if p == '/proc/self/oom_score_adj' else 'BREACH', p)"
     ),

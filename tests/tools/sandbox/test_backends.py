@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
-from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
+from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox, find_bwrap
 from aepo.tools.sandbox.probe import processes_with
 from aepo.tools.sandbox.worker import SandlockWorker
 
@@ -93,6 +93,18 @@ for name in ("AS", "FSIZE", "NOFILE", "CORE"):
     print("raised", name)
 """
     assert run(sandbox, code).stdout == "[0, 0, 0, 0]\n"
+
+
+def test_the_first_process_of_a_namespace_is_limited_as_the_program_is() -> None:
+    if not (bwrap := find_bwrap()):
+        pytest.skip("bubblewrap is not installed")
+    result = run(BubblewrapSandbox(bwrap=bwrap), "print(open('/proc/1/limits').read())")
+    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
+        pytest.skip(result.stderr)
+    limits = {line[:25].strip(): line[25:].split()[:2] for line in result.stdout.splitlines()}
+    assert limits["Max address space"] == [str(Limits().memory)] * 2
+    assert limits["Max open files"] == [str(Limits().files)] * 2
+    assert limits["Max core file size"] == ["0", "0"]
 
 
 def test_a_nested_user_namespace_is_refused(sandbox: Sandbox) -> None:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import select
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +107,8 @@ class BubblewrapSandbox:
             status = status_file.readline()
             number = json.loads(status)["child-pid"] if status else None
             stack.enter_context(_running(process, number))
+            if number is not None:
+                _limit(number, self.limits)
             assert process.stdin and process.stdout and process.stderr
             exited = os.pidfd_open(process.pid)
             stack.callback(os.close, exited)
@@ -166,6 +169,19 @@ def _running(process: subprocess.Popen[bytes], number: int | None) -> Iterator[N
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _limit(process: int, limits: Limits) -> None:
+    """Limit the namespace's first process, which is bwrap's: a program of the same user may take it over."""
+    kinds = {
+        resource.RLIMIT_AS: limits.memory,
+        resource.RLIMIT_FSIZE: limits.file_size,
+        resource.RLIMIT_NOFILE: limits.files,
+        resource.RLIMIT_CORE: 0,
+    }
+    with suppress(ProcessLookupError):
+        for kind, most in kinds.items():
+            resource.prlimit(process, kind, (most, most))
 
 
 def _ended(pidfd: int, seconds: float) -> bool:
