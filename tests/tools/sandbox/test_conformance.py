@@ -187,7 +187,9 @@ def attack(sandbox: Sandbox, programs: list[hostile.Program]) -> dict[str, Sandb
         }
         assert wrong == {}
         # What a later program sees is what the first one saw.
-        after = anyio.run(sandbox.run, "import os\nprint('still here', os.listdir('.'), dict(os.environ))", hostile.PATIENT)
+        after = anyio.run(
+            sandbox.run, "import os\nprint('still here', os.listdir('.'), dict(os.environ))", hostile.PATIENT
+        )
         assert after.stdout == "still here [] {}\n"
     return results
 
