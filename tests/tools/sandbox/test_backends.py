@@ -202,3 +202,21 @@ def test_limits_are_taken(sandbox: Sandbox) -> None:
     assert run(small, "print('x' * 500)").stdout == "x" * 10
     assert run(small, "print('x' * 2000)").status is SandboxStatus.OUTPUT_LIMIT
     assert run(small, "b = bytearray(300 << 20)\nprint('DONE')").stdout == ""
+
+
+def test_a_folder_given_as_readable_can_be_read_and_not_written(sandbox: Sandbox, tmp_path: Path) -> None:
+    library, hidden = tmp_path / "site-packages", tmp_path / "hidden"
+    for folder in (library, hidden):
+        folder.mkdir()
+        (folder / "given.py").write_text("VALUE = 7\n")
+    (tmp_path / "link").symlink_to(library)
+    box = type(sandbox)(readable=[tmp_path / "link"])
+    assert run(box, f"import sys\nsys.path.append({str(library)!r})\nimport given\nprint(given.VALUE)").stdout == "7\n"
+    assert run(box, f"open({str(hidden / 'given.py')!r})").status is SandboxStatus.ERROR
+    assert run(box, f"open({str(library / 'new')!r}, 'w')").status is SandboxStatus.ERROR
+    assert not (library / "new").exists()
+
+
+def test_a_folder_that_does_not_exist_cannot_be_readable(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        type(sandbox)(readable=[tmp_path / "nowhere"])

@@ -4,6 +4,8 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 import pytest
@@ -18,6 +20,9 @@ class NoSandbox:
     """Runs the program as it is: what the probe must refuse. Its programs are ended after a second."""
 
     name = "none"
+
+    def __init__(self, readable: Sequence[Path] = ()) -> None:
+        pass
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         if "os.fork()" in code or "bytearray" in code or "range(256)" in code or "while True" in code:
@@ -37,6 +42,9 @@ class Dead:
     """Cannot start."""
 
     name = "dead"
+
+    def __init__(self, readable: Sequence[Path] = ()) -> None:
+        pass
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", "Landlock is not there\n")
@@ -58,6 +66,17 @@ def test_the_probe_works_inside_a_running_event_loop() -> None:
 def test_the_choice_is_remembered(sandbox: Sandbox) -> None:
     assert choose(sandbox.name) is sandbox
     assert choose() is choose()
+
+
+def test_another_choice_of_folders_is_another_sandbox(sandbox: Sandbox, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "note").write_text("seen")
+    other = choose(sandbox.name, readable=[folder])
+    assert other is not sandbox and other is choose(sandbox.name, readable=[folder])
+    program = f"print(open({str(folder / 'note')!r}).read())"
+    assert anyio.run(other.run, program, 5).stdout == "seen\n"
+    assert anyio.run(sandbox.run, program, 5).status is SandboxStatus.ERROR
 
 
 def test_a_host_without_a_working_backend_is_told_what_failed_and_how_to_mend_it(

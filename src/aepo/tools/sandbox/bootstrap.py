@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -75,3 +76,13 @@ def readable_paths() -> tuple[Path, ...]:
     system = [Path(p) for p in ("/usr", "/bin", "/lib", "/lib64")]
     own = [Path(sys.base_prefix).resolve() / p for p in ("bin", "lib", "lib64")]
     return tuple(p for p in system + [o for o in own if not o.is_relative_to("/usr")] if os.path.lexists(p))
+
+
+def further_paths(readable: Iterable[Path]) -> tuple[Path, ...]:
+    """Those of `readable`, links followed, that `readable_paths` does not hold already.
+
+    Raises:
+        FileNotFoundError: One of them does not exist.
+    """
+    paths = sorted({path.resolve(strict=True) for path in readable})
+    return tuple(p for p in paths if not any(p.is_relative_to(known) for known in readable_paths()))

@@ -20,14 +20,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
-from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
+from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, further_paths, readable_paths
 from aepo.tools.sandbox.capture import Captured, Stop, capture, in_thread
 from aepo.tools.sandbox.outcome import failure, outcome
 
@@ -52,11 +52,11 @@ class BubblewrapSandbox:
 
     name = "bubblewrap"
 
-    def __init__(self, limits: Limits | None = None, bwrap: Path | None = None) -> None:
-        """Take the limits and the binary.
+    def __init__(self, limits: Limits | None = None, bwrap: Path | None = None, readable: Sequence[Path] = ()) -> None:
+        """Take the limits, the binary, and the folders that programs may read besides the system's.
 
         Raises:
-            FileNotFoundError: No binary is given and none is found.
+            FileNotFoundError: No binary is given and none is found, or a folder does not exist.
         """
         binary = bwrap or find_bwrap()
         if binary is None:
@@ -66,7 +66,7 @@ class BubblewrapSandbox:
         # Starting at the process id keeps the users of two trainers on one host apart.
         self._users = itertools.count(os.getpid() * 64)
         self._filter = seccomp.program()
-        self._arguments = [str(binary), *_namespaces(self._as_root), *_file_system(self.limits.disk)]
+        self._arguments = [str(binary), *_namespaces(self._as_root), *_file_system(self.limits.disk, readable)]
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
@@ -178,19 +178,9 @@ def _namespaces(as_root: bool) -> list[str]:
     return [*flags.split(), *user.split(), "--hostname", "sandbox", "--clearenv", *environment]
 
 
-def _file_system(disk: int) -> list[str]:
-    arguments: list[str] = []
-    made = {Path("/")}
-    for path in readable_paths():
-        for parent in reversed(path.parents):
-            if parent not in made:
-                # Left to itself bwrap makes parents that only its own user may enter.
-                arguments += ["--perms", "0755", "--dir", str(parent)]
-                made.add(parent)
-        if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), str(path)]
-        else:
-            arguments += ["--ro-bind", str(path), str(path)]
+def _file_system(disk: int, readable: Iterable[Path]) -> list[str]:
+    made = {Path("/"), Path("/tmp")}
+    arguments = _bound(readable_paths(), made)
     arguments += [
         "--proc",
         "/proc",
@@ -204,8 +194,25 @@ def _file_system(disk: int) -> list[str]:
         "/dev/shm",
     ]
     arguments += ["--size", str(disk), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    # After the scratch folder, which would hide those that lie in the host's.
+    arguments += _bound(further_paths(readable), made)
     # The root and /dev are memory of their own, without a size: nothing may be written there.
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def _bound(paths: Iterable[Path], made: set[Path]) -> list[str]:
+    arguments: list[str] = []
+    for path in paths:
+        for parent in reversed(path.parents):
+            if parent not in made:
+                # Left to itself bwrap makes parents that only its own user may enter.
+                arguments += ["--perms", "0755", "--dir", str(parent)]
+                made.add(parent)
+        if path.is_symlink():
+            arguments += ["--symlink", os.readlink(path), str(path)]
+        else:
+            arguments += ["--ro-bind", str(path), str(path)]
+    return arguments
 
 
 def _effective_capabilities() -> int:

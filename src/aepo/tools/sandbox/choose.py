@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from aepo.tools.sandbox.base import Sandbox, SandboxUnavailable
@@ -13,15 +14,17 @@ from aepo.tools.sandbox.worker import SandlockWorker
 
 _BACKENDS = {"sandlock": SandlockWorker, "bubblewrap": BubblewrapSandbox}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-_trusted: dict[str, Sandbox] = {}
+_trusted: dict[tuple[str, tuple[Path, ...]], Sandbox] = {}
 _lock = threading.Lock()
 
 
-def choose(preferred: str | None = None) -> Sandbox:
+def choose(preferred: str | None = None, readable: Sequence[Path] = ()) -> Sandbox:
     """The sandbox of this process: sandlock if its probe passes, else bubblewrap. Probed once, then remembered.
 
     Args:
         preferred: "sandlock" or "bubblewrap": that one or none.
+        readable: Folders that programs may read besides the system's, at the paths that they have here. Every user
+            must be able to read them: programs run as another one.
 
     Raises:
         SandboxUnavailable: No backend contains the probe; says what failed in each and how to mend it.
@@ -30,24 +33,24 @@ def choose(preferred: str | None = None) -> Sandbox:
     if preferred is not None and preferred not in _BACKENDS:
         raise ValueError(f"sandbox {preferred!r} is unknown; known: {', '.join(_BACKENDS)}")
     with _lock:
-        return _first([preferred] if preferred else list(_BACKENDS))
+        return _first([preferred] if preferred else list(_BACKENDS), tuple(readable))
 
 
-def _first(names: list[str]) -> Sandbox:
+def _first(names: list[str], readable: tuple[Path, ...]) -> Sandbox:
     if not sys.platform.startswith("linux"):
         raise SandboxUnavailable(f"untrusted code runs on Linux only, this is {sys.platform}; use a container or a VM")
     failures: list[str] = []
     for name in names:
-        if name in _trusted:
-            return _trusted[name]
+        if (known := _trusted.get((name, readable))) is not None:
+            return known
         try:
-            sandbox: Sandbox = _BACKENDS[name]()
+            sandbox: Sandbox = _BACKENDS[name](readable=readable)
         except (ImportError, OSError) as error:
             failures.append(f"{name}: {error}; {_hint(name)}")
             continue
         failed = probe(sandbox)
         if not failed:
-            _trusted[name] = sandbox
+            _trusted[name, readable] = sandbox
             return sandbox
         failures.append(f"{name}: failed {'; '.join(failed)}; {_hint(name)}")
     raise SandboxUnavailable(f"no sandbox contains untrusted code here. {' | '.join(failures)}")

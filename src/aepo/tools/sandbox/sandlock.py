@@ -15,12 +15,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aepo.tools.sandbox.base import Limits, SandboxResult
-from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
+from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, further_paths, readable_paths
 from aepo.tools.sandbox.capture import End, Stop, capture, in_thread
 from aepo.tools.sandbox.outcome import failure, outcome
 
@@ -33,15 +34,17 @@ class SandlockSandbox:
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        """Take the limits.
+    def __init__(self, limits: Limits | None = None, readable: Sequence[Path] = ()) -> None:
+        """Take the limits, and the folders that programs may read besides the system's.
 
         Raises:
+            FileNotFoundError: A folder does not exist.
             ImportError: sandlock is not installed, or its library does not load here.
         """
         import sandlock  # noqa: F401
 
         self.limits = limits or Limits()
+        self._readable = [str(path) for path in (*readable_paths(), *further_paths(readable))]
         self._command = command(self.limits, drop=os.geteuid() == 0)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
@@ -84,7 +87,7 @@ class SandlockSandbox:
         work.mkdir()
         written.mkdir()
         return Sandbox(
-            fs_readable=[str(p) for p in readable_paths()] + [d for d in _DEVICES if os.path.exists(d)],
+            fs_readable=self._readable + [d for d in _DEVICES if os.path.exists(d)],
             fs_writable=[str(work), "/dev/null"],
             cwd=str(work),
             # Writes go to a copy with a quota, thrown away at the end.

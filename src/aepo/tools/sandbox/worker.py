@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
@@ -32,13 +33,15 @@ class SandlockWorker:
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        """Take the limits.
+    def __init__(self, limits: Limits | None = None, readable: Sequence[Path] = ()) -> None:
+        """Take the limits, and the folders that programs may read besides the system's.
 
         Raises:
+            FileNotFoundError: A folder does not exist.
             ImportError: sandlock is not installed, or its library does not load here.
         """
-        self.limits = SandlockSandbox(limits).limits
+        self.limits = SandlockSandbox(limits, readable).limits
+        self._readable = [str(path) for path in readable]
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[SandboxResult]] = {}
@@ -85,7 +88,7 @@ class SandlockWorker:
         package = str(Path(__file__).parents[3])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "aepo.tools.sandbox.worker", json.dumps(asdict(self.limits))],
+            [sys.executable, "-m", "aepo.tools.sandbox.worker", json.dumps([asdict(self.limits), self._readable])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -120,9 +123,9 @@ def _lost(reason: str) -> SandboxResult:
     return SandboxResult(SandboxStatus.INFRASTRUCTURE, stderr=reason)
 
 
-async def serve(limits: Limits) -> None:
+async def serve(limits: Limits, readable: Sequence[Path]) -> None:
     """Run what comes in, a JSON object a line, all at once; answer each with its number. Ends with its input."""
-    sandbox = SandlockSandbox(limits)
+    sandbox = SandlockSandbox(limits, readable)
     scopes: dict[int, anyio.CancelScope] = {}
 
     def answer(number: int, result: SandboxResult) -> None:
@@ -149,4 +152,5 @@ async def serve(limits: Limits) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(serve, Limits(**json.loads(sys.argv[1])))
+    _limits, _readable = json.loads(sys.argv[1])
+    anyio.run(serve, Limits(**_limits), [Path(path) for path in _readable])
