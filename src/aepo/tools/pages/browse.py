@@ -1,0 +1,98 @@
+"""The `browse` tool: an address in, the text of the page out, a part at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from aepo.tools.base import Tool, tool
+from aepo.tools.pages.guard import Guard, Resolve
+from aepo.tools.sandbox.base import Sandbox
+from aepo.tools.sandbox.choose import choose
+from aepo.types import ToolError
+
+if TYPE_CHECKING:
+    from aepo.tools.pages.connect import Dial
+    from aepo.tools.pages.extract import Extract
+
+# Starting a sandbox twice, and parsing in it on a busy machine: its own limits are in `extract` and in the sandbox.
+_READING_SECONDS = 110.0
+
+
+def browse(
+    allow: Iterable[str] = (),
+    rendered: bool = False,
+    timeout: float = 15.0,
+    max_bytes: int = 5 << 20,
+    max_characters: int = 4000,
+    concurrency: int = 16,
+    sandbox: Sandbox | None = None,
+    resolve: Resolve | None = None,
+    dial: Dial | None = None,
+) -> Tool:
+    """A tool named "browse" with the arguments `url` and `page`: which part of a long page.
+
+    Args:
+        allow: Addresses that may be visited though they are not public: "wiki.corp", "wiki.corp:9000", "10.0.0.0/8".
+        rendered: Run the page's scripts in a Chromium of this machine; needs the extra `browser`.
+        timeout: Seconds until a page is there, redirects included; reading it has limits of its own.
+        max_bytes: Of a page, on the wire and decompressed; when rendered, of all that it loads.
+        max_characters: Of one part, at most 16,000.
+        concurrency: Pages at once.
+        sandbox: Where pages are parsed; by default what `choose` finds, which probes it first.
+        resolve: From a host name and port to addresses; the system's resolver by default.
+        dial: Opens a connection to a checked address; plain TCP by default.
+
+    Raises:
+        ImportError: httpx, trafilatura or pypdf is missing, or for `rendered` playwright; says what to install.
+        FileNotFoundError: `rendered` is asked for and there is no Chromium.
+        SandboxUnavailable: No sandbox contains untrusted code on this host.
+        ValueError: An entry of `allow` cannot be read, or a limit is not positive.
+    """
+    from aepo.tools.pages import connect
+    from aepo.tools.pages.extract import MOST_CHARACTERS, extract, libraries
+    from aepo.tools.pages.fetch import Fetcher, named
+
+    if timeout <= 0 or max_bytes <= 0 or max_characters > MOST_CHARACTERS:
+        raise ValueError(f"tool browse: timeout and max_bytes must be positive, max_characters up to {MOST_CHARACTERS}")
+    guard = Guard(allow, resolve)
+    backend = connect.GuardedBackend(guard, dial or connect.dial)
+    fetch = Fetcher(guard, backend, connect.trust(), timeout, max_bytes).fetch
+    box = sandbox or choose(readable=libraries())
+
+    @tool(
+        name="browse",
+        timeout=timeout + _READING_SECONDS,
+        concurrency=concurrency,
+        max_characters=max_characters + 200,
+    )
+    async def run_browse(url: str, page: int = 1) -> str:
+        """Open a web page or a PDF and read its text.
+
+        Args:
+            url: The address, beginning with http:// or https://.
+            page: Which part of a long text to read; 1 is the beginning.
+        """
+        if page < 1:
+            raise ToolError("page counts from 1")
+        document = await fetch(url)
+        start = (page - 1) * max_characters
+        with named(document.url):
+            found = await extract(document.content, document.kind, box, document.charset, start, max_characters)
+            return told(found, page, max_characters)
+
+    return run_browse
+
+
+def told(found: Extract, page: int, size: int) -> str:
+    """The text of part `page`, with a line that says how to read on.
+
+    Raises:
+        ToolError: There is no such part, or no text.
+    """
+    parts = -(-found.characters // size)
+    if not parts:
+        raise ToolError("there is no text on this page")
+    if page > parts:
+        raise ToolError(f"there is no part {page}, the last one is {parts}")
+    return found.text if page == parts else f"{found.text}\n[part {page} of {parts}; page={page + 1} reads on]"
