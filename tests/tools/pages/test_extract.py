@@ -139,7 +139,7 @@ DOWN = SandboxResult(SandboxStatus.INFRASTRUCTURE, stderr="no namespaces")
 def test_a_failure_of_the_sandbox_is_tried_once_more_and_not_blamed_on_the_page() -> None:
     fine = SandboxResult(SandboxStatus.OK, "2\nhi", "", 0)
     assert read(b"hi", Kind.TEXT, Scripted(DOWN, fine)) == Extract("hi", 2)
-    with pytest.raises(ToolError, match="^pages cannot be read now; go on without them$"):
+    with pytest.raises(ToolError, match=r"^pages cannot be read now; go on without them$"):
         read(b"hi", Kind.TEXT, Scripted(DOWN, DOWN))
 
 

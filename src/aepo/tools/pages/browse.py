@@ -14,9 +14,11 @@ from aepo.types import ToolError
 if TYPE_CHECKING:
     from aepo.tools.pages.connect import Dial
     from aepo.tools.pages.extract import Extract
+    from aepo.tools.pages.fetch import Fetcher
+    from aepo.tools.pages.rendered import Renderer
 
-# Starting a sandbox twice, and parsing in it on a busy machine: its own limits are in `extract` and in the sandbox.
-_READING_SECONDS = 110.0
+# Starting a browser or a sandbox, twice, and parsing on a busy machine: these have limits of their own.
+_MORE_SECONDS = 180.0
 
 
 def browse(
@@ -57,12 +59,13 @@ def browse(
         raise ValueError(f"tool browse: timeout and max_bytes must be positive, max_characters up to {MOST_CHARACTERS}")
     guard = Guard(allow, resolve)
     backend = connect.GuardedBackend(guard, dial or connect.dial)
-    fetch = Fetcher(guard, backend, connect.trust(), timeout, max_bytes).fetch
+    fetcher = Fetcher(guard, backend, connect.trust(), timeout, max_bytes)
+    fetch = _renderer(fetcher).fetch if rendered else fetcher.fetch
     box = sandbox or choose(readable=libraries())
 
     @tool(
         name="browse",
-        timeout=timeout + _READING_SECONDS,
+        timeout=timeout + _MORE_SECONDS,
         concurrency=concurrency,
         max_characters=max_characters + 200,
     )
@@ -82,6 +85,14 @@ def browse(
             return told(found, page, max_characters)
 
     return run_browse
+
+
+def _renderer(fetcher: Fetcher) -> Renderer:
+    try:
+        from aepo.tools.pages.rendered import Renderer
+    except ImportError as error:
+        raise ImportError("browse(rendered=True) needs the extra: pip install 'aepo-rl[browser]'") from error
+    return Renderer(fetcher)
 
 
 def told(found: Extract, page: int, size: int) -> str:
