@@ -38,7 +38,7 @@ def browse(
         allow: Addresses that may be visited though they are not public: "wiki.corp", "wiki.corp:9000", "10.0.0.0/8".
         rendered: Run the page's scripts in a Chromium of this machine; needs the extra `browser`.
         timeout: Seconds until a page is there, redirects included; reading it has limits of its own.
-        max_bytes: Of a page, on the wire and decompressed; when rendered, of all that it loads.
+        max_bytes: Of a page, on the wire and decompressed; when rendered, of its HTML and a tenth of all that it loads.
         max_characters: Of one part, at most 16,000.
         concurrency: Pages at once.
         sandbox: Where pages are parsed; by default what `choose` finds, which probes it first.

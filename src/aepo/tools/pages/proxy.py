@@ -28,20 +28,23 @@ class Traffic:
 
     Attributes:
         port: Of the proxy, on 127.0.0.1.
-        left: Bytes that may still pass, both ways together.
+        exceeded: Set when more bytes than the limit wanted to pass, both ways together.
         problems: By host name, why a connection to it was not made.
     """
 
     def __init__(self, port: int, limit: int) -> None:
         """Begin with nothing."""
         self.port = port
-        self.left = limit
+        self.exceeded = asyncio.Event()
+        self._left = limit
         self.problems: dict[str, ToolError] = {}
 
     def spend(self, count: int) -> bool:
         """Count bytes; whether they may pass."""
-        self.left -= count
-        return self.left >= 0
+        self._left -= count
+        if self._left < 0:
+            self.exceeded.set()
+        return self._left >= 0
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome
 _CLOSE_SECONDS = 5.0
 _START_SECONDS = 60.0
 _QUIET_SECONDS = 2.0
+# A page's parts, its pictures among them, weigh more than what is read of it.
+_TRAFFIC = 10
 # Behind every page's own proxy stands this one, at which nobody answers: what belongs to no page goes nowhere.
 _NOWHERE = "http://127.0.0.1:1"
 _ARGUMENTS = (
@@ -145,15 +147,30 @@ class Renderer:
             await old.close()
 
     async def _load(self, browser: _Browser, url: str) -> Document:
-        async with filtering_proxy(self._plain.guard, self._plain.backend, self._plain.max_bytes) as traffic:
+        plain = self._plain
+        async with filtering_proxy(plain.guard, plain.backend, _TRAFFIC * plain.max_bytes) as traffic:
             proxy: Any = {"server": f"http://127.0.0.1:{traffic.port}", "bypass": "<-loopback>"}
             context = await browser.chromium.new_context(
                 proxy=proxy, accept_downloads=False, service_workers="block", permissions=[]
             )
             try:
-                return await self._visit(context, url, traffic)
+                return await self._within(traffic, self._visit(context, url, traffic))
             finally:
                 await browser.forget(context)
+
+    async def _within(self, traffic: Traffic, visit: Coroutine[Any, Any, Document]) -> Document:
+        """Wait for the visit, or for the traffic to pass its limit: a page may wait for ever for what was cut off."""
+        visiting, watching = asyncio.create_task(visit), asyncio.create_task(traffic.exceeded.wait())
+        try:
+            await asyncio.wait({visiting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if traffic.exceeded.is_set():
+                limit = _TRAFFIC * self._plain.max_bytes / 2**20
+                raise ToolError(f"too large: it loads more than {limit:.3g} MiB")
+            return await visiting
+        finally:
+            for task in (visiting, watching):
+                task.cancel()
+            await asyncio.gather(visiting, watching, return_exceptions=True)
 
     async def _visit(self, context: BrowserContext, url: str, traffic: Traffic) -> Document:
         await context.add_init_script("window.open = () => null")
@@ -161,32 +178,30 @@ class Renderer:
         context.on("page", _close)
         asked = [url]
         page.on("request", lambda request: asked.append(request.url) if _leads(page, request) else None)
-        status = 0
+        statuses = [0]
+        page.on("response", lambda answer: statuses.append(answer.status) if _leads(page, answer.request) else None)
         try:
-            answer = await page.goto(url, wait_until="domcontentloaded", timeout=0)
-            status = answer.status if answer is not None else 0
+            await page.goto(url, wait_until="domcontentloaded", timeout=0)
             with suppress(Error):
                 await page.wait_for_load_state("networkidle", timeout=_QUIET_SECONDS * 1000)
             content = await _html(context, page, self._plain.max_bytes)
         except Error as error:
             if "Download is starting" in error.message:
                 raise _Download from None
-            self._explain(asked[-1], traffic)
+            self._explain(asked[-1], statuses[-1], traffic)
             raise
         # Where it went last by itself; a page that may not be visited leaves an error page behind.
-        self._explain(asked[-1], traffic)
-        if status >= 400:
-            raise ToolError(f"HTTP {status}")
+        self._explain(asked[-1], statuses[-1], traffic)
         final = str(self._plain.guard.url(page.url))
         return Document(final, Kind.HTML, "utf-8", content.encode("utf-8", "replace"))
 
-    def _explain(self, url: str, traffic: Traffic) -> None:
+    def _explain(self, url: str, status: int, traffic: Traffic) -> None:
         """Raise what stood in the way of the page itself, not of a part of it."""
-        if traffic.left < 0:
-            raise ToolError(f"too large: it loads more than {self._plain.max_bytes / 2**20:.3g} MiB")
         host = normal(self._plain.guard.url(url).raw_host.decode("ascii"))
         if (problem := traffic.problems.get(host)) is not None:
             raise problem
+        if status >= 400:
+            raise ToolError(f"HTTP {status}")
 
 
 class _Download(Exception):
