@@ -105,3 +105,20 @@ def test_shipped_configurations_are_valid(file: Path) -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("tools.mod=replay", "unknown key 'tools.mod': did you mean 'mode'?"),
+        ("tools.limits.search.raet=5", "unknown key 'tools.limits.search.raet': did you mean 'rate'?"),
+        ("tools.services.brave.price=5", "unknown key 'tools.services.brave.price': known here: concurrency, rate, b"),
+        ("tools.limits.search.rate=0", "tools.limits.search.rate: input should be greater than 0, got 0"),
+        ("tools.budget.cals=5", "unknown key 'tools.budget.cals': did you mean 'calls'?"),
+        ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got False"),
+    ],
+)
+def test_a_bad_setting_of_tools_is_refused_with_the_way_out(override: str, line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(None, [override])
+    assert str(error.value).startswith(line)

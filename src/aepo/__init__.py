@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aepo.tasks.atlas import atlas
     from aepo.tasks.base import Task
     from aepo.tools.base import Tool, tool
+    from aepo.tools.mcp import mcp_tools
     from aepo.tools.python import python
     from aepo.tools.search import Document, search
     from aepo.types import Group, Sample, ToolError, Trajectory, TrajectoryTree
@@ -49,6 +50,7 @@ _WHERE = {
     "evaluate": "aepo.api",
     "load_config": "aepo.config",
     "load_policy": "aepo.api",
+    "mcp_tools": "aepo.tools.mcp",
     "python": "aepo.tools.python",
     "rewards": "aepo.rewards",
     "search": "aepo.tools.search",
@@ -83,6 +85,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "load_policy",
+    "mcp_tools",
     "python",
     "rewards",
     "search",

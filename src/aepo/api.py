@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import anyio
 from aepo import config as configuration
 from aepo import tasks
 from aepo.config import Config
+from aepo.equipment import equip
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError
@@ -39,7 +40,7 @@ FREE_FOR_RUN = (
     "train.trees_every",
     "train.entropy_band",
 )
-"""Settings that a resumed run may change: they do not touch what a step computes."""
+"""Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,16 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
         ValueError: Something does not fit; nothing was trained.
         RunFolderError: The run folder holds another run or cannot be written.
         RolloutError: A tool has a bug; what it was asked is kept in the run folder, a note says where.
+        CacheRefused: The file of tool results cannot be used.
+        BudgetSpent: The calls of tools came to what the run may spend; there is a checkpoint to go on from.
+        ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
     """
     from aepo.training.display import Display
     from aepo.training.loop import Trainer
 
-    policy, parts = build(config, task)
+    equipment = equip(config, tools_of(task))
+    policy, parts = build(config, replace(task, tools=equipment.tools))
+    parts = replace(parts, budget=equipment.budget)
     plain = config.model_dump(mode="json")
     folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
     try:
@@ -153,7 +159,8 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
             same_run(folder.config(), config)
             # Else the next resumption would not know of e.g. more steps.
             write_whole(folder.config_file, configuration.dump(config).encode())
-        Trainer(config, parts, folder, display or Display(), resume).run()
+        with equipment.in_use(folder.path, keep=True, resume=resume):
+            Trainer(config, parts, folder, display or Display(), resume).run()
     except RolloutError as error:
         folder.keep_failure(error)
         raise
@@ -178,7 +185,7 @@ def evaluate(
         samples: Sampled trajectories a question.
         greedy: Whether one greedy trajectory a question is taken too.
         questions: Others than the task's held-out ones.
-        config: Its `rollout` part and `seed` are used.
+        config: Its `rollout` and `tools` parts and `seed` are used; a budget is one for this evaluation.
 
     Raises:
         ValueError: Something does not fit.
@@ -191,8 +198,13 @@ def evaluate(
     asked = list(questions if questions is not None else task.held_out or task.samples)
     if not asked:
         raise ValueError(f"no question of task {task.name!r} to evaluate with: ask at least one")
-    sampler, best = agents(policy, task, settings, asked)
-    return anyio.run(runner.evaluate, asked, reward_of(task), sampler, best if greedy else None, samples, settings.seed)
+    equipment = equip(settings, tools_of(task))
+    if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
+        raise configuration.ConfigError("an evaluation keeps tool results where it is told: give tools.cache a file")
+    sampler, best = agents(policy, replace(task, tools=equipment.tools), settings, asked)
+    chosen = best if greedy else None
+    with equipment.in_use(Path(settings.run)):
+        return anyio.run(runner.evaluate, asked, reward_of(task), sampler, chosen, samples, settings.seed)
 
 
 def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
@@ -241,16 +253,11 @@ def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[
         ValueError: The chat template or a tool does not fit the protocol, or prompts are too long for the model.
     """
     rollout, algorithm = config.rollout, config.algorithm
-    for tool in task.tools:
-        if not isinstance(tool, Tool):
-            raise ValueError(
-                f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool"
-            )
+    tools = {tool.name: tool for tool in tools_of(task)}
     protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
     rules = algorithm.exploration()
     limits = Limits(rollout.max_tokens, rollout.max_tool_calls)
-    tools = {tool.name: tool for tool in task.tools}
 
     def agent(greedy: bool) -> Agent:
         generator = policy.generator(
@@ -261,9 +268,32 @@ def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[
             greedy=greedy,
             reference_entropy=rules.entropy_scale == "reference",
         )
-        return Agent(generator, protocol, tools, limits, rules.entropy_window, rules.entropy_scale, rollout.on_tool_bug)
+        return Agent(
+            generator,
+            protocol,
+            tools,
+            limits,
+            rules.entropy_window,
+            rules.entropy_scale,
+            rollout.on_tool_bug,
+            config.tools.repeat,
+        )
 
     return agent(False), agent(True)
+
+
+def tools_of(task: Task) -> list[Tool]:
+    """The task's tools.
+
+    Raises:
+        ValueError: One is not a tool.
+    """
+    for tool in task.tools:
+        if not isinstance(tool, Tool):
+            raise ValueError(
+                f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool"
+            )
+    return list(task.tools)
 
 
 def reward_of(task: Task) -> Any:
@@ -286,7 +316,7 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
     # A setting that is newer than the run is one that the run had by default.
     before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
     for key in sorted(before.keys() | now.keys()):
-        if key in FREE_FOR_RUN or key.startswith("evaluation."):
+        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.")) and key != "tools.repeat"):
             continue
         if before.get(key) != now.get(key):
             raise configuration.ConfigError(

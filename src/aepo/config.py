@@ -67,7 +67,8 @@ class TaskConfig(Section):
     """The task.
 
     Attributes:
-        name: A built-in one, or "package.module:function" for a function that returns an `aepo.Task`.
+        name: A built-in one, a data set of docs/datasets.md, or "package.module:function" for a function that returns
+            an `aepo.Task`.
         options: Arguments of that function.
     """
 
@@ -165,6 +166,72 @@ class EvaluationConfig(Section):
     greedy: bool = True
 
 
+class RateConfig(Section):
+    """Limits of a service that several tools may ask.
+
+    Attributes:
+        concurrency: Calls at once.
+        rate: Calls a second, on average.
+        burst: Calls that may begin at once after a pause.
+    """
+
+    concurrency: int | None = Field(default=None, ge=1)
+    rate: float | None = Field(default=None, gt=0)
+    burst: int = Field(default=1, ge=1)
+
+
+class ToolLimits(RateConfig):
+    """Limits of one tool; what is not set is as the task has it.
+
+    Attributes:
+        timeout: Seconds for one call.
+        price: What one executed call costs, in the currency of the budget.
+        service: What it asks; its limits are those of `tools.services` with this name.
+    """
+
+    timeout: float | None = Field(default=None, gt=0)
+    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    service: str | None = None
+
+
+class BudgetConfig(Section):
+    """What the executed tool calls of a run may come to, evaluations included; the call that would exceed it ends it.
+
+    Attributes:
+        calls: How many.
+        money: What they cost together.
+    """
+
+    calls: int | None = Field(default=None, ge=0)
+    money: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class ToolsConfig(Section):
+    """Where results of tools come from, and how much tools may be used.
+
+    Attributes:
+        mode: "live" runs every call. "cached" answers a call by a kept success, else runs it and keeps a success.
+            "record" runs and keeps the first of equal calls. "replay" answers all calls by a recording.
+        cache: The file of results; null is `tools.sqlite` in the run folder.
+        cache_wait: Seconds to wait for that file when others lock it.
+        unsafe_network_cache: Allow a network file system, on which the file may be damaged.
+        repeat: A call that a trajectory has made before is run again, or answered by the trajectory; only of tools
+            that are pure.
+        limits: By tool.
+        services: By service.
+        budget: What all calls may come to.
+    """
+
+    mode: Literal["live", "cached", "record", "replay"] = "live"
+    cache: str | None = None
+    cache_wait: float = Field(default=10.0, ge=0, le=3600)
+    unsafe_network_cache: bool = False
+    repeat: Literal["run", "answer"] = "run"
+    limits: dict[str, ToolLimits] = Field(default_factory=dict)
+    services: dict[str, RateConfig] = Field(default_factory=dict)
+    budget: BudgetConfig = BudgetConfig()
+
+
 class Config(Section):
     """A whole run.
 
@@ -179,6 +246,7 @@ class Config(Section):
     task: TaskConfig = TaskConfig()
     algorithm: AnyAlgorithm = AEPO()
     rollout: RolloutConfig = RolloutConfig()
+    tools: ToolsConfig = ToolsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -375,10 +443,13 @@ def algorithm_names() -> list[str]:
 
 def _fields(root: type[BaseModel], location: Sequence[str], tag: str | None) -> list[str]:
     model: Any = root
+    named = False
     for part in location:
-        if part.isdecimal():  # a place in a list
+        if part.isdecimal() or named:  # a place in a list, a name that the user chose
+            named = False
             continue
         annotation = model.model_fields[part].annotation
+        named = get_origin(annotation) is dict
         model = _model(annotation, tag)
         if model is None:
             return []
@@ -386,7 +457,7 @@ def _fields(root: type[BaseModel], location: Sequence[str], tag: str | None) -> 
 
 
 def _model(annotation: Any, tag: str | None) -> type[BaseModel] | None:
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType, list) else (annotation,)
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType, list, dict) else (annotation,)
     models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
     tagged = [m for m in models if tag is not None and m.model_fields["name"].default == tag]
     return next(iter(tagged or models), None)

@@ -119,16 +119,24 @@ class ToolStatus(StrEnum):
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool call gave: the text that the model reads, and how the call ended."""
+    """What a tool call gave: the text that the model reads, and how the call ended.
+
+    Attributes:
+        text: What the model reads.
+        status: How the call ended.
+        seconds: How long it took.
+        repeated: The trajectory had made the same call before, and was given the same answer.
+    """
 
     text: str
     status: ToolStatus = ToolStatus.OK
     seconds: float = field(default=0.0, compare=False)
+    repeated: bool = False
 
     @property
     def executed(self) -> bool:
-        """Whether the tool really ran."""
-        return self.status is not ToolStatus.BAD_ARGUMENTS
+        """Whether the tool was called: its arguments fitted and the trajectory did not know the answer already."""
+        return self.status is not ToolStatus.BAD_ARGUMENTS and not self.repeated
 
 
 @dataclass(frozen=True)
@@ -432,7 +440,9 @@ def _node(data: Mapping[str, Any]) -> Node:
         fields["call"] = ToolCall(**fields["call"])
     if fields["result"] is not None:
         result = dict(fields["result"])
-        fields["result"] = ToolResult(result["text"], ToolStatus(result["status"]), result["seconds"])
+        fields["result"] = ToolResult(
+            result["text"], ToolStatus(result["status"]), result["seconds"], result.get("repeated", False)
+        )
     if fields["decision"] is not None:
         fields["decision"] = BranchDecision(**fields["decision"])
     return Node(**fields)

@@ -17,6 +17,7 @@ import tyro
 from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.evaluate import evaluate
+from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
@@ -28,6 +29,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "view": view,
     "warmstart": warmstart,
     "convert": convert,
+    "tools": tools,
+}
+_DESCRIPTIONS = {
+    "aepo": "Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
+    "aepo tools": "Prepare and look after what tools use.",
 }
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -84,13 +90,16 @@ def _parsed(arguments: list[str]) -> Callable[[], None]:
         ValueError: The words do not fit; one line instead of tyro's box.
         SystemExit: Help was asked for and printed.
     """
+    commands, prog = COMMANDS, "aepo"
+    if arguments[:1] == ["tools"]:
+        commands, prog, arguments = TOOLS, "aepo tools", arguments[1:]
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
             return tyro.extras.subcommand_cli_from_dict(
-                {name: _bound(command) for name, command in COMMANDS.items()},
-                prog="aepo",
-                description="Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
+                {name: _bound(command) for name, command in commands.items()},
+                prog=prog,
+                description=_DESCRIPTIONS[prog],
                 args=arguments,
             )
     except SystemExit as end:

@@ -8,30 +8,93 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from aepo import config as configuration
+from aepo.tasks.reading.base import Method
 
 
 def evaluate(
-    model: Positional[str],
+    what: Positional[str] = "",
     overrides: Positional[tuple[str, ...]] = (),
     /,
+    model: str | None = None,
     config: Path | None = None,
     samples: int = 5,
     questions: int | None = None,
     greedy: bool = True,
+    data: str | None = None,
+    ids: str | None = None,
+    tools: str | None = None,
+    corpus: str | None = None,
+    score: Method | None = None,
+    judge: str | None = None,
     out: Path | None = None,
+    resume: bool = False,
+    compare: tuple[Path, Path] | None = None,
 ) -> None:
-    """Measure a policy on a task's held-out questions: Pass@1, Pass@k, greedy success, tool calls, tokens.
+    """Measure a policy: on a task's held-out questions, or on published data sets.
+
+    `aepo eval POLICY` asks the held-out questions of its task: Pass@1, Pass@k, greedy success, tool calls, tokens.
+    `aepo eval aime24,gsm8k,hotpotqa --model MODEL` asks those of data sets: a table with intervals, every answer kept.
+    `aepo eval --compare A B` shows the paired differences between two such evaluations.
 
     Args:
-        model: Folder of a run (its newest checkpoint), folder or hub name of a model, or "atlas".
+        what: Folder of a run (its newest checkpoint), folder or hub name of a model, or "atlas"; with --model, names of
+            data sets.
         overrides: Settings, e.g. task.options.split=test rollout.temperature=0.6.
+        model: What answers the questions of data sets; like POLICY.
         config: YAML file for task and rollout; a run's own configuration by default.
         samples: Sampled trajectories a question.
-        questions: How many questions, from the first; all by default.
-        greedy: Whether one greedy trajectory a question is taken too.
-        out: Folder for report.json and every question's outcomes and trajectories; by default `evaluation` in the run's
-            folder; of another model only the trajectory that met a tool's bug is kept, in `evaluation` here.
+        questions: Of a task only: how many questions, from the first; all by default.
+        greedy: Of a task only: whether one greedy trajectory a question is taken too.
+        data: JSONL or Parquet file of the data set; for several, a folder, or name=file,name=file. The Hugging Face Hub
+            by default.
+        ids: File with one id a line, or ids with commas: only these questions of the data sets.
+        tools: "search", "python", "package.module:function", with commas, or "none"; by default those of each data set.
+        corpus: JSONL file of the documents to search.
+        score: Another score than that of each data set.
+        judge: "package.module:function", an async function from a prompt to the judge model's reply.
+        out: Folder for what is found; by default in the run's folder: `evaluation` for its task, `benchmarks` for data
+            sets. Of another model, `benchmarks` here; of its task only the trajectory that met a tool's bug is kept.
+        resume: Of data sets: go on with the evaluation in that folder. With another --judge or --score, what was
+            answered is scored again.
+        compare: Folders of two evaluations on data sets.
     """
+    from aepo.tasks.datasets import NAMES
+
+    if compare is not None:
+        from aepo.cli.benchmarks import compare_folders
+
+        print(compare_folders(*compare))
+        return
+    if not what:
+        raise ValueError("Missing from aepo eval: a policy, or data sets and --model, or --compare A B")
+    names = [name.strip().lower() for name in what.split(",")]
+    if model is None and all(name in NAMES for name in names):
+        raise ValueError(f"{what}: a data set; say what answers it with --model")
+    if model is None:
+        given = {"data": data, "ids": ids, "tools": tools, "corpus": corpus, "score": score, "judge": judge}
+        wrong = [name for name, value in given.items() if value is not None] + ["resume"] * resume
+        if wrong:
+            raise ValueError(f"--{wrong[0]} is for data sets: aepo eval DATA_SETS --model MODEL --{wrong[0]} ...")
+        _evaluate_task(what, overrides, config, samples, questions, greedy, out)
+        return
+    if questions is not None:
+        raise ValueError("--questions would cut a data set short: choose questions by --ids")
+    from aepo.cli.benchmarks import evaluate_data_sets
+
+    run_config = Path(model) / "config.yaml"
+    settings = configuration.load(config or (run_config if run_config.is_file() else None), overrides)
+    evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
+
+
+def _evaluate_task(
+    model: str,
+    overrides: tuple[str, ...],
+    config: Path | None,
+    samples: int,
+    questions: int | None,
+    greedy: bool,
+    out: Path | None,
+) -> None:
     from aepo import tasks
     from aepo.api import evaluate as measure
     from aepo.api import load_policy

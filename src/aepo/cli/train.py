@@ -76,22 +76,27 @@ def expected_cost(config: Config, trial: int = 4) -> str:
         config: The resolved configuration.
         trial: Questions of the trial.
     """
+    from dataclasses import replace
     from functools import partial
 
     import anyio
 
     from aepo import tasks
-    from aepo.api import build
+    from aepo.api import build, tools_of
+    from aepo.equipment import equip
     from aepo.rewards.score import score_of
     from aepo.rollout.explorer import Seeds, explore
     from aepo.training.budget import Spent
 
-    _, parts = build(config, tasks.load(config.task.name, config.task.options))
+    task = tasks.load(config.task.name, config.task.options)
+    equipment = equip(config, tools_of(task), "replay" if config.tools.mode == "replay" else "live")
+    _, parts = build(config, replace(task, tools=equipment.tools))
     rules = config.algorithm.exploration()
     samples = list(parts.questions[:trial])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
     scorer = partial(score_of, reward=parts.reward)
-    groups = anyio.run(explore, samples, parts.sampler, rules, state, seeds, scorer)
+    with equipment.in_use(Path(config.run)):
+        groups = anyio.run(explore, samples, parts.sampler, rules, state, seeds, scorer)
     scale = config.rollout.questions / len(groups)
     spent = Spent().after(groups)
     stored = sum(g.tree.distinct_tokens() for g in groups)

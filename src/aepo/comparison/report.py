@@ -12,6 +12,7 @@ from rich.console import Console
 
 from aepo.comparison import figures
 from aepo.comparison.plan import Plan
+from aepo.comparison.reach import entropy_table, reach_table
 from aepo.comparison.results import Result
 from aepo.comparison.series import SMOOTHED_STEPS, Band, band, band_of_points, line, shares
 from aepo.comparison.table import markdown, notes, rows, show, tables
@@ -37,7 +38,11 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], console:
         OSError: The folder cannot be written.
     """
     found = rows(plan, results)
-    shown = tables(found)
+    shown = tables(found) + [
+        table
+        for table in (reach_table(plan, results), entropy_table(plan, results, plan.runs[0].config.train.entropy_band))
+        if table
+    ]
     lines = notes(plan, found, results, failed)
     title = f"{', '.join(row.label for row in found)} on {plan.runs[0].config.task.name}"
     write_whole(plan.folder / "comparison.md", markdown(title, shown, lines).encode())

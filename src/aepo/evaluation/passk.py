@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over questions with its bootstrap interval (95 %; NaN for a single question)."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """E.g. "0.53 [0.49, 0.57]"."""
+        return f"{self.mean:.3f}" if math.isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -80,3 +95,13 @@ def paired_difference(
     differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     low, high = bootstrap_interval(differences.tolist(), level, resamples, seed)
     return float(differences.mean()), low, high
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of one value a question, with its interval.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    low, high = bootstrap_interval(values)
+    return Estimate(fmean(values), low, high)

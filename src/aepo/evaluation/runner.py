@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
-from statistics import fmean
 
 from aepo.core.exploration import IndependentSamples
-from aepo.evaluation.passk import bootstrap_interval, pass_at_k
+from aepo.evaluation.passk import Estimate, estimate, pass_at_k
 from aepo.rewards.base import Reward
 from aepo.rewards.score import score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
 from aepo.types import SUCCESS, Group, Kind, Sample
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over questions with its bootstrap interval (95 %; NaN for a single question)."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """E.g. "0.53 [0.49, 0.57]"."""
-        return f"{self.mean:.3f}" if isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -50,12 +36,12 @@ class Evaluation:
         values = [pass_at_k(len(group.rewards), sum(r >= SUCCESS for r in group.rewards), k) for group in self.sampled]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")
-        return _estimate(values)
+        return estimate(values)
 
     @property
     def greedy_success(self) -> Estimate | None:
         """Share of questions that the likeliest tokens solve."""
-        return _estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy]) if self.greedy else None
+        return estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy]) if self.greedy else None
 
     @property
     def samples(self) -> int:
@@ -65,13 +51,13 @@ class Evaluation:
     @property
     def calls(self) -> Estimate:
         """Executed tool calls a sampled trajectory."""
-        return _estimate([executed_calls(group.tree) / self.samples for group in self.sampled])
+        return estimate([executed_calls(group.tree) / self.samples for group in self.sampled])
 
     @property
     def tokens(self) -> Estimate:
         """Tokens that the policy wrote in a sampled trajectory."""
         written = [sum(len(n.tokens) for n in g.tree.nodes if n.kind is Kind.POLICY) for g in self.sampled]
-        return _estimate([count / self.samples for count in written])
+        return estimate([count / self.samples for count in written])
 
     def metrics(self) -> dict[str, float]:
         """As a run logs them."""
@@ -119,7 +105,3 @@ async def evaluate(
         best = await explore(questions, greedy, one, one.initial_state(2), seeds)
         await score(best, reward)
     return Evaluation(sampled, best)
-
-
-def _estimate(values: Sequence[float]) -> Estimate:
-    return Estimate(fmean(values), *bootstrap_interval(values))

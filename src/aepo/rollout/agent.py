@@ -10,8 +10,9 @@ from typing import Literal
 from aepo.core.scale import segment_entropy
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn
 from aepo.rollout.generator import Generator, Sampled, Sequence
+from aepo.rollout.repeats import repeated
 from aepo.tools.base import Tool, ToolBug, run_call
-from aepo.types import Kind, Leaf, Node, Origin, StopReason, TrajectoryTree
+from aepo.types import Kind, Leaf, Node, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
 
 OnToolBug = Literal["stop", "tell"]
 
@@ -99,6 +100,7 @@ class Agent:
         window: W, tokens of a segment entropy.
         entropy_scale: "reference" sums the ten likeliest terms, every other one averages the full entropy.
         on_tool_bug: Whether a tool's bug stops the run.
+        repeat: Whether a call that the trajectory has made before is run again, or answered by the trajectory.
     """
 
     def __init__(
@@ -110,9 +112,11 @@ class Agent:
         window: int = 20,
         entropy_scale: str = "running",
         on_tool_bug: OnToolBug = "stop",
+        repeat: Literal["run", "answer"] = "run",
     ) -> None:
         self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
         self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
+        self.repeat = repeat
 
     async def grow(self, path: Path, tree: TrajectoryTree, peek: Callable[[Observation], None] | None = None) -> None:
         """Let `path` go on until it ends; then `path.leaf` is set.
@@ -136,7 +140,7 @@ class Agent:
             if parsed.call is None or path.calls == self.limits.max_tool_calls:
                 return self._end(path, _reason(sampled, parsed), parsed)
             try:
-                result = await run_call(self.tools, parsed.call, self.on_tool_bug)
+                result = await self._call(tree, path, parsed.call)
             except ToolBug as bug:
                 bug.add_note(f"in path {path.id}, after its last node")
                 raise
@@ -149,6 +153,10 @@ class Agent:
             if not fits:
                 return self._end(path, StopReason.LENGTH, ParsedTurn())
             self.generator.extend(path.sequence, tokens)
+
+    async def _call(self, tree: TrajectoryTree, path: Path, call: ToolCall) -> ToolResult:
+        known = repeated(tree.walk(path.node.id), call, self.tools) if self.repeat == "answer" else None
+        return known or await run_call(self.tools, call, self.on_tool_bug)
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
         """Sample one turn. Its first W tokens come alone where somebody waits for their entropy."""

@@ -22,6 +22,7 @@ from aepo.core.noise import noise_key, uniform
 from aepo.rollout.agent import Agent, Observation, Path
 from aepo.rollout.hindsight import before_call, call_entropy, own_observations
 from aepo.tools.base import ToolBug
+from aepo.tools.cache.layer import trajectory
 from aepo.types import Group, Kind, Node, Origin, Sample, Trajectory, TrajectoryTree, flatten
 
 E = TypeVar("E", bound=Exception)
@@ -266,6 +267,7 @@ class Question:
 
     async def _grow(self, path: Path) -> None:
         # Who fills the last slots leaves none to branch into. Probes are asked for their gap in any case.
+        trajectory.set(f"{self._noise(path.id):x}")
         watched = (self.exploration.watches and not self.filled) or path.origin is Origin.PROBE
         await self.agent.grow(path, self.tree, self._peeked if watched else None)
         self._advance()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from aepo.tasks import datasets
 from aepo.tasks.base import Task
 
 BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas"}
@@ -17,22 +19,14 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
     """The task of a name, made with `options`.
 
     Args:
-        name: A built-in one, or "package.module:function" for a function that returns a `Task`.
+        name: A built-in one, a data set of `aepo.tasks.datasets`, or "package.module:function" for a function that
+            returns a `Task`.
         options: Arguments of the function.
 
     Raises:
         ValueError: There is no such task or option, or the function returns something else.
     """
-    where = BUILT_IN.get(name, name)
-    module, colon, function = where.partition(":")
-    if not colon:
-        near = difflib.get_close_matches(name, BUILT_IN, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown task {name!r}: {hint}known: {', '.join(BUILT_IN)}, or package.module:function")
-    try:
-        make = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"task {name!r} cannot be imported: {error}") from error
+    make = _maker(name)
     signature = inspect.signature(make)
     known = list(signature.parameters)
     for option in options:
@@ -48,3 +42,22 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r} is a {type(task).__name__}: the function must return an aepo.Task")
     return task
+
+
+def _maker(name: str) -> Callable[..., object]:
+    if name in datasets.NAMES:
+        from aepo.tasks.benchmark import benchmark
+
+        return partial(benchmark, datasets.find(name))
+    where = BUILT_IN.get(name, name)
+    module, colon, function = where.partition(":")
+    if not colon:
+        known = [*BUILT_IN, *datasets.NAMES]
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown task {name!r}: {hint}known: {', '.join(known)}, or package.module:function")
+    try:
+        made: Callable[..., object] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"task {name!r} cannot be imported: {error}") from error
+    return made

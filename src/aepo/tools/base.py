@@ -1,7 +1,8 @@
 """`@tool`: a plain typed function becomes something a model can call, with a time limit and a limit on calls at once.
 
 A tool speaks to the model in three ways only: what it returns, the message of a `ToolError`, and that it took too long.
-Everything else that leaves it is a bug in the tool and leaves `Tool.call` as `ToolBug`.
+Everything else that leaves it is a bug in the tool and leaves `Tool.call` as `ToolBug`, except `ToolMisconfigured`,
+which stops the run.
 """
 
 from __future__ import annotations
@@ -10,19 +11,27 @@ import functools
 import inspect
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, Literal, TypeAlias, overload
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
+from aepo.tools.places import Places
 from aepo.tools.schema import signature_of
 from aepo.types import ToolCall, ToolError, ToolResult, ToolStatus
 
 _LAX = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=False)
+
+Execute: TypeAlias = Callable[[dict[str, Any]], Awaitable[ToolResult]]
+"""Runs a call whose arguments are checked; the result is not cut yet."""
+
+Around: TypeAlias = Callable[[Execute, dict[str, Any]], Awaitable[ToolResult]]
+"""Stands between a checked call and its execution: it may wait, answer by itself, or refuse by an exception."""
 
 
 class ToolTimeout(ToolError):
@@ -46,6 +55,13 @@ class ToolBug(Exception):
         self.original = original
 
 
+class ToolMisconfigured(RuntimeError):
+    """A tool cannot work as it is set up, for instance because a service refuses the key.
+
+    It leaves the call as it is and stops the run, whatever is to happen with bugs: a person has to change something.
+    """
+
+
 @dataclass(frozen=True)
 class Tool:
     """A function that a model can call.
@@ -55,26 +71,39 @@ class Tool:
         description: What the model reads.
         parameters: JSON schema of the arguments: an object with properties and required names.
         function: The function itself, sync or async, as written.
+        check: Takes the arguments as the model wrote them and gives those that the function is called with; raises
+            `ToolError` that says what is wrong with them.
         timeout: Seconds for one call, waiting for a free place not counted.
         concurrency: Calls at once; the others wait.
         max_characters: Longer results are cut, with a note that says so.
         inline: Call a sync function on the spot instead of in a thread, without a timeout. For functions that answer
             within a millisecond: a thread's way there and back takes longer, but here nothing else goes on meanwhile.
+        version: Results that were kept under another one are not used again; change it when answers change.
+        pure: Equal arguments may be answered by an earlier result. Not so for tools with a memory, a clock or chance
+            that matters, which is the default.
+        service: What it asks, shared with other tools that ask the same; "" for nothing that is shared.
+        price: What one executed call costs, in the currency of the run's budget.
+        around: What stands around each call, from the inside out.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
     function: Callable[..., Any]
+    check: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False, compare=False)
     timeout: float = 30.0
     concurrency: int = 32
     max_characters: int = 4000
     inline: bool = False
-    _types: Mapping[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
-    # A limiter belongs to the event loop that first waits on it, and one tool may serve several loops in a process.
-    _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = field(
-        default_factory=lambda: anyio.lowlevel.RunVar("limiter"), repr=False, compare=False
-    )
+    version: str = "1"
+    pure: bool = False
+    service: str = ""
+    price: float = 0.0
+    around: tuple[Around, ...] = field(default=(), repr=False)
+    _places: Places = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_places", Places(self.concurrency))
 
     def schema(self) -> dict[str, Any]:
         """The form in which chat templates take a tool."""
@@ -88,16 +117,39 @@ class Tool:
 
         Raises:
             ToolBug: The function raised something else than `ToolError`.
+            Exception: Whatever stands around the call refuses it with.
+            ToolMisconfigured: The function cannot work until a person changes something.
         """
         started = time.perf_counter()
         try:
-            values = self._validated(arguments)
+            values = self.check(arguments)
         except ToolError as error:
-            return ToolResult(str(error), ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
-        async with self._places():
-            started = time.perf_counter()
-            text, status = await self._run(values, arguments)
-        return ToolResult(_cut(_clean(text), self.max_characters), status, time.perf_counter() - started)
+            text = _clean(f"bad arguments for {self.name}: {_cut(str(error), 300)}")
+            return ToolResult(text, ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
+
+        async def run(values: dict[str, Any]) -> ToolResult:
+            async with self._places():
+                started = time.perf_counter()
+                text, status = await self._run(values, arguments)
+            return ToolResult(_clean(text), status, time.perf_counter() - started)
+
+        execute: Execute = run
+        for around in self.around:
+            execute = functools.partial(around, execute)
+        result = await execute(values)
+        return replace(result, text=_cut(result.text, self.max_characters))
+
+    def canonical(self, arguments: Mapping[str, Any]) -> str:
+        """The arguments as JSON that is equal for equal calls: checked, with defaults, sorted by name.
+
+        Raises:
+            ToolError: They do not fit.
+        """
+        values = self.check(arguments)
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if name in self.parameters.get("properties", {}) and parameter.default is not parameter.empty:
+                values.setdefault(name, parameter.default)
+        return json.dumps(to_jsonable_python(values, fallback=str), sort_keys=True, separators=(",", ":"))
 
     async def _run(self, values: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[str, ToolStatus]:
         text = ""
@@ -108,39 +160,13 @@ class Tool:
             return str(error), ToolStatus.TIMEOUT
         except ToolError as error:
             return str(error), ToolStatus.ERROR
+        except ToolMisconfigured:
+            raise
         except Exception as error:
             raise ToolBug(self.name, arguments, error) from error
         if scope.cancelled_caught:
             return f"{self.name} did not answer within {self.timeout:g} s", ToolStatus.TIMEOUT
         return text, ToolStatus.OK
-
-    def _places(self) -> anyio.CapacityLimiter:
-        try:
-            return self._limiter.get()
-        except LookupError:
-            limiter = anyio.CapacityLimiter(self.concurrency)
-            self._limiter.set(limiter)
-            return limiter
-
-    def _validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        wrong = [f"{name}: missing" for name in self.parameters.get("required", []) if name not in arguments]
-        wrong += [f"{name}: no such argument" for name in arguments if name not in self._types]
-        values: dict[str, Any] = {}
-        for name, given in arguments.items():
-            if name not in self._types:
-                continue
-            schema = self.parameters["properties"][name]
-            allowed = schema.get("enum", [given]) + [None] * bool(schema.get("nullable"))
-            try:
-                values[name] = self._types[name].validate_python(given)
-            except ValidationError as error:
-                wrong.append(f"{name}: {error.errors(include_url=False)[0]['msg']}")
-            else:
-                if given not in allowed and values[name] not in allowed:
-                    wrong.append(f"{name}: one of {', '.join(map(str, allowed))}")
-        if wrong:
-            raise ToolError(f"bad arguments for {self.name}: {_cut('; '.join(wrong), 300)}")
-        return values
 
 
 @overload
@@ -153,6 +179,10 @@ def tool(
     concurrency: int = ...,
     max_characters: int = ...,
     inline: bool = ...,
+    version: str = ...,
+    pure: bool = ...,
+    service: str = ...,
+    price: float = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -162,6 +192,10 @@ def tool(
     concurrency: int = 32,
     max_characters: int = 4000,
     inline: bool = False,
+    version: str = "1",
+    pure: bool = False,
+    service: str = "",
+    price: float = 0.0,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a plain typed function with a Google docstring: `@tool` or `@tool(timeout=10, concurrency=8)`.
 
@@ -172,21 +206,28 @@ def tool(
         concurrency: Calls at once.
         max_characters: Longer results are cut.
         inline: Call a sync function on the spot instead of in a thread; see `Tool`.
+        version: Change it when answers change: kept results of another version are not used.
+        pure: Equal arguments may be answered by an earlier result.
+        service: What it asks, shared with other tools that ask the same.
+        price: What one executed call costs.
 
     Raises:
         TypeError: An argument has no usable type hint or no description.
         ValueError: A limit is not positive.
     """
-    if function is None:
-        return functools.partial(
-            _build,
-            name=name,
-            timeout=timeout,
-            concurrency=concurrency,
-            max_characters=max_characters,
-            inline=inline,
-        )
-    return _build(function, name, timeout, concurrency, max_characters, inline)
+    build = functools.partial(
+        _build,
+        name=name,
+        timeout=timeout,
+        concurrency=concurrency,
+        max_characters=max_characters,
+        inline=inline,
+        version=version,
+        pure=pure,
+        service=service,
+        price=price,
+    )
+    return build if function is None else build(function)
 
 
 async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["stop", "tell"] = "stop") -> ToolResult:
@@ -199,6 +240,7 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
 
     Raises:
         ToolBug: The tool has a bug and `on_bug` is "stop".
+        ToolMisconfigured: The tool cannot work until a person changes something.
     """
     known = f"known tools: {', '.join(tools) or 'none'}"
     if call.error is not None:
@@ -222,14 +264,57 @@ def _build(
     concurrency: int,
     max_characters: int,
     inline: bool,
+    version: str,
+    pure: bool,
+    service: str,
+    price: float,
 ) -> Tool:
     description, parameters, hints, _ = signature_of(function)
     called = name or function.__name__
     for limit, value in (("timeout", timeout), ("concurrency", concurrency), ("max_characters", max_characters)):
         if value <= 0:
             raise ValueError(f"tool {called}: {limit} is {value}, must be positive")
+    if not 0 <= price < inf:
+        raise ValueError(f"tool {called}: price is {price}, must be a number from 0 on")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
-    return Tool(called, description, parameters, function, timeout, concurrency, max_characters, inline, adapters)
+    return Tool(
+        name=called,
+        description=description,
+        parameters=parameters,
+        function=function,
+        check=functools.partial(_check_types, parameters, adapters),
+        timeout=timeout,
+        concurrency=concurrency,
+        max_characters=max_characters,
+        inline=inline,
+        version=version,
+        pure=pure,
+        service=service,
+        price=price,
+    )
+
+
+def _check_types(
+    parameters: Mapping[str, Any], types: Mapping[str, TypeAdapter[Any]], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    wrong = [f"{name}: missing" for name in parameters.get("required", []) if name not in arguments]
+    wrong += [f"{name}: no such argument" for name in arguments if name not in types]
+    values: dict[str, Any] = {}
+    for name, given in arguments.items():
+        if name not in types:
+            continue
+        schema = parameters["properties"][name]
+        allowed = schema.get("enum", [given]) + [None] * bool(schema.get("nullable"))
+        try:
+            values[name] = types[name].validate_python(given)
+        except ValidationError as error:
+            wrong.append(f"{name}: {error.errors(include_url=False)[0]['msg']}")
+        else:
+            if given not in allowed and values[name] not in allowed:
+                wrong.append(f"{name}: one of {', '.join(map(str, allowed))}")
+    if wrong:
+        raise ToolError("; ".join(wrong))
+    return values
 
 
 async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:

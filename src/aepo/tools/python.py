@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import platform
 
 from aepo.tools.base import Tool, ToolTimeout, tool
+from aepo.tools.counts import count
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
 from aepo.types import ToolError
@@ -66,7 +68,14 @@ def python(
     box = sandbox or choose()
 
     # A retry may need a second start and a second program; the sandbox itself keeps each within its time.
-    @tool(name="python", timeout=2 * timeout + 90, concurrency=concurrency, max_characters=2 * max_characters)
+    @tool(
+        name="python",
+        timeout=2 * timeout + 90,
+        concurrency=concurrency,
+        max_characters=2 * max_characters,
+        version=f"{platform.python_version()}/{max_characters}",
+        pure=True,
+    )
     async def run_python(code: str) -> str:
         """Run a Python program and read what it prints. Only the standard library; no files, no network.
 
@@ -77,6 +86,7 @@ def python(
         result = await box.run(program, timeout)
         if result.status is SandboxStatus.INFRASTRUCTURE:
             _log.warning("%s failed, trying once more: %s", box.name, result.stderr.strip()[-500:])
+            count("retries")
             result = await box.run(program, timeout)
         if result.status is SandboxStatus.INFRASTRUCTURE:
             _log.error("%s failed twice: %s", box.name, result.stderr.strip()[-500:])

@@ -115,6 +115,8 @@ class Display:
     def step(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Show a step's metrics. Those named `eval/...` are shown as an evaluation; step 0 is before training."""
         values = {n: float(v) for n, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
+        # How an evaluation's calls were served is kept, not shown: it says nothing about the policy.
+        values = {n: v for n, v in values.items() if not n.startswith("eval/tool/")}
         if "tokens/per_second" not in values and values.get("time/rollout", 0.0) > 0.0 and "tokens/sampled" in values:
             values["tokens/per_second"] = values["tokens/sampled"] / values["time/rollout"]
         now = self._clock()

@@ -10,6 +10,7 @@ import json
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rewards.base import Reward
 from aepo.rollout.agent import Agent
+from aepo.tools.counts import counting, taken
+from aepo.tools.limits import Budget
 from aepo.training import checkpoint
 from aepo.training.alarm import EntropyWatch, advice
 from aepo.training.batch import flat_batch
@@ -60,6 +63,7 @@ class Parts:
         decode: Token ids to text, for the trees that are kept.
         pad_token_id: Fills rows.
         vocab_size: V, for the entropy scales.
+        budget: What tools may be used for, over the whole run; None without a limit.
     """
 
     policy: TrainablePolicy
@@ -73,6 +77,7 @@ class Parts:
     decode: Callable[[list[int]], str]
     pad_token_id: int
     vocab_size: int
+    budget: Budget | None = None
 
 
 class Trainer:
@@ -97,6 +102,7 @@ class Trainer:
         self.evaluated: int | None = None
         self.saved: int | None = None
         self.left: list[Sample] = []
+        self.counts: Counter[str] = Counter()
         self._whole = True
         train = config.train
         self.optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay)
@@ -113,6 +119,8 @@ class Trainer:
         Raises:
             KeyboardInterrupt: After that checkpoint.
             RolloutError: A tool has a bug; there is such a checkpoint too, as after any failure outside of an update.
+            BudgetSpent: Tools may not be used any more.
+            ReplayError: A recording does not have a result.
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
             NonFiniteLoss: The loss is NaN or infinite.
         """
@@ -120,7 +128,7 @@ class Trainer:
         trajectories_a_step = self.config.rollout.questions * self.config.algorithm.group_size
         self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.step)
         try:
-            with self._sampling() as sample:
+            with counting() as self.counts, self._sampling() as sample:
                 while True:
                     at_end = ended(self.step, self.spent, train)
                     if self._evaluation_due(at_end) and self.evaluated != self.step:
@@ -176,7 +184,7 @@ class Trainer:
             self.step += 1
             self._whole = True
             trained = time.perf_counter()
-            metrics |= self.spent.metrics() | self._watch_entropy(metrics)
+            metrics |= self.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
             metrics |= {"time/rollout": rolled - began, "time/train": trained - rolled, "time/step": trained - began}
             if self.step % self.config.train.trees_every == 0 or self.step == 1:
                 self.folder.save_trees(self.step, groups.sampled, self.parts.decode)
@@ -261,7 +269,11 @@ class Trainer:
             self.evaluated = self.step
             # Before the metrics, which tell a resumed run that this evaluation is done.
             self.folder.save_outcomes(self.step, outcomes(result))
-            self._log({**result.metrics(), "time/evaluate": time.perf_counter() - began})
+            counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
+            self._log({**result.metrics(), **counts, "time/evaluate": time.perf_counter() - began})
+
+    def _tool_counts(self) -> dict[str, float]:
+        return taken(self.counts) | ({} if self.parts.budget is None else self.parts.budget.metrics())
 
     def _log(self, metrics: dict[str, Any]) -> None:
         for tracker in self.trackers:

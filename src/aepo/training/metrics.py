@@ -5,6 +5,7 @@ Metrics are paths; a value is a number, or a histogram {value as text: count}. A
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from aepo.types import (
 
 Metrics = dict[str, float | dict[str, int]]
 
+_HOW_SERVED = re.compile(r"(eval/)?tool/(cache/|rate/|spent/|retries$)")
 STOPPED_BY = ("threshold", "penalty", "pacing", "budget")
 
 
@@ -86,8 +88,8 @@ def exploration_update(groups: Sequence[Group], state: ExplorationState) -> Expl
 
 
 def comparable(metrics: Mapping[str, object]) -> dict[str, object]:
-    """The metrics without those that read a clock: what two runs with the same seed must agree on."""
-    return {name: value for name, value in metrics.items() if not timed(name)}
+    """What two runs with the same seed must agree on: not what reads a clock, nor where results of tools came from."""
+    return {name: value for name, value in metrics.items() if not timed(name) and not _HOW_SERVED.match(name)}
 
 
 def timed(name: str) -> bool:
@@ -259,6 +261,9 @@ def _call_metrics(groups: Sequence[Group]) -> Metrics:
     }
     if used:
         metrics["tool/saved_share"] = 1.0 - executed / used
+    repeated = sum(n.result is not None and n.result.repeated for group in groups for n in group.tree.nodes)
+    if repeated:
+        metrics["tool/repeated_calls"] = float(repeated)
     return metrics
 
 

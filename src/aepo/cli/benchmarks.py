@@ -1,0 +1,182 @@
+"""`aepo eval DATA_SETS --model MODEL`, and `aepo eval --compare A B`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from aepo import config as configuration
+from aepo.cli.chosen import Asked, choose, load_judge
+from aepo.config import Config
+from aepo.rewards.judge import Judge
+from aepo.tasks.base import Task
+from aepo.tasks.datasets import NAMES, find
+from aepo.tasks.reading.base import Method
+
+if TYPE_CHECKING:
+    from aepo.evaluation.figures import Figures
+    from aepo.evaluation.folder import EvaluationFolder
+
+
+def evaluate_data_sets(
+    names: str,
+    model: str,
+    settings: Config,
+    samples: int = 5,
+    data: str | None = None,
+    ids: str | None = None,
+    tools: str | None = None,
+    corpus: str | None = None,
+    score: Method | None = None,
+    judge: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Ask the questions of data sets, score the answers, print and keep a table.
+
+    The arguments are those of `aepo eval`.
+
+    Raises:
+        ValueError: Something does not fit; nothing was asked.
+    """
+    from aepo import api
+    from aepo.evaluation.answers import ask
+    from aepo.evaluation.figures import table
+    from aepo.evaluation.folder import EvaluationFolder
+    from aepo.rollout.explorer import RolloutError
+    from aepo.training.run_folder import RunFolder
+
+    if samples < 1:
+        raise ValueError(f"--samples is {samples}: 1 or more answers a question")
+    trained = _training(model)
+    system = trained[1].system if trained is not None and trained[1] is not None else None
+    chosen = choose(names, data, ids, tools, corpus, score, system)
+    asked_judge = load_judge(judge, [one.data_set for one in chosen])
+    print("\n".join(told := [*_plan(chosen, settings, samples, model), *_differences(chosen, settings, trained)]))
+    policy = api.load_policy(model, settings.model.model_copy(update={"path": model}))
+    samplers = [api.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
+    folder = EvaluationFolder(out or _default_folder(model))
+    folder.begin(_fixed(chosen, settings, samples, model), resume)
+    figures = []
+    for one, sampler in zip(chosen, samplers, strict=True):
+        name = one.data_set.name
+        open_questions = folder.open_questions(name, one.task.samples)
+        if open_questions:
+            keep = partial(folder.keep_answers, name, policy.decode)
+            try:
+                anyio.run(ask, open_questions, sampler, samples, settings.seed, keep)
+            except RolloutError as error:
+                RunFolder(folder.path / name).keep_failure(error)
+                raise
+        figures.append(score_data_set(folder, one, asked_judge))
+    text = table(figures)
+    folder.save_table("\n".join([f"# {model}", "", text, *(f"- {line}" for line in told), ""]))
+    print(f"\n{text}\nkept in {folder.path}")
+
+
+def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None) -> Figures:
+    """Score what was answered of a data set, with the verdicts that are known, and keep the results.
+
+    Raises:
+        ValueError: A file is broken.
+    """
+    from aepo.evaluation.figures import Figures
+    from aepo.evaluation.scoring import score_answers
+
+    data_set, name = one.data_set, one.data_set.name
+    wanted = {sample.id: place for place, sample in enumerate(one.task.samples)}
+    answered = sorted((a for a in folder.answers(name) if a.id in wanted), key=lambda a: wanted[a.id])
+    keep = partial(folder.keep_verdict, name)
+    known = folder.verdicts(name)
+    scored = anyio.run(score_answers, answered, data_set.method, data_set.prompt, judge, known, keep)
+    folder.save_results(name, scored)
+    return Figures(name, data_set.title, scored)
+
+
+def compare_folders(one: Path, other: Path) -> str:
+    """Paired differences of two evaluations on the data sets that both have.
+
+    Raises:
+        ValueError: They share none, or cannot be compared; the line says why.
+    """
+    from aepo.evaluation.folder import EvaluationFolder
+    from aepo.evaluation.paired import comparison
+
+    folders = [EvaluationFolder(path) for path in (one, other)]
+    models = [folder.settings()["model"] for folder in folders]
+    shared = [name for name in NAMES if all((folder.path / name).is_dir() for folder in folders)]
+    if not shared:
+        raise ValueError(f"{one} and {other} have no data set in common")
+    pairs = [[folder.results(name, find(name).title) for folder in folders] for name in shared]
+    names = (models[0], models[1]) if models[0] != models[1] else (str(one), str(other))
+    return comparison(names, [(a, b) for a, b in pairs])
+
+
+def _training(model: str) -> tuple[Config, Task | None] | None:
+    """How a run was trained: its configuration, and its task if that can still be made; None for other models."""
+    from aepo import tasks
+
+    file = Path(model) / "config.yaml"
+    if not file.is_file():
+        return None
+    config = configuration.load(file)
+    try:
+        return config, tasks.load(config.task.name, config.task.options)
+    except ValueError:
+        return config, None
+
+
+def _fixed(chosen: Sequence[Asked], settings: Config, samples: int, model: str) -> dict[str, Any]:
+    rollout = {f"rollout.{key}": value for key, value in _limits(settings).items()}
+    tools = {f"tools.{one.data_set.name}": [tool.name for tool in one.task.tools] for one in chosen}
+    return {"model": model, "samples": samples, "seed": settings.seed, **rollout, **tools}
+
+
+def _limits(settings: Config) -> dict[str, Any]:
+    kept = ("protocol", "temperature", "max_tokens", "max_tool_calls")
+    return {key: getattr(settings.rollout, key) for key in kept}
+
+
+def _plan(chosen: Sequence[Asked], settings: Config, samples: int, model: str) -> list[str]:
+    limits = ", ".join(f"{key} {value}" for key, value in _limits(settings).items())
+    told = [f"{model}: {samples} answers a question; {limits}"]
+    for one in chosen:
+        tools = ", ".join(tool.name for tool in one.task.tools) or "none"
+        told.append(
+            f"{one.data_set.name}: {len(one.task.samples)} questions, scored by {one.data_set.method}, tools: {tools}"
+        )
+        told += [f"{one.data_set.name}: left out {count} rows that need {need}" for need, count in one.left_out.items()]
+        if one.data_set.method != (usual := find(one.data_set.name).method):
+            told.append(f"{one.data_set.name}: usually scored by {usual}; not comparable with published figures")
+    return told
+
+
+def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Config, Task | None] | None) -> list[str]:
+    """What is not as it was in training."""
+    if trained is None:
+        return []
+    config, task = trained
+    before, now = _limits(config), _limits(settings)
+    told = [f"unlike training: {key} is {now[key]}, was {before[key]}" for key in now if now[key] != before[key]]
+    if task is None:
+        return [*told, f"the task of the training, {config.task.name}, cannot be made: its tools are not compared"]
+    known = [tool.name for tool in task.tools]
+    for one in chosen:
+        tools = [tool.name for tool in one.task.tools]
+        if set(tools) != set(known):
+            names = (", ".join(tools) or "none", ", ".join(known) or "none")
+            told.append(f"unlike training: {one.data_set.name} has the tools {names[0]}, training had {names[1]}")
+    return told
+
+
+def _default_folder(model: str) -> Path:
+    run = Path(model)
+    return (
+        run / "benchmarks"
+        if (run / "config.yaml").is_file()
+        else Path("benchmarks") / model.strip("/.").replace("/", "--")
+    )

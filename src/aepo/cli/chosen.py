@@ -1,0 +1,132 @@
+"""What a command names: data sets with their questions and tools, and a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from inspect import iscoroutinefunction
+from os.path import exists, isfile  # unlike pathlib's they take any text, also a long list of ids
+from pathlib import Path
+from typing import Any
+
+from aepo.rewards.judge import Judge
+from aepo.tasks.base import Task
+from aepo.tasks.datasets import find
+from aepo.tasks.reading import DataError, DataSet
+from aepo.tasks.reading.base import Method
+
+FILES = (".jsonl", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One data set of an evaluation.
+
+    Attributes:
+        data_set: Which one, with the score that was chosen.
+        task: The chosen questions, with their tools.
+        left_out: Rows that need more than text.
+    """
+
+    data_set: DataSet
+    task: Task
+    left_out: dict[str, int]
+
+
+def choose(
+    names: str,
+    data: str | None = None,
+    ids: str | None = None,
+    tools: str | None = None,
+    corpus: str | None = None,
+    score: Method | None = None,
+    system: str | None = None,
+) -> list[Asked]:
+    """The data sets of a command with their questions and tools; the arguments are those of `aepo eval`.
+
+    Raises:
+        ValueError: A name, file, id or tool is wrong.
+    """
+    from aepo.tasks.benchmark import make_tools
+    from aepo.tasks.reading import load_samples
+    from aepo.tasks.reading.load import chosen, read_ids
+
+    sets = [find(name) for name in names.split(",") if name.strip()]
+    if len({one.name for one in sets}) < len(sets):
+        raise DataError(f"{names}: each data set once")
+    files = data_files([one.name for one in sets], data)
+    loaded = [load_samples(one, files.get(one.name)) for one in sets]
+    listed = None if tools is None else [t.strip() for t in tools.split(",") if t.strip() not in ("", "none")]
+    wanted = None if ids is None else read_ids(ids if isfile(ids) else ids.split(","))
+    known = {sample.id for one in loaded for sample in one.samples}
+    if wanted is not None and (missing := [one for one in wanted if one not in known]):
+        raise DataError(f"no question of {names} has the id {missing[0]!r}; an id is e.g. {min(known)!r}")
+    asked = []
+    for one, rows in zip(sets, loaded, strict=True):
+        own, left_out = rows.samples, rows.left_out
+        if wanted is not None:
+            inside = {sample.id for sample in own}
+            own, left_out = chosen(own, [i for i in wanted if i in inside], one.name), {}
+            if not own:
+                raise DataError(f"{one.name}: none of the ids is one of its questions; leave the data set out")
+        task = Task(one.name, own, make_tools(one, listed, corpus), system=system)
+        asked.append(Asked(replace(one, method=score or one.method), task, left_out))
+    return asked
+
+
+def data_files(names: Sequence[str], data: str | None) -> dict[str, Path]:
+    """Where each data set is read from; those without a file come from the hub.
+
+    Args:
+        names: Of the data sets.
+        data: A file for a single data set, a folder with <name>.jsonl or .parquet for each, or name=file,name=file.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    if data is None:
+        return {}
+    if "=" in data and not exists(data):
+        files = {}
+        for part in data.split(","):
+            name, _, file = part.partition("=")
+            if find(name).name not in names:
+                raise DataError(f"--data names {name!r}, which is not evaluated")
+            files[find(name).name] = Path(file)
+        return files
+    if Path(data).is_dir():
+        there = {p.stem.lower(): p for p in sorted(Path(data).iterdir()) if p.suffix in FILES}
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise DataError(f"{data} has no {missing[0]}.jsonl or {missing[0]}.parquet")
+        return {name: there[name] for name in names}
+    if len(names) > 1:
+        raise DataError(f"--data {data} is one file for {len(names)} data sets: give name=file,name=file, or a folder")
+    return {names[0]: Path(data)}
+
+
+def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
+    """The judge of "package.module:function", an async function from a prompt to the judge's reply.
+
+    Raises:
+        ValueError: It cannot be imported or is no such function, or a data set needs one and none was given.
+    """
+    needing = [one.name for one in sets if one.method == "judge"]
+    if judge is None:
+        if needing:
+            raise ValueError(
+                f"{', '.join(needing)}: scored by a judge; give one as --judge package.module:function, or choose "
+                "--score words, which is not comparable with published figures"
+            )
+        return None
+    if not needing:
+        raise ValueError("--judge is given, but none of these data sets is scored by a judge: add --score judge")
+    module, _, function = judge.partition(":")
+    try:
+        made: Any = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"judge {judge!r} cannot be imported: {error}") from error
+    if not iscoroutinefunction(made):
+        raise ValueError(f"judge {judge!r} is no async function from a prompt to a reply")
+    return Judge(made, str(getattr(made, "model", judge)))

@@ -1,0 +1,17 @@
+"""`aepo tools ...`: commands about tools, each in its own file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aepo.cli.tools_cache import cache
+from aepo.cli.tools_index import index
+
+TOOLS: dict[str, Callable[..., None]] = {
+    "index": index,
+    "cache": cache,
+}
+
+
+def tools() -> None:
+    """Prepare and look after what tools use: see `aepo tools --help`."""

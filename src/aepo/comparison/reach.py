@@ -1,0 +1,77 @@
+"""What each entry used until it was as good as the first one ever was, and how far its policy entropy went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+
+from aepo.comparison.plan import Plan
+from aepo.comparison.results import Result
+from aepo.comparison.series import band_of_points, line, smoothed
+from aepo.training.alarm import SMOOTHED_STEPS
+
+USED = ("trajectories", "tokens_sampled", "executed_calls")
+SUCCESS = "eval/success"
+ENTROPY = "entropy/policy"
+
+
+def crossing(x: Sequence[float], y: Sequence[float], level: float) -> float | None:
+    """The least x at which the line through the points is at `level` or above it; None if it never is."""
+    for at, value in enumerate(y):
+        if value >= level:
+            if at == 0:
+                return float(x[0])
+            share = (level - y[at - 1]) / (value - y[at - 1])
+            return float(x[at - 1] + share * (x[at] - x[at - 1]))
+    return None
+
+
+def reach_table(plan: Plan, results: Sequence[Result]) -> list[list[str]]:
+    """A head and a line an entry: what training had used when the seeds' mean success reached the first entry's best.
+
+    Between evaluations the mean is a straight line. Empty where runs were not evaluated on the way.
+    """
+    curves = {}
+    for label in plan.labels:
+        own = [result for result in results if result.label == label and len(result.evaluations) > 2]
+        if own:
+            curves[label] = {
+                used: band_of_points([line(r.evaluations, f"budget/{used}", SUCCESS) for r in own]) for used in USED
+            }
+    first = plan.labels[0]
+    if first not in curves:
+        return []
+    level = max(curves[first]["trajectories"].mean)
+    lines = [[f"to reach {100 * level:.1f} %", *(used.replace("_", " ") for used in USED), f"calls of {first}'s"]]
+    own_calls = crossing(curves[first]["executed_calls"].x, curves[first]["executed_calls"].mean, level)
+    for label, curve in curves.items():
+        needed = [crossing(curve[used].x, curve[used].mean, level) for used in USED]
+        share = f"{needed[-1] / own_calls:.2f}" if needed[-1] is not None and own_calls else "-"
+        lines.append([label, *("never" if value is None else f"{value:,.0f}" for value in needed), share])
+    return lines
+
+
+def entropy_table(plan: Plan, results: Sequence[Result], share: float | None) -> list[list[str]]:
+    """A head and a line an entry: policy entropy at the start, its extremes, and the steps outside of start +- share.
+
+    Each value is the mean over seeds of a run's own; a run's entropy is the running mean over the last steps, as that
+    which raises the alarm. Empty without a share.
+    """
+    if share is None:
+        return []
+    lines = [["policy entropy, nats", "start", "lowest", "highest", "end", f"steps outside ±{100 * share:.0f} %"]]
+    for label in plan.labels:
+        found = []
+        for result in results:
+            values = [float(row[ENTROPY]) for row in result.steps if row.get(ENTROPY) is not None]
+            if result.label == label and len(values) > SMOOTHED_STEPS:
+                start = fmean(values[:SMOOTHED_STEPS])
+                after = smoothed(values, SMOOTHED_STEPS)[SMOOTHED_STEPS - 1 :]
+                outside = fmean(abs(value - start) > share * start for value in after)
+                found.append((start, min(after), max(after), after[-1], outside))
+        if found:
+            *nats, outside = np.mean(found, axis=0)
+            lines.append([label, *(f"{value:.3f}" for value in nats), f"{100 * outside:.0f} %"])
+    return lines if len(lines) > 1 else []

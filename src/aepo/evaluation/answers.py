@@ -1,0 +1,130 @@
+"""What a policy answered, kept apart from what the answers are worth, so that they can be scored again.
+
+{"format": 1, "id": "q7", "question": "...", "targets": ["18"], "seconds": 2.1,
+ "answers": [{"text": "18", "stop_reason": "answer", "calls": 1, "tokens": 96}, ...]}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+
+from aepo.core.exploration import IndependentSamples
+from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Seeds, explore
+from aepo.types import Group, Sample, StopReason
+
+FORMAT = 1
+_WAVES = 4
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One trajectory.
+
+    Attributes:
+        text: Its answer; None without one.
+        stop_reason: Why it ended.
+        calls: Tool calls that really ran.
+        tokens: Tokens that the policy wrote.
+    """
+
+    text: str | None
+    stop_reason: str
+    calls: int
+    tokens: int
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a limit ended it."""
+        return self.stop_reason in (StopReason.LENGTH, StopReason.TOOL_LIMIT)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One question with its answers.
+
+    Attributes:
+        id: Of the sample.
+        question: What was asked.
+        targets: The accepted answers.
+        answers: Independent ones.
+        seconds: Its share of the time that the questions asked together with it took.
+    """
+
+    id: str
+    question: str
+    targets: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    seconds: float
+
+    @property
+    def calls(self) -> float:
+        """Mean of the answers."""
+        return fmean(answer.calls for answer in self.answers)
+
+    @property
+    def tokens(self) -> float:
+        """Mean of the answers."""
+        return fmean(answer.tokens for answer in self.answers)
+
+    def to_line(self) -> str:
+        """One JSON object; `from_line` reads it back equal."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_line(cls, line: str) -> Answered:
+        """Read what `to_line` wrote.
+
+        Raises:
+            ValueError: The line is broken or of another format version.
+        """
+        data = json.loads(line)
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise ValueError(f"no answers of format {FORMAT}")
+        try:
+            answers = tuple(Answer(**answer) for answer in data["answers"])
+            return cls(**{**data, "targets": tuple(data["targets"]), "answers": answers})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"holds no answers ({error})") from None
+
+
+Keep = Callable[[list[Answered], list[Group]], None]
+"""Told of each part of the questions once it is answered, with the trees."""
+
+
+async def ask(questions: Sequence[Sample], sampler: Agent, samples: int, seed: int, keep: Keep) -> None:
+    """Answer each question `samples` times, part by part; each part is kept before the next begins.
+
+    What is drawn for a question depends on seed, question and sample only, not on the others or on the parts.
+
+    Raises:
+        RolloutError: A tool has a bug.
+    """
+    part = max(1, _WAVES * sampler.generator.max_sequences // samples)
+    rules = IndependentSamples(samples)
+    for start in range(0, len(questions), part):
+        began = time.monotonic()
+        asked = questions[start : start + part]
+        groups = await explore(asked, sampler, rules, rules.initial_state(2), Seeds(seed, "evaluation"))
+        seconds = (time.monotonic() - began) / len(asked)
+        keep([answered(group, seconds) for group in groups], groups)
+
+
+def answered(group: Group, seconds: float = 0.0) -> Answered:
+    """What the trajectories of a question came to."""
+    target = group.sample.target
+    answers = tuple(
+        Answer(
+            text=t.answer,
+            stop_reason=t.stop_reason.value,
+            calls=sum(result.executed for _, result in t.calls),
+            tokens=sum(t.loss_mask),
+        )
+        for t in group.trajectories()
+    )
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    return Answered(group.sample.id, group.sample.question, targets, answers, seconds)

@@ -1,0 +1,118 @@
+"""The figures of one data set, and tables of them in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from statistics import fmean
+
+from aepo.evaluation.passk import Estimate, estimate
+from aepo.evaluation.scoring import Scored
+
+PUBLISHED = {"gaia": 47.6, "hle": 11.2, "webwalkerqa": 43.0}
+"""Pass@1 in per cent that the paper (arXiv 2510.14545) reports for AEPO with Qwen3-14B. Not measured here."""
+
+PUBLISHED_BY = "AEPO, Qwen3-14B, arXiv 2510.14545"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One data set under one model.
+
+    Attributes:
+        name: Of the data set.
+        title: As tables show it.
+        scored: Its questions; at least one.
+    """
+
+    name: str
+    title: str
+    scored: Sequence[Scored]
+
+    @property
+    def samples(self) -> int:
+        """Answers a question."""
+        return len(self.scored[0].correct)
+
+    @property
+    def unreadable(self) -> int:
+        """Answers whose verdict could not be read."""
+        return sum(one is None for question in self.scored for one in question.correct)
+
+    @property
+    def cut_off(self) -> float:
+        """Share of the answers that a limit ended."""
+        return fmean(answer.cut_off for question in self.scored for answer in question.answered.answers)
+
+    def passes(self, k: int) -> Estimate | None:
+        """Unbiased Pass@k; None if a question has fewer than k answers that could be read.
+
+        For k = 1 the questions without any are left out, unless there are no others.
+        """
+        values = [question.passes(k) for question in self.scored]
+        if k == 1:
+            values = [value for value in values if not isnan(value)]
+        return None if not values or any(map(isnan, values)) else estimate(values)
+
+    def bounds(self) -> tuple[float, float]:
+        """Pass@1 if all unreadable verdicts were wrong, and if all were right."""
+        low, high = (fmean(q.passes(1, unreadable) for q in self.scored) for unreadable in (False, True))
+        return low, high
+
+    @property
+    def f1(self) -> Estimate | None:
+        """Mean F1, where words are compared."""
+        values = [fmean(question.f1) for question in self.scored if question.f1 is not None]
+        return estimate(values) if values else None
+
+    def mean(self, what: str) -> float:
+        """Mean of "calls", "tokens" or "seconds" over the questions."""
+        return fmean(getattr(question.answered, what) for question in self.scored)
+
+
+def table(figures: Sequence[Figures]) -> str:
+    """One row a data set; scores in per cent with 95 % intervals over questions."""
+    ks = sorted({1, *(one.samples for one in figures)})
+    head = ["data set", "questions", "score", *(f"Pass@{k}" for k in ks), "F1", "tool calls", "tokens", "s / question"]
+    published = any(one.name in PUBLISHED for one in figures)
+    if published:
+        head.append("published Pass@1, not measured here")
+    rows = [head, [":--", *["--:"] * (len(head) - 1)]]
+    for one in figures:
+        row = [one.title, str(len(one.scored)), one.scored[0].score.split(":")[0]]
+        row += [percent(one.passes(k)) for k in ks]
+        row += [percent(one.f1), f"{one.mean('calls'):.2f}", f"{one.mean('tokens'):.0f}", f"{one.mean('seconds'):.2f}"]
+        rows.append([*row, str(PUBLISHED.get(one.name, ""))] if published else row)
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *notes(figures), ""])
+
+
+def notes(figures: Sequence[Figures]) -> list[str]:
+    """What a reader of the table must know."""
+    told = ["Per cent, with 95 % bootstrap intervals over questions; calls and tokens are means of one trajectory."]
+    if any(one.name in PUBLISHED for one in figures):
+        told.append(f"Published: {PUBLISHED_BY}, with its own judge, search and selection of questions.")
+    judged = sorted({q.score for one in figures for q in one.scored if q.score.startswith("judge:")})
+    for name in judged:
+        _, prompt, model = name.split(":", 2)
+        told.append(f"Judge {model}, prompt {prompt}: scores of another judge or prompt are not comparable.")
+    for one in figures:
+        if one.unreadable:
+            low, high = one.bounds()
+            told.append(
+                f"{one.title}: {one.unreadable} of {len(one.scored) * one.samples} verdicts could not be read and are "
+                f"left out; with them Pass@1 is between {100 * low:.1f} and {100 * high:.1f}."
+            )
+        if one.cut_off:
+            told.append(f"{one.title}: {100 * one.cut_off:.1f} % of the trajectories were ended by a limit.")
+    return [f"- {line}" for line in told]
+
+
+def percent(value: Estimate | None, signed: bool = False) -> str:
+    """E.g. "47.6 [40.1, 55.0]"; "-" for None."""
+    if value is None:
+        return "-"
+    sign = "+" if signed else ""
+    mean = f"{100 * value.mean:{sign}.1f}"
+    return mean if isnan(value.low) else f"{mean} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"

@@ -1,0 +1,172 @@
+"""The folder of an evaluation on data sets: what it was run with, every answer, every verdict, and the table.
+
+<folder>/
+    settings.json              model, samples, limits, tools; a resumed evaluation must have the same
+    table.md
+    <data set>/
+        answers.jsonl          one question a line, written as they are answered
+        verdicts.jsonl         one verdict of a judge a line, of all judges that were asked
+        results.jsonl          one question a line with its scores
+        trees/                 the trajectories
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aepo.evaluation.answers import Answered
+from aepo.evaluation.figures import Figures
+from aepo.evaluation.scoring import Scored
+from aepo.rewards.judge import Judgement
+from aepo.training.run_folder import RunFolder, write_whole
+from aepo.types import Group, Sample
+
+FORMAT = 1
+T = TypeVar("T")
+
+
+class EvaluationFolder:
+    """Paths of one evaluation, and reading and writing them.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, settings: dict[str, Any], resume: bool) -> None:
+        """Claim the folder for an evaluation with these settings.
+
+        Args:
+            settings: Plain values, nested ones with dotted keys; what a resumed evaluation must not change.
+            resume: Go on with what is there; a folder without an evaluation begins a new one.
+
+        Raises:
+            ValueError: It holds another evaluation, or `resume` would mix two; the line names the setting.
+        """
+        file = self.path / "settings.json"
+        if file.is_file():
+            if not resume:
+                raise ValueError(f"{self.path} holds an evaluation: go on with --resume, or choose another --out")
+            before = self.settings()
+            for key in sorted(before.keys() & settings.keys()):
+                if before[key] != settings[key]:
+                    raise ValueError(
+                        f"cannot resume {self.path}: {key} was {before[key]!r} and is now {settings[key]!r}; "
+                        "set it back, or choose another --out"
+                    )
+            settings = before | settings  # a data set may have been added
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(file, (json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def settings(self) -> dict[str, Any]:
+        """What the evaluation was begun with.
+
+        Raises:
+            ValueError: There is none, or one of another version.
+        """
+        file = self.path / "settings.json"
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except OSError:
+            raise ValueError(f"no evaluation on data sets in {self.path}: it has no settings.json") from None
+        except ValueError as error:
+            raise ValueError(f"cannot read {file}: {error}") from None
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise ValueError(f"{file} is of another version; this one reads format {FORMAT}")
+        return data
+
+    def answers(self, name: str) -> list[Answered]:
+        """What was answered of a data set so far; a line that a killed process left half is dropped.
+
+        Raises:
+            ValueError: A line is broken.
+        """
+        return _read(self.path / name / "answers.jsonl", Answered.from_line)
+
+    def verdicts(self, name: str) -> list[Judgement]:
+        """The verdicts about a data set so far, as `answers`.
+
+        Raises:
+            ValueError: A line is broken.
+        """
+        return _read(self.path / name / "verdicts.jsonl", Judgement.from_line)
+
+    def open_questions(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
+        """The questions that have no answers yet.
+
+        Raises:
+            ValueError: What is answered under an id is another question.
+        """
+        done = {one.id: one.question for one in self.answers(name)}
+        for sample in samples:
+            if done.get(sample.id, sample.question) != sample.question:
+                raise ValueError(f"cannot resume {self.path}: question {sample.id!r} of {name} is another one now")
+        return [sample for sample in samples if sample.id not in done]
+
+    def keep_answers(
+        self, name: str, decode: Callable[[list[int]], str], part: Sequence[Answered], groups: Sequence[Group]
+    ) -> None:
+        """Append what was just answered, and its trees under the number of questions before."""
+        (self.path / name).mkdir(parents=True, exist_ok=True)
+        RunFolder(self.path / name).save_trees(len(self.answers(name)), groups, decode)
+        _append(self.path / name / "answers.jsonl", [one.to_line() for one in part])
+
+    def keep_verdict(self, name: str, verdict: Judgement) -> None:
+        """Append a verdict."""
+        _append(self.path / name / "verdicts.jsonl", [verdict.to_line()])
+
+    def save_results(self, name: str, scored: Sequence[Scored]) -> None:
+        """Write the scores of a data set, whole."""
+        lines = "".join(one.to_line() + "\n" for one in scored)
+        write_whole(self.path / name / "results.jsonl", lines.encode())
+
+    def results(self, name: str, title: str) -> Figures:
+        """What `save_results` wrote, with the answers.
+
+        Raises:
+            ValueError: The data set was not scored yet, or the files do not fit together.
+        """
+        file = self.path / name / "results.jsonl"
+        answered = {one.id: one for one in self.answers(name)}
+        if not file.is_file():
+            raise ValueError(f"{name} was not scored in {self.path}: run the evaluation with --resume")
+        scored = _read(file, lambda line: Scored.from_line(line, answered))
+        if not scored:
+            raise ValueError(f"{file} holds no results")
+        return Figures(name, title, scored)
+
+    def save_table(self, text: str) -> Path:
+        """Write the table."""
+        write_whole(self.path / "table.md", text.encode())
+        return self.path / "table.md"
+
+
+def _append(file: Path, lines: Sequence[str]) -> None:
+    with file.open("ab") as out:
+        out.write("".join(line + "\n" for line in lines).encode())
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _read(file: Path, parse: Callable[[str], T]) -> list[T]:
+    if not file.is_file():
+        return []
+    data = file.read_bytes()
+    whole, _, half = data.rpartition(b"\n")
+    if half:
+        # Else the next line would be glued to it.
+        os.truncate(file, len(data) - len(half))
+    found: list[T] = []
+    # Not splitlines: an answer may hold other line separators.
+    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
+        try:
+            found.append(parse(line.decode()))
+        except ValueError as error:
+            raise ValueError(f"{file}, line {number}: {error}") from error
+    return found

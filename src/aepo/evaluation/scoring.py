@@ -1,0 +1,182 @@
+"""What answers are worth: by mathematical equality, by words, or by a judge's verdicts.
+
+An answer whose verdict cannot be read is neither right nor wrong: it is `None` here, and no figure counts it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from aepo.evaluation.answers import Answered
+from aepo.evaluation.passk import pass_at_k
+from aepo.rewards.answer import exact_match, token_f1
+from aepo.rewards.judge import Judge, Judgement, Prompt, Verdict, judge
+from aepo.rewards.math import equivalent
+from aepo.tasks.reading.base import Method
+
+FORMAT = 1
+JUDGED_AT_ONCE = 16
+_READ: Mapping[Verdict, bool | None] = {
+    Verdict.CORRECT: True,
+    Verdict.INCORRECT: False,
+    Verdict.NOT_ATTEMPTED: False,
+    Verdict.UNREADABLE: None,
+}
+
+
+class JudgeError(RuntimeError):
+    """A judge could not be asked; the line names the question."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One question with what its answers are worth.
+
+    Attributes:
+        answered: The question and its answers.
+        score: How they were scored: "math", "words", or "judge:<prompt>:<model>".
+        correct: One an answer; None where a judge's verdict cannot be read.
+        f1: One an answer; None where words are not compared.
+    """
+
+    answered: Answered
+    score: str
+    correct: tuple[bool | None, ...]
+    f1: tuple[float, ...] | None = None
+
+    def passes(self, k: int, unreadable: bool | None = None) -> float:
+        """Unbiased Pass@k of this question; NaN with fewer than k answers that could be read.
+
+        Args:
+            k: Attempts allowed.
+            unreadable: What to take the others for; None leaves them out.
+        """
+        known = [unreadable if one is None else one for one in self.correct]
+        counted = [one for one in known if one is not None]
+        return pass_at_k(len(counted), sum(counted), k)
+
+    def to_line(self) -> str:
+        """One JSON object with all that a reader needs; `from_line` reads it back equal, given the answers."""
+        kept = {"format": FORMAT, "id": self.answered.id, "score": self.score, "correct": self.correct, "f1": self.f1}
+        about = {"targets": self.answered.targets, "answers": [answer.text for answer in self.answered.answers]}
+        costs = {"calls": self.answered.calls, "tokens": self.answered.tokens, "seconds": self.answered.seconds}
+        return json.dumps(kept | about | costs, ensure_ascii=False)
+
+    @classmethod
+    def from_line(cls, line: str, answered: Mapping[str, Answered]) -> Scored:
+        """Read what `to_line` wrote.
+
+        Args:
+            line: The JSON object.
+            answered: The questions with their answers, by id.
+
+        Raises:
+            ValueError: The line is broken, of another format version, or of a question without these answers.
+        """
+        data = json.loads(line)
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ValueError(f"no result of format {FORMAT}")
+        try:
+            question, correct, f1 = answered[data["id"]], tuple(data["correct"]), data["f1"]
+            if data["answers"] != [answer.text for answer in question.answers] or len(correct) != len(question.answers):
+                raise ValueError(f"question {data['id']!r} has other answers now: score it again with --resume")
+            return cls(question, data["score"], correct, None if f1 is None else tuple(f1))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"holds no result ({error})") from None
+
+
+def score_name(method: Method, prompt: Prompt, judge: Judge | None) -> str:
+    """What tells whether two scores can be compared.
+
+    Raises:
+        ValueError: A judge is needed and there is none.
+    """
+    if method != "judge":
+        return method
+    if judge is None:
+        raise ValueError("these answers are scored by a judge, and there is none")
+    return f"judge:{prompt.version}:{judge.model}"
+
+
+async def score_answers(
+    questions: Sequence[Answered],
+    method: Method,
+    prompt: Prompt,
+    judge: Judge | None = None,
+    known: Iterable[Judgement] = (),
+    keep: Callable[[Judgement], None] = lambda verdict: None,
+) -> list[Scored]:
+    """Score all answers.
+
+    Args:
+        questions: With their answers.
+        method: How.
+        prompt: What a judge is asked.
+        judge: Asked if `method` is "judge".
+        known: Verdicts from before; those of this judge and prompt that could be read are not asked for again.
+        keep: Told of every new verdict at once.
+
+    Raises:
+        ValueError: A judge is needed and there is none, or a question has no target.
+        JudgeError: The judge failed; the verdicts so far were kept.
+    """
+    name = score_name(method, prompt, judge)
+    if method == "math":
+        right = await anyio.to_thread.run_sync(lambda: [_each(a, equivalent) for a in questions])
+        return [Scored(a, name, tuple(map(bool, one))) for a, one in zip(questions, right, strict=True)]
+    if method == "words":
+        return [Scored(a, name, tuple(map(bool, _each(a, exact_match))), _each(a, token_f1)) for a in questions]
+    assert judge is not None
+    verdicts = await _verdicts(questions, prompt, judge, known, keep)
+    return [
+        Scored(a, name, tuple(_READ[verdicts[(a.id, answer.text)].verdict] for answer in a.answers)) for a in questions
+    ]
+
+
+def _each(answered: Answered, score: Callable[[str, Sequence[str]], float]) -> tuple[float, ...]:
+    if not any(target.strip() for target in answered.targets):
+        raise ValueError(f"sample {answered.id!r} has no target: nothing could ever score")
+    return tuple(score(answer.text or "", answered.targets) for answer in answered.answers)
+
+
+async def _verdicts(
+    questions: Sequence[Answered],
+    prompt: Prompt,
+    asked: Judge,
+    known: Iterable[Judgement],
+    keep: Callable[[Judgement], None],
+) -> dict[tuple[str, str | None], Judgement]:
+    """A verdict for each different answer of each question."""
+    before = {one.key: one for one in known if one.verdict is not Verdict.UNREADABLE}
+    found: dict[tuple[str, str | None], Judgement] = {}
+    limit = anyio.CapacityLimiter(JUDGED_AT_ONCE)
+
+    async def have_judged(question: Answered, text: str | None) -> None:
+        async with limit:
+            try:
+                verdict = await judge(asked, prompt, question.id, question.question, question.targets, text)
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                raise JudgeError(f"judge {asked.model} failed on question {question.id!r}: {told}") from error
+        keep(verdict)
+        found[(question.id, text)] = verdict
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for question in questions:
+                for text in dict.fromkeys(answer.text for answer in question.answers):
+                    said = text if text is not None and text.strip() else None
+                    old = before.get((question.id, question.question, said, prompt.version, asked.model))
+                    if old is not None:
+                        found[(question.id, text)] = old
+                    else:
+                        tasks.start_soon(partial(have_judged, question, text))
+    except ExceptionGroup as group:
+        raise next(error for error in group.exceptions if isinstance(error, JudgeError)) from None
+    return found

@@ -1,0 +1,98 @@
+"""A published data set as a task: its questions, the tools it is answered with, its score as the reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from aepo.rewards import exact, f1, math, paper
+from aepo.rewards.base import Score
+from aepo.tasks.base import Task
+from aepo.tasks.reading import DataSet, load_samples
+from aepo.tools.base import Tool
+from aepo.types import Sample
+
+REWARDS: dict[str, Score] = {"exact": exact, "f1": f1, "math": math, "paper": paper}
+
+
+def benchmark(
+    data_set: DataSet,
+    data: str | None = None,
+    ids: str | list[str] | None = None,
+    split: str | None = None,
+    tools: list[str] | None = None,
+    corpus: str | None = None,
+    reward: str | None = None,
+    system: str | None = None,
+) -> Task:
+    """The task of a data set.
+
+    Args:
+        data_set: Which one.
+        data: A JSONL or Parquet file; the Hugging Face Hub by default.
+        ids: Only these questions: a list, or a file with one id a line.
+        split: Of the hub; the one that is evaluated with by default.
+        tools: "search", "python", or "package.module:function" for a function that returns a tool; [] for none. By
+            default those of the data set.
+        corpus: JSONL file of the documents to search.
+        reward: "exact", "f1", "math", or "paper" for that of the paper, format and bonus included. By default the
+            score of the data set; one that a judge scores has none.
+        system: System message; None lets the protocol explain itself and the tools, "" sends none.
+
+    Raises:
+        ValueError: The data cannot be read, there is no such tool or reward, or none where one is needed.
+    """
+    samples = load_samples(data_set, data, ids, split).samples
+    return Task(data_set.name, samples, make_tools(data_set, tools, corpus), _reward(data_set, reward), (), system)
+
+
+def make_tools(data_set: DataSet, tools: Sequence[str] | None = None, corpus: str | None = None) -> list[Tool]:
+    """The tools that a data set is answered with; the arguments are those of `benchmark`.
+
+    Raises:
+        ValueError: There is no such tool, or it has nothing to search.
+    """
+    return [_tool(data_set, name, corpus) for name in (data_set.tools if tools is None else tools)]
+
+
+def _tool(data_set: DataSet, name: str, corpus: str | None) -> Tool:
+    if name == "python":
+        from aepo.tools.python import python
+
+        return python()
+    if name == "search":
+        from aepo.tools.search import search
+
+        if corpus is None:
+            raise ValueError(
+                f"{data_set.name} is answered by searching: give a corpus (JSONL file of documents), or other tools, "
+                f"e.g. python alone"
+            )
+        return search(Path(corpus))
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise ValueError(f"unknown tool {name!r}: known: search, python, or package.module:function")
+    try:
+        made = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"tool {name!r} cannot be imported: {error}") from error
+    made = made if isinstance(made, Tool) or not callable(made) else made()
+    if not isinstance(made, Tool):
+        raise ValueError(f"tool {name!r} is a {type(made).__name__}: the function must return an aepo.tool")
+    return made
+
+
+def _reward(data_set: DataSet, name: str | None) -> Score:
+    if name is not None and name not in REWARDS:
+        raise ValueError(f"unknown reward {name!r}: known: {', '.join(REWARDS)}")
+    if name is None and data_set.method == "judge":
+        return _needs_a_judge
+    return REWARDS[name or {"math": "math", "words": "f1"}[data_set.method]]
+
+
+def _needs_a_judge(sample: Sample, trajectory: object) -> float:
+    raise ValueError(
+        "this data set is scored by a judge: evaluate it with `aepo eval NAME --model MODEL --judge JUDGE`, "
+        "or choose task.options.reward"
+    )

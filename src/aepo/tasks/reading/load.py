@@ -1,0 +1,117 @@
+"""From rows to samples: every row converted, ids checked, a subset taken by its ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aepo.tasks.reading.base import DataSet
+from aepo.tasks.reading.files import read_file
+from aepo.tasks.reading.hub import Load, read_hub
+from aepo.tasks.reading.row import DataError, Row
+from aepo.types import Sample
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The samples of a data set.
+
+    Attributes:
+        samples: In the order of the rows, each with an id.
+        left_out: Rows that a text model cannot answer, by what they need, e.g. {"an image": 342}.
+    """
+
+    samples: tuple[Sample, ...]
+    left_out: dict[str, int]
+
+
+def load_samples(
+    data_set: DataSet,
+    data: str | Path | None = None,
+    ids: str | Path | Sequence[str] | None = None,
+    split: str | None = None,
+    load: Load | None = None,
+) -> Loaded:
+    """The samples of a data set.
+
+    Args:
+        data_set: Which one.
+        data: A JSONL or Parquet file; the Hugging Face Hub by default.
+        ids: Only these, in the order of the rows: a list, or a file with one id a line.
+        split: Of the hub; the one that is evaluated with by default.
+        load: Takes the place of `datasets.load_dataset`.
+
+    Raises:
+        DataError: A row is wrong, two share an id, or an id is not there; the line names it.
+    """
+    if data is not None and split is not None:
+        raise DataError(f"{data_set.name}: a file has no splits, give data or split")
+    rows = read_hub(data_set, split, load) if data is None else read_file(data)
+    loaded, needs = converted(data_set, rows)
+    if ids is None:
+        return loaded
+    return Loaded(chosen(loaded.samples, read_ids(ids), data_set.name, needs), {})
+
+
+def converted(data_set: DataSet, rows: Iterable[Row]) -> tuple[Loaded, dict[str, str]]:
+    """The samples of all rows, and what each left-out one needs, by id.
+
+    Raises:
+        DataError: A row is wrong, two share an id, or nothing is left.
+    """
+    samples: list[Sample] = []
+    places: dict[str, str] = {}
+    needs: dict[str, str] = {}
+    for row in rows:
+        sample = data_set.sample(row)
+        if sample.id in places:
+            raise row.error(f"id {sample.id!r} was already that of {places[sample.id]}; every question needs its own")
+        places[sample.id] = row.place
+        need = data_set.needs(row)
+        if need is None:
+            samples.append(sample)
+        else:
+            needs[sample.id] = need
+    counts = {need: list(needs.values()).count(need) for need in dict.fromkeys(needs.values())}
+    if not samples:
+        raise DataError(f"{data_set.name}: no row is left; those that need more than text: {counts}")
+    return Loaded(tuple(samples), counts), needs
+
+
+def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
+    """The ids of a list, or of a file with one a line.
+
+    Raises:
+        DataError: The file cannot be read, or there is no id.
+    """
+    if isinstance(ids, str | Path):
+        try:
+            lines = Path(ids).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read the ids in {ids}: {error}") from None
+        found = [line.strip() for line in lines if line.strip()]
+    else:
+        found = [str(one) for one in ids]
+    if not found:
+        raise DataError(f"no id in {ids!s}: write one a line, or leave ids out for all questions")
+    return list(dict.fromkeys(found))
+
+
+def chosen(
+    samples: Sequence[Sample], ids: Sequence[str], name: str, needs: dict[str, str] | None = None
+) -> tuple[Sample, ...]:
+    """The samples with these ids.
+
+    Raises:
+        DataError: An id is not there, or its row needs more than text.
+    """
+    wanted, known = set(ids), {sample.id for sample in samples}
+    for one in ids:
+        if one in (needs or {}):
+            raise DataError(f"{name}: question {one!r} needs {(needs or {})[one]}, and only text is answered")
+    missing = [one for one in ids if one not in known]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{name}: no question has the id {missing[0]!r}{more}; an id is e.g. {samples[0].id!r}")
+    return tuple(sample for sample in samples if sample.id in wanted)

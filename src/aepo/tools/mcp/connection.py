@@ -1,0 +1,224 @@
+"""Sessions with one server, one after the other: opened when a call wants one, opened again after a death."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from aepo.tools.mcp.life import Life
+from aepo.types import ToolError
+
+if TYPE_CHECKING:
+    import mcp_types
+    from mcp.client._transport import TransportStreams
+    from mcp.client.session import ClientSession, IncomingMessage
+    from mcp.shared.exceptions import MCPError
+
+_log = logging.getLogger(__name__)
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
+_MOST_PAGES = 100
+_LAST_LINES = 5
+# What the SDK says where it has no error of the server.
+_CLOSED, _NO_ANSWER = "Connection closed", "SSE stream ended"
+_BAD_STATUS = "Server returned an error response"
+
+
+class McpServerError(RuntimeError):
+    """A server does not start, dies again and again, or is no longer the one that the tools were made from."""
+
+
+class Connection:
+    """What calls go through; belongs to the event loop in which `keep` runs.
+
+    Attributes:
+        tools: By the server's names, as they were when it first started.
+        used: Names of those that must stay as they are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Callable[[Life], AbstractAsyncContextManager[TransportStreams]],
+        start_timeout: float,
+        restarts: int,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            name: Of the server, in messages.
+            transport: Makes a new one for a life.
+            start_timeout: Seconds for each of the requests before the first call.
+            restarts: Deaths in a row, without an answered call between them, after which calls raise.
+        """
+        self.name, self.tools, self.used = name, dict[str, "mcp_types.Tool"](), frozenset[str]()
+        self._transport, self._start_timeout, self._restarts = transport, start_timeout, restarts
+        self._failure: str | None = None
+        self._started = False
+        self._life: Life | None = None
+        self._closing, self._wanted, self._changed = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def keep(self) -> None:
+        """Hold the sessions, each entered and left here, until `close` is called or too many have died."""
+        deaths = 0
+        while self._failure is None:
+            await self._wanted.wait()
+            self._wanted = anyio.Event()
+            if self._closing.is_set():
+                return
+            life = Life()
+            reason = await self._live(life)
+            deaths = 1 if life.answered else deaths + 1
+            if self._closing.is_set() or self._failure:
+                return
+            if not self._started:
+                self._fail(f"did not start: {reason}")
+            elif deaths > self._restarts:
+                self._fail(f"died {deaths} times without answering a call: {reason}")
+            else:
+                _log.warning("MCP server %s is started again when it is needed: %s", self.name, reason)
+                self._notify()
+                if deaths > 1:
+                    with anyio.move_on_after(min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (deaths - 2))):
+                        await self._closing.wait()
+
+    def close(self) -> None:
+        """Let `keep` end its session and return."""
+        self._closing.set()
+        self._wanted.set()
+        if self._life is not None:
+            self._life.over.set()
+
+    async def ready(self) -> Life:
+        """A session that can be called; waits for one.
+
+        Raises:
+            McpServerError: There will be none.
+        """
+        while True:
+            if self._failure is not None:
+                raise McpServerError(self._failure)
+            if self._life is not None and self._life.session is not None and not self._life.over.is_set():
+                return self._life
+            self._wanted.set()
+            await self._changed.wait()
+
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], timeout: float, repeatable: bool
+    ) -> mcp_types.CallToolResult:
+        """Call a tool; once more after the server's death if it is `repeatable`.
+
+        Raises:
+            ToolError: The server refuses the call, or is gone.
+            McpServerError: See `ready`.
+        """
+        from mcp.shared.exceptions import MCPError
+        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+        from pydantic import ValidationError
+
+        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(arguments)))
+        for tries in (1, 2):
+            life = await self.ready()
+            assert life.session is not None
+            try:
+                # The tool's own timeout ends the call first, and tells the server.
+                result = await life.session.send_request(request, CallToolResult, 2 * timeout)
+                life.answered = True
+                return result
+            except ValidationError:
+                life.answered = True
+                raise ToolError("the tool answered with something that is no result") from None
+            except MCPError as error:
+                if not _lost(error, life):
+                    life.answered = True
+                    raise ToolError(error.message or "the server refused the call") from None
+                if tries == 2 or not (repeatable or life.forgotten):
+                    break
+        raise ToolError("the tool is unavailable now, its server failed; go on without it")
+
+    async def _live(self, life: Life) -> str:
+        """One session from its start to its end; says why it ended, as far as is known."""
+        from mcp import Client
+
+        client = Client(
+            self._transport(life),
+            # The newer negotiation begins with a request at which some servers of today leave.
+            mode="legacy",
+            read_timeout_seconds=self._start_timeout,
+            message_handler=lambda message: self._told(life, message),
+            cache=None,
+        )
+        self._life, reason = life, ""
+        try:
+            async with client:
+                await self._list(life, client.session)
+                life.session, self._started = client.session, True
+                self._notify()
+                await life.over.wait()
+        except Exception as error:
+            reason = _reason(error)
+        finally:
+            self._life = None
+            life.over.set()
+        return "; ".join(filter(None, [reason, _last_lines(life)])) or "it closed the connection"
+
+    async def _list(self, life: Life, session: ClientSession) -> None:
+        from mcp_types import PaginatedRequestParams
+
+        found: dict[str, mcp_types.Tool] = {}
+        cursor: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
+            found |= {tool.name: tool for tool in page.tools}
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        changed = [n for n in self.used if n not in found or found[n].input_schema != self.tools[n].input_schema]
+        if changed:
+            self._fail(f"changed while it was in use: {', '.join(sorted(changed))}; start the run again")
+            life.over.set()
+        self.tools = self.tools or found
+
+    async def _told(self, life: Life, message: IncomingMessage) -> None:
+        from mcp.shared.exceptions import MCPError
+        from mcp_types import ToolListChangedNotification
+
+        if isinstance(message, ToolListChangedNotification) and life.session is not None:
+            # A session that ends meanwhile is asked again when the next one begins.
+            with suppress(MCPError):
+                await self._list(life, life.session)
+
+    def _fail(self, what: str) -> None:
+        self._failure = f"MCP server {self.name} {what}"
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+def _lost(error: MCPError, life: Life) -> bool:
+    """Whether a call failed because of the server's death and not by its word."""
+    if error.message in (_CLOSED, _BAD_STATUS):
+        life.over.set()
+    return life.over.is_set() or error.message.startswith(_NO_ANSWER)
+
+
+def _reason(error: BaseException) -> str:
+    from mcp.shared.exceptions import MCPError
+
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, MCPError):
+        return "" if error.message == _CLOSED else error.message
+    return f"{type(error).__name__}: {error}"
+
+
+def _last_lines(life: Life) -> str:
+    lines = life.last_words.decode("utf-8", "replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()][-_LAST_LINES:]
+    return f"it last said: {' | '.join(said)}" if said else ""

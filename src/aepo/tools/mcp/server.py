@@ -1,0 +1,104 @@
+"""A server for the whole process: its connection lives in a thread with an event loop of its own.
+
+A training run has many event loops, one after another; a session belongs to one, and to one task of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from aepo.tools.mcp.connection import Connection, McpServerError
+
+if TYPE_CHECKING:
+    import mcp_types
+
+_CLOSE_SECONDS = 10.0
+
+
+class Server:
+    """What the tools of one server share. Its session ends with the process, or with the last tool.
+
+    Attributes:
+        connection: To be used in the thread only.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Start the thread; the server is started by the first use."""
+        self.connection = connection
+        self._process = os.getpid()
+        begun: Future[tuple[BlockingPortal, Callable[[], object]]] = Future()
+        thread = threading.Thread(
+            target=anyio.run, args=(_hold, connection, begun), name=f"mcp {connection.name}", daemon=True
+        )
+        thread.start()
+        self._portal, stop = begun.result()
+        self._closing = weakref.finalize(self, _close, stop, thread)
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return self.connection.name
+
+    def tools(self) -> Mapping[str, mcp_types.Tool]:
+        """Its tools by name, from any thread but its own.
+
+        Raises:
+            McpServerError: It does not start.
+        """
+        self._portal.call(self.connection.ready)
+        return self.connection.tools
+
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], timeout: float, repeatable: bool
+    ) -> mcp_types.CallToolResult:
+        """See `Connection.call`; from any event loop of asyncio."""
+        if os.getpid() != self._process:
+            raise McpServerError(
+                f"MCP server {self.name} was started before this process was forked: "
+                f"make the tools in the process that calls them"
+            )
+        return await asyncio.wrap_future(
+            self._portal.start_task_soon(self.connection.call, tool, arguments, timeout, repeatable)
+        )
+
+    def close(self) -> None:
+        """End the server's session, and its process if it is ours."""
+        self._closing()
+
+
+async def _hold(connection: Connection, begun: Future[tuple[BlockingPortal, Callable[[], object]]]) -> None:
+    asked = anyio.Event()
+    loop = asyncio.get_running_loop()
+    ended = anyio.Event()
+
+    async def keep() -> None:
+        await connection.keep()
+        ended.set()
+
+    async with BlockingPortal() as portal, anyio.create_task_group() as tasks:
+        tasks.start_soon(keep)
+        begun.set_result((portal, lambda: loop.call_soon_threadsafe(asked.set)))
+        await asked.wait()
+        connection.close()
+        with anyio.move_on_after(_CLOSE_SECONDS):
+            await ended.wait()
+        tasks.cancel_scope.cancel()
+        await portal.stop(cancel_remaining=True)
+
+
+def _close(stop: Callable[[], object], thread: threading.Thread) -> None:
+    with suppress(RuntimeError):  # its loop is closed already
+        stop()
+    # The last tool may be let go of in the thread itself.
+    if thread is not threading.current_thread():
+        thread.join(2 * _CLOSE_SECONDS)

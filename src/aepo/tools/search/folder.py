@@ -1,0 +1,168 @@
+"""An index on disk: built once in a temporary folder that is then renamed, read by many processes, never changed.
+
+`manifest.json` is written last. It names every file with its SHA-256, so that a reader finds damage before it searches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tantivy
+
+from aepo.tools.search.corpus import Document, Fingerprint
+from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema
+
+MANIFEST = "manifest.json"
+_HEAP = 1 << 30
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds.
+
+    Attributes:
+        version: Of the way words are cut and documents stored.
+        schema: The fields.
+        documents: How many.
+        corpus: SHA-256 of all documents.
+        files: SHA-256 by name.
+    """
+
+    version: int
+    schema: list[str]
+    documents: int
+    corpus: str
+    files: dict[str, str]
+
+
+_FIELDS = ["title: text, stored", "text: text, stored", "order: u64, fast"]
+
+
+def build(documents: Iterable[Document], out: Path) -> Manifest:
+    """Index documents into a new folder. They are read once and not kept in memory.
+
+    Raises:
+        FileExistsError: There is something at `out`.
+        ValueError: There are no documents.
+    """
+    taken = FileExistsError(f"{out} exists already; remove it or give another folder")
+    if out.exists():
+        raise taken
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".unfinished", dir=out.parent))
+    try:
+        whole = work / "whole"
+        manifest = _written(documents, work / "building", whole)
+        try:
+            # A rename replaces nothing but an empty folder.
+            whole.rename(out)
+        except OSError:
+            raise taken from None
+    finally:
+        remove(work)
+    return manifest
+
+
+def opened(folder: Path) -> tuple[Manifest, tantivy.Index, Path]:
+    """What `build` made, and a folder of links to it that has to be removed when the index is not used any more.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It is not a whole index of this version.
+    """
+    manifest = _manifest(folder)
+    for name, digest in manifest.files.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+            raise ValueError(f"{folder}: the index is damaged ({name}); build it again with `aepo tools index`")
+    # The library makes a lock file beside whatever it opens, which would need the right to write there.
+    view = Path(tempfile.mkdtemp(prefix="aepo-index-"))
+    try:
+        for name in manifest.files:
+            (view / name).symlink_to((folder / name).absolute())
+        index = tantivy.Index.open(str(view))
+        index.register_tokenizer(ANALYSER, analyser())
+        index.config_reader("Manual")
+        if index.searcher().num_docs != manifest.documents:
+            raise ValueError(f"it has not the {manifest.documents} documents that {MANIFEST} says")
+    except (ValueError, OSError) as error:
+        remove(view)
+        raise ValueError(f"{folder}: this version of tantivy cannot read the index: {error}") from None
+    return manifest, index, view
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that tantivy has opened: its thread may make one more lock file meanwhile, but not two."""
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(documents: Iterable[Document], building: Path, whole: Path) -> Manifest:
+    """Index in one folder, then move what belongs to the index into another."""
+    building.mkdir()
+    index = tantivy.Index(schema(stored=True), path=str(building), reuse=False)
+    index.config_reader("Manual")
+    index.register_tokenizer(ANALYSER, analyser())
+    writer = index.writer(heap_size=_HEAP, num_threads=1)
+    fingerprint, count = Fingerprint(), 0
+    try:
+        for document in fingerprint.follow(documents):
+            add(writer, count, document)
+            count += 1
+        if count == 0:
+            raise ValueError("search: the corpus has no documents")
+        writer.commit()
+    except BaseException:
+        writer.rollback()
+        raise
+    finally:
+        # Its threads would go on writing into a folder that is being removed.
+        writer.wait_merging_threads()
+    whole.mkdir()
+    for path in building.iterdir():
+        if not path.name.startswith("."):
+            path.rename(whole / path.name)
+    files = {path.name: _sha256(path) for path in sorted(whole.iterdir())}
+    manifest = Manifest(VERSION, _FIELDS, count, fingerprint.digest(), files)
+    (whole / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    for path in whole.iterdir():
+        path.chmod(0o444)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return manifest
+
+
+def _manifest(folder: Path) -> Manifest:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder; build it with `aepo tools index`")
+    try:
+        data = json.loads((folder / MANIFEST).read_bytes())
+        version = data["version"]
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder}: not an index, or one that was not finished; build it with `aepo tools index`"
+        ) from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(f"{folder}: {MANIFEST} is damaged; build the index again with `aepo tools index`") from None
+    if version != VERSION:
+        raise ValueError(f"{folder}: an index of version {version}, this is version {VERSION}; build it again")
+    try:
+        manifest = Manifest(**data)
+        proper = all(Path(name).name == name and isinstance(digest, str) for name, digest in manifest.files.items())
+        proper = proper and manifest.schema == _FIELDS and isinstance(manifest.documents, int)
+    except (TypeError, AttributeError):
+        proper = False
+    if not proper:
+        raise ValueError(f"{folder}: {MANIFEST} is damaged; build the index again with `aepo tools index`")
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,154 @@
+"""`Index`: a tantivy index over a corpus, with BM25 over titles and texts; `LocalSearch` makes a backend of it.
+
+A query is never parsed as a query language: it is cut into words by the index's own analyser and every word may match.
+One thread writes one segment, so scores are the same in every process; equal scores keep the documents' order.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import tantivy
+
+from aepo.tools.search import folder as on_disk
+from aepo.tools.search.base import Hit
+from aepo.tools.search.corpus import Document, Fingerprint, valid
+from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema
+from aepo.types import ToolError
+
+_MOST_WORDS = 64
+# A query over fewer documents takes less than a millisecond; over more it would hold up everything else.
+_INLINE_DOCUMENTS = 100_000
+_HEAP_LEAST, _HEAP_MOST = 64 << 20, 2 << 30
+
+
+class Index:
+    """A corpus that can be searched, from many threads at once."""
+
+    def __init__(self, documents: Iterable[Document], title_boost: float = 2.0) -> None:
+        """Index the documents in memory.
+
+        Raises:
+            ValueError: There is none.
+        """
+        fingerprint = Fingerprint()
+        corpus = list(fingerprint.follow(documents))
+        if not corpus:
+            raise ValueError("search: the corpus has no documents")
+        index = tantivy.Index(schema(stored=False))
+        index.register_tokenizer(ANALYSER, analyser())
+        # A writer that fills its heap begins a second segment.
+        size = sum(len(document.title) + len(document.text) for document in corpus)
+        writer = index.writer(heap_size=min(_HEAP_MOST, _HEAP_LEAST + 8 * size), num_threads=1)
+        for order, document in enumerate(corpus):
+            add(writer, order, document)
+        writer.commit()
+        writer.wait_merging_threads()
+        index.reload()
+        self._set(index, lambda _, order: corpus[order], len(corpus), fingerprint.digest(), title_boost)
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str], title_boost: float = 2.0) -> Index:
+        """The index in a folder that `aepo tools index` made; nothing is written there, and texts are read when needed.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            ValueError: It holds no whole index of this version.
+        """
+        manifest, index, view = on_disk.opened(Path(folder))
+        made = cls.__new__(cls)
+        weakref.finalize(made, on_disk.remove, view)
+        made._set(index, None, manifest.documents, manifest.corpus, title_boost)
+        return made
+
+    def _set(
+        self,
+        index: tantivy.Index,
+        document: Callable[[Any, int], Document] | None,
+        size: int,
+        corpus: str,
+        title_boost: float,
+    ) -> None:
+        self._searcher = index.searcher()
+        self._document = document or self._stored
+        self._schema, self._analyser = index.schema, analyser()
+        self._size, self._title_boost = size, title_boost
+        self.version = f"{VERSION} {title_boost:g} {corpus}"
+
+    def __len__(self) -> int:
+        """How many documents."""
+        return self._size
+
+    def search(self, query: str, top_k: int) -> list[str]:
+        """The texts of the best `top_k` documents; best first, equal ones in the corpus's order.
+
+        Raises:
+            ToolError: The query has no words.
+        """
+        return [hit.text for hit in self.hits(query, top_k)]
+
+    def hits(self, query: str, top_k: int) -> list[Hit]:
+        """The best `top_k` documents, as `search`; line breaks in texts become spaces.
+
+        Raises:
+            ToolError: The query has no words.
+        """
+        words = list(dict.fromkeys(self._analyser.analyze(valid(query))))[:_MOST_WORDS]
+        if not words:
+            raise ToolError("the query has no words")
+        # Sums of the same parts in another order differ in the last digits: look a little further, compare rounded.
+        found = self._searcher.search(self._query(words), limit=4 * top_k, count=False).hits
+        orders = self._searcher.fast_field_values("order", [address for _, address in found])
+        ranked = sorted(
+            (-float(f"{score:.5g}"), int(order or 0), at)
+            for at, ((score, _), order) in enumerate(zip(found, orders, strict=True))
+        )
+        return [self._hit(-score, found[at][1], order) for score, order, at in ranked[:top_k]]
+
+    def _hit(self, score: float, address: Any, order: int) -> Hit:
+        document = self._document(address, order)
+        return Hit(document.title, "", " ".join(document.text.split()), score)
+
+    def _stored(self, address: Any, order: int) -> Document:
+        fields = self._searcher.doc(address)
+        return Document(fields["title"][0], fields["text"][0])
+
+    def _query(self, words: list[str]) -> tantivy.Query:
+        parts: list[tuple[Any, tantivy.Query]] = []
+        for word in words:
+            title = tantivy.Query.term_query(self._schema, "title", word, "freq")
+            text = tantivy.Query.term_query(self._schema, "text", word, "freq")
+            parts.append((tantivy.Occur.Should, tantivy.Query.boost_query(title, self._title_boost)))
+            parts.append((tantivy.Occur.Should, text))
+        return tantivy.Query.boolean_query(parts)
+
+
+class LocalSearch:
+    """A `SearchBackend` over an index.
+
+    Attributes:
+        index: What is searched.
+        inline: It is small enough to be searched on the spot; others are searched in a thread.
+    """
+
+    name = "local"
+    most_hits = 1000
+
+    def __init__(self, index: Index) -> None:
+        """Take the index; its version is that of its corpus."""
+        self.index, self.version = index, index.version
+        self.inline = len(index) <= _INLINE_DOCUMENTS
+
+    async def search(self, query: str, top_k: int) -> list[Hit]:
+        """See `SearchBackend`."""
+        if self.inline:
+            return self.index.hits(query, top_k)
+        # Its own limiter: the tool's places are already counted, and the shared default would couple unrelated tools.
+        return await anyio.to_thread.run_sync(
+            self.index.hits, query, top_k, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+        )

@@ -1,0 +1,55 @@
+"""Reading what services answer: whatever comes, it becomes hits or a `BadReply`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from aepo.tools.search.base import Hit
+from aepo.tools.service import BadReply
+
+_LONGEST_TEXT = 4000
+
+
+def member(value: Any, *names: str) -> Any:
+    """What is found by going down these names; None where one is missing.
+
+    Raises:
+        BadReply: There is something else than an object on the way.
+    """
+    for name in names:
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise BadReply(f"no object around {name!r}")
+        value = value.get(name)
+    return value
+
+
+def hits(entries: Any, title: str, url: str, text: str, score: str = "score") -> list[Hit]:
+    """The hits of a list of objects whose members have these names; None is no hits, those without words are left out.
+
+    Raises:
+        BadReply: It is no list of objects.
+    """
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise BadReply("no list of objects where the hits should be")
+    found = [Hit(words(e.get(title)), words(e.get(url)), words(e.get(text)), number(e.get(score))) for e in entries]
+    return [hit for hit in found if hit.title or hit.text]
+
+
+def words(value: Any) -> str:
+    """A text on one line, not endless, as UTF-8 can carry it; anything else is empty."""
+    if not isinstance(value, str):
+        return ""
+    return " ".join(value[:_LONGEST_TEXT].encode("utf-8", "replace").decode().split())
+
+
+def number(value: Any) -> float:
+    """A finite number; anything else is 0."""
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+    except OverflowError:
+        return 0.0

@@ -1,0 +1,57 @@
+r"""Search-R1's retrieval protocol, as its own server and verl's search tool speak it.
+
+    POST {"queries": ["who?"], "topk": 3, "return_scores": true}
+    {"result": [[{"document": {"id": "7", "contents": "\"Title\"\ntext"}, "score": 0.8}]]}
+
+Sources: PeterGriffinJin/Search-R1, search_r1/search; verl, verl/tools/utils/search_r1_like_utils.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aepo.tools.search.base import Hit
+from aepo.tools.search.corpus import split_contents
+from aepo.tools.search.remote import RemoteSearch, checked_url
+from aepo.tools.search.reply import member, number, words
+from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
+
+
+class Retrieval(RemoteSearch):
+    """A retrieval server of your own; it needs no key."""
+
+    def __init__(self, url: str, limits: ServiceLimits | None = None, version: str = "1") -> None:
+        """Nothing is sent yet.
+
+        Args:
+            url: Of the endpoint, for instance http://localhost:8000/retrieve.
+            limits: Of the service.
+            version: Of corpus and index behind it; change it with them where answers are cached.
+
+        Raises:
+            ValueError: The address is none.
+        """
+        self.name, self.most_hits = "retrieval", 1000
+        self.url = checked_url(url)
+        self.version = f"{version} {self.url}"
+        self.service = HttpService("retrieval", "search", None, limits)
+
+    def request(self, query: str, top_k: int) -> Request:
+        """One query."""
+        return Request.post(self.url, {"queries": [query], "topk": top_k, "return_scores": True})
+
+    def read(self, reply: Any) -> list[Hit]:
+        """The documents of the one query; without scores the server leaves out the objects around the documents."""
+        answers = member(reply, "result")
+        if not (isinstance(answers, list) and len(answers) == 1 and isinstance(answers[0], list)):
+            raise BadReply("not one list of documents under 'result'")
+        return [_hit(entry) for entry in answers[0]]
+
+
+def _hit(entry: Any) -> Hit:
+    document = member(entry, "document") or entry
+    contents = member(document, "contents")
+    if not isinstance(contents, str):
+        raise BadReply("a document without 'contents'")
+    title, text = split_contents(contents)
+    return Hit(words(title), "", words(text), number(member(entry, "score")))

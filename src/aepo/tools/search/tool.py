@@ -1,0 +1,98 @@
+"""The `search` tool: one line a hit, whatever it searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from os import PathLike
+from pathlib import Path
+
+from aepo.tools.base import Tool, tool
+from aepo.tools.search.base import Hit, SearchBackend
+from aepo.tools.search.corpus import Document, read_documents
+from aepo.tools.search.local import Index, LocalSearch
+
+
+def search(
+    source: SearchBackend | Iterable[Document] | str | PathLike[str],
+    top_k: int = 3,
+    name: str = "search",
+    timeout: float | None = None,
+    concurrency: int | None = None,
+    max_characters: int = 4000,
+) -> Tool:
+    """A tool with one argument, `query`; it answers with one line a hit.
+
+    Args:
+        source: A backend such as `Brave()`; or documents; or the path of a corpus (JSON lines or Parquet), or of a
+            folder that `aepo tools index` made.
+        top_k: Hits shown.
+        name: What the model writes.
+        timeout: Seconds for one query; by default 10 for documents, none for a backend, which has its own deadline.
+        concurrency: Queries at once; by default 32 for documents, 1024 for a backend, which has its own limit: equal
+            queries wait for one answer together.
+        max_characters: Longer answers are cut.
+
+    Raises:
+        FileNotFoundError: There is nothing at the path.
+        ValueError: The corpus is empty or not one, the index damaged, or the backend does not give `top_k` hits.
+    """
+    if top_k < 1:
+        raise ValueError(f"tool {name}: top_k is {top_k}, must be positive")
+    backend = source if isinstance(source, SearchBackend) else LocalSearch(_index(source))
+    if top_k > backend.most_hits:
+        raise ValueError(f"tool {name}: top_k is {top_k}, {backend.name} gives at most {backend.most_hits} hits")
+    if isinstance(backend, LocalSearch):
+        return tool(
+            name=name,
+            timeout=10.0 if timeout is None else timeout,
+            concurrency=32 if concurrency is None else concurrency,
+            max_characters=max_characters,
+            inline=backend.inline,
+            version=f"{backend.version}/{top_k}",
+            pure=True,
+        )(_local(backend.index, top_k))
+    return tool(
+        name=name,
+        timeout=math.inf if timeout is None else timeout,
+        concurrency=1024 if concurrency is None else concurrency,
+        max_characters=max_characters,
+        version=f"{backend.version}/{top_k}",
+        pure=True,
+        service=backend.name,
+    )(_remote(backend, top_k))
+
+
+def _local(index: Index, top_k: int) -> Callable[[str], str]:
+    def run_search(query: str) -> str:
+        """Search the documents for some words and read the best matches.
+
+        Args:
+            query: The words to look for.
+        """
+        return "\n".join(f"- {text}" for text in index.search(query, top_k)) or "nothing found"
+
+    return run_search
+
+
+def _remote(backend: SearchBackend, top_k: int) -> Callable[[str], Awaitable[str]]:
+    async def run_search(query: str) -> str:
+        """Search for some words and read the best matches.
+
+        Args:
+            query: The words to look for.
+        """
+        return "\n".join(_line(hit) for hit in await backend.search(query, top_k)) or "nothing found"
+
+    return run_search
+
+
+def _index(source: Iterable[Document] | str | PathLike[str]) -> Index:
+    if not isinstance(source, str | PathLike):
+        return Index(source)
+    return Index.open(source) if Path(source).is_dir() else Index(read_documents(source))
+
+
+def _line(hit: Hit) -> str:
+    words = ": ".join(part for part in (hit.title, hit.text) if part)
+    return f"- {words} ({hit.url})" if hit.url else f"- {words}"

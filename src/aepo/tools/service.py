@@ -1,0 +1,355 @@
+"""`HttpService`: how a tool talks to a service over HTTP. The only place that knows the HTTP library.
+
+A call waits for a free place and for its turn, is tried again while that makes sense, and always ends within its
+deadline: with what the service said, with a `ToolError` for the model, or with `ToolMisconfigured`, which stops the
+run. Equal requests in flight are sent once. Of replies only the status, never the text, comes into logs and messages,
+and the key comes into nothing but the request.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.lowlevel
+
+from aepo.tools.base import ToolMisconfigured
+from aepo.tools.counts import count
+from aepo.tools.key import ApiKey
+from aepo.tools.pace import Pace, backoff, retry_after
+from aepo.types import ToolError
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_BAD_QUERY = frozenset({400, 413, 414, 422})
+_REFUSALS: Mapping[tuple[int, bytes], str] = {
+    **dict.fromkeys([(401, b""), (403, b"")], "refuses the key"),
+    (402, b""): "wants to be paid",
+    **dict.fromkeys([(301, b""), (302, b""), (307, b""), (308, b"")], "has moved"),
+    **dict.fromkeys([(404, b""), (405, b"")], "has nothing at this address"),
+}
+
+
+class BadReply(ValueError):
+    """A reply that is not what the service's documentation says."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked. It holds no key: the service adds it while sending.
+
+    Attributes:
+        method: GET, or POST with a body.
+        url: Without query.
+        params: The query.
+        body: JSON text.
+        repeatable: It may be sent again when nobody knows whether it arrived.
+    """
+
+    method: Literal["GET", "POST"]
+    url: str
+    params: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
+    repeatable: bool = True
+
+    @classmethod
+    def get(cls, url: str, params: Mapping[str, str]) -> Request:
+        """Ask by the address."""
+        return cls("GET", url, tuple(params.items()))
+
+    @classmethod
+    def post(cls, url: str, data: Mapping[str, Any]) -> Request:
+        """Ask by a JSON object."""
+        return cls("POST", url, body=json.dumps(data))
+
+
+@dataclass(frozen=True)
+class ServiceLimits:
+    """What a service may be asked, and for how long.
+
+    Attributes:
+        rate: Requests begun a second, in this process; None is no limit.
+        concurrency: Calls at once; the others wait in order.
+        attempts: Tries of one call.
+        attempt_seconds: For one try.
+        deadline: Seconds for one call with all its tries, from its first turn on.
+        reply_bytes: A longer reply is not read.
+
+    Raises:
+        ValueError: One is not positive.
+    """
+
+    rate: float | None = None
+    concurrency: int = 16
+    attempts: int = 5
+    attempt_seconds: float = 10.0
+    deadline: float = 30.0
+    reply_bytes: int = 4 << 20
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"service limits: {name} is {value}, must be positive")
+
+
+class _Failure(Exception):
+    """One try did not work."""
+
+    def __init__(self, cause: str, again: bool, after: float | None = None) -> None:
+        super().__init__(cause)
+        self.cause, self.again, self.after = cause, again, after
+
+
+class _Refusal(_Failure):
+    """The service would answer nobody who asks like this."""
+
+
+@dataclass
+class _Flight:
+    """A request on its way. If it ends without an outcome it was cancelled: one of those who wait has to ask."""
+
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    outcome: Callable[[], Any] | None = None
+
+
+@dataclass
+class _Loop:
+    """What belongs to one event loop."""
+
+    client: httpx.AsyncClient
+    places: anyio.CapacityLimiter
+    flights: dict[Request, _Flight] = field(default_factory=dict)
+
+
+class HttpService:
+    """A service that is asked over HTTP and answers in JSON."""
+
+    def __init__(
+        self,
+        name: str,
+        what: str,
+        key: ApiKey | None = None,
+        limits: ServiceLimits | None = None,
+        refusals: Mapping[tuple[int, bytes], str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        """Set it up; nothing is sent.
+
+        Args:
+            name: Of the service, for people.
+            what: What it does, for the model: "search".
+            key: Signs each request.
+            limits: By default those of `ServiceLimits`.
+            refusals: Status codes, with bytes that must occur in the body, after which no request can succeed until a
+                person changes something, and what to tell that person; beside those that every service shares.
+            clock: Seconds that never go back.
+            sleep: Waits between tries.
+        """
+        self.name, self.what, self.key = name, what, key
+        self.limits = limits or ServiceLimits()
+        self._refusals = {**_REFUSALS, **(refusals or {})}
+        self._clock, self._sleep = clock, sleep
+        self._pace = Pace(self.limits.rate)
+        # Its own: the order in which replies come must not move anybody else's chance.
+        self._random = random.Random()
+        self._accepted = self._down = False
+        self._loops: anyio.lowlevel.RunVar[_Loop] = anyio.lowlevel.RunVar("service")
+
+    def __repr__(self) -> str:
+        """Name and limits."""
+        return f"HttpService({self.name!r}, {self.limits})"
+
+    async def fetch(self, request: Request, read: Callable[[Any], T]) -> T:
+        """What the service answers; an equal request that is in flight is waited for instead of sent again.
+
+        Args:
+            request: What is asked.
+            read: Makes something of the decoded JSON; raises `BadReply` if it cannot. One function a service.
+
+        Raises:
+            ToolError: The service does not answer, or not this; the cause is logged when it begins.
+            ToolMisconfigured: It will answer nothing until a person changes key, plan or address.
+        """
+        flights = self._loop().flights
+        while (flight := flights.get(request)) is not None:
+            await flight.ended.wait()
+            if flight.outcome is not None:
+                return cast(T, flight.outcome())
+        flight = flights[request] = _Flight()
+        try:
+            result = await self._call(request, read)
+            flight.outcome = lambda: result
+            return result
+        except (ToolError, ToolMisconfigured) as error:
+            flight.outcome = _raiser(type(error), str(error))
+            raise
+        finally:
+            del flights[request]
+            flight.ended.set()
+
+    async def aclose(self) -> None:
+        """Close the connections that this event loop has open; the next request opens new ones."""
+        await self._loop().client.aclose()
+        self._loops.set(self._new_loop())
+
+    def _loop(self) -> _Loop:
+        # Connections belong to the event loop that made them, and one service may serve several loops in a process.
+        try:
+            return self._loops.get()
+        except LookupError:
+            self._loops.set(loop := self._new_loop())
+            return loop
+
+    def _new_loop(self) -> _Loop:
+        import httpx
+
+        client = httpx.AsyncClient(
+            headers={"User-Agent": "aepo-rl", "Accept": "application/json", "Accept-Encoding": "gzip"},
+            timeout=self.limits.attempt_seconds,
+            limits=httpx.Limits(max_connections=self.limits.concurrency),
+            auth=cast(Any, self.key.sign) if self.key else None,
+            follow_redirects=False,
+        )
+        return _Loop(client, anyio.CapacityLimiter(self.limits.concurrency))
+
+    async def _call(self, request: Request, read: Callable[[Any], T]) -> T:
+        loop = self._loop()
+        async with loop.places:
+            failure = await self._tried(loop.client, request, read)
+        if not isinstance(failure, _Failure):
+            return failure
+        if isinstance(failure, _Refusal):
+            check = f"; check {self.key.variable}" if self.key else ""
+            raise ToolMisconfigured(f"{self.name} ({_address(request.url)}) {failure.cause}{check}")
+        if not self._down:
+            self._down = True
+            _log.warning("%s (%s) is unavailable: %s", self.name, _address(request.url), failure.cause)
+        raise ToolError(f"{self.what} is unavailable now; go on without it")
+
+    async def _tried(self, client: httpx.AsyncClient, request: Request, read: Callable[[Any], T]) -> T | _Failure:
+        """The answer, or why the last try failed."""
+        if (held := self._pace.held(self._clock())) > self.limits.deadline:
+            return _Failure(f"asks to be left alone for another {held:.0f} s", again=False)
+        # After a call has failed in all its tries, and until one succeeds, the others are not made to wait as long.
+        attempts = 1 if self._down else self.limits.attempts
+        ends = float("inf")
+        for attempt in range(1, attempts + 1):
+            await self._sleep(self._pace.wait(self._clock()))
+            ends = min(ends, self._clock() + self.limits.deadline)
+            seconds = min(self.limits.attempt_seconds, ends - self._clock())
+            try:
+                result = read(_decoded(await self._sent(client, request, max(0.0, seconds))))
+            except BadReply as error:
+                return _Failure(f"sent what its documentation does not say: {error}", again=False)
+            except _Failure as error:
+                failure = error
+            else:
+                if self._down:
+                    _log.warning("%s is available again", self.name)
+                self._accepted, self._down = True, False
+                return result
+            delay = backoff(attempt, self._random.random()) if failure.after is None else failure.after
+            if failure.after is not None:
+                self._pace.hold(self._clock() + delay)
+            if not failure.again or attempt == attempts or self._clock() + delay >= ends:
+                break
+            count("retries")
+            await self._sleep(delay)
+        return failure
+
+    async def _sent(self, client: httpx.AsyncClient, request: Request, seconds: float) -> bytes:
+        """The body of a good reply.
+
+        Raises:
+            _Failure: There is none.
+            ToolError: The service does not take this query.
+        """
+        import httpx
+
+        headers = {"Content-Type": "application/json"} if request.body is not None else {}
+        try:
+            with anyio.fail_after(seconds):
+                async with client.stream(
+                    request.method, request.url, params=request.params, content=request.body, headers=headers
+                ) as reply:
+                    status, after = reply.status_code, reply.headers.get("retry-after")
+                    body = await _body(reply, self.limits.reply_bytes)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise _Failure(f"no connection ({self._shown(error)})", again=True) from None
+        except httpx.TransportError as error:
+            raise _Failure(f"the connection broke ({self._shown(error)})", request.repeatable) from None
+        except TimeoutError:
+            raise _Failure(f"no whole answer within {seconds:.3g} s", request.repeatable) from None
+        if self.key is not None:
+            body = self.key.hide(body)
+        if 200 <= status < 300:
+            return body
+        for (code, mark), why in self._refusals.items():
+            if status == code and mark in body:
+                # A key that was good a moment ago is more likely to be refused by a fault than by a decision.
+                raise _Refusal(f"{why} (HTTP {status})", again=self._accepted)
+        if status in _TRANSIENT:
+            raise _Failure(f"HTTP {status}", True, retry_after(after, datetime.now(UTC)))
+        if status in _BAD_QUERY:
+            _log.info("%s does not take a query: HTTP %d", self.name, status)
+            raise ToolError(f"{self.what} does not take this query; try other words")
+        raise _Failure(f"HTTP {status}", again=False)
+
+    def _shown(self, error: Exception) -> str:
+        text = f"{type(error).__name__}: {error}"
+        return self.key.hide(text.encode("utf-8", "replace")).decode() if self.key else text
+
+
+async def _body(reply: httpx.Response, limit: int) -> bytes:
+    """The body, not more than `limit` bytes of it, neither as sent nor unpacked."""
+    encoding = reply.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", ""):
+        raise _Failure(f"an encoding that was not asked for: {encoding[:20]}", again=False)
+    unpacker = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+    body, received = bytearray(), 0
+    # The library's own decoding turns one packet of a bomb into gigabytes.
+    async for chunk in reply.aiter_raw():
+        received += len(chunk)
+        try:
+            body += chunk if unpacker is None else unpacker.decompress(chunk, limit + 1 - len(body))
+        except zlib.error:
+            raise _Failure("a broken gzip stream", again=True) from None
+        if max(received, len(body)) > limit:
+            raise _Failure(f"a reply of more than {limit} bytes", again=False)
+    return bytes(body)
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise _Failure("a reply that is not JSON", again=True) from None
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _raiser(kind: type[Exception], text: str) -> Callable[[], Any]:
+    """One exception object must not be raised in several tasks: each would add its traceback."""
+
+    def raises() -> Any:
+        raise kind(text)
+
+    return raises

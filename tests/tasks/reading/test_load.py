@@ -1,0 +1,133 @@
+"""Local files become samples; broken ones, double ids and unknown ids are one clear line."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepo.tasks.datasets import find
+from aepo.tasks.reading import DataError, load_samples
+
+ROWS = [{"question": f"What is {n} and {n}?", "answer": f"Twice.\n#### {2 * n:,}"} for n in (1, 2, 700)]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(content: bytes | list[Any], name: str = "rows.jsonl") -> Path:
+        path = tmp_path / name
+        whole = content if isinstance(content, bytes) else "\n".join(map(json.dumps, content)).encode()
+        path.write_bytes(whole)
+        return path
+
+    return written
+
+
+def test_a_jsonl_file_becomes_samples_in_its_order(write: Write) -> None:
+    loaded = load_samples(find("gsm8k"), write(ROWS))
+    assert [(s.question, s.target) for s in loaded.samples] == [
+        ("What is 1 and 1?", "2"),
+        ("What is 2 and 2?", "4"),
+        ("What is 700 and 700?", "1400"),
+    ]
+    assert loaded.left_out == {}
+
+
+def test_blank_lines_a_byte_order_mark_and_rare_line_separators_do_no_harm(write: Write) -> None:
+    odd = json.dumps({"question": "one\u2028two", "answer": "#### 3"}, ensure_ascii=False).encode()
+    path = write(b"\xef\xbb\xbf" + odd + b"\r\n\n   \n")
+    (sample,) = load_samples(find("gsm8k"), path).samples
+    assert sample.question == "one\u2028two"
+
+
+def test_a_parquet_file_gives_the_same_samples(write: Write, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
+    gsm8k = find("gsm8k")
+    assert load_samples(gsm8k, tmp_path / "rows.parquet") == load_samples(gsm8k, write(ROWS))
+
+
+def test_a_parquet_row_is_named_by_its_number(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [ROWS[0], {"question": "?", "answer": None}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=re.escape("rows.parquet, row 2: no field 'answer' (or 'golden_answers')")):
+        load_samples(find("gsm8k"), tmp_path / "rows.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "rows.jsonl holds no rows"),
+        (b"\n\n", "rows.jsonl holds no rows"),
+        (b'{"question": "?"\n', "rows.jsonl, line 1: not JSON"),
+        (b'{"question": "a", "answer": "#### 1"}\n{"quest', "rows.jsonl, line 2: not JSON"),
+        (b"[1]\n", "rows.jsonl, line 1: a list; write one JSON object a line"),
+        (b'[\n{"question": "a"}\n]', "one array over the whole file? write one object a line"),
+        (b'{"question": "\xff"}', "rows.jsonl, line 1: not UTF-8"),
+        (b'{"question": "a"}', "rows.jsonl, line 1: no field 'answer' (or 'golden_answers'); found: question"),
+        (
+            b'\n{"q": "a", "answer": "#### 1"}',
+            "rows.jsonl, line 2: no field 'question' (or 'problem'); found: q, ",
+        ),
+    ],
+)
+def test_a_broken_file_is_one_line_that_says_where(write: Write, content: bytes, line: str) -> None:
+    with pytest.raises(DataError, match=re.escape(line)) as error:
+        load_samples(find("gsm8k"), write(content))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_missing_or_of_another_kind_is_refused(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist"):
+        load_samples(find("gsm8k"), tmp_path / "nowhere.jsonl")
+    with pytest.raises(DataError, match=r"a data file is \.jsonl"):
+        load_samples(find("gsm8k"), write(b"a,b", "rows.csv"))
+    pytest.importorskip("pyarrow")
+    with pytest.raises(DataError, match="is not a whole Parquet file"):
+        load_samples(find("gsm8k"), write(b"PAR1 and then nothing", "rows.parquet"))
+
+
+def test_without_pyarrow_the_line_names_the_extra(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=re.escape('pip install "aepo-rl[data]"')):
+        load_samples(find("gsm8k"), write(b"PAR1", "rows.parquet"))
+
+
+def test_two_rows_with_one_id_are_refused_with_both_places(write: Write) -> None:
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl, line 4: id 'gsm8k-\w+' was already that of .*rows\.jsonl, line 1"
+    ):
+        load_samples(find("gsm8k"), write([*ROWS, ROWS[0]]))
+
+
+def test_a_subset_is_taken_by_ids_in_the_order_of_the_rows(write: Write, tmp_path: Path) -> None:
+    path = write(ROWS)
+    everything = load_samples(find("gsm8k"), path).samples
+    ids = [everything[2].id, everything[0].id]
+    assert load_samples(find("gsm8k"), path, ids).samples == (everything[0], everything[2])
+    (tmp_path / "ids.txt").write_text("\n".join(ids) + "\n\n")
+    assert load_samples(find("gsm8k"), path, tmp_path / "ids.txt").samples == (everything[0], everything[2])
+
+
+def test_an_id_that_is_not_there_is_named(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no question has the id 'x' and 1 more; an id is e\.g\. 'gsm8k-"):
+        load_samples(find("gsm8k"), write(ROWS), ["x", "y"])
+    (tmp_path / "ids.txt").write_text("\n")
+    with pytest.raises(DataError, match="no id in"):
+        load_samples(find("gsm8k"), write(ROWS), tmp_path / "ids.txt")
+    with pytest.raises(DataError, match="cannot read the ids in"):
+        load_samples(find("gsm8k"), write(ROWS), tmp_path / "nowhere.txt")
+
+
+def test_a_file_has_no_splits(write: Write) -> None:
+    with pytest.raises(DataError, match="give data or split"):
+        load_samples(find("gsm8k"), write(ROWS), split="train")
