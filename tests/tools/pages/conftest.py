@@ -103,10 +103,8 @@ def net(site: Site) -> Net:
 @pytest.fixture(scope="session", params=["sandlock", "bubblewrap"])
 def reader(request: pytest.FixtureRequest) -> Sandbox:
     """A sandbox that can read the libraries for pages."""
-    from aepo.tools.pages.extract import libraries
-
     try:
-        return choose(request.param, libraries())
+        return choose(request.param, "host")
     except SandboxUnavailable as error:
         if "not contained" in str(error):
             raise

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from aepo.tools.pages.body import Kind
-from aepo.tools.pages.extract import Extract, extract
+from aepo.tools.pages.extract import Extract, extract, versions
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
 from aepo.types import ToolError
@@ -133,7 +133,7 @@ class Scripted:
         return self.results.pop(0)
 
 
-DOWN = SandboxResult(SandboxStatus.INFRASTRUCTURE, stderr="no namespaces")
+DOWN = SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr="no namespaces")
 
 
 def test_a_failure_of_the_sandbox_is_tried_once_more_and_not_blamed_on_the_page() -> None:
@@ -157,6 +157,7 @@ def test_a_parser_that_was_taken_over_is_not_believed(printed: str) -> None:
         (SandboxStatus.TIMEOUT, None, "", "finding its text takes more than 3 s"),
         (SandboxStatus.OUTPUT_LIMIT, None, "", "its parser crashed, or used too much memory"),
         (SandboxStatus.ERROR, 1, "noise\nPdfReadError: no root", "PdfReadError: no root"),
+        (SandboxStatus.MEMORY_LIMIT, 1, "MemoryError", "finding its text needs too much memory"),
         (SandboxStatus.ERROR, 1, "", "its parser failed"),
     ],
 )
@@ -166,9 +167,10 @@ def test_how_a_parser_ended_is_told(status: SandboxStatus, returncode: int | Non
     assert str(caught.value) == f"the page could not be read: {why}"
 
 
-def test_a_sandbox_without_the_libraries_is_a_mistake_of_its_maker(reader: Sandbox) -> None:
-    with pytest.raises(RuntimeError, match=r"cannot read the libraries for pages: No module named 'trafilatura'"):
-        read(page("x"), Kind.HTML, choose(reader.name))
+def test_a_sandbox_says_which_parsers_it_has_and_one_without_them_what_to_install(reader: Sandbox) -> None:
+    assert re.fullmatch(r"trafilatura \d+\S*, pypdf \d+\S*", versions(reader))
+    with pytest.raises(ImportError, match=r"No module named 'pypdf'; pip install 'aepo-rl\[pages\]'"):
+        versions(choose(reader.name))
 
 
 def test_what_runs_inside_stands_on_its_own() -> None:

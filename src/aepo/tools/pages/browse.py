@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aepo.tools.base import Tool, tool
 from aepo.tools.pages.guard import Guard, Resolve
 from aepo.tools.sandbox.base import Sandbox
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.packages import HOST
 from aepo.types import ToolError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def browse(
     max_bytes: int = 5 << 20,
     max_characters: int = 4000,
     concurrency: int = 16,
-    sandbox: Sandbox | None = None,
+    sandbox: Sandbox | str | None = None,
     resolve: Resolve | None = None,
     dial: Dial | None = None,
 ) -> Tool:
@@ -41,33 +43,43 @@ def browse(
         max_bytes: Of a page, on the wire and decompressed; when rendered, of its HTML and a tenth of all that it loads.
         max_characters: Of one part, at most 16,000.
         concurrency: Pages at once.
-        sandbox: Where pages are parsed; by default what `choose` finds, which probes it first.
+        sandbox: Where pages are parsed: a sandbox whose programs can import trafilatura and pypdf, or what `choose`
+            takes; by default what that finds.
         resolve: From a host name and port to addresses; the system's resolver by default.
         dial: Opens a connection to a checked address; plain TCP by default.
 
     Raises:
-        ImportError: httpx, trafilatura or pypdf is missing, or for `rendered` playwright; says what to install.
+        ImportError: The extra `[pages]` is not installed, or for `rendered` the extra `[browser]`.
         FileNotFoundError: `rendered` is asked for and there is no Chromium.
         SandboxUnavailable: No sandbox contains untrusted code on this host.
         ValueError: An entry of `allow` cannot be read, or a limit is not positive.
     """
     from aepo.tools.pages import connect
-    from aepo.tools.pages.extract import MOST_CHARACTERS, extract, libraries
+    from aepo.tools.pages.extract import MOST_CHARACTERS, extract, versions
     from aepo.tools.pages.fetch import Fetcher, named
 
-    if timeout <= 0 or max_bytes <= 0 or max_characters > MOST_CHARACTERS:
-        raise ValueError(f"tool browse: timeout and max_bytes must be positive, max_characters up to {MOST_CHARACTERS}")
+    if isinstance(allow, str):
+        raise ValueError(f"tool browse: allow is a list, e.g. [{allow!r}]")
+    allow = sorted(allow)
+    if timeout <= 0 or max_bytes <= 0 or not 0 < max_characters <= MOST_CHARACTERS:
+        raise ValueError(
+            f"tool browse: timeout, max_bytes and max_characters must be positive, the last one up to {MOST_CHARACTERS}"
+        )
     guard = Guard(allow, resolve)
     backend = connect.GuardedBackend(guard, dial or connect.dial)
     fetcher = Fetcher(guard, backend, connect.trust(), timeout, max_bytes)
     fetch = _renderer(fetcher).fetch if rendered else fetcher.fetch
-    box = sandbox or choose(readable=libraries())
+    box = _sandbox(sandbox)
+    parsers = versions(box)
 
     @tool(
         name="browse",
         timeout=timeout + _MORE_SECONDS,
         concurrency=concurrency,
         max_characters=max_characters + 200,
+        version="/".join([parsers, "rendered" if rendered else "plain", str(max_characters), *allow]),
+        pure=True,
+        service="pages",
     )
     async def run_browse(url: str, page: int = 1) -> str:
         """Open a web page or a PDF and read its text.
@@ -84,7 +96,15 @@ def browse(
             found = await extract(document.content, document.kind, box, document.charset, start, max_characters)
             return told(found, page, max_characters)
 
-    return run_browse
+    details = {"sandbox": box.name} | ({"allow": ", ".join(allow)} if allow else {})
+    return replace(run_browse, details=details)
+
+
+def _sandbox(asked: Sandbox | str | None) -> Sandbox:
+    if asked is not None and not isinstance(asked, str):
+        return asked
+    at_a_service = asked is not None and asked.startswith(("http://", "https://"))
+    return choose(asked, None if at_a_service else HOST)
 
 
 def _renderer(fetcher: Fetcher) -> Renderer:

@@ -6,13 +6,15 @@ import base64
 import logging
 import re
 import signal
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import anyio
+
+from aepo.tools.counts import count
 from aepo.tools.pages.body import Kind
-from aepo.tools.pages.inside import MISSING
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.types import ToolError
 
@@ -23,6 +25,10 @@ CPU_SECONDS = 3
 
 WALL_SECONDS = 30.0
 """For when a machine is so busy that its processors do not come round."""
+
+_VERSIONS = "import pypdf, trafilatura\nprint(f'trafilatura {trafilatura.__version__}, pypdf {pypdf.__version__}')"
+_VERSIONS_SECONDS = 120.0
+"""Libraries that nobody has used yet come from the disk."""
 
 MOST_CHARACTERS = 16_000
 """Of a text, taken at once: what a sandbox keeps of a program's output has room for them in any script."""
@@ -41,12 +47,21 @@ class Extract:
     characters: int
 
 
-def libraries() -> tuple[Path, ...]:
-    """Where trafilatura, pypdf and what they need may lie; a sandbox that parses documents must be able to read it."""
-    folders = (Path(entry) for entry in sys.path)
-    return tuple(
-        dict.fromkeys(f.resolve() for f in folders if f.name in ("site-packages", "dist-packages") and f.is_dir())
-    )
+def versions(sandbox: Sandbox) -> str:
+    """Which parsers programs in a sandbox can import, e.g. "trafilatura 2.3.1, pypdf 7.1.1"; takes about a second.
+
+    Raises:
+        ImportError: They cannot; says what to install.
+    """
+    # In a thread of its own: the caller may be inside a running event loop.
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(anyio.run, sandbox.run, _VERSIONS, _VERSIONS_SECONDS).result()
+    if result.status is not SandboxStatus.OK:
+        raise ImportError(
+            f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]'; "
+            f"a sandbox of your own needs packages='host', a service trafilatura and pypdf"
+        )
+    return result.stdout.strip()
 
 
 async def extract(
@@ -57,30 +72,27 @@ async def extract(
     Args:
         document: Its bytes.
         kind: What it is.
-        sandbox: Where it is parsed; `libraries` must be readable inside.
+        sandbox: Where it is parsed; programs inside must be able to import trafilatura and pypdf.
         charset: What the server says about its bytes, or nothing.
         start: Characters before the piece.
         size: Characters of it, at most `MOST_CHARACTERS`.
 
     Raises:
         ToolError: It cannot be parsed, its parser takes too long or dies, or the sandbox fails twice.
-        RuntimeError: The sandbox does not hold the libraries.
     """
     packed = base64.b64encode(document).decode("ascii")
-    known = [str(path) for path in libraries()]
-    call = (str(kind), charset, packed, known, CPU_SECONDS, start, min(size, MOST_CHARACTERS))
+    call = (str(kind), charset, packed, CPU_SECONDS, start, min(size, MOST_CHARACTERS))
     program = f"{_source()}\nmain{call!r}\n"
     result = await sandbox.run(program, WALL_SECONDS)
-    if result.status is SandboxStatus.INFRASTRUCTURE:
+    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
         _log.warning("%s failed, trying once more: %s", sandbox.name, result.stderr.strip()[-500:])
+        count("retries")
         result = await sandbox.run(program, WALL_SECONDS)
     if result.status is SandboxStatus.OK:
         return _piece(result.stdout)
-    if result.status is SandboxStatus.INFRASTRUCTURE:
+    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
         _log.error("%s failed twice: %s", sandbox.name, result.stderr.strip()[-500:])
         raise ToolError("pages cannot be read now; go on without them")
-    if result.returncode == MISSING:
-        raise RuntimeError(f"the sandbox cannot read the libraries for pages: {_last_line(result)}")
     raise ToolError(f"the page could not be read: {_reason(result)}")
 
 
@@ -95,6 +107,8 @@ def _piece(printed: str) -> Extract:
 def _reason(result: SandboxResult) -> str:
     if result.status is SandboxStatus.TIMEOUT or result.returncode == -signal.SIGXCPU:
         return f"finding its text takes more than {CPU_SECONDS} s"
+    if result.status is SandboxStatus.MEMORY_LIMIT:
+        return "finding its text needs too much memory"
     if result.status is SandboxStatus.ERROR:
         return _last_line(result)
     return "its parser crashed, or used too much memory"
