@@ -15,7 +15,7 @@ OK, ERROR, TIMEOUT = SandboxStatus.OK, SandboxStatus.ERROR, SandboxStatus.TIMEOU
 OUTPUT, MEMORY, KILLED = SandboxStatus.OUTPUT_LIMIT, SandboxStatus.MEMORY_LIMIT, SandboxStatus.KILLED
 REFUSED = {OK, ERROR}
 
-PATIENT = 20.0
+PATIENT = 90.0
 """Seconds for what ends by itself, on a busy machine."""
 SHORT = 1.0
 """Seconds for what does not."""
