@@ -1,6 +1,7 @@
 """The tool as a model meets it: from an address to a text, or to a line that says why not."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -101,7 +102,36 @@ def test_many_pages_at_once_are_kept_apart_and_one_tool_serves_several_loops(net
         texts.clear()
 
 
-@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"max_bytes": 0}, {"max_characters": 20_000}, {"allow": ["a/b"]}])
+def test_equal_calls_may_be_answered_by_kept_results_of_the_same_parsers_and_settings(
+    net: Net, reader: Sandbox
+) -> None:
+    made = tool(net, reader)
+    assert made.pure and made.service == "pages" and made.details == {"sandbox": reader.name}
+    assert made.canonical({"url": "http://a.test/"}) == '{"page":1,"url":"http://a.test/"}'
+    opened = tool(net, reader, allow=("wiki.corp", "10.0.0.0/8"))
+    assert opened.details["allow"] == "10.0.0.0/8, wiki.corp"
+    versions = [made.version, opened.version, tool(net, reader, max_characters=100).version]
+    assert len(set(versions)) == 3 and all(re.match(r"trafilatura \S+, pypdf \S+/plain/", v) for v in versions)
+
+
+def test_a_sandbox_is_asked_for_by_name_as_for_programs() -> None:
+    made = browse(sandbox="unsafe_no_sandbox")
+    assert made.details == {"sandbox": "unsafe_no_sandbox"}
+    with pytest.raises(ValueError, match="sandbox 'sandbag' is unknown"):
+        browse(sandbox="sandbag")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": 0},
+        {"max_bytes": 0},
+        {"max_characters": 20_000},
+        {"max_characters": 0},
+        {"allow": ["a/b"]},
+        {"allow": "wiki.corp"},
+    ],
+)
 def test_a_setting_that_makes_no_sense_is_an_error_at_once(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         browse(**wrong)  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def test_a_page_without_a_main_text_gives_all_of_it(reader: Sandbox) -> None:
         ("Zürich – 北京".encode("utf-16"), "utf-16"),
         ("\ufeffZürich – 北京".encode(), ""),
         ("Zürich – 北京".encode(), "no-such-charset"),
-        ("Zürich – 北京".encode(), "idna"),
+        *(("Zürich – 北京".encode(), name) for name in ("idna", "zip", "hex", "undefined", "unicode_escape", "../x")),
     ],
 )
 def test_text_comes_as_it_is_in_its_charset(reader: Sandbox, content: bytes, charset: str) -> None:
@@ -119,6 +119,34 @@ def test_a_hostile_page_is_read_or_told(reader: Sandbox, content: bytes) -> None
         assert re.fullmatch(r"the page could not be read: .*(more than 3 s|memory)", str(error))
     else:
         assert len(found.text) <= 4000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pdf(b" " * (200 << 20)),
+        pdf(b"BT ET").replace(b"/Kids[4 0 R]", b"/Kids[2 0 R]"),
+        pdf(b"BT ET").replace(b"trailer<<", b"trailer<</Prev 9 "),
+        pdf(b"BT ET").replace(b"/Count 1", b"/Count 999999999"),
+        b"%PDF-1.4\n" + b"<<" * 200_000,
+    ],
+    ids=["flate bomb", "page tree in a circle", "table before itself", "count", "nested"],
+)
+def test_a_pdf_bomb_is_read_or_told_and_the_next_document_is_read(reader: Sandbox, content: bytes) -> None:
+    try:
+        assert len(read(content, Kind.PDF, reader).text) <= 4000
+    except ToolError as error:
+        assert re.fullmatch(r"the page could not be read: \S[^\n]*", str(error))
+    assert read(b"fine", Kind.TEXT, reader).text == "fine"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_document_of_another_kind_than_said_is_read_or_told(reader: Sandbox, kind: Kind) -> None:
+    for content in (b"\x89PNG\r\n" + bytes(range(256)) * 100, b"%PDF-1.4", page("<p>hi")):
+        try:
+            assert len(read(content, kind, reader).text) <= 4000
+        except ToolError as error:
+            assert str(error).startswith("the page could not be read: Pdf")
 
 
 class Scripted:

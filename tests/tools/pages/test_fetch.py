@@ -45,18 +45,30 @@ def test_a_page_comes_with_its_kind_and_charset(net: Net) -> None:
         *("http://127.0.0.2/", "http://127.2/", "http://0x7f.0.0.2/", "http://2130706434/", "http://0/", "http://0.0.0.0/"),
         *("http://169.254.169.254/latest/meta-data/", "http://[::1]/", "http://[::ffff:127.0.0.2]/", "http://[::]/"),
         *("http://[64:ff9b::7f00:2]/", "http://[fe80::1]/", "http://[fd00:ec2::254]/", "http://100.100.100.200/"),
-        *("http://017700000002/", "https://10.1.1.1:8443/", "http://localhost/"),
+        *("http://017700000002/", "https://10.1.1.1:8443/", "http://localhost/", "http://LOCALHOST./", "http://00000/"),
+        *("http://0x7f000002/", "http://127.0.2/", "http://0xA9FEA9FE/", "http://169.254.43518/", "http://127。0。0。2/"),
+        *("http://[::ffff:7f00:2]/", "http://[::127.0.0.2]/", "http://[::ffff:0:127.0.0.2]/", "http://[::ffff:a9fe:a9fe]/"),
+        *("http://[64:ff9b::a9fe:a9fe]/", "http://[64:ff9b:1::7f00:2]/", "http://[2002:7f00:2::]/", "http://[2002:a00:1::1]/"),
+        *("http://[2001:0:5db8:d822::80ff:fffd]/", "http://[2606:4700::5efe:10.0.0.1]/", "http://[fec0::1]/"),
+        *("http://168.63.129.16/", "http://192.0.0.192/", "http://metadata.google.internal./computeMetadata/v1/"),
+        *("http://xn--11b4c3d.test/", "http://127.0.0.2.nip.test/", "http://@127.0.0.2/", "http://127.0.0.2:０80/"),
+        *("http://255.255.255.255/", "http://[ff02::1]/", "http://[::ffff:0.0.0.0]/"),
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_refused_without_a_connection(net: Net, address: str) -> None:
-    net.names["localhost"] = ["127.0.0.1", "::1"]
+    net.names |= {"localhost": ["127.0.0.1", "::1"], "localhost.": ["127.0.0.1"], "xn--11b4c3d.test": ["10.0.0.1"]}
+    net.names |= {"metadata.google.internal.": ["169.254.169.254"], "127.0.0.2.nip.test": ["127.0.0.2"]}
     with pytest.raises(Refused, match=r"^http\S+ refused: address is not public$"):
         fetch(net, address)
     assert net.dialled == []
 
 
-def test_a_name_with_one_private_address_among_public_ones_is_refused(net: Net) -> None:
-    net.names["mixed.test"] = [PUBLIC, "127.0.0.2"]
+@pytest.mark.parametrize(
+    "found",
+    [[PUBLIC, "127.0.0.2"], ["::ffff:10.0.0.1", PUBLIC], [PUBLIC, OTHER, "fe80::1%2"], ["2606:4700::1111", "::1"]],
+)
+def test_a_name_with_one_private_address_among_public_ones_is_refused(net: Net, found: list[str]) -> None:
+    net.names["mixed.test"] = found
     with pytest.raises(Refused, match=r"http://mixed\.test/ refused: address is not public"):
         fetch(net, "http://mixed.test/")
     assert net.dialled == []
@@ -97,6 +109,15 @@ def test_a_name_that_turns_private_between_two_connections_is_refused(net: Net) 
         ("http://inside.test/", "http://inside.test/ refused: address is not public"),
         ("http://site.test:22/", "http://site.test/ refused: it redirects to http://site.test:22/: port 22"),
         ("file:///etc/passwd", "http://site.test/ refused: it redirects to file:///etc/passwd: only addresses"),
+        (
+            "gopher://127.0.0.2:6379/_FLUSHALL",
+            "http://site.test/ refused: it redirects to gopher://127.0.0.2:6379/_FLUSHALL",
+        ),
+        ("data:text/html,hi", "only addresses that begin with http"),
+        ("//[::ffff:127.0.0.2]/", "address is not public"),
+        ("http://0x7f.2/", "http://0x7f.2/ refused: address is not public"),
+        ("http:\\\\127.0.0.2/", "refused"),
+        ("http://[fe80::1%25eth0]/", "no proper host name"),
         ("http://a:b@site.test/", "user names"),
         ("http://[::1/", "http://site.test/ refused: it redirects to something that is not an address|not an address"),
         ("http://site.test/" + "a" * 3000, "longer than 2000"),
@@ -125,6 +146,21 @@ def test_a_redirect_loop_ends(net: Net) -> None:
     with pytest.raises(ToolError, match=r"http://site\.test/: more than 8 redirects"):
         fetch(net, "http://site.test/")
     assert len(net.site.asked) == 9
+
+
+def test_a_redirect_loop_over_two_hosts_ends(net: Net) -> None:
+    net.names["other.test"] = [OTHER]
+    net.site.answers["/"] = redirect(Location="http://other.test/back")
+    net.site.answers["/back"] = redirect(Location="http://site.test/")
+    with pytest.raises(ToolError, match="more than 8 redirects"):
+        fetch(net, "http://site.test/")
+    assert len(net.dialled) == 9
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(net: Net) -> None:
+    net.site.answers["/"] = endlessly(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n", b"x" * 65536)
+    net.site.answers["/there"] = answer("<p>hi")
+    assert fetch(net, "http://site.test/").content == b"<p>hi"
 
 
 def test_the_next_address_of_a_name_is_tried(net: Net) -> None:
@@ -167,7 +203,13 @@ def test_an_error_of_the_server_is_told(net: Net, status: str, why: str) -> None
         fetch(net, "http://site.test/")
 
 
-@pytest.mark.parametrize("kind", ["image/png", "video/mp4", "application/zip", "application/octet-stream", ""])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("image/png", "image/svg", "video/mp4", "application/zip", "application/octet-stream", "", "nonsense"),
+        *("multipart/x-mixed-replace; boundary=x", "application/x-shockwave-flash", "application/vnd.ms-excel"),
+    ],
+)
 def test_what_cannot_be_read_is_not_downloaded(net: Net, kind: str) -> None:
     net.site.answers["/"] = answer(b"\x89PNG", kind)
     with pytest.raises(ToolError, match="type"):
@@ -217,7 +259,12 @@ def test_compressed_pages_are_decoded(net: Net, encoding: str, pack: Callable[[b
         ("gzip", b"this is not gzip at all", "cannot be decompressed"),
         ("deflate", b"\xff" * 50, "cannot be decompressed"),
         ("br", b"x", "encoding 'br', which was not asked for"),
+        ("zstd", b"\x28\xb5\x2f\xfd", "encoding 'zstd', which was not asked for"),
+        ("compress", b"x", "which was not asked for"),
         ("gzip, gzip", gzip.compress(b"x"), "which was not asked for"),
+        ("gzip, br", gzip.compress(b"x"), "which was not asked for"),
+        ("identity, gzip", gzip.compress(b"x"), "which was not asked for"),
+        ("gzip\r\nContent-Encoding: gzip", gzip.compress(gzip.compress(b"x")), "which was not asked for"),
         ("gzip", gzip.compress(b"<p>hi") + b"\0" * (2 << 20), "too large"),
     ],
 )
@@ -225,6 +272,12 @@ def test_a_bomb_or_a_broken_stream_is_told(net: Net, encoding: str, body: bytes,
     net.site.answers["/"] = answer(body, Content_Encoding=encoding)
     with pytest.raises(ToolError, match=why):
         fetch(net, "http://site.test/")
+
+
+def test_a_bomb_inside_a_bomb_is_unpacked_once(net: Net) -> None:
+    inner = gzip.compress(bytes(200 << 20), 1)
+    net.site.answers["/"] = answer(gzip.compress(inner), Content_Encoding="gzip")
+    assert fetch(net, "http://site.test/").content == inner
 
 
 def test_bytes_after_the_end_of_a_gzip_stream_are_ignored(net: Net) -> None:
@@ -276,8 +329,21 @@ def test_a_body_that_is_said_to_be_too_large_is_not_waited_for(net: Net) -> None
         fetch(net, "http://site.test/")
 
 
-def test_endless_headers_are_cut(net: Net) -> None:
-    net.site.answers["/"] = endlessly(HEAD, b"X-More: " + b"x" * 1000 + b"\r\n")
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "chunk"),
+    [
+        (HEAD, b"X-More: " + b"x" * 1000 + b"\r\n"),
+        (HEAD + b"X-Long: ", b"x" * 1000),
+        (b"HTTP/1.1 200 ", b"x" * 1000),
+        (CHUNKED + b"1;", b"x" * 1000),
+        (CHUNKED + b"0\r\n", b"X-Trailer: " + b"x" * 1000 + b"\r\n"),
+    ],
+)
+def test_endless_headers_are_cut(net: Net, start: bytes, chunk: bytes) -> None:
+    net.site.answers["/"] = endlessly(start, chunk)
     with pytest.raises(ToolError, match="broke off or is not HTTP"):
         fetch(net, "http://site.test/")
 

@@ -28,6 +28,11 @@ def addresses(judge: Guard, host: str, port: int = 443) -> list[str]:
         ("javascript:alert(1)", "only addresses that begin with http"),
         ("file:///etc/passwd", "only addresses that begin with http"),
         ("data:text/html,hi", "only addresses that begin with http"),
+        ("jar:http://site.test!/", "only addresses that begin with http"),
+        ("view-source:http://site.test/", "only addresses that begin with http"),
+        ("blob:http://site.test/x", "only addresses that begin with http"),
+        ("ws://site.test/", "only addresses that begin with http"),
+        ("dict://127.0.0.1:11211/", "only addresses that begin with http"),
         ("site.test/page", "only addresses that begin with http"),
         ("//site.test/page", "only addresses that begin with http"),
         ("", "only addresses that begin with http"),
@@ -35,6 +40,10 @@ def addresses(judge: Guard, host: str, port: int = 443) -> list[str]:
         ("http://user@site.test/", "user names"),
         ("http://site.test@127.0.0.2/", "user names"),
         ("http://site.test\\@127.0.0.2/", "user names"),
+        ("http://127.0.0.2\\@site.test/", "user names"),
+        ("http://site.test:80@127.0.0.2/", "user names"),
+        ("http://site.test%2f@127.0.0.2/", "user names"),
+        ("http://:@127.0.0.2/", "user names"),
         ("http://site.test:22/", "port 22"),
         ("https://site.test:25/", "port 25"),
         ("http://site.test:99999/", "port 99999"),
@@ -45,6 +54,21 @@ def addresses(judge: Guard, host: str, port: int = 443) -> list[str]:
         ("http://a b/", "no proper host name"),
         ("http://site%2etest/", "no proper host name"),
         ("http://[fe80::1%25eth0]/", "no proper host name"),
+        ("http://[::1%25lo]/", "no proper host name"),
+        ("http://[2606:4700::1111%1]/", "no proper host name"),
+        ("http://[::ffff:127.0.0.2%25x]/", "no proper host name"),
+        ("http://127.0.0.2%2e/", "no proper host name"),
+        ("http://site.test%00.evil.test/", "no proper host name"),
+        ("http:/\\127.0.0.2/", "no proper host name"),
+        ("http:////127.0.0.2/", "no proper host name"),
+        ("http://:80/", "no proper host name"),
+        ("http://[v1.x]/", "not an address"),
+        ("http://①②⑦.⓪.⓪.②/", "not an address"),
+        ("http://１２７.0.0.2/", "not an address"),
+        ("http://0300.0250.0.1/", "not an address"),
+        ("http://127.0.0.02/", "not an address"),
+        ("http://site.test\u202e/", "not an address"),
+        ("ht\ntp://site.test/", "not an address"),
         ("http://[::1/", "not an address|no proper host name"),
         ("http://1.2.3.4.5.6.7.8:80:80/", "not an address"),
         ("http://999.1.1.1/", "not an address"),
@@ -67,6 +91,7 @@ def test_what_is_not_an_ordinary_address_of_the_web_is_refused(address: str, why
     "address",
     [
         *("http://site.test", " https://site.test/a?b=c#d\n", "http://site.test:8080/", "https://site.test:8443/x"),
+        *("http://xn--mnchen-3ya.test/", "http://site.test.:80/", "http://site.test#@127.0.0.2/"),
         *("http://1.1.1.1/", "http://[2606:4700::1111]:443/", "http://münchen.test/straße", "HTTP://SITE.TEST./"),
     ],
 )
@@ -142,7 +167,7 @@ async def nowhere(host: str, port: int) -> list[str]:
 
 
 def test_the_system_reads_odd_spellings_of_loopback() -> None:
-    for host in ("127.2", "0x7f.0.0.2", "2130706434"):
+    for host in ("127.2", "127.0.2", "0x7f.0.0.2", "0x7f000002", "2130706434", "017700000002", "0177.0.0.2"):
         assert anyio.run(system_resolve, host, 80) == ["127.0.0.2"]
         with pytest.raises(Refused, match="not public"):
             addresses(Guard(), host, 80)

@@ -58,8 +58,8 @@ def versions(sandbox: Sandbox) -> str:
         result = pool.submit(anyio.run, sandbox.run, _VERSIONS, _VERSIONS_SECONDS).result()
     if result.status is not SandboxStatus.OK:
         raise ImportError(
-            f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]'; "
-            f"a sandbox of your own needs packages='host', a service trafilatura and pypdf"
+            f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]' "
+            f"(a sandbox of your own needs packages='host', a service trafilatura and pypdf)"
         )
     return result.stdout.strip()
 
