@@ -4,11 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import anyio
 import pytest
 
 from aepo.tools.base import Tool
+from aepo.tools.cache.layer import cached
+from aepo.tools.cache.store import Store
 from aepo.tools.pages.browse import browse
 from aepo.tools.sandbox.base import Sandbox
 from aepo.types import ToolResult, ToolStatus
@@ -112,6 +115,19 @@ def test_equal_calls_may_be_answered_by_kept_results_of_the_same_parsers_and_set
     assert opened.details["allow"] == "10.0.0.0/8, wiki.corp"
     versions = [made.version, opened.version, tool(net, reader, max_characters=100).version]
     assert len(set(versions)) == 3 and all(re.match(r"trafilatura \S+, pypdf \S+/plain/", v) for v in versions)
+
+
+def test_a_kept_page_is_not_fetched_again_and_a_failure_is(net: Net, reader: Sandbox, tmp_path: Path) -> None:
+    store = Store(tmp_path / "tools.sqlite")
+    store.open()
+    made = cached(tool(net, reader), store, "cached")
+    net.site.answers["/"] = answer("<p>hello")
+    try:
+        assert [call(made, "http://site.test/").text for _ in range(2)] == ["hello", "hello"]
+        assert [call(made, "http://site.test/none").text for _ in range(2)] == ["http://site.test/none: HTTP 404"] * 2
+    finally:
+        store.close()
+    assert net.site.asked == ["/", "/none", "/none"]
 
 
 def test_a_sandbox_is_asked_for_by_name_as_for_programs() -> None:

@@ -51,6 +51,28 @@ def test_a_page_without_a_main_text_gives_all_of_it(reader: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            "<p>hello",
+            "hello",
+            "<h1>hello",
+            "<!-- c -->\n<div>hello</div>",
+            "<?xml version='1.0' encoding='ascii'?><p>hello",
+        ),
+        *("<!doctype html><meta charset=utf-16><p>hello", "\n\n<body>hello", "<frameset><noframes>hello"),
+    ],
+)
+def test_a_page_that_is_not_written_in_full_is_read(reader: Sandbox, content: str) -> None:
+    assert read(content.encode(), Kind.HTML, reader).text == "hello"
+
+
+@pytest.mark.parametrize("content", ["", " \n", "<html></html>", "<!-- c -->", "<title></title><script>x</script>"])
+def test_a_page_without_text_has_none(reader: Sandbox, content: str) -> None:
+    assert read(content.encode(), Kind.HTML, reader).characters == 0
+
+
+@pytest.mark.parametrize(
     ("content", "charset"),
     [
         ("Zürich – 北京".encode(), ""),
@@ -59,7 +81,10 @@ def test_a_page_without_a_main_text_gives_all_of_it(reader: Sandbox) -> None:
         ("Zürich – 北京".encode("utf-16"), "utf-16"),
         ("\ufeffZürich – 北京".encode(), ""),
         ("Zürich – 北京".encode(), "no-such-charset"),
-        *(("Zürich – 北京".encode(), name) for name in ("idna", "zip", "hex", "undefined", "unicode_escape", "../x")),
+        *(
+            ("Zürich – 北京".encode(), name)
+            for name in ("idna", "Punycode", "zip", "hex", "undefined", "unicode_escape", "../x")
+        ),
     ],
 )
 def test_text_comes_as_it_is_in_its_charset(reader: Sandbox, content: bytes, charset: str) -> None:

@@ -116,7 +116,6 @@ def test_a_name_that_turns_private_between_two_connections_is_refused(net: Net) 
         ("data:text/html,hi", "only addresses that begin with http"),
         ("//[::ffff:127.0.0.2]/", "address is not public"),
         ("http://0x7f.2/", "http://0x7f.2/ refused: address is not public"),
-        ("http:\\\\127.0.0.2/", "refused"),
         ("http://[fe80::1%25eth0]/", "no proper host name"),
         ("http://a:b@site.test/", "user names"),
         ("http://[::1/", "http://site.test/ refused: it redirects to something that is not an address|not an address"),
@@ -146,6 +145,13 @@ def test_a_redirect_loop_ends(net: Net) -> None:
     with pytest.raises(ToolError, match=r"http://site\.test/: more than 8 redirects"):
         fetch(net, "http://site.test/")
     assert len(net.site.asked) == 9
+
+
+def test_a_redirect_with_backslashes_leads_nowhere_else(net: Net) -> None:
+    net.site.answers["/"] = redirect(Location="http:\\\\127.0.0.2/")
+    with pytest.raises(ToolError, match="HTTP 404"):
+        fetch(net, "http://site.test/")
+    assert {address for address, _ in net.dialled} == {PUBLIC}
 
 
 def test_a_redirect_loop_over_two_hosts_ends(net: Net) -> None:
@@ -275,7 +281,7 @@ def test_a_bomb_or_a_broken_stream_is_told(net: Net, encoding: str, body: bytes,
 
 
 def test_a_bomb_inside_a_bomb_is_unpacked_once(net: Net) -> None:
-    inner = gzip.compress(bytes(200 << 20), 1)
+    inner = gzip.compress(bytes(50 << 20), 1)
     net.site.answers["/"] = answer(gzip.compress(inner), Content_Encoding="gzip")
     assert fetch(net, "http://site.test/").content == inner
 
@@ -465,7 +471,18 @@ def test_nothing_is_left_open_after_calls_of_all_ends(net: Net) -> None:
         return streams[-1]
 
     net.dial = remembered  # type: ignore[method-assign]
-    for path, seconds in (("/", 20.0), ("/missing", 20.0), ("/slow", 0.2)):
+    for path in ("/", "/missing"):
         with suppress(ToolError):
-            fetch(net, f"http://site.test{path}", seconds=seconds)
+            fetch(net, f"http://site.test{path}")
+
+    async def cancelled() -> None:
+        guard = Guard(resolve=net.resolve)
+        fetcher = Fetcher(guard, GuardedBackend(guard, net.dial), trust(), 1000, LIMIT)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetcher.fetch, "http://site.test/slow")
+            while "/slow" not in net.site.asked:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(cancelled)
     assert [stream.get_extra_info("socket").fileno() for stream in streams] == [-1, -1, -1]

@@ -98,7 +98,10 @@ def test_what_may_not_be_visited_is_answered_with_403(net: Net, first: str) -> N
 def test_a_server_that_is_down_is_answered_with_502(net: Net) -> None:
     net.site.close()
     (received,), traffic = through(net, b"CONNECT site.test:443 HTTP/1.1\r\n\r\n")
-    assert received.startswith(b"HTTP/1.1 502") and str(traffic.problems["site.test"]) == "no connection to the server"
+    assert (
+        received.startswith(b"HTTP/1.1 502")
+        and str(traffic.problems["site.test", 443]) == "no connection to the server"
+    )
 
 
 def test_no_more_than_the_limit_passes_over_all_connections_together(net: Net) -> None:

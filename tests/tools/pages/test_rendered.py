@@ -127,6 +127,8 @@ def test_on_a_port_of_the_web_the_address_is_what_counts(net: Net, browser: Rend
     ("location", "why"),
     [
         ("http://127.0.0.1/", "address is not public"),
+        ("https://169.254.169.254/latest/", "address is not public"),
+        ("http://0x7f.1/", "address is not public"),
         ("http://site.test:22/", "port 22|unsafe|failed"),
         ("file:///etc/passwd", "the browser failed"),
     ],
@@ -142,6 +144,11 @@ def test_a_redirect_of_the_page_itself_is_judged(net: Net, browser: Renderer, lo
 def test_only_addresses_of_the_web_are_opened(net: Net, browser: Renderer, url: str) -> None:
     with pytest.raises(Refused, match="only addresses that begin with http"):
         load(browser, url)
+
+
+def test_a_page_is_read_though_its_parts_from_the_same_host_are_refused(net: Net, browser: Renderer) -> None:
+    net.site.answers["/"] = answer("<p>the end<img src='http://site.test:9999/a.png'><img src='/missing.png'>")
+    assert "the end" in text(load(browser))
 
 
 def test_webrtc_sends_nothing_past_the_proxy(net: Net, browser: Renderer) -> None:

@@ -90,7 +90,7 @@ class Guard:
             raise Refused(f"longer than {LONGEST_URL} characters")
         try:
             url = _parse(text)
-            host, port = normal(url.raw_host.decode("ascii")), url.port
+            host = normal(url.raw_host.decode("ascii"))
         except ValueError:
             raise Refused("not an address") from None
         if url.scheme not in _PORTS:
@@ -99,7 +99,7 @@ class Guard:
             raise Refused("user names in addresses are not allowed")
         if not _HOST.fullmatch(host):
             raise Refused("it has no proper host name")
-        self.port(host, _PORTS[url.scheme] if port is None else port)
+        self.port(*place(url))
         return url
 
     def port(self, host: str, port: int) -> None:
@@ -147,6 +147,11 @@ async def system_resolve(host: str, port: int) -> list[str]:
 def normal(host: str) -> str:
     """A host name as it is compared: lower case, without the dot of the root."""
     return host.lower().removesuffix(".")
+
+
+def place(url: httpx.URL) -> tuple[str, int]:
+    """The host and port of an address of the web."""
+    return normal(url.raw_host.decode("ascii")), _PORTS[url.scheme] if url.port is None else url.port
 
 
 def shorten(text: str, limit: int = 200) -> str:

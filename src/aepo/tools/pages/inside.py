@@ -18,9 +18,11 @@ _LATIN = dict.fromkeys(("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii"),
 def decode(content: bytes, charset: str) -> str:
     """Text of bytes whose charset is said, declared in the page, or guessed; what is not in it is replaced."""
     declared = _DECLARED.search(content[:4096])
-    for name in (charset, declared[1].decode("ascii", "replace") if declared else "", "utf-8-sig"):
+    # A page whose declaration can be read so is not in UTF-16, whatever it declares.
+    said = declared[1].decode("ascii", "replace").lower() if declared else ""
+    for name in (charset, "" if said.startswith("utf-16") else said, "utf-8-sig"):
         # The codecs of host names and of Python's own escapes are no charsets, and slow.
-        if not name or name.startswith(("idna", "punycode", "raw", "unicode")):
+        if not name or name.lower().startswith(("idna", "punycode", "raw", "unicode")):
             continue
         try:
             return content.decode(_LATIN.get(name, name), "replace" if name == charset else "strict")
@@ -31,14 +33,20 @@ def decode(content: bytes, charset: str) -> str:
 
 def html_text(content: bytes, charset: str) -> str:
     """The main text of a page below its title; all of its text where no part is the main one."""
+    import lxml.etree
+    import lxml.html
     import trafilatura
 
-    tree = trafilatura.load_html(decode(content, charset))
-    if tree is None:
+    # Not trafilatura's own way of reading, which takes a page without <html> for none. UTF-8, whatever it declares.
+    parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    try:
+        tree = lxml.html.document_fromstring(decode(content, charset).encode("utf-8", "replace"), parser=parser)
+    except lxml.etree.ParserError:
+        # Nothing but comments, or nothing at all.
         return ""
     title = " ".join((tree.findtext(".//title") or "").split())
     text = trafilatura.extract(tree, include_comments=False, favor_recall=True) or trafilatura.html2txt(tree)
-    return text if text.startswith(title) else f"{title}\n\n{text}"
+    return text if title in ("", text.partition("\n")[0]) else f"{title}\n\n{text}"
 
 
 def pdf_text(content: bytes, charset: str, limit: int = 1 << 20) -> str:

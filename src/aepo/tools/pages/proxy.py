@@ -13,8 +13,11 @@ from contextlib import asynccontextmanager, suppress
 import httpcore
 
 from aepo.tools.pages.connect import GuardedBackend
-from aepo.tools.pages.guard import Guard, Refused, normal
+from aepo.tools.pages.guard import Guard, Refused, place
 from aepo.types import ToolError
+
+REFUSED, NO_CONNECTION = 403, 502
+"""What the proxy itself answers."""
 
 _HEAD_BYTES = 64 << 10
 _SECONDS = 30.0
@@ -29,7 +32,7 @@ class Traffic:
     Attributes:
         port: Of the proxy, on 127.0.0.1.
         exceeded: Set when more bytes than the limit wanted to pass, both ways together.
-        problems: By host name, why a connection to it was not made.
+        problems: By host and port, why a connection was not made.
     """
 
     def __init__(self, port: int, limit: int) -> None:
@@ -37,7 +40,7 @@ class Traffic:
         self.port = port
         self.exceeded = asyncio.Event()
         self._left = limit
-        self.problems: dict[str, ToolError] = {}
+        self.problems: dict[tuple[str, int], ToolError] = {}
 
     def spend(self, count: int) -> bool:
         """Count bytes; whether they may pass."""
@@ -95,22 +98,22 @@ class _Connection:
 
     async def _answer(self, head: bytes) -> None:
         first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
-        host = ""
+        where = ("", 0)
         try:
             method, target = first.decode("ascii").split(" ")[:2]
             tunnel = method == "CONNECT"
             # In a tunnel the name alone is known; a user name or path has no place in it.
             url = self._guard.url(f"https://{target}/" if tunnel else target)
-            host = normal(url.raw_host.decode("ascii"))
+            where = place(url)
             if url.scheme != ("https" if tunnel else "http"):
                 raise Refused("only http and tunnels pass")
-            upstream = await self._backend.connect_tcp(host, url.port or (443 if tunnel else 80))
+            upstream = await self._backend.connect_tcp(*where)
         except (ValueError, ToolError) as error:
-            self._traffic.problems[host] = error if isinstance(error, ToolError) else Refused("not an address")
-            return await self._say("403 Forbidden")
+            self._traffic.problems[where] = error if isinstance(error, ToolError) else Refused("not an address")
+            return await self._say(f"{REFUSED} Forbidden")
         except (httpcore.NetworkError, httpcore.TimeoutException):
-            self._traffic.problems[host] = ToolError("no connection to the server")
-            return await self._say("502 Bad Gateway")
+            self._traffic.problems[where] = ToolError("no connection to the server")
+            return await self._say(f"{NO_CONNECTION} Bad Gateway")
         try:
             if tunnel:
                 self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -25,8 +25,8 @@ from playwright.async_api import BrowserContext, Error, Page, async_playwright
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.body import Kind
 from aepo.tools.pages.fetch import Document, Fetcher, named
-from aepo.tools.pages.guard import normal, shorten
-from aepo.tools.pages.proxy import Traffic, filtering_proxy
+from aepo.tools.pages.guard import place, shorten
+from aepo.tools.pages.proxy import NO_CONNECTION, REFUSED, Traffic, filtering_proxy
 from aepo.tools.sandbox.probe import processes_with
 from aepo.types import ToolError
 
@@ -176,10 +176,10 @@ class Renderer:
         await context.add_init_script("window.open = () => null")
         page = await context.new_page()
         context.on("page", _close)
-        asked = [url]
-        page.on("request", lambda request: asked.append(request.url) if _leads(page, request) else None)
-        statuses = [0]
-        page.on("response", lambda answer: statuses.append(answer.status) if _leads(page, answer.request) else None)
+        # Where the page itself went, also by its scripts, and what was answered; 0 for nothing yet.
+        steps = [(url, 0)]
+        page.on("request", lambda asked: steps.append((asked.url, 0)) if _leads(page, asked) else None)
+        page.on("response", lambda got: steps.append((got.url, got.status)) if _leads(page, got.request) else None)
         try:
             await page.goto(url, wait_until="domcontentloaded", timeout=0)
             with suppress(Error):
@@ -188,17 +188,18 @@ class Renderer:
         except Error as error:
             if "Download is starting" in error.message:
                 raise _Download from None
-            self._explain(asked[-1], statuses[-1], traffic)
+            self._explain(*steps[-1], traffic)
             raise
-        # Where it went last by itself; a page that may not be visited leaves an error page behind.
-        self._explain(asked[-1], statuses[-1], traffic)
+        # A page that may not be visited leaves an error page behind.
+        self._explain(*steps[-1], traffic)
         final = str(self._plain.guard.url(page.url))
         return Document(final, Kind.HTML, "utf-8", content.encode("utf-8", "replace"))
 
     def _explain(self, url: str, status: int, traffic: Traffic) -> None:
         """Raise what stood in the way of the page itself, not of a part of it."""
-        host = normal(self._plain.guard.url(url).raw_host.decode("ascii"))
-        if (problem := traffic.problems.get(host)) is not None:
+        problem = traffic.problems.get(place(self._plain.guard.url(url)))
+        # The proxy's own answers, or none; a part from the same place may have failed though the page did not.
+        if problem is not None and status in (0, REFUSED, NO_CONNECTION):
             raise problem
         if status >= 400:
             raise ToolError(f"HTTP {status}")
