@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--outage", type=float, default=60.0, help="seconds without the search service")
     parser.add_argument("--lock", type=float, default=30.0, help="seconds for which the cache file is locked")
-    parser.add_argument("--steps", type=int, default=90)
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--questions", type=int, default=32)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +181,7 @@ def main() -> None:
         rows = [row for row in read_metrics(run / "metrics.jsonl") if "reward/mean" in row]
         print(table(rows, faults.phases))
         expected = options.steps * options.questions * settings.algorithm.group_size
-        trajectories = int(rows[-1]["spent/trajectories"])
+        trajectories = int(rows[-1]["budget/trajectories"])
         print(f"{faults.killed} processes of the sandbox killed; {trajectories:,} trajectories of {expected:,}")
         sys.exit(trajectories != expected)
 
