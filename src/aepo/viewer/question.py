@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import exp
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -79,6 +80,7 @@ def _node(node: Node, pieces: list[str], ratios: list[float | None] | None) -> d
         "size": len(node.tokens),
         "pieces": pieces if written else ["".join(pieces)],
         "entropies": [round(e, 3) for e in node.entropies],
+        "probabilities": [round(exp(p), 4) for p in node.logprobs] if written and node.logprobs else None,
         "ratios": ratios if written else None,
         "call": node.call and {"name": node.call.name, "arguments": node.call.arguments, "error": node.call.error},
         "result": result

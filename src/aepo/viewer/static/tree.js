@@ -1,0 +1,129 @@
+// The picture of a group: a row a path, depth to the right, branch points with P against the threshold, rewards at the end.
+import { figure, h, number, plural, s, short, signed } from "./dom.js";
+import { cells, clipMarks } from "./cells.js";
+import { layout } from "./layout.js";
+import { gauge, rewardSign, standing } from "./marks.js";
+import { ORIGINS, STOPPED, STOPS } from "./names.js";
+
+// Sizes by the number of rows and the room there is.
+function sizes(rows, width) {
+  const narrow = width < 640;
+  const row = rows <= 10 ? 42 : rows <= 24 ? 30 : 20;
+  return { row, bar: row > 36 ? 15 : row > 24 ? 12 : 9, top: 30, left: narrow ? 44 : 128, right: narrow ? 72 : Math.min(300, width * 0.22), narrow };
+}
+
+// Draws into a box; returns what the rest of the page needs to know: rows, walks, and how to choose a path.
+export function drawTree(box, question, { tau, success, colours, measure, zoom, onChoose }) {
+  const plan = layout(question, measure), { rows, spans, row, walks } = plan;
+  const room = box.clientWidth || 900, size = sizes(rows.length, room);
+  const height = size.top + rows.length * size.row + 10;
+  const width = Math.max(160, (room - size.left - size.right) * zoom);
+  const x = d3.scaleLinear([0, plan.depth], [14, width - 12]);
+  const y = (index) => size.top + size.row * (index + 0.5);
+  const leafOf = new Map(rows.map((leaf) => [leaf.path, leaf]));
+  const starts = svg(size.left, height), middle = svg(width, height), ends = svg(size.right, height);
+  const bands = [starts, middle, ends].map((at, i) => rows.map((leaf, n) => {
+    const band = s("rect", { class: "band", x: 0, y: y(n) - size.row / 2, width: [size.left, width, size.right][i], height: size.row, onclick: () => onChoose(leaf.path) });
+    at.append(band);
+    return band;
+  }));
+  axis(middle, x, measure, height, width);
+  const links = s("g"), bars = s("g"), marks = s("g");
+  middle.append(links, bars, marks);
+  const roots = rows.map((leaf, n) => [leaf, n]).filter(([leaf]) => !leafOf.has(leaf.parent));
+  const centre = (y(roots[0][1]) + y(roots.at(-1)[1])) / 2;
+  starts.append(s("g", { class: "fan" }, roots.map(([, n]) => s("path", { d: `M12 ${centre}C30 ${centre} 14 ${y(n)} 34 ${y(n)}H${size.left}` })),
+    s("circle", { cx: 12, cy: centre, r: 5 }, s("title", {}, `the question, ${plural(question.nodes[0].size, "token")}`))));
+  rows.forEach((leaf, n) => {
+    const root = !leafOf.has(leaf.parent);
+    if (root) links.append(s("path", { class: "link", d: `M0 ${y(n)}H14` }));
+    starts.append(label(leaf, y(n), size));
+    ends.append(ending(leaf, y(n), size, success));
+  });
+  const parts = question.nodes.map((node, id) => {
+    if (node.kind === "prompt") return [];
+    const at = y(row[id]), x0 = x(spans[id][0]), x1 = x(spans[id][1]);
+    const leaf = leafOf.get(node.path) ?? rows[row[id]];
+    const drawn = [];
+    if (row[id] !== row[node.parent] && question.nodes[node.parent].kind !== "prompt") {
+      drawn.push(links.appendChild(s("path", { class: "link branch", d: fork(x0, y(row[node.parent]), at, size) })));
+    }
+    const reach = (event) => { event.stopPropagation(); onChoose(null, id); };
+    const g = s("g", { class: `part ${node.kind}`, "data-node": id, onclick: reach });
+    const bar = { x: x0, y: at - size.bar / 2, width: Math.max(1.5, x1 - x0 - (node.kind === "policy" ? 0 : 0)), height: size.bar };
+    g.append(s("title", {}, saidOf(question, id, tau)));
+    if (node.kind === "policy") {
+      g.append(s("rect", { class: "base", ...bar, rx: 2 }), ...cells(question, id, leaf, colours, bar));
+      const clipped = clipMarks(question, id, leaf, bar);
+      if (clipped) g.append(clipped);
+    } else {
+      const failed = node.result && node.result.status !== "ok";
+      g.append(s("rect", { class: `base${failed ? " failed" : ""}`, x: bar.x, y: at - size.bar / 3, width: bar.width, height: size.bar / 1.5, rx: 2 }));
+    }
+    drawn.push(bars.appendChild(g));
+    if (node.decision) drawn.push(marks.appendChild(branchPoint(node.decision, tau, x1, at, size, () => onChoose(null, id), id)));
+    return drawn;
+  });
+  box.replaceChildren(h("div", { class: "tree-rows" }, starts, h("div", { class: "tree-scroll", tabindex: -1 }, middle), ends));
+  const choose = (path) => {
+    const on = new Set(walks.get(path));
+    parts.forEach((drawn, id) => drawn.forEach((part) => part.classList.toggle("off", !on.has(id))));
+    bands.forEach((column) => column.forEach((band, n) => band.classList.toggle("chosen", rows[n].path === path)));
+  };
+  return { ...plan, choose };
+}
+
+const svg = (width, height) => s("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
+
+function fork(x, from, to, size) {
+  const r = Math.min(9, size.row / 2.4);
+  return `M${x} ${from}V${to - r}q0 ${r} ${r * 0.7} ${r}`;
+}
+
+function axis(at, x, measure, height, width) {
+  const ticks = measure === "tokens" ? x.ticks(Math.max(2, width / 110)) : d3.range(0, x.domain()[1], 1.35);
+  for (const tick of ticks) {
+    const words = measure === "tokens" ? (tick ? figure(tick) : "0 tokens") : `turn ${Math.round(tick / 1.35) + 1}`;
+    at.append(s("line", { class: "grid", x1: x(tick), x2: x(tick), y1: 22, y2: height - 4 }),
+      s("text", { class: "tick", x: x(tick), y: 15, "text-anchor": tick ? "middle" : "start" }, words));
+  }
+}
+
+function label(leaf, y, size) {
+  const [name, meaning] = ORIGINS[leaf.origin];
+  const inside = leaf.origin === "branch" || leaf.origin === "resampled";
+  return s("g", { class: `label ${leaf.origin}` }, s("title", {}, `path ${leaf.path}: ${meaning}`),
+    s("rect", { class: "plate", x: 24, y: y - 9, width: size.narrow ? 20 : 100, height: 18, rx: 9 }),
+    s("text", { class: "path-number", x: size.narrow ? 34 : 42, y: y + 4, "text-anchor": size.narrow ? "middle" : "end" }, String(leaf.path)),
+    size.narrow ? null : s("text", { x: 49, y: y + 4 }, inside && leaf.parent !== null ? `${name} of ${leaf.parent}` : name));
+}
+
+function ending(leaf, y, size, success) {
+  const words = leaf.error ? `✕ ${leaf.error}` : leaf.answer ?? STOPS[leaf.stop];
+  const room = Math.floor((size.right - 66) / 7);
+  return s("g", { class: "ending" }, rewardSign(leaf.reward, success, 13, y, Math.min(6, size.bar / 2)),
+    s("text", { class: "value", x: 58, y: y + 4, "text-anchor": "end" }, number(leaf.reward)),
+    size.narrow ? null : s("text", { class: leaf.error ? "error" : leaf.answer === null ? "quiet" : "answer", x: 68, y: y + 4 }, short(words, Math.max(4, room)),
+      s("title", {}, words)));
+}
+
+function branchPoint(decision, tau, x, y, size, onclick, id) {
+  const kind = standing(decision, tau), tall = size.bar + (size.row > 36 ? 9 : 6);
+  const g = s("g", { class: `branch-point ${kind}`, "data-decision": id, onclick: (event) => { event.stopPropagation(); onclick(); } },
+    s("title", {}, sayDecision(decision, tau)), gauge(decision, tau, x, y, tall));
+  if (size.row > 36 && kind !== "far") g.append(s("text", { class: "p", x: x + 6, y: y - tall / 2 + 2 }, number(decision.probability).replace(/^0/, "")));
+  return g;
+}
+
+export function sayDecision(d, tau) {
+  const numbers = `H ${number(d.entropy)} nats, ΔH ${signed(d.delta)}, l ${d.consecutive}, P ${number(d.probability)}`;
+  const against = tau === null ? "" : ` against τ ${number(tau)}`;
+  return `${numbers}${against}\n${d.branches ? `branched: ${plural(d.branches, "new path")}` : `did not branch: ${STOPPED[d.stopped_by] ?? "no reason kept"}`}`;
+}
+
+function saidOf(question, id, tau) {
+  const node = question.nodes[id];
+  if (node.kind === "policy") return `${plural(node.size, "token")}${node.call ? `, then calls ${node.call.name}` : ""}`;
+  const result = node.result ? `result: ${node.result.status}, ${number(node.result.seconds)} s` : "observation";
+  return `${result}, ${plural(node.size, "token")}${node.decision ? `\n${sayDecision(node.decision, tau)}` : ""}`;
+}
