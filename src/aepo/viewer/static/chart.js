@@ -1,5 +1,5 @@
 // One small chart: a curve a run, its interval where there is one, a reading line under the pointer.
-import { figure, h, s } from "./dom.js";
+import { figure, h, number, s } from "./dom.js";
 import { title, unit } from "./names.js";
 
 const WIDTH = 320, HEIGHT = 132, LEFT = 44, RIGHT = 8, TOP = 8, BOTTOM = 20;
@@ -22,10 +22,11 @@ export function chart(name, curves, trees, onStep) {
   const tell = (shown) => now.replaceChildren(...shown.map((p, i) => h("b", { class: `run${curves[i].run}` }, p ? read(p[1]) : "–")),
     !percent && unit(name) ? ` ${unit(name)}` : "");
   tell(lasts());
-  const ticks = y.ticks(3);
+  const ticks = y.ticks(3), digits = d3.precisionFixed(d3.tickStep(...y.domain(), 3) * (percent ? 100 : 1));
+  const tickWords = (value) => Math.abs(value) >= 10000 ? d3.format(".2~s")(value) : number(value * (percent ? 100 : 1), digits);
   const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title(name)}: ${lasts().map((p) => read(p[1])).join(" and ")} at the end` },
     ticks.map((tick) => [s("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
-      s("text", { class: "tick", x: LEFT - 6, y: y(tick) + 3.5, "text-anchor": "end" }, percent ? `${figure(100 * tick)}` : figure(tick))]),
+      s("text", { class: "tick", x: LEFT - 6, y: y(tick) + 3.5, "text-anchor": "end" }, tickWords(tick))]),
     x.ticks(4).filter(Number.isInteger).map((tick) => s("text", { class: "tick", x: x(tick), y: HEIGHT - 5, "text-anchor": "middle" }, String(tick))),
     trees.filter((step) => step >= steps[0] && step <= steps[1]).map((step) => s("path", { class: "has-trees", d: `M${x(step)} ${HEIGHT - BOTTOM}v4` })),
     curves.map((curve) => curve.points.some((p) => p[2] !== null) ? s("path", { class: `band run${curve.run}`, d: band(curve.points) }) : null),

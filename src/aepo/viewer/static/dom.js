@@ -37,6 +37,11 @@ export function figure(value) {
   return text.replaceAll("-", "−");
 }
 
+export function duration(seconds) {
+  if (seconds < 0.001) return "under 1 ms";
+  return seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${number(seconds, 1)} s`;
+}
+
 export function short(text, size) {
   const line = text.replace(/\s+/g, " ").trim();
   return line.length > size ? `${line.slice(0, size - 1)}…` : line;

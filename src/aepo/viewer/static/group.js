@@ -2,6 +2,7 @@
 import { figure, h, number, plural, signed } from "./dom.js";
 import { MODES, colouring } from "./colour.js";
 import { decisionTable } from "./decisions.js";
+import { layout } from "./layout.js";
 import { legend } from "./legend.js";
 import { slots, thresholdOf } from "./marks.js";
 import { drawPanel } from "./panel.js";
@@ -36,13 +37,14 @@ export async function showGroup(page, view, at) {
   const drawn = new Map();
   const first = trees[0].question;
   page.replaceChildren(
-    h("div", { class: "group-head" }, h("h1", { dir: "auto" }, first.question),
-      h("p", { class: "target" }, h("span", {}, first.targets.length > 1 ? "targets " : "target "), h("b", { dir: "auto" }, first.targets.join(" · ") || "–"))),
     h("div", { class: "group" },
-      h("div", { class: "group-main" }, buttons,
+      h("div", { class: "group-main" },
+        h("div", { class: "group-head" }, h("h1", { dir: "auto" }, first.question),
+          h("p", { class: "target" }, h("span", {}, first.targets.length > 1 ? "targets " : "target "), h("b", { dir: "auto" }, first.targets.join(" · ") || "–"))),
+        buttons,
         trees.map(({ run, question }, i) => h("section", { class: `tree-card run${run}` },
           view.runs.length > 1 ? h("h3", { class: `run-name run${run}` }, view.runs[run].name) : null, numbers(question, view.success), boxes[i])),
-        keyLine, trees.map(({ run, question }) => decisionTable(question, thresholdOf(view.runs[run].rules), (node) => choose(run, null, node), trees.length > 1 ? view.runs[run].name : ""))),
+        keyLine, trees.map(({ run, question }) => decisionTable(question, thresholdOf(view.runs[run].rules), (node) => choose(run, null, node), { name: trees.length > 1 ? view.runs[run].name : "", open: trees.length === 1 && innerWidth > 1080 }))),
       panel));
 
   function choose(run, path, node = null) {
@@ -54,7 +56,7 @@ export async function showGroup(page, view, at) {
     state.run = run;
     state.path = path;
     note("path", path);
-    for (const [other, { choose: mark }] of drawn) mark(other === run ? path : trees.find((tree) => tree.run === other).question.leaves[0]?.path);
+    for (const [other, { choose: mark }] of drawn) mark(other === run ? path : null);
     const options = { tau: thresholdOf(view.runs[run].rules), success: view.success, colours: plan.colours, onChoose: (p) => choose(run, p) };
     drawPanel(panel, question, plan, path, options);
     if (node !== null) reveal(panel, node);
@@ -63,6 +65,7 @@ export async function showGroup(page, view, at) {
 
   function draw() {
     const before = state.path;
+    const depth = Math.max(...trees.map(({ question }) => layout(question, state.measure).depth)); // one scale for both
     trees.forEach(({ run, question }, i) => {
       if (!question.leaves.length) {
         boxes[i].replaceChildren(h("p", { class: "none" }, "No path of this question had ended."));
@@ -70,7 +73,7 @@ export async function showGroup(page, view, at) {
       }
       const colours = colouring(question, state.mode);
       const made = drawTree(boxes[i], question, {
-        tau: thresholdOf(view.runs[run].rules), success: view.success, colours, measure: state.measure, zoom: ZOOMS[state.zoom],
+        tau: thresholdOf(view.runs[run].rules), success: view.success, colours, measure: state.measure, zoom: ZOOMS[state.zoom], depth,
         onChoose: (path, node = null) => choose(run, path, node),
       });
       drawn.set(run, { ...made, colours });

@@ -1,5 +1,5 @@
 // The chosen path, to read: each turn with its call, each result, each decision with its numbers, and how it ended.
-import { h, mean, number, plural, signed } from "./dom.js";
+import { duration, h, mean, number, plural, signed } from "./dom.js";
 import { advantagesOf } from "./colour.js";
 import { forkNode } from "./layout.js";
 import { rewardIcon, standing, NEAR } from "./marks.js";
@@ -43,7 +43,7 @@ function card(question, id, turn, c) {
   const facts = [plural(node.size, "token")];
   if (node.kind === "policy" && node.entropies.length) facts.push(`mean entropy ${number(mean(node.entropies))} nats`);
   if (node.result) {
-    facts.push(`${number(node.result.seconds, node.result.seconds < 0.1 ? 3 : 2)} s`);
+    facts.push(duration(node.result.seconds));
     if (node.result.status !== "ok") facts.push(h("b", { class: "bad" }, node.result.status.replace("_", " ")));
     if (node.result.repeated) facts.push("the same call as before");
   }

@@ -69,7 +69,7 @@ function drawTrees(box, view, all) {
     .sort((a, b) => (a.step ?? 0) - (b.step ?? 0));
   box.replaceChildren(h("h2", {}, "Trees"), keys.length ? h("div", { class: "steps" }, keys.map(({ key, label, step }) =>
     h("a", { class: "step", href: addressOf(key) }, h("b", {}, label), view.runs.map((run, i) => {
-      const has = run.sections.some((section) => section.key === key), reward = step === null ? null : valueAt(all[i], "reward/mean", step - 1) ?? valueAt(all[i], "reward/mean", step);
+      const has = run.sections.some((section) => section.key === key), reward = step === null ? null : valueAt(all[i], "reward/mean", step);
       return h("span", { class: `run${i}` }, !has ? "–" : reward === null ? "" : `reward ${figure(reward)}`);
     })))) : h("p", { class: "none" }, "No rollout trees are kept yet; train.trees_every says how often they are."));
 }

@@ -93,7 +93,7 @@ function card(view, section, { address, questions, runs }) {
         h("span", { title: "mean and standard deviation of the paths' rewards" }, h("b", {}, number(q.reward)), ` ± ${number(q.spread)}`),
         h("span", {}, rewardIcon(view.success, view.success), ` ${q.solved}/${q.rewards.length}`),
         h("span", {}, slots(q.origins), ` m ${q.m}`),
-        h("span", {}, plural(q.branches, "branch", "branches")),
+        q.branches ? h("span", {}, plural(q.branches, "branch", "branches")) : null,
         q.format_errors ? h("span", { class: "bad" }, plural(q.format_errors, "format error")) : null,
         q.without_call ? h("span", { class: "bad" }, `${q.without_call} without a call`) : null))));
 }

@@ -1,5 +1,5 @@
 // The picture of a group: a row a path, depth to the right, branch points with P against the threshold, rewards at the end.
-import { figure, h, number, plural, s, short, signed } from "./dom.js";
+import { duration, figure, h, number, plural, s, short, signed } from "./dom.js";
 import { cells, clipMarks } from "./cells.js";
 import { layout } from "./layout.js";
 import { gauge, rewardSign, standing } from "./marks.js";
@@ -9,16 +9,17 @@ import { ORIGINS, STOPPED, STOPS } from "./names.js";
 function sizes(rows, width) {
   const narrow = width < 640;
   const row = rows <= 10 ? 42 : rows <= 24 ? 30 : 20;
-  return { row, bar: row > 36 ? 15 : row > 24 ? 12 : 9, top: 30, left: narrow ? 44 : 128, right: narrow ? 72 : Math.min(300, width * 0.22), narrow };
+  return { row, bar: row > 36 ? 15 : row > 24 ? 12 : 9, top: 30, left: narrow ? 52 : 142, right: narrow ? 72 : Math.min(300, width * 0.22), narrow };
 }
 
-// Draws into a box; returns what the rest of the page needs to know: rows, walks, and how to choose a path.
-export function drawTree(box, question, { tau, success, colours, measure, zoom, onChoose }) {
+// Draws into a box, to the depth given; returns rows, walks and the like, and how to choose a path (or null, none).
+export function drawTree(box, question, { tau, success, colours, measure, zoom, depth, onChoose }) {
   const plan = layout(question, measure), { rows, spans, row, walks } = plan;
   const room = box.clientWidth || 900, size = sizes(rows.length, room);
   const height = size.top + rows.length * size.row + 10;
   const width = Math.max(160, (room - size.left - size.right) * zoom);
-  const x = d3.scaleLinear([0, plan.depth], [14, width - 12]);
+  size.edge = width - 36;
+  const x = d3.scaleLinear([0, depth], [14, width - 12]);
   const y = (index) => size.top + size.row * (index + 0.5);
   const leafOf = new Map(rows.map((leaf) => [leaf.path, leaf]));
   const starts = svg(size.left, height), middle = svg(width, height), ends = svg(size.right, height);
@@ -32,8 +33,8 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
   middle.append(links, bars, marks);
   const roots = rows.map((leaf, n) => [leaf, n]).filter(([leaf]) => !leafOf.has(leaf.parent));
   const centre = (y(roots[0][1]) + y(roots.at(-1)[1])) / 2;
-  starts.append(s("g", { class: "fan" }, roots.map(([, n]) => s("path", { d: `M12 ${centre}C30 ${centre} 14 ${y(n)} 34 ${y(n)}H${size.left}` })),
-    s("circle", { cx: 12, cy: centre, r: 5 }, s("title", {}, `the question, ${plural(question.nodes[0].size, "token")}`))));
+  starts.append(s("g", { class: "fan" }, roots.map(([, n]) => s("path", { d: `M10 ${centre}C26 ${centre} 12 ${y(n)} 30 ${y(n)}H${size.left}` })),
+    s("circle", { cx: 10, cy: centre, r: 5 }, s("title", {}, `the question, ${plural(question.nodes[0].size, "token")}`))));
   rows.forEach((leaf, n) => {
     const root = !leafOf.has(leaf.parent);
     if (root) links.append(s("path", { class: "link", d: `M0 ${y(n)}H14` }));
@@ -50,15 +51,16 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
     }
     const reach = (event) => { event.stopPropagation(); onChoose(null, id); };
     const g = s("g", { class: `part ${node.kind}`, "data-node": id, onclick: reach });
-    const bar = { x: x0, y: at - size.bar / 2, width: Math.max(1.5, x1 - x0 - (node.kind === "policy" ? 0 : 0)), height: size.bar };
+    const bar = { x: x0, y: at - size.bar / 2, width: Math.max(1.5, x1 - x0), height: size.bar };
     g.append(s("title", {}, saidOf(question, id, tau)));
     if (node.kind === "policy") {
       g.append(s("rect", { class: "base", ...bar, rx: 2 }), ...cells(question, id, leaf, colours, bar));
       const clipped = clipMarks(question, id, leaf, bar);
       if (clipped) g.append(clipped);
     } else {
+      const thin = Math.max(4, Math.round(size.bar / 2.6));
       const failed = node.result && node.result.status !== "ok";
-      g.append(s("rect", { class: `base${failed ? " failed" : ""}`, x: bar.x, y: at - size.bar / 3, width: bar.width, height: size.bar / 1.5, rx: 2 }));
+      g.append(s("rect", { class: `base${failed ? " failed" : ""}`, x: bar.x, y: at - thin / 2, width: bar.width, height: thin, rx: thin / 2 }));
     }
     drawn.push(bars.appendChild(g));
     if (node.decision) drawn.push(marks.appendChild(branchPoint(node.decision, tau, x1, at, size, () => onChoose(null, id), id)));
@@ -67,7 +69,7 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
   box.replaceChildren(h("div", { class: "tree-rows" }, starts, h("div", { class: "tree-scroll", tabindex: -1 }, middle), ends));
   const choose = (path) => {
     const on = new Set(walks.get(path));
-    parts.forEach((drawn, id) => drawn.forEach((part) => part.classList.toggle("off", !on.has(id))));
+    parts.forEach((drawn, id) => drawn.forEach((part) => part.classList.toggle("off", path !== null && !on.has(id))));
     bands.forEach((column) => column.forEach((band, n) => band.classList.toggle("chosen", rows[n].path === path)));
   };
   return { ...plan, choose };
@@ -93,9 +95,9 @@ function label(leaf, y, size) {
   const [name, meaning] = ORIGINS[leaf.origin];
   const inside = leaf.origin === "branch" || leaf.origin === "resampled";
   return s("g", { class: `label ${leaf.origin}` }, s("title", {}, `path ${leaf.path}: ${meaning}`),
-    s("rect", { class: "plate", x: 24, y: y - 9, width: size.narrow ? 20 : 100, height: 18, rx: 9 }),
-    s("text", { class: "path-number", x: size.narrow ? 34 : 42, y: y + 4, "text-anchor": size.narrow ? "middle" : "end" }, String(leaf.path)),
-    size.narrow ? null : s("text", { x: 49, y: y + 4 }, inside && leaf.parent !== null ? `${name} of ${leaf.parent}` : name));
+    s("rect", { class: "plate", x: size.narrow ? 26 : 32, y: y - 9, width: size.narrow ? 22 : 102, height: 18, rx: 9 }),
+    s("text", { class: "path-number", x: size.narrow ? 37 : 51, y: y + 4, "text-anchor": size.narrow ? "middle" : "end" }, String(leaf.path)),
+    size.narrow ? null : s("text", { x: 58, y: y + 4 }, inside && leaf.parent !== null ? `${name} of ${leaf.parent}` : name));
 }
 
 function ending(leaf, y, size, success) {
@@ -111,7 +113,7 @@ function branchPoint(decision, tau, x, y, size, onclick, id) {
   const kind = standing(decision, tau), tall = size.bar + (size.row > 36 ? 9 : 6);
   const g = s("g", { class: `branch-point ${kind}`, "data-decision": id, onclick: (event) => { event.stopPropagation(); onclick(); } },
     s("title", {}, sayDecision(decision, tau)), gauge(decision, tau, x, y, tall));
-  if (size.row > 36 && kind !== "far") g.append(s("text", { class: "p", x: x + 6, y: y - tall / 2 + 2 }, number(decision.probability).replace(/^0/, "")));
+  if (size.row > 36 && kind !== "far" && !size.narrow) g.append(s("text", { class: "p", x: x + (x > size.edge ? -6 : 6), y: y - tall / 2 + 2, "text-anchor": x > size.edge ? "end" : "start" }, number(decision.probability).replace(/^0/, "")));
   return g;
 }
 
@@ -124,6 +126,6 @@ export function sayDecision(d, tau) {
 function saidOf(question, id, tau) {
   const node = question.nodes[id];
   if (node.kind === "policy") return `${plural(node.size, "token")}${node.call ? `, then calls ${node.call.name}` : ""}`;
-  const result = node.result ? `result: ${node.result.status}, ${number(node.result.seconds)} s` : "observation";
+  const result = node.result ? `result: ${node.result.status}, ${duration(node.result.seconds)}` : "observation";
   return `${result}, ${plural(node.size, "token")}${node.decision ? `\n${sayDecision(node.decision, tau)}` : ""}`;
 }
