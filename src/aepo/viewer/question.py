@@ -28,7 +28,7 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "id": sample.id,
         "question": sample.question,
         "targets": [sample.target] if isinstance(sample.target, str) else list(sample.target),
-        "m": tree.global_samples,
+        "m": origins.count(Origin.PROBE) + origins.count(Origin.GLOBAL),
         "gap": tree.gap,
         "origins": [origin.value for origin in origins],
         "branches": sum(origin in (Origin.BRANCH, Origin.RESAMPLED) for origin in origins),

@@ -7,7 +7,7 @@ export const LEVELS = 10;
 export const MODES = {
   entropy: { label: "entropy", hues: ["heat"], read: (v) => `entropy ${number(v, 3)} nats` },
   advantage: { label: "advantage", hues: ["up", "down"], read: (v) => `advantage ${signed(v, 3)}` },
-  ratio: { label: "ratio", hues: ["more", "less"], read: (v) => `ratio ${number(v, 3)}` },
+  ratio: { label: "ratio", hues: ["rise", "fall"], read: (v) => `ratio ${number(v, 3)}` },
   none: { label: "plain", hues: [], read: () => "" },
 };
 

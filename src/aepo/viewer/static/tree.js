@@ -9,7 +9,7 @@ import { ORIGINS, STOPPED, STOPS } from "./names.js";
 function sizes(rows, width) {
   const narrow = width < 640;
   const row = rows <= 10 ? 42 : rows <= 24 ? 30 : 20;
-  return { row, bar: row > 36 ? 15 : row > 24 ? 12 : 9, top: 30, left: narrow ? 52 : 142, right: narrow ? 72 : Math.min(300, width * 0.22), narrow };
+  return { row, bar: row > 36 ? 15 : row > 24 ? 12 : 9, plate: Math.min(18, row - 4), top: 30, left: narrow ? 52 : 142, right: narrow ? 72 : Math.min(300, width * 0.22), narrow };
 }
 
 // Draws into a box, to the depth given; returns rows, walks and the like, and how to choose a path (or null, none).
@@ -95,7 +95,7 @@ function label(leaf, y, size) {
   const [name, meaning] = ORIGINS[leaf.origin];
   const inside = leaf.origin === "branch" || leaf.origin === "resampled";
   return s("g", { class: `label ${leaf.origin}` }, s("title", {}, `path ${leaf.path}: ${meaning}`),
-    s("rect", { class: "plate", x: size.narrow ? 26 : 32, y: y - 9, width: size.narrow ? 22 : 102, height: 18, rx: 9 }),
+    s("rect", { class: "plate", x: size.narrow ? 26 : 32, y: y - size.plate / 2, width: size.narrow ? 22 : 102, height: size.plate, rx: size.plate / 2 }),
     s("text", { class: "path-number", x: size.narrow ? 37 : 51, y: y + 4, "text-anchor": size.narrow ? "middle" : "end" }, String(leaf.path)),
     size.narrow ? null : s("text", { x: 58, y: y + 4 }, inside && leaf.parent !== null ? `${name} of ${leaf.parent}` : name));
 }
