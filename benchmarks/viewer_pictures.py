@@ -14,8 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from aepo.viewer.views import questions
 from aepo.viewer.source import open_source
+from aepo.viewer.views import questions
 
 DESKTOP, NARROW = {"width": 1440, "height": 900}, {"width": 400, "height": 860}
 
@@ -36,7 +36,7 @@ def shown(page: Page, address: str) -> None:
     """Open a page and wait until it is drawn."""
     page.goto("about:blank")
     page.goto(address)
-    page.wait_for_selector(f'#page[data-shown^="{address[address.index("#"):]}"]', state="attached", timeout=120_000)
+    page.wait_for_selector(f'#page[data-shown^="{address[address.index("#") :]}"]', state="attached", timeout=120_000)
     page.wait_for_load_state("networkidle")
 
 
@@ -72,7 +72,7 @@ def main() -> None:
                 continue
             with served(*wanted.runs[:count]) as address:
                 for name, at, theme, size, runs in views:
-                    if runs != count or wanted.only and name not in wanted.only.split(","):
+                    if runs != count or (wanted.only and name not in wanted.only.split(",")):
                         continue
                     page = browser.new_page(viewport=size, color_scheme=theme)
                     page.on("pageerror", lambda error: print("error:", error))

@@ -102,7 +102,9 @@ def main() -> None:
         run = Path(temporary) / "big"
         write_run(run, tree, rng)
         file = view(run)
-        print(f"{len(tree.leaves)} paths, {tree.distinct_tokens():,} tokens; as a file {file.stat().st_size / 1e6:.1f} MB")
+        print(
+            f"{len(tree.leaves)} paths, {tree.distinct_tokens():,} tokens; as a file {file.stat().st_size / 1e6:.1f} MB"
+        )
         browser = playwright.chromium.launch(executable_path=wanted.chromium, args=["--no-sandbox"])
         with served(run) as address:
             print(f"{'':<8}{'seconds':>10}{'main thread, CPU s':>22}")

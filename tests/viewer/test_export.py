@@ -11,6 +11,7 @@ from aepo.viewer import view
 from aepo.viewer.bundle import bundle
 from aepo.viewer.export import Choice, export
 from aepo.viewer.source import open_source
+from tests.viewer.conftest import write_trees
 
 
 def embedded(path):
@@ -65,7 +66,9 @@ def test_it_loads_nothing_and_its_policy_names_its_scripts_by_hash(example_run):
     assert not re.search(r"<link|<img|<iframe|<[^>]*\bsrc=|@import|url\(|\bimport\(", shell)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text).group(1)
     assert "default-src 'none'" in policy and "unsafe" not in policy and "connect-src" not in policy
-    parts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL) + re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    parts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL) + re.findall(
+        r"<style>(.*?)</style>", text, re.DOTALL
+    )
     assert len(parts) == 3
     for part in parts:
         assert base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() in policy
@@ -93,8 +96,6 @@ def test_values_that_json_or_utf8_do_not_know_are_written(example_run, example_l
     data["sample"]["question"] = "half a sign \ud83d, a zero \x00, a line \u2028"
     data["tree"]["nodes"][1]["entropies"][0] = float("nan")
     data["tree"]["leaves"][0]["root_entropy"] = float("inf")
-    from tests.viewer.conftest import write_trees
-
     write_trees(example_run / "trees" / "step-000030.jsonl.gz", [data])
     q = embedded(view(example_run, tmp_path / "x.html", steps=[30]))["runs/0/sections/30/0.json"]
     assert q["question"] == data["sample"]["question"]

@@ -90,8 +90,8 @@ def test_one_record_is_read_without_the_others(example_run, tmp_path):
     path = example_run / "trees" / "step-000010.jsonl.gz"
     assert nth_record(path, 3)[0] == list(read_trees(path))[3]
     assert nth_record(path, 7) == (None, 5)
-    with gzip.open(tmp_path / "x.gz", "wt") as file:
-        file.write("\n{broken\n" + gzip.open(path, "rt").readline())
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"\n{broken\n" + lines[0]))
     assert nth_record(tmp_path / "x.gz", 1)[0].group.sample.id == "test-0"
     with pytest.raises(ValueError, match=r"x\.gz, line 2: "):
         nth_record(tmp_path / "x.gz", 0)

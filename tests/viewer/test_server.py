@@ -73,7 +73,9 @@ def test_loopback_is_answered(client, name):
     assert client.get("/data/view.json", headers={"host": name}).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["evil.example:6880", "evil.example", "127.0.0.1.evil.example", "192.168.1.7:6880", ""])
+@pytest.mark.parametrize(
+    "name", ["evil.example:6880", "evil.example", "127.0.0.1.evil.example", "192.168.1.7:6880", ""]
+)
 def test_another_name_for_this_machine_is_refused(client, name):
     answer = client.get("/data/view.json", headers={"host": name})
     assert answer.status_code == 421 and "step" not in answer.text

@@ -28,8 +28,8 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import zip_longest
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 

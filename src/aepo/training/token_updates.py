@@ -64,9 +64,7 @@ class TokenUpdates:
         return found
 
 
-def token_updates(
-    groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algorithm: Algorithm
-) -> list[TokenUpdates]:
+def token_updates(groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algorithm: Algorithm) -> list[TokenUpdates]:
     """What the update did to each group.
 
     Args:

@@ -118,7 +118,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):  # noqa: B007  # named in the message below
+            for number, line in enumerate(file, 1):  # named in the message below
                 if line.strip():
                     yield number, line
     except (ValueError, EOFError, OSError, zlib.error) as error:

@@ -112,7 +112,7 @@ function ending(leaf, y, size, success) {
 function branchPoint(decision, tau, x, y, size, onclick, id) {
   const kind = standing(decision, tau), tall = size.bar + (size.row > 36 ? 9 : 6);
   const g = s("g", { class: `branch-point ${kind}`, "data-decision": id, onclick: (event) => { event.stopPropagation(); onclick(); } },
-    s("title", {}, sayDecision(decision, tau)), gauge(decision, tau, x, y, tall));
+    s("title", {}, sayDecision(decision, tau)), s("rect", { class: "hit", x: x - 8, y: y - tall / 2 - 2, width: 16, height: tall + 4 }), gauge(decision, tau, x, y, tall));
   if (size.row > 36 && kind !== "far" && !size.narrow) g.append(s("text", { class: "p", x: x + (x > size.edge ? -6 : 6), y: y - tall / 2 + 2, "text-anchor": x > size.edge ? "end" : "start" }, number(decision.probability).replace(/^0/, "")));
   return g;
 }
