@@ -74,7 +74,7 @@ def test_loopback_is_answered(client, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["evil.example:6880", "evil.example", "127.0.0.1.evil.example", "192.168.1.7:6880", ""]
+    "name", ["evil.example:6880", "evil.example", "[::2]:6880", "127.0.0.1.evil.example", "192.168.1.7:6880", ""]
 )
 def test_another_name_for_this_machine_is_refused(client, name):
     answer = client.get("/data/view.json", headers={"host": name})

@@ -45,6 +45,20 @@ def test_an_evaluation_has_a_section_a_data_set_whose_questions_are_numbered_thr
         views.question(section, 10)
 
 
+def test_an_evaluation_on_a_task_tells_sampled_from_greedy(tmp_path, example_run):
+    (tmp_path / "own" / "trees").mkdir(parents=True)
+    (tmp_path / "own" / "report.json").write_text('{"model": "m", "task": "atlas", "samples": 4, "eval/success": 0.5}')
+    for step, kept in ((0, 10), (1, 20)):
+        name = tmp_path / "own" / "trees" / f"step-{step:06d}.jsonl.gz"
+        shutil.copy(example_run / "trees" / f"step-{kept:06d}.jsonl.gz", name)
+    source = open_source(tmp_path / "own")
+    assert [s.label for s in source.sections()] == ["sampled", "greedy"]
+    assert source.facts() == [("task", "atlas"), ("model", "m"), ("samples", "4")]
+    (tmp_path / "own" / "report.json").write_text("{half")
+    with pytest.raises(ValueError, match=r"cannot read .*report\.json"):
+        open_source(tmp_path / "own")
+
+
 def test_trees_alone_are_enough(tmp_path, example_run):
     shutil.copytree(example_run / "trees", tmp_path / "bare" / "trees")
     assert open_source(tmp_path / "bare").rules() == {}

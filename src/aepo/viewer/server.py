@@ -69,7 +69,7 @@ def listening(host: str, port: int | None) -> socket.socket:
     """
     for tried in (PORT, 0) if port is None else (port,):
         try:
-            family, kind, _, _, address = socket.getaddrinfo(host, tried, type=socket.SOCK_STREAM)[0]
+            family, _, _, _, address = socket.getaddrinfo(host, tried, type=socket.SOCK_STREAM)[0]
             return socket.create_server(address[:2], family=family)
         except OSError as error:
             refused = error

@@ -20,10 +20,15 @@ FACTS = (
     ("trajectories a question", "algorithm.group_size"),
     ("questions a step", "rollout.questions"),
     ("temperature", "rollout.temperature"),
+    ("task", "task"),
+    ("model", "model"),
     ("models", "models"),
     ("samples", "samples"),
 )
 """Settings that the page shows on top, with their words; the others are in its list of all settings."""
+
+EVALUATED = {0: "sampled", 1: "greedy"}
+"""Which trees of an evaluation on a task's own questions are which."""
 
 RULES = ("branch_rule", "tau", "alpha", "gamma", "penalty", "beam_size", "entropy_window", "clip_low", "clip_high")
 
@@ -65,6 +70,8 @@ class Source:
         """As the folder is now: it may be growing."""
         if self.kind == "run":
             return [Section(str(n), f"step {n}", n, (path,)) for n, path in _step_files(self.path / "trees")]
+        if files := _step_files(self.path / "trees"):
+            return [Section(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files]
         found = []
         for folder in sorted(path for path in self.path.iterdir() if path.is_dir()):
             if files := tuple(path for _, path in _step_files(folder / "trees")):
@@ -104,6 +111,8 @@ def open_source(path: Path) -> Source:
     if (path / "settings.json").is_file():
         settings = _dotted(EvaluationFolder(path).settings())
         return Source(path, name, "evaluation", settings)
+    if (path / "report.json").is_file():
+        return Source(path, name, "evaluation", _report(path / "report.json"))
     run = RunFolder(path)
     if run.config_file.is_file():
         return Source(path, name, "run", _dotted(run.config()))
@@ -112,6 +121,16 @@ def open_source(path: Path) -> Source:
     if inside := sorted(config.parent for config in (*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml"))):
         raise ValueError(f"{path} holds {len(inside)} runs: open one or two of them, e.g. {inside[0]}")
     raise ValueError(f"{path} holds no run: it has neither config.yaml nor metrics.jsonl nor trees, nor settings.json")
+
+
+def _report(file: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"cannot read {file}: {error}") from None
+    if not isinstance(report, dict):
+        raise ValueError(f"{file} holds no report of an evaluation")
+    return _dotted(report)
 
 
 def _step_files(folder: Path) -> list[tuple[int, Path]]:

@@ -1,9 +1,11 @@
 """What the page may ask for, as plain values by address; the server and the single file answer with the same.
 
-view.json                        the opened folders, their settings and sections
-runs/0/metrics.json              the first folder's metrics, one object a row
-runs/0/sections/10.json          digests of the questions of its section "10"
-runs/0/sections/10/3.json        the whole fourth question of it
+| address | what |
+|---|---|
+| view.json | the opened folders, their settings and sections |
+| runs/0/metrics.json | the first folder's metrics, one object a row |
+| runs/0/sections/10.json | digests of the questions of its section "10" |
+| runs/0/sections/10/3.json | the whole fourth question of it |
 """
 
 from __future__ import annotations
