@@ -1,6 +1,8 @@
 """Draws the pictures of docs/viewer.md: a run's pages in Chromium, light, dark and 400 pixels wide.
 
 python benchmarks/viewer_pictures.py RUN OTHER_RUN --section 60 --question ID --out docs/images
+
+Of a tree the next branch point is chosen, so that its numbers are on the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 from aepo.viewer.source import open_source
 from aepo.viewer.views import questions
 
-DESKTOP, NARROW = {"width": 1440, "height": 900}, {"width": 400, "height": 860}
+DESKTOP, NARROW = {"width": 1340, "height": 840}, {"width": 400, "height": 860}
 
 
 @contextmanager
@@ -78,6 +80,9 @@ def main() -> None:
                     page.on("pageerror", lambda error: print("error:", error))
                     page.on("console", lambda line: print(line.type, line.text) if line.type == "error" else None)
                     shown(page, address + at)
+                    if at.startswith(tree) and size is DESKTOP:
+                        page.keyboard.press("b")
+                        page.wait_for_timeout(300)
                     path = wanted.out / f"viewer-{name}.png"
                     page.screenshot(path=path)
                     print(path, path.stat().st_size // 1000, "kB")

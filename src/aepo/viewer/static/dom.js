@@ -21,11 +21,13 @@ export function s(tag, attributes = {}, ...children) {
 }
 
 export function number(value, digits = 2) {
-  return value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
+  if (value === null || value === undefined) return "–";
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
 export function signed(value, digits = 2) {
-  return (value > 0 ? "+" : "") + number(value, digits);
+  return (Number(value?.toFixed(digits)) > 0 ? "+" : "") + number(value, digits);
 }
 
 // Three significant digits, thousands set apart.

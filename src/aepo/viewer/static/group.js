@@ -56,7 +56,7 @@ export async function showGroup(page, view, at) {
     state.run = run;
     state.path = path;
     note("path", path);
-    for (const [other, { choose: mark }] of drawn) mark(other === run ? path : null);
+    for (const [other, { choose: mark }] of drawn) mark(other === run ? path : null, other === run ? node : null);
     const options = { tau: thresholdOf(view.runs[run].rules), success: view.success, colours: plan.colours, onChoose: (p) => choose(run, p) };
     drawPanel(panel, question, plan, path, options);
     if (node !== null) reveal(panel, node);

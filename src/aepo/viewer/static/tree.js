@@ -67,9 +67,10 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
     return drawn;
   });
   box.replaceChildren(h("div", { class: "tree-rows" }, starts, h("div", { class: "tree-scroll", tabindex: -1 }, middle), ends));
-  const choose = (path) => {
+  const choose = (path, picked = null) => {
     const on = new Set(walks.get(path));
     parts.forEach((drawn, id) => drawn.forEach((part) => part.classList.toggle("off", path !== null && !on.has(id))));
+    for (const point of marks.children) point.classList.toggle("picked", picked !== null && point.dataset.decision === String(picked));
     bands.forEach((column) => column.forEach((band, n) => band.classList.toggle("chosen", rows[n].path === path)));
   };
   return { ...plan, choose };
