@@ -393,7 +393,7 @@ def test_train_then_eval_then_view(train: Run, run: Run, tmp_path: Path) -> None
     code, out, err = run("view", str(folder), str(folder / "evaluation"), "--export", str(page))
     assert (code, err) == (0, "") and Path(out.strip()) == page
     assert "<html" in page.read_text()
-    assert "can be shown" in bad(run("view", str(folder), str(folder), str(folder)))
+    assert "at most two can be shown" in bad(run("view", str(folder), str(folder), str(folder)))
     assert "holds no run" in bad(run("view", str(folder / "checkpoints")))
     assert "no run folder" in bad(run("view", str(tmp_path / "nowhere")))
 

@@ -49,8 +49,8 @@ def served():
 
 
 @pytest.fixture
-def page(browser):
-    """A page whose errors and refusals are failures."""
+def page(browser, served):
+    """A page whose errors and refusals are failures; it is closed before the server."""
     opened = browser.new_page(viewport={"width": 1400, "height": 900})
     opened.set_default_timeout(WAIT)
     wrong = []

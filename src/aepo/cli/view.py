@@ -39,8 +39,10 @@ def view(
     from aepo.viewer.policy import LOOPBACK
     from aepo.viewer.source import open_source
 
-    if not 1 <= len(runs) <= 2:
-        raise ValueError(f"{len(runs)} folders were given: one, or two to be compared, can be shown")
+    if not runs:
+        raise ValueError("no folder was given: aepo view RUN, or aepo view RUN OTHER_RUN")
+    if len(runs) > 2:
+        raise ValueError(f"{len(runs)} folders were given: at most two can be shown side by side")
     sources = [open_source(run) for run in runs]
     if export is not None:
         print(write(sources, export, Choice(sections, questions, megabytes)))

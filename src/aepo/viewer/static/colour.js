@@ -21,21 +21,23 @@ export function colouring(question, mode) {
     if (mode === "ratio") return node.ratios;
     return advantagesOf(question, slices, leaf)?.get(id) ?? null;
   };
+  const distance = (value) => Math.abs(centred(mode, value));
   const distances = [];
   for (const leaf of question.leaves) {
     for (const id of walk(question.nodes, leaf.node)) {
       if (mode !== "advantage" && question.nodes[id].path !== leaf.path) continue;
-      for (const v of values(id, leaf) ?? []) if (v !== null) distances.push(Math.abs(centred(mode, v)));
+      for (const v of values(id, leaf) ?? []) if (v !== null) distances.push(distance(v));
     }
   }
   const least = { entropy: 0.5, advantage: 0.1, ratio: 0.02, none: 1 }[mode];
   const top = Math.max(least, d3.quantile(distances, 0.98) ?? 0);
   const classOf = (value) => {
     if (value === null || value === undefined || mode === "none") return "";
-    const at = centred(mode, value), level = Math.min(LEVELS, Math.round(LEVELS * Math.abs(at) / top));
-    return level ? `${at >= 0 ? MODES[mode].hues[0] : MODES[mode].hues[1] ?? MODES[mode].hues[0]} l${level}` : "";
+    const at = centred(mode, value),
+      level = Math.min(LEVELS, Math.round((LEVELS * distance(value)) / top));
+    return level ? `${at >= 0 ? MODES[mode].hues[0] : (MODES[mode].hues[1] ?? MODES[mode].hues[0])} l${level}` : "";
   };
-  return { mode, values, classOf, top, known: mode === "none" || distances.length > 0 };
+  return { mode, values, classOf, distance, top, known: mode === "none" || distances.length > 0 };
 }
 
 // Which side of the clip range a token has left, as its advantage makes it matter; null if none.
@@ -53,7 +55,7 @@ export function advantagesOf(question, slices, leaf) {
     let at = 0;
     for (const id of walk(question.nodes, leaf.node)) {
       if (question.nodes[id].kind !== "policy") continue;
-      byNode.set(id, leaf.advantages.slice(at, at += question.nodes[id].size));
+      byNode.set(id, leaf.advantages.slice(at, (at += question.nodes[id].size)));
     }
     slices.set(leaf.path, byNode);
   }

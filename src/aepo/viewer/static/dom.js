@@ -8,7 +8,8 @@ function made(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  for (const child of children.flat(3)) if (child !== null && child !== undefined && child !== false) element.append(child);
+  for (const child of children.flat(3))
+    if (child !== null && child !== undefined && child !== false) element.append(child);
   return element;
 }
 

@@ -1,6 +1,6 @@
 // The keyboard: every page has its keys, these hold everywhere.
 import { h } from "./dom.js";
-import { here, addressOf, go } from "./route.js";
+import { addressOf, go, here } from "./route.js";
 import { nextTheme } from "./theme.js";
 
 const HELP = [
@@ -19,8 +19,15 @@ const HELP = [
 
 export function startKeys(current) {
   const help = document.getElementById("help");
-  help.append(h("h2", {}, "Keys"), h("dl", {}, HELP.map(([key, words]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, words)))),
-    h("form", { method: "dialog" }, h("button", {}, "Close")));
+  help.append(
+    h("h2", {}, "Keys"),
+    h(
+      "dl",
+      {},
+      HELP.map(([key, words]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, words))),
+    ),
+    h("form", { method: "dialog" }, h("button", {}, "Close")),
+  );
   const everywhere = { u: up, Escape: up, t: nextTheme, "?": showHelp };
   document.addEventListener("keydown", (event) => {
     if (event.metaKey || event.ctrlKey || event.altKey || help.open) return;

@@ -39,8 +39,14 @@ export const TITLES = {
 
 // The curves that come first; the others are one click away.
 export const FIRST = [
-  "eval/success", "reward/mean", "entropy/policy", "entropy/root", "entropy/after_tool", "budget/m_mean",
-  "branch/per_group", "clip/high_fraction",
+  "eval/success",
+  "reward/mean",
+  "entropy/policy",
+  "entropy/root",
+  "entropy/after_tool",
+  "budget/m_mean",
+  "branch/per_group",
+  "clip/high_fraction",
 ];
 
 const UNITS = [

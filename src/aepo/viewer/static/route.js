@@ -7,7 +7,10 @@ export function here() {
 }
 
 export function addressOf(section, question, query = {}) {
-  const way = [section, question].filter((part) => part !== undefined && part !== null).map(encodeURIComponent).join("/");
+  const way = [section, question]
+    .filter((part) => part !== undefined && part !== null)
+    .map(encodeURIComponent)
+    .join("/");
   const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));
   return `#/${way}${asked.size ? `?${asked}` : ""}`;
 }

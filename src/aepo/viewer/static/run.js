@@ -1,18 +1,29 @@
 // A run, or two: what it is, its curves, which move while it trains, and the steps whose trees were kept.
+import { drawCurves } from "./curves.js";
 import { figure, h } from "./dom.js";
-import { chart } from "./chart.js";
-import { FIRST } from "./names.js";
-import { addressOf, go } from "./route.js";
-import { namesOf, seriesOf, valueAt } from "./series.js";
+import { addressOf } from "./route.js";
+import { seriesOf, valueAt } from "./series.js";
 import { load } from "./source.js";
 
 const EVERY = 2000;
 
 export async function showRun(page, view) {
   const rows = view.runs.map(() => []);
-  const curves = h("section", { class: "curves", "aria-label": "Curves" }), trees = h("section", { class: "trees", "aria-label": "Trees" });
-  const notices = h("div", { class: "notices" }), more = { open: false, words: "" };
-  page.replaceChildren(h("div", { class: "runs" }, view.runs.map((run, i) => about(run, i, view.runs.length))), settings(view.runs), notices, trees, curves);
+  const curves = h("section", { class: "curves", "aria-label": "Curves" }),
+    trees = h("section", { class: "trees", "aria-label": "Trees" });
+  const notices = h("div", { class: "notices" }),
+    more = { open: false, words: "" };
+  page.replaceChildren(
+    h(
+      "div",
+      { class: "runs" },
+      view.runs.map((run, i) => about(run, i, view.runs.length)),
+    ),
+    settings(view.runs),
+    notices,
+    trees,
+    curves,
+  );
 
   // Only what is new is asked for; fewer rows than before mean that the run was resumed from an earlier step.
   async function read() {
@@ -28,11 +39,12 @@ export async function showRun(page, view) {
   function draw() {
     const all = rows.map(seriesOf);
     drawTrees(trees, view, all);
-    drawCurves(curves, view, all, more, draw);
+    drawCurves(curves, view, all, more);
   }
   async function refresh() {
     try {
-      const changed = await read(), before = JSON.stringify(view.runs.map((run) => run.sections));
+      const changed = await read(),
+        before = JSON.stringify(view.runs.map((run) => run.sections));
       if (view.live) view.runs = (await load("view.json")).runs;
       if (changed || before !== JSON.stringify(view.runs.map((run) => run.sections))) draw();
       notices.replaceChildren();
@@ -42,13 +54,25 @@ export async function showRun(page, view) {
   }
   await refresh();
   draw();
-  const timer = view.live ? setInterval(() => { if (!document.hidden) refresh(); }, EVERY) : null;
+  const timer = view.live
+    ? setInterval(() => {
+        if (!document.hidden) refresh();
+      }, EVERY)
+    : null;
   return { leave: () => clearInterval(timer), keys: {} };
 }
 
 function about(run, number, count) {
-  return h("div", { class: `about run${number}` }, h("h1", { class: count > 1 ? `run-name run${number}` : null }, run.name),
-    h("dl", {}, run.facts.map(([words, value]) => h("div", {}, h("dt", {}, words), h("dd", {}, value)))));
+  return h(
+    "div",
+    { class: `about run${number}` },
+    h("h1", { class: count > 1 ? `run-name run${number}` : null }, run.name),
+    h(
+      "dl",
+      {},
+      run.facts.map(([words, value]) => h("div", {}, h("dt", {}, words), h("dd", {}, value))),
+    ),
+  );
 }
 
 // With two runs those that differ come first, and open.
@@ -56,41 +80,67 @@ function settings(runs) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
   if (!names.length) return null;
   const value = (run, name) => (name in run.settings ? String(run.settings[name]) : "–");
-  const differ = runs.length > 1 ? names.filter((name) => value(runs[0], name) !== value(runs[1], name) && name !== "run") : [];
-  const table = (shown) => h("div", { class: "table" }, h("table", {}, h("tbody", {}, shown.map((name) =>
-    h("tr", {}, h("th", {}, name), runs.map((run, i) => h("td", { class: `run${i}` }, value(run, name))))))));
-  return h("div", { class: "settings" },
-    runs.length > 1 ? h("details", { open: differ.length < 9 }, h("summary", {}, differ.length ? `${differ.length} settings differ` : "Same settings"), table(differ)) : null,
-    h("details", {}, h("summary", {}, `All ${names.length} settings`), table(names)));
+  const differ =
+    runs.length > 1 ? names.filter((name) => value(runs[0], name) !== value(runs[1], name) && name !== "run") : [];
+  const table = (shown) =>
+    h(
+      "div",
+      { class: "table" },
+      h(
+        "table",
+        {},
+        h(
+          "tbody",
+          {},
+          shown.map((name) =>
+            h(
+              "tr",
+              {},
+              h("th", {}, name),
+              runs.map((run, i) => h("td", { class: `run${i}` }, value(run, name))),
+            ),
+          ),
+        ),
+      ),
+    );
+  return h(
+    "div",
+    { class: "settings" },
+    runs.length > 1
+      ? h(
+          "details",
+          { open: differ.length < 9 },
+          h("summary", {}, differ.length ? `${differ.length} settings differ` : "Same settings"),
+          table(differ),
+        )
+      : null,
+    h("details", {}, h("summary", {}, `All ${names.length} settings`), table(names)),
+  );
 }
 
 function drawTrees(box, view, all) {
-  const keys = [...new Map(view.runs.flatMap((run) => run.sections).map((section) => [section.key, section])).values()]
-    .sort((a, b) => (a.step ?? 0) - (b.step ?? 0));
-  box.replaceChildren(h("h2", {}, "Trees"), keys.length ? h("div", { class: "steps" }, keys.map(({ key, label, step }) =>
-    h("a", { class: "step", href: addressOf(key) }, h("b", {}, label), view.runs.map((run, i) => {
-      const has = run.sections.some((section) => section.key === key), reward = step === null ? null : valueAt(all[i], "reward/mean", step);
-      return h("span", { class: `run${i}` }, !has ? "–" : reward === null ? "" : `reward ${figure(reward)}`);
-    })))) : h("p", { class: "none" }, "No rollout trees are kept yet; train.trees_every says how often they are."));
-}
-
-function drawCurves(box, view, all, more, redraw) {
-  const names = namesOf(all), first = FIRST.filter((name) => names.includes(name));
-  const shown = first.length ? first : names.slice(0, FIRST.length), others = names.filter((name) => !shown.includes(name));
-  const kept = [...new Set(view.runs.flatMap((run) => run.sections.map((section) => section.step)))].filter((step) => step !== null);
-  const draw = (name) => chart(name, all.flatMap((series, run) => (series.has(name) ? [{ run, points: series.get(name) }] : [])), kept, (step) => {
-    const nearest = d3.least(kept, (other) => Math.abs(other - step));
-    if (nearest !== undefined) go(addressOf(String(nearest)));
-  });
-  if (!names.length) {
-    box.replaceChildren(...(view.runs.some((run) => run.kind === "run") ? [h("h2", {}, "Curves"), h("p", { class: "none" }, "No step has been logged yet.")] : []));
-    return;
-  }
-  const grid = h("div", { class: "charts" });
-  const fill = () => grid.replaceChildren(...others.filter((name) => name.includes(more.words)).map(draw));
-  const find = h("input", { type: "search", placeholder: "Find a metric", "aria-label": "Find a metric", value: more.words, oninput: () => { more.words = find.value; fill(); } });
-  const details = h("details", { open: more.open, ontoggle: () => { more.open = details.open; if (details.open && !grid.childElementCount) fill(); } },
-    h("summary", {}, `${others.length} more`), find, grid);
-  if (more.open) fill();
-  box.replaceChildren(h("h2", {}, "Curves"), h("div", { class: "charts" }, shown.map(draw)), ...(others.length ? [details] : []));
+  const keys = [
+    ...new Map(view.runs.flatMap((run) => run.sections).map((section) => [section.key, section])).values(),
+  ].sort((a, b) => (a.step ?? 0) - (b.step ?? 0));
+  box.replaceChildren(
+    h("h2", {}, "Trees"),
+    keys.length
+      ? h(
+          "div",
+          { class: "steps" },
+          keys.map(({ key, label, step }) =>
+            h(
+              "a",
+              { class: "step", href: addressOf(key) },
+              h("b", {}, label),
+              view.runs.map((run, i) => {
+                const has = run.sections.some((section) => section.key === key),
+                  reward = step === null ? null : valueAt(all[i], "reward/mean", step);
+                return h("span", { class: `run${i}` }, !has ? "–" : reward === null ? "" : `reward ${figure(reward)}`);
+              }),
+            ),
+          ),
+        )
+      : h("p", { class: "none" }, "No rollout trees are kept yet; train.trees_every says how often they are."),
+  );
 }

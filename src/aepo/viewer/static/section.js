@@ -1,8 +1,7 @@
 // A step of a run, or a data set of an evaluation: its groups as cards, to be searched, filtered and sorted.
-import { figure, h, number, plural } from "./dom.js";
-import { FILTERS, ORDERS, chosen } from "./filters.js";
-import { rewardIcon, slots } from "./marks.js";
-import { thumbnail } from "./outline.js";
+import { card, summary } from "./card.js";
+import { h, plural } from "./dom.js";
+import { chosen, FILTERS, ORDERS } from "./filters.js";
 import { addressOf, go, note } from "./route.js";
 import { loadOnce, sectionAddress } from "./source.js";
 
@@ -10,7 +9,8 @@ const PAGE = 60;
 
 // Questions that two runs share stand together: {address, questions, runs}.
 export function paired(lists) {
-  const [first = [], second = []] = lists, left = new Map(second.map((q) => [q.id, q]));
+  const [first = [], second = []] = lists,
+    left = new Map(second.map((q) => [q.id, q]));
   const entries = first.map((q) => {
     const other = q.id ? left.get(q.id) : undefined;
     if (other) left.delete(q.id);
@@ -21,21 +21,56 @@ export function paired(lists) {
 
 export async function showSection(page, view, at) {
   const has = view.runs.map((run) => run.sections.find((section) => section.key === at.section));
-  const entries = paired(await Promise.all(has.map((section, run) => (section ? loadOnce(sectionAddress(run, at.section)) : []))));
+  const entries = paired(
+    await Promise.all(has.map((section, run) => (section ? loadOnce(sectionAddress(run, at.section)) : []))),
+  );
   const state = {
-    words: at.query.get("find") ?? "", order: at.query.get("order") in ORDERS ? at.query.get("order") : "as asked",
-    filters: (at.query.get("only") ?? "").split(",").filter((name) => name in FILTERS), shown: PAGE,
+    words: at.query.get("find") ?? "",
+    order: at.query.get("order") in ORDERS ? at.query.get("order") : "as asked",
+    filters: (at.query.get("only") ?? "").split(",").filter((name) => name in FILTERS),
+    shown: PAGE,
   };
-  const list = h("div", { class: "cards" }), count = h("p", { class: "count", role: "status" });
-  const search = h("input", { type: "search", placeholder: "Find a question", "aria-label": "Find a question", value: state.words, oninput: () => update({ words: search.value }) });
-  const order = h("select", { "aria-label": "Order", onchange: () => update({ order: order.value }) }, Object.keys(ORDERS).map((name) => h("option", { selected: name === state.order }, name)));
+  const list = h("div", { class: "cards" }),
+    count = h("p", { class: "count", role: "status" });
+  const search = h("input", {
+    type: "search",
+    placeholder: "Find a question",
+    "aria-label": "Find a question",
+    value: state.words,
+    oninput: () => update({ words: search.value }),
+  });
+  const order = h(
+    "select",
+    { "aria-label": "Order", onchange: () => update({ order: order.value }) },
+    Object.keys(ORDERS).map((name) => h("option", { selected: name === state.order }, name)),
+  );
   const toggles = Object.entries(FILTERS).map(([name, [label, meaning, holds]]) => {
     const many = entries.filter(({ questions }) => questions.some(holds)).length;
-    return h("button", { class: "chip", title: meaning, "data-filter": name, disabled: !many, "aria-pressed": String(state.filters.includes(name)), onclick: () => toggle(name) }, label, h("b", {}, many));
+    return h(
+      "button",
+      {
+        class: "chip",
+        title: meaning,
+        "data-filter": name,
+        disabled: !many,
+        "aria-pressed": String(state.filters.includes(name)),
+        onclick: () => toggle(name),
+      },
+      label,
+      h("b", {}, many),
+    );
   });
   page.replaceChildren(
-    h("div", { class: "section-head" }, h("h1", {}, has.find(Boolean)?.label ?? at.section), summary(view, has, entries)),
-    h("div", { class: "filters" }, search, order, h("div", { class: "chips" }, toggles)), count, list);
+    h(
+      "div",
+      { class: "section-head" },
+      h("h1", {}, has.find(Boolean)?.label ?? at.section),
+      summary(view, has, entries),
+    ),
+    h("div", { class: "filters" }, search, order, h("div", { class: "chips" }, toggles)),
+    count,
+    list,
+  );
 
   function toggle(name) {
     const on = state.filters.includes(name);
@@ -51,14 +86,31 @@ export async function showSection(page, view, at) {
   }
   function draw() {
     const kept = chosen(entries, state);
-    count.textContent = kept.length === entries.length ? plural(entries.length, "question") : `${kept.length} of ${plural(entries.length, "question")}`;
+    count.textContent =
+      kept.length === entries.length
+        ? plural(entries.length, "question")
+        : `${kept.length} of ${plural(entries.length, "question")}`;
     list.replaceChildren(...kept.slice(0, state.shown).map((entry) => card(view, at.section, entry)));
     if (!kept.length) list.append(h("p", { class: "none" }, "No question matches."));
-    if (kept.length > state.shown) list.append(h("button", { class: "more", onclick: () => { state.shown += PAGE; draw(); } }, `show ${Math.min(PAGE, kept.length - state.shown)} more`));
+    if (kept.length > state.shown)
+      list.append(
+        h(
+          "button",
+          {
+            class: "more",
+            onclick: () => {
+              state.shown += PAGE;
+              draw();
+            },
+          },
+          `show ${Math.min(PAGE, kept.length - state.shown)} more`,
+        ),
+      );
   }
   draw();
   const move = (by) => {
-    const cards = [...list.querySelectorAll("a.question")], next = cards[cards.indexOf(document.activeElement) + by] ?? cards[by > 0 ? 0 : cards.length - 1];
+    const cards = [...list.querySelectorAll("a.question")],
+      next = cards[cards.indexOf(document.activeElement) + by] ?? cards[by > 0 ? 0 : cards.length - 1];
     next?.focus();
     next?.scrollIntoView({ block: "nearest" });
   };
@@ -67,33 +119,13 @@ export async function showSection(page, view, at) {
     const next = sections[sections.findIndex((section) => section.key === at.section) + by];
     if (next) go(addressOf(next.key, null, Object.fromEntries(at.query)));
   };
-  return { keys: { ArrowDown: () => move(1), ArrowUp: () => move(-1), ArrowRight: () => other(1), ArrowLeft: () => other(-1), "/": () => search.focus() } };
-}
-
-function summary(view, has, entries) {
-  return h("div", { class: "facts" }, view.runs.map((run, number_) => {
-    const mine = entries.flatMap(({ questions, runs }) => questions.filter((_, i) => runs[i] === number_));
-    if (!has[number_] || !mine.length) return null;
-    const rewards = mine.flatMap((q) => q.rewards).filter((reward) => reward !== null);
-    const fact = (value, words) => h("span", {}, h("b", {}, value), ` ${words}`);
-    return h("div", { class: `facts run${number_}` }, view.runs.length > 1 ? h("b", { class: `run-name run${number_}` }, run.name) : null,
-      fact(number(d3.mean(rewards)), "mean reward"), fact(`${figure(100 * d3.mean(rewards, (r) => r >= view.success))} %`, "of paths solved"),
-      fact(figure(d3.mean(mine, (q) => q.m)), "from the question (m)"), fact(figure(d3.mean(mine, (q) => q.branches)), "branches a group"));
-  }));
-}
-
-function card(view, section, { address, questions, runs }) {
-  const first = questions[0];
-  return h("a", { class: "question", href: addressOf(section, address), "data-id": first.id },
-    h("span", { class: "ask", dir: "auto" }, first.question),
-    questions.map((q, i) => h("span", { class: `one run${runs[i]}` },
-      view.runs.length > 1 ? h("span", { class: `run-name run${runs[i]}` }, view.runs[runs[i]].name) : null,
-      thumbnail(q, view.success),
-      h("span", { class: "facts" },
-        h("span", { title: "mean and standard deviation of the paths' rewards" }, h("b", {}, number(q.reward)), ` ± ${number(q.spread)}`),
-        h("span", {}, rewardIcon(view.success, view.success), ` ${q.solved}/${q.rewards.length}`),
-        h("span", {}, slots(q.origins), ` m ${q.m}`),
-        q.branches ? h("span", {}, plural(q.branches, "branch", "branches")) : null,
-        q.format_errors ? h("span", { class: "bad" }, plural(q.format_errors, "format error")) : null,
-        q.without_call ? h("span", { class: "bad" }, `${q.without_call} without a call`) : null))));
+  return {
+    keys: {
+      ArrowDown: () => move(1),
+      ArrowUp: () => move(-1),
+      ArrowRight: () => other(1),
+      ArrowLeft: () => other(-1),
+      "/": () => search.focus(),
+    },
+  };
 }

@@ -3,7 +3,12 @@ export function seriesOf(rows) {
   const found = new Map();
   for (const row of rows) {
     for (const [name, value] of Object.entries(row)) {
-      if (name === "step" || typeof value !== "number" || /_(low|high)$/.test(name) && name.replace(/_(low|high)$/, "") in row) continue;
+      if (
+        name === "step" ||
+        typeof value !== "number" ||
+        (/_(low|high)$/.test(name) && name.replace(/_(low|high)$/, "") in row)
+      )
+        continue;
       if (!found.has(name)) found.set(name, []);
       found.get(name).push([row.step, value, row[`${name}_low`] ?? null, row[`${name}_high`] ?? null]);
     }

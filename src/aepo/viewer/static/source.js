@@ -24,7 +24,13 @@ export async function load(address) {
 export function loadOnce(address) {
   if (!kept.has(address)) {
     if (kept.size > 40) kept.delete(kept.keys().next().value);
-    kept.set(address, load(address).catch((error) => { kept.delete(address); throw error; }));
+    kept.set(
+      address,
+      load(address).catch((error) => {
+        kept.delete(address);
+        throw error;
+      }),
+    );
   }
   return kept.get(address);
 }

@@ -19,7 +19,9 @@ export function nextTheme() {
   set(name);
   try {
     localStorage.setItem("aepo-theme", name);
-  } catch { /* it holds until the page is left */ }
+  } catch {
+    /* it holds until the page is left */
+  }
   return NAMES[name];
 }
 

@@ -1,40 +1,72 @@
 // The picture of a group: a row a path, depth to the right, branch points with P against the threshold, rewards at the end.
-import { duration, figure, h, number, plural, s, short, signed } from "./dom.js";
 import { cells, clipMarks } from "./cells.js";
+import { figure, h, plural, s } from "./dom.js";
 import { layout } from "./layout.js";
-import { gauge, rewardSign, standing } from "./marks.js";
-import { ORIGINS, STOPPED, STOPS } from "./names.js";
+import { branchPoint, ending, label, saidOf } from "./parts.js";
 
 // Sizes by the number of rows and the room there is.
 function sizes(rows, width) {
   const narrow = width < 640;
   const row = rows <= 10 ? 42 : rows <= 24 ? 30 : 20;
-  return { row, bar: row > 36 ? 15 : row > 24 ? 12 : 9, plate: Math.min(18, row - 4), top: 30, left: narrow ? 52 : 142, right: narrow ? 72 : Math.min(300, width * 0.22), narrow };
+  return {
+    row,
+    bar: row > 36 ? 15 : row > 24 ? 12 : 9,
+    plate: Math.min(18, row - 4),
+    top: 30,
+    left: narrow ? 52 : 142,
+    right: narrow ? 72 : Math.min(300, width * 0.22),
+    narrow,
+  };
 }
 
 // Draws into a box, to the depth given; returns rows, walks and the like, and how to choose a path (or null, none).
 export function drawTree(box, question, { tau, success, colours, measure, zoom, depth, onChoose }) {
-  const plan = layout(question, measure), { rows, spans, row, walks } = plan;
-  const room = box.clientWidth || 900, size = sizes(rows.length, room);
+  const plan = layout(question, measure),
+    { rows, spans, row, walks } = plan;
+  const room = box.clientWidth || 900,
+    size = sizes(rows.length, room);
   const height = size.top + rows.length * size.row + 10;
   const width = Math.max(160, (room - size.left - size.right) * zoom);
   size.edge = width - 36;
   const x = d3.scaleLinear([0, depth], [14, width - 12]);
   const y = (index) => size.top + size.row * (index + 0.5);
   const leafOf = new Map(rows.map((leaf) => [leaf.path, leaf]));
-  const starts = svg(size.left, height), middle = svg(width, height), ends = svg(size.right, height);
-  const bands = [starts, middle, ends].map((at, i) => rows.map((leaf, n) => {
-    const band = s("rect", { class: "band", x: 0, y: y(n) - size.row / 2, width: [size.left, width, size.right][i], height: size.row, onclick: () => onChoose(leaf.path) });
-    at.append(band);
-    return band;
-  }));
+  const starts = svg(size.left, height),
+    middle = svg(width, height),
+    ends = svg(size.right, height);
+  const bands = [starts, middle, ends].map((at, i) =>
+    rows.map((leaf, n) => {
+      const band = s("rect", {
+        class: "band",
+        x: 0,
+        y: y(n) - size.row / 2,
+        width: [size.left, width, size.right][i],
+        height: size.row,
+        onclick: () => onChoose(leaf.path),
+      });
+      at.append(band);
+      return band;
+    }),
+  );
   axis(middle, x, measure, height, width);
-  const links = s("g"), bars = s("g"), marks = s("g");
+  const links = s("g"),
+    bars = s("g"),
+    marks = s("g");
   middle.append(links, bars, marks);
   const roots = rows.map((leaf, n) => [leaf, n]).filter(([leaf]) => !leafOf.has(leaf.parent));
   const centre = (y(roots[0][1]) + y(roots.at(-1)[1])) / 2;
-  starts.append(s("g", { class: "fan" }, roots.map(([, n]) => s("path", { d: `M10 ${centre}C26 ${centre} 12 ${y(n)} 30 ${y(n)}H${size.left}` })),
-    s("circle", { cx: 10, cy: centre, r: 5 }, s("title", {}, `the question, ${plural(question.nodes[0].size, "token")}`))));
+  starts.append(
+    s(
+      "g",
+      { class: "fan" },
+      roots.map(([, n]) => s("path", { d: `M10 ${centre}C26 ${centre} 12 ${y(n)} 30 ${y(n)}H${size.left}` })),
+      s(
+        "circle",
+        { cx: 10, cy: centre, r: 5 },
+        s("title", {}, `the question, ${plural(question.nodes[0].size, "token")}`),
+      ),
+    ),
+  );
   rows.forEach((leaf, n) => {
     const root = !leafOf.has(leaf.parent);
     if (root) links.append(s("path", { class: "link", d: `M0 ${y(n)}H14` }));
@@ -43,13 +75,18 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
   });
   const parts = question.nodes.map((node, id) => {
     if (node.kind === "prompt") return [];
-    const at = y(row[id]), x0 = x(spans[id][0]), x1 = x(spans[id][1]);
+    const at = y(row[id]),
+      x0 = x(spans[id][0]),
+      x1 = x(spans[id][1]);
     const leaf = leafOf.get(node.path) ?? rows[row[id]];
     const drawn = [];
     if (row[id] !== row[node.parent] && question.nodes[node.parent].kind !== "prompt") {
       drawn.push(links.appendChild(s("path", { class: "link branch", d: fork(x0, y(row[node.parent]), at, size) })));
     }
-    const reach = (event) => { event.stopPropagation(); onChoose(null, id); };
+    const reach = (event) => {
+      event.stopPropagation();
+      onChoose(null, id);
+    };
     const g = s("g", { class: `part ${node.kind}`, "data-node": id, onclick: reach });
     const bar = { x: x0, y: at - size.bar / 2, width: Math.max(1.5, x1 - x0), height: size.bar };
     g.append(s("title", {}, saidOf(question, id, tau)));
@@ -60,17 +97,30 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
     } else {
       const thin = Math.max(4, Math.round(size.bar / 2.6));
       const failed = node.result && node.result.status !== "ok";
-      g.append(s("rect", { class: `base${failed ? " failed" : ""}`, x: bar.x, y: at - thin / 2, width: bar.width, height: thin, rx: thin / 2 }));
+      g.append(
+        s("rect", {
+          class: `base${failed ? " failed" : ""}`,
+          x: bar.x,
+          y: at - thin / 2,
+          width: bar.width,
+          height: thin,
+          rx: thin / 2,
+        }),
+      );
     }
     drawn.push(bars.appendChild(g));
-    if (node.decision) drawn.push(marks.appendChild(branchPoint(node.decision, tau, x1, at, size, () => onChoose(null, id), id)));
+    if (node.decision)
+      drawn.push(marks.appendChild(branchPoint(node.decision, tau, x1, at, size, () => onChoose(null, id), id)));
     return drawn;
   });
-  box.replaceChildren(h("div", { class: "tree-rows" }, starts, h("div", { class: "tree-scroll", tabindex: -1 }, middle), ends));
+  box.replaceChildren(
+    h("div", { class: "tree-rows" }, starts, h("div", { class: "tree-scroll", tabindex: -1 }, middle), ends),
+  );
   const choose = (path, picked = null) => {
     const on = new Set(walks.get(path));
     parts.forEach((drawn, id) => drawn.forEach((part) => part.classList.toggle("off", path !== null && !on.has(id))));
-    for (const point of marks.children) point.classList.toggle("picked", picked !== null && point.dataset.decision === String(picked));
+    for (const point of marks.children)
+      point.classList.toggle("picked", picked !== null && point.dataset.decision === String(picked));
     bands.forEach((column) => column.forEach((band, n) => band.classList.toggle("chosen", rows[n].path === path)));
   };
   return { ...plan, choose };
@@ -87,46 +137,9 @@ function axis(at, x, measure, height, width) {
   const ticks = measure === "tokens" ? x.ticks(Math.max(2, width / 110)) : d3.range(0, x.domain()[1], 1.35);
   for (const tick of ticks) {
     const words = measure === "tokens" ? (tick ? figure(tick) : "0 tokens") : `turn ${Math.round(tick / 1.35) + 1}`;
-    at.append(s("line", { class: "grid", x1: x(tick), x2: x(tick), y1: 22, y2: height - 4 }),
-      s("text", { class: "tick", x: x(tick), y: 15, "text-anchor": tick ? "middle" : "start" }, words));
+    at.append(
+      s("line", { class: "grid", x1: x(tick), x2: x(tick), y1: 22, y2: height - 4 }),
+      s("text", { class: "tick", x: x(tick), y: 15, "text-anchor": tick ? "middle" : "start" }, words),
+    );
   }
-}
-
-function label(leaf, y, size) {
-  const [name, meaning] = ORIGINS[leaf.origin];
-  const inside = leaf.origin === "branch" || leaf.origin === "resampled";
-  return s("g", { class: `label ${leaf.origin}` }, s("title", {}, `path ${leaf.path}: ${meaning}`),
-    s("rect", { class: "plate", x: size.narrow ? 26 : 32, y: y - size.plate / 2, width: size.narrow ? 22 : 102, height: size.plate, rx: size.plate / 2 }),
-    s("text", { class: "path-number", x: size.narrow ? 37 : 51, y: y + 4, "text-anchor": size.narrow ? "middle" : "end" }, String(leaf.path)),
-    size.narrow ? null : s("text", { x: 58, y: y + 4 }, inside && leaf.parent !== null ? `${name} of ${leaf.parent}` : name));
-}
-
-function ending(leaf, y, size, success) {
-  const words = leaf.error ? `✕ ${leaf.error}` : leaf.answer ?? STOPS[leaf.stop];
-  const room = Math.floor((size.right - 66) / 7);
-  return s("g", { class: "ending" }, rewardSign(leaf.reward, success, 13, y, Math.min(6, size.bar / 2)),
-    s("text", { class: "value", x: 58, y: y + 4, "text-anchor": "end" }, number(leaf.reward)),
-    size.narrow ? null : s("text", { class: leaf.error ? "error" : leaf.answer === null ? "quiet" : "answer", x: 68, y: y + 4 }, short(words, Math.max(4, room)),
-      s("title", {}, words)));
-}
-
-function branchPoint(decision, tau, x, y, size, onclick, id) {
-  const kind = standing(decision, tau), tall = size.bar + (size.row > 36 ? 9 : 6);
-  const g = s("g", { class: `branch-point ${kind}`, "data-decision": id, onclick: (event) => { event.stopPropagation(); onclick(); } },
-    s("title", {}, sayDecision(decision, tau)), s("rect", { class: "hit", x: x - 8, y: y - tall / 2 - 2, width: 16, height: tall + 4 }), gauge(decision, tau, x, y, tall));
-  if (size.row > 36 && kind !== "far" && !size.narrow) g.append(s("text", { class: "p", x: x + (x > size.edge ? -6 : 6), y: y - tall / 2 + 2, "text-anchor": x > size.edge ? "end" : "start" }, number(decision.probability).replace(/^0/, "")));
-  return g;
-}
-
-export function sayDecision(d, tau) {
-  const numbers = `H ${number(d.entropy)} nats, ΔH ${signed(d.delta)}, l ${d.consecutive}, P ${number(d.probability)}`;
-  const against = tau === null ? "" : ` against τ ${number(tau)}`;
-  return `${numbers}${against}\n${d.branches ? `branched: ${plural(d.branches, "new path")}` : `did not branch: ${STOPPED[d.stopped_by] ?? "no reason kept"}`}`;
-}
-
-function saidOf(question, id, tau) {
-  const node = question.nodes[id];
-  if (node.kind === "policy") return `${plural(node.size, "token")}${node.call ? `, then calls ${node.call.name}` : ""}`;
-  const result = node.result ? `result: ${node.result.status}, ${duration(node.result.seconds)}` : "observation";
-  return `${result}, ${plural(node.size, "token")}${node.decision ? `\n${sayDecision(node.decision, tau)}` : ""}`;
 }
