@@ -389,9 +389,13 @@ def test_train_then_eval_then_view(train: Run, run: Run, tmp_path: Path) -> None
     assert outcome.passes(1) == pytest.approx(report["eval/success"]) and outcome.greedy is None
     assert [p.name for p in (folder / "evaluation" / "trees").iterdir()] == ["step-000000.jsonl.gz"]
 
-    code, out, err = run("view", str(folder))
-    assert (code, err) == (0, "") and Path(out.strip()) == folder / "trees.html"
-    assert "<html" in (folder / "trees.html").read_text()
+    page = tmp_path / "trees.html"
+    code, out, err = run("view", str(folder), str(folder / "evaluation"), "--export", str(page))
+    assert (code, err) == (0, "") and Path(out.strip()) == page
+    assert "<html" in page.read_text()
+    assert "at most two can be shown" in bad(run("view", str(folder), str(folder), str(folder)))
+    assert "holds no run" in bad(run("view", str(folder / "checkpoints")))
+    assert "no run folder" in bad(run("view", str(tmp_path / "nowhere")))
 
 
 def test_asking_no_question_is_refused(train: Run, run: Run, tmp_path: Path) -> None:

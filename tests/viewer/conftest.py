@@ -8,7 +8,9 @@ import re
 from dataclasses import asdict
 
 import pytest
+import yaml
 
+from aepo.training.token_updates import TokenUpdates
 from aepo.types import (
     BranchDecision,
     Kind,
@@ -108,7 +110,29 @@ def example_tree(seed, target, hostile=False):
 
 
 def line(step, sample, tree, texts):
-    return {"step": step, "sample": asdict(sample), "tree": json.loads(tree.to_json()), "token_texts": texts}
+    return {
+        "step": step,
+        "sample": asdict(sample),
+        "tree": json.loads(tree.to_json()),
+        "token_texts": texts,
+        "update": update(tree).to_dict(),
+    }
+
+
+def update(tree):
+    """As if each token's ratio were 1 but for the first of each node, which left the clip range."""
+    ratios = [[1.5] + [1.0] * (len(n.tokens) - 1) if n.kind is Kind.POLICY else [] for n in tree.nodes]
+    walks = [[t for n in tree.walk(leaf.node) if n.kind is Kind.POLICY for t in n.tokens] for leaf in tree.leaves]
+    advantages = [[leaf.reward - 0.3] * len(walk) for leaf, walk in zip(tree.leaves, walks, strict=True)]
+    return TokenUpdates(0.2, 0.28, advantages, ratios)
+
+
+CONFIG = {
+    "run": "runs/example",
+    "seed": 0,
+    "task": {"name": "atlas"},
+    "algorithm": {"name": "aepo", "group_size": 8, "branch_rule": "threshold", "tau": 0.6, "clip_high": 0.28},
+}
 
 
 @pytest.fixture
@@ -126,6 +150,7 @@ def example_run(tmp_path, example_lines):
     """`runs/example` with the trees of steps 10 and 20 and sixty steps of metrics."""
     folder = tmp_path / "runs" / "example"
     (folder / "trees").mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     for step in (10, 20):
         write_trees(folder / "trees" / f"step-{step:06d}.jsonl.gz", [{**x, "step": step} for x in example_lines])
     rng = random.Random(0)

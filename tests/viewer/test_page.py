@@ -1,169 +1,235 @@
-"""The page: what it says of a question, that it needs nothing else, and that no text can break it."""
+"""The page in a real Chromium: what a reader sees and clicks, and that no text of a tool runs."""
 
 import json
 import re
 import shutil
-import subprocess
+import threading
 
 import pytest
+import uvicorn
 
-from aepo.types import Kind, Leaf, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
-from aepo.viewer import Record, export, view
-from aepo.viewer.page import charts, question
+from aepo.viewer import view
+from aepo.viewer.server import app, listening
+from aepo.viewer.source import open_source
+from tests.viewer.conftest import write_trees
 
-
-def embedded(path):
-    """The data inside the page, as a browser reads it."""
-    text = path.read_text(encoding="utf-8")
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL).group(1))
-
-
-def test_a_question_is_counted_as_the_list_shows_it(example_lines):
-    q = question(Record.from_dict(example_lines[0]))
-    assert (q["m"], q["branches"], q["leftover"], len(q["leaves"])) == (3, 4, 1, 8)
-    assert q["calls"] == 5  # one call a result, although four paths share the first
-    assert q["solved"] == 3
-    assert q["reward"] == pytest.approx((1 + 0 - 1 + 0.5 + 1 + 1.1 + 0 + 0) / 8)
-    assert q["distinct"] == sum(n["size"] for n in q["nodes"]) < q["flat"]
-    assert q["nodes"][2]["decision"]["branches"] == 2
+sync_api = pytest.importorskip("playwright.sync_api")
+WAIT = 120_000
 
 
-def resampled_line():
-    """A question whose second path makes the first one's call anew."""
-    tree = TrajectoryTree(global_samples=1)
-    tree.add(None, Kind.PROMPT, [1], 0)
-    call = tree.add(0, Kind.POLICY, [2, 3, 4], 0)
-    call.entropies, call.call = [0.1, 0.2, 1.5], ToolCall("search", {"query": "x"})
-    tree.add(1, Kind.OBSERVATION, [5], 0).result = ToolResult("nothing")
-    answer = tree.add(2, Kind.POLICY, [6], 0)
-    anew = tree.add(tree.split(1, 2).id, Kind.POLICY, [7], 1)
-    answer.entropies, anew.entropies = [0.3], [0.4]
-    tree.leaves = [
-        Leaf(0, answer.id, Origin.GLOBAL, StopReason.ANSWER, "no", reward=0.0),
-        Leaf(1, anew.id, Origin.RESAMPLED, StopReason.ANSWER, "yes", parent_path=0, reward=1.0),
-    ]
-    ordered = tree.in_path_order()
-    texts = [[f"{n.kind} {t} " for t in n.tokens] for n in ordered.nodes]
-    return {"step": 1, "sample": {"question": "?"}, "tree": json.loads(ordered.to_json()), "token_texts": texts}
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"], timeout=WAIT)
+        except sync_api.Error:
+            pytest.skip("no chromium here")
+        yield started
+        started.close()
 
 
-def test_a_call_that_was_made_anew_is_told_from_a_branch():
-    q = question(Record.from_dict(resampled_line()))
-    assert (q["m"], q["branches"], q["resampled"], q["leftover"]) == (1, 0, 1, 0)
-    assert [(n["parent"], n["kind"], n["path"], n["size"]) for n in q["nodes"]] == [
-        (None, "prompt", 0, 1),
-        (0, "policy", 0, 2),
-        (1, "policy", 0, 1),
-        (2, "observation", 0, 1),
-        (3, "policy", 0, 1),
-        (1, "policy", 1, 1),
-    ]
-    assert [(leaf["origin"], leaf["parent"]) for leaf in q["leaves"]] == [("global", None), ("resampled", 0)]
-    assert (q["distinct"], q["flat"]) == (7, 6 + 4)
+@pytest.fixture
+def served():
+    """Serves runs from a thread; gives their address."""
+    running = []
+
+    def serve(*folders):
+        at = listening("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(app([open_source(f) for f in folders]), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{at.getsockname()[1]}/"
+
+    yield serve
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()
 
 
-def test_a_call_that_was_not_executed_is_not_counted(example_lines):
-    data = example_lines[0]
-    data["tree"]["nodes"][2]["result"]["status"] = "bad_arguments"
-    assert question(Record.from_dict(data))["calls"] == 4
+@pytest.fixture
+def page(browser, served):
+    """A page whose errors and refusals are failures; it is closed before the server."""
+    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    opened.set_default_timeout(WAIT)
+    wrong = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+    opened.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
+    yield opened
+    opened.close()
+    assert wrong == []
 
 
-def test_trees_without_rewards_are_shown_too(example_lines):
-    for leaf in example_lines[0]["tree"]["leaves"]:
-        leaf["reward"] = None
-    q = question(Record.from_dict(example_lines[0]))
-    assert (q["reward"], q["solved"]) == (None, 0)
+def test_from_a_run_to_a_branch_and_its_numbers(page, served, example_run, example_lines):
+    page.goto(served(example_run))
+    page.get_by_role("heading", name="example").wait_for()
+    assert page.locator('.chart[data-metric="reward/mean"] path.curve').count() == 1
+    page.get_by_role("link", name="step 20").click()
+    page.wait_for_selector("a.question")
+    assert page.locator("a.question").count() == 5
+    page.locator("a.question").first.click()
+    page.wait_for_selector(".panel .card")
+    assert page.locator(".tree rect.band").count() == 3 * 8
+    assert page.locator(".branch-point.branched").count() >= 1
+    nodes = example_lines[0]["tree"]["nodes"]
+    node = next(n for n in nodes if n["decision"] and n["decision"]["branches"])
+    page.locator(f'.branch-point[data-decision="{node["id"]}"] .gauge').click()
+    told = page.locator(f'.panel .decision[data-decision="{node["id"]}"]').inner_text()
+    d = node["decision"]
+    assert f"Branched: {d['branches']} new paths" in told
+    numbers = {"H": f"{d['entropy']:.2f} nats", "P": f"{d['probability']:.2f}", "l": str(d["consecutive"]), "τ": "0.60"}
+    for sign, value in numbers.items():
+        assert re.search(rf"{sign}\s*{re.escape(value)}", told), (sign, told)
+    assert page.locator(".panel .card.revealed").get_attribute("data-card") == str(node["id"])
 
 
-def test_the_page_is_one_file_that_loads_nothing(example_run):
-    text = view(example_run).read_text(encoding="utf-8")
-    shell = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.DOTALL)
-    urls = set(re.findall(r"https?://[^\"'\s)]+", shell))
-    assert urls == {"http://www.w3.org/2000/svg"}  # a name, not an address
-    assert not re.search(r"<link|<img|<iframe|\bsrc=|@import|url\(|fetch\(|import\(", shell)
-    assert "default-src 'none'" in shell
+def test_tokens_are_coloured_by_what_is_asked_and_clipped_ones_are_marked(page, served, example_run):
+    page.goto(f"{served(example_run)}#/10/0.0?path=0")
+    page.wait_for_selector(".panel pre .heat")
+    for mode, hue in (("advantage", "up"), ("ratio", "rise")):
+        page.get_by_role("button", name=mode, exact=True).click()
+        page.wait_for_selector(f".panel pre .{hue}")
+        assert page.locator(f".tree .cell.{hue}").count() > 0
+    assert page.locator(".panel pre .clipped.above").count() > 0  # ratio 1.5, above 1.28, of a good path
+    assert page.locator(".tree .clipmark").count() > 0
+    page.locator(".panel pre .clipped.above").first.hover()
+    page.wait_for_selector("#tip:not([hidden])")
+    tip = page.locator("#tip").inner_text()
+    assert "ratio 1.500, clipped above" in tip and "advantage +0.700" in tip and "entropy" in tip
 
 
-def test_view_writes_into_the_run_or_where_it_is_told(example_run, tmp_path):
-    assert view(example_run) == example_run / "trees.html"
-    other = view(example_run, tmp_path / "other.html", steps=[20])
-    assert other == tmp_path / "other.html"
-    assert {q["step"] for q in embedded(other)["questions"]} == {20}
-    assert [c["name"] for c in embedded(other)["charts"]][:2] == ["eval/success", "reward/mean"]
+def test_questions_are_found_filtered_and_sorted(page, served, example_run):
+    page.goto(f"{served(example_run)}#/10")
+    page.wait_for_selector("a.question")
+    page.get_by_role("searchbox").fill("vaduz")
+    assert [c.get_attribute("data-id") for c in page.locator("a.question").all()] == ["test-2"]
+    page.get_by_role("searchbox").fill("")
+    assert page.locator("a.question").count() == 5
+    assert page.get_by_role("button", name="failed").is_disabled()  # every question has a path that solved it
+    page.get_by_role("button", name="format error").click()
+    assert page.locator("a.question").count() == 5
+    assert page.locator(".count").inner_text() == "5 questions"
+    page.get_by_role("combobox").select_option("most branched")
+    assert "order=most+branched" in page.url and "only=format_error" in page.url
 
 
-def test_a_long_run_is_thinned_evenly_and_says_so(example_run):
-    data = embedded(view(example_run, limit=4))
-    assert [q["step"] for q in data["questions"]] == [10, 10, 20, 20]
-    assert data["note"].startswith("4 of 10 questions")
-    assert embedded(view(example_run))["note"] == ""
+def test_the_keyboard_goes_everywhere(page, served, example_run):
+    page.goto(f"{served(example_run)}#/10/0.0?path=0")
+    page.wait_for_selector(".panel h2")
+    rows = [t.inner_html() for t in page.locator(".path-number").all()]
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".panel h2").inner_text() == f"Path {rows[1]}"
+    page.keyboard.press("b")
+    assert page.locator(".panel .card.revealed .decision.branched").count() == 1
+    page.keyboard.press("c")
+    assert page.get_by_role("button", name="advantage", exact=True).get_attribute("aria-pressed") == "true"
+    page.keyboard.press("x")
+    assert page.get_by_role("button", name="turns", exact=True).get_attribute("aria-pressed") == "true"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector('#page[data-shown^="#/10/0.1"]', state="attached")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    page.wait_for_selector("a.question")
+    page.keyboard.press("u")
+    page.wait_for_selector(".charts")
+    page.keyboard.press("t")
+    assert page.locator("html").get_attribute("data-theme") == "light"
 
 
-def test_no_text_can_leave_its_place(example_run, example_lines):
-    path = view(example_run)
-    text = path.read_text(encoding="utf-8")
-    assert text.count("</script>") == 2 and text.count("<script") == 2
-    assert "owned" in text and "<img" not in text
-    nodes = embedded(path)["questions"][4]["nodes"]
-    assert [n["pieces"] if n["kind"] == "policy" else ["".join(n["pieces"])] for n in nodes] == [
-        t if n["kind"] == "policy" else ["".join(t)]
-        for n, t in zip(nodes, example_lines[4]["token_texts"], strict=True)
-    ]
+def test_curves_move_while_it_trains(page, served, example_run):
+    page.goto(served(example_run))
+    curve = page.locator('.chart[data-metric="reward/mean"] .now b')
+    before = curve.inner_text()
+    with (example_run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 61, "reward/mean": 0.125}) + "\n")
+    now = """text => document.querySelector('.chart[data-metric="reward/mean"] .now b').innerText === text"""
+    page.wait_for_function(now, arg="0.125")
+    assert before != "0.125"
 
 
-def test_a_title_is_escaped(example_lines, tmp_path):
-    path = export([Record.from_dict(example_lines[0])], tmp_path / "x.html", title="</title><b>& {{DATA}}")
-    assert "<title>&lt;/title&gt;&lt;b&gt;&amp; {{DATA}} · rollout trees</title>" in path.read_text(encoding="utf-8")
-    assert embedded(path)["title"] == "</title><b>& {{DATA}}"
+def test_two_runs_stand_side_by_side(page, served, example_run, tmp_path):
+    other = shutil.copytree(example_run, tmp_path / "other")
+    (other / "config.yaml").write_text((other / "config.yaml").read_text().replace("tau: 0.6", "tau: 0.9"))
+    page.goto(served(example_run, other))
+    page.wait_for_selector(".chart")
+    assert page.locator('.chart[data-metric="reward/mean"] path.curve').count() == 2
+    assert "algorithm.tau" in page.locator(".settings details").first.inner_text()
+    page.goto(f"{page.url.split('#')[0]}#/10/0.0")
+    page.wait_for_selector(".tree-card:nth-of-type(2) rect.band")
+    assert [h.inner_text() for h in page.locator(".tree-card h3").all()] == ["example", "other"]
 
 
-def test_values_that_json_or_utf8_do_not_know_are_written(example_lines, tmp_path):
-    data = example_lines[0]
-    data["sample"]["question"] = "half a sign \ud83d, a zero \x00, a line \u2028"
-    data["tree"]["nodes"][1]["entropies"][0] = float("nan")
-    data["tree"]["leaves"][0]["root_entropy"] = float("inf")
-    q = embedded(export([Record.from_dict(data)], tmp_path / "x.html"))["questions"][0]
-    assert q["question"] == data["sample"]["question"]
-    assert q["nodes"][1]["entropies"][0] is None
-    assert q["leaves"][0]["root"] is None
+def test_a_narrow_screen_needs_no_sideways_scrolling(page, served, example_run):
+    address = served(example_run)
+    page.set_viewport_size({"width": 400, "height": 800})
+    for at, ready in (("#/", ".chart"), ("#/10", "a.question"), ("#/10/0.0", ".panel .card")):
+        page.goto(address + at)
+        page.wait_for_selector(ready)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_nothing_to_show_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no rollout trees"):
-        export([], tmp_path / "x.html")
-    assert not (tmp_path / "x.html").exists()
+def hostile(lines):
+    """Every text that a model, a tool or a data set may have written, as an attempt to run."""
+    attack = '</script><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>" onclick="alert(4)'
+    data = lines[0]
+    data["sample"] |= {"question": attack, "target": attack, "id": attack}
+    for node in data["tree"]["nodes"]:
+        if node["call"]:
+            node["call"] |= {"name": attack, "arguments": {attack: attack}, "error": attack}
+        data["token_texts"][node["id"]] = [attack for _ in node["tokens"]]
+    for leaf in data["tree"]["leaves"]:
+        leaf |= {"answer": attack, "format_error": attack}
+    return attack, [data]
 
 
-def test_charts_take_the_known_metrics_else_the_first_numbers():
-    rows = [{"step": i, "time/rollout": 1.0, "reward/mean": i / 9, "note": "x", "lr": float("nan")} for i in range(3)]
-    assert charts(rows) == [{"name": "reward/mean", "points": [[0, 0.0], [1, 1 / 9], [2, 2 / 9]]}]
-    for row in rows:
-        del row["reward/mean"]
-    assert [c["name"] for c in charts(rows)] == ["time/rollout"]
-    assert charts([]) == charts(rows[:1]) == []
+@pytest.mark.parametrize("how", ["server", "file"])
+def test_no_text_of_a_model_a_tool_or_a_data_set_runs(page, served, example_run, example_lines, how):
+    attack, lines = hostile(example_lines)
+    write_trees(example_run / "trees" / "step-000010.jsonl.gz", lines)
+    with (example_run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 61, attack: 1.0}) + "\n")
+    address = served(example_run) if how == "server" else view(example_run, steps=[10]).as_uri()
+    for at, ready in (("#/", ".chart"), ("#/10", "a.question"), ("#/10/0.0", ".panel .card")):
+        page.goto("about:blank")
+        page.goto(address + at)
+        page.wait_for_selector(ready)
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert page.locator("img, main script, [onclick], [onerror], [onload]").count() == 0
+    assert page.locator(".group-head h1").inner_text() == attack
+    assert page.locator(".panel .answer").text_content() == attack
 
 
-def test_a_browser_draws_the_tree_and_runs_nothing_of_a_tool_result(example_run, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no chromium here")
-    page = view(example_run)
-    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom"]
-    try:
-        done = subprocess.run([*command, f"{page.as_uri()}#q=4&path=5"], capture_output=True, timeout=100, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip("chromium does not start here")
-    dom = done.stdout.decode("utf-8", "replace")
-    if done.returncode or "</html>" not in dom:
-        pytest.skip("chromium does not start here")
-    drawn = dom[: dom.index('id="data"')]
-    assert "<title>example · rollout trees</title>" in drawn
-    assert drawn.count('class="ask"') == 10
-    assert drawn.count('class="row') == 8
-    assert drawn.count('class="curve"') == 5
-    assert "Path 5" in drawn and "branched × 1" in drawn and "−1.00" in drawn
-    assert "&lt;/script&gt;&lt;script&gt;document.title" in drawn and "<img" not in drawn
-    shades = [float(a) for a in re.findall(r"rgb\(var\(--heat\) / (0\.\d+)\)", drawn)]
-    assert len(set(shades)) > 10 and max(shades) <= 0.7  # tokens shaded by their own entropy
+def test_even_markup_that_got_in_would_not_run(browser, example_run):
+    page = browser.new_page()
+    page.goto(view(example_run).as_uri())
+    page.wait_for_selector(".chart")
+    told = page.evaluate("""() => {
+        try { document.body.innerHTML = "<b>x</b>"; return "written" } catch (error) { return error.name }
+    }""")
+    assert told == "TypeError"  # trusted types
+    page.evaluate("""() => { const s = document.createElement("script");
+        try { s.text = "window.ran = 1"; document.body.append(s); } catch { } }""")
+    assert page.evaluate("window.ran") is None
+    page.close()
+
+
+def test_the_file_opens_from_disk_and_shows_a_tree(page, example_run):
+    page.goto(f"{view(example_run).as_uri()}#/20/0.1")
+    page.wait_for_selector(".panel .card")
+    assert page.locator(".tree rect.band").count() == 3 * 8
+    assert "Nicaragua" in page.locator(".group-head h1").inner_text()
+
+
+def test_a_section_of_another_version_is_a_line_on_the_page(browser, served, example_run, example_lines):
+    example_lines[0]["tree"]["format"] = 99
+    write_trees(example_run / "trees" / "step-000010.jsonl.gz", example_lines[:1])
+    page = browser.new_page()
+    page.goto(f"{served(example_run)}#/10")
+    line = page.get_by_role("alert").inner_text(timeout=WAIT)
+    assert "trajectory tree of format 99, this version reads 1" in line and "\n" not in line
+    page.close()

@@ -7,6 +7,7 @@ import pytest
 
 from aepo.types import TrajectoryTree
 from aepo.viewer import Record, read_metrics, read_trees, tree_files, view
+from aepo.viewer.read import nth_record
 
 
 def test_records_come_back_as_written(example_run, example_lines):
@@ -80,9 +81,35 @@ def test_missing_folders_and_steps_are_named(tmp_path, example_run):
     with pytest.raises(FileNotFoundError, match=r"no run folder .*nowhere"):
         view(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no rollout trees of step 7 "):
-        view(example_run, steps=[7])
+        tree_files(example_run, [7])
     with pytest.raises(ValueError, match="holds no rollout trees "):
-        view(tmp_path)
+        tree_files(tmp_path)
+
+
+def test_one_record_is_read_without_the_others(example_run, tmp_path):
+    path = example_run / "trees" / "step-000010.jsonl.gz"
+    assert nth_record(path, 3)[0] == list(read_trees(path))[3]
+    assert nth_record(path, 7) == (None, 5)
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"\n{broken\n" + lines[0]))
+    assert nth_record(tmp_path / "x.gz", 1)[0].group.sample.id == "test-0"
+    with pytest.raises(ValueError, match=r"x\.gz, line 2: "):
+        nth_record(tmp_path / "x.gz", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda u: u.update(format=2), "an update of format 2, this version reads 1"),
+        (lambda u: u.pop("ratios"), "an update without 'ratios'"),
+        (lambda u: u["ratios"][1].pop(), "does not fit its tree"),
+        (lambda u: u["advantages"].pop(), "does not fit its tree"),
+    ],
+)
+def test_a_broken_update_says_what_is_wrong(example_lines, change, told):
+    change(example_lines[0]["update"])
+    with pytest.raises(ValueError, match=told):
+        Record.from_dict(example_lines[0])
 
 
 def test_metrics_are_optional(tmp_path, example_run):

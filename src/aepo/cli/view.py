@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tyro.conf import Positional
 
 
-def view(run: Positional[Path], /, out: Path | None = None) -> None:
-    """Write a run's rollout trees and curves as one self-contained page.
+def view(
+    runs: Positional[tuple[Path, ...]],
+    /,
+    export: Path | None = None,
+    sections: tuple[str, ...] = (),
+    questions: tuple[str, ...] = (),
+    megabytes: float = 20.0,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open: bool = False,
+) -> None:
+    """Look into a run or an evaluation: curves while it trains, rollout trees, tokens; two runs side by side.
+
+    Serves a page to this machine until it is interrupted, or writes it as one file with --export.
 
     Args:
-        run: Folder of a run.
-        out: The page; by default trees.html in the run's folder.
+        runs: One folder, or two to be compared.
+        export: Write this HTML file instead, which opens from disk.
+        sections: Of the file: only these steps or data sets.
+        questions: Of the file: only these questions' ids.
+        megabytes: Of the file: most data of trees in it.
+        host: Address to listen on; others than loopback let other machines read your runs.
+        port: Port to listen on; by default 6880, or a free one if that is taken.
+        open: Open the page in the browser.
     """
-    from aepo.viewer import view as write
+    from aepo.viewer import server
+    from aepo.viewer.export import Choice
+    from aepo.viewer.export import export as write
+    from aepo.viewer.policy import LOOPBACK
+    from aepo.viewer.source import open_source
 
-    print(write(run, out))
+    if not runs:
+        raise ValueError("no folder was given: aepo view RUN, or aepo view RUN OTHER_RUN")
+    if len(runs) > 2:
+        raise ValueError(f"{len(runs)} folders were given: at most two can be shown side by side")
+    sources = [open_source(run) for run in runs]
+    if export is not None:
+        print(write(sources, export, Choice(sections, questions, megabytes)))
+        return
+    at = server.listening(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{at.getsockname()[1]}/"
+    if host not in LOOPBACK:
+        print(f"anyone who can reach {host} can read these runs", file=sys.stderr)
+    print(f"{address}   (Ctrl-C ends it)", flush=True)
+    if open:
+        import webbrowser
+
+        webbrowser.open(address)
+    server.serve(sources, at, host)

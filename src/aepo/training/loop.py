@@ -41,6 +41,7 @@ from aepo.training.overlap import overlapping
 from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.step import TrainablePolicy, update
+from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import make_trackers, read_metrics
 from aepo.types import Group, Sample
 
@@ -177,17 +178,19 @@ class Trainer:
             tools = list(self.parts.sampler.tools)
             metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
             self._whole = False
-            metrics |= self._update(groups.kept)
+            keep = (self.step + 1) % self.config.train.trees_every == 0 or self.step == 0
+            trained, updates = self._update(groups.kept, keep)
+            metrics |= trained
             self.state = exploration_update(groups.sampled, self.state)
             self.spent = self.spent.after(groups.sampled)
             self.left = groups.left
             self.step += 1
             self._whole = True
-            trained = time.perf_counter()
+            updated = time.perf_counter()
             metrics |= self.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
-            metrics |= {"time/rollout": rolled - began, "time/train": trained - rolled, "time/step": trained - began}
-            if self.step % self.config.train.trees_every == 0 or self.step == 1:
-                self.folder.save_trees(self.step, groups.sampled, self.parts.decode)
+            metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
+            if keep:
+                self.folder.save_trees(self.step, groups.sampled, self.parts.decode, updates)
             self._log(metrics)
 
     @contextmanager
@@ -223,16 +226,20 @@ class Trainer:
             self.step,
         )
 
-    def _update(self, groups: Sequence[Group]) -> dict[str, float]:
+    def _update(self, groups: Sequence[Group], keep: bool) -> tuple[dict[str, float], list[TokenUpdates]]:
+        """Metrics, and if wanted what became of each token of each group."""
         train, rollout = self.config.train, self.config.rollout
         # Dropout of adapters is the only other chance there is.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        return update(
+        algorithm = self.config.algorithm
+        batch = flat_batch(groups, algorithm, self.parts.pad_token_id, rollout.max_tokens)
+        seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan) if keep else None
+        metrics = update(
             self.parts.policy,
             self.optimizer,
             self.schedule,
-            self.config.algorithm,
-            flat_batch(groups, self.config.algorithm, self.parts.pad_token_id, rollout.max_tokens),
+            algorithm,
+            batch,
             temperature=rollout.temperature,
             minibatch_count=train.minibatches,
             epochs=train.epochs,
@@ -241,7 +248,9 @@ class Trainer:
             rng=random.Random(f"minibatches {self.config.seed} {self.step}"),
             reference=self.parts.reference,
             layout=train.layout,
+            seen_BT=seen_BT,
         )
+        return metrics, [] if seen_BT is None else token_updates(groups, batch, seen_BT, algorithm)
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         entropy = metrics.get("entropy/policy")

@@ -52,10 +52,11 @@ class Objective:
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass; all but the loss are sums over trained tokens, in every trajectory that contains them.
+    """One forward pass; all but loss and `logprobs` are sums over trained tokens, in every trajectory with them.
 
     Attributes:
         loss: To go backward from.
+        logprobs: ln p of the tokens, (B, T) of the batch or (M,) of the terms; without gradient.
         low: Tokens with A < 0 whose ratio is below the clip range.
         high: Tokens with A > 0 whose ratio is above it.
         reference_kl: k3 estimates of KL(policy || reference), nats.
@@ -65,6 +66,7 @@ class Pass:
     """
 
     loss: Tensor
+    logprobs: Tensor
     low: float
     high: float
     reference_kl: float
@@ -124,6 +126,7 @@ def _pass(
     difference = (logprobs - old_logprobs) * (count != 0)
     return Pass(
         loss,
+        logprobs.detach(),
         low=float((bad * below).sum()),
         high=float((good * above).sum()),
         reference_kl=0.0 if kl is None else float((kl * count).sum()),

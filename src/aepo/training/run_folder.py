@@ -4,7 +4,7 @@ runs/<name>/
     config.yaml                  the resolved config
     versions.json                Python, packages, machine, git revision
     metrics.jsonl                one object a step
-    trees/step-000010.jsonl.gz   one question a line, with the text of every token
+    trees/step-000010.jsonl.gz   one question a line: its tree, each token's text, what the update did to each token
     outcomes/step-000010.jsonl   one held-out question a line, with every sample's answer and reward
     checkpoints/step-000010/
     tensorboard/
@@ -29,6 +29,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +37,7 @@ import yaml
 
 from aepo.evaluation.outcomes import Outcome, to_lines
 from aepo.rollout.explorer import RolloutError
+from aepo.training.token_updates import TokenUpdates
 from aepo.types import TREE_FORMAT, Group, TrajectoryTree
 
 PACKAGES = (
@@ -202,13 +204,20 @@ class RunFolder:
             raise RunFolderError(f"{self.config_file} holds no config")
         return config
 
-    def save_trees(self, step: int, groups: Sequence[Group], decode: Callable[[list[int]], str]) -> Path:
+    def save_trees(
+        self,
+        step: int,
+        groups: Sequence[Group],
+        decode: Callable[[list[int]], str],
+        updates: Sequence[TokenUpdates | None] = (),
+    ) -> Path:
         """Write a step's rollout trees for the viewer and for replay, all or nothing.
 
         Args:
             step: The training step.
             groups: Its questions.
             decode: Text of token ids, special tokens included.
+            updates: What training did to their tokens, of the first ones; none for what was not trained on.
 
         Raises:
             RunFolderError: The disk is full or refuses.
@@ -218,9 +227,12 @@ class RunFolder:
         data = io.BytesIO()
         # No time stamp inside: equal trees give equal files.
         with gzip.GzipFile(filename="", mode="wb", fileobj=data, mtime=0) as file:
-            for group in groups:
+            for group, update in zip_longest(groups, updates):
                 texts = [token_texts(node.tokens, lambda ids: cached(tuple(ids))) for node in group.tree.nodes]
-                file.write(json.dumps({"step": step, **_plain(group), "token_texts": texts}).encode() + b"\n")
+                line = {"step": step, **_plain(group), "token_texts": texts}
+                if update is not None:
+                    line["update"] = update.to_dict()
+                file.write(json.dumps(line).encode() + b"\n")
         try:
             self.trees.mkdir(parents=True, exist_ok=True)
             write_whole(path, data.getvalue())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
+from torch import Tensor
 
 from aepo.algorithms.base import Algorithm
 from aepo.core.aggregation import row_weights
 from aepo.training.batch import Batch, micro_batches, minibatches
 from aepo.training.objective import Objective, Scorer, flat_passes, tree_passes
-from aepo.training.tree import forest
+from aepo.training.tree import Forest, forest
 
 Layout = Literal["tree", "flat"]
 """Each distinct token once, or each trajectory whole."""
@@ -53,6 +54,7 @@ def update(
     rng: random.Random,
     reference: Scorer | None = None,
     layout: Layout = "tree",
+    seen_BT: Tensor | None = None,
 ) -> dict[str, float]:
     """Train on one rollout.
 
@@ -70,6 +72,8 @@ def update(
         rng: Shuffles questions into minibatches.
         reference: The model that the KL term is measured against.
         layout: What is computed; the result is the same, to rounding.
+        seen_BT: Filled with ln p of each trained token as the last pass over it found it, on the CPU; tokens that were
+            not computed keep what stands there.
 
     Returns:
         Metrics, averaged over optimizer steps. `logprobs/rollout_difference` compares the rollout's log-probabilities
@@ -90,7 +94,10 @@ def update(
         for rows_B in minibatches(batch.groups_B, minibatch_count, rng):
             part = batch.rows(rows_B)
             optimizer.zero_grad(set_to_none=True)
-            sums = _accumulate(policy, algorithm, part, temperature, micro_batch_tokens, reference, layout)
+            found_BT = None if seen_BT is None else seen_BT[rows_B, : part.tokens_BT.shape[1]]
+            sums = _accumulate(policy, algorithm, part, temperature, micro_batch_tokens, reference, layout, found_BT)
+            if seen_BT is not None and found_BT is not None:
+                seen_BT[rows_B, : part.tokens_BT.shape[1]] = found_BT
             norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
             if not bool(torch.isfinite(norm)):
                 optimizer.zero_grad(set_to_none=True)
@@ -125,6 +132,7 @@ def _accumulate(
     micro_batch_tokens: int,
     reference: Scorer | None,
     layout: Layout,
+    seen_BT: Tensor | None,
 ) -> dict[str, float]:
     """Backward through one optimizer step's trajectories; metrics, of which some are only sums."""
     tokens = float(part.loss_mask_BT.sum())
@@ -146,6 +154,8 @@ def _accumulate(
         for parameter in policy.parameters():
             parameter.grad = torch.zeros_like(parameter)
         return sums
+    rows: Sequence[Tensor] = ()
+    grown: Forest | None = None
     if layout == "tree":
         weights_B = row_weights(part.loss_mask_BT, algorithm.aggregation, tokens, trajectories)
         grown = forest(part.rows(busy_B), weights_B[busy_B], micro_batch_tokens)
@@ -154,8 +164,9 @@ def _accumulate(
         sums["flat_tokens"] = float(grown.flat_tokens)
         passes = tree_passes(of, (batch.to(policy.device) for batch in grown.batches))
     else:
-        rows = micro_batches(part.lengths_B[busy_B], micro_batch_tokens)
-        passes = flat_passes(of, (part.rows(busy_B[rows_B]).to(policy.device) for rows_B in rows))
+        rows = [busy_B[rows_B] for rows_B in micro_batches(part.lengths_B[busy_B], micro_batch_tokens)]
+        passes = flat_passes(of, (part.rows(rows_B).to(policy.device) for rows_B in rows))
+    logprobs = []
     for found in passes:
         if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
@@ -168,4 +179,31 @@ def _accumulate(
             sums["kl/reference"] += found.reference_kl / computed
         sums["difference"] += found.absolute_difference / computed
         sums["difference_max"] = max(sums["difference_max"], found.largest_difference)
+        if seen_BT is not None:
+            logprobs.append(found.logprobs.float().cpu())
+    if seen_BT is not None:
+        _record(seen_BT, part, logprobs, busy_B, rows, grown)
     return sums
+
+
+def _record(
+    seen_BT: Tensor,
+    part: Batch,
+    logprobs: Sequence[Tensor],
+    busy_B: Tensor,
+    rows: Sequence[Tensor],
+    grown: Forest | None,
+) -> None:
+    """Bring what each pass found to its rows: rows of the passes, or the forest of `busy_B` whose terms they are."""
+    if grown is not None:
+        values_M = torch.empty(sum(len(found_M) for found_M in logprobs))
+        for batch, found_M in zip(grown.batches, logprobs, strict=True):
+            values_M[batch.numbers_M] = found_M
+        busy_BT = seen_BT[busy_B]
+        grown.spread(values_M, busy_BT)
+        seen_BT[busy_B] = busy_BT
+        return
+    for rows_B, found_BT in zip(rows, logprobs, strict=True):
+        width = found_BT.shape[1]
+        trained_BT = part.loss_mask_BT[rows_B, :width] != 0
+        seen_BT[rows_B, :width] = torch.where(trained_BT, found_BT, seen_BT[rows_B, :width])

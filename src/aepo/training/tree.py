@@ -58,17 +58,20 @@ class TreeBatch:
         places_K: Where the token before each scored one is stored.
         targets_K: Ids of the scored tokens.
         terms: Of the loss.
+        numbers_M: Number of each term among those of the forest.
     """
 
     tree: Trie
     places_K: Tensor
     targets_K: Tensor
     terms: Terms
+    numbers_M: Tensor
 
     def to(self, device: torch.device) -> TreeBatch:
         """The same on another device."""
         terms = Terms(*(getattr(self.terms, field.name).to(device) for field in fields(self.terms)))
-        return TreeBatch(self.tree.to(device), self.places_K.to(device), self.targets_K.to(device), terms)
+        places_K, targets_K = self.places_K.to(device), self.targets_K.to(device)
+        return TreeBatch(self.tree.to(device), places_K, targets_K, terms, self.numbers_M)
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,26 @@ class Forest:
         batches: Forward passes; their losses add up to that of the trajectories.
         flat_tokens: Tokens that are read, counted in every trajectory that contains them.
         distinct_tokens: The same, each counted once.
+        row_E: Row of each trained token, counted in every trajectory that contains it.
+        position_E: Its position there.
+        term_E: Number of its term.
     """
 
     batches: list[TreeBatch]
     flat_tokens: int
     distinct_tokens: int
+    row_E: Tensor
+    position_E: Tensor
+    term_E: Tensor
 
     @property
     def repeated_tokens(self) -> int:
         """How many more are computed, since trees had to be split."""
         return sum(len(batch.tree.tokens_N) for batch in self.batches) - self.distinct_tokens
+
+    def spread(self, values_M: Tensor, out_BT: Tensor) -> None:
+        """Write one value a term to where its token stands in every trajectory that contains it."""
+        out_BT[self.row_E, self.position_E] = values_M[self.term_E]
 
 
 def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
@@ -104,7 +117,9 @@ def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
     trained_BT = batch.loss_mask_BT != 0
     lengths_B = (trained_BT * torch.arange(trained_BT.shape[1])).amax(-1)
     whole = trie(batch.tokens_BT, lengths_B, batch.groups_B)
-    row_M, position_M, terms = _terms(batch, whole, weights_B)
+    row_E, position_E = batch.loss_mask_BT.nonzero(as_tuple=True)
+    term_E, first_M, terms = _terms(batch, whole, weights_B, row_E, position_E)
+    row_M, position_M = row_E[first_M], position_E[first_M]
     pass_B, local_B = torch.full_like(lengths_B, -1), torch.zeros_like(lengths_B)
     batches = []
     for number, rows_R in enumerate(passes(whole, lengths_B, max_tokens)):
@@ -117,13 +132,15 @@ def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
         places_K, targets_K = torch.empty_like(tokens_K), torch.empty_like(tokens_K)
         places_K[token_M] = tree.places_BT[row, position - 1]
         targets_K[token_M] = part.tokens_BT[row, position]
-        batches.append(TreeBatch(tree, places_K, targets_K, replace(own, token_M=token_M)))
-    return Forest(batches, int(lengths_B.sum()), len(whole.tokens_N))
+        numbers_M = mine_M.nonzero()[:, 0]
+        batches.append(TreeBatch(tree, places_K, targets_K, replace(own, token_M=token_M), numbers_M))
+    return Forest(batches, int(lengths_B.sum()), len(whole.tokens_N), row_E, position_E, term_E)
 
 
-def _terms(batch: Batch, whole: Trie, weights_B: Tensor) -> tuple[Tensor, Tensor, Terms]:
-    """All terms, and row and position of a trajectory that contains each: the pass of that one scores it."""
-    row_E, position_E = batch.loss_mask_BT.nonzero(as_tuple=True)
+def _terms(
+    batch: Batch, whole: Trie, weights_B: Tensor, row_E: Tensor, position_E: Tensor
+) -> tuple[Tensor, Tensor, Terms]:
+    """The term of each trained token, one such token of each term (the pass that reads it scores it), all terms."""
     target_E, old_E = batch.tokens_BT[row_E, position_E], batch.old_logprobs_BT[row_E, position_E].float()
     before_E = whole.places_BT[row_E, position_E - 1]
     token_E = _numbered(before_E, target_E)
@@ -148,7 +165,7 @@ def _terms(batch: Batch, whole: Trie, weights_B: Tensor) -> tuple[Tensor, Tensor
         summed(advantage_E > 0),
         summed(bad_E),
     )
-    return row_E[first_M], position_E[first_M], terms
+    return term_E, first_M, terms
 
 
 def _numbered(high_E: Tensor, low_E: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The viewer: a run's rollout trees and metrics as one HTML file that needs nothing else."""
+"""The viewer: a run's curves and rollout trees, on a local page or as one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -7,37 +7,34 @@ from os import PathLike
 from pathlib import Path
 
 from aepo.training.trackers import read_metrics
-from aepo.viewer.page import export
 from aepo.viewer.read import Record, read_trees, tree_files
 
-__all__ = ["Record", "export", "read_metrics", "read_trees", "tree_files", "view"]
+__all__ = ["Record", "read_metrics", "read_trees", "tree_files", "view"]
 
 
 def view(
     run_folder: str | PathLike[str],
     out: str | PathLike[str] | None = None,
-    steps: Collection[int] | None = None,
-    limit: int = 200,
+    steps: Collection[int] = (),
+    other: str | PathLike[str] | None = None,
+    megabytes: float = 20.0,
 ) -> Path:
-    """Write `<run>/trees.html` (or `out`) and return its path.
+    """Write a run as one page, `<run>/trees.html` or `out`, and return its path; `aepo view` serves it live.
 
     Args:
-        run_folder: What `train` wrote.
+        run_folder: What `train` or an evaluation wrote.
         out: Another file to write.
-        steps: Only these steps; all of them if None.
-        limit: Most questions on the page, spread evenly over the steps; the page says how many are left out.
+        steps: Only trees of these steps; all of them if empty.
+        other: A second run to show beside it.
+        megabytes: Most data of trees; of more questions, as many as fit are taken evenly, and the page says so.
 
     Raises:
         FileNotFoundError: There is no such folder.
         ValueError: It holds no trees, or a broken file; the message names it.
     """
-    folder = Path(run_folder)
-    records = [r for path in tree_files(folder, steps) for r in read_trees(path)]
-    shown = records
-    if len(records) > limit:
-        shown = [records[i * len(records) // limit] for i in range(limit)]
-    note = (
-        "" if len(shown) == len(records) else f"{len(shown)} of {len(records)} questions, evenly spread over the steps"
-    )
-    metrics = read_metrics(folder / "metrics.jsonl")
-    return export(shown, out or folder / "trees.html", metrics, folder.resolve().name, note)
+    from aepo.viewer.export import Choice, export
+    from aepo.viewer.source import open_source
+
+    sources = [open_source(Path(folder)) for folder in (run_folder, other) if folder is not None]
+    choice = Choice(sections=[str(step) for step in steps], megabytes=megabytes)
+    return export(sources, out or Path(run_folder) / "trees.html", choice)

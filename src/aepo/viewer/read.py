@@ -3,7 +3,8 @@
 `<run>/trees/step-000010.jsonl.gz` holds one JSON object a line:
 
     {"step": 10, "sample": {"question": ...}, "tree": {"format": 1, "nodes": [...], "leaves": [...]},
-     "texts": ["text of node 0", ...]  or, better,  "token_texts": [["one", " token", " each"], ...]}
+     "texts": ["text of node 0", ...]  or, better,  "token_texts": [["one", " token", " each"], ...],
+     "update": {"format": 1, ...}  where the question was trained on (`aepo.training.token_updates`)}
 
 `<run>/metrics.jsonl` holds one JSON object a step: {"step": 10, "reward/mean": 0.41, ...}.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aepo.training.token_updates import TokenUpdates
 from aepo.types import Group, Sample, TrajectoryTree
 
 STEP_FILE = re.compile(r"step-(\d+)\.jsonl\.gz")
@@ -32,11 +34,13 @@ class Record:
         step: The training step it was rolled out in.
         group: The question and its tree.
         texts: For each node its text in pieces: one piece a token, or one piece for the whole node.
+        update: What training did to its tokens; None where it was not trained on, or the file does not say.
     """
 
     step: int
     group: Group
     texts: list[list[str]]
+    update: TokenUpdates | None = None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Record:
@@ -64,7 +68,8 @@ class Record:
         for leaf in tree.leaves:
             if not 0 <= leaf.node < len(tree.nodes):
                 raise ValueError(f"the leaf of path {leaf.path} ends at node {leaf.node}, which does not exist")
-        return cls(step, Group(sample, tree), texts)
+        update = None if data.get("update") is None else TokenUpdates.from_dict(data["update"], tree)
+        return cls(step, Group(sample, tree), texts, update)
 
 
 def read_trees(path: Path) -> Iterator[Record]:
@@ -73,14 +78,22 @@ def read_trees(path: Path) -> Iterator[Record]:
     Raises:
         ValueError: A line is broken; the message names file and line.
     """
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        number = 0
-        try:
-            for number, line in enumerate(file, 1):  # noqa: B007  # named in the message below
-                if line.strip():
-                    yield Record.from_dict(json.loads(line))
-        except (ValueError, EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path}, line {max(number, 1)}: {error}") from error
+    for number, line in _lines(path):
+        yield _parsed(path, number, line)
+
+
+def nth_record(path: Path, number: int) -> tuple[Record | None, int]:
+    """The record of that number, from 0, without reading the others' trees; None if there are fewer, and how many.
+
+    Raises:
+        ValueError: The line is broken; the message names file and line.
+    """
+    count = 0
+    for at, line in _lines(path):
+        if count == number:
+            return _parsed(path, at, line), count + 1
+        count += 1
+    return None, count
 
 
 def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]:
@@ -98,3 +111,22 @@ def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]
         which = "" if steps is None or not found else f" of step {', '.join(map(str, sorted(steps)))}"
         raise ValueError(f"{folder / 'trees'} holds no rollout trees{which} (step-000001.jsonl.gz and so on)")
     return chosen
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers from 1."""
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):  # named in the message below
+                if line.strip():
+                    yield number, line
+    except (ValueError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path}, line {max(number, 1)}: {error}") from error
+
+
+def _parsed(path: Path, number: int, line: str) -> Record:
+    try:
+        return Record.from_dict(json.loads(line))
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: {error}") from error

@@ -1,0 +1,147 @@
+"""What the viewer can open: the folder of a run, of an evaluation, or any that holds trees; nothing is read twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aepo.evaluation.folder import EvaluationFolder
+from aepo.training.run_folder import RunFolder
+from aepo.viewer.read import STEP_FILE
+
+FACTS = (
+    ("algorithm", "algorithm.name"),
+    ("task", "task.name"),
+    ("model", "model.path"),
+    ("seed", "seed"),
+    ("trajectories a question", "algorithm.group_size"),
+    ("questions a step", "rollout.questions"),
+    ("temperature", "rollout.temperature"),
+    ("task", "task"),
+    ("model", "model"),
+    ("models", "models"),
+    ("samples", "samples"),
+)
+"""Settings that the page shows on top, with their words; the others are in its list of all settings."""
+
+EVALUATED = {0: "sampled", 1: "greedy"}
+"""Which trees of an evaluation on a task's own questions are which."""
+
+RULES = ("branch_rule", "tau", "alpha", "gamma", "penalty", "beam_size", "entropy_window", "clip_low", "clip_high")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Questions that belong together: a step of a run, a data set of an evaluation.
+
+    Attributes:
+        key: Its name in addresses.
+        label: Its name for people.
+        step: The training step; None in an evaluation.
+        files: Where its trees are, in order.
+    """
+
+    key: str
+    label: str
+    step: int | None
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One opened folder.
+
+    Attributes:
+        path: The folder.
+        name: Its last part.
+        kind: Which of the two it is.
+        settings: What it was started with, dotted names; empty if the folder does not say.
+    """
+
+    path: Path
+    name: str
+    kind: Literal["run", "evaluation"]
+    settings: Mapping[str, Any]
+
+    def sections(self) -> list[Section]:
+        """As the folder is now: it may be growing."""
+        if self.kind == "run":
+            return [Section(str(n), f"step {n}", n, (path,)) for n, path in _step_files(self.path / "trees")]
+        if files := _step_files(self.path / "trees"):
+            return [Section(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files]
+        found = []
+        for folder in sorted(path for path in self.path.iterdir() if path.is_dir()):
+            if files := tuple(path for _, path in _step_files(folder / "trees")):
+                found.append(Section(folder.name, folder.name, None, files))
+        return found
+
+    def section(self, key: str) -> Section:
+        """One of them.
+
+        Raises:
+            KeyError: It is not there.
+        """
+        for section in self.sections():
+            if section.key == key:
+                return section
+        raise KeyError(key)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Words and values for the page's head."""
+        return [(words, str(self.settings[key])) for words, key in FACTS if self.settings.get(key) is not None]
+
+    def rules(self) -> dict[str, Any]:
+        """The settings that branch decisions and clips are drawn against; those that are known."""
+        return {name: self.settings[key] for name in RULES if (key := f"algorithm.{name}") in self.settings}
+
+
+def open_source(path: Path) -> Source:
+    """Open a folder.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It holds nothing to show, or its settings are broken or of another version; the line says what.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"no run folder {path}")
+    name = path.resolve().name
+    if (path / "settings.json").is_file():
+        settings = _dotted(EvaluationFolder(path).settings())
+        return Source(path, name, "evaluation", settings)
+    if (path / "report.json").is_file():
+        return Source(path, name, "evaluation", _report(path / "report.json"))
+    run = RunFolder(path)
+    if run.config_file.is_file():
+        return Source(path, name, "run", _dotted(run.config()))
+    if run.metrics_file.is_file() or run.trees.is_dir():
+        return Source(path, name, "run", {})
+    if inside := sorted(config.parent for config in (*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml"))):
+        raise ValueError(f"{path} holds {len(inside)} runs: open one or two of them, e.g. {inside[0]}")
+    raise ValueError(f"{path} holds no run: it has neither config.yaml nor metrics.jsonl nor trees, nor settings.json")
+
+
+def _report(file: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"cannot read {file}: {error}") from None
+    if not isinstance(report, dict):
+        raise ValueError(f"{file} holds no report of an evaluation")
+    return _dotted(report)
+
+
+def _step_files(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(m[1]), path) for path in folder.glob("*") if (m := STEP_FILE.fullmatch(path.name)))
+
+
+def _dotted(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= _dotted(value, f"{before}{name}.")
+        else:
+            found[before + str(name)] = value if isinstance(value, str | int | float | None) else json.dumps(value)
+    return found

@@ -1,0 +1,65 @@
+// What things are called, and in what they are measured.
+export const ORIGINS = {
+  probe: ["probe", "started at the question; its entropies decided the budget"],
+  global: ["global", "started at the question"],
+  branch: ["branch", "left another path right after an observation"],
+  resampled: ["call anew", "left another path at a call, which it made anew"],
+  leftover: ["left-over", "started at the question in a slot that nobody else took"],
+};
+
+export const STOPPED = {
+  threshold: "P is not above the threshold",
+  penalty: "only the penalty for branches in a row kept it",
+  pacing: "P would do, the pacing of the budget did not",
+  budget: "no slot was left",
+};
+
+export const STOPS = {
+  answer: "answered",
+  end: "ended without an answer",
+  format: "broke the format",
+  length: "reached the limit on tokens",
+  tool_limit: "asked for one call too many",
+};
+
+export const TITLES = {
+  "eval/success": "Success, held out",
+  "reward/mean": "Reward, mean",
+  "reward/std": "Reward, spread",
+  "entropy/policy": "Entropy of the policy",
+  "entropy/root": "Entropy after the question",
+  "entropy/after_tool": "Entropy after a tool result",
+  "budget/m_mean": "Paths from the question, m",
+  "branch/per_group": "Branches a group",
+  "clip/high_fraction": "Clipped above",
+  "tool/calls_per_trajectory": "Tool calls a trajectory",
+  "tokens/trajectory": "Tokens a trajectory",
+  "time/step": "Time a step",
+};
+
+// The curves that come first; the others are one click away.
+export const FIRST = [
+  "eval/success",
+  "reward/mean",
+  "entropy/policy",
+  "entropy/root",
+  "entropy/after_tool",
+  "budget/m_mean",
+  "branch/per_group",
+  "clip/high_fraction",
+];
+
+const UNITS = [
+  [/^entropy\/(root|after_tool|policy|gap)$|^kl\//, "nats"],
+  [/^time\/|\/seconds$/, "s"],
+  [/_share$|_fraction$|_rate$|^stop\/|stopped_by\//, "%"],
+  [/^tokens\/|_tokens$/, "tokens"],
+];
+
+export function unit(name) {
+  return UNITS.find(([pattern]) => pattern.test(name))?.[1] ?? "";
+}
+
+export function title(name) {
+  return TITLES[name] ?? name;
+}

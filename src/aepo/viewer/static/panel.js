@@ -1,0 +1,140 @@
+// The chosen path, to read: each turn with its call, each result, each decision with its numbers, and how it ended.
+import { advantagesOf } from "./colour.js";
+import { decisionOf, pathButtons } from "./decision.js";
+import { duration, h, mean, number, plural } from "./dom.js";
+import { forkNode } from "./layout.js";
+import { rewardIcon } from "./marks.js";
+import { ORIGINS, STOPS } from "./names.js";
+import { tokenText } from "./tokens.js";
+
+export function drawPanel(box, question, plan, path, { tau, success, colours, onChoose }) {
+  const leaf = question.leaves.find((l) => l.path === path);
+  const walked = plan.walks.get(path),
+    advantages = advantagesOf(question, new Map(), leaf);
+  const began = new Map();
+  for (const other of question.leaves) {
+    const at = forkNode(question, plan.walks, other);
+    if (at !== null) began.set(at, [...(began.get(at) ?? []), other]);
+  }
+  const users = new Map();
+  for (const nodes of plan.walks.values()) for (const id of nodes) users.set(id, (users.get(id) ?? 0) + 1);
+  const context = { tau, success, colours, onChoose, leaf, advantages, began, users };
+  let turn = 0;
+  box.replaceChildren(
+    head(question, leaf, success, plan, onChoose),
+    ...walked.map((id) => {
+      const node = question.nodes[id];
+      if (node.kind === "policy" && question.nodes[node.parent].kind !== "policy") turn += 1;
+      return card(question, id, turn, context);
+    }),
+    end(leaf, success),
+  );
+}
+
+function head(question, leaf, success, plan, onChoose) {
+  const paths = plan.rows.map((l) => l.path),
+    at = paths.indexOf(leaf.path);
+  const step = (by, sign, words) =>
+    h(
+      "button",
+      {
+        "aria-label": words,
+        title: words,
+        disabled: paths[at + by] === undefined,
+        onclick: () => onChoose(paths[at + by]),
+      },
+      sign,
+    );
+  return h(
+    "div",
+    { class: "panel-head" },
+    h("h2", {}, `Path ${leaf.path}`),
+    h(
+      "span",
+      { class: `badge ${leaf.origin}`, title: ORIGINS[leaf.origin][1] },
+      leaf.parent === null ? ORIGINS[leaf.origin][0] : `${ORIGINS[leaf.origin][0]} of path ${leaf.parent}`,
+    ),
+    h("span", { class: "outcome" }, rewardIcon(leaf.reward, success), h("b", {}, number(leaf.reward))),
+    h("span", { class: "steps" }, step(-1, "↑", "path above"), step(1, "↓", "path below")),
+  );
+}
+
+function card(question, id, turn, c) {
+  const node = question.nodes[id],
+    own = node.path === c.leaf.path;
+  const shared = c.users.get(id) > 1 ? `shared by ${c.users.get(id)} paths` : null;
+  const call = node.kind === "observation" ? question.nodes[node.parent].call : node.call;
+  const title = {
+    prompt: "Question",
+    policy: `Turn ${turn}`,
+    observation: call ? `Result of ${call.name}` : "Observation",
+  }[node.kind];
+  const facts = [plural(node.size, "token")];
+  if (node.kind === "policy" && node.entropies.length) facts.push(`mean entropy ${number(mean(node.entropies))} nats`);
+  if (node.result) {
+    facts.push(duration(node.result.seconds));
+    if (node.result.status !== "ok") facts.push(h("b", { class: "bad" }, node.result.status.replace("_", " ")));
+    if (node.result.repeated) facts.push("the same call as before");
+  }
+  const text = h("pre", { dir: "auto" });
+  if (node.kind === "policy")
+    text.append(...tokenText(question, node, c.colours, c.colours.values(id, c.leaf), c.advantages?.get(id)));
+  else text.append(node.pieces.join("").replace(/^\n+|\n+$/g, ""));
+  return h(
+    "section",
+    { class: `card ${node.kind}${own || node.kind === "prompt" ? "" : " inherited"}`, "data-card": id },
+    h(
+      "div",
+      { class: "card-head" },
+      h("b", {}, title),
+      facts.map((fact) => h("span", {}, fact)),
+      shared ? h("span", {}, shared) : null,
+    ),
+    text,
+    node.kind === "policy" && node.call ? callOf(node.call) : null,
+    node.decision ? decisionOf(question, id, node.decision, c) : null,
+    node.kind === "policy" && c.began.has(id)
+      ? h(
+          "div",
+          { class: "decision" },
+          h("span", {}, "the call that follows was made anew"),
+          pathButtons(c.began.get(id), c),
+        )
+      : null,
+  );
+}
+
+function callOf(call) {
+  const given = Object.entries(call.arguments).map(([name, value]) => [
+    h("i", {}, `${name} `),
+    typeof value === "string" ? value : JSON.stringify(value),
+  ]);
+  return h(
+    "div",
+    { class: "call" },
+    h("b", {}, `→ ${call.name}`),
+    given.map((pair) => h("code", {}, pair)),
+    call.error ? h("span", { class: "bad" }, call.error) : null,
+  );
+}
+
+function end(leaf, success) {
+  return h(
+    "section",
+    { class: "card end" },
+    h(
+      "div",
+      { class: "card-head" },
+      h("b", {}, leaf.answer === null ? "No answer" : "Answer"),
+      h("span", {}, STOPS[leaf.stop]),
+    ),
+    leaf.answer === null ? null : h("p", { class: "answer", dir: "auto" }, leaf.answer),
+    h(
+      "p",
+      { class: "outcome" },
+      rewardIcon(leaf.reward, success),
+      ` reward ${number(leaf.reward)}`,
+      leaf.error ? h("span", { class: "bad" }, ` ${leaf.error}`) : null,
+    ),
+  );
+}

@@ -1,0 +1,122 @@
+"""What the page may ask for, as plain values by address; the server and the single file answer with the same.
+
+| address | what |
+|---|---|
+| view.json | the opened folders, their settings and sections |
+| runs/0/metrics.json | the first folder's metrics, one object a row |
+| runs/0/sections/10.json | digests of the questions of its section "10" |
+| runs/0/sections/10/3.json | the whole fourth question of it |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from aepo.training.trackers import read_metrics
+from aepo.types import SUCCESS
+from aepo.viewer.question import digest, whole
+from aepo.viewer.read import nth_record, read_trees
+from aepo.viewer.source import Section, Source
+
+FORMAT = 1
+Stamp = tuple[Path, int, int]
+"""A file as it was: path, time of change in ns, bytes."""
+
+
+def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
+    """The opened folders.
+
+    Args:
+        sources: One, or two to be compared.
+        live: Whether there is a server to be asked again.
+    """
+    return {
+        "format": FORMAT,
+        "live": live,
+        "success": SUCCESS,
+        "runs": [
+            {
+                "name": source.name,
+                "path": str(source.path),
+                "kind": source.kind,
+                "facts": source.facts(),
+                "rules": source.rules(),
+                "settings": source.settings,
+                "sections": [
+                    {"key": section.key, "label": section.label, "step": section.step} for section in source.sections()
+                ],
+            }
+            for source in sources
+        ],
+    }
+
+
+def metrics(source: Source, after: int = 0) -> dict[str, Any]:
+    """Rows of the run's metrics from number `after` on, and how many there are; a resumed run may have fewer.
+
+    Raises:
+        ValueError: A line is broken; the message names file and line.
+    """
+    file = source.path / "metrics.jsonl"
+    rows = _rows(_stamp(file)) if file.is_file() else []
+    if after > len(rows):
+        after = 0
+    return {"after": after, "count": len(rows), "rows": rows[after:]}
+
+
+def questions(section: Section) -> list[dict[str, Any]]:
+    """Digests of all its questions.
+
+    Raises:
+        ValueError: A file is broken or of another version; the message names file and line.
+    """
+    found: list[dict[str, Any]] = []
+    for file in section.files:
+        found += [{**one, "index": len(found) + number} for number, one in enumerate(_digests(_stamp(file)))]
+    return found
+
+
+def question(section: Section, index: int) -> dict[str, Any]:
+    """One whole question.
+
+    Raises:
+        KeyError: There is no such one.
+        ValueError: A file is broken or of another version; the message names file and line.
+    """
+    left = index
+    for file in section.files:
+        record, count = nth_record(file, left)
+        if record is not None:
+            return whole(record, index)
+        left -= count
+    raise KeyError(index)
+
+
+def finite(value: Any) -> Any:
+    """NaN and infinities as null, which is all that JSON in a browser knows."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
+
+
+def _stamp(file: Path) -> Stamp:
+    state = file.stat()
+    return file, state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=256)
+def _digests(stamp: Stamp) -> list[dict[str, Any]]:
+    return [digest(record, number) for number, record in enumerate(read_trees(stamp[0]))]
+
+
+@lru_cache(maxsize=4)
+def _rows(stamp: Stamp) -> list[dict[str, Any]]:
+    return read_metrics(stamp[0])
