@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import cycle, islice
 
 from aepo.algorithms.base import Algorithm
@@ -157,6 +157,12 @@ def other_questions(
 
 
 def _place(questions: Sequence[Sample], number: int, seed: int) -> Sample:
-    order = list(range(len(questions)))
-    random.Random(f"questions {seed} {number // len(questions)}").shuffle(order)
-    return questions[order[number % len(questions)]]
+    return questions[_order(len(questions), seed, number // len(questions))[number % len(questions)]]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, times: int) -> Sequence[int]:
+    """In which order a pass over the questions asks them."""
+    order = list(range(count))
+    random.Random(f"questions {seed} {times}").shuffle(order)
+    return order

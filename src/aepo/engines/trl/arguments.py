@@ -1,7 +1,8 @@
-"""The arguments of TRL's trainer: those of a `GRPOConfig` that cannot be honoured, and those that a `Config` becomes."""
+"""The arguments of TRL's trainer: which of them cannot be honoured, and what a `Config` becomes."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -79,7 +80,9 @@ def check(args: GRPOConfig, algorithm: Algorithm) -> None:
         )
     size = algorithm.group_size
     if args.num_generations != size:
-        raise ValueError(f"GRPOConfig.num_generations is {args.num_generations}, algorithm.group_size {size}: they differ")
+        raise ValueError(
+            f"GRPOConfig.num_generations is {args.num_generations}, algorithm.group_size {size}: they differ"
+        )
     if args.per_device_train_batch_size % size:
         raise ValueError(
             f"GRPOConfig.per_device_train_batch_size is {args.per_device_train_batch_size}: a forward pass takes whole "
@@ -87,8 +90,8 @@ def check(args: GRPOConfig, algorithm: Algorithm) -> None:
         )
     if args.steps_per_generation % args.gradient_accumulation_steps:
         raise ValueError(
-            f"GRPOConfig.steps_per_generation is {args.steps_per_generation}: a rollout is divided into whole optimizer "
-            f"steps, give it a multiple of gradient_accumulation_steps = {args.gradient_accumulation_steps}"
+            f"GRPOConfig.steps_per_generation is {args.steps_per_generation}: a rollout is divided into whole "
+            f"optimizer steps, give it a multiple of gradient_accumulation_steps = {args.gradient_accumulation_steps}"
         )
     every = optimizer_steps(args)
     for name, wanted in (("save_steps", args.save_strategy == "steps"), ("max_steps", args.max_steps > 0)):
@@ -105,7 +108,7 @@ def optimizer_steps(args: GRPOConfig) -> int:
     return int(args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
 
 
-def from_config(config: Config, folder: Path, longest: int, device: str) -> GRPOConfig:
+def from_config(config: Config, folder: Path, longest: int, device: str, evaluates: bool) -> GRPOConfig:
     """What a run's configuration is for TRL; `KEYS` says which key becomes what.
 
     Args:
@@ -113,6 +116,7 @@ def from_config(config: Config, folder: Path, longest: int, device: str) -> GRPO
         folder: Of TRL's checkpoints.
         longest: Tokens that a trajectory may have, its prompt included.
         device: Type of the model's.
+        evaluates: Whether there are held-out questions.
 
     Raises:
         ConfigError: A forward pass has no room for a group.
@@ -122,32 +126,35 @@ def from_config(config: Config, folder: Path, longest: int, device: str) -> GRPO
     together = groups_a_pass(config, longest)
     passes = rollout.questions // train.minibatches // together
     every = train.minibatches * train.epochs
-    return GRPOConfig(
-        output_dir=str(folder),
-        seed=config.seed,
-        use_cpu=device == "cpu",
-        bf16=False,
-        gradient_checkpointing=config.model.gradient_checkpointing,
-        num_generations=size,
-        max_completion_length=rollout.max_tokens,
-        temperature=rollout.temperature,
-        per_device_train_batch_size=together * size,
-        gradient_accumulation_steps=passes,
-        steps_per_generation=train.minibatches * passes,
-        num_iterations=train.epochs,
-        max_steps=train.steps * every,
-        learning_rate=train.learning_rate,
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
-        shuffle_dataset=False,
-        num_generations_eval=evaluation.samples,
-        per_device_eval_batch_size=evaluation.samples,
-        eval_strategy="steps" if evaluation.every else "no",
-        eval_steps=evaluation.every * every or None,
-        save_strategy="steps",
-        save_steps=train.checkpoint_every * every,
-        save_total_limit=train.keep_checkpoints,
-        logging_steps=every,
-        report_to="none",
-        disable_tqdm=True,
-    )
+    with warnings.catch_warnings():
+        # transformers warns of a name that TRL itself still uses.
+        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+        return GRPOConfig(
+            output_dir=str(folder),
+            seed=config.seed,
+            use_cpu=device == "cpu",
+            bf16=False,
+            gradient_checkpointing=config.model.gradient_checkpointing,
+            num_generations=size,
+            max_completion_length=rollout.max_tokens,
+            temperature=rollout.temperature,
+            per_device_train_batch_size=together * size,
+            gradient_accumulation_steps=passes,
+            steps_per_generation=train.minibatches * passes,
+            num_iterations=train.epochs,
+            max_steps=train.steps * every,
+            learning_rate=train.learning_rate,
+            weight_decay=train.weight_decay,
+            max_grad_norm=train.max_grad_norm,
+            shuffle_dataset=False,
+            num_generations_eval=evaluation.samples,
+            per_device_eval_batch_size=evaluation.samples,
+            eval_strategy="steps" if evaluation.every and evaluates else "no",
+            eval_steps=evaluation.every * every or None,
+            save_strategy="steps",
+            save_steps=train.checkpoint_every * every,
+            save_total_limit=train.keep_checkpoints,
+            logging_steps=every,
+            report_to="none",
+            disable_tqdm=True,
+        )

@@ -68,7 +68,9 @@ def refuse(config: Config) -> None:
             "set it to 0, or engine to local"
         )
     if train.steps == 0:
-        raise ConfigError("train.steps is 0, but TRL's trainer takes at least one: set it to 1 or more, or use aepo eval")
+        raise ConfigError(
+            "train.steps is 0, but TRL's trainer takes at least one: set it to 1 or more, or use aepo eval"
+        )
     if rollout.questions % train.minibatches:
         raise ConfigError(
             f"train.minibatches is {train.minibatches}, but under engine: trl every optimizer step takes as many "
@@ -91,7 +93,7 @@ def groups_a_pass(config: Config, longest: int) -> int:
     room = config.train.micro_batch_tokens // group
     if room == 0:
         raise ConfigError(
-            f"train.micro_batch_tokens is {config.train.micro_batch_tokens}, but under engine: trl a forward pass takes "
-            f"a whole group, which may have {group} tokens ({config.algorithm.group_size} x {longest}): set it to that"
+            f"train.micro_batch_tokens is {config.train.micro_batch_tokens}, but under engine: trl a forward pass "
+            f"takes a whole group, which may have {group} tokens ({config.algorithm.group_size} x {longest}): set it to that"
         )
     return max(number for number in range(1, of_step + 1) if of_step % number == 0 and number <= room)

@@ -6,13 +6,11 @@ methods two are replaced: `_prepare_inputs`, which it calls for the trajectories
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,16 +30,17 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import Scorer
 from aepo.engines.trl.arguments import check, optimizer_steps
 from aepo.engines.trl.batches import MicroBatch, divide
+from aepo.engines.trl.checkpoints import read_state, write_state
 from aepo.engines.trl.dataset import asked, check_rows, question_dataset
+from aepo.engines.trl.figures import LOGGED_AS, Rollout
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.rollout.agent import OnToolBug
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
-from aepo.training.metrics import Metrics, exploration_update, rollout_metrics
+from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Objective, Pass, flat_passes, tree_passes
-from aepo.training.run_folder import write_whole
-from aepo.training.sampling import StepGroups, sample_groups
+from aepo.training.sampling import sample_groups
 from aepo.training.step import Layout, NonFiniteLoss, note
 from aepo.training.tree import forest
 from aepo.types import Sample
@@ -49,30 +48,6 @@ from aepo.types import Sample
 if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
-
-STATE_FILE = "exploration.json"
-STATE_FORMAT = 1
-
-
-@dataclass
-class Rollout:
-    """The last rollout, and what its training came to.
-
-    Attributes:
-        step: Rollouts before it, itself included.
-        groups: What was sampled.
-        metrics: Of the rollout; histograms among them.
-        updates: Figures of its optimizer steps so far.
-        began: When it did, by `time.perf_counter`.
-        ended: When sampling did.
-    """
-
-    step: int
-    groups: StepGroups
-    metrics: Metrics
-    updates: list[dict[str, float]]
-    began: float
-    ended: float
 
 
 class AEPOTrainer(GRPOTrainer):
@@ -231,7 +206,7 @@ class AEPOTrainer(GRPOTrainer):
         self.spent = self.spent.after(groups.sampled)
         metrics = rollout_metrics(groups.sampled, self._rules.entropy_window, list(self._agent.tools))
         metrics |= groups.metrics() | self.spent.metrics()
-        self.rollout = Rollout(step + 1, groups, metrics, [], began, time.perf_counter())
+        self.rollout = Rollout(step + 1, groups, metrics, began)
         for name, value in metrics.items():
             if not isinstance(value, dict):
                 self._metrics["train"][name].append(value)
@@ -267,8 +242,10 @@ class AEPOTrainer(GRPOTrainer):
         if self.layout == "flat":
             return next(flat_passes(of, [batch.to(self.model.device)]))
         weights_B = row_weights(batch.loss_mask_BT, self.algorithm.aggregation, of.tokens, of.trajectories)
-        (tree,) = forest(batch, weights_B, sys.maxsize).batches
-        return next(tree_passes(of, [tree.to(self.model.device)]))
+        grown = forest(batch, weights_B, sys.maxsize)
+        self._sums["train/distinct_tokens"] += grown.distinct_tokens
+        self._sums["flat_tokens"] += grown.flat_tokens
+        return next(tree_passes(of, [tree.to(self.model.device) for tree in grown.batches]))
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """As TRL's; after the last forward pass of an optimizer step its gradient is checked and its figures logged.
@@ -283,9 +260,9 @@ class AEPOTrainer(GRPOTrainer):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
             figures = {**self._sums, "grad/norm": float(norm)}
             self._sums.clear()
-            # TRL logs the loss itself.
             for name, value in figures.items():
-                if name != "loss":
+                # TRL logs the loss itself.
+                if name not in ("loss", "flat_tokens"):
                     self._metrics["train"][LOGGED_AS.get(name, name)].append(value)
             assert self.rollout is not None
             self.rollout.updates.append(figures)
@@ -330,30 +307,20 @@ class AEPOTrainer(GRPOTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        state = {"format": STATE_FORMAT, "exploration": self.exploration.to_dict(), "spent": self.spent.to_dict()}
-        write_whole(Path(output_dir) / STATE_FILE, (json.dumps(state) + "\n").encode())
+        write_state(Path(output_dir), self.exploration, self.spent)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        path = Path(checkpoint) / STATE_FILE
-        try:
-            state = json.loads(path.read_text())
-        except OSError as error:
-            raise ValueError(f"cannot go on from {checkpoint}: {STATE_FILE}: {error.strerror}") from error
-        if state["format"] != STATE_FORMAT:
-            raise ValueError(f"{path} has format {state['format']!r}, this version reads {STATE_FORMAT}")
         if self.state.global_step % self.steps_per_rollout:
             raise ValueError(
-                f"cannot go on from {checkpoint}: it was saved amid a rollout, whose {self.steps_per_rollout} optimizer "
-                "steps belong together"
+                f"cannot go on from {checkpoint}: it was saved amid a rollout, whose {self.steps_per_rollout} "
+                "optimizer steps belong together"
             )
+        state = read_state(Path(checkpoint))
         self.exploration = ExplorationState.from_dict(state["exploration"])
         self.spent = Spent.from_dict(state["spent"])
-
-
-LOGGED_AS = {"difference": "logprobs/rollout_difference_mean", "difference_max": "logprobs/rollout_difference_max"}
 
 
 def _given_in_the_rollout(completions: list[Any], **columns: Any) -> list[float]:
