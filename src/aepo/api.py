@@ -19,7 +19,7 @@ from aepo.rollout.explorer import RolloutError
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.tools.limits import Budget
-from aepo.training.run_folder import RunFolder, write_whole
+from aepo.training.run_folder import RunFolder, environment, write_whole
 from aepo.types import Sample
 
 if TYPE_CHECKING:
@@ -154,7 +154,11 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     equipment = equip(config, tools_of(task))
     policy, run = _engine(config, replace(task, tools=equipment.tools), display or Display(), resume, equipment.budget)
     plain = config.model_dump(mode="json")
-    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
+    if resume:
+        folder = RunFolder.resume(config.run)
+    else:
+        versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
+        folder = RunFolder.create(config.run, plain, versions=versions)
     try:
         if resume and folder.config() != plain:
             same_run(folder.config(), config)

@@ -51,9 +51,9 @@ REPLACED = {
     "neftune_noise_alpha": "the policy that is trained must be the one that sampled",
     "label_smoothing_factor": LOSS,
     "fp16": "gradients are not scaled: load the model in bfloat16 instead",
-    "torch_compile": "it was not tried",
-    "deepspeed": "it was not tried",
-    "fsdp": "it was not tried: engine: verl trains on several GPUs",
+    "torch_compile": "it was not tested",
+    "deepspeed": "it was not tested",
+    "fsdp": "it was not tested: engine: verl trains on several GPUs",
 }
 """Arguments that have to stay at their defaults, and why."""
 

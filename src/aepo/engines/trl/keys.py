@@ -94,6 +94,6 @@ def groups_a_pass(config: Config, longest: int) -> int:
     if room == 0:
         raise ConfigError(
             f"train.micro_batch_tokens is {config.train.micro_batch_tokens}, but under engine: trl a forward pass "
-            f"takes a whole group, which may have {group} tokens ({config.algorithm.group_size} x {longest}): set it to that"
+            f"takes a whole group, which may have {group} tokens ({config.algorithm.group_size} x {longest}): set it so"
         )
     return max(number for number in range(1, of_step + 1) if of_step % number == 0 and number <= room)
