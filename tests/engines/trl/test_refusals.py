@@ -13,7 +13,9 @@ from aepo.algorithms import AEPO
 from aepo.types import Sample
 from tests import tiny
 
-trl = pytest.importorskip("trl", exc_type=ImportError)
+pytest.importorskip("trl", exc_type=ImportError)
+
+from trl import GRPOConfig
 
 from aepo.engines.trl import AEPOTrainer, question_dataset
 from aepo.engines.trl.arguments import REPLACED, check
@@ -68,7 +70,7 @@ def test_an_argument_that_we_replace_has_to_stay_as_it_is(arguments: Arguments, 
 
 
 def test_every_refused_argument_is_one_of_trls() -> None:
-    known = {field for field in trl.GRPOConfig.__dataclass_fields__}
+    known = set(GRPOConfig.__dataclass_fields__)
     assert set(REPLACED) <= known
     assert set(REPLACED) - set(OTHER) <= {"fp16", "deepspeed", "fsdp"}
 
@@ -76,7 +78,7 @@ def test_every_refused_argument_is_one_of_trls() -> None:
 def test_every_argument_that_trl_adds_to_the_trainers_is_decided_about(arguments: Arguments) -> None:
     from transformers import TrainingArguments
 
-    own = set(trl.GRPOConfig.__dataclass_fields__) - set(TrainingArguments.__dataclass_fields__)
+    own = set(GRPOConfig.__dataclass_fields__) - set(TrainingArguments.__dataclass_fields__)
     honoured = {
         "model_init_kwargs",
         "trust_remote_code",
@@ -108,7 +110,14 @@ def test_every_argument_that_trl_adds_to_the_trainers_is_decided_about(arguments
         ({"steps_per_generation": 4, "save_strategy": "steps", "save_steps": 3}, "save_steps is 3, amid a rollout"),
         ({"steps_per_generation": 4, "max_steps": 3}, "max_steps is 3, amid a rollout"),
     ],
-    ids=["bf16", "group size", "part of a group", "part of an optimizer step", "save amid a rollout", "end amid a rollout"],
+    ids=[
+        "bf16",
+        "group size",
+        "part of a group",
+        "part of an optimizer step",
+        "save amid a rollout",
+        "end amid a rollout",
+    ],
 )
 def test_sizes_that_do_not_fit(arguments: Arguments, changes: dict[str, Any], line: str) -> None:
     with pytest.raises(ValueError, match=line):
@@ -146,7 +155,7 @@ def test_a_task_without_a_reward(arguments: Arguments) -> None:
 def test_dropout_would_train_another_policy(arguments: Arguments, model_folder: Path) -> None:
     policy = aepo.load_policy(str(model_folder))
     policy.model.config.attention_dropout = 0.1
-    with pytest.raises(ValueError, match="the model has dropout.*attention_dropout of its config to 0"):
+    with pytest.raises(ValueError, match=r"the model has dropout.*attention_dropout of its config to 0"):
         AEPOTrainer(
             policy.model,
             arguments(),
