@@ -133,12 +133,8 @@ def _accumulate(
     of = Objective(algorithm, policy, reference, temperature, tokens, trajectories)
     busy_B = busy_rows(part, reference)
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
-    sums: dict[str, float] = defaultdict(float)
+    sums = zero_sums(layout)
     sums["train/idle_share"] = 1.0 - len(busy_B) / len(part.lengths_B)
-    for name in ("loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"):
-        sums[name] = 0.0
-    if layout == "tree":
-        sums |= {"train/distinct_tokens": 0.0, "train/repeated_tokens": 0.0, "flat_tokens": 0.0}
     if not len(busy_B):
         # An optimizer passes over parameters without a gradient, but its momentum must go on.
         for parameter in policy.parameters():
@@ -160,6 +156,14 @@ def _accumulate(
         found.loss.backward()
         note(sums, found, of, computed)
     return sums
+
+
+def zero_sums(layout: Layout) -> defaultdict[str, float]:
+    """The figures of an optimizer step before its first pass; `note` adds to them."""
+    names = ["loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"]
+    if layout == "tree":
+        names += ["train/distinct_tokens", "train/repeated_tokens", "flat_tokens"]
+    return defaultdict(float, dict.fromkeys(names, 0.0))
 
 
 def busy_rows(part: Batch, reference: Scorer | None) -> Tensor:

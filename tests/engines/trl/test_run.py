@@ -61,7 +61,7 @@ def test_a_run_is_that_of_the_local_engine_to_rounding(go: Go, overrides: tuple[
     local, under_trl = metrics(ours), metrics(theirs)
     assert [row["step"] for row in local] == [row["step"] for row in under_trl]
     for one, other in zip(local, under_trl, strict=True):
-        assert one.keys() - other.keys() <= {"train/repeated_tokens"} and not other.keys() - one.keys()
+        assert one.keys() == other.keys()
         for name in ("loss", "reward/mean", "branch/per_group", "grad/norm", "eval/success", "train/learning_rate"):
             assert (name in one) == (name in other)
             if name in one:
@@ -84,7 +84,7 @@ def test_the_folder_has_what_evaluation_and_viewer_open(go: Go, capsys: pytest.C
     capsys.readouterr()
     cli.main(["eval", str(run.folder), "--samples", "2", "--no-greedy"])
     assert "Pass@2" in capsys.readouterr().out
-    cli.main(["view", str(run.folder), "--export", str(run.folder / "page.html")])
+    cli.main(["view", str(run.folder), "--out", str(run.folder / "page.html")])
     assert (run.folder / "page.html").stat().st_size > 10_000
 
 
@@ -148,7 +148,7 @@ def test_adapters_and_a_kl_term(go: Go) -> None:
 
 
 def test_it_is_refused_before_there_is_a_run_folder(go: Go, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="rollout.overlap is 1"):
+    with pytest.raises(ConfigError, match=r"rollout.overlap is 1"):
         go("rollout.overlap=1", "rollout.deterministic=false")
     assert not (tmp_path / "run").exists()
 
@@ -172,6 +172,45 @@ def test_settings_become_arguments_of_trl(tmp_path: Path, model_folder: Path) ->
     assert (args.steps_per_generation, args.num_iterations, args.max_steps) == (2, 2, 5 * 4)
     assert (args.save_steps, args.save_total_limit, args.eval_steps, args.num_generations_eval) == (8, 2, 8, 2)
     assert (args.max_grad_norm, args.seed, args.learning_rate) == (0.5, 7, 2e-3)
+
+
+TASK = '''
+import aepo
+
+CAPITALS = {"Peru": "Lima", "Chad": "N'Djamena", "Oman": "Muscat", "Fiji": "Suva"}
+
+
+@aepo.tool(timeout=10)
+def search(country: str) -> str:
+    """The capital of a country.
+
+    Args:
+        country: Its name.
+    """
+    return CAPITALS.get(country, "unknown")
+
+
+def capitals() -> aepo.Task:
+    samples = [aepo.Sample(f"What is the capital of {c}?", target=t) for c, t in CAPITALS.items()]
+    return aepo.Task("capitals", samples, tools=[search], reward=aepo.rewards.exact, system="")
+'''
+
+
+@pytest.mark.parametrize("engine", ["local", "trl"])
+def test_a_task_of_twenty_lines_runs_unchanged(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (api.BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
+        pytest.skip("the small model is not in this copy: `aepo warmstart src/aepo/models/atlas` makes it")
+    assert len(TASK.strip().splitlines()) <= 20
+    (tmp_path / "capitals_task.py").write_text(TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = ["task.name=capitals_task:capitals", "rollout.questions=4", "rollout.max_tokens=96", "train.threads=1"]
+    settings += ["algorithm.group_size=4", "train.steps=1", f"engine={engine}", "run=run"]
+    assert cli.main(["train", *settings]) == 0, capsys.readouterr().err
+    (row,) = [row for row in read_metrics(Path("run/metrics.jsonl")) if "loss" in row]
+    assert row["tool/search/calls"] > 0 and row["budget/trajectories"] == 16
 
 
 def test_the_command_line_chooses_the_engine(

@@ -292,6 +292,15 @@ def test_a_gradient_that_is_not_finite_stops_training_before_the_step(model_fold
     assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
 
 
+def test_recomputed_activations_train_the_same(model_folder: Path, arguments: Arguments) -> None:
+    found = []
+    for recompute in (False, True):
+        trainer = make(model_folder, arguments(gradient_checkpointing=recompute), deterministic=True)
+        trainer.train()
+        found.append(weights(trainer))
+    assert all((a - b).abs().max() < 1e-5 for a, b in zip(*found, strict=True))
+
+
 def test_adapters_are_trained_alone(model_folder: Path, arguments: Arguments) -> None:
     peft = pytest.importorskip("peft")
     trainer = make(

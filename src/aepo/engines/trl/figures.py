@@ -38,7 +38,7 @@ class Rollout:
         now = time.perf_counter()
         times = {"time/rollout": self.ended - self.began, "time/train": now - self.ended, "time/step": now - self.began}
         # Later ones tell what training has changed, not how well rollout and training agree.
-        first = {shown: self.updates[0][name] for name, shown in LOGGED_AS.items() if name in self.updates[0]}
+        first = {shown: self.updates[0][name] for name, shown in LOGGED_AS.items()}
         names = dict.fromkeys(name for update in self.updates for name in update)
         means = {name: fmean(u.get(name, 0.0) for u in self.updates) for name in names if name not in LOGGED_AS}
         if (read := means.pop("flat_tokens", None)) is not None:

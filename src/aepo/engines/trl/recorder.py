@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState
-from trl import GRPOConfig
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from aepo.config import Config
 from aepo.engines.trl.trainer import AEPOTrainer
@@ -87,7 +86,7 @@ class Recorder(TrainerCallback):
         return int(self.trainer.state.global_step // self.trainer.steps_per_rollout)
 
     def on_step_begin(
-        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **parts: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> TrainerControl:
         """Say what comes."""
         if state.global_step % self.trainer.steps_per_rollout == 0:
@@ -95,7 +94,7 @@ class Recorder(TrainerCallback):
         return control
 
     def on_step_end(
-        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **parts: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> TrainerControl:
         """After the last optimizer step of a rollout, keep what it came to; end a run whose budget is spent."""
         if state.global_step % self.trainer.steps_per_rollout:
@@ -114,7 +113,7 @@ class Recorder(TrainerCallback):
         return control
 
     def on_evaluate(
-        self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **parts: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> TrainerControl:
         """Keep what an evaluation found."""
         result = self.trainer.evaluation
@@ -125,7 +124,9 @@ class Recorder(TrainerCallback):
         self._log({**result.metrics(), **{f"eval/{name}": value for name, value in self._tool_counts().items()}})
         return control
 
-    def on_save(self, args: GRPOConfig, state: TrainerState, control: TrainerControl, **parts: Any) -> TrainerControl:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> TrainerControl:
         """Note it, and take away TRL's draft of a model card, which does not belong to a run."""
         self.saved = state.global_step
         (Path(str(args.output_dir)) / "README.md").unlink(missing_ok=True)

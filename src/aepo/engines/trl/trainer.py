@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,7 +40,7 @@ from aepo.training.budget import Spent
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Objective, Pass, flat_passes, tree_passes
 from aepo.training.sampling import sample_groups
-from aepo.training.step import Layout, NonFiniteLoss, note
+from aepo.training.step import Layout, NonFiniteLoss, note, zero_sums
 from aepo.training.tree import forest
 from aepo.types import Sample
 
@@ -89,6 +88,8 @@ class AEPOTrainer(GRPOTrainer):
         ValueError: Something does not fit; the line says what.
     """
 
+    model: PreTrainedModel
+    args: GRPOConfig
     _tag_names = ("trl", "aepo")
     _name = "AEPO"
 
@@ -174,7 +175,7 @@ class AEPOTrainer(GRPOTrainer):
         self.evaluation: Evaluation | None = None
         self.sampling = False
         self._micro_batches: list[MicroBatch] = []
-        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._sums = zero_sums(layout)
 
     def _prepare_inputs(self, generation_batch: Sequence[Mapping[str, Any]]) -> MicroBatch:
         """The trajectories of the next forward pass; samples a rollout where the last one is trained."""
@@ -259,7 +260,7 @@ class AEPOTrainer(GRPOTrainer):
             if not bool(torch.isfinite(norm)):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
             figures = {**self._sums, "grad/norm": float(norm)}
-            self._sums.clear()
+            self._sums = zero_sums(self.layout)
             for name, value in figures.items():
                 # TRL logs the loss itself.
                 if name not in ("loss", "flat_tokens"):
