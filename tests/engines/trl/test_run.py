@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 
 from aepo import api, cli, config
 from aepo.config import ConfigError
+from aepo.rollout.explorer import RolloutError
 from aepo.training.metrics import comparable
 from aepo.training.trackers import read_metrics
 from aepo.viewer import read_trees, tree_files
@@ -23,6 +26,8 @@ from aepo.engines.trl import checkpoints
 from aepo.engines.trl import run as trl
 
 Go = Callable[..., api.Run]
+# In the second step: evaluation and first step make 12 calls, the second 12 more.
+FAILING_CALL = 20
 
 
 @pytest.fixture
@@ -123,19 +128,36 @@ def test_a_failure_while_sampling_leaves_a_checkpoint_to_go_on_from(
     def fail() -> None:
         nonlocal calls
         calls += 1
-        if calls == 60:
+        if calls == FAILING_CALL:
             raise OverflowError("out of words")
 
     monkeypatch.setattr(tiny, "on_call", fail)
-    with pytest.raises(Exception, match="out of words") as caught:
-        go("train.steps=9", "train.checkpoint_every=9")
+    once = ["train.steps=3", "train.checkpoint_every=9", "evaluation.every=0"]
+    with pytest.raises(RolloutError, match="out of words") as caught:
+        go(*once)
     assert any("go on with: aepo train --resume" in note for note in caught.value.__notes__)
     kept = checkpoints.newest(tmp_path / "run" / "checkpoints")
-    assert kept is not None
+    assert kept is not None and list((tmp_path / "run" / "failures").iterdir())
     monkeypatch.setattr(tiny, "on_call", lambda: None)
-    resumed = go("train.steps=9", "train.checkpoint_every=9", resume=True)
-    monkeypatch.undo()
-    assert difference(resumed, go("train.steps=9", name="whole")) == 0.0
+    resumed = go(*once, resume=True)
+    assert difference(resumed, go(*once, name="whole")) == 0.0
+
+
+def test_an_interrupt_while_sampling_leaves_one_too(
+    go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interruptible: None
+) -> None:
+    calls = 0
+
+    def interrupt() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == FAILING_CALL:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(tiny, "on_call", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        go("train.steps=3", "train.checkpoint_every=9")
+    assert checkpoints.newest(tmp_path / "run" / "checkpoints") is not None
 
 
 def test_adapters_and_a_kl_term(go: Go) -> None:

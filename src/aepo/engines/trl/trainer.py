@@ -83,6 +83,7 @@ class AEPOTrainer(GRPOTrainer):
         rollout: The last one; None before the first.
         evaluation: The last one; None before the first.
         steps_per_rollout: Optimizer steps that a rollout is trained in.
+        sampling: Whether trajectories are sampled at the moment; weights and state are whole then.
 
     Raises:
         ValueError: Something does not fit; the line says what.
@@ -287,6 +288,7 @@ class AEPOTrainer(GRPOTrainer):
             raise ValueError(f"no question of task {self.task.name!r} to evaluate with: give eval_dataset")
         check_rows("eval_dataset", rows, self._eval_questions)
         greedy = self._greedy if self.eval_greedy else None
+        self.sampling = True
         self.evaluation = anyio.run(
             evaluate,
             asked(rows, self._eval_questions),
@@ -296,6 +298,7 @@ class AEPOTrainer(GRPOTrainer):
             self.num_generations_eval,
             self.args.seed,
         )
+        self.sampling = False
         metrics = {
             f"{metric_key_prefix}_{name.removeprefix('eval/')}": value
             for name, value in self.evaluation.metrics().items()
