@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aepo.tasks.base import Task
     from aepo.tools.base import Tool, tool
     from aepo.tools.mcp import mcp_tools
+    from aepo.tools.pages.browse import browse
     from aepo.tools.python import python
     from aepo.tools.search import Document, search
     from aepo.types import Group, Sample, ToolError, Trajectory, TrajectoryTree
@@ -47,6 +48,7 @@ _WHERE = {
     "Trajectory": "aepo.types",
     "TrajectoryTree": "aepo.types",
     "atlas": "aepo.tasks.atlas",
+    "browse": "aepo.tools.pages.browse",
     "evaluate": "aepo.api",
     "load_config": "aepo.config",
     "load_policy": "aepo.api",
@@ -82,6 +84,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryTree",
     "atlas",
+    "browse",
     "evaluate",
     "load_config",
     "load_policy",

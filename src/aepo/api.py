@@ -192,6 +192,8 @@ def _engine(
         policy = load_to_train(config)
         trainer = trl.prepare(config, policy, task)
         return policy, lambda folder: trl.run(trainer, config, folder, display, resume, budget)
+    if config.engine != "local":
+        raise configuration.ConfigError(f"engine: {config.engine} is not in this version: set it to local or trl")
     from aepo.training.loop import Trainer
 
     policy, parts = build(config, task)

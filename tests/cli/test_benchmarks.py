@@ -16,6 +16,8 @@ from aepo.cli import main
 from aepo.evaluation.answers import Answered
 from aepo.rewards.judge import Judgement
 from aepo.tasks.datasets import NAMES
+from aepo.tools.sandbox.base import SandboxUnavailable
+from aepo.tools.sandbox.choose import choose
 from aepo.types import Sample
 from tests.evaluation import scripted
 
@@ -220,6 +222,17 @@ def test_another_score_than_usual_is_printed(run: Run) -> None:
     assert code == 0, err
     assert "simpleqa: usually scored by judge; not comparable with published figures" in out
     assert row(out, "SimpleQA")["Pass@1"].startswith("50.0") and row(out, "SimpleQA")["score"] == "words"
+
+
+def test_pages_of_the_web_are_among_the_tools_where_they_are_asked_for(run: Run) -> None:
+    try:
+        choose(packages="host")
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    Path("data/webwalkerqa.jsonl").write_text(json.dumps({"question": "Who?", "answer": "frank lowy"}))
+    code, out, err = run("webwalkerqa", *ALL[1:7], "--tools", "browse", "--score", "words", "--out", "out")
+    assert code == 0, err
+    assert "scored by words, tools: browse" in out
 
 
 @pytest.mark.parametrize(

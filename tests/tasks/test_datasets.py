@@ -18,6 +18,8 @@ from aepo.tasks.datasets import NAMES, find
 from aepo.tasks.datasets.xbench import decoded
 from aepo.tasks.reading import DataError, Row, load_samples
 from aepo.tasks.reading.boxed import last_boxed
+from aepo.tools.sandbox.base import SandboxUnavailable
+from aepo.tools.sandbox.choose import choose
 from aepo.types import Sample
 
 DATA = Path(os.environ.get("AEPO_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
@@ -277,6 +279,26 @@ def test_a_data_set_is_searched_in_a_corpus_or_without(tmp_path: Path) -> None:
     for tool, line in wrong.items():
         with pytest.raises(ValueError, match=line):
             load("hotpotqa", {"data": str(path), "tools": [tool]})
+
+
+def test_data_sets_that_stand_on_pages_of_the_web_are_asked_with_browse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "a?", "answer": "x"}')
+    visiting = {name for name in NAMES if "browse" in find(name).tools}
+    assert visiting == {"webwalkerqa", "gaia", "xbench"}
+    try:
+        choose(packages="host")
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    task = load("webwalkerqa", {"data": str(path), "tools": ["browse"]})
+    assert [tool.name for tool in task.tools] == ["browse"]
+    monkeypatch.setattr("aepo.tools.pages.browse.HOST", None)
+    with pytest.raises(
+        ValueError, match=r"webwalkerqa: .*pip install 'aepo-rl\[pages\]'.*name other tools than browse"
+    ):
+        load("webwalkerqa", {"data": str(path), "tools": ["browse"]})
 
 
 def test_what_a_judge_scores_is_no_reward_by_itself(tmp_path: Path) -> None:

@@ -161,6 +161,29 @@ def test_no_more_calls_run_at_once_than_allowed_and_all_are_answered() -> None:
     assert most == 3 and len(results) == 40 and all(r.text == "done" for r in results)
 
 
+def test_256_calls_with_one_place_are_served_in_the_order_they_came() -> None:
+    served: list[int] = []
+
+    @tool(concurrency=1)
+    async def serve(number: int) -> str:
+        """Serve.
+
+        Args:
+            number: Whose turn it is.
+        """
+        await anyio.lowlevel.checkpoint()
+        served.append(number)
+        return str(number)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(256):
+                tasks.start_soon(serve.call, {"number": number})
+
+    anyio.run(main)
+    assert served == list(range(256))
+
+
 def test_waiting_for_a_place_does_not_count_against_the_timeout() -> None:
     gate = anyio.Event()
     started = 0

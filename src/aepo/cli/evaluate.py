@@ -48,7 +48,8 @@ def evaluate(
         data: JSONL or Parquet file of the data set; for several, a folder, or name=file,name=file. The Hugging Face Hub
             by default.
         ids: File with one id a line, or ids with commas: only these questions of the data sets.
-        tools: "search", "python", "package.module:function", with commas, or "none"; by default those of each data set.
+        tools: "search", "browse", "python", "package.module:function", with commas, or "none"; by default those of each
+            data set.
         corpus: JSONL file of the documents to search.
         score: Another score than that of each data set.
         judge: "package.module:function", an async function from a prompt to the judge model's reply.

@@ -33,8 +33,8 @@ def benchmark(
         data: A JSONL or Parquet file; the Hugging Face Hub by default.
         ids: Only these questions: a list, or a file with one id a line.
         split: Of the hub; the one that is evaluated with by default.
-        tools: "search", "python", or "package.module:function" for a function that returns a tool; [] for none. By
-            default those of the data set.
+        tools: "search", "browse", "python", or "package.module:function" for a function that returns a tool; [] for
+            none. By default those of the data set.
         corpus: JSONL file of the documents to search.
         reward: "exact", "f1", "math", or "paper" for that of the paper, format and bonus included. By default the
             score of the data set; one that a judge scores has none.
@@ -61,6 +61,13 @@ def _tool(data_set: DataSet, name: str, corpus: str | None) -> Tool:
         from aepo.tools.python import python
 
         return python()
+    if name == "browse":
+        from aepo.tools.pages.browse import browse
+
+        try:
+            return browse()
+        except ImportError as error:
+            raise ValueError(f"{data_set.name}: {error}; or name other tools than browse") from error
     if name == "search":
         from aepo.tools.search import search
 
@@ -72,7 +79,7 @@ def _tool(data_set: DataSet, name: str, corpus: str | None) -> Tool:
         return search(Path(corpus))
     module, colon, function = name.partition(":")
     if not colon:
-        raise ValueError(f"unknown tool {name!r}: known: search, python, or package.module:function")
+        raise ValueError(f"unknown tool {name!r}: known: search, browse, python, or package.module:function")
     try:
         made = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:

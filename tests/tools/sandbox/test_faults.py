@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -207,6 +208,56 @@ def test_without_free_descriptors_calls_fail_as_infrastructure_and_lose_none() -
     if first is LOST:
         pytest.skip("bubblewrap does not start here")
     assert others[0] is LOST and set(others) <= {LOST, SandboxStatus.OK}
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN, errno.ENOSPC], ids=errno.errorcode.get)
+def test_a_host_that_cannot_start_a_process_fails_the_call_as_infrastructure(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    box = BubblewrapSandbox()
+    if anyio.run(box.run, "print(1)", 20).status is LOST:
+        pytest.skip("bubblewrap does not start here")
+    before = len(os.listdir("/proc/self/fd"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", refuse)
+        lost = anyio.run(box.run, "print(1)", 20)
+    assert lost.status is LOST and os.strerror(number) in lost.stderr
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert anyio.run(box.run, "print(2)", 20).stdout == "2\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_without_room_for_scratch_files_calls_fail_as_infrastructure_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=50", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        try:
+            box = SandlockWorker()
+        except (ImportError, OSError) as error:
+            pytest.skip(f"sandlock does not load here: {error}")
+        try:
+            assert anyio.run(box.run, "print(1)", 20).stdout == "1\n"
+            files = []
+            with suppress(OSError):
+                while True:
+                    files.append(tmp_path / str(len(files)))
+                    files[-1].touch()
+            assert anyio.run(box.run, "print(2)", 20).status is LOST
+            for file in files:
+                file.unlink(missing_ok=True)
+            assert anyio.run(box.run, "print(3)", 20).stdout == "3\n"
+        finally:
+            box.close()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_host_whose_event_loop_stands_still_finds_the_programs_ended_in_time(sandbox: Sandbox) -> None:

@@ -37,6 +37,7 @@ DATA_SET = DataSet(
     rows=165,
     method="judge",
     sample=sample,
+    tools=("search", "browse", "python"),
     gated=True,
     needs=needs,
 )

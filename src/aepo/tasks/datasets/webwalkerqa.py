@@ -33,4 +33,5 @@ DATA_SET = DataSet(
     rows=680,
     method="judge",
     sample=sample,
+    tools=("search", "browse", "python"),
 )

@@ -60,4 +60,5 @@ DATA_SET = DataSet(
     rows=100,
     method="judge",
     sample=sample,
+    tools=("search", "browse", "python"),
 )

@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 HOST = "host"
-"""The packages that the running interpreter has itself."""
+"""The packages that the running interpreter has itself, its user's and its distribution's among them."""
 
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Left in the environment of programs with packages: a thread per core would use up their address space."""
@@ -27,8 +27,9 @@ def folders(packages: str | Path | None) -> tuple[Path, ...]:
     if packages is None:
         return ()
     if packages == HOST:
-        paths = sysconfig.get_paths()
-        return tuple(dict.fromkeys(Path(paths[kind]).resolve() for kind in ("purelib", "platlib")))
+        paths = [sysconfig.get_path(kind) for kind in ("purelib", "platlib")]
+        paths += [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+        return tuple(dict.fromkeys(Path(path).resolve() for path in paths if Path(path).is_dir()))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     found = [Path(packages).resolve() / lib / version / "site-packages" for lib in ("lib", "lib64")]
     existing = tuple(dict.fromkeys(p.resolve() for p in found if p.is_dir()))

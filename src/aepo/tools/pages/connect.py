@@ -1,0 +1,110 @@
+"""Connections that go to checked addresses only: what httpcore and the proxy dial through."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import httpcore
+import httpx
+
+from aepo.tools.pages.guard import Guard
+
+CONNECT_SECONDS = 5.0
+"""How long one address may take to accept a connection; the next one is tried then."""
+
+Dial = Callable[[str, int, float], Awaitable[httpcore.AsyncNetworkStream]]
+"""Opens a connection to an address (not a name) and port within some seconds."""
+
+
+async def dial(address: str, port: int, seconds: float) -> httpcore.AsyncNetworkStream:
+    """Open a TCP connection.
+
+    Raises:
+        httpcore.ConnectError: It was refused, or there is no route.
+        httpcore.ConnectTimeout: Nobody answered.
+    """
+    return await httpcore.AnyIOBackend().connect_tcp(address, port, timeout=seconds)
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Looks a name up once, has every address judged, and connects to one of those."""
+
+    def __init__(self, guard: Guard, dial: Dial = dial) -> None:
+        """Take who judges and who connects."""
+        self._guard = guard
+        self._dial = dial
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address that answers.
+
+        Raises:
+            Refused: The port or an address may not be visited.
+            ToolError: There is no such host.
+            httpcore.ConnectError: No address accepts the connection.
+            httpcore.ConnectTimeout: The last one does not answer.
+        """
+        addresses = await self._guard.addresses(host, port)
+        for address in addresses[:-1]:
+            try:
+                return await self._dial(address, port, timeout or CONNECT_SECONDS)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._dial(addresses[-1], port, timeout or CONNECT_SECONDS)
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """httpx's requests over a guarded backend: no proxy of the environment, no HTTP/2, no cookies kept."""
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, trust: ssl.SSLContext) -> None:
+        """Take the way to connect and whom to trust."""
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=trust, network_backend=backend)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the body of the answer is not read yet.
+
+        Raises:
+            ToolError: As the backend.
+            httpcore.TimeoutException: As the request's `timeout` extension says.
+            httpcore.NetworkError: No connection, or a broken one.
+            httpcore.ProtocolError: The server does not speak HTTP.
+        """
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        answer = await self._pool.handle_async_request(
+            httpcore.Request(request.method, target, headers=request.headers.raw, extensions=request.extensions)
+        )
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Stream(answer), extensions=answer.extensions
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._answer.aiter_stream():
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+def trust() -> ssl.SSLContext:
+    """Whom to trust: Mozilla's list, and what this system adds to it."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context

@@ -1,0 +1,123 @@
+"""From a document to its text, in a sandbox: parsers of pages and PDFs can be made to run for long, or to crash."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import anyio
+
+from aepo.tools.counts import count
+from aepo.tools.pages.body import Kind
+from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+from aepo.types import ToolError
+
+_log = logging.getLogger(__name__)
+
+CPU_SECONDS = 3
+"""Processor time for one document, the start of its parser included."""
+
+WALL_SECONDS = 30.0
+"""For when a machine is so busy that its processors do not come round."""
+
+_VERSIONS = "import pypdf, trafilatura\nprint(f'trafilatura {trafilatura.__version__}, pypdf {pypdf.__version__}')"
+_VERSIONS_SECONDS = 120.0
+"""Libraries that nobody has used yet come from the disk."""
+
+MOST_CHARACTERS = 16_000
+"""Of a text, taken at once: what a sandbox keeps of a program's output has room for them in any script."""
+
+
+@dataclass(frozen=True)
+class Extract:
+    """A piece of a document's text.
+
+    Attributes:
+        text: The piece.
+        characters: Of the whole text.
+    """
+
+    text: str
+    characters: int
+
+
+def versions(sandbox: Sandbox) -> str:
+    """Which parsers programs in a sandbox can import, e.g. "trafilatura 2.3.1, pypdf 7.1.1"; takes about a second.
+
+    Raises:
+        ImportError: They cannot; says what to install.
+    """
+    # In a thread of its own: the caller may be inside a running event loop.
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(anyio.run, sandbox.run, _VERSIONS, _VERSIONS_SECONDS).result()
+    if result.status is not SandboxStatus.OK:
+        raise ImportError(
+            f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]' "
+            f"(a sandbox of your own needs packages='host', a service trafilatura and pypdf)"
+        )
+    return result.stdout.strip()
+
+
+async def extract(
+    document: bytes, kind: Kind, sandbox: Sandbox, charset: str = "", start: int = 0, size: int = MOST_CHARACTERS
+) -> Extract:
+    """A piece of a document's text.
+
+    Args:
+        document: Its bytes.
+        kind: What it is.
+        sandbox: Where it is parsed; programs inside must be able to import trafilatura and pypdf.
+        charset: What the server says about its bytes, or nothing.
+        start: Characters before the piece.
+        size: Characters of it, at most `MOST_CHARACTERS`.
+
+    Raises:
+        ToolError: It cannot be parsed, its parser takes too long or dies, or the sandbox fails twice.
+    """
+    packed = base64.b64encode(document).decode("ascii")
+    call = (str(kind), charset, packed, CPU_SECONDS, start, min(size, MOST_CHARACTERS))
+    program = f"{_source()}\nmain{call!r}\n"
+    result = await sandbox.run(program, WALL_SECONDS)
+    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
+        _log.warning("%s failed, trying once more: %s", sandbox.name, result.stderr.strip()[-500:])
+        count("retries")
+        result = await sandbox.run(program, WALL_SECONDS)
+    if result.status is SandboxStatus.OK:
+        return _piece(result.stdout)
+    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
+        _log.error("%s failed twice: %s", sandbox.name, result.stderr.strip()[-500:])
+        raise ToolError("pages cannot be read now; go on without them")
+    raise ToolError(f"the page could not be read: {_reason(result)}")
+
+
+def _piece(printed: str) -> Extract:
+    # A document may have taken its parser over: what it prints is believed no further than this.
+    characters, _, text = printed.partition("\n")
+    if not re.fullmatch(r"[0-9]{1,9}", characters):
+        raise ToolError("the page could not be read: its parser printed something else than its text")
+    return Extract(text[:MOST_CHARACTERS], int(characters))
+
+
+def _reason(result: SandboxResult) -> str:
+    if result.status is SandboxStatus.TIMEOUT or result.returncode == -signal.SIGXCPU:
+        return f"finding its text takes more than {CPU_SECONDS} s"
+    if result.status is SandboxStatus.MEMORY_LIMIT:
+        return "finding its text needs too much memory"
+    if result.status is SandboxStatus.ERROR:
+        return _last_line(result)
+    return "its parser crashed, or used too much memory"
+
+
+def _last_line(result: SandboxResult) -> str:
+    return (result.stderr.strip().splitlines() or ["its parser failed"])[-1][:300]
+
+
+@cache
+def _source() -> str:
+    return Path(__file__).with_name("inside.py").read_text(encoding="utf-8")

@@ -1,0 +1,181 @@
+"""What may be visited: rules on the text of an address, and on the addresses that its host name stands for.
+
+A name is looked up once for each connection and the connection goes to what was looked up, so a name that stands for
+another address a moment later gains nothing. Odd spellings of an address (0x7f.1, 2130706434) need no rule: the
+resolver reads them and what it answers is judged.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from aepo.tools.pages.addresses import Address, is_public, plain
+from aepo.types import ToolError
+
+if TYPE_CHECKING:
+    import httpx
+
+WEB_PORTS = frozenset({80, 443, 8080, 8443})
+LONGEST_URL = 2000
+_PORTS = {"http": 80, "https": 443}
+# Host names as they go over the wire, and IPv6 addresses without their brackets.
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""From a host name and a port to all the addresses it stands for; raises OSError when there are none."""
+
+
+class Refused(ToolError):
+    """What may not be visited; the message says why."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a user opens on purpose.
+
+    Attributes:
+        hosts: Names with a port, or with None for the ports of the web; whatever addresses they stand for.
+        networks: Addresses that count as public.
+    """
+
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> Allowed:
+        """Read entries such as "wiki.corp", "wiki.corp:9000", "10.1.2.3", "[fd00::1]:9000" and "10.0.0.0/8".
+
+        Raises:
+            ValueError: An entry is none of these.
+        """
+        hosts: set[tuple[str, int | None]] = set()
+        networks: list[IPv4Network | IPv6Network] = []
+        for entry in entries:
+            try:
+                networks.append(ip_network(entry))
+            except ValueError:
+                hosts.add(_host_and_port(entry))
+        return cls(frozenset(hosts), tuple(networks))
+
+
+class Guard:
+    """Says what may be visited."""
+
+    def __init__(self, allow: Iterable[str] = (), resolve: Resolve | None = None) -> None:
+        """Take what is allowed besides the public web, and the resolver, which is the system's by default.
+
+        Raises:
+            ValueError: An entry of `allow` cannot be read.
+        """
+        self._allowed = Allowed.parse(allow)
+        self._resolve = resolve or system_resolve
+
+    def url(self, text: str) -> httpx.URL:
+        """Judge the text of an address; its host name is not looked up here.
+
+        Raises:
+            Refused: It is not an address of the web, is too long, holds a user name, or has a port of something else.
+        """
+        text = text.strip()
+        if len(text) > LONGEST_URL:
+            raise Refused(f"longer than {LONGEST_URL} characters")
+        try:
+            url = _parse(text)
+            host = normal(url.raw_host.decode("ascii"))
+        except ValueError:
+            raise Refused("not an address") from None
+        if url.scheme not in _PORTS:
+            raise Refused("only addresses that begin with http:// or https:// can be opened")
+        if url.userinfo:
+            raise Refused("user names in addresses are not allowed")
+        if not _HOST.fullmatch(host):
+            raise Refused("it has no proper host name")
+        self.port(*place(url))
+        return url
+
+    def port(self, host: str, port: int) -> None:
+        """Judge a port.
+
+        Raises:
+            Refused: It is neither one of the web's nor allowed for this host.
+        """
+        if port not in WEB_PORTS and (normal(host), port) not in self._allowed.hosts:
+            raise Refused(f"port {port} is not one of the web")
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Look a host name up and judge the port and every address; a connection may go to any of those returned.
+
+        Raises:
+            Refused: An address is not public and neither it nor the host is allowed.
+            ToolError: There is no such host.
+        """
+        self.port(host, port)
+        try:
+            found = [ip_address(address) for address in await self._resolve(host, port)]
+        except (OSError, UnicodeError):
+            found = []
+        except ValueError:
+            raise Refused("address is not public") from None
+        if not found:
+            raise ToolError("no such host")
+        named = {(normal(host), port), (normal(host), None)} & self._allowed.hosts
+        if not named and not all(is_public(address) or self._opened(address) for address in found):
+            raise Refused("address is not public")
+        return [str(address) for address in found]
+
+    def _opened(self, address: Address) -> bool:
+        return any(plain(address) in network for network in self._allowed.networks)
+
+
+async def system_resolve(host: str, port: int) -> list[str]:
+    """Ask the system's resolver, in a thread that is left alone when the caller gives up."""
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    # A limiter of its own: lookups that hang must not hold up others.
+    found = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def normal(host: str) -> str:
+    """A host name as it is compared: lower case, without the dot of the root."""
+    return host.lower().removesuffix(".")
+
+
+def place(url: httpx.URL) -> tuple[str, int]:
+    """The host and port of an address of the web."""
+    return normal(url.raw_host.decode("ascii")), _PORTS[url.scheme] if url.port is None else url.port
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    """What of an address is shown to a model: no more than `limit` characters, on one line."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def _parse(text: str) -> httpx.URL:
+    import httpx
+
+    try:
+        return httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
+
+
+def _host_and_port(entry: str) -> tuple[str, int | None]:
+    wrong = f"allow: {entry!r} is neither a host, a host:port, an address nor a network such as 10.0.0.0/8"
+    try:
+        url = _parse(f"https://{entry}")
+        host = normal(url.raw_host.decode("ascii"))
+    except ValueError:
+        raise ValueError(wrong) from None
+    if url.raw_path != b"/" or url.userinfo or url.fragment or not _HOST.fullmatch(host):
+        raise ValueError(wrong)
+    return host, 443 if url.port is None and entry.endswith(":443") else url.port

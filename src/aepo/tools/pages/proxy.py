@@ -1,0 +1,169 @@
+"""A forward proxy on loopback through which a browser loads one page: every connection is judged by the guard.
+
+It speaks plain HTTP requests and CONNECT, and dials checked addresses. A request carries its own connection: nothing
+that a page sends can reach another server than the one that was judged for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import httpcore
+
+from aepo.tools.pages.connect import GuardedBackend
+from aepo.tools.pages.guard import Guard, Refused, place
+from aepo.types import ToolError
+
+REFUSED, NO_CONNECTION = 403, 502
+"""What the proxy itself answers."""
+
+_HEAD_BYTES = 64 << 10
+_SECONDS = 30.0
+_CHUNK = 64 << 10
+# These speak about the connection to the proxy, not about the request.
+_DROPPED = (b"proxy-", b"connection", b"keep-alive", b"upgrade")
+
+
+class Traffic:
+    """What went through a proxy.
+
+    Attributes:
+        port: Of the proxy, on 127.0.0.1.
+        exceeded: Set when more bytes than the limit wanted to pass, both ways together.
+        problems: By host and port, why a connection was not made.
+    """
+
+    def __init__(self, port: int, limit: int) -> None:
+        """Begin with nothing."""
+        self.port = port
+        self.exceeded = asyncio.Event()
+        self._left = limit
+        self.problems: dict[tuple[str, int], ToolError] = {}
+
+    def spend(self, count: int) -> bool:
+        """Count bytes; whether they may pass."""
+        self._left -= count
+        if self._left < 0:
+            self.exceeded.set()
+        return self._left >= 0
+
+
+@asynccontextmanager
+async def filtering_proxy(guard: Guard, backend: GuardedBackend, max_bytes: int) -> AsyncIterator[Traffic]:
+    """Run a proxy; when it ends all its connections do."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_Connection(guard, backend, traffic, reader, writer).serve())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_BYTES)
+    traffic = Traffic(server.sockets[0].getsockname()[1], max_bytes)
+    try:
+        yield traffic
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Connection:
+    def __init__(
+        self,
+        guard: Guard,
+        backend: GuardedBackend,
+        traffic: Traffic,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._guard, self._backend, self._traffic = guard, backend, traffic
+        self._reader, self._writer = reader, writer
+
+    async def serve(self) -> None:
+        """Answer one request, or one tunnel."""
+        try:
+            async with asyncio.timeout(_SECONDS):
+                head = await self._reader.readuntil(b"\r\n\r\n")
+            await self._answer(head)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
+            pass
+        finally:
+            self._writer.close()
+            with suppress(OSError):
+                await self._writer.wait_closed()
+
+    async def _answer(self, head: bytes) -> None:
+        first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+        where = ("", 0)
+        try:
+            method, target = first.decode("ascii").split(" ")[:2]
+            tunnel = method == "CONNECT"
+            # In a tunnel the name alone is known; a user name or path has no place in it.
+            url = self._guard.url(f"https://{target}/" if tunnel else target)
+            where = place(url)
+            if url.scheme != ("https" if tunnel else "http"):
+                raise Refused("only http and tunnels pass")
+            upstream = await self._backend.connect_tcp(*where)
+        except (ValueError, ToolError) as error:
+            self._traffic.problems[where] = error if isinstance(error, ToolError) else Refused("not an address")
+            return await self._say(f"{REFUSED} Forbidden")
+        except (httpcore.NetworkError, httpcore.TimeoutException):
+            self._traffic.problems[where] = ToolError("no connection to the server")
+            return await self._say(f"{NO_CONNECTION} Bad Gateway")
+        try:
+            if tunnel:
+                self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                await self._relay(upstream, None)
+            else:
+                kept = [line for line in lines if not line.lower().startswith(_DROPPED)]
+                request = b"%s %s HTTP/1.1" % (method.encode(), url.raw_path)
+                await upstream.write(b"\r\n".join([request, *kept, b"Connection: close", b"", b""]), _SECONDS)
+                await self._relay(upstream, _length(lines))
+        except (httpcore.NetworkError, httpcore.TimeoutException):
+            pass
+        finally:
+            await upstream.aclose()
+
+    async def _relay(self, upstream: httpcore.AsyncNetworkStream, length: int | None) -> None:
+        """Pass bytes on until the server ends; of a request no more than its body, however long the connection is."""
+        sending = asyncio.create_task(self._send(upstream, length))
+        try:
+            while chunk := await upstream.read(_CHUNK, _SECONDS):
+                if not self._traffic.spend(len(chunk)):
+                    return
+                self._writer.write(chunk)
+                await self._writer.drain()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self, upstream: httpcore.AsyncNetworkStream, length: int | None) -> None:
+        while length is None or length > 0:
+            chunk = await self._reader.read(_CHUNK if length is None else min(_CHUNK, length))
+            if not chunk:
+                break
+            if not self._traffic.spend(len(chunk)):
+                break
+            await upstream.write(chunk, _SECONDS)
+            if length is not None:
+                length -= len(chunk)
+        if length is None:
+            # The browser has left the tunnel, or has sent too much.
+            await upstream.aclose()
+
+    async def _say(self, status: str) -> None:
+        self._writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await self._writer.drain()
+
+
+def _length(lines: list[bytes]) -> int:
+    """Bytes of a request's body; browsers say it beforehand."""
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and value.strip().isdigit():
+            return int(value.strip()[:18])
+    return 0

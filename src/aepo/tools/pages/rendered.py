@@ -1,0 +1,288 @@
+"""Pages as a browser shows them: a Chromium of this machine runs their scripts, behind the filtering proxy.
+
+One Chromium serves a number of pages and is then replaced; each page has a context and a proxy of its own. The browser
+lives on an event loop in a thread of its own, so that one tool serves any number of loops and stalls none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import BrowserContext, Error, Page, async_playwright
+
+from aepo.tools.base import ToolTimeout
+from aepo.tools.pages.body import Kind
+from aepo.tools.pages.fetch import Document, Fetcher, named
+from aepo.tools.pages.guard import place, shorten
+from aepo.tools.pages.proxy import NO_CONNECTION, REFUSED, Traffic, filtering_proxy
+from aepo.tools.sandbox.probe import processes_with
+from aepo.types import ToolError
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+_CLOSE_SECONDS = 5.0
+_START_SECONDS = 60.0
+_QUIET_SECONDS = 2.0
+# A page's parts, its pictures among them, weigh more than what is read of it.
+_TRAFFIC = 10
+# Behind every page's own proxy stands this one, at which nobody answers: what belongs to no page goes nowhere.
+_NOWHERE = "http://127.0.0.1:1"
+_ARGUMENTS = (
+    "--proxy-bypass-list=<-loopback>",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--force-webrtc-ip-handling-policy",
+    "--disable-quic",
+    "--block-new-web-contents",
+    "--js-flags=--max-old-space-size=512",
+)
+
+
+def find_chromium() -> Path:
+    """The Chromium of this machine.
+
+    Raises:
+        FileNotFoundError: There is none on PATH.
+    """
+    for name in _NAMES:
+        if found := shutil.which(name):
+            return Path(found)
+    raise FileNotFoundError(f"browse(rendered=True) needs a Chromium on PATH ({', '.join(_NAMES)}); install one")
+
+
+class Renderer:
+    """Loads pages in Chromium; as `Fetcher.fetch` in what goes in and comes out."""
+
+    def __init__(
+        self, plain: Fetcher, chromium: Path | None = None, pages_at_once: int = 2, pages_per_browser: int = 50
+    ) -> None:
+        """Take the fetcher whose guard, connections and limits count here too, and which gets what is no page.
+
+        Raises:
+            FileNotFoundError: No Chromium is given and none is found.
+        """
+        self._plain = plain
+        self._chromium = chromium or find_chromium()
+        self._at_once = pages_at_once
+        self._per_browser = pages_per_browser
+        self._start = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._current: _Browser | None = None
+
+    async def fetch(self, address: str) -> Document:
+        """Load a page and run its scripts.
+
+        Raises:
+            Refused: It, or what it leads to, may not be visited.
+            ToolTimeout: It did not come within the time.
+            ToolError: It cannot be had or is too large.
+        """
+        future = asyncio.run_coroutine_threadsafe(self._fetch(address), self._running())
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """End the browser; the next call starts another."""
+        with self._start:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._retire(), loop)
+        with suppress(TimeoutError):
+            closing.result(3 * _CLOSE_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._start:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._places = asyncio.Semaphore(self._at_once)
+                self._changing = asyncio.Lock()
+                threading.Thread(target=self._loop.run_forever, name="browser", daemon=True).start()
+                atexit.register(self.close)
+            return self._loop
+
+    async def _fetch(self, address: str) -> Document:
+        with named(address):
+            url = str(self._plain.guard.url(address))
+            try:
+                async with self._places, self._browser() as browser, asyncio.timeout(self._plain.seconds):
+                    return await self._load(browser, url)
+            except TimeoutError:
+                raise ToolTimeout(f"{shorten(url)}: not loaded within {self._plain.seconds:g} s") from None
+            except _Download:
+                return await self._plain.fetch(url)
+            except Error as error:
+                raise ToolError(f"the browser failed: {shorten(error.message)}") from error
+
+    @asynccontextmanager
+    async def _browser(self) -> AsyncIterator[_Browser]:
+        async with self._changing:
+            if self._current is None or self._current.served >= self._per_browser or not self._current.alive():
+                await self._retire()
+                self._current = await _Browser.launch(self._chromium)
+            browser = self._current
+            browser.served += 1
+            browser.open += 1
+        try:
+            yield browser
+        finally:
+            browser.open -= 1
+            if browser is not self._current and not browser.open:
+                await browser.close()
+
+    async def _retire(self) -> None:
+        old, self._current = self._current, None
+        if old is not None and not old.open:
+            await old.close()
+
+    async def _load(self, browser: _Browser, url: str) -> Document:
+        plain = self._plain
+        async with filtering_proxy(plain.guard, plain.backend, _TRAFFIC * plain.max_bytes) as traffic:
+            proxy: Any = {"server": f"http://127.0.0.1:{traffic.port}", "bypass": "<-loopback>"}
+            context = await browser.chromium.new_context(
+                proxy=proxy, accept_downloads=False, service_workers="block", permissions=[]
+            )
+            try:
+                return await self._within(traffic, self._visit(context, url, traffic))
+            finally:
+                await browser.forget(context)
+
+    async def _within(self, traffic: Traffic, visit: Coroutine[Any, Any, Document]) -> Document:
+        """Wait for the visit, or for the traffic to pass its limit: a page may wait for ever for what was cut off."""
+        visiting, watching = asyncio.create_task(visit), asyncio.create_task(traffic.exceeded.wait())
+        try:
+            await asyncio.wait({visiting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if traffic.exceeded.is_set():
+                limit = _TRAFFIC * self._plain.max_bytes / 2**20
+                raise ToolError(f"too large: it loads more than {limit:.3g} MiB")
+            return await visiting
+        finally:
+            for task in (visiting, watching):
+                task.cancel()
+            await asyncio.gather(visiting, watching, return_exceptions=True)
+
+    async def _visit(self, context: BrowserContext, url: str, traffic: Traffic) -> Document:
+        await context.add_init_script("window.open = () => null")
+        page = await context.new_page()
+        context.on("page", _close)
+        # Where the page itself went, also by its scripts, and what was answered; 0 for nothing yet.
+        steps = [(url, 0)]
+        page.on("request", lambda asked: steps.append((asked.url, 0)) if _leads(page, asked) else None)
+        page.on("response", lambda got: steps.append((got.url, got.status)) if _leads(page, got.request) else None)
+        try:
+            await page.goto(url, wait_until="domcontentloaded", timeout=0)
+            with suppress(Error):
+                await page.wait_for_load_state("networkidle", timeout=_QUIET_SECONDS * 1000)
+            content = await _html(context, page, self._plain.max_bytes)
+        except Error as error:
+            if "Download is starting" in error.message:
+                raise _Download from None
+            self._explain(*steps[-1], traffic)
+            raise
+        # A page that may not be visited leaves an error page behind.
+        self._explain(*steps[-1], traffic)
+        final = str(self._plain.guard.url(page.url))
+        return Document(final, Kind.HTML, "utf-8", content.encode("utf-8", "replace"))
+
+    def _explain(self, url: str, status: int, traffic: Traffic) -> None:
+        """Raise what stood in the way of the page itself, not of a part of it."""
+        problem = traffic.problems.get(place(self._plain.guard.url(url)))
+        # The proxy's own answers, or none; a part from the same place may have failed though the page did not.
+        if problem is not None and status in (0, REFUSED, NO_CONNECTION):
+            raise problem
+        if status >= 400:
+            raise ToolError(f"HTTP {status}")
+
+
+class _Download(Exception):
+    """The address is that of a file, which the plain fetcher reads."""
+
+
+@dataclass
+class _Browser:
+    """A Chromium and the driver that speaks to it."""
+
+    driver: Any
+    chromium: Any
+    marker: str
+    served: int = 0
+    open: int = 0
+    broken: bool = False
+
+    @classmethod
+    async def launch(cls, binary: Path) -> _Browser:
+        marker = f"--aepo-page-browser={secrets.token_hex(8)}"
+        driver = await async_playwright().start()
+        try:
+            chromium = await driver.chromium.launch(
+                executable_path=binary,
+                args=[*_ARGUMENTS, marker],
+                proxy={"server": _NOWHERE, "bypass": "<-loopback>"},
+                # Chromium's own sandbox does not work for root.
+                chromium_sandbox=os.geteuid() != 0,
+                env={"PATH": os.defpath, "HOME": tempfile.gettempdir(), "LANG": "C.UTF-8"},
+                timeout=_START_SECONDS * 1000,
+            )
+        except BaseException:
+            await driver.stop()
+            raise
+        return cls(driver, chromium, marker)
+
+    def alive(self) -> bool:
+        return not self.broken and bool(self.chromium.is_connected())
+
+    async def forget(self, context: BrowserContext) -> None:
+        """Close a context; a browser that cannot is not used again."""
+        try:
+            # Also when the page's time is up: the closing has its own.
+            await asyncio.shield(asyncio.wait_for(context.close(), _CLOSE_SECONDS))
+        except (TimeoutError, Error):
+            self.broken = True
+
+    async def close(self) -> None:
+        """End it, by force if need be."""
+        with suppress(TimeoutError, Error):
+            await asyncio.wait_for(self.chromium.close(), _CLOSE_SECONDS)
+        for process in await asyncio.to_thread(processes_with, self.marker):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        with suppress(TimeoutError, Error):
+            await asyncio.wait_for(self.driver.stop(), _CLOSE_SECONDS)
+
+
+async def _close(popup: Page) -> None:
+    with suppress(Error):
+        await popup.close()
+
+
+def _leads(page: Page, request: Any) -> bool:
+    with suppress(Error):
+        return bool(request.is_navigation_request() and request.frame == page.main_frame)
+    return False
+
+
+async def _html(context: BrowserContext, page: Page, limit: int) -> str:
+    """The page as it stands now, read in a world of its own where its scripts have changed nothing."""
+    session = await context.new_cdp_session(page)
+    tree = await session.send("Page.getFrameTree")
+    world = await session.send("Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"]})
+    code = f"(t => t.length > {limit} ? null : t)(document.documentElement.outerHTML)"
+    result = await session.send(
+        "Runtime.evaluate",
+        {"contextId": world["executionContextId"], "expression": code, "returnByValue": True},
+    )
+    text = result["result"].get("value")
+    if text is None:
+        raise ToolError(f"too large: more than {limit / 2**20:.3g} MiB")
+    return str(text)

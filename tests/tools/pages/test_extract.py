@@ -1,0 +1,232 @@
+"""From documents to texts, in real sandboxes: honest documents and hostile ones."""
+
+import re
+import zlib
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aepo.tools.pages.body import Kind
+from aepo.tools.pages.extract import Extract, extract, versions
+from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.choose import choose
+from aepo.types import ToolError
+
+
+def read(document: bytes, kind: Kind, sandbox: Sandbox, charset: str = "", start: int = 0, size: int = 4000) -> Extract:
+    return anyio.run(extract, document, kind, sandbox, charset, start, size)
+
+
+def page(body: str, title: str = "A title") -> bytes:
+    return f"<html><head><title>{title}</title></head><body>{body}</body></html>".encode()
+
+
+def pdf(content: bytes, *, pages: int = 1) -> bytes:
+    """A PDF whose pages all draw the same content."""
+    packed = zlib.compress(content)
+    font = b"<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+    kids = b" ".join(b"%d 0 R" % (4 + i) for i in range(pages))
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, pages)]
+    objects.append(b"<</Filter/FlateDecode/Length %d>>stream\n%s\nendstream" % (len(packed), packed))
+    objects += [b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 3 0 R/Resources%s>>" % font] * pages
+    made, offsets = b"%PDF-1.4\n", []
+    for number, inside in enumerate(objects, 1):
+        offsets.append(len(made))
+        made += b"%d 0 obj%s endobj\n" % (number, inside)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    size = len(objects) + 1
+    trailer = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (size, len(made))
+    return made + b"xref\n0 %d\n0000000000 65535 f \n%s%s" % (size, table, trailer)
+
+
+def test_the_main_text_of_a_page_comes_below_its_title(reader: Sandbox) -> None:
+    text = "The main text says something about the world. " * 10
+    body = f"<nav><a href='/'>Home</a></nav><article><p>{text}</p></article><script>var x = 1</script>"
+    assert read(page(body), Kind.HTML, reader).text == f"A title\n\n{text.strip()}"
+
+
+def test_a_page_without_a_main_text_gives_all_of_it(reader: Sandbox) -> None:
+    assert read(page("<p>Hello"), Kind.HTML, reader).text == "A title\n\nHello"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            "<p>hello",
+            "hello",
+            "<h1>hello",
+            "<!-- c -->\n<div>hello</div>",
+            "<?xml version='1.0' encoding='ascii'?><p>hello",
+        ),
+        *("<!doctype html><meta charset=utf-16><p>hello", "\n\n<body>hello", "<frameset><noframes>hello"),
+    ],
+)
+def test_a_page_that_is_not_written_in_full_is_read(reader: Sandbox, content: str) -> None:
+    assert read(content.encode(), Kind.HTML, reader).text == "hello"
+
+
+@pytest.mark.parametrize("content", ["", " \n", "<html></html>", "<!-- c -->", "<title></title><script>x</script>"])
+def test_a_page_without_text_has_none(reader: Sandbox, content: str) -> None:
+    assert read(content.encode(), Kind.HTML, reader).characters == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "charset"),
+    [
+        ("Zürich – 北京".encode(), ""),
+        ("Zürich – 北京".encode(), "utf-8"),
+        ("Zürich – 北京".encode("gb18030"), "gb18030"),
+        ("Zürich – 北京".encode("utf-16"), "utf-16"),
+        ("\ufeffZürich – 北京".encode(), ""),
+        ("Zürich – 北京".encode(), "no-such-charset"),
+        *(
+            ("Zürich – 北京".encode(), name)
+            for name in ("idna", "Punycode", "zip", "hex", "undefined", "unicode_escape", "../x")
+        ),
+    ],
+)
+def test_text_comes_as_it_is_in_its_charset(reader: Sandbox, content: bytes, charset: str) -> None:
+    assert read(content, Kind.TEXT, reader, charset) == Extract("Zürich – 北京", 11)
+
+
+def test_a_charset_is_read_from_the_page_and_guessed_at_last(reader: Sandbox) -> None:
+    declared = b"<html><head><meta charset=koi8-r><title>" + "Москва".encode("koi8-r") + b"</title></head><body><p>x"
+    assert read(declared, Kind.HTML, reader).text.startswith("Москва")
+    assert read("Zürich".encode("latin-1"), Kind.TEXT, reader).text == "Zürich"
+    assert read("€ 5".encode("cp1252"), Kind.TEXT, reader, "iso-8859-1").text == "€ 5"
+
+
+def test_a_piece_is_taken_and_the_whole_is_counted(reader: Sandbox) -> None:
+    assert read(b"0123456789", Kind.TEXT, reader, start=4, size=3) == Extract("456", 10)
+    assert read(b"0123456789", Kind.TEXT, reader, start=40, size=3) == Extract("", 10)
+    longest = read("🦜".encode() * 100_000, Kind.TEXT, reader, size=10**9)
+    assert longest == Extract("🦜" * 16_000, 100_000)
+
+
+def test_a_pdf_is_read_page_after_page(reader: Sandbox) -> None:
+    found = read(pdf(b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET", pages=2), Kind.PDF, reader)
+    assert found.text == "Hello world\n\nHello world"
+
+
+def test_an_empty_document_has_no_text(reader: Sandbox) -> None:
+    for kind in (Kind.HTML, Kind.TEXT):
+        assert read(b"", kind, reader).characters == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"%PDF-1.7\n garbage", b"\x00\xff" * 5000, b"%PDF-1.4\ntrailer<</Root 1 0 R>>"]
+)
+def test_a_pdf_that_is_none_is_told_in_one_line(reader: Sandbox, content: bytes) -> None:
+    with pytest.raises(ToolError, match=r"^the page could not be read: \S[^\n]*$"):
+        read(content, Kind.PDF, reader)
+
+
+def test_a_parser_that_runs_long_is_stopped(reader: Sandbox) -> None:
+    with pytest.raises(ToolError, match=r"^the page could not be read: finding its text takes more than 3 s$"):
+        read(pdf(b"BT /F 12 Tf 1 1 Td (x) Tj ET\n" * 1000, pages=1000), Kind.PDF, reader)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<table>" + b"<tr><td>cell</td><td>other</td></tr>" * 20_000 + b"</table>",
+        b"<table>" + b"<tr><td>cell<td>other" * 150_000,
+        b"<div>" * 100_000 + b"deep" + b"</div>" * 100_000,
+        b"<p>" + b"&amp" * 200_000 + b"<!--" * 100_000,
+    ],
+)
+def test_a_hostile_page_is_read_or_told(reader: Sandbox, content: bytes) -> None:
+    try:
+        found = read(content, Kind.HTML, reader)
+    except ToolError as error:
+        assert re.fullmatch(r"the page could not be read: .*(more than 3 s|memory)", str(error))
+    else:
+        assert len(found.text) <= 4000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pdf(b" " * (200 << 20)),
+        pdf(b"BT ET").replace(b"/Kids[4 0 R]", b"/Kids[2 0 R]"),
+        pdf(b"BT ET").replace(b"trailer<<", b"trailer<</Prev 9 "),
+        pdf(b"BT ET").replace(b"/Count 1", b"/Count 999999999"),
+        b"%PDF-1.4\n" + b"<<" * 200_000,
+    ],
+    ids=["flate bomb", "page tree in a circle", "table before itself", "count", "nested"],
+)
+def test_a_pdf_bomb_is_read_or_told_and_the_next_document_is_read(reader: Sandbox, content: bytes) -> None:
+    try:
+        assert len(read(content, Kind.PDF, reader).text) <= 4000
+    except ToolError as error:
+        assert re.fullmatch(r"the page could not be read: \S[^\n]*", str(error))
+    assert read(b"fine", Kind.TEXT, reader).text == "fine"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_document_of_another_kind_than_said_is_read_or_told(reader: Sandbox, kind: Kind) -> None:
+    for content in (b"\x89PNG\r\n" + bytes(range(256)) * 100, b"%PDF-1.4", page("<p>hi")):
+        try:
+            assert len(read(content, kind, reader).text) <= 4000
+        except ToolError as error:
+            assert str(error).startswith("the page could not be read: Pdf")
+
+
+class Scripted:
+    """A sandbox whose results are written down."""
+
+    name = "scripted"
+
+    def __init__(self, *results: SandboxResult) -> None:
+        self.results = list(results)
+
+    async def run(self, code: str, timeout: float) -> SandboxResult:
+        return self.results.pop(0)
+
+
+DOWN = SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr="no namespaces")
+
+
+def test_a_failure_of_the_sandbox_is_tried_once_more_and_not_blamed_on_the_page() -> None:
+    fine = SandboxResult(SandboxStatus.OK, "2\nhi", "", 0)
+    assert read(b"hi", Kind.TEXT, Scripted(DOWN, fine)) == Extract("hi", 2)
+    with pytest.raises(ToolError, match=r"^pages cannot be read now; go on without them$"):
+        read(b"hi", Kind.TEXT, Scripted(DOWN, DOWN))
+
+
+@pytest.mark.parametrize("printed", ["", "hi", "-1\nhi", "9999999999999\nhi", "٣\nhi"])
+def test_a_parser_that_was_taken_over_is_not_believed(printed: str) -> None:
+    with pytest.raises(ToolError, match="printed something else"):
+        read(b"", Kind.TEXT, Scripted(SandboxResult(SandboxStatus.OK, printed, "", 0)))
+
+
+@pytest.mark.parametrize(
+    ("status", "returncode", "stderr", "why"),
+    [
+        (SandboxStatus.KILLED, -11, "", "its parser crashed, or used too much memory"),
+        (SandboxStatus.KILLED, -24, "", "finding its text takes more than 3 s"),
+        (SandboxStatus.TIMEOUT, None, "", "finding its text takes more than 3 s"),
+        (SandboxStatus.OUTPUT_LIMIT, None, "", "its parser crashed, or used too much memory"),
+        (SandboxStatus.ERROR, 1, "noise\nPdfReadError: no root", "PdfReadError: no root"),
+        (SandboxStatus.MEMORY_LIMIT, 1, "MemoryError", "finding its text needs too much memory"),
+        (SandboxStatus.ERROR, 1, "", "its parser failed"),
+    ],
+)
+def test_how_a_parser_ended_is_told(status: SandboxStatus, returncode: int | None, stderr: str, why: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        read(b"", Kind.PDF, Scripted(SandboxResult(status, "", stderr, returncode)))
+    assert str(caught.value) == f"the page could not be read: {why}"
+
+
+def test_a_sandbox_says_which_parsers_it_has_and_one_without_them_what_to_install(reader: Sandbox) -> None:
+    assert re.fullmatch(r"trafilatura \d+\S*, pypdf \d+\S*", versions(reader))
+    with pytest.raises(ImportError, match=r"No module named 'pypdf'; pip install 'aepo-rl\[pages\]'"):
+        versions(choose(reader.name))
+
+
+def test_what_runs_inside_stands_on_its_own() -> None:
+    from aepo.tools.pages import inside
+
+    assert "aepo" not in Path(inside.__file__).read_text()
