@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aepo.api import BUILT_IN_MODELS
+from aepo.api import BUILT_IN_MODELS, load_policy
 from aepo.core import advantages, branching, budget, losses
 from aepo.core.scale import EntropyScale
 
@@ -48,7 +48,7 @@ def imported(name: str) -> set[str]:
 
 
 def test_every_example_is_tested_here() -> None:
-    tested = {"01_own_task", "02_parts_in_your_loop", "aepo_in_one_file"}
+    tested = {"01_own_task", "02_parts_in_your_loop", "03_under_trl", "aepo_in_one_file"}
     assert {path.stem for path in FOLDER.glob("*.py")} == tested
 
 
@@ -75,6 +75,20 @@ def test_parts_in_a_loop_of_ones_own_learn_and_need_nothing_but_two_functions(
     load("02_parts_in_your_loop").main(steps=60)
     rewards = [float(line.split("reward ")[1].split(",")[0]) for line in capsys.readouterr().out.splitlines()]
     assert rewards[0] < 0.15 and rewards[-1] > 0.6
+
+
+def test_the_same_task_and_tool_under_trl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("trl", exc_type=ImportError)
+    if not (BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
+        pytest.skip("the small model is not in this copy: `aepo warmstart src/aepo/models/atlas` makes it")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    load("03_under_trl").main(steps=1)
+    out = capsys.readouterr().out
+    assert out.count("eval_success") >= 2 and "branch/per_group" in out
+    assert load_policy("runs/words-trl").model.num_parameters() > 0
 
 
 def test_one_file_is_short_and_needs_torch_alone() -> None:

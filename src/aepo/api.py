@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
+from aepo.tools.limits import Budget
 from aepo.training.run_folder import RunFolder, environment, write_whole
 from aepo.types import Sample
 
@@ -71,15 +72,17 @@ def load_policy(path: str, model: configuration.ModelConfig | None = None) -> Lo
     from aepo.engines.local.load import Lora
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
+    from aepo.engines.trl import checkpoints
     from aepo.training import checkpoint
 
     settings = model or configuration.ModelConfig(path=path)
     where: str | Path = BUILT_IN_MODELS.get(path, path)
-    if (Path(where) / "checkpoints").is_dir():
-        newest = checkpoint.latest(Path(where) / "checkpoints")
-        if newest is None:
+    if (kept := Path(where) / "checkpoints").is_dir():
+        newest = checkpoint.latest(kept)
+        found = checkpoints.newest(kept) if newest is None else newest / "policy"
+        if found is None:
             raise ValueError(f"run {where} has no whole checkpoint yet")
-        where = newest / "policy"
+        where = found
     lora = settings.lora
     return LocalPolicy(
         load(
@@ -147,11 +150,9 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
         ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
     """
     from aepo.training.display import Display
-    from aepo.training.loop import Trainer
 
     equipment = equip(config, tools_of(task))
-    policy, parts = build(config, replace(task, tools=equipment.tools))
-    parts = replace(parts, budget=equipment.budget)
+    policy, run = _engine(config, replace(task, tools=equipment.tools), display or Display(), resume, equipment.budget)
     plain = config.model_dump(mode="json")
     if resume:
         folder = RunFolder.resume(config.run)
@@ -164,13 +165,40 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
             # Else the next resumption would not know of e.g. more steps.
             write_whole(folder.config_file, configuration.dump(config).encode())
         with equipment.in_use(folder.path, keep=True, resume=resume):
-            Trainer(config, parts, folder, display or Display(), resume).run()
+            run(folder)
     except RolloutError as error:
         folder.keep_failure(error)
         raise
     finally:
         folder.close()
     return Run(folder.path, policy, config)
+
+
+def _engine(
+    config: Config, task: Task, display: Display, resume: bool, budget: Budget | None
+) -> tuple[LocalPolicy, Callable[[RunFolder], None]]:
+    """The policy, and what trains it once there is a run folder; all of it checked before.
+
+    Raises:
+        ValueError: Something does not fit.
+    """
+    if config.engine == "trl":
+        try:
+            from aepo.engines.trl import run as trl
+        except ModuleNotFoundError as error:
+            raise configuration.ConfigError(
+                f'engine: trl needs the package {error.name}: pip install "aepo-rl[trl]"'
+            ) from error
+        policy = load_to_train(config)
+        trainer = trl.prepare(config, policy, task)
+        return policy, lambda folder: trl.run(trainer, config, folder, display, resume, budget)
+    if config.engine != "local":
+        raise configuration.ConfigError(f"engine: {config.engine} is not in this version: set it to local or trl")
+    from aepo.training.loop import Trainer
+
+    policy, parts = build(config, task)
+    parts = replace(parts, budget=budget)
+    return policy, lambda folder: Trainer(config, parts, folder, display, resume).run()
 
 
 def evaluate(
@@ -217,18 +245,9 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     Raises:
         ValueError: Something does not fit.
     """
-    import torch
-
-    from aepo.engines.local.threads import fastest_threads
     from aepo.training.loop import Parts
 
-    # New adapters begin at random.
-    torch.manual_seed(config.seed)
-    policy = load_policy(config.model.path, config.model)
-    if config.train.layout == "tree":
-        policy.refuse_tree()
-    if policy.device.type == "cpu":
-        torch.set_num_threads(config.train.threads or fastest_threads(policy))
+    policy = load_to_train(config)
     held_out = task.held_out[: config.evaluation.questions]
     asked = [*task.samples, *held_out]
     sampler, greedy = agents(policy, task, config, asked)
@@ -248,6 +267,26 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
         pad_token_id=policy.tokenizer.pad_token_id,
         vocab_size=len(policy.tokenizer),
     )
+
+
+def load_to_train(config: Config) -> LocalPolicy:
+    """The model of a configuration, and the threads that it is fastest with.
+
+    Raises:
+        ValueError: It cannot be loaded, or cannot be trained in that layout.
+    """
+    import torch
+
+    from aepo.engines.local.threads import fastest_threads
+
+    # New adapters begin at random.
+    torch.manual_seed(config.seed)
+    policy = load_policy(config.model.path, config.model)
+    if config.train.layout == "tree":
+        policy.refuse_tree()
+    if policy.device.type == "cpu":
+        torch.set_num_threads(config.train.threads or fastest_threads(policy))
+    return policy
 
 
 def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[Sample]) -> tuple[Agent, Agent]:

@@ -238,10 +238,12 @@ class Config(Section):
     Attributes:
         run: Folder of the run.
         seed: Of everything that is drawn.
+        engine: What trains: "local" is this process, "trl" is Hugging Face's trainer (docs/trl.md), "verl" a cluster.
     """
 
     run: str = "runs/latest"
     seed: int = 0
+    engine: Literal["local", "trl", "verl"] = "local"
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     algorithm: AnyAlgorithm = AEPO()

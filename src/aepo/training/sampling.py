@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import cycle, islice
 
 from aepo.algorithms.base import Algorithm
@@ -62,10 +62,7 @@ async def sample_step(
     seed: int,
     step: int,
 ) -> StepGroups:
-    """Sample and score the groups that a step trains on.
-
-    A group that is not informative is replaced by one of another question, for at most `algorithm.rounds` rounds. After
-    the last one the step goes on with what it has; with none at all, it keeps the first round's.
+    """Sample and score the groups that a step trains on: `sample_groups` of the step's questions.
 
     Args:
         questions: To train on.
@@ -81,10 +78,43 @@ async def sample_step(
         RolloutError: A tool has a bug.
         ValueError: A reward is not one finite number, or the engine has no room for one group.
     """
+    samples = step_questions(questions, count, seed, step)
+    return await sample_groups(samples, questions, agent, reward, algorithm, state, seed, step)
+
+
+async def sample_groups(
+    samples: Sequence[Sample],
+    questions: Sequence[Sample],
+    agent: Agent,
+    reward: Reward,
+    algorithm: Algorithm,
+    state: ExplorationState,
+    seed: int,
+    step: int,
+) -> StepGroups:
+    """Sample and score one group for each of a step's questions.
+
+    A group that is not informative is replaced by one of another question, for at most `algorithm.rounds` rounds. After
+    the last one the step goes on with what it has; with none at all, it keeps the first round's.
+
+    Args:
+        samples: The step's questions.
+        questions: Where others are taken from.
+        agent: How a path grows.
+        reward: Scores a trajectory.
+        algorithm: Its rules, and which groups are informative.
+        state: The run's entropy scales; unchanged here.
+        seed: The run's.
+        step: Steps taken before.
+
+    Raises:
+        RolloutError: A tool has a bug.
+        ValueError: A reward is not one finite number, or the engine has no room for one group.
+    """
     kept: list[Group] = []
     dropped: list[Group] = []
     asked: Counter[str] = Counter()
-    samples = step_questions(questions, count, seed, step)
+    count = len(samples)
     rules = algorithm.exploration()
     for rounds in range(1, algorithm.rounds + 1):
         # A question that is asked again in a later round must not be answered the same.
@@ -127,6 +157,12 @@ def other_questions(
 
 
 def _place(questions: Sequence[Sample], number: int, seed: int) -> Sample:
-    order = list(range(len(questions)))
-    random.Random(f"questions {seed} {number // len(questions)}").shuffle(order)
-    return questions[order[number % len(questions)]]
+    return questions[_order(len(questions), seed, number // len(questions))[number % len(questions)]]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, times: int) -> Sequence[int]:
+    """In which order a pass over the questions asks them."""
+    order = list(range(count))
+    random.Random(f"questions {seed} {times}").shuffle(order)
+    return order

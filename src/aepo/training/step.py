@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from aepo.algorithms.base import Algorithm
 from aepo.core.aggregation import row_weights
 from aepo.training.batch import Batch, micro_batches, minibatches
-from aepo.training.objective import Objective, Scorer, flat_passes, tree_passes
+from aepo.training.objective import Objective, Pass, Scorer, flat_passes, tree_passes
 from aepo.training.tree import Forest, forest
 
 Layout = Literal["tree", "flat"]
@@ -138,17 +138,10 @@ def _accumulate(
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
     of = Objective(algorithm, policy, reference, temperature, tokens, trajectories)
-    wanted_BT = part.loss_mask_BT != 0
-    if reference is None:
-        wanted_BT = wanted_BT & (part.advantages_BT != 0)
-    busy_B = wanted_BT.any(-1).nonzero()[:, 0]
+    busy_B = busy_rows(part, reference)
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
-    sums: dict[str, float] = defaultdict(float)
+    sums = zero_sums(layout)
     sums["train/idle_share"] = 1.0 - len(busy_B) / len(part.lengths_B)
-    for name in ("loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"):
-        sums[name] = 0.0
-    if layout == "tree":
-        sums |= {"train/distinct_tokens": 0.0, "train/repeated_tokens": 0.0, "flat_tokens": 0.0}
     if not len(busy_B):
         # An optimizer passes over parameters without a gradient, but its momentum must go on.
         for parameter in policy.parameters():
@@ -171,19 +164,52 @@ def _accumulate(
         if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
         found.loss.backward()
-        sums["loss"] += float(found.loss.detach())
-        sums["clip/low_fraction"] += found.low / tokens
-        sums["clip/high_fraction"] += found.high / tokens
-        sums["kl/rollout"] -= found.difference / computed
-        if reference is not None:
-            sums["kl/reference"] += found.reference_kl / computed
-        sums["difference"] += found.absolute_difference / computed
-        sums["difference_max"] = max(sums["difference_max"], found.largest_difference)
+        note(sums, found, of, computed)
         if seen_BT is not None:
             logprobs.append(found.logprobs.float().cpu())
     if seen_BT is not None:
         _record(seen_BT, part, logprobs, busy_B, rows, grown)
     return sums
+
+
+def zero_sums(layout: Layout) -> defaultdict[str, float]:
+    """The figures of an optimizer step before its first pass; `note` adds to them."""
+    names = ["loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"]
+    if layout == "tree":
+        names += ["train/distinct_tokens", "train/repeated_tokens", "flat_tokens"]
+    return defaultdict(float, dict.fromkeys(names, 0.0))
+
+
+def busy_rows(part: Batch, reference: Scorer | None) -> Tensor:
+    """Numbers of the rows that add something to the gradient of an optimizer step; see `train/idle_share` of `update`.
+
+    Args:
+        part: The step's trajectories.
+        reference: The model that the KL term is measured against; None without one.
+    """
+    wanted_BT = part.loss_mask_BT != 0
+    if reference is None:
+        wanted_BT = wanted_BT & (part.advantages_BT != 0)
+    return wanted_BT.any(-1).nonzero()[:, 0]
+
+
+def note(sums: MutableMapping[str, float], found: Pass, of: Objective, computed: float) -> None:
+    """Add the figures of a pass to those of its optimizer step.
+
+    Args:
+        sums: Of the step; all are sums but `difference_max`.
+        found: The pass.
+        of: What the step minimizes.
+        computed: Trained tokens of the step that are computed.
+    """
+    sums["loss"] += float(found.loss.detach())
+    sums["clip/low_fraction"] += found.low / of.tokens
+    sums["clip/high_fraction"] += found.high / of.tokens
+    sums["kl/rollout"] -= found.difference / computed
+    if of.reference is not None:
+        sums["kl/reference"] += found.reference_kl / computed
+    sums["difference"] += found.absolute_difference / computed
+    sums["difference_max"] = max(sums["difference_max"], found.largest_difference)
 
 
 def _record(

@@ -1,0 +1,71 @@
+"""A rollout divided as TRL's trainer takes it: optimizer steps, and in each the same number of forward passes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+
+from aepo.training.batch import Batch, minibatches
+from aepo.training.objective import Scorer
+from aepo.training.step import busy_rows
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one call of the loss is about, and the counts of the optimizer step that it is a part of.
+
+    Attributes:
+        batch: Whole groups, without trajectories that add nothing to the gradient; None if nothing is left.
+        tokens: Trained tokens of the optimizer step, those of left out trajectories included.
+        trajectories: Its trajectories that have one.
+        computed: Trained tokens of the optimizer step that are computed.
+        idle_share: Of its trajectories, those that are not.
+    """
+
+    batch: Batch | None
+    tokens: float
+    trajectories: float
+    computed: float
+    idle_share: float
+
+
+def divide(
+    batch: Batch, steps: int, passes: int, epochs: int, rng: random.Random, reference: Scorer | None
+) -> list[MicroBatch]:
+    """`epochs` * `steps` * `passes` of them, in the order in which they are trained.
+
+    The trajectories of a question stay together, in an optimizer step (as `minibatches` has it) and in a pass. A
+    rollout that has fewer groups than wanted fills the last ones only in part.
+
+    Args:
+        batch: All trajectories of the rollout.
+        steps: Optimizer steps of an epoch.
+        passes: Forward passes of an optimizer step.
+        epochs: How often each trajectory is trained.
+        rng: Shuffles questions into optimizer steps.
+        reference: The model that the KL term is measured against; None without one.
+    """
+    found: list[MicroBatch] = []
+    for _ in range(epochs):
+        rows = minibatches(batch.groups_B, steps, rng)
+        for rows_B in rows:
+            found += _passes(batch.rows(rows_B), passes, reference)
+        found += [MicroBatch(None, 1.0, 1.0, 1.0, 1.0)] * ((steps - len(rows)) * passes)
+    return found
+
+
+def _passes(step: Batch, passes: int, reference: Scorer | None) -> list[MicroBatch]:
+    """One optimizer step."""
+    tokens = float(step.loss_mask_BT.sum())
+    trajectories = float((step.loss_mask_BT.sum(-1) > 0).sum())
+    busy_B = busy_rows(step, reference)
+    computed = max(float(step.loss_mask_BT[busy_B].sum()), 1.0)
+    idle_share = 1.0 - len(busy_B) / len(step.lengths_B)
+    names = step.groups_B.unique()
+    found = []
+    for part in range(passes):
+        rows_B = busy_B[torch.isin(step.groups_B[busy_B], names[part::passes])]
+        found.append(MicroBatch(step.rows(rows_B) if len(rows_B) else None, tokens, trajectories, computed, idle_share))
+    return found
