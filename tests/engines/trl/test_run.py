@@ -89,7 +89,7 @@ def test_the_folder_has_what_evaluation_and_viewer_open(go: Go, capsys: pytest.C
     capsys.readouterr()
     cli.main(["eval", str(run.folder), "--samples", "2", "--no-greedy"])
     assert "Pass@2" in capsys.readouterr().out
-    cli.main(["view", str(run.folder), "--out", str(run.folder / "page.html")])
+    cli.main(["view", str(run.folder), "--export", str(run.folder / "page.html")])
     assert (run.folder / "page.html").stat().st_size > 10_000
 
 
