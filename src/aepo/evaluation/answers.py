@@ -1,7 +1,8 @@
 """What a policy answered, kept apart from what the answers are worth, so that they can be scored again.
 
 {"format": 1, "id": "q7", "question": "...", "targets": ["18"], "seconds": 2.1,
- "answers": [{"text": "18", "stop_reason": "answer", "calls": 1, "tokens": 96}, ...]}
+ "answers": [{"text": "18", "stop_reason": "answer", "calls": 1, "tokens": 96, "prompt_tokens": 410,
+              "by_tool": {"python": 1}}, ...]}
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from aepo.core.exploration import IndependentSamples
+from aepo.evaluation.prices import Prices, Spent, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, explore
-from aepo.types import Group, Sample, StopReason
+from aepo.types import Group, Sample, StopReason, Trajectory
 
 FORMAT = 1
 _WAVES = 4
@@ -30,17 +32,28 @@ class Answer:
         stop_reason: Why it ended.
         calls: Tool calls that really ran.
         tokens: Tokens that the policy wrote.
+        prompt_tokens: Tokens read before its turns (`prices.Spent`); None in files of before this was kept.
+        by_tool: The calls by tool; None in such files.
     """
 
     text: str | None
     stop_reason: str
     calls: int
     tokens: int
+    prompt_tokens: int | None = None
+    by_tool: dict[str, int] | None = None
 
     @property
     def cut_off(self) -> bool:
         """Whether a limit ended it."""
         return self.stop_reason in (StopReason.LENGTH, StopReason.TOOL_LIMIT)
+
+    @property
+    def spent(self) -> Spent | None:
+        """What it used; None if that was not kept."""
+        if self.prompt_tokens is None or self.by_tool is None:
+            return None
+        return Spent(self.prompt_tokens, self.tokens, self.by_tool)
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,11 @@ class Answered:
     def tokens(self) -> float:
         """Mean of the answers."""
         return fmean(answer.tokens for answer in self.answers)
+
+    def cost(self, prices: Prices) -> float | None:
+        """Of all its answers together; None if what they used was not kept."""
+        used = [answer.spent for answer in self.answers]
+        return None if None in used else sum(prices(one) for one in used if one is not None)
 
     def to_line(self) -> str:
         """One JSON object; `from_line` reads it back equal."""
@@ -117,14 +135,18 @@ async def ask(questions: Sequence[Sample], sampler: Agent, samples: int, seed: i
 def answered(group: Group, seconds: float = 0.0) -> Answered:
     """What the trajectories of a question came to."""
     target = group.sample.target
-    answers = tuple(
-        Answer(
-            text=t.answer,
-            stop_reason=t.stop_reason.value,
-            calls=sum(result.executed for _, result in t.calls),
-            tokens=sum(t.loss_mask),
-        )
-        for t in group.trajectories()
-    )
+    answers = tuple(_answer(trajectory) for trajectory in group.trajectories())
     targets = (target,) if isinstance(target, str) else tuple(target)
     return Answered(group.sample.id, group.sample.question, targets, answers, seconds)
+
+
+def _answer(trajectory: Trajectory) -> Answer:
+    used = spent(trajectory)
+    return Answer(
+        text=trajectory.answer,
+        stop_reason=trajectory.stop_reason.value,
+        calls=sum(used.calls.values()),
+        tokens=used.sampled,
+        prompt_tokens=used.prompt,
+        by_tool=dict(used.calls),
+    )
