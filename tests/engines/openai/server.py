@@ -89,13 +89,7 @@ class ModelServer:
         if path == "/tokenize" and self.kind != "text":
             text = body["content"] if self.kind == "llamacpp" else body["prompt"]
             return 200, {"tokens": self.tokenizer.encode(text, add_special_tokens=False)}
-        spoken = {
-            "vllm": "/v1/completions",
-            "sglang": "/generate",
-            "llamacpp": "/completion",
-            "text": "/v1/completions",
-        }
-        if path != spoken[self.kind]:
+        if path != {"sglang": "/generate", "llamacpp": "/completion"}.get(self.kind, "/v1/completions"):
             return 404, {"detail": "Not Found"}
         return getattr(self, f"_{self.kind}")(body)
 
@@ -115,17 +109,14 @@ class ModelServer:
             return refusal
         ends = set(body["stop_token_ids"])
         drawn = self.draw(body["prompt"], body["max_tokens"], body["temperature"], body["seed"], ends, body["stop"])
-        tokens, logprobs, tops = drawn
+        tokens, logprobs = drawn[:2]
         choice: dict[str, Any] = {"text": self.tokenizer.decode(tokens), "token_ids": tokens, "logprobs": None}
         if wanted is not None:
-            listed = [{f"token_id:{i}": lp for i, lp in self._with(top, t, lp, wanted)} for t, lp, top in zip(*drawn)]
+            # The sampled token stands among the likeliest, whether it is one of them or not.
+            told = [{t: lp, **dict(list(top.items())[:wanted])} for t, lp, top in zip(*drawn, strict=True)]
+            listed = [{f"token_id:{i}": lp for i, lp in top.items()} for top in told]
             choice["logprobs"] = {"token_logprobs": logprobs, "top_logprobs": listed}
         return 200, {"choices": [choice]}
-
-    @staticmethod
-    def _with(top: dict[int, float], token: int, logprob: float, count: int) -> Any:
-        """The sampled token stands among the likeliest, whether it is one of them or not."""
-        return {token: logprob, **dict(list(top.items())[:count])}.items()
 
     def _text(self, body: Any) -> tuple[int, Any]:
         tokens, _, _ = self.draw(body["prompt"], body["max_tokens"], 1.0, 0, set(), [])

@@ -63,16 +63,18 @@ def test_what_may_pass_is_tried_again(
         assert all(0.25 * 2**i <= wait <= 0.5 * 2**i for i, wait in enumerate(waits))
 
 
+def said(tokens: list[Any], logprobs: list[Any], top: list[Any]) -> Fault:
+    """A completion as vLLM writes it, with this in it."""
+    told = {"token_logprobs": logprobs, "top_logprobs": top}
+    return failing(200, {"choices": [{"token_ids": tokens, "logprobs": told}]})
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "line"),
     [
         (failing(500, {"error": {"message": "EngineDeadError"}}), ServerError, r"failed \(HTTP 500\): EngineDeadError"),
-        (
-            failing(400, {"message": "top_k\nis wrong"}),
-            ServerRefusal,
-            r"does not take the request \(HTTP 400\): top_k is",
-        ),
-        (failing(400, b"<html>"), ServerRefusal, r"does not take the request \(HTTP 400\)$"),
+        (failing(400, {"message": "top_k\nis wrong"}), ServerRefusal, r"take the request \(HTTP 400\): top_k is wrong"),
+        (failing(400, b"<html>"), ServerRefusal, r"take the request \(HTTP 400\)$"),
         (failing(401, {"error": "who?"}), ServerRefusal, r"refuses the key \(HTTP 401\): it wants a key"),
         (failing(404, b""), ServerRefusal, r"has no /v1/completions: is this an OpenAI-compatible server"),
         (failing(301, b"", Location="http://elsewhere/"), ServerRefusal, r"HTTP 301"),
@@ -81,35 +83,12 @@ def test_what_may_pass_is_tried_again(
         (failing(200, b"[" * 100_000), ServerError, "something else than JSON"),
         (failing(200, []), ServerError, "sent what vLLM would not: not a completion"),
         (failing(200, {"choices": [{"text": "hello"}]}), ServerError, "no token ids"),
-        (failing(200, {"choices": [{"token_ids": ["1"]}]}), ServerError, "no token ids"),
+        (said(["1"], [-1], [{}]), ServerError, "no token ids"),
         (failing(200, {"choices": [{"token_ids": [1, 2], "logprobs": None}]}), ServerError, "not a completion"),
-        (
-            failing(
-                200, {"choices": [{"token_ids": [1], "logprobs": {"token_logprobs": [None], "top_logprobs": [{}]}}]}
-            ),
-            ServerError,
-            "no log-probability where one was asked for",
-        ),
-        (
-            failing(
-                200, {"choices": [{"token_ids": [1, 2], "logprobs": {"token_logprobs": [-1], "top_logprobs": [{}]}}]}
-            ),
-            ServerError,
-            "1 log-probabilities for 2 tokens",
-        ),
-        (
-            failing(
-                200,
-                {"choices": [{"token_ids": [1], "logprobs": {"token_logprobs": [-1], "top_logprobs": [{" the": -1}]}}]},
-            ),
-            ServerError,
-            "not named by token id",
-        ),
-        (
-            failing(200, {"choices": [{"token_ids": [], "logprobs": {"token_logprobs": [], "top_logprobs": []}}]}),
-            ServerError,
-            "no token$",
-        ),
+        (said([1], [None], [{}]), ServerError, "no log-probability where one was asked for"),
+        (said([1, 2], [-1], [{}]), ServerError, "1 log-probabilities for 2 tokens"),
+        (said([1], [-1], [{" the": -1}]), ServerError, "not named by token id"),
+        (said([], [], []), ServerError, "no token$"),
         (failing(429, {}, Retry_After="3600"), ServerError, "HTTP 429; wants to be left alone for 3600 s"),
     ],
     ids=[
