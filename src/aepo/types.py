@@ -423,8 +423,8 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
         written = node.kind is Kind.POLICY
         tokens += node.tokens
         mask += [int(written)] * size
-        logprobs += node.logprobs or [0.0] * size
-        entropies += node.entropies or [0.0] * size
+        logprobs += node.logprobs if written and node.logprobs else [0.0] * size
+        entropies += node.entropies if written and node.entropies else [0.0] * size
     results = {node.parent: node.result for node in nodes}
     turns = [
         Turn(parts[-1].id, [t for part in parts for t in part.tokens], parts[-1].call, results.get(parts[-1].id))
