@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+import anyio
+
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.prices import Prices, Spent, spent
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Seeds, explore
+from aepo.rollout.explorer import Rollout, Seeds
 from aepo.types import Group, Sample, StopReason, Trajectory
 
 FORMAT = 1
@@ -117,19 +119,27 @@ Keep = Callable[[list[Answered], list[Group]], None]
 async def ask(questions: Sequence[Sample], sampler: Agent, samples: int, seed: int, keep: Keep) -> None:
     """Answer each question `samples` times, part by part; each part is kept before the next begins.
 
-    What is drawn for a question depends on seed, question and sample only, not on the others or on the parts.
+    What is drawn for a question depends on seed, question and sample only, not on the others or on the parts. If
+    something fails, the questions that were answered by then are kept.
 
     Raises:
         RolloutError: A tool has a bug.
+        Exception: Whatever the engine raises.
     """
     part = max(1, _WAVES * sampler.generator.max_sequences // samples)
     rules = IndependentSamples(samples)
     for start in range(0, len(questions), part):
         began = time.monotonic()
         asked = questions[start : start + part]
-        groups = await explore(asked, sampler, rules, rules.initial_state(2), Seeds(seed, "evaluation"))
-        seconds = (time.monotonic() - began) / len(asked)
-        keep([answered(group, seconds) for group in groups], groups)
+        rollout = Rollout(sampler, rules)
+        async with sampler.generator, anyio.create_task_group() as rollout.tasks:
+            grown = rollout.ask(asked, rules.initial_state(2), Seeds(seed, "evaluation"))
+        groups = [question.grown for question in grown if question.grown is not None]
+        if groups:
+            seconds = (time.monotonic() - began) / len(groups)
+            keep([answered(group, seconds) for group in groups], groups)
+        if rollout.failure is not None:
+            raise rollout.failure
 
 
 def answered(group: Group, seconds: float = 0.0) -> Answered:

@@ -32,7 +32,7 @@ class ModelServer:
         raw: Log-probabilities are taken before the temperature.
         context: Tokens that a request may come to.
         ends: Tokens that it ends at, whatever it is told.
-        faults: What happens to the next requests for tokens instead of an answer.
+        faults: What happens to the next requests with a body instead of an answer; None answers.
         asked: Paths, bodies and headers of all requests.
         url: Where it listens.
     """
@@ -46,7 +46,7 @@ class ModelServer:
     raw: bool = False
     context: int = 512
     ends: frozenset[int] = frozenset()
-    faults: deque[Fault] = field(default_factory=deque)
+    faults: deque[Fault | None] = field(default_factory=deque)
     asked: list[tuple[str, Any, dict[str, str]]] = field(default_factory=list)
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)

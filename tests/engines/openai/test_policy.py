@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from aepo.types import Kind, Origin, TrajectoryTree
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
 from tests.engines.openai.conftest import Serve
-from tests.engines.openai.server import ModelServer
+from tests.engines.openai.server import ModelServer, failing
 
 Link = Callable[[ModelServer], ServerPolicy]
 
@@ -130,3 +131,39 @@ def test_a_server_that_is_gone_is_one_line(capsys: pytest.CaptureFixture[str], m
     assert main(["eval", "http://127.0.0.1:9/v1", "task.name=tests.tiny:letters"]) == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and "server http://127.0.0.1:9/v1 is not available: ConnectError" in error
+
+
+def test_what_was_answered_before_a_server_failed_is_kept_and_resume_goes_on(
+    serve: Serve, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve()
+    data = tmp_path / "gsm8k.jsonl"
+    rows = [{"question": f"{a}{b}?", "answer": "#### 5"} for a in "abc" for b in "def"]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    own = [f"model.tokenizer={model_folder}", "rollout.max_tokens=40", "rollout.max_sequences=4"]
+    command = ["eval", "gsm8k", *own, "--model", server.url, "--data", str(data), "--tools", "tests.tiny:search"]
+    command += ["--samples", "2"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    told = capsys.readouterr().out
+    assert f"tiny@{server.url}: 2 answers a question" in told
+    assert "token entropies in the trees: lower bounds from the likeliest tokens (topk)" in told
+    server.faults.extend([None] * 24 + [failing(500, {"error": "lost"})] * 9)
+    assert main([*command, "--out", str(tmp_path / "broken")]) == 1
+    assert "failed (HTTP 500): lost" in capsys.readouterr().err
+    server.faults.clear()
+    answers = tmp_path / "broken" / "gsm8k" / "answers.jsonl"
+    kept = answers.read_text().splitlines()
+    assert 0 < len(kept) < 9
+    assert main([*command, "--out", str(tmp_path / "broken"), "--resume"]) == 0
+    assert answers.read_text().splitlines()[: len(kept)] == kept
+
+    def said(folder: str) -> dict[str, list[str]]:
+        lines = (tmp_path / folder / "gsm8k" / "answers.jsonl").read_text().splitlines()
+        return {one["id"]: one["answers"] for one in map(json.loads, lines)}
+
+    # Seeds belong to questions and samples: what is asked later draws as it would have drawn then.
+    assert said("broken") == said("whole")
+    folder = tmp_path / "broken" / "gsm8k"
+    assert sum(len(list(read_trees(path))) for path in tree_files(folder)) == 9
+    settings = json.loads((tmp_path / "broken" / "settings.json").read_text())
+    assert settings["model"] == f"tiny@{server.url}"

@@ -48,7 +48,7 @@ class Served:
         return temperature == 1.0 or (self.tempered and not greedy)
 
 
-async def models(client: Client) -> list[Mapping[str, Any]]:
+async def models(client: Client) -> Sequence[Mapping[str, Any]]:
     """What the server serves.
 
     Raises:
