@@ -145,9 +145,7 @@ def test_everything_is_kept_and_a_table_beside_it(run: Run) -> None:
 def test_a_table_is_judged_again_without_asking_the_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*ALL, "--judge", "stub_judges:strange")
     before = Path("out/simpleqa/answers.jsonl").read_bytes()
-    monkeypatch.setattr(
-        scripted, "agent", lambda *_: SimpleNamespace(generator=SimpleNamespace(entropy_estimator="full"))
-    )
+    monkeypatch.setattr(api, "load_policy", None)
     code, out, err = run(*ALL, "--judge", "stub_judges:kind", "--resume")
     assert code == 0, err
     assert row(out, "SimpleQA")["Pass@1"] == "100.0 [100.0, 100.0]" and "Judge stub_judges:kind" in out

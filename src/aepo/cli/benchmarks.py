@@ -67,28 +67,33 @@ def evaluate_data_sets(
     system = trained[1].system if trained is not None and trained[1] is not None else None
     chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, system), settings)
     asked_judge = load_judge(judge, [one.data_set for one in chosen])
-    policy = api.load_policy(model, settings.model.model_copy(update={"path": model}))
-    model = policy.path if api.is_server(model) else model
-    samplers = [api.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
-    plan = _plan(chosen, settings, samples, model, samplers[0].generator.entropy_estimator)
-    print("\n".join(told := [*plan, *_differences(chosen, settings, trained)]))
     folder = EvaluationFolder(out or _default_folder(model))
-    folder.begin(_fixed(chosen, settings, samples, model), resume)
+    unanswered = [folder.open_questions(one.data_set.name, one.task.samples) for one in chosen]
+    fixed = _fixed(chosen, settings, samples, model)
+    # Answers that are there are scored again without the model, which may be gone.
+    if any(unanswered):
+        policy = api.load_policy(model, settings.model.model_copy(update={"path": model}))
+        samplers = [api.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
+        fixed |= {"entropy_estimator": samplers[0].generator.entropy_estimator}
+        fixed |= {"served": policy.path} if api.is_server(model) else {}
+    folder.begin(fixed, resume)
+    known = folder.settings()
+    plan = _plan(chosen, settings, samples, known.get("served", model), known.get("entropy_estimator", "full"))
+    print("\n".join(told := [*plan, *_differences(chosen, settings, trained)]))
     figures = []
     with equipment.in_use(folder.path):
-        for one, sampler in zip(chosen, samplers, strict=True):
+        for place, one in enumerate(chosen):
             name = one.data_set.name
-            open_questions = folder.open_questions(name, one.task.samples)
-            if open_questions:
+            if unanswered[place]:
                 keep = partial(folder.keep_answers, name, policy.decode)
                 try:
-                    anyio.run(ask, open_questions, sampler, samples, settings.seed, keep)
+                    anyio.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
                 except RolloutError as error:
                     RunFolder(folder.path / name).keep_failure(error)
                     raise
             figures.append(score_data_set(folder, one, asked_judge))
     text = table(figures, prices(settings, chosen))
-    folder.save_table("\n".join([f"# {model}", "", text, *(f"- {line}" for line in told), ""]))
+    folder.save_table("\n".join([f"# {known.get('served', model)}", "", text, *(f"- {line}" for line in told), ""]))
     print(f"\n{text}\nkept in {folder.path}")
 
 
@@ -144,7 +149,7 @@ def compare_folders(one: Path, other: Path) -> str:
     from aepo.evaluation.paired import comparison
 
     folders = [EvaluationFolder(path) for path in (one, other)]
-    models = [folder.settings()["model"] for folder in folders]
+    models = [kept.get("served", kept["model"]) for kept in (folder.settings() for folder in folders)]
     shared = [name for name in NAMES if all((folder.path / name).is_dir() for folder in folders)]
     if not shared:
         raise ValueError(f"{one} and {other} have no data set in common")

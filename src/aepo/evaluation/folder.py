@@ -1,7 +1,8 @@
 """The folder of an evaluation on data sets: what it was run with, every answer, every verdict, and the table.
 
 <folder>/
-    settings.json              model, samples, limits, tools; a resumed evaluation must have the same
+    settings.json              model (of a server: what it serves), samples, limits, tools, estimator of entropies; a
+                               resumed evaluation must have the same
     table.md
     <data set>/                `aepo view <folder>/<data set>` opens it
         answers.jsonl          one question a line, written as they are answered

@@ -166,4 +166,23 @@ def test_what_was_answered_before_a_server_failed_is_kept_and_resume_goes_on(
     folder = tmp_path / "broken" / "gsm8k"
     assert sum(len(list(read_trees(path))) for path in tree_files(folder)) == 9
     settings = json.loads((tmp_path / "broken" / "settings.json").read_text())
-    assert settings["model"] == f"tiny@{server.url}"
+    assert (settings["served"], settings["entropy_estimator"]) == (f"tiny@{server.url}", "topk")
+    server.name = "another"
+    answers.write_text("\n".join(kept) + "\n")
+    assert main([*command, "--out", str(tmp_path / "broken"), "--resume"]) == 2
+    assert f"served was 'tiny@{server.url}' and is now 'another@{server.url}'" in capsys.readouterr().err
+
+
+def test_answers_are_scored_again_when_the_server_is_gone(
+    serve: Serve, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve()
+    data = tmp_path / "gsm8k.jsonl"
+    data.write_text(json.dumps({"question": "ab?", "answer": "#### 5"}))
+    command = ["eval", "gsm8k", f"model.tokenizer={model_folder}", "rollout.max_tokens=40", "--model", server.url]
+    command += ["--data", str(data), "--tools", "none", "--samples", "1", "--out", str(tmp_path / "out"), "--resume"]
+    assert main(command) == 0
+    server.answer = lambda path, body: (404, {})  # type: ignore[method-assign]
+    assert main([*command, "--score", "words"]) == 0
+    assert f"tiny@{server.url}: 1 answers a question" in capsys.readouterr().out
+    assert (tmp_path / "out" / "table.md").read_text().startswith(f"# tiny@{server.url}\n")

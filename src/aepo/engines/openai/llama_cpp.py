@@ -103,5 +103,5 @@ LLAMA_CPP = Dialect(
     read_ids=read_ids,
     context=context,
     piece=PIECE,
-    tempered="as a version that knows post_sampling_probs",
+    tempered="from a version with post_sampling_probs",
 )

@@ -72,7 +72,7 @@ class ServerPolicy:
         if self.served.top is None:
             return "the server gives none"
         how = self.served.dialect.tempered
-        return f"the server gives those at temperature 1; start it {how} for others"
+        return f"the server tells of those at temperature 1; start it {how}"
 
     def decode(self, tokens: list[int]) -> str:
         """Ids to text, special tokens included."""

@@ -87,5 +87,5 @@ SGLANG = Dialect(
     read_ids=read_ids,
     context=context,
     piece=None,
-    tempered="without SGLANG_RETURN_ORIGINAL_LOGPROB in its environment",
+    tempered="without SGLANG_RETURN_ORIGINAL_LOGPROB",
 )

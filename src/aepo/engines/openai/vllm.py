@@ -91,5 +91,5 @@ VLLM = Dialect(
     read_ids=read_ids,
     context=context,
     piece=None,
-    tempered="--logprobs-mode processed_logprobs",
+    tempered="with --logprobs-mode processed_logprobs",
 )
