@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 import torch
 
@@ -27,60 +22,24 @@ from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
 from aepo.types import Origin
 from tests import tiny
+from tests.engines.openai.process import running
 
 PYTHON = os.environ.get("AEPO_VLLM_PYTHON", "")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM"),
 ]
-PATIENCE = 900.0
 CONTEXT = 256
 FREE = Stop()
 
 
-@contextmanager
-def served(folder: Path, log: Path, *options: str) -> Iterator[str]:
+def served(folder: Path, log: Path, *options: str) -> AbstractContextManager[str]:
     """A server of the model in `folder`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        PYTHON,
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        str(folder),
-        "--served-model-name",
-        "tiny",
-    ]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(CONTEXT), "--dtype", "float32"]
-    command += ["--enforce-eager", *options]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTHONPATH", None)
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
-    try:
-        ends = time.monotonic() + PATIENCE
-        while not _healthy(port):
-            assert process.poll() is None and time.monotonic() < ends, log.read_text()[-3000:]
-            time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
+    about = ["--model", str(folder), "--served-model-name", "tiny", "--max-model-len", str(CONTEXT)]
+    about += ["--dtype", "float32", "--enforce-eager", *options]
+    module = [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]
+    environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    return running(lambda port: [*module, *about, "--host", "127.0.0.1", "--port", str(port)], log, environment)
 
 
 @pytest.fixture(scope="module")
