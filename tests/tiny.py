@@ -49,8 +49,8 @@ def tokenizer() -> Any:
     )
 
 
-def save_model(folder: Path, disturbance: float = 0.025) -> Path:
-    """Write the model to `folder`."""
+def save_model(folder: Path, disturbance: float = 0.025, head_dim: int = 32) -> Path:
+    """Write the model to `folder`; other engines have kernels for some head dimensions only."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -63,7 +63,7 @@ def save_model(folder: Path, disturbance: float = 0.025) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=32,
+        head_dim=head_dim,
         max_position_embeddings=512,
         initializer_range=disturbance,
         pad_token_id=words.pad_token_id,

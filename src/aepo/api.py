@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -25,10 +26,13 @@ from aepo.types import Sample
 if TYPE_CHECKING:
     from aepo.algorithms.base import Algorithm
     from aepo.engines.local.policy import LocalPolicy
+    from aepo.engines.openai.policy import ServerPolicy
     from aepo.evaluation.runner import Evaluation
     from aepo.training.display import Display
     from aepo.training.loop import Parts
 
+MODEL_KEY = "AEPO_MODEL_KEY"
+"""The environment variable with the key of a model server; none is sent if it is not set."""
 BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
 FREE_FOR_RUN = (
     "run",
@@ -40,6 +44,8 @@ FREE_FOR_RUN = (
     "train.keep_checkpoints",
     "train.trees_every",
     "train.entropy_band",
+    "model.price.prompt",
+    "model.price.sampled",
 )
 """Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
 
@@ -63,19 +69,45 @@ class Run:
         return str(self.folder)
 
 
-def load_policy(path: str, model: configuration.ModelConfig | None = None) -> LocalPolicy:
-    """A policy to evaluate or train: a folder, a hub name, "atlas", or the folder of a run (its newest checkpoint).
+def is_server(path: str) -> bool:
+    """Whether what is to be loaded is the address of a server."""
+    return path.startswith(("http://", "https://"))
+
+
+def load_policy(path: str, model: configuration.ModelConfig | None = None) -> LocalPolicy | ServerPolicy:
+    """A policy to evaluate: a folder, a hub name, "atlas", a run's folder (its newest checkpoint), a server's address.
+
+    A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
 
     Raises:
         ValueError: It cannot be loaded; the line says why.
+        ServerError: The server does not answer.
     """
+    settings = model or configuration.ModelConfig(path=path)
+    if is_server(path):
+        return _connect(path, settings)
+    for key in ("name", "tokenizer"):
+        if getattr(settings, key) is not None:
+            raise configuration.ConfigError(f"model.{key} is set, but {path} is no server (http://host:port/v1)")
+    return _load_local(path, settings)
+
+
+def _connect(url: str, settings: configuration.ModelConfig) -> ServerPolicy:
+    from aepo.engines.openai.client import Endpoint
+    from aepo.engines.openai.policy import connect
+    from aepo.tools.key import ApiKey
+
+    key = ApiKey(MODEL_KEY) if os.environ.get(MODEL_KEY) else None
+    return connect(Endpoint(url, key, settings.timeout), settings.name, settings.tokenizer)
+
+
+def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
     from aepo.engines.local.load import Lora
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
     from aepo.engines.trl import checkpoints
     from aepo.training import checkpoint
 
-    settings = model or configuration.ModelConfig(path=path)
     where: str | Path = BUILT_IN_MODELS.get(path, path)
     if (kept := Path(where) / "checkpoints").is_dir():
         newest = checkpoint.latest(kept)
@@ -112,7 +144,7 @@ def train(
     """Train `model` on `task`.
 
     Args:
-        model: Folder or hub name of a causal LM, or "atlas".
+        model: Folder or hub name of a causal LM, or "atlas"; a server cannot be trained.
         task: Questions, tools and reward.
         algorithm: `aepo.AEPO()` by default; its fields are its settings.
         config: Everything else; class defaults by default.
@@ -202,7 +234,7 @@ def _engine(
 
 
 def evaluate(
-    policy: LocalPolicy | str,
+    policy: LocalPolicy | ServerPolicy | str,
     task: Task,
     samples: int = 5,
     greedy: bool = True,
@@ -279,9 +311,13 @@ def load_to_train(config: Config) -> LocalPolicy:
 
     from aepo.engines.local.threads import fastest_threads
 
+    if is_server(config.model.path):
+        raise configuration.ConfigError(
+            f"model.path is a server ({config.model.path}), which cannot be trained: give a folder or a hub name"
+        )
     # New adapters begin at random.
     torch.manual_seed(config.seed)
-    policy = load_policy(config.model.path, config.model)
+    policy = cast("LocalPolicy", load_policy(config.model.path, config.model))
     if config.train.layout == "tree":
         policy.refuse_tree()
     if policy.device.type == "cpu":
@@ -289,11 +325,14 @@ def load_to_train(config: Config) -> LocalPolicy:
     return policy
 
 
-def agents(policy: LocalPolicy, task: Task, config: Config, questions: Sequence[Sample]) -> tuple[Agent, Agent]:
+def agents(
+    policy: LocalPolicy | ServerPolicy, task: Task, config: Config, questions: Sequence[Sample]
+) -> tuple[Agent, Agent]:
     """A sampling and a greedy agent for a task.
 
     Raises:
-        ValueError: The chat template or a tool does not fit the protocol, or prompts are too long for the model.
+        ValueError: The chat template or a tool does not fit the protocol, prompts are too long for the model, or a
+            server cannot do what is asked.
     """
     rollout, algorithm = config.rollout, config.algorithm
     tools = {tool.name: tool for tool in tools_of(task)}

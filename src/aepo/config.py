@@ -43,16 +43,33 @@ class LoraConfig(Section):
     targets: str | list[str] = "all-linear"
 
 
+class PriceConfig(Section):
+    """What tokens cost, per million, in the currency of the tools' prices; null is nothing.
+
+    Attributes:
+        prompt: Those before a turn, read again for each turn.
+        sampled: Those that the policy writes.
+    """
+
+    prompt: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    sampled: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
 class ModelConfig(Section):
     """The policy.
 
     Attributes:
-        path: Folder or hub name of a transformers causal LM, or "atlas", the small model of this package.
+        path: Folder or hub name of a transformers causal LM, or "atlas", the small model of this package, or the
+            address of a server (http://host:port/v1), which can be evaluated, not trained.
         device: "auto" takes a GPU if there is one.
         dtype: "auto" is float32 on a CPU, bfloat16 on a GPU.
         pad_token: For tokenizers that have none.
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
         lora: Adapters; null trains all weights.
+        name: Of a server with several models: which.
+        tokenizer: Of a server: folder or hub name of the model's tokenizer; null is the name of the model there.
+        timeout: Of a server: seconds for one reply.
+        price: What tokens cost, for the cost of a question in evaluations.
     """
 
     path: str = "atlas"
@@ -61,6 +78,10 @@ class ModelConfig(Section):
     pad_token: str | None = None
     gradient_checkpointing: bool = False
     lora: LoraConfig | None = None
+    name: str | None = None
+    tokenizer: str | None = None
+    timeout: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    price: PriceConfig = PriceConfig()
 
 
 class TaskConfig(Section):

@@ -170,8 +170,10 @@ class Node:
         kind: Who wrote it.
         tokens: Ids, as sampled or as encoded once.
         path: The path that added it; shared by the paths that branched later.
-        logprobs: ln p of each sampled token at the sampling temperature; empty unless `kind` is policy.
-        entropies: Nats, of the full next-token distribution at the sampling temperature; empty unless policy.
+        logprobs: ln p of each sampled token at the sampling temperature; empty unless `kind` is policy, and where the
+            engine told none.
+        entropies: Nats, of the next-token distribution at the sampling temperature, as the engine estimates it; empty
+            as `logprobs` is.
         call: The tool call that ends a policy node; the last part of a split turn has it.
         result: The result that an observation node shows.
         decision: On observation nodes: whether a branch started after it, and why (not).
@@ -243,8 +245,8 @@ class Trajectory:
         sample: The question.
         tokens: Prompt, policy tokens and observations in turn.
         loss_mask: 1 where the policy wrote the token.
-        logprobs: ln p under the policy that sampled; 0 where `loss_mask` is 0.
-        entropies: Nats; 0 where `loss_mask` is 0.
+        logprobs: ln p under the policy that sampled; 0 where `loss_mask` is 0 or the engine told none.
+        entropies: Nats; 0 where `loss_mask` is 0 or the engine told none.
         prompt_length: Tokens of the prompt.
         nodes: The nodes of the walk.
         turns: Policy turns with their calls and results.
@@ -421,8 +423,8 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
         written = node.kind is Kind.POLICY
         tokens += node.tokens
         mask += [int(written)] * size
-        logprobs += node.logprobs if written else [0.0] * size
-        entropies += node.entropies if written else [0.0] * size
+        logprobs += node.logprobs if written and node.logprobs else [0.0] * size
+        entropies += node.entropies if written and node.entropies else [0.0] * size
     results = {node.parent: node.result for node in nodes}
     turns = [
         Turn(parts[-1].id, [t for part in parts for t in part.tokens], parts[-1].call, results.get(parts[-1].id))

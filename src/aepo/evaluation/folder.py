@@ -1,20 +1,23 @@
 """The folder of an evaluation on data sets: what it was run with, every answer, every verdict, and the table.
 
 <folder>/
-    settings.json              model, samples, limits, tools; a resumed evaluation must have the same
+    settings.json              model (of a server: what it serves), samples, limits, tools, estimator of entropies; a
+                               resumed evaluation must have the same
     table.md
-    <data set>/
+    <data set>/                `aepo view <folder>/<data set>` opens it
         answers.jsonl          one question a line, written as they are answered
         verdicts.jsonl         one verdict of a judge a line, of all judges that were asked
         results.jsonl          one question a line with its scores
-        trees/                 the trajectories
+        trees/                 the trajectories, with their scores as rewards: 1, 0, none if a verdict is unreadable;
+                               step-000040.jsonl.gz holds the questions from the 40th on
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,6 +129,15 @@ class EvaluationFolder:
         lines = "".join(one.to_line() + "\n" for one in scored)
         write_whole(self.path / name / "results.jsonl", lines.encode())
 
+    def reward_trees(self, name: str, scored: Sequence[Scored]) -> None:
+        """Write the scores into the trees, as a run writes its rewards."""
+        worth = {one.answered.id: one.correct for one in scored}
+        for path in sorted((self.path / name / "trees").glob("step-*.jsonl.gz")):
+            lines = gzip.decompress(path.read_bytes()).splitlines()
+            rewarded = b"".join(_rewarded(line, worth) + b"\n" for line in lines)
+            # No time stamp inside: equal trees give equal files.
+            write_whole(path, gzip.compress(rewarded, mtime=0))
+
     def results(self, name: str, title: str) -> Figures:
         """What `save_results` wrote, with the answers.
 
@@ -145,6 +157,16 @@ class EvaluationFolder:
         """Write the table."""
         write_whole(self.path / "table.md", text.encode())
         return self.path / "table.md"
+
+
+def _rewarded(line: bytes, worth: Mapping[str, Sequence[bool | None]]) -> bytes:
+    data = json.loads(line)
+    correct = worth.get(data["sample"]["id"])
+    if correct is None:
+        return line
+    for leaf, one in zip(data["tree"]["leaves"], correct, strict=True):
+        leaf["reward"] = None if one is None else float(one)
+    return json.dumps(data).encode()
 
 
 def _append(file: Path, lines: Sequence[str]) -> None:

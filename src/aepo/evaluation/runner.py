@@ -8,6 +8,7 @@ from math import isnan
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.passk import Estimate, estimate, pass_at_k
+from aepo.evaluation.prices import Prices, spent
 from aepo.rewards.base import Reward
 from aepo.rewards.score import score
 from aepo.rollout.agent import Agent
@@ -58,6 +59,10 @@ class Evaluation:
         """Tokens that the policy wrote in a sampled trajectory."""
         written = [sum(len(n.tokens) for n in g.tree.nodes if n.kind is Kind.POLICY) for g in self.sampled]
         return estimate([count / self.samples for count in written])
+
+    def cost(self, prices: Prices) -> Estimate:
+        """Of a question, all its sampled trajectories together."""
+        return estimate([sum(prices(spent(t)) for t in group.trajectories()) for group in self.sampled])
 
     def metrics(self) -> dict[str, float]:
         """As a run logs them."""

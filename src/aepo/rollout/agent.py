@@ -178,6 +178,8 @@ class Agent:
         return _joined(sampled, await self.generator.sample(path.sequence, self._room(path), stop))
 
     def _entropy(self, sampled: Sampled) -> float:
+        if self.generator.entropy_estimator == "none":
+            return 0.0
         reference = self.entropy_scale == "reference"
         entropies = sampled.reference_entropies if reference else sampled.entropies
         return segment_entropy(entropies, self.window, self.entropy_scale)

@@ -82,7 +82,7 @@ async def explore(
 
     Raises:
         RolloutError: A tool has a bug.
-        ValueError: The engine has no room for one group, or the rules need rewards and there is no scorer.
+        ValueError: The engine has no room for one group, or the rules need rewards or entropies and there are none.
         Exception: Whatever the scorer raises.
     """
     rollout = Rollout(agent, exploration, scorer)
@@ -120,6 +120,9 @@ class Rollout:
             raise ValueError("the rules of this rollout need rewards: give explore a scorer")
         if room < size:
             raise ValueError(f"the engine holds {room} sequences, a group needs {size}; raise max_sequences")
+        reads = exploration.watches or exploration.probes > 0 or exploration.needs_call_entropy
+        if reads and agent.generator.entropy_estimator == "none":
+            raise ValueError("the rules of this rollout read token entropies, and the engine gives none")
         self.agent, self.exploration, self.scorer, self.ended = agent, exploration, scorer, ended
         self.free = room // size
         self.waiting: deque[Question] = deque()

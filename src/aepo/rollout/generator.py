@@ -29,8 +29,8 @@ class Sampled:
 
     Attributes:
         tokens: Ids; the one that met the stop condition included.
-        logprobs: ln p of each at the sampling temperature, over the full vocabulary.
-        entropies: Nats, per `Generator.entropy_estimator`.
+        logprobs: ln p of each at the sampling temperature, over the full vocabulary; empty if the estimator is "none".
+        entropies: Nats, per `Generator.entropy_estimator`; empty if that is "none".
         stopped: True if the stop condition was met, False if `max_tokens` was reached.
         reference_entropies: -sum p ln p over the ten likeliest tokens, in nats; empty unless the engine was told to
             record it (for `entropy_scale: reference`).
@@ -60,7 +60,7 @@ class Generator(Protocol):
     """
 
     entropy_estimator: str
-    """"full", "topk" (a lower bound) or "sampled" (-logprob): recorded with every run."""
+    """"full", "topk" (a lower bound), "sampled" (-logprob), or "none" for an engine that does not tell."""
 
     max_sequences: int
     """How many may be open at once."""

@@ -22,8 +22,8 @@ from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
 from aepo.engines.local.schedule import CHUNK, compacting_moves, exact_moves, prefill_batch, prefill_group
 from aepo.engines.local.sequence import LocalSequence, Request
-from aepo.engines.local.stopping import Stopping, vocabulary_texts
 from aepo.engines.local.supported import layer_count, refuse_unsupported
+from aepo.engines.stopping import Stopping, vocabulary_texts
 from aepo.rollout.generator import Sampled, Sequence, Stop
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from aepo.engines.local.stopping import Stopping
+from aepo.engines.stopping import Stopping
 
 
 @dataclass(eq=False)

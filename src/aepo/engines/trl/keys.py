@@ -5,11 +5,16 @@ from __future__ import annotations
 from aepo.config import Config, ConfigError
 
 OURS = "as under engine: local"
+SERVER = "of a server, which no engine trains"
 KEYS = {
     "run": "metrics and trees in it, TRL's `output_dir` in its folder `checkpoints`",
     "seed": "`seed`",
     "engine": "trl",
-    "model.path": OURS,
+    "model.path": f"{OURS}; a server is refused",
+    "model.name": SERVER,
+    "model.tokenizer": SERVER,
+    "model.timeout": SERVER,
+    "model.price.*": "costs of evaluations on data sets only",
     "model.device": "the one that accelerate takes, else refused; `use_cpu` for cpu",
     "model.dtype": f"{OURS}: of the weights, without autocast (`bf16=False`)",
     "model.pad_token": OURS,

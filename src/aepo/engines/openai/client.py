@@ -1,0 +1,227 @@
+"""HTTP to a model server: tried again where that is safe, one clear line where it is not."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from json import JSONDecodeError
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from aepo.tools.key import ApiKey
+from aepo.tools.pace import backoff, retry_after
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 6
+LONGEST_WAIT = 120.0
+"""Seconds; a server that asks to be left alone for longer is taken to be down."""
+CONNECT_SECONDS = 10.0
+_AGAIN = frozenset({429, 502, 503, 504})
+_SHOWN = 300
+
+
+class ServerError(RuntimeError):
+    """A server does not answer, or not what its interface says; the line names it."""
+
+
+class ServerRefusal(ValueError):
+    """A server does not take a request, and would not take it again.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        """Keep the status beside the line for the user."""
+        super().__init__(text)
+        self.status = status
+
+
+class BadReply(ValueError):
+    """A reply that lacks what was asked for."""
+
+
+class _Again(Exception):
+    """A try that did not work, while another may.
+
+    Attributes:
+        after: Seconds until then, if the server names them.
+    """
+
+    def __init__(self, cause: str, after: float | None = None) -> None:
+        super().__init__(cause)
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: a GET, or with `body` a POST of JSON."""
+
+    path: str
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server is, and how long one waits for it.
+
+    Attributes:
+        url: As people write it, with or without "/v1".
+        key: Signs every request; None sends none.
+        timeout: Seconds for one reply.
+        sleep: Waits between tries.
+
+    Raises:
+        ValueError: The address is none.
+    """
+
+    url: str
+    key: ApiKey | None = None
+    timeout: float = 600.0
+    sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            wrong = parts.scheme not in ("http", "https") or not parts.hostname or (parts.port == 0)
+        except ValueError:
+            wrong = True
+        if wrong or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("a server's address is http://host:port/v1, without a key, a query or a fragment in it")
+
+    @property
+    def root(self) -> str:
+        """The address without "/v1", below which a server's own interface lies too."""
+        return self.url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+class Client:
+    """Connections to one server, inside `async with`.
+
+    A request is sent again if there was no reply at all (nothing is changed by asking for tokens), or if the reply was
+    429, 502, 503 or 504: after `Retry-After`, else after 0.5 s, 1 s, 2 s and so on.
+    """
+
+    def __init__(self, endpoint: Endpoint, concurrency: int = 128) -> None:
+        """Set it up; nothing is sent.
+
+        Args:
+            endpoint: The server.
+            concurrency: Requests at once; the others wait.
+        """
+        self.endpoint, self.concurrency = endpoint, concurrency
+        # Its own: the order in which replies come must not move anybody else's chance.
+        self._random = random.Random()
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = httpx.AsyncClient(
+            headers={"User-Agent": "aepo-rl", "Accept": "application/json"},
+            timeout=httpx.Timeout(self.endpoint.timeout, connect=CONNECT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
+            auth=self.endpoint.key.sign if self.endpoint.key else None,  # type: ignore[arg-type]
+            follow_redirects=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        http, self._http = self._http, None
+        assert http is not None
+        with anyio.CancelScope(shield=True):
+            await http.aclose()
+
+    async def ask(self, call: Call) -> Any:
+        """The decoded JSON of a good reply.
+
+        Raises:
+            ServerError: There is none, or it is not JSON.
+            ServerRefusal: The server does not take the request.
+            RuntimeError: The client is not entered.
+        """
+        attempt = 1
+        while True:
+            try:
+                return await self._once(call)
+            except _Again as failure:
+                wait = backoff(attempt, self._random.random()) if failure.after is None else failure.after
+                if attempt == ATTEMPTS or wait > LONGEST_WAIT:
+                    told = f"wants to be left alone for {wait:.0f} s" if wait > LONGEST_WAIT else f"{attempt} tries"
+                    raise ServerError(f"server {self.endpoint.url} is not available: {failure}; {told}") from None
+                if attempt == 1:
+                    _log.warning("server %s: %s; trying again", self.endpoint.url, failure)
+            await self.endpoint.sleep(wait)
+            attempt += 1
+
+    async def _once(self, call: Call) -> Any:
+        """The decoded JSON.
+
+        Raises:
+            _Again: What kept it from coming may pass.
+            ServerError: It may not.
+            ServerRefusal: The server does not take the request.
+        """
+        if self._http is None:
+            raise RuntimeError('the client is not connected: use it inside "async with client:"')
+        url, shown = self.endpoint.root + call.path, self.endpoint.url
+        try:
+            if call.body is None:
+                reply = await self._http.get(url)
+            else:
+                reply = await self._http.post(url, json=call.body)
+        except httpx.ReadTimeout:
+            raise ServerError(
+                f"server {shown}: no reply within {self.endpoint.timeout:.0f} s; raise model.timeout"
+            ) from None
+        except httpx.TransportError as error:
+            raise _Again(self._hidden(f"{type(error).__name__} {error}".strip())) from None
+        except httpx.InvalidURL as error:
+            raise ServerRefusal(f"server {shown}: {error}", 0) from None
+        if reply.status_code in _AGAIN:
+            after = retry_after(reply.headers.get("retry-after"), datetime.now(UTC))
+            raise _Again(f"HTTP {reply.status_code}", after)
+        if reply.is_success:
+            try:
+                return reply.json()
+            except (JSONDecodeError, UnicodeDecodeError, RecursionError):
+                raise ServerError(f"server {shown} sent something else than JSON from {call.path}") from None
+        raise self._refusal(reply, call.path)
+
+    def _refusal(self, reply: httpx.Response, path: str) -> Exception:
+        status, shown = reply.status_code, self.endpoint.url
+        said = self._hidden(message_of(reply))
+        told = f": {said}" if said else ""
+        if status >= 500:
+            return ServerError(f"server {shown} failed (HTTP {status}){told}")
+        if status in (401, 403):
+            known = f"check {self.endpoint.key.variable}" if self.endpoint.key else "it wants a key"
+            return ServerRefusal(f"server {shown} refuses the key (HTTP {status}): {known}", status)
+        if status in (404, 405) and not said:
+            return ServerRefusal(f"server {shown} has no {path}: is this an OpenAI-compatible server?", status)
+        return ServerRefusal(f"server {shown} does not take the request (HTTP {status}){told}", status)
+
+    def _hidden(self, text: str) -> str:
+        key = self.endpoint.key
+        return key.hide(text.encode("utf-8", "replace")).decode() if key else text
+
+
+def message_of(reply: httpx.Response) -> str:
+    """What a server says about an error, on one line; empty if it says nothing that can be read."""
+    try:
+        data = reply.json()
+    except (JSONDecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    for name in ("error", "message", "detail"):
+        if isinstance(data, dict) and data.get(name):
+            data = data[name]
+    text = " ".join(data.split()) if isinstance(data, str) else ""
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -1,0 +1,118 @@
+"""A policy that lives on a server: it can be sampled from and measured, not trained."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+from aepo.engines.openai.client import Client, Endpoint
+from aepo.engines.openai.generator import ServerGenerator
+from aepo.engines.openai.probe import Served, chosen, models, probe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_log = logging.getLogger(__name__)
+
+
+class ServerPolicy:
+    """A model of a server with everything that evaluation asks of it.
+
+    Attributes:
+        endpoint: The server.
+        served: The model there, and what the server gives.
+        tokenizer: The model's.
+    """
+
+    def __init__(self, endpoint: Endpoint, served: Served, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Use `connect`, which finds out what the server gives."""
+        self.endpoint, self.served, self.tokenizer = endpoint, served, tokenizer
+
+    @property
+    def path(self) -> str:
+        """Model and server, "MODEL@http://..."."""
+        return f"{self.served.model}@{self.endpoint.url}"
+
+    def generator(
+        self,
+        *,
+        temperature: float,
+        max_sequences: int,
+        max_length: int,
+        deterministic: bool = False,
+        greedy: bool = False,
+        reference_entropy: bool = False,
+    ) -> ServerGenerator:
+        """An engine over the server; see `ServerGenerator`.
+
+        Raises:
+            ValueError: The server cannot do it.
+        """
+        if deterministic:
+            raise ValueError(
+                "rollout.deterministic cannot be promised for a server, which batches as it likes: set it to false"
+            )
+        engine = ServerGenerator(
+            self.endpoint,
+            self.served,
+            self.tokenizer,
+            temperature=temperature,
+            max_sequences=max_sequences,
+            max_length=max_length,
+            greedy=greedy,
+            reference_entropy=reference_entropy,
+        )
+        if engine.entropy_estimator == "none" and not greedy:
+            _log.warning("%s: no log-probabilities and entropies are recorded, %s", self.path, self._why())
+        return engine
+
+    def _why(self) -> str:
+        if self.served.top is None:
+            return "the server gives none"
+        how = self.served.dialect.tempered
+        return f"the server tells of those at temperature 1; start it {how}"
+
+    def decode(self, tokens: list[int]) -> str:
+        """Ids to text, special tokens included."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
+
+
+def connect(endpoint: Endpoint, name: str | None = None, tokenizer: str | None = None) -> ServerPolicy:
+    """Ask a server what it is; to be called outside of any event loop.
+
+    Args:
+        endpoint: The server.
+        name: Which of its models; None if there is but one.
+        tokenizer: Folder or hub name of the model's tokenizer; by default what the server calls the model.
+
+    Raises:
+        ValueError: The server does not fit, or the tokenizer cannot be loaded.
+        ServerError: The server does not answer.
+    """
+
+    async def ask() -> ServerPolicy:
+        async with Client(endpoint, concurrency=1) as client:
+            model = chosen(endpoint.url, await models(client), name, "model.name")
+            loaded = load_tokenizer(tokenizer or model["id"])
+            return ServerPolicy(endpoint, await probe(client, model, loaded), loaded)
+
+    return anyio.run(ask)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A tokenizer of a folder or of the hub.
+
+    Raises:
+        ValueError: It cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"tokenizer {name}: {line}; name the folder or hub name of the model's tokenizer by model.tokenizer"
+        ) from error

@@ -1,0 +1,91 @@
+"""SGLang: its own /generate, which takes and gives token ids.
+
+{"text": "...", "output_ids": [17, 4], "meta_info": {"finish_reason": {"type": "stop", "matched": 4},
+ "output_token_logprobs": [[-0.4, 17, null], [-1.2, 4, null]],
+ "output_top_logprobs": [[[-0.4, 17, null], [-1.8, 9, null]], [...]]}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aepo.engines.openai.client import BadReply, Call
+from aepo.engines.openai.dialect import Dialect, Reply, Wanted, checked, ids, logprob
+
+
+def request(wanted: Wanted) -> Call:
+    """`ignore_eos` is not sent: it would switch `stop_token_ids` off too."""
+    parameters = {
+        "max_new_tokens": wanted.max_tokens,
+        "temperature": 0.0 if wanted.greedy else wanted.temperature,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        # Has an effect under --enable-deterministic-inference only.
+        "sampling_seed": wanted.seed,
+        "stop": list(wanted.stop.strings),
+        "stop_token_ids": sorted(wanted.stop.tokens),
+        "no_stop_trim": True,
+        "skip_special_tokens": False,
+    }
+    body: dict[str, Any] = {"input_ids": list(wanted.prompt), "sampling_params": parameters, "stream": False}
+    if wanted.top is not None:
+        body |= {"return_logprob": True, "logprob_start_len": -1, "top_logprobs_num": wanted.top}
+    return Call("/generate", body)
+
+
+def parse(data: Any, wanted: Wanted) -> Reply:
+    """Read a generation.
+
+    Raises:
+        BadReply: It was aborted, has no ids, or lacks log-probabilities that were asked for.
+    """
+    try:
+        about = data["meta_info"]
+        reason = about.get("finish_reason") or {}
+        if reason.get("type") == "abort":
+            raise BadReply(f"the server gave up: {reason.get('message')}")
+        if wanted.top is None:
+            return Reply(ids(data["output_ids"]), [], [])
+        # `output_ids` may lack the token that stopped; what has a log-probability was sampled.
+        sampled = about["output_token_logprobs"]
+        tokens = ids([entry[1] for entry in sampled])
+        logprobs = [logprob(entry[0]) for entry in sampled]
+        listed = about["output_top_logprobs"] if wanted.top else []
+        top = [{ids([entry[1]])[0]: logprob(entry[0]) for entry in entries} for entries in listed]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise BadReply(f"not a generation with token ids and log-probabilities ({error!r})") from None
+    return checked(Reply(tokens, logprobs, top), wanted)
+
+
+def tokenize(model: str, text: str) -> Call:
+    """Ask for the ids of a text."""
+    return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
+
+
+def read_ids(data: Any) -> list[int]:
+    """The ids of a text."""
+    return ids(data.get("tokens") if isinstance(data, dict) else None)
+
+
+def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
+    """`--context-length`."""
+    length = model.get("max_model_len")
+    return length if isinstance(length, int) else None
+
+
+SGLANG = Dialect(
+    name="SGLang",
+    owner="sglang",
+    request=request,
+    parse=parse,
+    tokenize=tokenize,
+    read_ids=read_ids,
+    context=context,
+    piece=None,
+    tempered="without SGLANG_RETURN_ORIGINAL_LOGPROB",
+)

@@ -1,0 +1,95 @@
+"""vLLM: /v1/completions with token ids as prompt, `return_token_ids`, and log-probabilities named by id.
+
+{"choices": [{"text": "...", "token_ids": [17, 4], "finish_reason": "stop", "logprobs":
+ {"token_logprobs": [-0.4, -1.2], "top_logprobs": [{"token_id:17": -0.4, "token_id:9": -1.8}, {...}]}}]}
+
+Without `return_tokens_as_token_ids`, tokens that read alike would fall together in `top_logprobs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aepo.engines.openai.client import BadReply, Call
+from aepo.engines.openai.dialect import Dialect, Reply, Wanted, checked, ids, logprob
+
+PREFIX = "token_id:"
+
+
+def request(wanted: Wanted) -> Call:
+    """Every setting is sent that a model's own generation_config.json would change otherwise."""
+    body: dict[str, Any] = {
+        "model": wanted.model,
+        "prompt": list(wanted.prompt),
+        "max_tokens": wanted.max_tokens,
+        "temperature": 0.0 if wanted.greedy else wanted.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "seed": wanted.seed,
+        "stop": list(wanted.stop.strings),
+        "stop_token_ids": sorted(wanted.stop.tokens),
+        "ignore_eos": True,
+        "skip_special_tokens": False,
+        "return_token_ids": True,
+        "return_tokens_as_token_ids": True,
+    }
+    return Call("/v1/completions", body if wanted.top is None else body | {"logprobs": wanted.top})
+
+
+def parse(data: Any, wanted: Wanted) -> Reply:
+    """Read a completion.
+
+    Raises:
+        BadReply: It has no ids, or lacks log-probabilities that were asked for.
+    """
+    try:
+        choice = data["choices"][0]
+        tokens = ids(choice.get("token_ids"))
+        if wanted.top is None:
+            return Reply(tokens, [], [])
+        said = choice["logprobs"]
+        logprobs = [logprob(value) for value in said["token_logprobs"]]
+        top = [_likeliest(entry) for entry in said["top_logprobs"]] if wanted.top else []
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise BadReply(f"not a completion with token ids and log-probabilities ({error!r})") from None
+    return checked(Reply(tokens, logprobs, top), wanted)
+
+
+def _likeliest(entry: Mapping[str, Any]) -> dict[int, float]:
+    if not all(name.startswith(PREFIX) and name[len(PREFIX) :].isdecimal() for name in entry):
+        raise BadReply("log-probabilities are not named by token id")
+    return {int(name[len(PREFIX) :]): logprob(value) for name, value in entry.items()}
+
+
+def tokenize(model: str, text: str) -> Call:
+    """Ask for the ids of a text."""
+    return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
+
+
+def read_ids(data: Any) -> list[int]:
+    """The ids of a text."""
+    return ids(data.get("tokens") if isinstance(data, dict) else None)
+
+
+def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
+    """`--max-model-len`."""
+    length = model.get("max_model_len")
+    return length if isinstance(length, int) else None
+
+
+VLLM = Dialect(
+    name="vLLM",
+    owner="vllm",
+    request=request,
+    parse=parse,
+    tokenize=tokenize,
+    read_ids=read_ids,
+    context=context,
+    piece=None,
+    tempered="with --logprobs-mode processed_logprobs",
+)
