@@ -91,6 +91,15 @@ def test_a_task_that_does_not_fit_is_refused_before_there_is_a_run(
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_tools_say_of_themselves_stands_in_the_run(
+    settings: Config, model_folder: Path, tmp_path: Path
+) -> None:
+    told = replace(tiny.search, details={"sandbox": "unsafe_no_sandbox"})
+    aepo.train(str(model_folder), replace(tiny.letters(), tools=[told]), config=settings)
+    versions = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert versions["tools"] == {"search": {"sandbox": "unsafe_no_sandbox"}} and "python" in versions
+
+
 def test_a_task_without_samples_is_refused() -> None:
     with pytest.raises(ValueError, match="task 'empty' has no samples"):
         aepo.Task("empty", [])

@@ -18,7 +18,7 @@ from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
-from aepo.training.run_folder import RunFolder, write_whole
+from aepo.training.run_folder import RunFolder, environment, write_whole
 from aepo.types import Sample
 
 if TYPE_CHECKING:
@@ -153,7 +153,11 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     policy, parts = build(config, replace(task, tools=equipment.tools))
     parts = replace(parts, budget=equipment.budget)
     plain = config.model_dump(mode="json")
-    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
+    if resume:
+        folder = RunFolder.resume(config.run)
+    else:
+        versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
+        folder = RunFolder.create(config.run, plain, versions=versions)
     try:
         if resume and folder.config() != plain:
             same_run(folder.config(), config)

@@ -43,6 +43,8 @@ def run(code: str, timeout: float = 10) -> ToolResult:
         ("class A:\n    def __repr__(self): return 'me'\nA()", "me"),
         ("import sys\nprint('out')\nsys.exit('given up')", "out\ngiven up"),
         ("import ctypes; ctypes.string_at(0)", "crashed, or used too much memory"),
+        ("x = [0]\nwhile True: x += x", "MemoryError (line 2); used too much memory"),
+        ("b = bytearray(10 << 30)", "MemoryError (line 1); used too much memory"),
         ("[__name__, type(_notebook)]", "NameError: name '_notebook' is not defined (line 1)"),
     ],
 )
@@ -89,7 +91,7 @@ class Flaky:
     async def run(self, code: str, timeout: float) -> SandboxResult:
         self.failures -= 1
         if self.failures >= 0:
-            return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", "no namespaces")
+            return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", "no namespaces")
         return SandboxResult(SandboxStatus.OK, "fine\n", "", 0)
 
 
@@ -97,3 +99,24 @@ def test_a_failure_of_the_sandbox_is_tried_once_more_and_never_blamed_on_the_pro
     assert anyio.run(python(sandbox=Flaky(1)).call, {"code": "1"}).text == "fine"
     result = anyio.run(python(sandbox=Flaky(2)).call, {"code": "1"})
     assert result.status is ToolStatus.ERROR and result.text == "python is unavailable now; go on without it"
+
+
+def test_a_program_killed_for_what_its_processes_hold_is_told_so() -> None:
+    class Small:
+        name = "small"
+
+        async def run(self, code: str, timeout: float) -> SandboxResult:
+            return SandboxResult(SandboxStatus.MEMORY_LIMIT, "before\n", "", None)
+
+    assert anyio.run(python(sandbox=Small()).call, {"code": "1"}).text == "before\nstopped: used too much memory"
+
+
+def test_the_sandbox_in_use_stands_in_the_details_of_the_tool() -> None:
+    assert python(sandbox=Flaky(0)).details == {"sandbox": "flaky"}
+    assert python().details == {"sandbox": choose().name}
+    assert python(sandbox=choose().name).details == {"sandbox": choose().name}
+
+
+def test_an_unknown_sandbox_is_refused() -> None:
+    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: sandlock, bubblewrap"):
+        python(sandbox="docker")

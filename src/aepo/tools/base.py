@@ -83,6 +83,7 @@ class Tool:
             that matters, which is the default.
         service: What it asks, shared with other tools that ask the same; "" for nothing that is shared.
         price: What one executed call costs, in the currency of the run's budget.
+        details: What the records of a run should say of it, such as the sandbox in use; never a key.
         around: What stands around each call, from the inside out.
     """
 
@@ -99,6 +100,7 @@ class Tool:
     pure: bool = False
     service: str = ""
     price: float = 0.0
+    details: Mapping[str, str] = field(default_factory=dict)
     around: tuple[Around, ...] = field(default=(), repr=False)
     _places: Places = field(init=False, repr=False, compare=False)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import platform
+from dataclasses import replace
+from pathlib import Path
 
 from aepo.tools.base import Tool, ToolTimeout, tool
 from aepo.tools.counts import count
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.packages import importable
 from aepo.types import ToolError
 
 _log = logging.getLogger(__name__)
@@ -52,20 +55,33 @@ def _notebook(source):
 
 
 def python(
-    timeout: float = 5.0, sandbox: Sandbox | None = None, concurrency: int = 16, max_characters: int = 4000
+    timeout: float = 5.0,
+    sandbox: Sandbox | str | None = None,
+    concurrency: int = 16,
+    max_characters: int = 4000,
+    packages: str | Path | None = None,
 ) -> Tool:
     """A tool named "python" with one argument, `code`. Each call starts from nothing.
 
     Args:
         timeout: Seconds for one program.
-        sandbox: Where it runs; by default what `choose` finds, which probes it first.
+        sandbox: Where it runs: a sandbox or what `choose` takes, "sandlock", "bubblewrap", the address of a service, or
+            "unsafe_no_sandbox"; by default the first of the first two that passes the probe. Its name stands in the
+            tool's `details`.
         concurrency: Programs at once.
         max_characters: Longer output is cut.
+        packages: What programs may import beside the standard library; see `choose`.
 
     Raises:
         SandboxUnavailable: No sandbox contains untrusted code on this host.
+        ValueError: There is no such sandbox or there are no such packages; or both a sandbox and packages are given.
     """
-    box = sandbox or choose()
+    if sandbox is not None and not isinstance(sandbox, str):
+        if packages is not None:
+            raise ValueError("packages belong to a sandbox: give them to the one that you pass, or pass its name")
+        box = sandbox
+    else:
+        box = choose(sandbox, packages)
 
     # A retry may need a second start and a second program; the sandbox itself keeps each within its time.
     @tool(
@@ -84,18 +100,21 @@ def python(
         """
         program = f"{_NOTEBOOK}\n_notebook({code!a})"
         result = await box.run(program, timeout)
-        if result.status is SandboxStatus.INFRASTRUCTURE:
+        if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
             _log.warning("%s failed, trying once more: %s", box.name, result.stderr.strip()[-500:])
             count("retries")
             result = await box.run(program, timeout)
-        if result.status is SandboxStatus.INFRASTRUCTURE:
+        if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
             _log.error("%s failed twice: %s", box.name, result.stderr.strip()[-500:])
             raise ToolError("python is unavailable now; go on without it")
         if result.status is SandboxStatus.TIMEOUT:
             raise ToolTimeout(f"stopped after {timeout:g} s; write a faster program")
         return _text(result, max_characters)
 
-    return run_python
+    library = ", ".join(["the standard library", *importable(packages)])
+    description = run_python.description.replace("the standard library", library)
+    details = {"sandbox": box.name} | ({} if packages is None else {"packages": str(packages)})
+    return replace(run_python, description=description, details=details)
 
 
 def _text(result: SandboxResult, limit: int) -> str:
@@ -104,6 +123,9 @@ def _text(result: SandboxResult, limit: int) -> str:
         note = (result.stderr.rstrip("\n").splitlines() or [""])[-1]
     elif result.status is SandboxStatus.OUTPUT_LIMIT:
         note = "stopped: printed too much"
+    elif result.status is SandboxStatus.MEMORY_LIMIT:
+        last = (result.stderr.rstrip("\n").splitlines() or [""])[-1]
+        note = f"{last}; used too much memory" if "MemoryError" in last else "stopped: used too much memory"
     elif result.status is SandboxStatus.KILLED:
         note = "crashed, or used too much memory"
     if len(output) > limit:

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
-from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
+from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox, find_bwrap
 from aepo.tools.sandbox.probe import processes_with
+from aepo.tools.sandbox.worker import SandlockWorker
 
 
 def run(sandbox: Sandbox, code: str, timeout: float = 5) -> SandboxResult:
@@ -92,6 +93,18 @@ for name in ("AS", "FSIZE", "NOFILE", "CORE"):
     print("raised", name)
 """
     assert run(sandbox, code).stdout == "[0, 0, 0, 0]\n"
+
+
+def test_the_first_process_of_a_namespace_is_limited_as_the_program_is() -> None:
+    if not (bwrap := find_bwrap()):
+        pytest.skip("bubblewrap is not installed")
+    result = run(BubblewrapSandbox(bwrap=bwrap), "print(open('/proc/1/limits').read())")
+    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
+        pytest.skip(result.stderr)
+    limits = {line[:25].strip(): line[25:].split()[:2] for line in result.stdout.splitlines()}
+    assert limits["Max address space"] == [str(Limits().memory)] * 2
+    assert limits["Max open files"] == [str(Limits().files)] * 2
+    assert limits["Max core file size"] == ["0", "0"]
 
 
 def test_a_nested_user_namespace_is_refused(sandbox: Sandbox) -> None:
@@ -194,11 +207,12 @@ def test_a_broken_backend_is_an_infrastructure_failure(tmp_path: Path) -> None:
     broken.write_text("#!/bin/sh\necho 'bwrap: no namespaces' >&2\nexit 1\n")
     broken.chmod(0o755)
     result = run(BubblewrapSandbox(bwrap=broken), "print(1)")
-    assert result.status is SandboxStatus.INFRASTRUCTURE and "no namespaces" in result.stderr
+    assert result.status is SandboxStatus.INFRASTRUCTURE_ERROR and "no namespaces" in result.stderr
 
 
 def test_limits_are_taken(sandbox: Sandbox) -> None:
-    small = type(sandbox)(Limits(memory=256 << 20, output_kept=10, output_killed=1000))
+    backend = SandlockWorker if sandbox.name == "sandlock" else BubblewrapSandbox
+    small: Sandbox = backend(Limits(memory=256 << 20, output_kept=10, output_killed=1000))
     assert run(small, "print('x' * 500)").stdout == "x" * 10
     assert run(small, "print('x' * 2000)").status is SandboxStatus.OUTPUT_LIMIT
     assert run(small, "b = bytearray(300 << 20)\nprint('DONE')").stdout == ""

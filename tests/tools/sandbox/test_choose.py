@@ -1,6 +1,7 @@
 """Choosing a backend: the probe decides, its findings are told, the choice is remembered."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ class NoSandbox:
     """Runs the program as it is: what the probe must refuse. Its programs are ended after a second."""
 
     name = "none"
+
+    def __init__(self, packages: object = None) -> None:
+        pass
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         if "os.fork()" in code or "bytearray" in code or "range(256)" in code or "while True" in code:
@@ -38,13 +42,17 @@ class Dead:
 
     name = "dead"
 
+    def __init__(self, packages: object = None) -> None:
+        pass
+
     async def run(self, code: str, timeout: float) -> SandboxResult:
-        return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", "Landlock is not there\n")
+        return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", "Landlock is not there\n")
 
 
 def test_the_probe_sees_every_hole_of_no_sandbox() -> None:
     failed = " ".join(probe(NoSandbox()))
-    for hole in ("file", "environment", "network", "write", "processes", "memory", "disk", "loop", "flood"):
+    holes = "file,environment,network,fast open,abstract socket,mode,limits of the host,signal,write"
+    for hole in f"{holes},processes,memory,disk,loop,flood".split(","):
         assert f"{hole}: not contained" in failed
 
 
@@ -83,5 +91,25 @@ def test_the_next_backend_is_taken_when_the_first_does_not_start(
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: sandlock, bubblewrap"):
+    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: sandlock, bubblewrap, unsafe_no_sandbox"):
         choose("docker")
+
+
+def test_no_sandbox_is_never_fallen_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_trusted", {})
+    monkeypatch.setattr(module, "_BACKENDS", {"sandlock": Dead, "bubblewrap": Dead})
+    with pytest.raises(SandboxUnavailable):
+        choose()
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(SandboxUnavailable, match=r"the sandbox at .* does not work .*start SandboxFusion there"):
+            choose(address)
+
+
+def test_packages_of_a_service_are_its_own_affair() -> None:
+    with pytest.raises(ValueError, match="packages are installed at the service"):
+        choose("http://127.0.0.1:1", packages="host")

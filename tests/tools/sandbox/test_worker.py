@@ -40,7 +40,7 @@ def test_one_process_serves_many_event_loops_and_calls_at_once(worker: SandlockW
 
     for _ in range(2):
         assert sorted(anyio.run(many)) == sorted(f"{n}\n" for n in range(8))
-    assert worker._process is not None and worker._process.poll() is None
+    assert worker._process is not None and worker._process.popen.poll() is None
 
 
 def test_when_its_process_is_killed_calls_are_lost_as_infrastructure_and_the_next_one_works(
@@ -57,11 +57,11 @@ def test_when_its_process_is_killed_calls_are_lost_as_infrastructure_and_the_nex
             await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
             assert worker._process is not None
-            os.kill(worker._process.pid, signal.SIGKILL)
+            os.kill(worker._process.popen.pid, signal.SIGKILL)
         return statuses[0]
 
     anyio.run(worker.run, "print(1)", 10)
-    assert anyio.run(killed) is SandboxStatus.INFRASTRUCTURE
+    assert anyio.run(killed) is SandboxStatus.INFRASTRUCTURE_ERROR
     assert anyio.run(worker.run, "print('again')", 10).stdout == "again\n"
 
 

@@ -26,6 +26,7 @@ def atlas(
     split: Split = "validation",
     seed: int = 0,
     system: str | None = "",
+    sandbox: str | None = None,
 ) -> Task:
     """The task, with `size` training questions and `held_out` ones about names that no training question has.
 
@@ -38,6 +39,7 @@ def atlas(
         seed: Which questions are drawn.
         system: System message. The model that ships with the package was made for this task and needs none; others
             do: their instructions, or None for what the protocol says by itself.
+        sandbox: Where the model's programs run; see `aepo.tools.python.python`.
 
     Raises:
         ValueError: There are not that many different questions.
@@ -48,7 +50,7 @@ def atlas(
         name="atlas",
         samples=questions(facts, "train", size, seed),
         held_out=questions(facts, split, held_out, seed),
-        tools=[atlas_search(), python()],
+        tools=[atlas_search(), python(sandbox=sandbox)],
         reward=with_format(exact),
         system=system,
     )

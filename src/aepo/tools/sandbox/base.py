@@ -18,9 +18,11 @@ class SandboxStatus(StrEnum):
     """Killed at the time limit."""
     OUTPUT_LIMIT = "output_limit"
     """Killed because it printed too much."""
+    MEMORY_LIMIT = "memory_limit"
+    """Ended by its own `MemoryError`, or killed because its processes together held too much."""
     KILLED = "killed"
-    """Died of a signal or of a limit on memory."""
-    INFRASTRUCTURE = "infrastructure"
+    """Died of a signal; whether that was for its memory cannot be told."""
+    INFRASTRUCTURE_ERROR = "infrastructure_error"
     """It never began, or the sandbox itself died: not the program's doing, worth another try."""
 
 
@@ -49,6 +51,7 @@ class Limits:
 
     Attributes:
         memory: Bytes of address space of one process.
+        memory_total: Bytes of all its processes and files together, whether or not each keeps to its own limit.
         processes: Processes (and, under bubblewrap, threads) at once.
         file_size: Bytes of one file.
         disk: Bytes of all files it writes.
@@ -58,6 +61,7 @@ class Limits:
     """
 
     memory: int = 512 << 20
+    memory_total: int = 2 << 30
     processes: int = 32
     file_size: int = 16 << 20
     disk: int = 64 << 20
@@ -70,6 +74,7 @@ class Sandbox(Protocol):
     """Runs Python code apart from the host: no files but the interpreter's, no environment, no network, limited."""
 
     name: str
+    """Which backend it is; goes into the records of a run."""
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """Run `code` in a fresh interpreter for at most `timeout` seconds; nothing it started outlives the call.

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.packages import THREADS
 
 READY = b"\x01"
 """First byte on stdout: the sandbox stands and the code was read. Without it the call failed on our side."""
@@ -22,7 +23,7 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 _SOURCE = """
 def _start():
     import os, resource, sys
-    uid, memory, size, files, processes, drop = {values}
+    uid, memory, size, files, processes, drop, packages, variables, filter = {values}
     for kind, limit in (("AS", memory), ("FSIZE", size), ("NOFILE", files), ("CORE", 0), ("MEMLOCK", 0)):
         resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit))
     if uid is not None:
@@ -31,15 +32,26 @@ def _start():
         os.setresuid(uid, uid, uid)
     if processes is not None:
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-    if drop:
-        import _ctypes
+    if drop or filter:
+        import _ctypes, array
         libc = _ctypes.dlopen(None, 0)
-        header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
-        if _ctypes.call_function(_ctypes.dlsym(libc, "capset"), (header, bytes(24))) != 0:
-            os._exit(125)
-        sys.modules.pop("_ctypes")
+        def call(name, *arguments):
+            if _ctypes.call_function(_ctypes.dlsym(libc, name), arguments) != 0:
+                os._exit(125)
+    if drop:
+        call("capset", (0x20080522).to_bytes(4, sys.byteorder) + bytes(4), bytes(24))
+    if filter:
+        lines = array.array("B", filter)
+        address, size = lines.buffer_info()
+        call("prctl", 36, 1, 0, 0, 0)
+        call("prctl", 38, 1, 0, 0, 0)
+        call("prctl", 22, 2, (size // 8).to_bytes(8, sys.byteorder) + address.to_bytes(8, sys.byteorder))
+    if drop or filter:
+        del sys.modules["_ctypes"], sys.modules["array"]
     os.umask(0o022)
     os.environ.clear()
+    os.environ.update(variables)
+    sys.path += packages
     code = sys.stdin.buffer.read()
     os.write(1, {ready!r})
     del globals()["_start"]
@@ -48,7 +60,15 @@ exec(_start())
 """
 
 
-def command(limits: Limits, *, uid: int | None = None, processes: bool = False, drop: bool = False) -> list[str]:
+def command(
+    limits: Limits,
+    *,
+    uid: int | None = None,
+    processes: bool = False,
+    drop: bool = False,
+    packages: tuple[Path, ...] = (),
+    filter: bytes | None = None,
+) -> list[str]:
     """The interpreter's command line; the code follows on stdin.
 
     Args:
@@ -56,8 +76,13 @@ def command(limits: Limits, *, uid: int | None = None, processes: bool = False, 
         uid: Become this user first (the process must be able to).
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
+        packages: Folders to import from, beside the standard library.
+        filter: A seccomp filter to install, on top of what the isolating tool installs. The process also becomes the
+            parent of all that it starts and that lose their parent.
     """
-    values = (uid, limits.memory, limits.file_size, limits.files, limits.processes if processes else None, drop)
+    allowed = limits.processes if processes else None
+    found, variables = [str(p) for p in packages], THREADS if packages else {}
+    values = (uid, limits.memory, limits.file_size, limits.files, allowed, drop, found, variables, filter)
     source = _SOURCE.format(values=repr(values), ready=READY)
     # Not -I: it implies -E, and PYTHONHASHSEED could not be given. The environment holds nothing else.
     return [str(interpreter()), "-S", "-s", "-P", "-B", "-X", "utf8", "-c", source]

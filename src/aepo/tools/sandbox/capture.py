@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import selectors
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -24,6 +26,9 @@ T = TypeVar("T")
 START_SECONDS = 20.0
 """How long a sandbox may take to start."""
 
+WATCH_SECONDS = 0.1
+"""How often a program is looked at from outside, where the backend does that."""
+
 
 class End(Enum):
     """Why reading stopped."""
@@ -31,6 +36,7 @@ class End(Enum):
     EXIT = "exit"
     TIMEOUT = "timeout"
     OUTPUT = "output"
+    MEMORY = "memory"
     STOPPED = "stopped"
 
 
@@ -49,21 +55,39 @@ class Stop:
     def __init__(self) -> None:
         """Open it."""
         self.fd, self._write = os.pipe()
+        self._lock, self._open = threading.Lock(), True
 
     def set(self) -> None:
-        """Raise it."""
-        os.write(self._write, b"\0")
+        """Raise it, if it is still open."""
+        with self._lock:
+            if self._open:
+                os.write(self._write, b"\0")
 
     def close(self) -> None:
-        """Free the descriptors."""
-        os.close(self.fd)
-        os.close(self._write)
+        """Free the descriptors; may be called twice."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                os.close(self.fd)
+                os.close(self._write)
 
 
 async def in_thread(run: Callable[[Stop], T]) -> T:
     """Run `run(stop)` in a thread; cancelling raises the flag and waits until the thread has cleaned up."""
-    stop = Stop()
+    stop, turn, begun, ended = Stop(), threading.Lock(), False, threading.Event()
     result: list[T] = []
+
+    def work() -> None:
+        nonlocal begun
+        with turn:
+            if ended.is_set():
+                return
+            begun = True
+        try:
+            result.append(run(stop))
+        finally:
+            ended.set()
+
     try:
         async with anyio.create_task_group() as tasks:
 
@@ -74,15 +98,31 @@ async def in_thread(run: Callable[[Stop], T]) -> T:
                     stop.set()
 
             tasks.start_soon(watch)
-            result.append(await anyio.to_thread.run_sync(run, stop, limiter=anyio.CapacityLimiter(1)))
+            await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
             tasks.cancel_scope.cancel()
     finally:
+        # A task cancelled by asyncio itself, rather than by a scope, leaves the thread behind; even more than once.
+        stop.set()
+        with turn:
+            if not begun:
+                ended.set()
+        while not ended.is_set():
+            with suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
         stop.close()
     return result[0]
 
 
 def capture(
-    stdin: int, stdout: int, stderr: int, exited: int, code: bytes, timeout: float, limits: Limits, stop: Stop
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    exited: int,
+    code: bytes,
+    timeout: float,
+    limits: Limits,
+    stop: Stop,
+    too_large: Callable[[], bool] | None = None,
 ) -> Captured:
     """Write `code` to `stdin` and close it, read both streams until the program exits or must be killed.
 
@@ -95,71 +135,106 @@ def capture(
         timeout: Seconds from its first byte on stdout, which says that it is ready; a slow start is not its fault.
         limits: For the caps.
         stop: Ends the reading early.
+        too_large: Asked now and then, once it is ready, whether the program holds too much memory.
     """
-    deadline, started = time.monotonic() + START_SECONDS, False
+    with ExitStack() as stack:
+        source = _Source(stdin, code)
+        stack.callback(source.close)
+        selector = stack.enter_context(selectors.DefaultSelector())
+        return _read(selector, source, stdout, stderr, exited, timeout, limits, stop, too_large)
+
+
+class _Source:
+    """What is left of the code to write, and where."""
+
+    def __init__(self, fd: int, code: bytes) -> None:
+        self.fd = fd
+        self._left = memoryview(code)
+
+    def write(self) -> bool:
+        """Write what fits; whether that was all."""
+        try:
+            self._left = self._left[os.write(self.fd, self._left) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._left = self._left[:0]
+        return not self._left
+
+    def close(self) -> None:
+        """The end of the input; may be called twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _read(
+    selector: selectors.BaseSelector,
+    source: _Source,
+    stdout: int,
+    stderr: int,
+    exited: int,
+    timeout: float,
+    limits: Limits,
+    stop: Stop,
+    too_large: Callable[[], bool] | None,
+) -> Captured:
+    deadline, started, ended = time.monotonic() + START_SECONDS, False, False
+    look = time.monotonic() + WATCH_SECONDS
     kept = {stdout: bytearray(), stderr: bytearray()}
     total = 0
-    with selectors.DefaultSelector() as selector:
-        for fd in (stdin, stdout, stderr):
-            os.set_blocking(fd, False)
-        for fd in (stdout, stderr, exited, stop.fd):
-            selector.register(fd, selectors.EVENT_READ)
-        selector.register(stdin, selectors.EVENT_WRITE)
-        writing, ended = memoryview(code), False
 
-        def end_input() -> None:
-            nonlocal stdin
-            if stdin >= 0:
-                selector.unregister(stdin)
-                os.close(stdin)
-                stdin = -1
+    def captured(end: End) -> Captured:
+        return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]))
 
-        try:
-            while True:
-                # After the exit, only what already lies in the pipes is read.
-                events = selector.select(0 if ended else max(0.0, deadline - time.monotonic()))
-                ready = {key.fd for key, _ in events}
-                if stop.fd in ready:
-                    return _captured(End.STOPPED, kept, stdout, stderr)
-                if stdin in ready:
-                    try:
-                        writing = writing[os.write(stdin, writing) :]
-                    except BlockingIOError:
-                        pass
-                    except BrokenPipeError:
-                        writing = writing[:0]
-                    if not writing:
-                        end_input()
-                streams = ready & kept.keys()
-                for fd in streams:
-                    try:
-                        chunk = os.read(fd, 1 << 16)
-                    except BlockingIOError:
-                        continue
-                    if not chunk:
-                        selector.unregister(fd)
-                        continue
-                    if fd == stdout and not started:
-                        deadline, started = time.monotonic() + timeout, True
-                    total += len(chunk)
-                    keep = kept[fd]
-                    if fd == stderr:
-                        keep += chunk
-                        del keep[: max(0, len(keep) - limits.output_kept)]
-                    else:
-                        keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
-                if total > limits.output_killed:
-                    return _captured(End.OUTPUT, kept, stdout, stderr)
-                if ended and not streams:
-                    return _captured(End.EXIT, kept, stdout, stderr)
-                if exited in ready and not ended:
-                    ended = True
-                    end_input()
-                elif not ended and time.monotonic() >= deadline:
-                    return _captured(End.TIMEOUT, kept, stdout, stderr)
-        finally:
+    def end_input() -> None:
+        if source.fd >= 0:
+            selector.unregister(source.fd)
+            source.close()
+
+    for fd in (source.fd, stdout, stderr):
+        os.set_blocking(fd, False)
+    for fd in (stdout, stderr, exited, stop.fd):
+        selector.register(fd, selectors.EVENT_READ)
+    selector.register(source.fd, selectors.EVENT_WRITE)
+    while True:
+        # After the exit, only what already lies in the pipes is read.
+        until = min(deadline, look) if started and too_large is not None else deadline
+        events = selector.select(0 if ended else max(0.0, until - time.monotonic()))
+        ready = {key.fd for key, _ in events}
+        if stop.fd in ready:
+            return captured(End.STOPPED)
+        if source.fd in ready and source.write():
             end_input()
-
-
-def _captured(end: End, kept: dict[int, bytearray], stdout: int, stderr: int) -> Captured:
-    return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]))
+        streams = ready & kept.keys()
+        for fd in streams:
+            try:
+                chunk = os.read(fd, 1 << 16)
+            except BlockingIOError:
+                continue
+            if not chunk:
+                selector.unregister(fd)
+                continue
+            if fd == stdout and not started:
+                deadline, started = time.monotonic() + timeout, True
+            total += len(chunk)
+            keep = kept[fd]
+            if fd == stderr:
+                keep += chunk
+                del keep[: max(0, len(keep) - limits.output_kept)]
+            else:
+                keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
+        if total > limits.output_killed:
+            return captured(End.OUTPUT)
+        if ended and not streams:
+            return captured(End.EXIT)
+        now = time.monotonic()
+        if exited in ready and not ended:
+            ended = True
+            end_input()
+        elif not ended and now >= deadline:
+            return captured(End.TIMEOUT)
+        elif started and not ended and too_large is not None and now >= look:
+            look = now + WATCH_SECONDS
+            if too_large():
+                return captured(End.MEMORY)

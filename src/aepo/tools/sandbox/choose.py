@@ -1,4 +1,4 @@
-"""Which backend runs untrusted code here: the first whose probe passes. There is no way to run it without one."""
+"""Which backend runs untrusted code here: the first whose probe passes, or the one that is asked for by name."""
 
 from __future__ import annotations
 
@@ -8,46 +8,67 @@ from pathlib import Path
 
 from aepo.tools.sandbox.base import Sandbox, SandboxUnavailable
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
-from aepo.tools.sandbox.probe import probe
+from aepo.tools.sandbox.probe import probe, works
+from aepo.tools.sandbox.unsafe import UnsafeNoSandbox
 from aepo.tools.sandbox.worker import SandlockWorker
 
 _BACKENDS = {"sandlock": SandlockWorker, "bubblewrap": BubblewrapSandbox}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-_trusted: dict[str, Sandbox] = {}
+_trusted: dict[tuple[str, str | None], Sandbox] = {}
 _lock = threading.Lock()
 
 
-def choose(preferred: str | None = None) -> Sandbox:
+def choose(preferred: str | None = None, packages: str | Path | None = None) -> Sandbox:
     """The sandbox of this process: sandlock if its probe passes, else bubblewrap. Probed once, then remembered.
 
     Args:
-        preferred: "sandlock" or "bubblewrap": that one or none.
+        preferred: "sandlock" or "bubblewrap": that one or none. "http://..." or "https://...": a service that speaks
+            SandboxFusion's format, which must answer but is not probed. "unsafe_no_sandbox": no isolation at all.
+        packages: What programs may import beside the standard library: "host" for the packages of this interpreter, or
+            the folder of a virtual environment.
 
     Raises:
         SandboxUnavailable: No backend contains the probe; says what failed in each and how to mend it.
-        ValueError: There is no backend of that name.
+        ValueError: There is no backend of that name, or there are no such packages.
     """
-    if preferred is not None and preferred not in _BACKENDS:
-        raise ValueError(f"sandbox {preferred!r} is unknown; known: {', '.join(_BACKENDS)}")
-    with _lock:
-        return _first([preferred] if preferred else list(_BACKENDS))
-
-
-def _first(names: list[str]) -> Sandbox:
+    if preferred is not None and preferred.startswith(("http://", "https://")):
+        return _remote(preferred, packages)
+    if preferred is not None and preferred not in (*_BACKENDS, UnsafeNoSandbox.name):
+        known = ", ".join((*_BACKENDS, UnsafeNoSandbox.name, "http://..."))
+        raise ValueError(f"sandbox {preferred!r} is unknown; known: {known}")
     if not sys.platform.startswith("linux"):
-        raise SandboxUnavailable(f"untrusted code runs on Linux only, this is {sys.platform}; use a container or a VM")
+        raise SandboxUnavailable(f"programs run on Linux only, this is {sys.platform}; use a container or a VM")
+    if preferred == UnsafeNoSandbox.name:
+        return UnsafeNoSandbox(packages=packages)
+    with _lock:
+        return _first([preferred] if preferred else list(_BACKENDS), packages)
+
+
+def _remote(url: str, packages: str | Path | None) -> Sandbox:
+    from aepo.tools.sandbox.remote import RemoteSandbox
+
+    if packages is not None:
+        raise ValueError(f"sandbox {url}: packages are installed at the service, leave them out here")
+    sandbox = RemoteSandbox(url)
+    if reason := works(sandbox):
+        raise SandboxUnavailable(f"the sandbox at {url} does not work ({reason}); start SandboxFusion there")
+    return sandbox
+
+
+def _first(names: list[str], packages: str | Path | None) -> Sandbox:
     failures: list[str] = []
     for name in names:
-        if name in _trusted:
-            return _trusted[name]
+        known = (name, None if packages is None else str(packages))
+        if known in _trusted:
+            return _trusted[known]
         try:
-            sandbox: Sandbox = _BACKENDS[name]()
+            sandbox: Sandbox = _BACKENDS[name](packages=packages)
         except (ImportError, OSError) as error:
             failures.append(f"{name}: {error}; {_hint(name)}")
             continue
         failed = probe(sandbox)
         if not failed:
-            _trusted[name] = sandbox
+            _trusted[known] = sandbox
             return sandbox
         failures.append(f"{name}: failed {'; '.join(failed)}; {_hint(name)}")
     raise SandboxUnavailable(f"no sandbox contains untrusted code here. {' | '.join(failures)}")

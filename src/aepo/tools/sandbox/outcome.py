@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from aepo.tools.sandbox.base import SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bootstrap import READY
 from aepo.tools.sandbox.capture import Captured, End
 
-_ENDS = {End.TIMEOUT: SandboxStatus.TIMEOUT, End.OUTPUT: SandboxStatus.OUTPUT_LIMIT, End.STOPPED: SandboxStatus.KILLED}
+_ENDS = {
+    End.TIMEOUT: SandboxStatus.TIMEOUT,
+    End.OUTPUT: SandboxStatus.OUTPUT_LIMIT,
+    End.MEMORY: SandboxStatus.MEMORY_LIMIT,
+    End.STOPPED: SandboxStatus.KILLED,
+}
+# Python's own, and those of libraries derived from it (numpy._core._exceptions._ArrayMemoryError).
+_MEMORY_ERROR = re.compile(r"(\w+\.)*\w*MemoryError\b")
 
 
 def outcome(captured: Captured, returncode: int | None, died: bool, seconds: float) -> SandboxResult:
@@ -20,17 +29,23 @@ def outcome(captured: Captured, returncode: int | None, died: bool, seconds: flo
     """
     stderr = captured.stderr.decode("utf-8", "replace")
     if not captured.stdout.startswith(READY):
-        return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", stderr, None, seconds)
+        return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", stderr, None, seconds)
     stdout = captured.stdout.removeprefix(READY).decode("utf-8", "replace")
-    if captured.end is not End.EXIT:
-        status = _ENDS[captured.end]
-    elif died:
-        status = SandboxStatus.KILLED
-    else:
-        status = SandboxStatus.OK if returncode == 0 else SandboxStatus.ERROR
+    status = ended(returncode, died, stderr) if captured.end is End.EXIT else _ENDS[captured.end]
     return SandboxResult(status, stdout, stderr, returncode, seconds)
+
+
+def ended(returncode: int | None, died: bool, stderr: str) -> SandboxStatus:
+    """What a program that ended by itself ended as: its last word may be that it was refused memory."""
+    if died:
+        return SandboxStatus.KILLED
+    if returncode == 0:
+        return SandboxStatus.OK
+    last = stderr.rstrip().rpartition("\n")[2]
+    return SandboxStatus.MEMORY_LIMIT if _MEMORY_ERROR.match(last) else SandboxStatus.ERROR
 
 
 def failure(error: BaseException, seconds: float) -> SandboxResult:
     """The sandbox could not start."""
-    return SandboxResult(SandboxStatus.INFRASTRUCTURE, "", f"{type(error).__name__}: {error}", None, seconds)
+    text = f"{type(error).__name__}: {error}"
+    return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", text, None, seconds)

@@ -31,23 +31,26 @@ class Canaries:
         folder: A folder of the host with `secret.txt`.
         secret: Its content, and the value of an environment variable of the host process.
         port: A TCP port of the host on 127.0.0.1.
-        listener: The socket behind it.
+        listeners: The socket behind it, and an abstract one whose name is the marker.
         marker: A word on the command line of whatever tries to survive.
     """
 
     folder: Path
     secret: str
     port: int
-    listener: socket.socket
+    listeners: tuple[socket.socket, ...]
     marker: str
 
     def reached(self) -> bool:
         """Whether a program connected since the last look."""
-        try:
-            self.listener.accept()[0].close()
-        except BlockingIOError:
-            return False
-        return True
+        found = False
+        for listener in self.listeners:
+            try:
+                listener.accept()[0].close()
+                found = True
+            except BlockingIOError:
+                continue
+        return found
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,22 @@ def probe(sandbox: Sandbox) -> list[str]:
         return pool.submit(anyio.run, _probe, sandbox).result()
 
 
+def works(sandbox: Sandbox) -> str | None:
+    """Why an ordinary program does not run there; None if it does."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, _works, sandbox).result()
+
+
+async def _works(sandbox: Sandbox) -> str | None:
+    ran = await sandbox.run("import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
+    if ran.status is SandboxStatus.OK and ran.stdout == "42\n":
+        return None
+    return (ran.stderr.strip().splitlines() or [ran.status.value])[-1][:200]
+
+
 async def _probe(sandbox: Sandbox) -> list[str]:
-    works = await sandbox.run("import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
-    if works.status is not SandboxStatus.OK or works.stdout != "42\n":
-        reason = (works.stderr.strip().splitlines() or [works.status.value])[-1]
-        return [f"print: an ordinary program did not run ({reason[:200]})"]
+    if reason := await _works(sandbox):
+        return [f"print: an ordinary program did not run ({reason})"]
     failed: list[str] = []
     places = anyio.CapacityLimiter(_AT_ONCE)
     with canaries() as host:
@@ -79,7 +93,7 @@ async def _probe(sandbox: Sandbox) -> list[str]:
         async def one(check: Check) -> None:
             async with places:
                 result = await sandbox.run(check.code, check.seconds)
-            if result.status is SandboxStatus.INFRASTRUCTURE:
+            if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
                 failed.append(f"{check.name}: the sandbox itself failed ({result.stderr.strip()[-200:]})")
             elif not check.contained(result, host):
                 failed.append(f"{check.name}: not contained")
@@ -88,7 +102,7 @@ async def _probe(sandbox: Sandbox) -> list[str]:
             for check in checks(host):
                 tasks.start_soon(one, check)
         if host.reached():
-            failed.append("network: a port of the host was reached")
+            failed.append("network: a socket of the host was reached")
         if survivors := processes_with(host.marker):
             failed.append("daemon: a process outlived the program")
             for survivor in survivors:
@@ -100,15 +114,22 @@ async def _probe(sandbox: Sandbox) -> list[str]:
 def canaries() -> Iterator[Canaries]:
     """Set them up on the host, and take them away."""
     secret, variable = secrets.token_hex(16), "AEPO_PROBE_SECRET"
-    with tempfile.TemporaryDirectory(prefix="aepo-probe-") as name, socket.socket() as listener:
+    marker = f"aepo-{secrets.token_hex(8)}"
+    with (
+        tempfile.TemporaryDirectory(prefix="aepo-probe-") as name,
+        socket.socket() as listener,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
         folder = Path(name)
         (folder / "secret.txt").write_text(secret)
         listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
-        listener.setblocking(False)
+        abstract.bind(f"\0{marker}")
+        for opened in (listener, abstract):
+            opened.listen(64)
+            opened.setblocking(False)
         os.environ[variable] = secret
         try:
-            yield Canaries(folder, secret, listener.getsockname()[1], listener, f"aepo-{secrets.token_hex(8)}")
+            yield Canaries(folder, secret, listener.getsockname()[1], (listener, abstract), marker)
         finally:
             del os.environ[variable]
 
@@ -159,6 +180,23 @@ def checks(host: Canaries) -> list[Check]:
             f"import socket\nsocket.create_connection(('127.0.0.1', {host.port}), 2)\nprint('DONE')",
             lambda result, host: _not_done(result, host) and not host.reached(),
         ),
+        Check(
+            "fast open",
+            f"import socket\nsocket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', {host.port}))\nprint('DONE')",
+            lambda result, host: _not_done(result, host) and not host.reached(),
+        ),
+        Check(
+            "abstract socket",
+            f"import socket\nsocket.socket(socket.AF_UNIX).connect('\\0{host.marker}')\nprint('DONE')",
+            lambda result, host: _not_done(result, host) and not host.reached(),
+        ),
+        Check("mode", f"import os\nos.chmod({str(secret)!r}, 0o600)\nprint('DONE')", _not_done),
+        Check(
+            "limits of the host",
+            f"import resource\nresource.prlimit({os.getpid()}, resource.RLIMIT_CORE)\nprint('DONE')",
+            _not_done,
+        ),
+        Check("signal", f"import os\nos.kill({os.getpid()}, 0)\nprint('DONE')", _not_done),
         Check("write", f"open({str(owned)!r}, 'w').write('x')", lambda result, host: not owned.exists()),
         Check(
             "daemon",

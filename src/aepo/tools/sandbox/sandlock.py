@@ -4,25 +4,32 @@ Needs Linux 6.12 or later with Landlock ABI 6. Each call forks from this process
 
 Not contained:
 - Holes in the kernel it shares with the host.
-- Process numbers and the names of system files are the host's (/usr and the interpreter are readable; /proc is not).
+- Process numbers are the host's, and so is whether a file exists, its size and its times; only /usr and the interpreter
+  can be read. Nothing can change a mode or a time, so `shutil.copy` fails and `shutil.copyfile` works.
 - The program keeps the caller's user id. When that is root, capabilities are dropped before its first line.
 - Time: it may use all cores until its limit.
-- If the host process is killed with SIGKILL, a daemon that the program detached may outlive it, still confined.
+- If the process that runs this is killed with SIGKILL, what the program detached outlives it, still confined;
+  `SandlockWorker` ends that too.
+- Memory of all its processes within a tenth of a second, which is how often it is looked at.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
 from aepo.tools.sandbox.capture import End, Stop, capture, in_thread
+from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.outcome import failure, outcome
+from aepo.tools.sandbox.packages import folders
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _REAP_SECONDS = 10.0
@@ -33,25 +40,35 @@ class SandlockSandbox:
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        """Take the limits.
+    def __init__(self, limits: Limits | None = None, packages: str | Path | None = None) -> None:
+        """Take the limits and the packages to allow; see `folders`.
 
         Raises:
+            ValueError: There are no such packages.
             ImportError: sandlock is not installed, or its library does not load here.
+            OSError: The system calls of this machine are not known here.
         """
         import sandlock  # noqa: F401
 
+        own = seccomp.program(as_host_user=True)
+        if own is None:
+            raise OSError(f"no filter of system calls for {platform.machine()}")
+
         self.limits = limits or Limits()
-        self._command = command(self.limits, drop=os.geteuid() == 0)
+        self._packages = folders(packages)
+        self._command = command(self.limits, drop=os.geteuid() == 0, packages=self._packages, filter=own)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        return await in_thread(partial(self._run, code, timeout))
+        try:
+            return await in_thread(partial(self._run, code, timeout))
+        except (OSError, RuntimeError) as error:
+            return failure(error, 0.0)
 
     def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
         started = time.monotonic()
         try:
-            with tempfile.TemporaryDirectory(prefix="aepo-", ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(prefix=f"aepo-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
                 return self._supervise(Path(folder), code, started, timeout, stop)
         except Exception as error:
             return failure(error, time.monotonic() - started)
@@ -63,11 +80,13 @@ class SandlockSandbox:
         with self._policy(folder).popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
             exited = os.pidfd_open(process.pid)
             try:
-                stdin = os.dup(process.stdin.fileno())
-                process.stdin.close()
                 source = code.encode("utf-8", "surrogatepass")
                 streams = (process.stdout.fileno(), process.stderr.fileno())
-                captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop)
+                stdin = os.dup(process.stdin.fileno())
+                process.stdin.close()
+                # Not sandlock's own limit, which counts what the kernel then refuses, and kills for it.
+                large = partial(holds_more, process.pid, self.limits.memory_total)
+                captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
                 if captured.end is not End.EXIT:
                     process.kill()
                 result = process.wait(timeout=_REAP_SECONDS)
@@ -84,7 +103,8 @@ class SandlockSandbox:
         work.mkdir()
         written.mkdir()
         return Sandbox(
-            fs_readable=[str(p) for p in readable_paths()] + [d for d in _DEVICES if os.path.exists(d)],
+            fs_readable=[str(p) for p in (*readable_paths(), *self._packages)]
+            + [d for d in _DEVICES if os.path.exists(d)],
             fs_writable=[str(work), "/dev/null"],
             cwd=str(work),
             # Writes go to a copy with a quota, thrown away at the end.
@@ -95,8 +115,6 @@ class SandlockSandbox:
             on_error=BranchAction.ABORT,
             clean_env=True,
             env=ENVIRONMENT,
-            # All processes together; a single one meets its own limit before, as a MemoryError it can report.
-            max_memory=self.limits.memory + (128 << 20),
             max_processes=self.limits.processes,
             max_open_files=self.limits.files,
             no_coredump=True,

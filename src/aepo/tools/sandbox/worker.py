@@ -1,30 +1,64 @@
-"""sandlock in a small process of its own.
+"""sandlock in a small process of its own, under a keeper.
 
 sandlock forks the process that calls it. One that holds a model pays for that with every page that it writes to next;
-this one holds next to nothing. And should the host process be killed, this one sees the end of its input and takes
-every running program with it.
+the worker holds next to nothing. Should the host process be killed, the worker sees the end of its input and takes
+every running program with it. Should the worker be killed, its programs would go on without anybody to stop them: they
+become children of the keeper, its parent, which kills them. Should the keeper be killed, the worker is told and ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import itertools
 import json
+import logging
 import os
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from concurrent.futures import Future
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.capture import START_SECONDS
 from aepo.tools.sandbox.sandlock import SandlockSandbox
+
+_log = logging.getLogger(__name__)
+
+_SUBREAPER, _PARENT_DEATH_SIGNAL = 36, 1
+_STUCK_SECONDS = START_SECONDS + 40.0
+"""Beyond a program's time: start-up, and taking it down, for which sandlock has ten seconds twice."""
+_END_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class _Process:
+    """The keeper's process, and what waits to be written to it: the caller's event loop must not wait for a pipe."""
+
+    popen: subprocess.Popen[bytes]
+    outbox: SimpleQueue[dict[str, Any] | None]
+
+    def write(self) -> None:
+        assert self.popen.stdin is not None
+        # That it has died is seen by the one who reads.
+        with suppress(OSError), self.popen.stdin as stdin:
+            while (message := self.outbox.get()) is not None:
+                stdin.write(json.dumps(message).encode() + b"\n")
+                stdin.flush()
 
 
 class SandlockWorker:
@@ -32,97 +66,126 @@ class SandlockWorker:
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        """Take the limits.
+    def __init__(self, limits: Limits | None = None, packages: str | Path | None = None) -> None:
+        """Take the limits and the packages to allow; see `folders`.
 
         Raises:
+            ValueError: There are no such packages.
             ImportError: sandlock is not installed, or its library does not load here.
         """
-        self.limits = SandlockSandbox(limits).limits
+        self.limits = SandlockSandbox(limits, packages).limits
+        self._packages = None if packages is None else str(packages)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, Future[SandboxResult]] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._waiting: dict[int, tuple[_Process, Future[SandboxResult]]] = {}
+        self._process: _Process | None = None
         atexit.register(self.close)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        number, future = next(self._numbers), Future[SandboxResult]()
+        number = next(self._numbers)
         # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
-        if not self._send(number, future, {"number": number, "code": code, "timeout": timeout}):
+        future = self._send(number, {"number": number, "code": code, "timeout": timeout})
+        if future is None:
             return _lost("the sandbox's process does not start")
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            with anyio.move_on_after(timeout + _STUCK_SECONDS):
+                return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            self._send(number, future, {"cancel": number})
-            with anyio.CancelScope(shield=True):
-                await asyncio.wrap_future(future)
+            self._cancel(number)
+            deadline = time.monotonic() + _STUCK_SECONDS
+            # A task cancelled by asyncio itself may be so once more, whatever the scope.
+            while not future.done() and time.monotonic() < deadline:
+                with suppress(asyncio.CancelledError), anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.01)
+            self._retire(number)
             raise
+        self._retire(number)
+        return _lost("the sandbox's process did not answer in time")
 
     def close(self) -> None:
         """End the process, and with it every program; the next call starts another."""
         with self._lock:
             process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            process.wait()
-
-    def _send(self, number: int, future: Future[SandboxResult], message: dict[str, Any]) -> bool:
-        with self._lock:
-            self._waiting[number] = future
+        if process is not None:
+            process.outbox.put(None)
             try:
-                if self._process is None or self._process.poll() is not None:
-                    self._process = self._start()
-                assert self._process.stdin is not None
-                self._process.stdin.write(json.dumps(message).encode() + b"\n")
-                self._process.stdin.flush()
-            except OSError:
-                self._waiting.pop(number, None)
-                return False
-        return True
+                process.popen.wait(2 * _END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.popen.terminate()
+                process.popen.wait()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _send(self, number: int, message: dict[str, Any]) -> Future[SandboxResult] | None:
+        future = Future[SandboxResult]()
+        with self._lock:
+            if self._process is None or self._process.popen.poll() is not None:
+                try:
+                    self._process = self._start()
+                except (OSError, RuntimeError):
+                    return None
+            self._waiting[number] = (self._process, future)
+            self._process.outbox.put(message)
+        return future
+
+    def _cancel(self, number: int) -> None:
+        with self._lock:
+            if number in self._waiting:
+                self._waiting[number][0].outbox.put({"cancel": number})
+
+    def _retire(self, number: int) -> None:
+        """If a call is still not answered, kill its process; the calls beside it are lost, too."""
+        with self._lock:
+            process, _ = self._waiting.pop(number, (None, None))
+            if process is not None:
+                _log.error("the sandbox's process is stuck, and is replaced")
+                process.popen.terminate()
+                if self._process is process:
+                    self._process = None
+
+    def _start(self) -> _Process:
         package = str(Path(__file__).parents[3])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "aepo.tools.sandbox.worker", json.dumps(asdict(self.limits))],
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "aepo.tools.sandbox.worker", json.dumps([asdict(self.limits), self._packages])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             # Ctrl-C is for the host, which ends this process when it is done with it.
             start_new_session=True,
         )
+        process = _Process(popen, SimpleQueue())
         threading.Thread(target=self._read, args=(process,), name="sandlock results", daemon=True).start()
+        threading.Thread(target=process.write, name="sandlock programs", daemon=True).start()
         return process
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
+    def _read(self, process: _Process) -> None:
+        assert process.popen.stdout is not None
+        with process.popen.stdout:
+            for line in process.popen.stdout:
                 answer = json.loads(line)
                 number = answer.pop("number")
                 with self._lock:
-                    future = self._waiting.pop(number, None)
+                    _, future = self._waiting.pop(number, (None, None))
                 if future is not None and not future.done():
                     future.set_result(SandboxResult(**{**answer, "status": SandboxStatus(answer["status"])}))
-        process.wait()
+        process.popen.wait()
+        process.outbox.put(None)
         with self._lock:
-            # Those of a process that was started since are not lost.
-            lost = list(self._waiting.values()) if self._process in (None, process) else []
-            if lost:
-                self._waiting.clear()
-        for future in lost:
+            lost = {n: future for n, (asked, future) in self._waiting.items() if asked is process}
+            for number in lost:
+                del self._waiting[number]
+        for future in lost.values():
             if not future.done():
                 future.set_result(_lost("the sandbox's process died"))
 
 
 def _lost(reason: str) -> SandboxResult:
-    return SandboxResult(SandboxStatus.INFRASTRUCTURE, stderr=reason)
+    return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr=reason)
 
 
-async def serve(limits: Limits) -> None:
+async def serve(limits: Limits, packages: str | None) -> None:
     """Run what comes in, a JSON object a line, all at once; answer each with its number. Ends with its input."""
-    sandbox = SandlockSandbox(limits)
+    sandbox = SandlockSandbox(limits, packages)
     scopes: dict[int, anyio.CancelScope] = {}
 
     def answer(number: int, result: SandboxResult) -> None:
@@ -130,23 +193,87 @@ async def serve(limits: Limits) -> None:
         sys.stdout.buffer.flush()
 
     async def one(number: int, code: str, timeout: float) -> None:
-        result = _lost("cancelled")
+        result = _lost("the sandbox's process was ended")
         with anyio.CancelScope() as scope:
             scopes[number] = scope
-            result = await sandbox.run(code, timeout)
+            ran = await sandbox.run(code, timeout)
+            # A program that this process killed says nothing of itself.
+            if not (scope.cancel_called or tasks.cancel_scope.cancel_called):
+                result = ran
         del scopes[number]
         answer(number, result)
 
+    def end() -> None:
+        tasks.cancel_scope.cancel()
+        # Nothing that a program holds up may keep this process alive.
+        alarm = threading.Timer(_END_SECONDS, os._exit, (1,))
+        alarm.daemon = True
+        alarm.start()
+
     async with anyio.create_task_group() as tasks:
-        while line := await anyio.to_thread.run_sync(sys.stdin.buffer.readline):
+
+        async def end_when_told() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+                async for _ in signals:
+                    end()
+
+        tasks.start_soon(end_when_told)
+        while line := await anyio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
             message = json.loads(line)
             if "cancel" in message:
                 if message["cancel"] in scopes:
                     scopes[message["cancel"]].cancel()
                 continue
             tasks.start_soon(one, message["number"], message["code"], message["timeout"])
-        tasks.cancel_scope.cancel()
+        end()
+
+
+def keep(worker: int) -> int:
+    """Wait for the worker, then kill whatever it left, which has become this process's children; the exit status.
+
+    To terminate this process kills the worker.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(worker, signal.SIGKILL))
+    while (ended := os.waitpid(-1, 0))[0] != worker:
+        pass
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    code = os.waitstatus_to_exitcode(ended[1])
+    while True:
+        for thread in os.listdir("/proc/self/task"):
+            for child in Path(f"/proc/self/task/{thread}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+    for folder in Path(tempfile.gettempdir()).glob(f"aepo-{worker}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return abs(code)
+
+
+def main() -> None:
+    """Become the keeper, and fork the worker."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A dozen descriptors a program; the programs have a limit of their own.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _prctl(_SUBREAPER, 1)
+    keeper = os.getpid()
+    if worker := os.fork():
+        os.closerange(0, 2)
+        os._exit(keep(worker))
+    _prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() == keeper:
+        limits, packages = json.loads(sys.argv[1])
+        anyio.run(serve, Limits(**limits), packages)
+        # The thread that reads may still wait for a line.
+        os._exit(0)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
 if __name__ == "__main__":
-    anyio.run(serve, Limits(**json.loads(sys.argv[1])))
+    main()

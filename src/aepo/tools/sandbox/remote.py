@@ -1,0 +1,144 @@
+"""A sandbox on another machine, over HTTP in the wire format of SandboxFusion (github.com/bytedance/SandboxFusion).
+
+What it contains is that machine's affair: nothing here can probe it. SandboxFusion's own local setting is no isolation.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.outcome import ended
+
+_REPLY = 16 << 20
+"""Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
+_SERVER_KEEPS = 1 << 20
+_TRIES = 3
+_PAUSE = 0.5
+_SPARE_SECONDS = 20.0
+"""For the network, the server's queue and further tries, beside the program's own time."""
+
+
+class _Failed(Exception):
+    """The service, not the program, failed.
+
+    Attributes:
+        again: Whether another try may help.
+    """
+
+    def __init__(self, reason: str, again: bool) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+class RemoteSandbox:
+    """Runs programs by `POST {url}/run_code`; the address is part of its name."""
+
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
+        """Take the address of the service and the limits, of which it knows memory and output.
+
+        Raises:
+            ValueError: The address is not one of HTTP, or holds a user name.
+        """
+        try:
+            parsed = urlsplit(url)
+            named = parsed.hostname is not None and parsed.port != 0
+        except ValueError:
+            parsed, named = None, False
+        if parsed is None or parsed.scheme not in ("http", "https") or not named:
+            raise ValueError(f"a sandbox's address is http://host:port, not {url!r}")
+        if parsed.username is not None or parsed.password is not None:
+            raise ValueError(f"the sandbox at {parsed.hostname}: the address goes into records, leave its user out")
+        self.url = url.rstrip("/")
+        self.name = f"remote {self.url}"
+        self.limits = limits or Limits()
+
+    async def run(self, code: str, timeout: float) -> SandboxResult:
+        """See `Sandbox.run`; at most three tries, for failures of the service alone."""
+        started = time.monotonic()
+        try:
+            code.encode()
+        except UnicodeEncodeError as error:
+            # No file can hold it, so the server would refuse the request.
+            return SandboxResult(SandboxStatus.ERROR, "", f"SyntaxError: {error.reason}\n", 1)
+        reason = ""
+        with anyio.move_on_after(timeout + _SPARE_SECONDS):
+            for attempt in range(_TRIES):
+                try:
+                    reply = await self._post(code, timeout)
+                    return self._result(reply, time.monotonic() - started)
+                except _Failed as failed:
+                    reason = str(failed)
+                    if not failed.again:
+                        break
+                await anyio.sleep(_PAUSE * 2**attempt if attempt + 1 < _TRIES else 0)
+        text = f"{self.url}: {reason or 'no reply in time'}"
+        return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", text, None, time.monotonic() - started)
+
+    async def _post(self, code: str, timeout: float) -> Mapping[str, Any]:
+        body = {
+            "code": code,
+            "language": "python",
+            "run_timeout": timeout,
+            "compile_timeout": timeout,
+            "memory_limit_MB": self.limits.memory >> 20,
+        }
+        # A client of its own for each call: a shared one belongs to one event loop, a process may have several.
+        client = httpx.AsyncClient(
+            trust_env=False, verify=_tls(), timeout=timeout + _SPARE_SECONDS, headers={"Accept-Encoding": "identity"}
+        )
+        text = bytearray()
+        try:
+            async with client, client.stream("POST", f"{self.url}/run_code", json=body) as response:
+                if response.status_code != 200:
+                    again = response.status_code >= 500 or response.status_code in (408, 429)
+                    raise _Failed(f"HTTP {response.status_code}", again)
+                if response.headers.get("Content-Encoding", "identity") != "identity":
+                    raise _Failed("a compressed reply, which was not asked for", False)
+                async for chunk in response.aiter_raw():
+                    text += chunk
+                    if len(text) > _REPLY:
+                        raise _Failed(f"a reply of more than {_REPLY >> 20} MiB", False)
+        except httpx.HTTPError as error:
+            raise _Failed(f"{type(error).__name__}: {error}", True) from error
+        try:
+            reply = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _Failed(f"not JSON: {error}", True) from error
+        if not isinstance(reply, dict):
+            raise _Failed("not a JSON object", False)
+        return reply
+
+    def _result(self, reply: Mapping[str, Any], seconds: float) -> SandboxResult:
+        ran = reply.get("run_result")
+        if reply.get("status") not in ("Success", "Failed") or not isinstance(ran, dict):
+            raise _Failed(f"{str(reply.get('status'))[:40]}: {str(reply.get('message'))[:300]}", True)
+        out, err = (str(ran.get(stream) or "").encode("utf-8", "replace") for stream in ("stdout", "stderr"))
+        stdout = out[: self.limits.output_kept].decode("utf-8", "replace")
+        stderr = err[-self.limits.output_kept :].decode("utf-8", "replace")
+        returncode = ran.get("return_code")
+        if ran.get("status") == "TimeLimitExceeded":
+            status, returncode = SandboxStatus.TIMEOUT, None
+        elif ran.get("status") != "Finished" or not isinstance(returncode, int):
+            raise _Failed(f"run {str(ran.get('status'))[:40]}: {stderr[-300:]}", True)
+        elif max(len(out), len(err)) >= _SERVER_KEEPS or len(out) + len(err) > self.limits.output_killed:
+            status = SandboxStatus.OUTPUT_LIMIT
+        else:
+            # The server starts programs by a shell, which reports signals as 128 + n.
+            returncode = 128 - returncode if returncode > 128 else returncode
+            status = ended(returncode, returncode < 0, stderr)
+        return SandboxResult(status, stdout, stderr, returncode, seconds)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)

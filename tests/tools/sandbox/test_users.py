@@ -1,0 +1,82 @@
+"""As root and as an ordinary user: the same checks in a process that has given up root."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aepo.tools.sandbox.base import SandboxUnavailable
+from aepo.tools.sandbox.bootstrap import interpreter
+from aepo.tools.sandbox.bubblewrap import find_bwrap
+from aepo.tools.sandbox.choose import choose
+
+PROGRAM = """
+import anyio, os, sys
+from aepo.tools.sandbox.base import SandboxUnavailable
+from aepo.tools.sandbox.choose import choose
+try:
+    box = choose(sys.argv[1])
+except SandboxUnavailable as error:
+    sys.exit(f"unavailable: {error}")
+async def main():
+    print(os.getuid(), (await box.run("print('hi')", 20)).stdout, (await box.run("b = bytearray(1 << 30)", 20)).status)
+anyio.run(main)
+getattr(box, "close", lambda: None)()
+"""
+NOBODY = 65534
+
+
+def readable(paths: set[Path]) -> list[str]:
+    """Start of a command line that shows these folders to everybody, should they lie in somebody's home."""
+    bwrap = find_bwrap()
+    closed = {
+        parent for path in paths for parent in path.parents if parent != Path("/") and not parent.stat().st_mode & 0o1
+    }
+    if not closed or bwrap is None:
+        return []
+    words = [str(bwrap), "--bind", "/", "/", "--dev-bind", "/dev", "/dev"]
+    for folder in sorted(closed):
+        if not any(parent in closed for parent in folder.parents):
+            words += ["--perms", "0755", "--tmpfs", str(folder)]
+    made: set[Path] = set()
+    for path in sorted(paths):
+        inside = [parent for parent in reversed(path.parents) if any(parent.is_relative_to(c) for c in closed)]
+        for parent in inside:
+            if parent not in closed | made:
+                words += ["--perms", "0755", "--dir", str(parent)]
+                made.add(parent)
+        if inside:
+            words += ["--ro-bind", str(path), str(path)]
+    return [*words, "--"]
+
+
+@pytest.mark.parametrize("name", ["sandlock", "bubblewrap"])
+def test_the_probe_passes_for_a_user_who_is_not_root(name: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else; the other tests have run as this user")
+    try:
+        choose(name)
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    needed = {interpreter().parents[1], Path(sys.base_prefix), Path(sys.prefix), *map(Path, filter(None, sys.path))}
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("needs setpriv of util-linux")
+    done = subprocess.run(
+        [
+            *readable({path.resolve() for path in needed if path.is_dir()}),
+            *(setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"),
+            *(sys.executable, "-c", PROGRAM, name),
+        ],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd="/",
+    )
+    if "unavailable" in done.stderr and "not contained" not in done.stderr:
+        pytest.skip(done.stderr.strip()[-300:])
+    assert done.stdout.split() == [str(NOBODY), "hi", "memory_limit"], done.stderr
