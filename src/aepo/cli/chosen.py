@@ -10,7 +10,7 @@ from os.path import exists, isfile  # unlike pathlib's they take any text, also 
 from pathlib import Path
 from typing import Any
 
-from aepo.rewards.judge import Judge
+from aepo.rewards.judge import Ask, Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import find
 from aepo.tasks.reading import DataError, DataSet
@@ -122,11 +122,37 @@ def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
         return None
     if not needing:
         raise ValueError("--judge is given, but none of these data sets is scored by a judge: add --score judge")
-    module, _, function = judge.partition(":")
+    made = load_ask(judge)
+    return Judge(made, str(getattr(made, "model", judge)))
+
+
+def load_ask(judge: str) -> Ask:
+    """The async function of "package.module:function" that sends a prompt to a judge model and gives its reply.
+
+    Raises:
+        ValueError: It cannot be imported or is no such function.
+    """
+    made = load_function("judge", judge)
+    if not iscoroutinefunction(made):
+        raise ValueError(f"judge {judge!r} is no async function from a prompt to a reply")
+    return made
+
+
+def load_function(what: str, name: str) -> Any:
+    """What "package.module:function" names.
+
+    Args:
+        what: What it is for, for the message.
+        name: Where it is.
+
+    Raises:
+        ValueError: It cannot be imported, or is no function.
+    """
+    module, _, function = name.partition(":")
     try:
         made: Any = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"judge {judge!r} cannot be imported: {error}") from error
-    if not iscoroutinefunction(made):
-        raise ValueError(f"judge {judge!r} is no async function from a prompt to a reply")
-    return Judge(made, str(getattr(made, "model", judge)))
+        raise ValueError(f"{what} {name!r} cannot be imported: {error}") from error
+    if not callable(made):
+        raise ValueError(f"{what} {name!r} is a {type(made).__name__}: name a function")
+    return made
