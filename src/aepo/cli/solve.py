@@ -97,7 +97,7 @@ def solve(
         judge=ask,
         config=settings,
         interruptible=True,
-        kept=lambda number, group: folder.save_trees(number, [group], policy.decode) and None,
+        kept=lambda number, group: folder.save_trees(number, [group], policy.decode),
     )
     try:
         if json:

@@ -66,7 +66,7 @@ class Means:
     judge: Ask | None = None
     seed: int = 0
     watch: Watch = silent
-    kept: Callable[[int, Group], None] = lambda number, group: None
+    kept: Callable[[int, Group], object] = lambda number, group: None
 
 
 class Solving:
@@ -131,8 +131,9 @@ class Solving:
         seeds = Seeds(self.means.seed, f"solve/{number}")
         async with anyio.create_task_group() as rollout.tasks:
             self.meter.stop = rollout.tasks.cancel_scope.cancel
-            (self._growing,) = rollout.ask([self.sample], state, seeds)
-        question, self._growing = self._growing, None
+            (question,) = rollout.ask([self.sample], state, seeds)
+            self._growing = question
+        self._growing = None
         if rollout.failure is not None:
             self.means.kept(number, question.group())
             raise rollout.failure

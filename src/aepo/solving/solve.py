@@ -45,7 +45,7 @@ def solve(
     config: Config | None = None,
     interruptible: bool = False,
     watch: Watch | None = None,
-    kept: Callable[[int, Group], None] | None = None,
+    kept: Callable[[int, Group], object] | None = None,
 ) -> Solution:
     """Answer one question: AEPO's rollout under a budget, and a vote over what it found (`docs/solve.md`).
 
@@ -112,10 +112,15 @@ async def _solve(sample: Sample, means: Means, interruptible: bool) -> Solution:
             async for _ in signals:
                 solving.interrupt()
 
+    failure: Exception | None = None
     async with means.agent.generator, anyio.create_task_group() as beside:
         if interruptible:
             beside.start_soon(until_interrupted)
         try:
-            return await solving.run()
-        finally:
-            beside.cancel_scope.cancel()
+            solution = await solving.run()
+        except Exception as error:  # as it is, not inside an exception group
+            failure = error
+        beside.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return solution
