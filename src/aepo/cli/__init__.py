@@ -16,6 +16,7 @@ import tyro
 
 from aepo.cli.compare import compare
 from aepo.cli.convert import convert
+from aepo.cli.doctor import doctor
 from aepo.cli.evaluate import evaluate
 from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "eval": evaluate,
     "compare": compare,
     "solve": solve,
+    "doctor": doctor,
     "view": view,
     "warmstart": warmstart,
     "convert": convert,

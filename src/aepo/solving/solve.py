@@ -88,6 +88,11 @@ def solve(
     if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
         raise configuration.ConfigError("results of tools are kept where you say: give tools.cache a file")
     agent, _ = agents(policy, replace(asked, tools=equipment.tools), settings, [sample])
+    if settings.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
+        raise ValueError(
+            f"{settings.algorithm.name} branches by entropy, and this engine gives no log-probabilities: "
+            "set algorithm.name=grpo for independent trajectories"
+        )
     means = Means(
         agent=agent,
         algorithm=settings.algorithm,
