@@ -85,7 +85,9 @@ def sandboxes(needed: bool) -> list[Finding]:
     found = []
     for one in judged:
         if one.sandbox is not None:
-            found.append(Finding("sandbox", one.name, "contains the probe" + ("; chosen" if one.name == chosen else "")))
+            found.append(
+                Finding("sandbox", one.name, "contains the probe" + ("; chosen" if one.name == chosen else ""))
+            )
         else:
             state = "missing" if needed and chosen is None else "note"
             found.append(Finding("sandbox", one.name, f"refused: {'; '.join(one.failures)}", state, one.fix))

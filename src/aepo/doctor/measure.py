@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aepo.training.loop import Parts
 
 CALLS = 24
+WARM_UP = 2
 FEW = 4
 MOST = 64
 REPETITIONS = 3
@@ -26,13 +27,17 @@ def speed(config: Config, parts: Parts) -> Speed:
     """Seconds of a decode call by its rows, and of a token of training."""
     prompt = parts.sampler.protocol.prompt(parts.questions[0].question)
     rows = min(MOST, config.rollout.questions * config.algorithm.group_size)
-    few, many = (_decode(parts.sampler.generator, prompt, count) for count in (min(FEW, rows), rows))
+    # One that waits for nobody, whatever the run's does: its calls cost the same.
+    engine = parts.policy.generator(
+        temperature=config.rollout.temperature, max_sequences=rows, max_length=len(prompt) + CALLS + WARM_UP
+    )
+    few, many = (_decode(engine, prompt, count) for count in (min(FEW, rows), rows))
     row = max(0.0, (many - few) / max(1, rows - FEW))
     return Speed(max(0.0, few - FEW * row), row, _train(config, parts))
 
 
 def trial(config: Config, parts: Parts, questions: int) -> Lengths:
-    """The tokens of a step, from a rollout of a few questions with the real tools.
+    """The tokens of a step, from a rollout of a few questions with the real tools and rewards.
 
     Args:
         config: The run's.
@@ -41,7 +46,7 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
     """
     from functools import partial
 
-    from aepo.rewards.score import score_of
+    from aepo.rewards.score import score, score_of
     from aepo.rollout.explorer import Seeds, explore
     from aepo.types import Kind
 
@@ -49,15 +54,17 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
     asked = list(parts.questions[:questions])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "doctor")
     groups = anyio.run(explore, asked, parts.sampler, rules, state, seeds, partial(score_of, reward=parts.reward))
+    anyio.run(score, groups, parts.reward)
     scale = config.rollout.questions * config.algorithm.rounds / len(groups)
     nodes = [node for group in groups for node in group.tree.nodes]
     written = sum(len(node.tokens) for node in nodes if node.kind is Kind.POLICY)
     stored = sum(len(node.tokens) for node in nodes)
     longest = max(sum(t.loss_mask) for group in groups for t in group.trajectories())
-    if config.train.layout == "flat":
-        distinct = sum(len(t.tokens) for group in groups for t in group.trajectories())
-    else:
-        distinct = stored
+    flat = sum(len(t.tokens) for group in groups for t in group.trajectories())
+    # Groups of equal rewards are not computed; a few questions say only roughly how many those are.
+    spread = sum(len(set(group.rewards)) > 1 for group in groups)
+    trained = 1.0 if config.algorithm.kl_weight > 0 else (spread + 1) / (len(groups) + 2)
+    distinct = trained * (flat if config.train.layout == "flat" else stored)
     return Lengths(round(written * scale), longest, round((stored - written) * scale), round(distinct * scale), True)
 
 
@@ -67,7 +74,7 @@ def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
     async def main() -> float:
         async with engine:
             opened = [engine.open(prompt, noise) for noise in range(rows)]
-            await _all(engine, opened, 2)  # the prompt is read, memory is there
+            await _all(engine, opened, WARM_UP)  # the prompt is read, memory is there
             began = time.perf_counter()
             await _all(engine, opened, CALLS)
             return (time.perf_counter() - began) / CALLS

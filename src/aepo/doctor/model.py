@@ -64,7 +64,11 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
 
     where = Path(BUILT_IN_MODELS.get(settings.path, settings.path))
     newest = checkpoint.latest(where / "checkpoints") if (where / "checkpoints").is_dir() else None
-    path = settings.path if where == Path(settings.path) and newest is None else str(newest / "policy" if newest else where)
+    path = (
+        settings.path
+        if where == Path(settings.path) and newest is None
+        else str(newest / "policy" if newest else where)
+    )
     return load_tokenizer(path, settings.pad_token), [ESTIMATORS["full"]]
 
 

@@ -79,7 +79,9 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
         shape = shape_of(str(BUILT_IN_MODELS.get(config.model.path, config.model.path)))
     except ValueError as error:
         return [Finding("step", "model", str(error), "missing")]
-    on_cpu = not (config.model.device.startswith("cuda") or (config.model.device == "auto" and torch.cuda.is_available()))
+    on_cpu = not (
+        config.model.device.startswith("cuda") or (config.model.device == "auto" and torch.cuda.is_available())
+    )
     dtype = config.model.dtype if config.model.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     trained = shape.parameters if config.model.lora is None else shape.parameters // 50
     need = estimate.memory(config, shape, trained, dtype, on_cpu, PROMPT)
@@ -168,7 +170,9 @@ def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
         f"{1 / speed.train:,.0f} tokens a second",
     )
     whole = config.train.steps * (rollout + update)
-    yield Finding("step", "run", f"{limit} {_time_text(whole)} for {config.train.steps:,} steps, evaluations not counted")
+    yield Finding(
+        "step", "run", f"{limit} {_time_text(whole)} for {config.train.steps:,} steps, evaluations not counted"
+    )
 
 
 def _time_text(seconds: float) -> str:

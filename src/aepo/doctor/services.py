@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from aepo.doctor.finding import Finding
 
@@ -15,11 +16,11 @@ def keys() -> list[Finding]:
     """Which search services have a key in the environment."""
     from aepo.tools.search import brave, brightdata, serper, tavily
 
-    known = {name: module.VARIABLE for name, module in _named(brave, serper, tavily, brightdata)}
-    return [
-        Finding("keys", name, f"{variable} is set" if os.environ.get(variable, "").strip() else f"no {variable}")
-        for name, variable in known.items()
-    ]
+    variables = [module.VARIABLE for module in (brave, serper, tavily, brightdata)]
+    there = [name for name in variables if os.environ.get(name, "").strip()]
+    lacking = [name for name in variables if name not in there]
+    found = [Finding("keys", "set", ", ".join(there) or "none")]
+    return found + ([Finding("keys", "not set", ", ".join(lacking))] if lacking else [])
 
 
 def addresses(urls: Sequence[str], seconds: float = SECONDS) -> list[Finding]:
@@ -61,14 +62,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inside)
 
 
-def _named(*modules: Any) -> Iterator[tuple[str, Any]]:
-    return ((module.__name__.rpartition(".")[2], module) for module in modules)
-
-
 def _shown(url: str) -> str:
     """Without what may be a secret: user, password and query."""
-    from urllib.parse import urlsplit
-
     parts = urlsplit(url)
     host = parts.hostname or ""
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "") + parts.path.rstrip("/")
