@@ -28,8 +28,8 @@ NOTES = {
     "readme.txt": "What I wrote down on two journeys.",
 }
 QUESTIONS = (
-    "What is the capital of the country of the Portland with 12710 people?",
-    "What is the continent of the country of the Newton with 159390 people?",
+    "What is the capital of the country of the Portland with 652503 people?",
+    "What is the capital of the country of the Newton with 159390 people?",
 )
 
 

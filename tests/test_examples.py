@@ -48,7 +48,7 @@ def imported(name: str) -> set[str]:
 
 
 def test_every_example_is_tested_here() -> None:
-    tested = {"01_own_task", "02_parts_in_your_loop", "aepo_in_one_file"}
+    tested = {"01_own_task", "02_parts_in_your_loop", "03_ask_your_documents", "aepo_in_one_file"}
     assert {path.stem for path in FOLDER.glob("*.py")} == tested
 
 
@@ -75,6 +75,22 @@ def test_parts_in_a_loop_of_ones_own_learn_and_need_nothing_but_two_functions(
     load("02_parts_in_your_loop").main(steps=60)
     rewards = [float(line.split("reward ")[1].split(",")[0]) for line in capsys.readouterr().out.splitlines()]
     assert rewards[0] < 0.15 and rewards[-1] > 0.6
+
+
+def test_documents_of_ones_own_are_searched_under_a_budget_and_answered_by_vote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
+        pytest.skip("the small model is not in this copy: `aepo warmstart src/aepo/models/atlas` makes it")
+    monkeypatch.chdir(tmp_path)
+    example = load("03_ask_your_documents")
+    example.main()
+    for question, block in zip(example.QUESTIONS, capsys.readouterr().out.strip().split("\n\n"), strict=True):
+        asked, answer, votes, *spending = block.splitlines()
+        assert asked == question and "trajectories" in votes and "ended by the budget of calls" in spending[-1]
+        assert any(answer in text for text in example.NOTES.values())
+    found = {document.text for document in example.paragraphs(Path("notes"))}
+    assert "capital of Canada: Ottawa" in found and len(found) == 12
 
 
 def test_one_file_is_short_and_needs_torch_alone() -> None:

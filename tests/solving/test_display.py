@@ -80,3 +80,10 @@ def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
 def test_cost_is_shown_where_there_is_one(money: float) -> None:
     text = str(solution(spent=Spent(8, 14, 10, 20, money, 1.0)))
     assert ("cost 0.0125" in text) == (money > 0)
+
+
+def test_many_answers_are_cut_to_a_line() -> None:
+    many = tuple(Tally(f"answer {n}", 1) for n in range(20))
+    lines = str(solution(many)).splitlines()
+    assert "1 answer 6 and 13 others" in lines[1] and "a tie with answer 1" in lines[2]
+    assert "and 13 others" in lines[2]

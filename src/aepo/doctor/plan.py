@@ -160,8 +160,8 @@ def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
     yield Finding(
         "step",
         "time",
-        f"{limit} {_time_text(rollout + update)} (rollout {_time_text(rollout)}, update {_time_text(update)}), tools not "
-        f"counted: {lengths.written:,} tokens written and {lengths.distinct:,} trained on, by {by}",
+        f"{limit} {_time_text(rollout + update)} (rollout {_time_text(rollout)}, update {_time_text(update)}), tools "
+        f"not counted: {lengths.written:,} tokens written and {lengths.distinct:,} trained on, by {by}",
     )
     yield Finding(
         "step",

@@ -1,4 +1,4 @@
-"""What tools ask over the network: which keys are there, and whether addresses answer. No value of a key is read out."""
+"""What tools ask over the network: which keys are there, whether addresses answer. No value of a key is read out."""
 
 from __future__ import annotations
 

@@ -12,11 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aepo.solving.solution import Progress, Solution, lines, spending
+from aepo.solving.solution import LONGEST, SHOWN, Progress, Solution, lines, listed, spending
 from aepo.solving.vote import Tally
 
-SHOWN = 6
-LONGEST = 60
 WIDEST = 100
 
 
@@ -107,7 +105,7 @@ class SolvingDisplay:
 
 def plain_line(progress: Progress) -> str:
     """Like "3/8 trajectories  Madrid 2, Lima 1  14 calls, 310 tokens"."""
-    answers = ", ".join(f"{_short(one.answer)} {one.votes}" for one in progress.tallies[:SHOWN]) or "no answer yet"
+    answers = listed([f"{_short(one.answer)} {one.votes}" for one in progress.tallies]) or "no answer yet"
     spent = progress.spent
     return f"{_count(progress)}  {answers}  {spent.calls} calls, {spent.tokens:,} tokens"
 

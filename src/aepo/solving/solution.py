@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ from aepo.solving.vote import Tally, tied
 from aepo.types import Group, Origin
 
 ChosenBy = Literal["vote", "reward", "judge", "nobody"]
+SHOWN = 6
+LONGEST = 60
 FROM_QUESTION = (Origin.PROBE, Origin.GLOBAL, Origin.LEFTOVER)
 
 
@@ -106,7 +108,7 @@ def lines(solution: Solution) -> list[str]:
     if solution.judge_unreadable:
         told.append("the judge's reply could not be read: the vote decided")
     if solution.tied and solution.chosen_by != "judge":
-        others = ", ".join(one.answer for one in solution.tied[1:])
+        others = listed([one.answer for one in solution.tied[1:]])
         told.append(f"a tie with {others}: the answer that came first was taken")
     told.append(spending(solution.spent))
     branches = solution.ended - solution.fresh_starts
@@ -127,6 +129,13 @@ def spending(spent: Spent) -> str:
     ]
     parts += [f"cost {spent.money:.4g}"] if spent.money else []
     return ", ".join([*parts, f"{spent.seconds:.1f} s"])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
+    shown = [" ".join(text.split()) for text in texts[:SHOWN]]
+    shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in shown]
+    return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -184,6 +193,7 @@ def _agreement(solution: Solution) -> str:
     if first.reward is not None:
         said += f", reward {first.reward:.3g}"
     silent = solution.ended - solution.votes
-    rest = [f"{one.votes} {one.answer}" for one in others] + ([f"{silent} without an answer"] if silent else [])
+    rest = [listed([f"{one.votes} {one.answer}" for one in others])] if others else []
+    rest += [f"{silent} without an answer"] if silent else []
     chosen = {"judge": "; chosen by the judge", "reward": "; chosen by reward"}.get(solution.chosen_by, "")
     return "; ".join([said, ", ".join(rest)] if rest else [said]) + chosen
