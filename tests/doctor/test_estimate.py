@@ -1,7 +1,8 @@
 """The formulas, worked by hand."""
 
 from aepo import config as configuration
-from aepo.doctor.estimate import Lengths, Speed, limits, memory, seconds
+from aepo.doctor.estimate import Lengths, Speed, Trial, limits, memory, seconds
+from aepo.doctor.measure import distinct_tokens
 from aepo.engines.local.shape import Shape
 
 SHAPE = Shape(1000, layers=2, hidden=8, inner=32, heads=8, pairs=4, vocabulary=100, positions=512)
@@ -43,13 +44,23 @@ def test_adapters_a_reference_and_checkpointing_change_what_they_should() -> Non
 
 def test_the_limits_give_the_most_tokens_there_can_be() -> None:
     found = limits(configuration.load(None, SETTINGS), prompt=10)
-    assert found == Lengths(written=240, longest=20, read=30, distinct=270, measured=False)
+    assert found == Lengths(written=240, longest=20, read=30, distinct=270)
 
 
 def test_time_is_calls_and_rows_and_passes() -> None:
     config = configuration.load(None, [*SETTINGS, "train.epochs=2"])
-    lengths = Lengths(written=120, longest=15, read=60, distinct=180, measured=True)
+    lengths = Lengths(written=120, longest=15, read=60, distinct=180)
     rollout, update = seconds(config, lengths, Speed(fixed=0.1, row=0.01, train=0.001))
     # Twelve trajectories, eight at a time: the engine is filled twice.
     assert abs(rollout - (2 * 15 * 0.1 + 120 * 0.01 + 60 * 0.001 / 3)) < 1e-9
     assert abs(update - 2 * 180 * 0.001) < 1e-9
+
+
+def test_a_trial_is_scaled_by_its_questions_but_calls_are_not_made_more_often() -> None:
+    lengths = Lengths(written=120, longest=15, read=60, distinct=180, trial=Trial(seconds=2.0, scale=3.0))
+    rollout, update = seconds(configuration.load(None, SETTINGS), lengths, Speed(fixed=0.1, row=0.01, train=0.001))
+    assert abs(rollout - (3 * 2.0 - 2 * 15 * 0.1)) < 1e-9 and abs(update - 0.18) < 1e-9
+
+
+def test_equal_beginnings_are_counted_once() -> None:
+    assert distinct_tokens([[1, 2, 3], [1, 2, 4], [2, 2], [1, 2, 3]]) == 6

@@ -132,7 +132,7 @@ def load_ask(judge: str) -> Ask:
     Raises:
         ValueError: It cannot be imported or is no such function.
     """
-    made = load_function("judge", judge)
+    made: Ask = load_function("judge", judge)
     if not iscoroutinefunction(made):
         raise ValueError(f"judge {judge!r} is no async function from a prompt to a reply")
     return made

@@ -17,10 +17,15 @@ Engine and training take turns, so the need is weights + gradients + optimizer +
 Time, with a measured decode call of `fixed` seconds + `row` seconds a sequence, and `train` seconds a token of a
 forward and backward pass:
 
-    rollout = rounds_of_calls fixed + tokens row        calls: the tokens of the longest trajectory, for each time
-                                                        that the engine is filled
-    reading = prompt and result tokens train / 3        a forward pass is a third of both
+    rollout = fillings longest fixed + written row + read train / 3
     update  = epochs distinct train
+
+Fillings: how often the engine is filled with sequences; a forward pass is a third of both. Where a few questions were
+really asked, which took t seconds with tools and all, and a step has s times as many, it is
+
+    rollout = s t - (s - 1) longest fixed
+
+since more questions at once make calls larger, and not more of them.
 """
 
 from __future__ import annotations
@@ -60,6 +65,19 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A rollout of a few questions.
+
+    Attributes:
+        seconds: It took.
+        scale: How many such rollouts a step has.
+    """
+
+    seconds: float
+    scale: float
+
+
+@dataclass(frozen=True)
 class Lengths:
     """Tokens of a step.
 
@@ -68,14 +86,14 @@ class Lengths:
         longest: Tokens that it samples in the longest trajectory.
         read: Prompt and result tokens, shared ones once.
         distinct: Tokens that training reads.
-        measured: Whether they come from a trial; else from the configuration's limits, and are the most there can be.
+        trial: Where they come from; None for the configuration's limits: then they are the most there can be.
     """
 
     written: int
     longest: int
     read: int
     distinct: int
-    measured: bool
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True)
@@ -133,14 +151,18 @@ def limits(config: Config, prompt: int) -> Lengths:
     trajectories = rollout.questions * k * config.algorithm.rounds
     written = trajectories * rollout.max_tokens
     prompts = rollout.questions * config.algorithm.rounds * prompt
-    return Lengths(written, rollout.max_tokens, prompts, written + prompts, measured=False)
+    return Lengths(written, rollout.max_tokens, prompts, written + prompts)
 
 
 def seconds(config: Config, lengths: Lengths, speed: Speed) -> tuple[float, float]:
-    """Seconds of a step's rollout and of its update; tools take no time here."""
-    k, rollout = config.algorithm.group_size, config.rollout
-    held = max(rollout.max_sequences, k)
-    fillings = math.ceil(rollout.questions * k / held) * config.algorithm.rounds
+    """Seconds of a step's rollout and of its update; without a trial tools take no time."""
+    update = config.train.epochs * lengths.distinct * speed.train
+    if lengths.trial is not None:
+        more = lengths.trial.scale - 1
+        rollout = lengths.trial.scale * lengths.trial.seconds - max(0.0, more) * lengths.longest * speed.fixed
+        return max(rollout, 0.0), update
+    k, questions = config.algorithm.group_size, config.rollout.questions
+    fillings = math.ceil(questions * k / max(config.rollout.max_sequences, k)) * config.algorithm.rounds
     sampling = fillings * lengths.longest * speed.fixed + lengths.written * speed.row
     reading = lengths.read * speed.train / 3
-    return sampling + reading, config.train.epochs * lengths.distinct * speed.train
+    return sampling + reading, update

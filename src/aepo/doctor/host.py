@@ -10,7 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from aepo.doctor.finding import Finding, size
+from aepo.doctor.finding import Finding, State, size
 
 LEAST_DISK = 2 << 30
 EXTRAS = {
@@ -89,7 +89,7 @@ def sandboxes(needed: bool) -> list[Finding]:
                 Finding("sandbox", one.name, "contains the probe" + ("; chosen" if one.name == chosen else ""))
             )
         else:
-            state = "missing" if needed and chosen is None else "note"
+            state: State = "missing" if needed and chosen is None else "note"
             found.append(Finding("sandbox", one.name, f"refused: {'; '.join(one.failures)}", state, one.fix))
     return found
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import torch
 
-from aepo.doctor.estimate import Lengths, Speed
+from aepo.doctor.estimate import Lengths, Speed, Trial
 from aepo.rollout.generator import Generator, Stop
+from aepo.rollout.generator import Sequence as Growing
 
 if TYPE_CHECKING:
     from aepo.config import Config
+    from aepo.engines.local.policy import LocalPolicy
     from aepo.training.loop import Parts
 
 CALLS = 24
@@ -25,10 +28,11 @@ TRAIN_TOKENS = 2048
 
 def speed(config: Config, parts: Parts) -> Speed:
     """Seconds of a decode call by its rows, and of a token of training."""
+    policy = cast("LocalPolicy", parts.policy)
     prompt = parts.sampler.protocol.prompt(parts.questions[0].question)
     rows = min(MOST, config.rollout.questions * config.algorithm.group_size)
     # One that waits for nobody, whatever the run's does: its calls cost the same.
-    engine = parts.policy.generator(
+    engine = policy.generator(
         temperature=config.rollout.temperature, max_sequences=rows, max_length=len(prompt) + CALLS + WARM_UP
     )
     few, many = (_decode(engine, prompt, count) for count in (min(FEW, rows), rows))
@@ -53,19 +57,33 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
     rules = config.algorithm.exploration()
     asked = list(parts.questions[:questions])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "doctor")
+    began = time.perf_counter()
     groups = anyio.run(explore, asked, parts.sampler, rules, state, seeds, partial(score_of, reward=parts.reward))
     anyio.run(score, groups, parts.reward)
+    took = time.perf_counter() - began
     scale = config.rollout.questions * config.algorithm.rounds / len(groups)
     nodes = [node for group in groups for node in group.tree.nodes]
     written = sum(len(node.tokens) for node in nodes if node.kind is Kind.POLICY)
-    stored = sum(len(node.tokens) for node in nodes)
     longest = max(sum(t.loss_mask) for group in groups for t in group.trajectories())
+    tree = sum(distinct_tokens([t.tokens for t in group.trajectories()]) for group in groups)
     flat = sum(len(t.tokens) for group in groups for t in group.trajectories())
     # Groups of equal rewards are not computed; a few questions say only roughly how many those are.
     spread = sum(len(set(group.rewards)) > 1 for group in groups)
     trained = 1.0 if config.algorithm.kl_weight > 0 else (spread + 1) / (len(groups) + 2)
-    distinct = trained * (flat if config.train.layout == "flat" else stored)
-    return Lengths(round(written * scale), longest, round((stored - written) * scale), round(distinct * scale), True)
+    distinct = trained * (flat if config.train.layout == "flat" else tree)
+    read = max(0, tree - written)
+    return Lengths(round(written * scale), longest, round(read * scale), round(distinct * scale), Trial(took, scale))
+
+
+def distinct_tokens(sequences: Sequence[Sequence[int]]) -> int:
+    """Tokens of sequences, those of equal beginnings once."""
+    seen: set[int] = set()
+    for sequence in sequences:
+        before = 0
+        for token in sequence:
+            before = hash((before, token))
+            seen.add(before)
+    return len(seen)
 
 
 def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
@@ -82,7 +100,7 @@ def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
     return min(anyio.run(main) for _ in range(REPETITIONS))
 
 
-async def _all(engine: Generator, opened: list[object], tokens: int) -> None:
+async def _all(engine: Generator, opened: Sequence[Growing], tokens: int) -> None:
     async with anyio.create_task_group() as tasks:
         for sequence in opened:
             tasks.start_soon(engine.sample, sequence, tokens, Stop())
@@ -99,7 +117,7 @@ def _train(config: Config, parts: Parts) -> float:
     times = []
     for _ in range(REPETITIONS):
         began = time.perf_counter()
-        policy.score(tokens_BT, wanted_BT, 1.0).sum().backward()
+        torch.autograd.backward(policy.score(tokens_BT, wanted_BT, 1.0).sum())
         if policy.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)

@@ -155,13 +155,13 @@ def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
         with equipment.in_use(Path(config.run)):
             lengths = measure.trial(config, parts, trial)
     rollout, update = estimate.seconds(config, lengths, speed)
-    limit = "about" if lengths.measured else "at most"
-    by = f"a trial of {trial} questions" if lengths.measured else "the limits; --trial 4 asks some"
+    limit = "about" if lengths.trial else "at most"
+    by = f"a trial of {trial} questions" if lengths.trial else "the limits, tools not counted; --trial 8 asks some"
     yield Finding(
         "step",
         "time",
-        f"{limit} {_time_text(rollout + update)} (rollout {_time_text(rollout)}, update {_time_text(update)}), tools "
-        f"not counted: {lengths.written:,} tokens written and {lengths.distinct:,} trained on, by {by}",
+        f"{limit} {_time_text(rollout + update)} (rollout {_time_text(rollout)}, update {_time_text(update)}): "
+        f"{lengths.written:,} tokens written and {lengths.distinct:,} trained on, by {by}",
     )
     yield Finding(
         "step",

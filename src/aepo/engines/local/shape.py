@@ -42,7 +42,7 @@ def shape_of(path: str) -> Shape:
     try:
         config = AutoConfig.from_pretrained(path)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ValueError(f"model {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from error
     text = config.get_text_config(decoder=True)
