@@ -48,7 +48,7 @@ def imported(name: str) -> set[str]:
 
 
 def test_every_example_is_tested_here() -> None:
-    tested = {"01_own_task", "02_parts_in_your_loop", "03_under_trl", "aepo_in_one_file"}
+    tested = {"01_own_task", "02_parts_in_your_loop", "03_under_trl", "04_ask_your_documents", "aepo_in_one_file"}
     assert {path.stem for path in FOLDER.glob("*.py")} == tested
 
 
@@ -89,6 +89,22 @@ def test_the_same_task_and_tool_under_trl(
     out = capsys.readouterr().out
     assert out.count("eval_success") >= 2 and "branch/per_group" in out
     assert load_policy("runs/words-trl").model.num_parameters() > 0
+
+
+def test_documents_of_ones_own_are_searched_under_a_budget_and_answered_by_vote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
+        pytest.skip("the small model is not in this copy: `aepo warmstart src/aepo/models/atlas` makes it")
+    monkeypatch.chdir(tmp_path)
+    example = load("04_ask_your_documents")
+    example.main()
+    for question, block in zip(example.QUESTIONS, capsys.readouterr().out.strip().split("\n\n"), strict=True):
+        asked, answer, votes, *spending = block.splitlines()
+        assert asked == question and "trajectories" in votes and "ended by the budget of calls" in spending[-1]
+        assert any(answer in text for text in example.NOTES.values())
+    found = {document.text for document in example.paragraphs(Path("notes"))}
+    assert "capital of Canada: Ottawa" in found and len(found) == 12
 
 
 def test_one_file_is_short_and_needs_torch_alone() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aepo.config import Config
     from aepo.config import load as load_config
     from aepo.evaluation.runner import Evaluation
+    from aepo.solving.solution import Solution
+    from aepo.solving.solve import solve
     from aepo.tasks.atlas import atlas
     from aepo.tasks.base import Task
     from aepo.tools.base import Tool, tool
@@ -42,6 +44,7 @@ _WHERE = {
     "ReinforcePP": "aepo.algorithms",
     "Run": "aepo.api",
     "Sample": "aepo.types",
+    "Solution": "aepo.solving.solution",
     "Task": "aepo.tasks.base",
     "Tool": "aepo.tools.base",
     "ToolError": "aepo.types",
@@ -56,6 +59,7 @@ _WHERE = {
     "python": "aepo.tools.python",
     "rewards": "aepo.rewards",
     "search": "aepo.tools.search",
+    "solve": "aepo.solving.solve",
     "tool": "aepo.tools.base",
     "train": "aepo.api",
     "view": "aepo.viewer",
@@ -78,6 +82,7 @@ __all__ = [
     "ReinforcePP",
     "Run",
     "Sample",
+    "Solution",
     "Task",
     "Tool",
     "ToolError",
@@ -92,6 +97,7 @@ __all__ = [
     "python",
     "rewards",
     "search",
+    "solve",
     "tool",
     "train",
     "view",

@@ -16,16 +16,20 @@ import tyro
 
 from aepo.cli.compare import compare
 from aepo.cli.convert import convert
+from aepo.cli.doctor import doctor
 from aepo.cli.evaluate import evaluate
+from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "eval": evaluate,
     "compare": compare,
+    "solve": solve,
+    "doctor": doctor,
     "view": view,
     "warmstart": warmstart,
     "convert": convert,
@@ -45,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: By default those of the process.
 
     Returns:
-        Exit code: 0 done, 1 a tool or the training failed, 2 bad input, 130 interrupted. With AEPO_TRACEBACK=1 the
-        traceback is printed too.
+        Exit code: 0 done; 1 a tool or the training failed, or what was asked for is not there; 2 bad input; 130
+        interrupted. With AEPO_TRACEBACK=1 the traceback is printed too.
     """
     code = _run(arguments)
     if arguments is None:
@@ -61,8 +65,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        call = _parsed(sys.argv[1:] if arguments is None else list(arguments))
-        call()
+        return _parsed(sys.argv[1:] if arguments is None else list(arguments))() or 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError) as error:
@@ -80,10 +83,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, RolloutError | FloatingPointError):
             return _report(error, FAILED)
         raise
-    return 0
 
 
-def _parsed(arguments: list[str]) -> Callable[[], None]:
+def _parsed(arguments: list[str]) -> Callable[[], int | None]:
     """The command with its arguments, not run yet.
 
     Raises:
@@ -108,11 +110,11 @@ def _parsed(arguments: list[str]) -> Callable[[], None]:
         raise ValueError(_sentence(box.getvalue())) from None
 
 
-def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
     """A function with the command's own signature and help that only takes its arguments."""
 
     @functools.wraps(command)
-    def bound(*positional: Any, **named: Any) -> Callable[[], None]:
+    def bound(*positional: Any, **named: Any) -> Callable[[], int | None]:
         return functools.partial(command, *positional, **named)
 
     return bound

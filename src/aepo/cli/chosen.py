@@ -12,7 +12,7 @@ from os.path import exists, isfile  # unlike pathlib's they take any text, also 
 from pathlib import Path
 from typing import Any
 
-from aepo.rewards.judge import Judge
+from aepo.rewards.judge import Ask, Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import find
 from aepo.tasks.reading import DataError, DataSet
@@ -133,13 +133,19 @@ def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
         return None
     if not needing:
         raise ValueError("--judge is given, but none of these data sets is scored by a judge: add --score judge")
+    return named_judge(judge)
+
+
+def named_judge(judge: str) -> Judge:
+    """The judge of "package.module:function", an async function from a prompt to a reply, or of "MODEL@http://host/v1".
+
+    Raises:
+        ValueError: It cannot be imported, is no such function, or no model is named and the server has several.
+        ServerError: The server does not answer.
+    """
     if (found := _SERVER.fullmatch(judge)) is not None:
         return _served(found["url"], found["model"])
-    module, _, function = judge.partition(":")
-    try:
-        made: Any = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"judge {judge!r} cannot be imported: {error}") from error
+    made: Ask = load_function("judge", judge)
     if not iscoroutinefunction(made):
         raise ValueError(f"judge {judge!r} is no async function from a prompt to a reply")
     return Judge(made, str(getattr(made, "model", judge)))
@@ -153,3 +159,23 @@ def _served(url: str, model: str | None) -> Judge:
     key = ApiKey(JUDGE_KEY) if os.environ.get(JUDGE_KEY) else None
     chat = find(Endpoint(url, key), model, "--judge MODEL@" + url)
     return Judge(chat.ask, chat.model)
+
+
+def load_function(what: str, name: str) -> Any:
+    """What "package.module:function" names.
+
+    Args:
+        what: What it is for, for the message.
+        name: Where it is.
+
+    Raises:
+        ValueError: It cannot be imported, or is no function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        made: Any = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{what} {name!r} cannot be imported: {error}") from error
+    if not callable(made):
+        raise ValueError(f"{what} {name!r} is a {type(made).__name__}: name a function")
+    return made

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
-from pathlib import Path
 
 from aepo.rewards import exact, f1, math, paper
 from aepo.rewards.base import Score
 from aepo.tasks.base import Task
 from aepo.tasks.reading import DataSet, load_samples
 from aepo.tools.base import Tool
+from aepo.tools.named import named
 from aepo.types import Sample
 
 REWARDS: dict[str, Score] = {"exact": exact, "f1": f1, "math": math, "paper": paper}
@@ -53,41 +52,13 @@ def make_tools(data_set: DataSet, tools: Sequence[str] | None = None, corpus: st
     Raises:
         ValueError: There is no such tool, or it has nothing to search.
     """
-    return [_tool(data_set, name, corpus) for name in (data_set.tools if tools is None else tools)]
-
-
-def _tool(data_set: DataSet, name: str, corpus: str | None) -> Tool:
-    if name == "python":
-        from aepo.tools.python import python
-
-        return python()
-    if name == "browse":
-        from aepo.tools.pages.browse import browse
-
-        try:
-            return browse()
-        except ImportError as error:
-            raise ValueError(f"{data_set.name}: {error}; or name other tools than browse") from error
-    if name == "search":
-        from aepo.tools.search import search
-
-        if corpus is None:
-            raise ValueError(
-                f"{data_set.name} is answered by searching: give a corpus (JSONL file of documents), or other tools, "
-                f"e.g. python alone"
-            )
-        return search(Path(corpus))
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise ValueError(f"unknown tool {name!r}: known: search, browse, python, or package.module:function")
-    try:
-        made = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"tool {name!r} cannot be imported: {error}") from error
-    made = made if isinstance(made, Tool) or not callable(made) else made()
-    if not isinstance(made, Tool):
-        raise ValueError(f"tool {name!r} is a {type(made).__name__}: the function must return an aepo.tool")
-    return made
+    names = data_set.tools if tools is None else tools
+    if "search" in names and corpus is None:
+        raise ValueError(
+            f"{data_set.name} is answered by searching: give a corpus (JSONL file of documents), or other tools, "
+            f"e.g. python alone"
+        )
+    return [named(name, corpus) for name in names]
 
 
 def _reward(data_set: DataSet, name: str | None) -> Score:

@@ -111,6 +111,17 @@ def load_policy(
     return Policy(model.eval(), tokenizer, name, where)
 
 
+def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer alone, checked as `load_policy` does.
+
+    Raises:
+        ValueError: Something is missing or does not fit, in one line.
+    """
+    name, folder = str(path), Path(path).expanduser()
+    _check_folder(name, folder, (folder / "adapter_config.json").is_file())
+    return _tokenizer(name, folder, pad_token)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without the progress bars of transformers, which would write into a run's own display and into error output."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from aepo.tools.sandbox.base import Sandbox, SandboxUnavailable
@@ -44,6 +45,37 @@ def choose(preferred: str | None = None, packages: str | Path | None = None) -> 
         return _first([preferred] if preferred else list(_BACKENDS), packages)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the probe said of a backend.
+
+    Attributes:
+        name: Of the backend.
+        failures: What it did not contain, or why it does not start; empty if it may be trusted.
+        fix: How to mend it; "" if there is nothing to mend.
+        sandbox: To be used; None if it may not be trusted.
+    """
+
+    name: str
+    failures: tuple[str, ...]
+    fix: str
+    sandbox: Sandbox | None
+
+
+def verdicts() -> list[Verdict]:
+    """Every backend with what its probe says, in the order in which they are chosen; takes some seconds."""
+    return [_tried(name, None) for name in _BACKENDS]
+
+
+def _tried(name: str, packages: str | Path | None) -> Verdict:
+    try:
+        sandbox: Sandbox = _BACKENDS[name](packages=packages)
+    except (ImportError, OSError) as error:
+        return Verdict(name, (str(error),), _hint(name), None)
+    failed = probe(sandbox)
+    return Verdict(name, tuple(failed), _hint(name) if failed else "", None if failed else sandbox)
+
+
 def _remote(url: str, packages: str | Path | None) -> Sandbox:
     from aepo.tools.sandbox.remote import RemoteSandbox
 
@@ -61,16 +93,11 @@ def _first(names: list[str], packages: str | Path | None) -> Sandbox:
         known = (name, None if packages is None else str(packages))
         if known in _trusted:
             return _trusted[known]
-        try:
-            sandbox: Sandbox = _BACKENDS[name](packages=packages)
-        except (ImportError, OSError) as error:
-            failures.append(f"{name}: {error}; {_hint(name)}")
-            continue
-        failed = probe(sandbox)
-        if not failed:
-            _trusted[known] = sandbox
-            return sandbox
-        failures.append(f"{name}: failed {'; '.join(failed)}; {_hint(name)}")
+        verdict = _tried(name, packages)
+        if verdict.sandbox is not None:
+            _trusted[known] = verdict.sandbox
+            return verdict.sandbox
+        failures.append(f"{name}: failed {'; '.join(verdict.failures)}; {verdict.fix}")
     raise SandboxUnavailable(f"no sandbox contains untrusted code here. {' | '.join(failures)}")
 
 

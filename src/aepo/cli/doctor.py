@@ -1,0 +1,82 @@
+"""`aepo doctor`."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+from aepo import config as configuration
+from aepo.config import Config
+
+if TYPE_CHECKING:
+    from aepo.doctor.finding import Finding
+
+
+def doctor(
+    config: Positional[Path | None] = None,
+    overrides: Positional[tuple[str, ...]] = (),
+    /,
+    *,
+    model: str | None = None,
+    url: tuple[str, ...] = (),
+    trial: int = 0,
+    measure: bool = True,
+    json: bool = False,
+) -> int:
+    """Look at this machine, and at what a configuration, a model or a server needs.
+
+    Exit code 1 if something that is needed is missing. Keys of services are said to be there, never shown.
+
+    Args:
+        config: YAML file of a run; also what a step needs is estimated.
+        overrides: Settings on top of it.
+        model: Look at the chat template of this model, and at what a server ("http://...") tells of log-probabilities.
+        url: Services that must answer, beside the addresses that the configuration names.
+        trial: Ask so many questions of the task, with the real tools, to learn how long trajectories are; without it
+            times are those at the limits.
+        measure: Load the model of the configuration and measure a few calls.
+        json: Print JSON and nothing else.
+    """
+    if config is not None and "=" in str(config):
+        overrides, config = (str(config), *overrides), None
+    if overrides and config is None:
+        raise configuration.ConfigError("settings need a configuration that they change: aepo doctor CONFIG key=value")
+    if trial < 0:
+        raise ValueError(f"--trial is {trial}: give the number of questions")
+    settings = None if config is None else configuration.load(config, overrides)
+    findings = examine(settings, model, url, trial, measure)
+    if json:
+        missing = any(one.state == "missing" for one in findings)
+        print(json_format.dumps({"ok": not missing, "findings": [one.to_dict() for one in findings]}, indent=1))
+    else:
+        from aepo.doctor.show import show
+
+        show(findings)
+    return int(any(one.state == "missing" for one in findings))
+
+
+def examine(
+    config: Config | None, model: str | None = None, urls: Sequence[str] = (), trial: int = 0, measure: bool = True
+) -> list[Finding]:
+    """Everything that `aepo doctor` looks at, in the order of the screen; the arguments are its own."""
+    from aepo.doctor import host, plan, services
+    from aepo.doctor.model import look_at
+
+    folder = Path("runs" if config is None else config.run)
+    found = [*host.versions(), *host.machine(folder)]
+    task, about_task = (None, []) if config is None else plan.load_task(config)
+    found += host.sandboxes(plan.needs_sandbox(task, about_task))
+    found += services.keys()
+    named = [] if config is None else services.named_in(config.model_dump(mode="json"))
+    found += services.addresses(list(dict.fromkeys([*named, *urls])))
+    if model is not None:
+        found += look_at((config or Config()).model.model_copy(update={"path": model}))
+    if config is None:
+        return found
+    if model is None:
+        found += look_at(config.model, config.rollout.protocol)
+    return [*found, *about_task, *plan.extras(config), *plan.step(config, task, measure, trial)]

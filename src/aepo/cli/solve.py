@@ -1,0 +1,153 @@
+"""`aepo solve`."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from aepo import config as configuration
+from aepo.config import Config
+
+if TYPE_CHECKING:
+    from aepo.solving.solution import Solution
+    from aepo.tasks.base import Task
+    from aepo.training.run_folder import RunFolder
+
+
+def solve(
+    question: Positional[str],
+    overrides: Positional[tuple[str, ...]] = (),
+    /,
+    *,
+    model: Annotated[str, arg(metavar="MODEL|URL")],
+    task: str | None = None,
+    tools: str | None = None,
+    corpus: str | None = None,
+    trajectories: int | None = None,
+    calls: int | None = None,
+    tokens: int | None = None,
+    money: float | None = None,
+    reward: str | None = None,
+    judge: str | None = None,
+    config: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Answer one question: AEPO's rollout under a budget, and a vote over what it found.
+
+    Limits are never exceeded; the first that is reached ends it, and what has ended is voted on. So does Ctrl-C.
+    Exit code 1 if there is no answer.
+
+    Args:
+        question: What is asked.
+        overrides: Settings, e.g. rollout.max_tokens=2048 rollout.protocol=chat algorithm.name=grpo.
+        model: Folder of a run, folder or hub name of a model, "atlas", or the address of an OpenAI-compatible server.
+        task: Take tools and system message from this task (options: task.options.<name>=...). By default the task of a
+            run, and "atlas" for its model.
+        tools: Instead: "search", "python", "package.module:function", with commas, or "none".
+        corpus: What "search" searches: a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
+        trajectories: Trajectories that may be begun; without any limit 8, beside another limit at most 64.
+        calls: Tool calls that may run.
+        tokens: Tokens that the model may write.
+        money: What tokens (model.price.prompt=..., model.price.sampled=..., of a million) and calls may cost together.
+        reward: "package.module:function" of (sample, trajectory): the answer of the best trajectory is taken.
+        judge: MODEL@http://host/v1, or "package.module:function", an async function from a prompt to a reply: it
+            chooses the answer.
+        config: YAML file for rollout, tools and algorithm; that of a run by default.
+        out: Folder for trees and solution; by default one in `solved`.
+        json: Print the solution as JSON and nothing else.
+    """
+    from aepo.api import load_policy
+    from aepo.cli.chosen import load_function, named_judge
+    from aepo.rollout.explorer import RolloutError
+    from aepo.solving.display import SolvingDisplay
+    from aepo.solving.solve import solve as find
+    from aepo.training.run_folder import RunFolder
+
+    run_config = Path(model) / "config.yaml"
+    is_run = run_config.is_file()
+    settings = configuration.load(config or (run_config if is_run else None), overrides)
+    if tools is None and task is None and (is_run or config is not None or model == "atlas"):
+        task = settings.task.name
+    chosen = _task(settings, task, tools, corpus, question)
+    score = None if reward is None else load_function("reward", reward)
+    ask = None if judge is None else named_judge(judge).ask
+    folder = RunFolder(out or _fresh(Path("solved") / time.strftime("%Y%m%d-%H%M%S")))
+    if any(folder.trees.glob("*")):
+        raise ValueError(f"{folder.path} holds other trees: give another folder")
+    policy = load_policy(model, settings.model.model_copy(update={"path": model}))
+    display = SolvingDisplay(question)
+    ask_it = partial(
+        find,
+        policy,
+        question,
+        task=chosen,
+        trajectories=trajectories,
+        calls=calls,
+        tokens=tokens,
+        money=money,
+        reward=score,
+        judge=ask,
+        config=settings,
+        interruptible=True,
+        kept=lambda number, group: folder.save_trees(number, [group], policy.decode),
+    )
+    try:
+        if json:
+            solution = ask_it()
+        else:
+            named = ", ".join(tool.name for tool in chosen.tools) or "none"
+            display.say(f"{model}, tools: {named}, rules of {settings.algorithm.name}")
+            with display:
+                solution = ask_it(watch=display.watch)
+    except RolloutError as error:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.keep_failure(error)
+        raise
+    _write(folder, solution, model)
+    if json:
+        print(_as_json(solution))
+    else:
+        display.solved(solution)
+        display.say(f"trees: aepo view {folder.path}")
+    return 0 if solution.answer is not None else 1
+
+
+def _task(settings: Config, task: str | None, tools: str | None, corpus: str | None, question: str) -> Task:
+    """The tools and the system message that the question is answered with."""
+    from aepo import tasks
+    from aepo.tasks.base import Task
+    from aepo.tools.named import named
+    from aepo.types import Sample
+
+    if task is not None:
+        if tools is not None or corpus is not None:
+            raise ValueError("--task brings its own tools: leave --tools and --corpus out")
+        options = settings.task.options if settings.task.name == task else {}
+        return tasks.load(task, options)
+    names = [name.strip() for name in (tools or "").split(",") if name.strip() not in ("", "none")]
+    if corpus is not None and "search" not in names:
+        raise ValueError("--corpus is for the tool search: add --tools search")
+    return Task("solve", [Sample(question)], [named(name, corpus) for name in names])
+
+
+def _fresh(folder: Path) -> Path:
+    """That folder, or if another question of the same second has it, one beside it."""
+    names = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(path for path in chain([folder], names) if not path.exists())
+
+
+def _write(folder: RunFolder, solution: Solution, model: str) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    kept = {"model": model, **solution.to_dict()}
+    (folder.path / "solution.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _as_json(solution: Solution) -> str:
+    return json.dumps(solution.to_dict())

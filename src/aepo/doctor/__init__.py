@@ -1,0 +1,1 @@
+"""Looking at a machine, a model, a server and a configuration before anything depends on them."""

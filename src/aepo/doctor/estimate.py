@@ -1,0 +1,168 @@
+"""What a training step needs, by formulas. Bytes and seconds; every number is an estimate.
+
+Memory, with P parameters of b bytes of which P_t are trained, S sequences in the engine of at most T tokens each, and
+M tokens in one forward pass of training:
+
+    weights      P b             (again P b for a KL reference, unless adapters are trained)
+    gradients    P_t b
+    optimizer    2 P_t b         (AdamW)
+    cache        S T layers 2 pairs b
+    activations  M layers (8 hidden + 2 heads + 3 pairs + 4 inner) b, or M layers hidden b + those of one layer
+                 with gradient checkpointing
+    scores       M vocabulary (b + 8)         (logits, and two copies in float32)
+
+Engine and training take turns, so the need is weights + gradients + optimizer + the larger of (cache) and (activations
++ scores); on a CPU the engine's cache stays, and all are added.
+
+Time, with a measured decode call of `fixed` seconds + `row` seconds a sequence, and `train` seconds a token of a
+forward and backward pass:
+
+    rollout = fillings longest fixed + written row + read train / 3
+    update  = epochs distinct train
+
+Fillings: how often the engine is filled with sequences; a forward pass is a third of both. Where a few questions were
+really asked, which took t seconds with tools and all, and a step has s times as many, it is
+
+    rollout = s t - (s - 1) longest fixed
+
+since more questions at once make calls larger, and not more of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from aepo.config import Config
+from aepo.engines.local.shape import Shape
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes.
+
+    Attributes:
+        weights: Of the model and of its reference.
+        training: Gradients and optimizer.
+        cache: Keys and values of the rollout.
+        activations: Of one forward pass of training, scores included.
+        together: Whether cache and activations are there at the same time.
+    """
+
+    weights: int
+    training: int
+    cache: int
+    activations: int
+    together: bool
+
+    @property
+    def total(self) -> int:
+        """At the worst moment."""
+        turns = (self.cache, self.activations)
+        return self.weights + self.training + (sum(turns) if self.together else max(turns))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A rollout of a few questions.
+
+    Attributes:
+        seconds: It took.
+        scale: How many such rollouts a step has.
+    """
+
+    seconds: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of a step.
+
+    Attributes:
+        written: Tokens that the policy samples.
+        longest: Tokens that it samples in the longest trajectory.
+        read: Prompt and result tokens, shared ones once.
+        distinct: Tokens that training reads.
+        trial: Where they come from; None for the configuration's limits: then they are the most there can be.
+    """
+
+    written: int
+    longest: int
+    read: int
+    distinct: int
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured on this machine.
+
+    Attributes:
+        fixed: Seconds of a decode call.
+        row: Seconds that each sequence adds to it.
+        train: Seconds a token of a forward and backward pass.
+    """
+
+    fixed: float
+    row: float
+    train: float
+
+
+def memory(config: Config, shape: Shape, trained: int, dtype: str, on_cpu: bool, prompt: int) -> Memory:
+    """What a step needs.
+
+    Args:
+        config: The run's.
+        shape: The model's.
+        trained: Parameters that are trained.
+        dtype: Of the weights.
+        on_cpu: Whether the model is on the CPU.
+        prompt: Tokens of the longest prompt.
+    """
+    width = BYTES[dtype]
+    rollout, train = config.rollout, config.train
+    held = min(max(rollout.max_sequences, config.algorithm.group_size), rollout.questions * config.algorithm.group_size)
+    cache = held * (prompt + rollout.max_tokens) * shape.layers * 2 * shape.pairs * width
+    layer = (8 * shape.hidden + 2 * shape.heads + 3 * shape.pairs + 4 * shape.inner) * width
+    passes = train.micro_batch_tokens
+    kept = shape.layers * shape.hidden * width + layer if config.model.gradient_checkpointing else shape.layers * layer
+    scores = shape.vocabulary * (width + 8)
+    reference = config.algorithm.kl_weight > 0 and config.model.lora is None
+    return Memory(
+        weights=shape.parameters * width * (2 if reference else 1),
+        training=3 * trained * width,
+        cache=cache,
+        activations=passes * (kept + scores),
+        together=on_cpu,
+    )
+
+
+def limits(config: Config, prompt: int) -> Lengths:
+    """The most tokens that a step can have.
+
+    Args:
+        config: The run's.
+        prompt: Tokens of a prompt.
+    """
+    rollout, k = config.rollout, config.algorithm.group_size
+    trajectories = rollout.questions * k * config.algorithm.rounds
+    written = trajectories * rollout.max_tokens
+    prompts = rollout.questions * config.algorithm.rounds * prompt
+    return Lengths(written, rollout.max_tokens, prompts, written + prompts)
+
+
+def seconds(config: Config, lengths: Lengths, speed: Speed) -> tuple[float, float]:
+    """Seconds of a step's rollout and of its update; without a trial tools take no time."""
+    update = config.train.epochs * lengths.distinct * speed.train
+    if lengths.trial is not None:
+        more = lengths.trial.scale - 1
+        rollout = lengths.trial.scale * lengths.trial.seconds - max(0.0, more) * lengths.longest * speed.fixed
+        return max(rollout, 0.0), update
+    k, questions = config.algorithm.group_size, config.rollout.questions
+    fillings = math.ceil(questions * k / max(config.rollout.max_sequences, k)) * config.algorithm.rounds
+    sampling = fillings * lengths.longest * speed.fixed + lengths.written * speed.row
+    reading = lengths.read * speed.train / 3
+    return sampling + reading, update

@@ -1,0 +1,124 @@
+"""The machine: versions, devices, memory, threads, disk, sandbox."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from aepo.doctor.finding import Finding, State, size
+
+LEAST_DISK = 2 << 30
+EXTRAS = {
+    "lora": "peft",
+    "tensorboard": "tensorboard",
+    "data": "datasets",
+    "plots": "matplotlib",
+    "gguf": "gguf",
+    "mcp": "mcp",
+    "trl": "trl",
+}
+"""Extra: the module that it brings."""
+
+
+def versions() -> list[Finding]:
+    """Python, this package, the model libraries, and which extras are there."""
+    names = ("aepo-rl", "torch", "transformers", "tokenizers")
+    found = ", ".join(f"{name} {_version(name)}" for name in names)
+    there = [extra for extra, module in EXTRAS.items() if find_spec(module) is not None]
+    missing = [extra for extra in EXTRAS if extra not in there]
+    text = f"{', '.join(there) or 'none'}" + (f"; not installed: {', '.join(missing)}" if missing else "")
+    return [
+        Finding("versions", "python", f"{platform.python_version()} on {sys.platform} {platform.machine()}"),
+        Finding("versions", "packages", found),
+        Finding("versions", "extras", text),
+    ]
+
+
+def machine(folder: Path) -> list[Finding]:
+    """Devices with their memory, processors, threads, memory, disk.
+
+    Args:
+        folder: Where runs are written, or will be.
+    """
+    import torch
+
+    found = []
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        text = f"{torch.cuda.get_device_name(number)}, {size(free)} free of {size(total)}"
+        found.append(Finding("machine", f"cuda:{number}", text))
+    if not found:
+        found.append(Finding("machine", "device", "no GPU: models run on the CPU"))
+    free, total = memory()
+    cores = processors()
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    found.append(Finding("machine", "memory", f"{size(free)} free of {size(total)}"))
+    found.append(Finding("machine", "processors", f"{cores}, torch uses {torch.get_num_threads()} threads{load}"))
+    place = next(part for part in (folder.absolute(), *folder.absolute().parents) if part.exists())
+    left = shutil.disk_usage(place).free
+    found.append(
+        Finding("machine", "disk", f"{size(left)} free for {folder}")
+        if left >= LEAST_DISK
+        else Finding("machine", "disk", f"{size(left)} free for {folder}", "note", "checkpoints may not fit: make room")
+    )
+    return found
+
+
+def sandboxes(needed: bool) -> list[Finding]:
+    """Each backend with the verdict of its probe, and which one would be chosen.
+
+    Args:
+        needed: Whether none at all is something missing.
+    """
+    from aepo.tools.sandbox.choose import verdicts
+
+    if not sys.platform.startswith("linux"):
+        text = f"programs of a model run on Linux only, this is {sys.platform}"
+        return [Finding("sandbox", "none", text, "missing" if needed else "note", "use a container or a VM")]
+    judged = verdicts()
+    chosen = next((one.name for one in judged if one.sandbox is not None), None)
+    found = []
+    for one in judged:
+        if one.sandbox is not None:
+            found.append(
+                Finding("sandbox", one.name, "contains the probe" + ("; chosen" if one.name == chosen else ""))
+            )
+        else:
+            state: State = "missing" if needed and chosen is None else "note"
+            found.append(Finding("sandbox", one.name, f"refused: {'; '.join(one.failures)}", state, one.fix))
+    return found
+
+
+def memory() -> tuple[int, int]:
+    """Bytes that are free and bytes that there are; what caches hold counts as free. A container's limit holds."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = page * os.sysconf("SC_PHYS_PAGES")
+    free = page * os.sysconf("SC_AVPHYS_PAGES")
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free, total
+    return min(free, limit - used), min(total, limit)
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "is not installed"

@@ -1,0 +1,101 @@
+"""A model: whether its chat template only appends, and what a server tells of its log-probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aepo.config import ModelConfig
+from aepo.doctor.finding import Finding
+from aepo.tools.base import Tool, tool
+
+ESTIMATORS = {
+    "full": Finding("model", "entropy", "exact, from the whole distribution"),
+    "topk": Finding("model", "entropy", "a lower bound, from the likeliest tokens that the server tells of"),
+    "sampled": Finding(
+        "model",
+        "entropy",
+        "from the sampled token's log-probability alone: unbiased, but noisy",
+        "note",
+        "let the server tell of more tokens (vLLM: --max-logprobs 20)",
+    ),
+    "none": Finding(
+        "model",
+        "entropy",
+        "the server gives no log-probabilities: nothing can branch by entropy",
+        "missing",
+        "use a server that gives them, or algorithm.name=grpo",
+    ),
+}
+
+
+def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]:
+    """The chat template under both protocols; of a server also its log-probabilities.
+
+    Args:
+        settings: Which model.
+        protocol: The one that is needed; the other may fail. None needs either of them.
+    """
+    try:
+        tokenizer, served = _tokenizer(settings)
+    except (ValueError, OSError, RuntimeError) as error:
+        return [Finding("model", settings.path, _line(error), "missing")]
+    verdicts = {name: _template(tokenizer, name) for name in ("tags", "chat")}
+    usable = [name for name, refused in verdicts.items() if refused is None]
+    found = [Finding("model", settings.path, f"tokenizer of {len(tokenizer):,} tokens")]  # type: ignore[arg-type]
+    for name, refused in verdicts.items():
+        if refused is None:
+            text = "prompts render" if name == "tags" else "the template only appends: what was sampled stays as it is"
+            found.append(Finding("model", f"protocol {name}", text))
+        else:
+            missing = name == protocol or not usable
+            found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
+    return [*found, *served]
+
+
+def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
+    from aepo.api import BUILT_IN_MODELS, load_policy
+
+    if settings.path.startswith(("http://", "https://")):
+        policy = load_policy(settings.path, settings)
+        engine = policy.generator(temperature=1.0, max_sequences=1, max_length=64)
+        return policy.tokenizer, [ESTIMATORS[engine.entropy_estimator]]
+    from aepo.engines.local.load import load_tokenizer
+    from aepo.training import checkpoint
+
+    where = Path(BUILT_IN_MODELS.get(settings.path, settings.path))
+    newest = checkpoint.latest(where / "checkpoints") if (where / "checkpoints").is_dir() else None
+    path = (
+        settings.path
+        if where == Path(settings.path) and newest is None
+        else str(newest / "policy" if newest else where)
+    )
+    return load_tokenizer(path, settings.pad_token), [ESTIMATORS["full"]]
+
+
+def _template(tokenizer: object, protocol: str) -> str | None:
+    """Why a protocol cannot be used with it; None if it can."""
+    from aepo.rollout.chat import make_protocol
+
+    try:
+        made = make_protocol(protocol, tokenizer, [_lookup()])  # type: ignore[arg-type]
+        made.prompt("Who wrote Emma?")
+    except ValueError as error:
+        return _line(error)
+    return None
+
+
+def _lookup() -> Tool:
+    @tool
+    def lookup(word: str) -> str:
+        """Look a word up.
+
+        Args:
+            word: The word.
+        """
+        return word
+
+    return lookup
+
+
+def _line(error: Exception) -> str:
+    return " ".join((str(error).strip() or type(error).__name__).split())

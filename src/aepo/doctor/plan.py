@@ -1,0 +1,181 @@
+"""A configuration: whether all that it needs is there, what a step will take, and what to change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from aepo.config import Config
+from aepo.doctor import estimate
+from aepo.doctor.finding import Finding, size
+from aepo.tasks.base import Task
+
+# What Python, libraries and a task's documents take beside the model.
+BESIDE = 1 << 30
+PROMPT = 128
+"""Tokens of a prompt where the real one is not known."""
+
+
+def extras(config: Config) -> list[Finding]:
+    """Packages that the configuration needs and that no plain installation brings."""
+    wanted = []
+    if config.model.lora is not None:
+        wanted.append(("lora", "peft", "model.lora"))
+    if "tensorboard" in config.train.trackers:
+        wanted.append(("tensorboard", "tensorboard", "train.trackers"))
+    return [
+        Finding("config", key, f"needs the package {module}", "missing", f'pip install "aepo-rl[{extra}]"')
+        for extra, module, key in wanted
+        if find_spec(module) is None
+    ]
+
+
+def load_task(config: Config) -> tuple[Task | None, list[Finding]]:
+    """The task with its tools, or why it cannot be made."""
+    from aepo import tasks
+    from aepo.tools.sandbox.base import SandboxUnavailable
+    from aepo.tools.schema import ToolDefinitionError
+
+    try:
+        task = tasks.load(config.task.name, config.task.options)
+    except SandboxUnavailable:
+        text = "its tool python needs a sandbox, and none contains untrusted code here"
+        return None, [Finding("config", f"task {config.task.name}", text, "missing", "see sandbox")]
+    except (ValueError, OSError, ImportError, ToolDefinitionError) as error:
+        text = " ".join(str(error).split())
+        return None, [Finding("config", f"task {config.task.name}", text, "missing")]
+    tools = ", ".join(str(getattr(tool, "name", tool)) for tool in task.tools) or "none"
+    text = f"{len(task.samples):,} questions, {len(task.held_out):,} held out; tools: {tools}"
+    return task, [Finding("config", f"task {task.name}", text)]
+
+
+def needs_sandbox(task: Task | None, found: list[Finding]) -> bool:
+    """Whether the task runs programs of the model here."""
+    if task is None:
+        return any(one.fix == "see sandbox" for one in found)
+    boxes = [dict(getattr(tool, "details", {})).get("sandbox", "") for tool in task.tools]
+    return any(box and not box.startswith("http") for box in boxes)
+
+
+def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[Finding]:
+    """What a training step needs.
+
+    Args:
+        config: The run's.
+        task: Its task; None if it cannot be made.
+        measure: Load the model and measure this machine with it, if memory allows.
+        trial: Questions that are really asked, with the real tools, to learn how long trajectories are.
+    """
+    import torch
+
+    from aepo.api import BUILT_IN_MODELS
+    from aepo.doctor.host import memory as host_memory
+    from aepo.engines.local.shape import shape_of
+
+    try:
+        shape = shape_of(str(BUILT_IN_MODELS.get(config.model.path, config.model.path)))
+    except ValueError as error:
+        return [Finding("step", "model", str(error), "missing")]
+    on_cpu = not (
+        config.model.device.startswith("cuda") or (config.model.device == "auto" and torch.cuda.is_available())
+    )
+    dtype = config.model.dtype if config.model.dtype != "auto" else "float32" if on_cpu else "bfloat16"
+    trained = shape.parameters if config.model.lora is None else shape.parameters // 50
+    need = estimate.memory(config, shape, trained, dtype, on_cpu, PROMPT)
+    free = host_memory()[0] if on_cpu else torch.cuda.mem_get_info()[0]
+    total = need.total + (BESIDE if on_cpu else 0)
+    parts = (
+        f"weights {size(need.weights)}, gradients and optimizer {size(need.training)}, cache at most "
+        f"{size(need.cache)}, a training pass {size(need.activations)}"
+    )
+    fits = total <= free
+    where = "memory" if on_cpu else "GPU memory"
+    found = [
+        Finding(
+            "step",
+            where,
+            f"about {size(total)} of {size(free)} free ({shape.parameters / 1e6:,.1f} M parameters, {dtype}): {parts}",
+            "ok" if fits else "missing",
+            "" if fits else "; ".join(smaller(config, need, dtype, on_cpu)),
+        )
+    ]
+    longest = PROMPT + config.rollout.max_tokens
+    if shape.positions is not None and longest > shape.positions:
+        text = f"trajectories may have about {longest:,} tokens, the model was built for {shape.positions:,}"
+        found.append(Finding("step", "length", text, "missing", "lower rollout.max_tokens"))
+        return found
+    if on_cpu and dtype != "float32":
+        found.append(Finding("step", "dtype", f"{dtype} is slow on most CPUs", "note", "model.dtype=float32"))
+    if not measure or task is None or not fits:
+        return found
+    return found + list(_time(config, task, trial))
+
+
+def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> list[str]:
+    """What to set so that a step needs less, the largest part first."""
+    advice = {
+        need.training: [] if config.model.lora else ["model.lora={rank: 16} trains adapters alone"],
+        need.activations: [f"train.micro_batch_tokens={max(1, config.train.micro_batch_tokens // 4)}"]
+        + ([] if config.model.gradient_checkpointing else ["model.gradient_checkpointing=true"]),
+        need.cache: [f"rollout.max_sequences={max(config.algorithm.group_size, config.rollout.max_sequences // 4)}"],
+        need.weights: [] if on_cpu or dtype != "float32" else ["model.dtype=bfloat16"],
+    }
+    return [line for part in sorted(advice, reverse=True) for line in advice[part]] or ["a smaller model"]
+
+
+def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
+    import torch
+
+    from aepo.api import build, tools_of
+    from aepo.doctor import measure
+    from aepo.doctor.host import processors
+    from aepo.equipment import equip
+
+    try:
+        equipment = equip(config, tools_of(task), "replay" if config.tools.mode == "replay" else "live")
+        policy, parts = build(config, replace(task, tools=equipment.tools))
+    except (ValueError, OSError) as error:
+        yield Finding("step", "start", " ".join(str(error).split()), "missing")
+        return
+    threads = torch.get_num_threads()
+    speed = measure.speed(config, parts)
+    if policy.device.type == "cpu":
+        why = "as train.threads says" if config.train.threads else f"the fastest here, of {processors()} processors"
+        yield Finding("step", "threads", f"{threads}, {why}")
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        if load > processors():
+            text = f"load {load:.1f} on {processors()} processors: others compute here, times below are too long"
+            yield Finding("step", "load", text, "note", "look again when the machine is quiet")
+    prompt = len(parts.sampler.protocol.prompt(parts.questions[0].question))
+    lengths = estimate.limits(config, prompt)
+    if trial:
+        with equipment.in_use(Path(config.run)):
+            lengths = measure.trial(config, parts, trial)
+    rollout, update = estimate.seconds(config, lengths, speed)
+    limit = "about" if lengths.trial else "at most"
+    by = f"a trial of {trial} questions" if lengths.trial else "the limits, tools not counted; --trial 8 asks some"
+    yield Finding(
+        "step",
+        "time",
+        f"{limit} {_time_text(rollout + update)} (rollout {_time_text(rollout)}, update {_time_text(update)}): "
+        f"{lengths.written:,} tokens written and {lengths.distinct:,} trained on, by {by}",
+    )
+    yield Finding(
+        "step",
+        "speed",
+        f"a decode call takes {1e3 * speed.fixed:.2f} ms and {1e3 * speed.row:.3f} ms a sequence; training "
+        f"{1 / speed.train:,.0f} tokens a second",
+    )
+    whole = config.train.steps * (rollout + update)
+    yield Finding(
+        "step", "run", f"{limit} {_time_text(whole)} for {config.train.steps:,} steps, evaluations not counted"
+    )
+
+
+def _time_text(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,69 @@
+"""What tools ask over the network: which keys are there, whether addresses answer. No value of a key is read out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from aepo.doctor.finding import Finding
+
+SECONDS = 2.0
+
+
+def keys() -> list[Finding]:
+    """Which search services have a key in the environment."""
+    from aepo.tools.search import brave, brightdata, serper, tavily
+
+    variables = [module.VARIABLE for module in (brave, serper, tavily, brightdata)]
+    there = [name for name in variables if os.environ.get(name, "").strip()]
+    lacking = [name for name in variables if name not in there]
+    found = [Finding("keys", "set", ", ".join(there) or "none")]
+    return found + ([Finding("keys", "not set", ", ".join(lacking))] if lacking else [])
+
+
+def addresses(urls: Sequence[str], seconds: float = SECONDS) -> list[Finding]:
+    """Whether each address answers; any HTTP reply is an answer. They are asked once, without a key.
+
+    Args:
+        urls: http or https.
+        seconds: For each.
+    """
+    import httpx
+
+    found = []
+    for url in urls:
+        try:
+            with httpx.Client(timeout=seconds, follow_redirects=False) as client:
+                status = client.get(url).status_code
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            why = "no answer in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
+            fix = "start the service, or correct the address"
+            found.append(Finding("services", _shown(url), f"unreachable ({why})", "missing", fix))
+        else:
+            found.append(Finding("services", _shown(url), f"answers (HTTP {status})"))
+    return found
+
+
+def named_in(settings: Mapping[str, Any]) -> list[str]:
+    """Every http(s) address in a configuration, each once."""
+    return list(dict.fromkeys(text for text in _texts(settings) if text.startswith(("http://", "https://"))))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inside in value.values():
+            yield from _texts(inside)
+    elif isinstance(value, Iterable):
+        for inside in value:
+            yield from _texts(inside)
+
+
+def _shown(url: str) -> str:
+    """Without what may be a secret: user, password and query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "") + parts.path.rstrip("/")

@@ -1,0 +1,61 @@
+"""How large a model is, from its configuration alone: nothing is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What memory depends on.
+
+    Attributes:
+        parameters: All of them.
+        layers: Decoder layers.
+        hidden: Width of the residual stream.
+        inner: Width inside the feed-forward part.
+        heads: Query heads times their width.
+        pairs: Key heads times their width; values have as much.
+        vocabulary: Rows of the output layer.
+        positions: Tokens that it was built for; None if it does not say.
+    """
+
+    parameters: int
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    pairs: int
+    vocabulary: int
+    positions: int | None
+
+
+def shape_of(path: str) -> Shape:
+    """The shape of a model in a folder or on the hub.
+
+    Raises:
+        ValueError: It has no readable configuration, or is no causal LM.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(path)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from error
+    text = config.get_text_config(decoder=True)
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    pairs = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return Shape(
+        # Weights that are tied are one parameter.
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+        heads=text.num_attention_heads * width,
+        pairs=pairs * width,
+        vocabulary=text.vocab_size,
+        positions=getattr(text, "max_position_embeddings", None),
+    )

@@ -1,0 +1,7 @@
+"""Solving one question at inference: AEPO's rollout under a budget, and a vote over what it found."""
+
+from aepo.solving.budget import Budget, Prices, Spent
+from aepo.solving.solution import Progress, Solution
+from aepo.solving.vote import Tally
+
+__all__ = ["Budget", "Prices", "Progress", "Solution", "Spent", "Tally"]

@@ -1,0 +1,102 @@
+"""An engine whose every turn is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
+from types import TracebackType
+from typing import Self
+
+from aepo.rollout.agent import Agent
+from aepo.rollout.generator import Generator, Sampled, Sequence, Stop
+from aepo.solving.meter import Meter
+
+
+class MeteredGenerator:
+    """A `Generator` that asks a meter before each turn.
+
+    Args:
+        engine: Does the work.
+        meter: Pays.
+        ended: Called after a sequence has ended.
+    """
+
+    def __init__(self, engine: Generator, meter: Meter, ended: Callable[[], None]) -> None:
+        self.engine, self.meter, self.ended = engine, meter, ended
+        self.entropy_estimator, self.max_sequences = engine.entropy_estimator, engine.max_sequences
+        self._numbers: dict[int, int] = {}
+        self._begun = 0
+
+    async def __aenter__(self) -> Self:
+        await self.engine.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.engine.__aexit__(kind, error, trace)
+
+    def open(self, tokens: Tokens[int], noise: int) -> Sequence:
+        """Begin a sequence with given tokens."""
+        return self._begins(self.engine.open(tokens, noise))
+
+    def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
+        """A new sequence with the first tokens of another."""
+        return self._begins(self.engine.fork(sequence, length, noise))
+
+    def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+        """Append given tokens, which cost nothing before they are read."""
+        self.engine.extend(sequence, tokens)
+
+    async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
+        """Append sampled tokens once they can be paid for; does not return if they never can."""
+        number, before = self._numbers[id(sequence)], sequence.length
+        grant = await self.meter.reserve(number, before, max_tokens)
+        try:
+            sampled = await self.engine.sample(sequence, grant.tokens, stop)
+        finally:
+            self.meter.settle(grant, sequence.length - before)
+        if len(sampled.tokens) == grant.tokens < max_tokens and not sampled.stopped:
+            await self.meter.give_up(number)
+        return sampled
+
+    def end(self, sequence: Sequence) -> None:
+        """Nothing will be sampled from it any more."""
+        self.engine.end(sequence)
+        self.meter.ends(self._numbers[id(sequence)])
+        self.ended()
+
+    def close(self, sequence: Sequence) -> None:
+        """Free what it holds."""
+        self.engine.close(sequence)
+        number = self._numbers.pop(id(sequence), None)
+        if number is not None:
+            self.meter.ends(number)
+
+    def pause(self) -> None:
+        """Sample nothing until `resume`."""
+        self.engine.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self.engine.resume()
+
+    def _begins(self, sequence: Sequence) -> Sequence:
+        self._numbers[id(sequence)] = self._begun
+        self.meter.begins(self._begun)
+        self._begun += 1
+        return sequence
+
+
+def metered(agent: Agent, meter: Meter, ended: Callable[[], None]) -> Agent:
+    """The same agent, whose turns and calls are paid for."""
+    return Agent(
+        MeteredGenerator(agent.generator, meter, ended),
+        agent.protocol,
+        {name: meter.tool(tool) for name, tool in agent.tools.items()},
+        agent.limits,
+        agent.window,
+        agent.entropy_scale,
+        agent.on_tool_bug,
+        agent.repeat,
+    )

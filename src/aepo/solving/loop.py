@@ -1,0 +1,187 @@
+"""Spending a budget on one question, round after round.
+
+A round is a group: the same rules as in training say how many trajectories start at the question and where others
+branch off. After a round its entropies become what the next one is measured by (`ExplorationState`): the gap between
+question and tool results, the changes after results, and how many results a trajectory sees. So a first round compares
+entropies in nats, and every later one compares them with what is usual for this question. Where calls, tokens
+or money are limited, a later round is no larger than what is left can pay for at the cost so far. Rounds have trees of
+their own: a later one does not branch inside an earlier one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import anyio
+
+from aepo.algorithms.base import Algorithm
+from aepo.core.exploration import Exploration, ExplorationState
+from aepo.rewards.base import Reward
+from aepo.rewards.judge import Ask
+from aepo.rewards.score import score, score_of
+from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Question, Rollout, Seeds
+from aepo.solving.budget import Budget, Prices, rounds
+from aepo.solving.choice import choose
+from aepo.solving.engine import metered
+from aepo.solving.meter import Meter
+from aepo.solving.solution import Progress, Solution, decided
+from aepo.solving.vote import tally
+from aepo.training.metrics import exploration_update
+from aepo.types import Group, Leaf, Sample
+
+Watch = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what a question is solved.
+
+    Attributes:
+        agent: Grows trajectories; its engine has to be entered.
+        algorithm: Its rules of the rollout are used, its `group_size` is the largest round.
+        state: What is known about entropies before the first round.
+        budget: What may be used.
+        prices: What tokens cost.
+        reward: Chooses among trajectories; None lets them vote.
+        judge: Chooses among answers; None lets them vote.
+        seed: Of all chance.
+        watch: Told whenever a trajectory has ended.
+        kept: Given each round's group as soon as it is whole, or cut.
+    """
+
+    agent: Agent
+    algorithm: Algorithm
+    state: ExplorationState
+    budget: Budget
+    prices: Prices = field(default_factory=Prices)
+    reward: Reward | None = None
+    judge: Ask | None = None
+    seed: int = 0
+    watch: Watch = silent
+    kept: Callable[[int, Group], object] = lambda number, group: None
+
+
+class Solving:
+    """One question that is being solved.
+
+    Raises:
+        ValueError: The budget is of money and nothing has a price; there are a reward and a judge; or the engine is
+            deterministic, which waits for whoever the budget holds back.
+    """
+
+    def __init__(self, sample: Sample, means: Means) -> None:
+        """Nothing is spent."""
+        prices = [tool.price for tool in means.agent.tools.values()]
+        sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
+        if means.budget.money is not None and not (means.prices.input or means.prices.output or any(prices)):
+            raise ValueError("a budget of money needs a price: of a million tokens, or of a tool's call")
+        if means.reward is not None and means.judge is not None:
+            raise ValueError("a reward and a judge: only one of them can choose the answer")
+        if means.budget.holds_back and getattr(means.agent.generator, "deterministic", False):
+            raise ValueError(
+                "a deterministic engine waits for all trajectories, but a budget of calls, tokens or money holds some "
+                "back: set rollout.deterministic to false, or limit trajectories alone"
+            )
+        for size in sizes:
+            _rules(means.algorithm, size)
+        self.sample, self.means = sample, means
+        self.meter = Meter(means.budget, means.prices)
+        self._agent = metered(means.agent, self.meter, self._changed)
+        self._sizes = sizes
+        self._groups: list[Group] = []
+        self._growing: Question | None = None
+        self._began = 0.0
+
+    async def run(self) -> Solution:
+        """Spend the budget, then decide.
+
+        Raises:
+            RolloutError: A tool has a bug, and `on_tool_bug` is "stop".
+            Exception: Whatever the engine, the reward or the judge raises.
+        """
+        self._began, state = time.perf_counter(), self.means.state
+        least = max(1, self.means.algorithm.exploration().probes)
+        affordable = self.means.budget.most_trajectories
+        for number, size in enumerate(self._sizes, 1):
+            group = await self._round(number, min(size, max(least, affordable)), state)
+            self._groups.append(group)
+            self.means.kept(number, group)
+            affordable = self.meter.affordable()
+            if self.meter.exhausted is not None:
+                break
+            state = exploration_update([group], state)
+        return await self._decide()
+
+    def interrupt(self) -> None:
+        """Stop now; what has ended is voted on."""
+        self.meter.interrupt()
+
+    async def _round(self, number: int, size: int, state: ExplorationState) -> Group:
+        rules = _rules(self.means.algorithm, size)
+        reward = self.means.reward
+        rollout = Rollout(self._agent, rules, None if reward is None else partial(score_of, reward=reward))
+        seeds = Seeds(self.means.seed, f"solve/{number}")
+        async with anyio.create_task_group() as rollout.tasks:
+            self.meter.stop = rollout.tasks.cancel_scope.cancel
+            (question,) = rollout.ask([self.sample], state, seeds)
+            self._growing = question
+        self._growing = None
+        if rollout.failure is not None:
+            self.means.kept(number, question.group())
+            raise rollout.failure
+        return question.grown or question.group()
+
+    async def _decide(self) -> Solution:
+        means = self.means
+        if means.reward is not None:
+            await score(self._groups, means.reward)
+        leaves = self._leaves()
+        rewards = None if means.reward is None else [leaf.reward for leaf in leaves]
+        tallies = tally([leaf.answer for leaf in leaves], rewards)
+        place: int | None = 0
+        if means.judge is not None:
+            place = await choose(means.judge, self.sample.question, tallies)
+        return decided(
+            self.sample.question,
+            tuple(self._groups),
+            tallies,
+            "judge" if means.judge is not None else "reward" if means.reward is not None else "vote",
+            place,
+            self.meter.exhausted or "trajectories",
+            replace(self.meter.spent, seconds=time.perf_counter() - self._began),
+        )
+
+    def _leaves(self) -> list[Leaf]:
+        leaves = [leaf for group in self._groups for leaf in group.tree.leaves]
+        growing = [] if self._growing is None else self._growing.paths
+        return leaves + [path.leaf for path in growing if path.leaf is not None]
+
+    def _changed(self) -> None:
+        leaves = self._leaves()
+        self.means.watch(
+            Progress(
+                round=len(self._groups) + 1,
+                rounds=len(self._sizes),
+                wanted=sum(self._sizes),
+                ended=len(leaves),
+                tallies=tally([leaf.answer for leaf in leaves]),
+                spent=replace(self.meter.spent, seconds=time.perf_counter() - self._began),
+            )
+        )
+
+
+def _rules(algorithm: Algorithm, size: int) -> Exploration:
+    """The rules for a round of another size.
+
+    Raises:
+        ValueError: It is too small for them.
+    """
+    return algorithm.model_copy(update={"group_size": size}).exploration()

@@ -1,0 +1,199 @@
+"""What solving a question gives, at its end and on the way there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from aepo.solving.budget import Spent
+from aepo.solving.vote import Tally, tied
+from aepo.types import Group, Origin
+
+ChosenBy = Literal["vote", "reward", "judge", "nobody"]
+SHOWN = 6
+LONGEST = 60
+FROM_QUESTION = (Origin.PROBE, Origin.GLOBAL, Origin.LEFTOVER)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it has come.
+
+    Attributes:
+        round: From 1.
+        rounds: How many there will be, if no limit ends it before.
+        wanted: Trajectories of all rounds.
+        ended: Trajectories that have ended.
+        tallies: Their answers, most votes first.
+        spent: What was used.
+    """
+
+    round: int
+    rounds: int
+    wanted: int
+    ended: int
+    tallies: tuple[Tally, ...]
+    spent: Spent
+
+
+@dataclass(frozen=True)
+class Solution:
+    """An answer and where it comes from.
+
+    Attributes:
+        question: What was asked.
+        answer: None if no trajectory gave one.
+        tallies: All answers, the chosen one first.
+        tied: Answers that were as good as the chosen one, itself included; empty if it stands alone.
+        chosen_by: Who decided. "vote" also if a judge's reply could not be read, or there was nothing to choose from.
+        judge_unreadable: Whether that was so.
+        ended_by: The limit that was reached: "trajectories", "calls", "tokens", "money"; or "interrupted".
+        spent: What was used.
+        groups: One a round, with their trees. A trajectory that was cut has no leaf.
+    """
+
+    question: str
+    answer: str | None
+    tallies: tuple[Tally, ...]
+    tied: tuple[Tally, ...]
+    chosen_by: ChosenBy
+    judge_unreadable: bool
+    ended_by: str
+    spent: Spent
+    groups: tuple[Group, ...]
+
+    @property
+    def ended(self) -> int:
+        """Trajectories that ended; the others were cut by the budget."""
+        return sum(len(group.tree.leaves) for group in self.groups)
+
+    @property
+    def votes(self) -> int:
+        """Trajectories that gave some answer."""
+        return sum(one.votes for one in self.tallies)
+
+    @property
+    def fresh_starts(self) -> int:
+        """Ended trajectories that began at the question."""
+        return sum(leaf.origin in FROM_QUESTION for group in self.groups for leaf in group.tree.leaves)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the trees, for JSON."""
+        reasons = Counter(leaf.stop_reason.value for group in self.groups for leaf in group.tree.leaves)
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "chosen_by": self.chosen_by,
+            "judge_unreadable": self.judge_unreadable,
+            "answers": [asdict(one) for one in self.tallies],
+            "tied": [one.answer for one in self.tied],
+            "ended_by": self.ended_by,
+            "spent": asdict(self.spent),
+            "rounds": len(self.groups),
+            "trajectories_ended": self.ended,
+            "fresh_starts": self.fresh_starts,
+            "stop_reasons": dict(sorted(reasons.items())),
+        }
+
+    def __str__(self) -> str:
+        """The answer, who agrees, and what it cost, in a few lines."""
+        return "\n".join([self.answer or "no answer", *lines(self)])
+
+
+def lines(solution: Solution) -> list[str]:
+    """What there is to say beside the answer."""
+    told = [_agreement(solution)]
+    if solution.judge_unreadable:
+        told.append("the judge's reply could not be read: the vote decided")
+    if solution.tied and solution.chosen_by != "judge":
+        others = listed([one.answer for one in solution.tied[1:]])
+        told.append(f"a tie with {others}: the answer that came first was taken")
+    told.append(spending(solution.spent))
+    branches = solution.ended - solution.fresh_starts
+    told.append(
+        f"{count(len(solution.groups), 'round')}: {count(solution.fresh_starts, 'fresh start')}, "
+        f"{count(branches, 'branch', 'branches')}, {solution.spent.trajectories - solution.ended} cut; "
+        f"ended by {_REASONS[solution.ended_by]}"
+    )
+    return told
+
+
+def spending(spent: Spent) -> str:
+    """What was used, on one line."""
+    parts = [
+        count(spent.trajectories, "trajectory", "trajectories"),
+        count(spent.calls, "call"),
+        f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read",
+    ]
+    parts += [f"cost {spent.money:.4g}"] if spent.money else []
+    return ", ".join([*parts, f"{spent.seconds:.1f} s"])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
+    shown = [" ".join(text.split()) for text in texts[:SHOWN]]
+    shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in shown]
+    return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Like "1 branch" or "3 branches"."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def decided(
+    question: str,
+    groups: tuple[Group, ...],
+    tallies: tuple[Tally, ...],
+    by: ChosenBy,
+    place: int | None,
+    ended_by: str,
+    spent: Spent,
+) -> Solution:
+    """Put a solution together.
+
+    Args:
+        question: What was asked.
+        groups: One a round.
+        tallies: By reward or votes, the best first.
+        by: Who was to decide.
+        place: The answer that a judge chose; None if it could not be read, 0 without a judge.
+        ended_by: The limit that was reached.
+        spent: What was used.
+    """
+    equal = tied(tallies)
+    unreadable = by == "judge" and place is None and len(tallies) > 0
+    chosen = tallies[place or 0] if tallies else None
+    ordered = tallies if chosen is None else (chosen, *(one for one in tallies if one is not chosen))
+    if chosen is None:
+        by = "nobody"
+    elif unreadable or (by == "judge" and len(tallies) == 1):
+        by = "vote"
+    return Solution(
+        question, None if chosen is None else chosen.answer, ordered, equal, by, unreadable, ended_by, spent, groups
+    )
+
+
+_REASONS: Mapping[str, str] = {
+    "trajectories": "the budget of trajectories",
+    "calls": "the budget of calls",
+    "tokens": "the budget of tokens",
+    "money": "the budget of money",
+    "interrupted": "an interrupt",
+}
+
+
+def _agreement(solution: Solution) -> str:
+    if not solution.tallies:
+        return f"none of {count(solution.ended, 'trajectory', 'trajectories')} gave an answer"
+    first, *others = solution.tallies
+    said = f"{first.votes} of {count(solution.ended, 'trajectory', 'trajectories')} say so"
+    if first.reward is not None:
+        said += f", reward {first.reward:.3g}"
+    silent = solution.ended - solution.votes
+    rest = [listed([f"{one.votes} {one.answer}" for one in others])] if others else []
+    rest += [f"{silent} without an answer"] if silent else []
+    chosen = {"judge": "; chosen by the judge", "reward": "; chosen by reward"}.get(solution.chosen_by, "")
+    return "; ".join([said, ", ".join(rest)] if rest else [said]) + chosen

@@ -1,0 +1,130 @@
+"""`aepo.solve`: puts together what solving a question needs, and runs it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from aepo import config as configuration
+from aepo.api import agents, load_policy, tools_of
+from aepo.config import Config
+from aepo.equipment import equip
+from aepo.rewards.base import Reward
+from aepo.rewards.judge import Ask
+from aepo.solving.budget import Budget, Prices
+from aepo.solving.loop import Means, Solving, Watch, silent
+from aepo.solving.solution import Solution
+from aepo.tasks.base import Task
+from aepo.tools.base import Tool
+from aepo.types import Group, Sample
+
+if TYPE_CHECKING:
+    from aepo.algorithms.base import Algorithm
+    from aepo.engines.local.policy import LocalPolicy
+
+
+def solve(
+    policy: LocalPolicy | str,
+    question: str,
+    tools: Sequence[Tool] = (),
+    *,
+    task: Task | None = None,
+    trajectories: int | None = None,
+    calls: int | None = None,
+    tokens: int | None = None,
+    money: float | None = None,
+    algorithm: Algorithm | None = None,
+    reward: Reward | None = None,
+    judge: Ask | None = None,
+    config: Config | None = None,
+    interruptible: bool = False,
+    watch: Watch | None = None,
+    kept: Callable[[int, Group], object] | None = None,
+) -> Solution:
+    """Answer one question: AEPO's rollout under a budget, and a vote over what it found (`docs/solve.md`).
+
+    Args:
+        policy: Of `train` or `load_policy`, or what `load_policy` takes.
+        question: What is asked.
+        tools: What may be called.
+        task: Tools and system message from a task, instead of `tools`; its questions and its reward are not used.
+        trajectories: Trajectories that may be begun; without any limit 8, beside another limit at most 64.
+        calls: Tool calls that may run.
+        tokens: Tokens that the policy may write.
+        money: What tokens and calls may cost together, by `config.model.price` and the prices of tools.
+        algorithm: Whose rules say how the budget is spent, and how many trajectories a round has; that of `config` by
+            default.
+        reward: Scores trajectories; the answer of the best one is taken instead of the most frequent one.
+        judge: Sends a prompt to a model and gives its reply; it chooses among the answers.
+        config: Its `rollout`, `tools` and `algorithm` parts, `model.price` and `seed` are used.
+        interruptible: Whether Ctrl-C ends the rollout, and what has ended is voted on; else it is KeyboardInterrupt.
+        watch: Told whenever a trajectory has ended.
+        kept: Given the number and the group of each round that has ended.
+
+    Raises:
+        ValueError: Something does not fit; nothing was asked.
+        RolloutError: A tool has a bug.
+        Exception: Whatever the engine, the reward or the judge raises.
+    """
+    settings = config or Config()
+    if algorithm is not None:
+        settings = settings.model_copy(update={"algorithm": algorithm})
+    if task is not None and tools:
+        raise ValueError(f"task {task.name!r} brings its own tools: leave tools out")
+    if not question.strip():
+        raise ValueError("the question is empty")
+    sample = Sample(question, id="question")
+    asked = Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
+    if isinstance(policy, str):
+        policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
+    equipment = equip(settings, tools_of(asked))
+    if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
+        raise configuration.ConfigError("results of tools are kept where you say: give tools.cache a file")
+    agent, _ = agents(policy, replace(asked, tools=equipment.tools), settings, [sample])
+    if settings.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
+        raise ValueError(
+            f"{settings.algorithm.name} branches by entropy, and this engine gives no log-probabilities: "
+            "set algorithm.name=grpo for independent trajectories"
+        )
+    price = settings.model.price
+    means = Means(
+        agent=agent,
+        algorithm=settings.algorithm,
+        state=settings.algorithm.exploration().initial_state(len(policy.tokenizer)),
+        budget=Budget(trajectories, calls, tokens, money),
+        prices=Prices(price.prompt or 0.0, price.sampled or 0.0),
+        reward=reward,
+        judge=judge,
+        seed=settings.seed,
+        watch=watch or silent,
+        kept=kept or (lambda number, group: None),
+    )
+    with equipment.in_use(Path(settings.run)):
+        return anyio.run(_solve, sample, means, interruptible)
+
+
+async def _solve(sample: Sample, means: Means, interruptible: bool) -> Solution:
+    solving = Solving(sample, means)
+
+    async def until_interrupted() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+            async for _ in signals:
+                solving.interrupt()
+
+    failure: Exception | None = None
+    async with means.agent.generator, anyio.create_task_group() as beside:
+        if interruptible:
+            beside.start_soon(until_interrupted)
+        try:
+            solution = await solving.run()
+        except Exception as error:  # as it is, not inside an exception group
+            failure = error
+        beside.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return solution
