@@ -154,7 +154,7 @@ def figures(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def draw(rows: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Success against calls, with intervals in both directions, as PNG and SVG."""
+    """Success with its intervals against mean calls, as PNG and SVG; intervals of calls are in the JSON."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(row["rule"] for row in rows))
@@ -168,7 +168,6 @@ def draw(rows: Sequence[dict[str, Any]], folder: Path) -> None:
         axes.errorbar(
             [one.mean for one in x],
             [one.mean for one in y],
-            xerr=_lengths(x),
             yerr=_lengths(y),
             color=look.colour,
             linestyle=look.style,

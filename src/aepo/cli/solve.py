@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +78,7 @@ def solve(
     chosen = _task(settings, task, tools, corpus, question)
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
-    folder = RunFolder(out or _fresh(Path("solved") / time.strftime("%Y%m%d-%H%M%S")))
+    folder = RunFolder(out or _new_folder())
     if any(folder.trees.glob("*")):
         raise ValueError(f"{folder.path} holds other trees: give another folder")
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
@@ -137,10 +137,11 @@ def _task(settings: Config, task: str | None, tools: str | None, corpus: str | N
     return Task("solve", [Sample(question)], [named(name, corpus) for name in names])
 
 
-def _fresh(folder: Path) -> Path:
-    """That folder, or if another question of the same second has it, one beside it."""
-    names = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
-    return next(path for path in chain([folder], names) if not path.exists())
+def _new_folder() -> Path:
+    """One in `solved` that nobody has, named after the time."""
+    now = time.strftime("%Y%m%d-%H%M%S")
+    names = (now if number == 1 else f"{now}-{number}" for number in count(1))
+    return next(path for path in map(Path("solved").joinpath, names) if not path.exists())
 
 
 def _write(folder: RunFolder, solution: Solution, model: str) -> None:
