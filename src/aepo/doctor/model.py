@@ -53,9 +53,9 @@ def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
-    from aepo.api import BUILT_IN_MODELS, load_policy
+    from aepo.api import BUILT_IN_MODELS, is_server, load_policy
 
-    if settings.path.startswith(("http://", "https://")):
+    if is_server(settings.path):
         policy = load_policy(settings.path, settings)
         engine = policy.generator(temperature=1.0, max_sequences=1, max_length=64)
         return policy.tokenizer, [ESTIMATORS[engine.entropy_estimator]]
