@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
-from aepo.tools.pages.browse import browse
 from tool_site import Site
 
 import aepo
@@ -34,6 +33,7 @@ from aepo.tools.base import Tool, run_call
 from aepo.tools.cache.layer import cached
 from aepo.tools.cache.store import Store
 from aepo.tools.counts import counting, taken
+from aepo.tools.pages.browse import browse
 from aepo.tools.python import python
 from aepo.tools.search import Retrieval, search
 from aepo.types import ToolCall, ToolError, ToolResult, ToolStatus
