@@ -49,12 +49,12 @@ class Run:
 
     Attributes:
         folder: Where it wrote.
-        policy: As training left it.
+        policy: As training left it; None after engine verl, whose checkpoints `aepo export` reads.
         config: What it was run with.
     """
 
     folder: Path
-    policy: LocalPolicy
+    policy: LocalPolicy | None
     config: Config
 
     def __fspath__(self) -> str:
@@ -77,6 +77,8 @@ def load_policy(path: str, model: configuration.ModelConfig | None = None) -> Lo
     where: str | Path = BUILT_IN_MODELS.get(path, path)
     if (Path(where) / "checkpoints").is_dir():
         newest = checkpoint.latest(Path(where) / "checkpoints")
+        if (Path(where) / "checkpoints" / "latest_checkpointed_iteration.txt").is_file():
+            raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
         if newest is None:
             raise ValueError(f"run {where} has no whole checkpoint yet")
         where = newest / "policy"
@@ -146,6 +148,8 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
         BudgetSpent: The calls of tools came to what the run may spend; there is a checkpoint to go on from.
         ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
     """
+    if config.engine == "verl":
+        return _train_on_verl(config, task, resume)
     from aepo.training.display import Display
     from aepo.training.loop import Trainer
 
@@ -167,6 +171,27 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     finally:
         folder.close()
     return Run(folder.path, policy, config)
+
+
+def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
+    from aepo.engines.verl import launch
+
+    # Every node loads the task for itself.
+    if tasks.load(config.task.name, config.task.options).samples != task.samples:
+        raise ValueError(
+            f'engine verl loads a task by its name on every node: give task.name as "package.module:function", '
+            f"not {config.task.name!r}"
+        )
+    equip(config, tools_of(task))
+    reward_of(task)
+    config = launch.placed(config)
+    plain = config.model_dump(mode="json")
+    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
+    try:
+        launch.train(config, task, resume)
+    finally:
+        folder.close()
+    return Run(folder.path, None, config)
 
 
 def evaluate(

@@ -236,10 +236,13 @@ class Config(Section):
     """A whole run.
 
     Attributes:
+        engine: What samples and trains: "local", this process; "trl", Hugging Face's trainer; "verl", a Ray cluster.
         run: Folder of the run.
         seed: Of everything that is drawn.
+        verl: Settings of verl itself, by its own dotted keys; for engine verl only.
     """
 
+    engine: Literal["local", "trl", "verl"] = "local"
     run: str = "runs/latest"
     seed: int = 0
     model: ModelConfig = ModelConfig()
@@ -249,6 +252,7 @@ class Config(Section):
     tools: ToolsConfig = ToolsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    verl: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

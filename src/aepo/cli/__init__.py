@@ -17,6 +17,7 @@ import tyro
 from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.evaluate import evaluate
+from aepo.cli.export import export
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "view": view,
     "warmstart": warmstart,
     "convert": convert,
+    "export": export,
     "tools": tools,
 }
 _DESCRIPTIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -21,6 +21,7 @@ def train(
     /,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     dry_run: bool = False,
+    engine: Literal["local", "trl", "verl"] | None = None,
 ) -> None:
     """Train a policy.
 
@@ -28,10 +29,14 @@ def train(
         config: YAML file; without one the class defaults are used.
         overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
         resume: Go on with the run of this folder, with its own configuration and the overrides.
-        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing.
+        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing;
+            of engine verl, what the configuration becomes there.
+        engine: What samples and trains, instead of the configuration's.
     """
     if config is not None and "=" in str(config):
         overrides, config = (str(config), *overrides), None
+    if engine is not None:
+        overrides = (*overrides, f"engine={engine}")
     if resume is not None:
         if config is not None:
             raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {config} out")
@@ -41,14 +46,17 @@ def train(
         settings = settings.model_copy(update={"run": str(resume)})
     if dry_run:
         print(configuration.dump(settings))
-        print(expected_cost(settings))
+        print(on_verl(settings) if settings.engine == "verl" else expected_cost(settings))
         return
     from aepo.api import train_config
 
     run = train_config(settings, resume=resume is not None)
     print(learned(run.folder))
     print(f"run     {run.folder}")
-    print(f"policy  aepo eval {run.folder}")
+    if settings.engine == "verl":
+        print(f"policy  aepo export {run.folder} FOLDER")
+    else:
+        print(f"policy  aepo eval {run.folder}")
     print(f"trees   aepo view {run.folder}")
 
 
@@ -67,6 +75,16 @@ def learned(run: Path) -> str:
             f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}"
         )
     return "\n".join(lines) or "no held-out questions were asked"
+
+
+def on_verl(config: Config) -> str:
+    """What a configuration becomes on verl."""
+    from aepo import tasks
+    from aepo.engines.verl import launch
+    from aepo.engines.verl.settings import explained
+
+    config = launch.placed(config)
+    return explained(config, launch.longest_prompt(config, tasks.load(config.task.name, config.task.options)))
 
 
 def expected_cost(config: Config, trial: int = 4) -> str:
