@@ -78,14 +78,15 @@ def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict
     Raises:
         ConfigError: A setting cannot be honoured; the line names it.
     """
-    given = {key.removeprefix("+"): value for key, value in flat(config.verl).items()}
+    given = flat(config.verl)
     free = {**FREE, "actor_rollout_ref.rollout.agent.num_workers": given.get("trainer.nnodes", 1)}
     free |= {key: given[key] for key in free.keys() & given.keys()}
     _refuse(config, free)
     mapped = {target: value for of_key in mapping(config, longest_prompt).values() for target, value in of_key.items()}
     mapped |= {key: value for key, (value, _) in FORBIDDEN.items() if "." in key and key != "critic.enable"}
     mapped |= {"trainer.resume_mode": "auto" if resume else "disable", "trainer.logger": ["console"]}
-    for key, value in given.items():
+    for written, value in given.items():
+        key = written.removeprefix("+")
         if key in FORBIDDEN and FORBIDDEN[key][0] != value:
             raise ConfigError(f"verl.{key} cannot be {value!r}: {FORBIDDEN[key][1]}")
         if key in mapped and mapped[key] != value:
@@ -111,7 +112,7 @@ def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
         "model.path": {model + "path": config.model.path},
         "model.dtype": {
             server + "dtype": number,
-            actor + "fsdp_config.mixed_precision": {"param_dtype": short, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
+            "+" + actor + "fsdp_config.mixed_precision": {"param_dtype": short, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
         },
         "model.gradient_checkpointing": {model + "enable_gradient_checkpointing": config.model.gradient_checkpointing},
         "task.name": {

@@ -5,13 +5,15 @@ Loaded by every process of verl, before our plugin (`VERL_USE_EXTERNAL_MODULES`)
 
 import functools
 
+from verl_on_cpu import platform  # noqa: F401  # before all that asks for the platform
+
+# isort: split
 import verl.utils.distributed
 import verl.workers.engine
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.rollout import base
 from verl.workers.rollout.replica import RolloutReplicaRegistry
-from verl_on_cpu import platform  # noqa: F401
 
 # verl joins "cpu:gloo" with itself where the device is a CPU, which torch refuses.
 verl.utils.distributed.initialize_global_process_group_ray = functools.partial(
