@@ -156,13 +156,8 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     equipment = equip(config, tools_of(task))
     policy, parts = build(config, replace(task, tools=equipment.tools))
     parts = replace(parts, budget=equipment.budget)
-    plain = config.model_dump(mode="json")
-    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
+    folder = _run_folder(config, resume)
     try:
-        if resume and folder.config() != plain:
-            same_run(folder.config(), config)
-            # Else the next resumption would not know of e.g. more steps.
-            write_whole(folder.config_file, configuration.dump(config).encode())
         with equipment.in_use(folder.path, keep=True, resume=resume):
             Trainer(config, parts, folder, display or Display(), resume).run()
     except RolloutError as error:
@@ -179,19 +174,37 @@ def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
     # Every node loads the task for itself.
     if tasks.load(config.task.name, config.task.options).samples != task.samples:
         raise ValueError(
-            f'engine verl loads a task by its name on every node: give task.name as "package.module:function", '
-            f"not {config.task.name!r}"
+            f"engine verl loads the task on every node: {config.task.name!r} gives another one than this; "
+            f'give task.name as "package.module:function"'
         )
     equip(config, tools_of(task))
     reward_of(task)
-    config = launch.placed(config)
-    plain = config.model_dump(mode="json")
-    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
+    folder = _run_folder(config, resume)
     try:
         launch.train(config, task, resume)
     finally:
         folder.close()
     return Run(folder.path, None, config)
+
+
+def _run_folder(config: Config, resume: bool) -> RunFolder:
+    """The folder of a new run, or that of a run to go on with, once its settings are known to be the same.
+
+    Raises:
+        RunFolderError: It holds another run, or cannot be written.
+        ConfigError: A setting differs.
+    """
+    plain = config.model_dump(mode="json")
+    folder = RunFolder.resume(config.run) if resume else RunFolder.create(config.run, plain)
+    try:
+        if resume and folder.config() != plain:
+            same_run(folder.config(), config)
+            # Else the next resumption would not know of e.g. more steps.
+            write_whole(folder.config_file, configuration.dump(config).encode())
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
 def evaluate(
@@ -341,7 +354,7 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
     # A setting that is newer than the run is one that the run had by default.
     before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
     for key in sorted(before.keys() | now.keys()):
-        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.")) and key != "tools.repeat"):
+        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
             continue
         if before.get(key) != now.get(key):
             raise configuration.ConfigError(

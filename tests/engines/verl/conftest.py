@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 HERE = Path(__file__).parent
@@ -60,8 +59,3 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: st
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE)
     folder.with_suffix(".log").write_text(done.stdout)
     return Ran(folder, done.returncode, done.stdout)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _needs_nothing_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Ray's sockets have a limit on the length of their path: its own default folder is short enough."""

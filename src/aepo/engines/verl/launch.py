@@ -46,6 +46,7 @@ def train(config: Config, task: Task, resume: bool = False) -> None:
         ValueError: Something does not fit, or verl is not installed; nothing was trained.
         RuntimeError: The run failed; notes say what is kept and how to go on.
     """
+    config = placed(config)
     wanted = overrides(config, longest_prompt(config, task), resume)
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])

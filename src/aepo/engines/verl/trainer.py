@@ -99,9 +99,8 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
 
     def on_step_end(self) -> None:
         """Give the servers the new weights."""
-        if self.lost is not None:
-            raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
-        super().on_step_end()
+        if self.lost is None:
+            super().on_step_end()
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         found = tq.kv_batch_get(
@@ -152,11 +151,17 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         theirs = {f"verl/{name}": float(value) for name, value in metrics.items() if name not in self.told}
         self._log({**self.told, **known, **theirs, "time/step": timing_raw["step"]})
         if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
-            self.folder.save_trees(self.global_steps, self.groups, partial(self.tokenizer.decode, skip_special_tokens=False))
+            decode = partial(self.tokenizer.decode, skip_special_tokens=False)
+            self.folder.save_trees(self.global_steps, self.groups, decode)
+        if self.lost is not None:
+            raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
 
     def _log(self, metrics: dict[str, Any]) -> None:
         for tracker in self.trackers:
             tracker.log(self.global_steps, metrics)
+
+    def _validate(self) -> dict[str, float]:
+        return {} if self.lost is not None else super()._validate()
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: dict[str, Any], *others: Any, **named: Any) -> Any:
         """verl's figures, and Pass@k as everywhere in this project."""

@@ -14,13 +14,20 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Stop
 
 
+KEEP = "AEPO_TEST_WEIGHTS"
+"""Folder in which servers keep the weights that they were given, for the test to compare."""
+DIE = "AEPO_TEST_DIE"
+""""rank step request": the server of that rank ends its process at that request of that step."""
+
+
 def name(rank):
     return f"rollout_server_{rank}"
 
 
 @ray.remote(num_cpus=0)
 class Server:
-    def __init__(self, path, max_length):
+    def __init__(self, path, max_length, rank):
+        self.rank = rank
         torch.set_num_threads(1)
         self.policy = LocalPolicy(load_policy(path, device="cpu"))
         settings = {"temperature": 1.0, "max_sequences": 64, "max_length": max_length}
@@ -28,7 +35,7 @@ class Server:
         self.serving = None
         self.ready = asyncio.Event()
         self.version = None
-        self.drawn = 0
+        self.drawn = self.since_load = 0
 
     async def _serve(self):
         async with self.engines[False], self.engines[True]:
@@ -41,6 +48,9 @@ class Server:
         await self.ready.wait()
         engine = self.engines[sampling_params["temperature"] == 0]
         self.drawn += 1
+        self.since_load += 1
+        if os.environ.get(DIE) == f"{self.rank} {(self.version or 0) + 1} {self.since_load}":
+            os._exit(1)
         sequence = engine.open(list(prompt_ids), noise=hash((request_id, self.drawn)) & (1 << 63) - 1)
         stop = Stop(frozenset(sampling_params.get("stop_token_ids", ())), tuple(sampling_params.get("stop", ())))
         try:
@@ -65,10 +75,10 @@ class Server:
         assert set(found.missing_keys) <= {"lm_head.weight"}, found.missing_keys
         for engine in self.engines.values():
             engine.resume()
-        self.version = version
-
-    async def weights(self):
-        return {key: value.detach().clone() for key, value in self.policy.model.state_dict().items()}
+        self.version, self.since_load = version, 0
+        if KEEP in os.environ:
+            mine = {key: value.clone() for key, value in self.policy.model.state_dict().items()}
+            torch.save(mine, os.path.join(os.environ[KEEP], f"step-{version}-server-{self.rank}.pt"))
 
     async def sleep(self, *_, **__):
         pass
@@ -79,7 +89,8 @@ class Server:
 class Replica(RolloutReplica):
     async def launch_servers(self):
         length = self.config.prompt_length + self.config.response_length
-        self._server_handle = Server.options(name=name(self.replica_rank)).remote(self.model_config.path, length)
+        server = Server.options(name=name(self.replica_rank))
+        self._server_handle = server.remote(self.model_config.path, length, self.replica_rank)
         self._server_address = name(self.replica_rank)
         self.servers = [self._server_handle]
 
