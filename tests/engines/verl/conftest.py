@@ -56,6 +56,8 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: st
     }
     what = [str(file)] if not arguments else list(arguments)
     command = [sys.executable, "-m", "aepo.cli", "train", *what]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE)
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE
+    )
     folder.with_suffix(".log").write_text(done.stdout)
     return Ran(folder, done.returncode, done.stdout)

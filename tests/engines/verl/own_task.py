@@ -2,7 +2,14 @@
 
 import aepo
 
-CAPITALS = {"Chile": "Santiago", "Peru": "Lima", "Kenya": "Nairobi", "Norway": "Oslo", "Japan": "Tokyo", "Cuba": "Havana"}
+CAPITALS = {
+    "Chile": "Santiago",
+    "Peru": "Lima",
+    "Kenya": "Nairobi",
+    "Norway": "Oslo",
+    "Japan": "Tokyo",
+    "Cuba": "Havana",
+}
 
 
 @aepo.tool(timeout=10)
@@ -18,4 +25,6 @@ def search(query: str) -> str:
 
 def capitals() -> aepo.Task:
     samples = [aepo.Sample(f"What is the capital of {country}?", target=city) for country, city in CAPITALS.items()]
-    return aepo.Task("capitals", samples, tools=[search], reward=aepo.rewards.with_format(aepo.rewards.exact), system="")
+    return aepo.Task(
+        "capitals", samples, tools=[search], reward=aepo.rewards.with_format(aepo.rewards.exact), system=""
+    )

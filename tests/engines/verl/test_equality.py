@@ -57,7 +57,7 @@ def changed(model_folder: Path) -> Any:
 
 
 def scored(policy: Any, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
-    """ln p and entropy after each token of a row, as verl's engine gives them: shifted by one, the last for nothing."""
+    """Log-probability and entropy of a row as verl's engine gives them: shifted by one, the last for nothing."""
     tokens = torch.tensor([trajectory.tokens])
     logits = policy.model(input_ids=tokens).logits[0, :, : len(policy.tokenizer)]
     logp = torch.log_softmax(logits.float(), -1)
@@ -134,9 +134,7 @@ def test_verls_loss_function_gives_the_local_loss_and_gradient(
                 "prompts": jagged([torch.tensor(t.tokens[: t.prompt_length]) for _, t in part]),
                 "responses": jagged([torch.tensor(t.tokens[c]) for (_, t), c in zip(part, cut, strict=True)]),
                 "response_mask": jagged([torch.tensor(t.loss_mask[c]) for (_, t), c in zip(part, cut, strict=True)]),
-                "old_log_probs": jagged(
-                    [passes[row][0][t.prompt_length - 1 : len(t.tokens) - 1] for row, t in part]
-                ),
+                "old_log_probs": jagged([passes[row][0][t.prompt_length - 1 : len(t.tokens) - 1] for row, t in part]),
                 "advantages": jagged([made_BT[row, : len(t.tokens) - t.prompt_length] for row, t in part]),
             },
             batch_size=len(part),

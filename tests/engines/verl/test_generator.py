@@ -27,7 +27,10 @@ class Client:
         tokens = self.replies.pop(0)
         logprobs = [-0.5 * (i + 1) for i in range(len(tokens))]
         return SimpleNamespace(
-            token_ids=tokens, log_probs=logprobs, stop_reason="completed", extra_fields={"global_steps": 3, **self.extra}
+            token_ids=tokens,
+            log_probs=logprobs,
+            stop_reason="completed",
+            extra_fields={"global_steps": 3, **self.extra},
         )
 
 

@@ -130,7 +130,9 @@ def export_step(run: Path, step: int, out: Path) -> None:
 
 def test_entropy_reached_the_advantage(ran: Ran):
     groups = [group for group in trees(ran.folder, 1) if len(set(group.rewards)) > 1]
-    largest = max(float(group_relative(torch.tensor(g.rewards), torch.zeros(K, dtype=torch.long)).max()) for g in groups)
+    largest = max(
+        float(group_relative(torch.tensor(g.rewards), torch.zeros(K, dtype=torch.long)).max()) for g in groups
+    )
     # An advantage above every group's z-score is one that an uncertain token made larger.
     assert trained(ran.folder)[1]["verl/critic/advantages/max"] > largest + 1e-3
 
@@ -169,7 +171,9 @@ def test_evaluations_before_and_after_have_pass_at_k_and_greedy(ran: Ran):
     assert len(outcomes) == 2
 
 
-def test_the_newest_checkpoint_exports_to_a_folder_that_an_evaluation_opens(ran: Ran, capsys: pytest.CaptureFixture[str]):
+def test_the_newest_checkpoint_exports_to_a_folder_that_an_evaluation_opens(
+    ran: Ran, capsys: pytest.CaptureFixture[str]
+):
     out = ran.folder.parent / "policy"
     assert main(["export", str(ran.folder), str(out)]) == 0
     config = ["--config", str(ran.folder / "config.yaml"), "--questions", "2", "--samples", "2"]

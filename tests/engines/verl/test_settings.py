@@ -20,14 +20,16 @@ def keys() -> list[str]:
     for name in algorithm_names():
         made |= set(flat(parse({"algorithm": {"name": name}}).model_dump(mode="json")))
     sections = ("tools.", "task.options")
-    return sorted(key for key in made if not key.startswith(sections)) + ["tools.mode"]
+    return [*sorted(key for key in made if not key.startswith(sections)), "tools.mode"]
 
 
 @pytest.mark.parametrize("key", keys())
 def test_every_key_is_mapped_or_read_by_our_code_or_refused(key: str):
     mapped = key in mapping(Config(), 100)
     ours = key in OURS or f"{key.split('.')[0]}." in OURS
-    assert mapped or ours or key in REFUSED, f"{key} is dropped on the way to verl: add it to aepo.engines.verl.settings"
+    assert mapped or ours or key in REFUSED, (
+        f"{key} is dropped on the way to verl: add it to aepo.engines.verl.settings"
+    )
     assert not (key in REFUSED and (mapped or key in OURS))
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import traceback
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from aepo.rewards.score import score, score_of
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
-from aepo.types import SUCCESS, TREE_FORMAT, Group, Sample, Trajectory
+from aepo.types import SUCCESS, TREE_FORMAT, Group, Trajectory
 
 
 class Desk:

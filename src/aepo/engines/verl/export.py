@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,8 @@ def export(run: Path, out: Path) -> Path:
     actor = checkpoint / "actor"
     weights = merged(actor)
     config = AutoConfig.from_pretrained(actor / "huggingface")
-    model = AutoModelForCausalLM.from_config(config, dtype=next(iter(weights.values())).dtype)
+    models = cast(Any, AutoModelForCausalLM)
+    model = models.from_config(config, dtype=next(iter(weights.values())).dtype)
     model.load_state_dict(weights)
     aside = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     model.save_pretrained(aside)
@@ -60,7 +61,7 @@ def merged(actor: Path) -> dict[str, Tensor]:
         ValueError: A file is missing.
     """
     import torch
-    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor import DTensor, Shard
 
     try:
         ranks = json.loads((actor / "fsdp_config.json").read_text(encoding="utf-8"))["world_size"]
@@ -77,5 +78,5 @@ def merged(actor: Path) -> dict[str, Tensor]:
         # The last dimension of the mesh shards; those before it hold copies.
         placement, count = first.placements[-1], first.device_mesh.shape[-1]
         parts = [shard[name].to_local() for shard in shards[:count]]
-        weights[name] = torch.cat(parts, dim=placement.dim) if placement.is_shard() else parts[0]
+        weights[name] = torch.cat(parts, dim=placement.dim) if isinstance(placement, Shard) else parts[0]
     return weights

@@ -1,4 +1,4 @@
-"""Sequences over verl's rollout servers: tokens in, tokens out; a fork is a copy, its prefix is in the server's cache."""
+"""Sequences over verl's rollout servers, tokens in and out; a fork is a copy, its prefix in a server's cache."""
 
 from __future__ import annotations
 

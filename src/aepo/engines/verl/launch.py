@@ -31,7 +31,7 @@ def longest_prompt(config: Config, task: Task) -> int:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model.path)
+        tokenizer: Any = AutoTokenizer.from_pretrained(config.model.path)
     except OSError as error:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).splitlines()[0]}") from error
     protocol = make_protocol(config.rollout.protocol, tokenizer, task.tools, task.system)
@@ -71,7 +71,7 @@ def train(config: Config, task: Task, resume: bool = False) -> None:
 
 
 def composed(settings: dict[str, Any], evaluates: bool) -> Any:
-    """verl's whole configuration with some keys set; a key that begins with + may be new.
+    """The whole configuration of verl with some keys set; a key that begins with + may be new.
 
     Raises:
         ConfigError: verl has no such key, or does not accept the values.

@@ -12,6 +12,9 @@ from aepo.engines.verl.settings import NAME
 from aepo.training.sampling import step_questions
 from aepo.types import Sample
 
+GREEDY = "-greedy"
+"""Ends the name under which verl lists what was answered at temperature 0."""
+
 
 class Questions(Dataset[dict[str, Any]]):
     """Row i is the i-th question that training asks; of the held-out ones, all sampled, then all greedy.
@@ -26,12 +29,14 @@ class Questions(Dataset[dict[str, Any]]):
         if data_files == "samples":
             count = settings.rollout.questions
             for step in range(max(1, settings.train.steps)):
-                self.rows += [self._row(sample, task.name) for sample in step_questions(task.samples, count, settings.seed, step)]
+                self.rows += [
+                    self._row(sample, task.name) for sample in step_questions(task.samples, count, settings.seed, step)
+                ]
             return
         asked = (task.held_out or task.samples[:1])[: settings.evaluation.questions]
         self.rows += [self._row(sample, task.name, settings.evaluation.samples) for sample in asked]
         if settings.evaluation.greedy:
-            self.rows += [self._row(sample, f"{task.name}-greedy", 1, greedy=True) for sample in asked]
+            self.rows += [self._row(sample, task.name + GREEDY, 1, greedy=True) for sample in asked]
 
     def _row(self, sample: Sample, source: str, samples: int | None = None, greedy: bool = False) -> dict[str, Any]:
         row = {

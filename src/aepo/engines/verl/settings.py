@@ -1,4 +1,4 @@
-"""What our configuration means to verl: every key is mapped, handled by our own code in verl's processes, or refused."""
+"""What our configuration means to verl: every key is mapped, read by our own code in verl's processes, or refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ FREE: dict[str, Any] = {
 FORBIDDEN = {
     "trainer.use_v1": (True, "only verl's V1 trainer is supported"),
     "trainer.v1.trainer_mode": (NAME, "entropies reach the advantage in our own trainer only"),
-    "algorithm.rollout_correction.bypass_mode": (False, "without the pass for old log-probabilities there is no entropy"),
+    "algorithm.rollout_correction.bypass_mode": (
+        False,
+        "without the pass for old log-probabilities there is no entropy",
+    ),
     "algorithm.use_kl_in_reward": (False, "use algorithm.kl_weight, which adds it to the loss"),
     "model_engine": ("dp", "only FSDP was tried"),
     "critic.enable": (False, "no algorithm here has a critic"),
@@ -68,7 +71,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict[str, Any]:
-    """verl's settings for a run, by dotted key.
+    """What verl is told of a run, by its own dotted keys.
 
     Args:
         config: The run's.
@@ -112,7 +115,11 @@ def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
         "model.path": {model + "path": config.model.path},
         "model.dtype": {
             server + "dtype": number,
-            "+" + actor + "fsdp_config.mixed_precision": {"param_dtype": short, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
+            "+" + actor + "fsdp_config.mixed_precision": {
+                "param_dtype": short,
+                "reduce_dtype": "fp32",
+                "buffer_dtype": "fp32",
+            },
         },
         "model.gradient_checkpointing": {model + "enable_gradient_checkpointing": config.model.gradient_checkpointing},
         "task.name": {
@@ -156,7 +163,10 @@ def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
         # verl's schedule goes on once a training step, ours once an optimizer step.
         "train.warmup": {actor + "optim.lr_warmup_steps": ceil(train.warmup / (train.minibatches * train.epochs))},
         "train.weight_decay": {actor + "optim.weight_decay": train.weight_decay},
-        "train.max_grad_norm": {actor + "grad_clip": train.max_grad_norm, actor + "optim.clip_grad": train.max_grad_norm},
+        "train.max_grad_norm": {
+            actor + "grad_clip": train.max_grad_norm,
+            actor + "optim.clip_grad": train.max_grad_norm,
+        },
         "train.micro_batch_tokens": {
             actor + "use_dynamic_bsz": True,
             actor + "ppo_max_token_len_per_gpu": most,
@@ -190,11 +200,14 @@ def _refuse(config: Config, free: Mapping[str, Any]) -> None:
     rows = rollout.questions // train.minibatches * algorithm.group_size
     if rows % ranks:
         raise ConfigError(
-            f"algorithm.group_size {algorithm.group_size}: an optimizer step has {rows} trajectories, which {ranks} GPUs "
-            f"cannot share evenly; change algorithm.group_size, rollout.questions or train.minibatches"
+            f"algorithm.group_size {algorithm.group_size}: an optimizer step has {rows} trajectories, which "
+            f"{ranks} GPUs cannot share evenly; change algorithm.group_size, rollout.questions or train.minibatches"
         )
     workers, tools = free["actor_rollout_ref.rollout.agent.num_workers"], config.tools
-    alone = {"tools.budget": tools.budget != type(tools.budget)(), f"tools.mode {tools.mode}": tools.mode in ("record", "replay")}
+    alone = {
+        "tools.budget": tools.budget != type(tools.budget)(),
+        f"tools.mode {tools.mode}": tools.mode in ("record", "replay"),
+    }
     for key, used in alone.items():
         if used and workers > 1:
             raise ConfigError(

@@ -23,9 +23,11 @@ from aepo.engines.verl.buffer import GroupBuffer, RolloutFailed
 from aepo.engines.verl.client import SteadyClient
 from aepo.engines.verl.losses import advantages
 from aepo.engines.verl.process import run_config, run_task
+from aepo.engines.verl.questions import GREEDY
 from aepo.engines.verl.settings import NAME
 from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import Evaluation
+from aepo.training.alarm import EntropyWatch, advice
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.run_folder import RunFolder, write_whole
 from aepo.training.step import NonFiniteLoss
@@ -38,6 +40,8 @@ STATE = "aepo.json"
 class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
     """One step: trees from the workers, advantages from trees and entropies, update, and what the step taught."""
 
+    global_steps: int
+
     def __init__(self, config: Any) -> None:
         # Our name chose the class; verl takes any other one than "sync" for an asynchronous trainer.
         with open_dict(config):
@@ -47,6 +51,8 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.rules = self.ours.algorithm.exploration()
         self.samples = {sample.id: sample for sample in (*self.task.samples, *self.task.held_out)}
         self.folder = RunFolder(Path(self.ours.run))
+        band = self.ours.train.entropy_band
+        self.watch = None if band is None else EntropyWatch(band)
         self.groups: list[Group] = []
         self.done = 0
         self.whole = True
@@ -59,13 +65,14 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         super()._init_tokenizer()
         self.state = self.rules.initial_state(len(self.tokenizer))
 
-    def get_llm_client(self) -> SteadyClient:
+    def get_llm_client(self) -> Any:
         """A client that does without servers that have died."""
         return self.llm_server_manager.get_client(client_cls=SteadyClient)
 
     def fit(self, agent_loop_manager: Any) -> None:
         """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
-        self.trackers = make_trackers(self.ours.train.trackers, self.folder.path, self.done or None)
+        resumed = None if self.config.trainer.resume_mode == "disable" else self.done or -1
+        self.trackers = make_trackers(self.ours.train.trackers, self.folder.path, resumed)
         try:
             super().fit(agent_loop_manager)
         except Exception as error:
@@ -81,7 +88,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         return int(super()._submit_batch_to_rollout(batch))
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
-        """verl's step, and what it taught."""
+        """Train on one batch, as verl does, and learn from its trees."""
         self.loader = self.train_dataloader.state_dict()
         batch = super().step(metrics, timing_raw)
         if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
@@ -149,12 +156,22 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         super()._compute_metrics(batch, metrics, timing_raw, **at)
         known = {"loss": metrics.get("actor/pg_loss"), "grad/norm": metrics.get("actor/grad_norm")}
         theirs = {f"verl/{name}": float(value) for name, value in metrics.items() if name not in self.told}
-        self._log({**self.told, **known, **theirs, "time/step": timing_raw["step"]})
+        self._log({**self.told, **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
         if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
             decode = partial(self.tokenizer.decode, skip_special_tokens=False)
             self.folder.save_trees(self.global_steps, self.groups, decode)
         if self.lost is not None:
             raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
+
+    def _watched(self) -> dict[str, float]:
+        """Whether policy entropy has left its band; tells the person at the run when it does."""
+        entropy = self.told.get("entropy/policy")
+        if self.watch is None or not isinstance(entropy, float):
+            return {}
+        before, self.watch = self.watch, self.watch.after(entropy)
+        if (line := advice(before, self.watch)) is not None:
+            print(f"aepo: {line}")
+        return {"alarm/entropy": float(self.watch.side != "inside")}
 
     def _log(self, metrics: dict[str, Any]) -> None:
         for tracker in self.trackers:
@@ -164,10 +181,12 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         return {} if self.lost is not None else super()._validate()
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: dict[str, Any], *others: Any, **named: Any) -> Any:
-        """verl's figures, and Pass@k as everywhere in this project."""
-        groups = [self._loaded(text) for text in infos.pop("group") if text]
-        sampled = [group for group in groups if len(group.tree.leaves) > 1 or not self.ours.evaluation.greedy]
-        result = Evaluation(sampled, [group for group in groups if group not in sampled])
+        """The figures of verl, and Pass@k as everywhere in this project."""
+        found: dict[bool, list[Group]] = {False: [], True: []}
+        for source, text in zip(sources, infos.pop("group"), strict=True):
+            if text:
+                found[source.endswith(GREEDY)].append(self._loaded(text))
+        result = Evaluation(found[False], found[True])
         self.folder.save_outcomes(self.global_steps, outcomes(result))
         self._log(result.metrics())
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
@@ -175,7 +194,9 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _save_checkpoint(self) -> None:
         # First: verl's own parts end with the file that makes a checkpoint the newest.
         self._path().mkdir(parents=True, exist_ok=True)
-        write_whole(self._path() / STATE, json.dumps({"exploration": self.state.to_dict()}).encode())
+        watch = None if self.watch is None else self.watch.to_dict()
+        state = {"exploration": self.state.to_dict(), "entropy_watch": watch}
+        write_whole(self._path() / STATE, json.dumps(state).encode())
         super()._save_checkpoint()
         self.saved = self.global_steps
 
@@ -188,6 +209,8 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         if self.global_steps:
             kept = json.loads((self._path() / STATE).read_text(encoding="utf-8"))
             self.state = ExplorationState.from_dict(kept["exploration"])
+            if self.watch is not None and kept["entropy_watch"] is not None:
+                self.watch = EntropyWatch.from_dict(kept["entropy_watch"], self.watch.band)
         self.folder.truncate_after(self.global_steps)
 
     def _keep(self, error: Exception) -> None:

@@ -34,7 +34,11 @@ class _Watched:
 class TopLogprobsServer(vLLMHttpServer):  # type: ignore[misc]
     """verl's server; its `generate` adds `entropies`, nats, to what it returns."""
 
-    async def generate(self, prompt_ids: list[int], sampling_params: dict[str, Any], request_id: str, **more: Any) -> Any:
+    engine: Any
+
+    async def generate(
+        self, prompt_ids: list[int], sampling_params: dict[str, Any], request_id: str, **more: Any
+    ) -> Any:
         """As verl's."""
         if not isinstance(self.engine, _Watched):
             self.engine = _Watched(self.engine)

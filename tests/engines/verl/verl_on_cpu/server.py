@@ -13,7 +13,6 @@ from aepo.engines.local.load import load_policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Stop
 
-
 KEEP = "AEPO_TEST_WEIGHTS"
 """Folder in which servers keep the weights that they were given, for the test to compare."""
 DIE = "AEPO_TEST_DIE"
