@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import anyio
+from own_task import capitals
 
 import aepo
 from aepo.tasks.atlas import atlas
@@ -27,3 +28,22 @@ def faulty(service: str, hang_every: int) -> aepo.Task:
         return "\n".join(f"{hit.title}: {hit.text}" for hit in await backend.search(query, 2))
 
     return replace(atlas(size=40, held_out=2), tools=[search])
+
+
+def buggy(after: int) -> aepo.Task:
+    """The task of `own_task`, whose tool has a bug that shows after so many calls."""
+    task, calls = capitals(), itertools.count(1)
+    [real] = task.tools
+
+    @aepo.tool(name="search")
+    def failing(query: str) -> str:
+        """Look a capital up.
+
+        Args:
+            query: Words with the name of a country.
+        """
+        if next(calls) > after:
+            raise KeyError("no such table")
+        return str(real.function(query))
+
+    return replace(task, tools=[failing])

@@ -89,3 +89,20 @@ def test_the_run_goes_on_from_there(broken: Ran):
     assert sorted(trained(broken.folder))[-1] == 3
     path = Path(broken.folder) / "checkpoints" / "global_step_3" / "aepo.json"
     assert json.loads(path.read_text())["exploration"]["steps"] == 3
+
+
+def test_a_bug_in_a_tool_stops_the_run_with_its_trajectory_and_a_checkpoint_after_the_last_whole_step(
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    # A step makes at most 32 calls.
+    task = {"name": "faulty_task:buggy", "options": {"after": 40}}
+    steps = {**CONFIG["train"], "steps": 30, "checkpoint_every": 50}
+    done = train(tmp_path_factory.mktemp("verl") / "run", {**CONFIG, "task": task, "train": steps})
+    assert done.code == 1
+    last = done.output.strip().splitlines()[-1]
+    assert "KeyError" in last and "search" in last
+    whole = max(trained(done.folder))
+    assert f"stopped after step {whole}; go on with: aepo train --resume {done.folder}" in last
+    assert (done.folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == str(whole)
+    [kept] = (done.folder / "failures").iterdir()
+    assert "no such table" in json.loads(kept.read_text())["error"]
