@@ -179,9 +179,10 @@ def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
         )
     equip(config, tools_of(task))
     reward_of(task)
+    settings = launch.prepared(config, task, resume)
     folder = _run_folder(config, resume)
     try:
-        launch.train(config, task, resume)
+        launch.run(settings)
     finally:
         folder.close()
     return Run(folder.path, None, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,11 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: st
     }
     what = [str(file)] if not arguments else list(arguments)
     command = [sys.executable, "-m", "aepo.cli", "train", *what]
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE
-    )
+    # Of its own, since it is left behind, and short, since sockets lie in it.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
+        environment["RAY_TMPDIR"] = ray
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE
+        )
     folder.with_suffix(".log").write_text(done.stdout)
     return Ran(folder, done.returncode, done.stdout)

@@ -1,11 +1,11 @@
 """The questions of `atlas` with a tool that fails as those of a node do: its service is down, and calls hang."""
 
 import itertools
+import os
 import time
 from dataclasses import replace
 
 import anyio
-from own_task import capitals
 
 import aepo
 from aepo.tasks.atlas import atlas
@@ -30,20 +30,21 @@ def faulty(service: str, hang_every: int) -> aepo.Task:
     return replace(atlas(size=40, held_out=2), tools=[search])
 
 
-def buggy(after: int) -> aepo.Task:
-    """The task of `own_task`, whose tool has a bug that shows after so many calls."""
-    task, calls = capitals(), itertools.count(1)
-    [real] = task.tools
+def buggy(after: int, fatal: bool = False) -> aepo.Task:
+    """The questions of `atlas` with a tool whose bug shows after so many calls, or which then ends its process."""
+    calls = itertools.count(1)
 
-    @aepo.tool(name="search")
-    def failing(query: str) -> str:
-        """Look a capital up.
+    @aepo.tool
+    def search(query: str) -> str:
+        """Search the web.
 
         Args:
-            query: Words with the name of a country.
+            query: What to look for.
         """
         if next(calls) > after:
+            if fatal:
+                os._exit(1)
             raise KeyError("no such table")
-        return str(real.function(query))
+        return "nothing found"
 
-    return replace(task, tools=[failing])
+    return replace(atlas(size=40, held_out=2), tools=[search], held_out=())

@@ -91,6 +91,7 @@ def test_the_run_goes_on_from_there(broken: Ran):
     assert json.loads(path.read_text())["exploration"]["steps"] == 3
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_tool_stops_the_run_with_its_trajectory_and_a_checkpoint_after_the_last_whole_step(
     tmp_path_factory: pytest.TempPathFactory,
 ):
@@ -106,3 +107,16 @@ def test_a_bug_in_a_tool_stops_the_run_with_its_trajectory_and_a_checkpoint_afte
     assert (done.folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == str(whole)
     [kept] = (done.folder / "failures").iterdir()
     assert "no such table" in json.loads(kept.read_text())["error"]
+
+
+@pytest.mark.slow
+def test_a_tool_that_ends_its_process_stops_the_run_with_a_checkpoint(tmp_path_factory: pytest.TempPathFactory):
+    task = {"name": "faulty_task:buggy", "options": {"after": 40, "fatal": True}}
+    steps = {**CONFIG["train"], "steps": 30, "checkpoint_every": 50}
+    done = train(tmp_path_factory.mktemp("verl") / "run", {**CONFIG, "task": task, "train": steps})
+    assert done.code == 1
+    last = done.output.strip().splitlines()[-1]
+    assert "a process in which tools run has died in step" in last
+    whole = max(trained(done.folder))
+    assert f"go on with: aepo train --resume {done.folder}" in last
+    assert (done.folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == str(whole)

@@ -33,7 +33,11 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
     questions; after that the step takes what there is.
     """
 
-    def __init__(self, config: Any, refill: Callable[[int], int], filter_metric: str | None) -> None:
+    def __init__(
+        self, config: Any, refill: Callable[[int], int], filter_metric: str | None, check: Callable[[], None]
+    ) -> None:
+        """`check` raises if nobody is there any more who could end a group; asked while waiting."""
+        self.check = check
         batch, sampler = config.data.train_batch_size, config.trainer.v1.sampler
         super().__init__(
             trainer_mode="sync",
@@ -65,6 +69,10 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
             if failed:
                 tags = tq.kv_list()[partition]
                 raise RolloutFailed(tags[min(failed)].get("cause", {"message": "a rollout failed", "kind": "unknown"}))
+
+    def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
+        self.check()
+        return float(super()._wait_for_next_poll(partition_id, last_debug_time))
 
     def _dapo_filtered_keys(self, partition_id: str) -> Any:
         uids, counts = super()._dapo_filtered_keys(partition_id)

@@ -32,34 +32,46 @@ def longest_prompt(config: Config, task: Task) -> int:
 
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(config.model.path)
-    except OSError as error:
-        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
     protocol = make_protocol(config.rollout.protocol, tokenizer, task.tools, task.system)
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
     return max(len(protocol.prompt(sample.question)) for sample in asked)
 
 
-def train(config: Config, task: Task, resume: bool = False) -> None:
-    """Train on the cluster that Ray finds, or on this machine.
+def prepared(config: Config, task: Task, resume: bool = False) -> Any:
+    """The whole configuration of verl for a run, checked.
 
     Raises:
-        ValueError: Something does not fit, or verl is not installed; nothing was trained.
-        RuntimeError: The run failed; notes say what is kept and how to go on.
+        ValueError: Something does not fit, or verl is not installed.
     """
     config = placed(config)
     wanted = overrides(config, longest_prompt(config, task), resume)
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])
-    try:
-        import ray
-        from ray.exceptions import RayTaskError
-        from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
-    except ImportError as error:
-        raise ValueError(f'engine verl needs verl and what it needs: pip install "aepo-rl[verl]" ({error})') from error
     # A task may live in a module of the folder that the command is given in.
     path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
     variables = {VARIABLE: config.model_dump_json(), MODULES: os.environ[MODULES], "PYTHONPATH": path}
-    settings = composed({**wanted, "+ray_kwargs.ray_init.runtime_env.env_vars": variables}, bool(task.held_out))
+    wanted["+ray_kwargs.ray_init.runtime_env.env_vars"] = variables
+    try:
+        return composed(wanted, bool(task.held_out))
+    except ImportError as error:
+        raise ValueError(f'engine verl needs verl and what it needs: pip install "aepo-rl[verl]" ({error})') from error
+
+
+def run(settings: Any) -> None:
+    """Train on the cluster that Ray finds, or on this machine.
+
+    Args:
+        settings: Of `prepared`.
+
+    Raises:
+        RuntimeError: The run failed; notes say what is kept and how to go on.
+    """
+    import ray
+    from ray.exceptions import RayTaskError
+    from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
+
     started = not ray.is_initialized()
     try:
         run_ppo(settings, task_runner_class=TaskRunnerV1)
@@ -76,6 +88,7 @@ def composed(settings: dict[str, Any], evaluates: bool) -> Any:
     Raises:
         ConfigError: verl has no such key, or does not accept the values.
     """
+    import verl.trainer.main_ppo  # noqa: F401  # first: it loads the plugins
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
     from verl.utils.config import validate_config

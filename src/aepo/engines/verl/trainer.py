@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 import transfer_queue as tq
 from omegaconf import open_dict
@@ -35,6 +38,8 @@ from aepo.training.trackers import make_trackers
 from aepo.types import Group, TrajectoryTree
 
 STATE = "aepo.json"
+CHECK_EVERY = 10.0
+"""Seconds between looks at the processes that grow trees."""
 
 
 class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
@@ -57,9 +62,27 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.done = 0
         self.whole = True
         self.lost: Exception | None = None
+        self.checked = 0.0
 
     def _build_replay_buffer(self) -> GroupBuffer:
-        return GroupBuffer(self.config, self._add_prompts_to_generate, self._resolve_filter_groups_metric())
+        metric = self._resolve_filter_groups_metric()
+        return GroupBuffer(self.config, self._add_prompts_to_generate, metric, self._check_workers)
+
+    def _check_workers(self) -> None:
+        """See now and then that the processes which grow trees are there: verl would wait for a dead one for ever.
+
+        Raises:
+            RuntimeError: One has died.
+        """
+        if time.monotonic() - self.checked < CHECK_EVERY:
+            return
+        self.checked = time.monotonic()
+        pings = [worker.__ray_ready__.remote() for worker in self.agent_loop_manager.agent_loop_workers]
+        answered, _ = ray.wait(pings, num_returns=len(pings), timeout=1)
+        try:
+            ray.get(answered)
+        except RayActorError as error:
+            raise RuntimeError(f"a process in which tools run has died in step {self.global_steps}") from error
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
@@ -155,7 +178,8 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **at: Any) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, **at)
         known = {"loss": metrics.get("actor/pg_loss"), "grad/norm": metrics.get("actor/grad_norm")}
-        theirs = {f"verl/{name}": float(value) for name, value in metrics.items() if name not in self.told}
+        numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
+        theirs = {f"verl/{name}": value for name, value in numbers.items() if name not in self.told}
         self._log({**self.told, **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
         if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
             decode = partial(self.tokenizer.decode, skip_special_tokens=False)
