@@ -22,8 +22,9 @@ class RolloutFailed(RuntimeError):
         super().__init__(cause["message"])
         self.cause = cause
 
-    def __reduce__(self) -> tuple[type[RolloutFailed], tuple[dict[str, str]]]:
-        return type(self), (self.cause,)
+    # It goes to another process, with its notes.
+    def __reduce__(self) -> tuple[type[RolloutFailed], tuple[dict[str, str]], dict[str, Any]]:
+        return type(self), (self.cause,), self.__dict__
 
 
 class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
