@@ -56,12 +56,12 @@ class Run:
 
     Attributes:
         folder: Where it wrote.
-        policy: As training left it.
+        policy: As training left it; None after engine verl, whose checkpoints `aepo export` reads.
         config: What it was run with.
     """
 
     folder: Path
-    policy: LocalPolicy
+    policy: LocalPolicy | None
     config: Config
 
     def __fspath__(self) -> str:
@@ -110,6 +110,8 @@ def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
 
     where: str | Path = BUILT_IN_MODELS.get(path, path)
     if (kept := Path(where) / "checkpoints").is_dir():
+        if (kept / "latest_checkpointed_iteration.txt").is_file():
+            raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
         newest = checkpoint.latest(kept)
         found = checkpoints.newest(kept) if newest is None else newest / "policy"
         if found is None:
@@ -181,21 +183,14 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
         BudgetSpent: The calls of tools came to what the run may spend; there is a checkpoint to go on from.
         ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
     """
+    if config.engine == "verl":
+        return _train_on_verl(config, task, resume)
     from aepo.training.display import Display
 
     equipment = equip(config, tools_of(task))
     policy, run = _engine(config, replace(task, tools=equipment.tools), display or Display(), resume, equipment.budget)
-    plain = config.model_dump(mode="json")
-    if resume:
-        folder = RunFolder.resume(config.run)
-    else:
-        versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
-        folder = RunFolder.create(config.run, plain, versions=versions)
+    folder = _run_folder(config, task, resume)
     try:
-        if resume and folder.config() != plain:
-            same_run(folder.config(), config)
-            # Else the next resumption would not know of e.g. more steps.
-            write_whole(folder.config_file, configuration.dump(config).encode())
         with equipment.in_use(folder.path, keep=True, resume=resume):
             run(folder)
     except RolloutError as error:
@@ -224,13 +219,55 @@ def _engine(
         policy = load_to_train(config)
         trainer = trl.prepare(config, policy, task)
         return policy, lambda folder: trl.run(trainer, config, folder, display, resume, budget)
-    if config.engine != "local":
-        raise configuration.ConfigError(f"engine: {config.engine} is not in this version: set it to local or trl")
     from aepo.training.loop import Trainer
 
     policy, parts = build(config, task)
     parts = replace(parts, budget=budget)
     return policy, lambda folder: Trainer(config, parts, folder, display, resume).run()
+
+
+def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
+    from aepo.engines.verl import launch
+
+    # Every node loads the task for itself.
+    if tasks.load(config.task.name, config.task.options).samples != task.samples:
+        raise ValueError(
+            f"engine verl loads the task on every node: {config.task.name!r} gives another one than this; "
+            f'give task.name as "package.module:function"'
+        )
+    equip(config, tools_of(task))
+    reward_of(task)
+    settings = launch.prepared(config, task, resume)
+    folder = _run_folder(config, task, resume)
+    try:
+        launch.run(settings)
+    finally:
+        folder.close()
+    return Run(folder.path, None, config)
+
+
+def _run_folder(config: Config, task: Task, resume: bool) -> RunFolder:
+    """The folder of a new run, or that of a run to go on with, once its settings are known to be the same.
+
+    Raises:
+        RunFolderError: It holds another run, or cannot be written.
+        ConfigError: A setting differs.
+    """
+    plain = config.model_dump(mode="json")
+    if resume:
+        folder = RunFolder.resume(config.run)
+    else:
+        versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
+        folder = RunFolder.create(config.run, plain, versions=versions)
+    try:
+        if resume and folder.config() != plain:
+            same_run(folder.config(), config)
+            # Else the next resumption would not know of e.g. more steps.
+            write_whole(folder.config_file, configuration.dump(config).encode())
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
 def evaluate(
@@ -398,7 +435,7 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
     # A setting that is newer than the run is one that the run had by default.
     before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
     for key in sorted(before.keys() | now.keys()):
-        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.")) and key != "tools.repeat"):
+        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
             continue
         if before.get(key) != now.get(key):
             raise configuration.ConfigError(

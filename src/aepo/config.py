@@ -257,14 +257,16 @@ class Config(Section):
     """A whole run.
 
     Attributes:
+        engine: What samples and trains: "local", this process; "trl", Hugging Face's trainer (docs/trl.md); "verl",
+            a Ray cluster (docs/cluster.md).
         run: Folder of the run.
         seed: Of everything that is drawn.
-        engine: What trains: "local" is this process, "trl" is Hugging Face's trainer (docs/trl.md), "verl" a cluster.
+        verl: Settings of verl itself, by its own dotted keys; for engine verl only.
     """
 
+    engine: Literal["local", "trl", "verl"] = "local"
     run: str = "runs/latest"
     seed: int = 0
-    engine: Literal["local", "trl", "verl"] = "local"
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     algorithm: AnyAlgorithm = AEPO()
@@ -272,6 +274,7 @@ class Config(Section):
     tools: ToolsConfig = ToolsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    verl: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

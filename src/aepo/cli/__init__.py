@@ -18,6 +18,7 @@ from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.doctor import doctor
 from aepo.cli.evaluate import evaluate
+from aepo.cli.export import export
 from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "view": view,
     "warmstart": warmstart,
     "convert": convert,
+    "export": export,
     "tools": tools,
 }
 _DESCRIPTIONS = {

@@ -29,17 +29,18 @@ def train(
         config: YAML file; without one the class defaults are used.
         overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
         resume: Go on with the run of this folder, with its own configuration and the overrides.
-        engine: What trains, instead of the configuration's `engine`.
-        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing.
+        engine: What samples and trains, instead of the configuration's.
+        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing;
+            of engine verl, what the configuration becomes there.
     """
     if config is not None and "=" in str(config):
         overrides, config = (str(config), *overrides), None
+    if engine is not None:
+        overrides = (*overrides, f"engine={engine}")
     if resume is not None:
         if config is not None:
             raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {config} out")
         config = resume / "config.yaml"
-    if engine is not None:
-        overrides = (*overrides, f"engine={engine}")
     settings = configuration.load(config, overrides)
     if resume is not None:
         settings = settings.model_copy(update={"run": str(resume)})
@@ -49,14 +50,17 @@ def train(
         refuse(settings)
     if dry_run:
         print(configuration.dump(settings))
-        print(expected_cost(settings))
+        print(on_verl(settings) if settings.engine == "verl" else expected_cost(settings))
         return
     from aepo.api import train_config
 
     run = train_config(settings, resume=resume is not None)
     print(learned(run.folder))
     print(f"run     {run.folder}")
-    print(f"policy  aepo eval {run.folder}")
+    if settings.engine == "verl":
+        print(f"policy  aepo export {run.folder} FOLDER")
+    else:
+        print(f"policy  aepo eval {run.folder}")
     print(f"trees   aepo view {run.folder}")
 
 
@@ -75,6 +79,16 @@ def learned(run: Path) -> str:
             f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}"
         )
     return "\n".join(lines) or "no held-out questions were asked"
+
+
+def on_verl(config: Config) -> str:
+    """What a configuration becomes on verl."""
+    from aepo import tasks
+    from aepo.engines.verl import launch
+    from aepo.engines.verl.settings import explained
+
+    config = launch.placed(config)
+    return explained(config, launch.longest_prompt(config, tasks.load(config.task.name, config.task.options)))
 
 
 def expected_cost(config: Config, trial: int = 4) -> str:

@@ -142,6 +142,9 @@ class RowLayer(CacheLayerMixin):
         """Positions allocated."""
         return self.cache.blocks * self.cache.block
 
+    # Its name in older transformers.
+    get_max_cache_shape = get_max_length
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the keys that a mask would cover."""
         return self.cache.call.length or query_length, 0

@@ -52,6 +52,7 @@ KEYS = {
     "train.threads": OURS,
     "train.entropy_band": OURS,
     "train.trackers": OURS,
+    "verl": "of engine: verl only",
     "evaluation.every": "`eval_steps`, times the optimizer steps of a rollout; before and after training in any case",
     "evaluation.questions": OURS,
     "evaluation.samples": "`num_generations_eval`",

@@ -1,0 +1,163 @@
+"""Beside the agent loops: our explorer grows the tree of one question, and each of its leaves is one row for verl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import traceback
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import transfer_queue as tq
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
+
+from aepo.api import reward_of, tools_of
+from aepo.core.exploration import ExplorationState, IndependentSamples
+from aepo.engines.stopping import Stopping, vocabulary_texts
+from aepo.engines.verl.generator import ServedGenerator
+from aepo.engines.verl.process import run_config, run_task
+from aepo.engines.verl.tools import divided
+from aepo.equipment import equip
+from aepo.rewards.score import score, score_of
+from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.chat import make_protocol
+from aepo.rollout.explorer import RolloutError, Seeds, explore
+from aepo.types import SUCCESS, TREE_FORMAT, Group, Trajectory
+
+
+class Desk:
+    """What the agent loops of one process share: the task's tools, made ready, and the chat protocol."""
+
+    def __init__(self, tokenizer: Any, workers: int, resume: bool) -> None:
+        self.config, task = run_config(), run_task()
+        self.config = self.config.model_copy(update={"tools": divided(self.config.tools, workers)})
+        equipment = equip(self.config, tools_of(task))
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
+        self.task = replace(task, tools=equipment.tools)
+        self.reward = reward_of(task)
+        self.protocol = make_protocol(self.config.rollout.protocol, tokenizer, self.task.tools, task.system)
+        self.stopping = Stopping(self.protocol.stop, tokenizer, vocabulary_texts(tokenizer))
+        self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
+        self.vocabulary = len(tokenizer)
+
+    def agent(self, generator: ServedGenerator) -> Agent:
+        """Grows the paths of one question."""
+        rules, rollout = self.config.algorithm.exploration(), self.config.rollout
+        return Agent(
+            generator,
+            self.protocol,
+            {tool.name: tool for tool in self.task.tools},
+            Limits(rollout.max_tokens, rollout.max_tool_calls),
+            rules.entropy_window,
+            rules.entropy_scale,
+            rollout.on_tool_bug,
+            self.config.tools.repeat,
+        )
+
+    async def grow(
+        self, sample: str, number: int, generator: ServedGenerator, state: str | None, samples: int | None
+    ) -> Group:
+        """The scored group of a question.
+
+        Args:
+            sample: Its id.
+            number: Of the question in the run; one that is asked twice in a step has two.
+            generator: Where its tokens come from.
+            state: The step's exploration state, as JSON; in training.
+            samples: Independent trajectories; in an evaluation.
+        """
+        rules = self.config.algorithm.exploration() if samples is None else IndependentSamples(samples)
+        known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
+        seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
+        scorer = partial(score_of, reward=self.reward)
+        [group] = await explore([self.samples[sample]], self.agent(generator), rules, known, seeds, scorer)
+        await score([group], self.reward)
+        return group
+
+
+class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignore[misc]
+    """verl's worker, which grows one tree a question instead of n separate trajectories."""
+
+    def __init__(self, config: Any, *others: Any, **named: Any) -> None:
+        super().__init__(config, *others, **named)
+        workers = config.actor_rollout_ref.rollout.agent.num_workers
+        self.desk = Desk(self.tokenizer, workers, config.trainer.resume_mode != "disable")
+
+    async def _run_prompt(
+        self, prompt: dict[str, Any], sampling_params: dict[str, Any], trajectory: dict[str, Any], trace: bool = False
+    ) -> None:
+        partition = "val" if trajectory["validate"] else "train"
+        note = partial(tq.async_kv_put, key=prompt["uid"], partition_id=partition)
+        await note(tag={"status": "running"})
+        try:
+            await self._put_tree(prompt, sampling_params, trajectory["validate"])
+        except Exception as error:
+            await note(tag={"status": "failure", "cause": told(error)})
+        else:
+            await note(tag={"status": "finished"})
+
+    async def _put_tree(self, prompt: dict[str, Any], sampling_params: dict[str, Any], validate: bool) -> None:
+        state, samples = prompt.pop("exploration", None), prompt.pop("__rollout_n__", None)
+        sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
+        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
+        group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
+        for number, row in enumerate(rows(group, generator)):
+            # A list of rows would be one session, scored by its last one.
+            await self._agent_loop_postprocess([row], validate, session_id=number, **prompt)
+
+
+class Manager(AgentLoopManagerTQ):  # type: ignore[misc]
+    """verl's manager, with our workers: one a node, since each has its node's tools."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.agent_loop_workers_class = ray.remote(_Worker)
+
+
+def told(error: Exception) -> dict[str, str]:
+    """What is known of a group that failed, for the trainer; of a tool's bug also the trajectory."""
+    lines = [str(error).strip() or type(error).__name__, *getattr(error, "__notes__", [])]
+    cause = {"message": " | ".join(lines), "kind": type(error).__name__}
+    if isinstance(error, RolloutError):
+        trace = "".join(traceback.format_exception(error.bug.original))
+        cause |= {"group": dumped(error.group), "trace": trace}
+    return cause
+
+
+def dumped(group: Group) -> str:
+    """A group as JSON; `loaded` reads it back equal."""
+    return json.dumps({"sample": group.sample.id, "tree": {"format": TREE_FORMAT, **asdict(group.tree)}})
+
+
+def rows(group: Group, generator: ServedGenerator) -> list[AgentLoopOutput]:
+    """One row a leaf, with its own reward; the first one carries the whole group."""
+    versions = generator.versions or {0}
+    made = [_row(trajectory) for trajectory in group.trajectories()]
+    for row in made:
+        row.extra_fields |= {"min_global_steps": min(versions), "max_global_steps": max(versions), "group": ""}
+    made[0].extra_fields |= {"group": dumped(group), "entropy_estimator": generator.entropy_estimator}
+    for row in made:
+        # verl hands this, and no other field, to what measures an evaluation.
+        row.extra_fields["reward_extra_info"]["group"] = row.extra_fields["group"]
+    return made
+
+
+def _row(trajectory: Trajectory) -> AgentLoopOutput:
+    start = trajectory.prompt_length
+    reward = trajectory.reward
+    assert reward is not None
+    return AgentLoopOutput(
+        prompt_ids=trajectory.tokens[:start],
+        response_ids=trajectory.tokens[start:],
+        response_mask=trajectory.loss_mask[start:],
+        response_logprobs=trajectory.logprobs[start:],
+        reward_score=reward,
+        num_turns=len(trajectory.turns),
+        metrics=AgentLoopMetrics(),
+        extra_fields={"reward_extra_info": {"acc": float(reward >= SUCCESS)}},
+    )

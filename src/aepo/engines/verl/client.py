@@ -1,0 +1,36 @@
+"""verl's client of the rollout servers, which goes on with the others when one has died."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ray.exceptions import RayActorError
+from verl.workers.rollout.llm_server import LLMServerClient
+
+_log = logging.getLogger(__name__)
+
+
+class SteadyClient(LLMServerClient):  # type: ignore[misc]
+    """Sends a request again, to another server, if its server died: nothing of it was used."""
+
+    async def _acquire_server(self, request_id: str, **extra: Any) -> Any:
+        server, handle = await super()._acquire_server(request_id, **extra)
+        self.__dict__.setdefault("_known", {})[handle._actor_id.hex()] = server
+        return server, handle
+
+    async def generate(self, request_id: str, **request: Any) -> Any:
+        """As verl's.
+
+        Raises:
+            RuntimeError: No server is left.
+        """
+        while True:
+            try:
+                return await super().generate(request_id, **request)
+            except RayActorError as error:
+                server = self.__dict__.get("_known", {}).get(error.actor_id)
+                if server is None:
+                    raise
+                _log.warning("rollout server %s has died: its requests go to the others", server)
+                await self._load_balancer.remove_servers.remote([server])

@@ -1,0 +1,82 @@
+"""From a checkpoint of verl, whose weights lie in one file a rank, to a Hugging Face folder; verl is not needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def newest(run: Path) -> Path:
+    """The folder of a run's newest whole checkpoint.
+
+    Raises:
+        ValueError: There is none.
+    """
+    folder = run / "checkpoints"
+    try:
+        step = int((folder / "latest_checkpointed_iteration.txt").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"run {run} has no whole checkpoint of engine verl") from None
+    return folder / f"global_step_{step}"
+
+
+def export(run: Path, out: Path) -> Path:
+    """Write the newest policy of a run as a folder that `transformers` and every engine here can load.
+
+    Weights keep the precision that they were trained in.
+
+    Returns:
+        The checkpoint that it was.
+
+    Raises:
+        ValueError: There is no checkpoint, `out` is there already, or a file of the checkpoint is missing.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    checkpoint = newest(run)
+    if out.exists():
+        raise ValueError(f"{out} is there already: give a new folder")
+    actor = checkpoint / "actor"
+    weights = merged(actor)
+    config = AutoConfig.from_pretrained(actor / "huggingface")
+    models = cast(Any, AutoModelForCausalLM)
+    model = models.from_config(config, dtype=next(iter(weights.values())).dtype)
+    model.load_state_dict(weights)
+    aside = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    model.save_pretrained(aside)
+    AutoTokenizer.from_pretrained(actor / "huggingface").save_pretrained(aside)
+    os.replace(aside, out)
+    return checkpoint
+
+
+def merged(actor: Path) -> dict[str, Tensor]:
+    """The whole weights of verl's `actor` folder, on the CPU.
+
+    Raises:
+        ValueError: A file is missing.
+    """
+    import torch
+    from torch.distributed.tensor import DTensor, Shard
+
+    try:
+        ranks = json.loads((actor / "fsdp_config.json").read_text(encoding="utf-8"))["world_size"]
+        files = [actor / f"model_world_size_{ranks}_rank_{rank}.pt" for rank in range(ranks)]
+        # Written by the run itself; the shards are objects of torch.
+        shards: list[dict[str, Any]] = [torch.load(file, map_location="cpu", weights_only=False) for file in files]
+    except OSError as error:
+        raise ValueError(f"checkpoint {actor.parent} is not whole: {error.filename}: {error.strerror}") from error
+    weights: dict[str, Tensor] = {}
+    for name, first in shards[0].items():
+        if not isinstance(first, DTensor):
+            weights[name] = first
+            continue
+        # The last dimension of the mesh shards; those before it hold copies.
+        placement, count = first.placements[-1], first.device_mesh.shape[-1]
+        parts = [shard[name].to_local() for shard in shards[:count]]
+        weights[name] = torch.cat(parts, dim=placement.dim) if isinstance(placement, Shard) else parts[0]
+    return weights

@@ -1,0 +1,120 @@
+"""Starting a run on a cluster: verl's configuration, Ray, and what comes back when it ends."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from aepo.api import BUILT_IN_MODELS
+from aepo.config import Config, ConfigError, flat
+from aepo.engines.verl.process import VARIABLE
+from aepo.engines.verl.settings import overrides, unknown
+from aepo.rollout.chat import make_protocol
+from aepo.tasks.base import Task
+
+MODULES = "VERL_USE_EXTERNAL_MODULES"
+PLUGIN = "aepo.engines.verl.plugin"
+
+
+def placed(config: Config) -> Config:
+    """The configuration with the built-in model's name as its folder."""
+    path = str(BUILT_IN_MODELS.get(config.model.path, config.model.path))
+    return config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
+
+
+def longest_prompt(config: Config, task: Task) -> int:
+    """Tokens of the longest prompt that a run asks.
+
+    Raises:
+        ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(config.model.path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
+    protocol = make_protocol(config.rollout.protocol, tokenizer, task.tools, task.system)
+    asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
+    return max(len(protocol.prompt(sample.question)) for sample in asked)
+
+
+def prepared(config: Config, task: Task, resume: bool = False) -> Any:
+    """The whole configuration of verl for a run, checked.
+
+    Raises:
+        ValueError: Something does not fit, or verl is not installed.
+    """
+    config = placed(config)
+    wanted = overrides(config, longest_prompt(config, task), resume)
+    others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
+    os.environ[MODULES] = ",".join([*others, PLUGIN])
+    # A task may live in a module of the folder that the command is given in.
+    path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
+    variables = {VARIABLE: config.model_dump_json(), MODULES: os.environ[MODULES], "PYTHONPATH": path}
+    wanted["+ray_kwargs.ray_init.runtime_env.env_vars"] = variables
+    try:
+        return composed(wanted, bool(task.held_out))
+    except ImportError as error:
+        raise ValueError(f'engine verl needs verl and what it needs: pip install "aepo-rl[verl]" ({error})') from error
+
+
+def run(settings: Any) -> None:
+    """Train on the cluster that Ray finds, or on this machine.
+
+    Args:
+        settings: Of `prepared`.
+
+    Raises:
+        RuntimeError: The run failed; notes say what is kept and how to go on.
+    """
+    import ray
+    from ray.exceptions import RayTaskError
+    from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
+
+    started = not ray.is_initialized()
+    try:
+        run_ppo(settings, task_runner_class=TaskRunnerV1)
+    except RayTaskError as error:
+        raise _failure(error) from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def composed(settings: dict[str, Any], evaluates: bool) -> Any:
+    """The whole configuration of verl with some keys set; a key that begins with + may be new.
+
+    Raises:
+        ConfigError: verl has no such key, or does not accept the values.
+    """
+    import verl.trainer.main_ppo  # noqa: F401  # first: it loads the plugins
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+    from verl.utils.config import validate_config
+
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        made = compose("ppo_trainer")
+    known = list(flat(OmegaConf.to_container(made, resolve=False)))
+    sections = {key[:at] for key in known for at, sign in enumerate(key) if sign == "."}
+    for key, value in settings.items():
+        if not key.startswith("+") and key not in known and key not in sections:
+            raise unknown(key, known)
+        OmegaConf.update(made, key.removeprefix("+"), value, force_add=True)
+    OmegaConf.update(made, "trainer.val_before_train", evaluates)
+    if not evaluates:
+        OmegaConf.update(made, "trainer.test_freq", -1)
+    try:
+        validate_config(made, use_reference_policy=made.actor_rollout_ref.actor.use_kl_loss, use_critic=False)
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(f"verl refuses the configuration: {error}") from error
+    return made
+
+
+def _failure(error: Any) -> RuntimeError:
+    """What a run failed of, without Ray's traceback of another process."""
+    cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else error
+    failure = RuntimeError(str(cause).strip() or type(cause).__name__)
+    for note in getattr(cause, "__notes__", []):
+        failure.add_note(note)
+    return failure

@@ -1,0 +1,27 @@
+"""What every process of verl knows of the run: its configuration and its task."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+
+from aepo import tasks
+from aepo.config import Config, parse
+from aepo.tasks.base import Task
+
+VARIABLE = "AEPO_VERL_CONFIG"
+"""The environment variable in which a run's configuration travels to all its processes, as JSON."""
+
+
+@functools.cache
+def run_config() -> Config:
+    """The run's configuration."""
+    return parse(json.loads(os.environ[VARIABLE]))
+
+
+@functools.cache
+def run_task() -> Task:
+    """The run's task."""
+    task = run_config().task
+    return tasks.load(task.name, task.options)

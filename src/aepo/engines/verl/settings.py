@@ -1,0 +1,244 @@
+"""What our configuration means to verl: every key is mapped, read by our own code in verl's processes, or refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from aepo.config import Config, ConfigError, flat
+from aepo.training.budget import steps_at_most
+
+NAME = "aepo-rl"
+"""Under which our loss, advantage and trainer are registered with verl."""
+
+FREE: dict[str, Any] = {
+    "trainer.nnodes": 1,
+    "trainer.n_gpus_per_node": 1,
+    "actor_rollout_ref.actor.strategy": "fsdp2",
+    "actor_rollout_ref.rollout.name": "vllm",
+    "actor_rollout_ref.rollout.tensor_model_parallel_size": 1,
+    "reward.num_workers": 1,
+}
+"""What we set where the `verl:` section says nothing."""
+
+FORBIDDEN = {
+    "trainer.use_v1": (True, "only verl's V1 trainer is supported"),
+    "trainer.v1.trainer_mode": (NAME, "entropies reach the advantage in our own trainer only"),
+    "algorithm.rollout_correction.bypass_mode": (
+        False,
+        "without the pass for old log-probabilities there is no entropy",
+    ),
+    "algorithm.use_kl_in_reward": (False, "use algorithm.kl_weight, which adds it to the loss"),
+    "model_engine": ("dp", "only FSDP was tried"),
+    "critic.enable": (False, "no algorithm here has a critic"),
+}
+"""Keys of the `verl:` section that have one value, and why."""
+
+OURS = {
+    "engine": "chooses this mapping",
+    "verl": "given to verl as it is",
+    "model.price.prompt": "evaluations on data sets count costs",
+    "model.price.sampled": "evaluations on data sets count costs",
+    "model.pad_token": "verl packs rows, nothing is padded with it",
+    "task.": "the task is loaded by its name beside every agent loop",
+    "algorithm.": "the rollout, the advantage and the loss run our code",
+    "rollout.protocol": "the agent loop's chat protocol",
+    "rollout.max_tool_calls": "the agent loop's limit",
+    "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
+    "tools.": "tools run beside the agent loops; limits of a service are divided among them",
+    "train.max_trajectories": "trainer.total_training_steps ends there",
+    "train.layout": "whole trajectories are trained: the same result, to rounding",
+    "train.trees_every": "our trainer keeps the trees",
+    "train.trackers": "our trainer logs to the run folder",
+    "train.entropy_band": "our trainer watches it",
+    "evaluation.questions": "the held-out data",
+    "evaluation.greedy": "asked once more, at temperature 0",
+}
+"""Keys that our code in verl's processes reads; one that ends with a dot stands for a section."""
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "model.device": ("auto", "verl places the model"),
+    "model.name": (None, "it is of a server, which cannot be trained"),
+    "model.tokenizer": (None, "it is of a server, which cannot be trained"),
+    "model.timeout": (600.0, "it is of a server, which cannot be trained"),
+    "model.lora": (None, "adapters are not mapped yet"),
+    "rollout.deterministic": (False, "servers batch as requests come"),
+    "rollout.overlap": (0, "verl's asynchronous trainers are not supported yet"),
+    "train.max_sampled_tokens": (None, "use train.steps or train.max_trajectories"),
+    "train.max_executed_calls": (None, "use train.steps or train.max_trajectories"),
+    "train.schedule": ("constant", "verl's FSDP engine has no linear schedule"),
+    "train.threads": (None, "it is a setting of the engine local"),
+}
+"""Keys that can only have one value here, and why."""
+
+
+def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict[str, Any]:
+    """What verl is told of a run, by its own dotted keys.
+
+    Args:
+        config: The run's.
+        longest_prompt: Tokens of the longest prompt of the task.
+        resume: Go on from the newest checkpoint.
+
+    Raises:
+        ConfigError: A setting cannot be honoured; the line names it.
+    """
+    given = flat(config.verl)
+    free = {**FREE, "actor_rollout_ref.rollout.agent.num_workers": given.get("trainer.nnodes", 1)}
+    free |= {key: given[key] for key in free.keys() & given.keys()}
+    _refuse(config, free)
+    mapped = {target: value for of_key in mapping(config, longest_prompt).values() for target, value in of_key.items()}
+    mapped |= {key: value for key, (value, _) in FORBIDDEN.items() if "." in key and key != "critic.enable"}
+    mapped |= {"trainer.resume_mode": "auto" if resume else "disable", "trainer.logger": ["console"]}
+    for written, value in given.items():
+        key = written.removeprefix("+")
+        if key in FORBIDDEN and FORBIDDEN[key][0] != value:
+            raise ConfigError(f"verl.{key} cannot be {value!r}: {FORBIDDEN[key][1]}")
+        if key in mapped and mapped[key] != value:
+            raise ConfigError(f"verl.{key} is {value!r}, but the configuration makes it {mapped[key]!r}: leave it out")
+    return {**free, **given, **mapped}
+
+
+def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
+    """Our keys that verl reads, each with what it becomes there."""
+    algorithm, rollout, train, evaluation = config.algorithm, config.rollout, config.train, config.evaluation
+    actor, server, model = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout.", "actor_rollout_ref.model."
+    steps = steps_at_most(train, rollout.questions * algorithm.group_size)
+    most = max(train.micro_batch_tokens, longest_prompt + rollout.max_tokens)
+    number = {"auto": "bfloat16"}.get(config.model.dtype, config.model.dtype)
+    short = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[number]
+    return {
+        "run": {
+            "trainer.default_local_dir": str(Path(config.run).absolute() / "checkpoints"),
+            "trainer.project_name": "aepo-rl",
+            "trainer.experiment_name": Path(config.run).name,
+        },
+        "seed": {"data.seed": config.seed, server + "seed": config.seed, actor + "data_loader_seed": config.seed},
+        "model.path": {model + "path": config.model.path},
+        "model.dtype": {
+            server + "dtype": number,
+            "+" + actor + "fsdp_config.mixed_precision": {
+                "param_dtype": short,
+                "reduce_dtype": "fp32",
+                "buffer_dtype": "fp32",
+            },
+        },
+        "model.gradient_checkpointing": {model + "enable_gradient_checkpointing": config.model.gradient_checkpointing},
+        "task.name": {
+            "data.custom_cls.path": "pkg://aepo.engines.verl.questions",
+            "data.custom_cls.name": "Questions",
+            "data.train_files": "samples",
+            "data.val_files": "held_out",
+            "data.shuffle": False,
+            "data.dataloader_num_workers": 0,
+            "data.max_prompt_length": longest_prompt,
+        },
+        "algorithm.name": {
+            "algorithm.adv_estimator": NAME,
+            actor + "policy_loss.loss_mode": NAME,
+            actor + "entropy_coeff": 0,
+            "algorithm.filter_groups.enable": algorithm.rounds > 1,
+            "algorithm.filter_groups.metric": "reward",
+        },
+        "algorithm.group_size": {server + "n": algorithm.group_size},
+        "algorithm.aggregation": {actor + "loss_agg_mode": algorithm.aggregation},
+        "algorithm.kl_weight": {
+            actor + "use_kl_loss": algorithm.kl_weight > 0,
+            actor + "kl_loss_coef": algorithm.kl_weight,
+            actor + "kl_loss_type": "low_var_kl",
+        },
+        "rollout.questions": {"data.train_batch_size": rollout.questions},
+        "rollout.temperature": {
+            server + "temperature": rollout.temperature,
+            server + "top_p": 1,
+            server + "top_k": -1,
+            server + "calculate_log_probs": True,
+            server + "val_kwargs.temperature": rollout.temperature,
+            server + "val_kwargs.do_sample": True,
+        },
+        "rollout.max_tokens": {"data.max_response_length": rollout.max_tokens},
+        "rollout.max_sequences": {server + "max_num_seqs": rollout.max_sequences},
+        "train.steps": {"trainer.total_training_steps": steps, "trainer.total_epochs": max(1, steps)},
+        "train.minibatches": {actor + "ppo_mini_batch_size": rollout.questions // train.minibatches},
+        "train.epochs": {actor + "ppo_epochs": train.epochs},
+        "train.learning_rate": {actor + "optim.lr": train.learning_rate},
+        # verl's schedule goes on once a training step, ours once an optimizer step.
+        "train.warmup": {actor + "optim.lr_warmup_steps": ceil(train.warmup / (train.minibatches * train.epochs))},
+        "train.weight_decay": {actor + "optim.weight_decay": train.weight_decay},
+        "train.max_grad_norm": {
+            actor + "grad_clip": train.max_grad_norm,
+            actor + "optim.clip_grad": train.max_grad_norm,
+        },
+        "train.micro_batch_tokens": {
+            actor + "use_dynamic_bsz": True,
+            actor + "ppo_max_token_len_per_gpu": most,
+            server + "log_prob_max_token_len_per_gpu": most,
+        },
+        "train.checkpoint_every": {"trainer.save_freq": train.checkpoint_every},
+        "train.keep_checkpoints": {"trainer.max_actor_ckpt_to_keep": train.keep_checkpoints},
+        "evaluation.every": {"trainer.test_freq": evaluation.every or max(1, steps)},
+        "evaluation.samples": {server + "val_kwargs.n": evaluation.samples},
+        "rollout.agent": {
+            server + "agent.default_agent_loop": NAME,
+            "+" + server + "agent.agent_loop_manager_class": "aepo.engines.verl.agent.Manager",
+        },
+    }
+
+
+def _refuse(config: Config, free: Mapping[str, Any]) -> None:
+    plain = {**flat(config.model_dump(mode="json")), "model.lora": config.model.lora}
+    for key, (only, why) in REFUSED.items():
+        if plain[key] != only:
+            raise ConfigError(f"engine verl cannot have {key} {plain[key]!r}: {why}; set it to {only!r}")
+    rollout, train, algorithm = config.rollout, config.train, config.algorithm
+    if algorithm.exploration().entropy_scale == "reference":
+        raise ConfigError("engine verl cannot have algorithm.entropy_scale 'reference': its servers do not record it")
+    if rollout.questions % train.minibatches:
+        raise ConfigError(
+            f"engine verl divides a step evenly: rollout.questions is {rollout.questions}, "
+            f"train.minibatches {train.minibatches}"
+        )
+    ranks = free["trainer.nnodes"] * free["trainer.n_gpus_per_node"]
+    rows = rollout.questions // train.minibatches * algorithm.group_size
+    if rows % ranks:
+        raise ConfigError(
+            f"algorithm.group_size {algorithm.group_size}: an optimizer step has {rows} trajectories, which "
+            f"{ranks} GPUs cannot share evenly; change algorithm.group_size, rollout.questions or train.minibatches"
+        )
+    workers, tools = free["actor_rollout_ref.rollout.agent.num_workers"], config.tools
+    alone = {
+        "tools.budget": tools.budget != type(tools.budget)(),
+        f"tools.mode {tools.mode}": tools.mode in ("record", "replay"),
+    }
+    for key, used in alone.items():
+        if used and workers > 1:
+            raise ConfigError(
+                f"{key} is kept by one process, and tools run in {workers}: set "
+                f"verl.actor_rollout_ref.rollout.agent.num_workers to 1, or do without"
+            )
+
+
+def unknown(key: str, known: list[str]) -> ConfigError:
+    """The error for a key of the `verl:` section that verl does not have."""
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "write +key to add one"
+    return ConfigError(f"verl has no key {key!r}: {hint}")
+
+
+def explained(config: Config, longest_prompt: int) -> str:
+    """The mapping as text: our key, what it becomes or who reads it, a line each.
+
+    Raises:
+        ConfigError: As `overrides`.
+    """
+    settings = overrides(config, longest_prompt)
+    lines = ["engine verl: what the configuration becomes"]
+    for key, targets in mapping(config, longest_prompt).items():
+        lines += [f"  {key:28} -> {target} = {value!r}" for target, value in targets.items()]
+    lines += [f"  {key:28}    {who}" for key, who in OURS.items()]
+    told = {target for targets in mapping(config, longest_prompt).values() for target in targets}
+    lines += [f"  {'(verl)':28} -> {key} = {value!r}" for key, value in settings.items() if key not in told]
+    return "\n".join(lines)

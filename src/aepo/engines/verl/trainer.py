@@ -1,0 +1,258 @@
+"""verl's synchronous trainer, which gets whole trees: for their advantages, for what they teach, and to be kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from functools import partial
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+import transfer_queue as tq
+from omegaconf import open_dict
+from ray.exceptions import RayActorError
+from tensordict import TensorDict
+from torch import Tensor
+from verl.trainer.ppo import core_algos
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils import tensordict_utils as tu
+
+from aepo.core.exploration import ExplorationState
+from aepo.engines.verl.buffer import GroupBuffer, RolloutFailed
+from aepo.engines.verl.client import SteadyClient
+from aepo.engines.verl.losses import advantages
+from aepo.engines.verl.process import run_config, run_task
+from aepo.engines.verl.questions import GREEDY
+from aepo.engines.verl.settings import NAME
+from aepo.evaluation.outcomes import outcomes
+from aepo.evaluation.runner import Evaluation
+from aepo.training.alarm import EntropyWatch, advice
+from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.run_folder import RunFolder, write_whole
+from aepo.training.step import NonFiniteLoss
+from aepo.training.trackers import make_trackers
+from aepo.types import Group, TrajectoryTree
+
+STATE = "aepo.json"
+CHECK_EVERY = 10.0
+"""Seconds between looks at the processes that grow trees."""
+
+
+class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
+    """One step: trees from the workers, advantages from trees and entropies, update, and what the step taught."""
+
+    global_steps: int
+
+    def __init__(self, config: Any) -> None:
+        # Our name chose the class; verl takes any other one than "sync" for an asynchronous trainer.
+        with open_dict(config):
+            config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+        self.ours, self.task = run_config(), run_task()
+        self.rules = self.ours.algorithm.exploration()
+        self.samples = {sample.id: sample for sample in (*self.task.samples, *self.task.held_out)}
+        self.folder = RunFolder(Path(self.ours.run))
+        band = self.ours.train.entropy_band
+        self.watch = None if band is None else EntropyWatch(band)
+        self.groups: list[Group] = []
+        self.done = 0
+        self.whole = True
+        self.lost: Exception | None = None
+        self.checked = 0.0
+
+    def _build_replay_buffer(self) -> GroupBuffer:
+        metric = self._resolve_filter_groups_metric()
+        return GroupBuffer(self.config, self._add_prompts_to_generate, metric, self._check_workers)
+
+    def _check_workers(self) -> None:
+        """See now and then that the processes which grow trees are there: verl would wait for a dead one for ever.
+
+        Raises:
+            RuntimeError: One has died.
+        """
+        if time.monotonic() - self.checked < CHECK_EVERY:
+            return
+        self.checked = time.monotonic()
+        pings = [worker.__ray_ready__.remote() for worker in self.agent_loop_manager.agent_loop_workers]
+        answered, _ = ray.wait(pings, num_returns=len(pings), timeout=1)
+        try:
+            ray.get(answered)
+        except RayActorError as error:
+            raise RuntimeError(f"a process in which tools run has died in step {self.global_steps}") from error
+
+    def _init_tokenizer(self) -> None:
+        super()._init_tokenizer()
+        self.state = self.rules.initial_state(len(self.tokenizer))
+
+    def get_llm_client(self) -> Any:
+        """A client that does without servers that have died."""
+        return self.llm_server_manager.get_client(client_cls=SteadyClient)
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
+        resumed = None if self.config.trainer.resume_mode == "disable" else self.done or -1
+        self.trackers = make_trackers(self.ours.train.trackers, self.folder.path, resumed)
+        try:
+            super().fit(agent_loop_manager)
+        except Exception as error:
+            self._keep(error)
+            raise
+        finally:
+            for tracker in self.trackers:
+                tracker.close()
+
+    def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
+        # With the questions, so that all workers decide by the same scales, whatever node they are on.
+        tu.assign_non_tensor_data(batch, "exploration", json.dumps(self.state.to_dict()))
+        return int(super()._submit_batch_to_rollout(batch))
+
+    def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
+        """Train on one batch, as verl does, and learn from its trees."""
+        self.loader = self.train_dataloader.state_dict()
+        batch = super().step(metrics, timing_raw)
+        if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
+            raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
+        self.state = exploration_update(self.groups, self.state)
+        self.done, self.whole = self.global_steps, True
+        return batch
+
+    def on_sample_end(self) -> None:
+        """Let the servers sleep; if one has died, this step is the last, since nobody could give it new weights."""
+        try:
+            super().on_sample_end()
+        except RayActorError as error:
+            self.lost = error
+
+    def on_step_end(self) -> None:
+        """Give the servers the new weights."""
+        if self.lost is None:
+            super().on_step_end()
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        found = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=["entropy", "extra_fields"]
+        )
+        extra = found.pop("extra_fields").tolist()
+        self.groups, places = self._gathered(batch.keys, extra)
+        entropy_BT = found.to_padded_tensor()["entropy"]
+        made_BT = advantages(self.groups, places, entropy_BT, self.ours.algorithm, self.ours.rollout.max_tokens)
+        self.told = rollout_metrics(self.groups, self.rules.entropy_window, [tool.name for tool in self.task.tools])
+        metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
+        self._note_estimators(extra)
+        # verl's own step around the estimator goes on: corrections, metrics, where results are put.
+        core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)
+        return super()._compute_advantage(batch, metrics)
+
+    def _gathered(self, keys: list[str], extra: list[dict[str, Any]]) -> tuple[list[Group], list[list[int]]]:
+        """The groups of some rows, and the row of each leaf; rows that only fill up a batch are in none."""
+        place = {key: row for row, key in enumerate(keys)}
+        groups, places = [], []
+        for key, fields in zip(keys, extra, strict=True):
+            uid = key.split("_")[0]
+            if fields.get("group") and not uid.startswith("pad"):
+                group = self._loaded(fields["group"])
+                groups.append(group)
+                places.append([place[f"{uid}_{number}_0"] for number in range(len(group.tree.leaves))])
+        return groups, places
+
+    def _loaded(self, text: str) -> Group:
+        data = json.loads(text)
+        return Group(self.samples[data["sample"]], TrajectoryTree.from_dict(data["tree"]))
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        self.whole = False
+        return super()._update_actor(batch, metrics)
+
+    def _note_estimators(self, extra: list[dict[str, Any]]) -> None:
+        """Write how the servers' entropies were estimated to the run's `versions.json`."""
+        names = sorted({fields["entropy_estimator"] for fields in extra if fields.get("entropy_estimator")})
+        known = json.loads(self.folder.versions_file.read_text(encoding="utf-8"))
+        if known.get("entropy_estimators") != names:
+            known["entropy_estimators"] = names
+            write_whole(self.folder.versions_file, (json.dumps(known, indent=1) + "\n").encode())
+
+    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **at: Any) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, **at)
+        known = {"loss": metrics.get("actor/pg_loss"), "grad/norm": metrics.get("actor/grad_norm")}
+        numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
+        theirs = {f"verl/{name}": value for name, value in numbers.items() if name not in self.told}
+        self._log({**self.told, **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
+        if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
+            decode = partial(self.tokenizer.decode, skip_special_tokens=False)
+            self.folder.save_trees(self.global_steps, self.groups, decode)
+        if self.lost is not None:
+            raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
+
+    def _watched(self) -> dict[str, float]:
+        """Whether policy entropy has left its band; tells the person at the run when it does."""
+        entropy = self.told.get("entropy/policy")
+        if self.watch is None or not isinstance(entropy, float):
+            return {}
+        before, self.watch = self.watch, self.watch.after(entropy)
+        if (line := advice(before, self.watch)) is not None:
+            print(f"aepo: {line}")
+        return {"alarm/entropy": float(self.watch.side != "inside")}
+
+    def _log(self, metrics: dict[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.log(self.global_steps, metrics)
+
+    def _validate(self) -> dict[str, float]:
+        return {} if self.lost is not None else super()._validate()
+
+    def _val_metrics_update(self, sources: Any, uids: Any, infos: dict[str, Any], *others: Any, **named: Any) -> Any:
+        """The figures of verl, and Pass@k as everywhere in this project."""
+        found: dict[bool, list[Group]] = {False: [], True: []}
+        for source, text in zip(sources, infos.pop("group"), strict=True):
+            if text:
+                found[source.endswith(GREEDY)].append(self._loaded(text))
+        result = Evaluation(found[False], found[True])
+        self.folder.save_outcomes(self.global_steps, outcomes(result))
+        self._log(result.metrics())
+        return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
+
+    def _save_checkpoint(self) -> None:
+        # First: verl's own parts end with the file that makes a checkpoint the newest.
+        self._path().mkdir(parents=True, exist_ok=True)
+        watch = None if self.watch is None else self.watch.to_dict()
+        state = {"exploration": self.state.to_dict(), "entropy_watch": watch}
+        write_whole(self._path() / STATE, json.dumps(state).encode())
+        super()._save_checkpoint()
+        self.saved = self.global_steps
+
+    def _path(self) -> Path:
+        return Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        self.done = self.saved = self.global_steps
+        if self.global_steps:
+            kept = json.loads((self._path() / STATE).read_text(encoding="utf-8"))
+            self.state = ExplorationState.from_dict(kept["exploration"])
+            if self.watch is not None and kept["entropy_watch"] is not None:
+                self.watch = EntropyWatch.from_dict(kept["entropy_watch"], self.watch.band)
+        self.folder.truncate_after(self.global_steps)
+
+    def _keep(self, error: Exception) -> None:
+        """Lose nothing to a failure; its note says how to go on."""
+        if isinstance(error, RolloutFailed) and "group" in error.cause:
+            kept = self.folder.save_failure(self._loaded(error.cause["group"]), error.cause["trace"])
+            error.add_note(f"the trajectory is kept in {kept}")
+        try:
+            if self.whole and self.done and self.saved != self.done:
+                self.global_steps = self.done
+                self._save_checkpoint()
+                # The questions of the step that failed are asked again.
+                torch.save(self.loader, self._path() / "data.pt")
+        except Exception as refused:
+            error.add_note(f"no checkpoint could be written: {refused}")
+        error.add_note(f"stopped after step {self.done}; go on with: aepo train --resume {self.folder.path}")
+
+
+def _given(made_BT: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
+    """This step's advantages, as verl asks its estimators for them."""
+    return made_BT, made_BT

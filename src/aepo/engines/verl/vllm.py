@@ -1,0 +1,59 @@
+"""vLLM's rollout server, which also returns how uncertain each token was: a bound from the 20 likeliest tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import ray
+from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
+
+from aepo.engines.verl.topk import entropies
+
+TOP = 20
+
+
+class _Watched:
+    """An engine whose requests ask for the likeliest tokens too; what they end with is kept until it is taken."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.ended: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    async def generate(self, *, sampling_params: Any, request_id: str, **request: Any) -> AsyncIterator[Any]:
+        if sampling_params.logprobs is not None:
+            sampling_params.logprobs = TOP
+        async for output in self.engine.generate(sampling_params=sampling_params, request_id=request_id, **request):
+            self.ended[request_id] = output
+            yield output
+
+
+class TopLogprobsServer(vLLMHttpServer):  # type: ignore[misc]
+    """verl's server; its `generate` adds `entropies`, nats, to what it returns."""
+
+    engine: Any
+
+    async def generate(
+        self, prompt_ids: list[int], sampling_params: dict[str, Any], request_id: str, **more: Any
+    ) -> Any:
+        """As verl's."""
+        if not isinstance(self.engine, _Watched):
+            self.engine = _Watched(self.engine)
+        try:
+            output = await super().generate(prompt_ids, sampling_params, request_id, **more)
+        finally:
+            ended = self.engine.ended.pop(request_id, None)
+        if ended is not None and ended.outputs and ended.outputs[0].logprobs is not None:
+            output.extra_fields |= {"entropies": entropies(ended.outputs[0].logprobs), "entropy_estimator": "topk"}
+        return output
+
+
+class TopLogprobsReplica(vLLMReplica):  # type: ignore[misc]
+    """verl's replica, with that server."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.server_class = ray.remote(TopLogprobsServer)

@@ -1,0 +1,67 @@
+"""Real runs of verl on the CPU: what a user types, with a platform, an engine and a rollout server for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+SERVER = "actor_rollout_ref.rollout."
+ON_CPU: dict[str, Any] = {
+    "trainer.device": "cpu",
+    "trainer.n_gpus_per_node": 2,
+    "ray_kwargs.ray_init.num_cpus": 16,
+    "+ray_kwargs.ray_init.num_gpus": 2,
+    "+ray_kwargs.ray_init.include_dashboard": False,
+    "+ray_kwargs.ray_init.object_store_memory": 200_000_000,
+    "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
+    "actor_rollout_ref.model.use_remove_padding": False,
+    "+actor_rollout_ref.model.override_config.attn_implementation": "eager",
+    "actor_rollout_ref.actor.use_torch_compile": False,
+    SERVER + "name": "cpu",
+}
+"""The `verl:` section of a run here: two ranks, each with a rollout server."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that has ended."""
+
+    folder: Path
+    code: int
+    output: str
+
+
+def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: str) -> Ran:
+    """`aepo train` with engine verl, in a process of its own."""
+    file = folder.with_suffix(".yaml")
+    verl = {**ON_CPU, **config.pop("verl", {})}
+    file.write_text(yaml.safe_dump({"engine": "verl", "run": str(folder), "verl": verl, **config}))
+    environment = {
+        **os.environ,
+        "VERL_PLATFORM": "cpu",
+        "VERL_USE_EXTERNAL_MODULES": "verl_on_cpu",
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "HF_HUB_OFFLINE": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
+    what = [str(file)] if not arguments else list(arguments)
+    command = [sys.executable, "-m", "aepo.cli", "train", *what]
+    # Of its own, since it is left behind, and short, since sockets lie in it.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
+        environment["RAY_TMPDIR"] = ray
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE
+        )
+    folder.with_suffix(".log").write_text(done.stdout)
+    return Ran(folder, done.returncode, done.stdout)
