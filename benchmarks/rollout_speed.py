@@ -18,9 +18,8 @@ from collections.abc import Sequence
 import anyio
 import anyio.abc
 import torch
-from step_time import Side, make_side, settings
+from step_time import Side, both, make_side, settings
 
-from aepo.algorithms import AEPO, GRPO
 from aepo.config import parse
 from aepo.core.noise import noise_key
 from aepo.rollout.generator import Generator, Stop
@@ -92,7 +91,7 @@ def main() -> None:
     size, count = parse(base).algorithm.group_size, parse(base).rollout.questions
     print(f"{count} questions x {size}, {options.steps} steps, {options.threads} threads, torch {torch.__version__}")
     print(f"{'':8}{'rollout s':>11}{'engine s':>10}{'tokens':>9}{'rollout tok/s':>15}{'engine tok/s':>14}{'share':>7}")
-    for algorithm in (GRPO(group_size=size), AEPO(group_size=size)):
+    for algorithm in both(base):
         side = make_side(base, algorithm)
         rows: list[tuple[float, float, int]] = []
         for number in range(options.steps + 1):

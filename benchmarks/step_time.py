@@ -92,6 +92,12 @@ def settings(path: str, threads: int | None, questions: int | None) -> dict[str,
     return merged(base, {"rollout.questions": questions, "rollout.max_sequences": held})
 
 
+def both(base: Mapping[str, Any]) -> tuple[Algorithm, Algorithm]:
+    """GRPO, and AEPO with the settings of the file if it is the file's algorithm."""
+    given = parse(base).algorithm
+    return GRPO(group_size=given.group_size), given if given.name == "aepo" else AEPO(group_size=given.group_size)
+
+
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -102,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     base = settings(options.config, options.threads, options.questions)
     group_size, count = parse(base).algorithm.group_size, parse(base).rollout.questions
-    algorithms = (GRPO(group_size=group_size), AEPO(group_size=group_size))
+    algorithms = both(base)
     sides = {algorithm.name: make_side(base, algorithm) for algorithm in algorithms}
     questions = sides["aepo"].parts.questions
     for number in range(options.steps + 1):
@@ -111,7 +117,7 @@ def main() -> None:
         for side in order:
             side.step(samples, number)
     print(
-        f"{count} questions x {group_size}, {options.steps} steps, "
+        f"{options.config}: {count} questions x {group_size}, {options.steps} steps, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     print(f"{'':8}{'rollout s':>11}{'train s':>10}{'step s':>9}{'tokens':>9}{'calls':>8}")
