@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -85,9 +86,8 @@ NAMES = {
 
 
 def settle(folder: Path) -> None:
-    """Put what a reader has into a folder: the repository's own folders, rows of data sets, a corpus, modules."""
-    for name in ("configs", "examples", "benchmarks"):
-        (folder / name).symlink_to(ROOT / name)
+    """Put what a reader has into a folder: configurations, rows of data sets, a corpus, modules."""
+    shutil.copytree(ROOT / "configs", folder / "configs")
     (folder / "data").mkdir()
     for name, rows in _ROWS.items():
         for path in (folder / "data" / f"{name}.jsonl", folder / f"{name}.jsonl"):

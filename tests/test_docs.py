@@ -116,7 +116,7 @@ def run_python(text: str, names: dict[str, Any]) -> None:
 def read_settings(text: str) -> None:
     from aepo.comparison import plan
 
-    path = Path("configs/../settings.yaml")
+    path = Path("settings.yaml")
     path.write_text(text, encoding="utf-8")
     if "entries" in configuration.read(path):
         shutil.copy(ROOT / "configs" / "quickstart.yaml", "quickstart.yaml")
@@ -140,15 +140,24 @@ def run_command(words: list[str]) -> None:
 
 
 def run_aepo(arguments: list[str]) -> None:
-    if arguments[:1] == ["eval"] and arguments[1].split(",")[0] in DATA_SETS and "--data" not in arguments:
-        # From a file instead of the hub.
-        arguments = [*arguments, "--data", "data"]
+    if arguments[:1] == ["eval"] and arguments[1].split(",")[0] in DATA_SETS:
+        arguments = evaluation_of_a_file(arguments)
     try:
         code = cli.main(arguments)
     except SystemExit as end:
         code = int(end.code or 0)
     # 1 is an answer too: something is missing on this machine; the trajectories found nothing.
-    assert code == 0 or (code == 1 and arguments[0] in ("doctor", "solve")), f"aepo {' '.join(arguments)} ended with {code}"
+    assert code == 0 or (code == 1 and arguments[0] in ("doctor", "solve")), f"aepo {arguments} ended with {code}"
+
+
+def evaluation_of_a_file(arguments: list[str]) -> list[str]:
+    """An evaluation on a data set that asks no hub, in a folder of its own; one to be resumed is begun first."""
+    if "--data" not in arguments:
+        arguments = [*arguments, "--data", "data"]
+    out = [*arguments, "--out", f"evaluations/{len(list(Path().glob('evaluations/*')))}"]
+    if "--resume" in arguments:
+        assert cli.main([one for one in out if one != "--resume"]) == 0
+    return out
 
 
 def run_make(arguments: list[str]) -> None:

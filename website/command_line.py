@@ -49,13 +49,13 @@ def _shown(one: Any) -> str:
         return f"`{one.name.upper()}`" + (" ..." if "tuple" in str(one.annotation) else "")
     name = one.name.replace("_", "-")
     if str(one.annotation) == "bool":
-        return f"`--no-{name}`" if one.default == "True" else f"`--{name}`"
+        return f"`--no-{name}`" if str(one.default) == "True" else f"`--{name}`"
     return f"`--{name}`"
 
 
 def _default(one: Any) -> str:
     if one.default is None:
         return "required"
-    if one.default in ("None", "()", "False", "True", "''"):
+    if str(one.default) in ("None", "()", "False", "True", "''"):
         return ""
     return f"`{one.default}`"

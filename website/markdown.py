@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 
 _CODE = re.compile(r"(`[^`]*`)")
+# The address of a server of the reader's own is no link.
+_ADDRESS = re.compile(r"http://[^\s`\"),]+")
 
 
 def prose(text: str) -> str:
@@ -39,4 +41,8 @@ def code(text: str) -> Iterator[str]:
 
 def _escaped(line: str) -> str:
     parts = _CODE.split(line)
-    return "".join(part if part.startswith("`") else re.sub(r"([<*\[\]])", r"\\\1", part) for part in parts)
+    return "".join(part if part.startswith("`") else _plain(part) for part in parts)
+
+
+def _plain(text: str) -> str:
+    return _ADDRESS.sub(r"`\g<0>`", re.sub(r"([<*\[\]])", r"\\\1", text))

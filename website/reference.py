@@ -77,7 +77,7 @@ def module(part: Any, names: Sequence[str]) -> tuple[str, set[str]]:
     """
     files: set[str] = set()
     lines = [f"# `{part.path}`", "", *sections(part), ""]
-    found = [(name, part[name].final_target if part[name].is_alias else part[name]) for name in names]
+    found = [(name, resolved(part, name)) for name in names]
     for wanted, heading in ((griffe.Kind.FUNCTION, "Functions"), (griffe.Kind.CLASS, "Classes"), (None, "Values")):
         rest = (griffe.Kind.ATTRIBUTE, griffe.Kind.TYPE_ALIAS)
         chosen = [(name, o) for name, o in found if (o.kind in rest if wanted is None else o.kind == wanted)]
@@ -86,6 +86,12 @@ def module(part: Any, names: Sequence[str]) -> tuple[str, set[str]]:
         for name, member in chosen:
             lines += [*entry(member, name, f"{part.path}.{name}", 3, files), ""]
     return "\n".join(lines).rstrip() + "\n", files
+
+
+def resolved(part: Any, name: str) -> Any:
+    """What a name of a module stands for; of a function in a module of its own name, the function."""
+    member = part[name].final_target if part[name].is_alias else part[name]
+    return member[name] if member.is_module and name in member.members else member
 
 
 def entry(member: Any, name: str, anchor: str, level: int, files: set[str]) -> Iterator[str]:
@@ -164,11 +170,22 @@ def _signature(member: Any, name: str) -> str:
         bases = ", ".join(str(base) for base in member.bases)
         return f"class {name}({bases})" if bases else f"class {name}"
     start = "async def " if "async" in member.labels else "def "
-    given = [_parameter(one) for one in member.parameters if one.name not in ("self", "cls")]
+    given = _parameters(member)
     end = f" -> {member.returns}" if member.returns is not None else ""
     short = name.rpartition(".")[2]
     flat = f"{start}{short}({', '.join(given)}){end}"
     return flat if len(flat) <= 80 else f"{start}{short}(\n    " + ",\n    ".join(given) + f",\n){end}"
+
+
+def _parameters(member: Any) -> list[str]:
+    given: list[str] = []
+    for one in member.parameters:
+        kind = one.kind.value if one.kind else ""
+        if kind == "keyword-only" and not any(before.startswith("*") for before in given):
+            given.append("*")
+        if one.name not in ("self", "cls"):
+            given.append(_parameter(one))
+    return given
 
 
 def _parameter(one: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -16,6 +16,8 @@ _INTRODUCTION = """\
 A run is described by a YAML file with these keys; every one can be overridden on the command line by its dotted name,
 `train.steps=50`. Unknown keys are errors. The defaults are the vetted setting.
 """
+# Settings of a rollout are explained where its rule is.
+_RULES = ("aepo.core.entropy_branching.EntropyBranching",)
 
 
 def page(package: Any) -> tuple[str, set[str]]:
@@ -59,11 +61,16 @@ def _rows(package: Any, model: type[BaseModel], prefix: str, key: str) -> Iterat
         for inner in type(default).model_fields:
             yield from _rows(package, type(default), f"{prefix}{key}.", inner)
         return
-    meaning = meanings(package, model).get(key, "")
-    yield f"| `{prefix}{key}` | `{json.dumps(default)}` | {cell(meaning)} |"
+    meaning = cell(meanings(package, model).get(key, "")) + _choice(field.annotation)
+    yield f"| `{prefix}{key}` | `{json.dumps(default)}` | {meaning} |"
     name, inside = _parts(field.annotation)
     for inner in inside.model_fields if inside else ():
         yield from _rows(package, inside, f"{prefix}{key}.{name}", inner)
+
+
+def _choice(annotation: Any) -> str:
+    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return f" One of {', '.join(f'`{value}`' for value in values)}." if len(values) > 1 else ""
 
 
 def _parts(annotation: Any) -> tuple[str, Any]:
@@ -74,10 +81,11 @@ def _parts(annotation: Any) -> tuple[str, Any]:
 
 
 def meanings(package: Any, model: type[BaseModel]) -> dict[str, str]:
-    """What each field of a settings class means, by its docstring or that of a class before it."""
+    """What each field of a settings class means, by its docstring, a class before it, or the rule that it sets."""
     found: dict[str, str] = {}
-    for one in reversed([one for one in model.__mro__ if one.__module__.startswith("aepo.")]):
-        documented = package[f"{one.__module__}.{one.__qualname__}".removeprefix("aepo.")]
+    classes = [f"{one.__module__}.{one.__qualname__}" for one in model.__mro__ if one.__module__.startswith("aepo.")]
+    for path in reversed([*classes, *_RULES]):
+        documented = package[path.removeprefix("aepo.")]
         for section in documented.docstring.parsed if documented.docstring else ():
             if section.kind.value == "attributes":
                 found |= {item.name: item.description for item in section.value}
