@@ -36,7 +36,7 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command of a block of bash; comments, variables before it and line ends with `\\` are gone.
+        """The words of each command of a block of bash, without comments and variables before it.
 
         Raises:
             ValueError: A quotation is not closed.

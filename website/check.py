@@ -95,10 +95,10 @@ def broken(site: Path, page: Path, address: str) -> str | None:
         return None
     path = unquote(parts.path)
     start = site if path.startswith("/") else page.parent
-    target = (start / path.lstrip("/")).resolve() if path else page
+    target = (start / path.lstrip("/")).resolve() if path else page.resolve()
     if target.is_dir():
         target /= "index.html"
-    if not target.is_file() or not target.is_relative_to(site.resolve()) and target != page:
+    if not target.is_file() or not target.is_relative_to(site.resolve()):
         return f"link to {address}, which is not there"
     anchor = unquote(parts.fragment)
     if anchor and target.suffix == ".html" and anchor not in read(target).anchors:
