@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # In commands, for what the reader puts there; and hub models, for the one that is here.
 INSTEAD = {"MODEL": "atlas", "QUESTION": "What is the capital of Canada?", "Qwen/Qwen3-0.6B": "atlas"}
-INSTEAD |= {"PAGE": "page", "CONFIG": "configs/quickstart.yaml"}
+INSTEAD |= {"PAGE": "page", "CONFIG": "configs/quickstart.yaml", "folder": "data"}
 # Lengths of training that stand in a block of Python.
 SHORTER = {"max_steps=100": "max_steps=4"}
 _ROWS = {
@@ -61,7 +61,7 @@ def lookup(word: str) -> str:
     """
     return "a first try"
 
-samples = [aepo.Sample("What is a probe?", "a first try"), aepo.Sample("What is a branch?", "a second path")]
+samples = [aepo.Sample(f"What is a {word}?", "a first try") for word in ("probe", "branch", "leaf", "root")]
 task = aepo.Task("words", samples, tools=[lookup], reward=aepo.rewards.exact, system="")
 '''
 _INDEX = """
