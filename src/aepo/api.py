@@ -183,6 +183,8 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
         BudgetSpent: The calls of tools came to what the run may spend; there is a checkpoint to go on from.
         ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
     """
+    if not resume:
+        RunFolder(Path(config.run)).check_free()
     if config.engine == "verl":
         return _train_on_verl(config, task, resume)
     from aepo.training.display import Display

@@ -28,6 +28,8 @@ def test_memory_is_weights_training_cache_and_one_pass() -> None:
 def test_on_a_gpu_rollout_and_training_take_turns() -> None:
     need = memory(configuration.load(None, SETTINGS), SHAPE, 1000, "bfloat16", on_cpu=False, prompt=10)
     assert need.total == need.weights + need.training + max(need.cache, need.activations) and need.weights == 2000
+    # A gradient of two bytes; master, its gradient and two moments of four.
+    assert need.training == 18_000
 
 
 def test_adapters_a_reference_and_checkpointing_change_what_they_should() -> None:

@@ -5,7 +5,7 @@ M tokens in one forward pass of training:
 
     weights      P b             (again P b for a KL reference, unless adapters are trained)
     gradients    P_t b
-    optimizer    2 P_t b         (AdamW)
+    optimizer    8 P_t           (AdamW's moments; 16 P_t in half precision: float32 masters and their gradients)
     cache        S T layers 2 pairs b
     activations  M layers (8 hidden + 2 heads + 3 pairs + 4 inner) b, or M layers hidden b + those of one layer
                  with gradient checkpointing
@@ -133,7 +133,7 @@ def memory(config: Config, shape: Shape, trained: int, dtype: str, on_cpu: bool,
     reference = config.algorithm.kl_weight > 0 and config.model.lora is None
     return Memory(
         weights=shape.parameters * width * (2 if reference else 1),
-        training=3 * trained * width,
+        training=trained * (width + (8 if width == 4 else 16)),
         cache=cache,
         activations=passes * (kept + scores),
         together=on_cpu,

@@ -100,10 +100,7 @@ class RunFolder:
         """
         folder = cls(Path(path))
         try:
-            if folder._holds_a_run():
-                raise RunFolderError(
-                    f"{folder.path} holds another run: resume it with --resume, or choose another run folder"
-                )
+            folder.check_free()
             for part in (folder.path, folder.trees, folder.checkpoints):
                 part.mkdir(parents=True, exist_ok=True)
             folder._acquire()
@@ -117,6 +114,17 @@ class RunFolder:
         except OSError as error:
             raise _refusal(folder.path, error) from error
         return folder
+
+    def check_free(self) -> None:
+        """That a new run may begin here, which is worth knowing before a model is loaded.
+
+        Raises:
+            RunFolderError: It holds another run.
+        """
+        if self._holds_a_run():
+            raise RunFolderError(
+                f"{self.path} holds another run: resume it with --resume, or choose another run folder"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
