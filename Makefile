@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test check install clean
+.PHONY: quickstart test check docs install clean
 
 quickstart: install
 	$(BIN)/aepo train configs/quickstart.yaml run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
@@ -21,6 +21,9 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	$(BIN)/python -m website
+
 install: $(STAMP)
 
 # torch first and pinned: any other resolution may pull a build with gigabytes of CUDA libraries.
@@ -33,4 +36,4 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) website/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
