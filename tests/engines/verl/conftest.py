@@ -39,11 +39,11 @@ class Ran:
     output: str
 
 
-def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: str) -> Ran:
-    """`aepo train` with engine verl, in a process of its own."""
+def train(folder: Path, config: dict[str, Any], *arguments: str, home: Path = HERE, **variables: str) -> Ran:
+    """`aepo train` with engine verl, in a process of its own, in the folder `home` where task files are."""
     file = folder.with_suffix(".yaml")
-    verl = {**ON_CPU, **config.pop("verl", {})}
-    file.write_text(yaml.safe_dump({"engine": "verl", "run": str(folder), "verl": verl, **config}))
+    verl = {**ON_CPU, **config.get("verl", {})}
+    file.write_text(yaml.safe_dump({**config, "engine": "verl", "run": str(folder), "verl": verl}))
     environment = {
         **os.environ,
         "VERL_PLATFORM": "cpu",
@@ -61,7 +61,7 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: st
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
         environment["RAY_TMPDIR"] = ray
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=home
         )
     folder.with_suffix(".log").write_text(done.stdout)
     return Ran(folder, done.returncode, done.stdout)
