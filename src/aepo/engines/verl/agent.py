@@ -15,7 +15,7 @@ import transfer_queue as tq
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from aepo.api import reward_of, tools_of
+from aepo.api import agent_over, reward_of, tools_of
 from aepo.core.exploration import ExplorationState, IndependentSamples
 from aepo.engines.stopping import Stopping, vocabulary_texts
 from aepo.engines.verl.generator import ServedGenerator
@@ -23,7 +23,6 @@ from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.tools import divided
 from aepo.equipment import equip
 from aepo.rewards.score import score, score_of
-from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import SUCCESS, TREE_FORMAT, Group, Trajectory
@@ -45,20 +44,6 @@ class Desk:
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
 
-    def agent(self, generator: ServedGenerator) -> Agent:
-        """Grows the paths of one question."""
-        rules, rollout = self.config.algorithm.exploration(), self.config.rollout
-        return Agent(
-            generator,
-            self.protocol,
-            {tool.name: tool for tool in self.task.tools},
-            Limits(rollout.max_tokens, rollout.max_tool_calls),
-            rules.entropy_window,
-            rules.entropy_scale,
-            rollout.on_tool_bug,
-            self.config.tools.repeat,
-        )
-
     async def grow(
         self, sample: str, number: int, generator: ServedGenerator, state: str | None, samples: int | None
     ) -> Group:
@@ -75,7 +60,8 @@ class Desk:
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
         seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
         scorer = partial(score_of, reward=self.reward)
-        [group] = await explore([self.samples[sample]], self.agent(generator), rules, known, seeds, scorer)
+        agent = agent_over(generator, self.protocol, self.task.tools, self.config)
+        [group] = await explore([self.samples[sample]], agent, rules, known, seeds, scorer)
         await score([group], self.reward)
         return group
 
@@ -140,7 +126,7 @@ def rows(group: Group, generator: ServedGenerator) -> list[AgentLoopOutput]:
     made = [_row(trajectory) for trajectory in group.trajectories()]
     for row in made:
         row.extra_fields |= {"min_global_steps": min(versions), "max_global_steps": max(versions), "group": ""}
-    made[0].extra_fields |= {"group": dumped(group), "entropy_estimator": generator.entropy_estimator}
+    made[0].extra_fields |= {"group": dumped(group)}
     for row in made:
         # verl hands this, and no other field, to what measures an evaluation.
         row.extra_fields["reward_extra_info"]["group"] = row.extra_fields["group"]

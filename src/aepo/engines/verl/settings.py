@@ -14,6 +14,10 @@ from aepo.training.budget import steps_at_most
 NAME = "aepo-rl"
 """Under which our loss, advantage and trainer are registered with verl."""
 
+SOURCES = ("replica", "endpoint", "logprob")
+"""Where the explorer's entropies can come from, best first (`aepo.engines.verl.sources`)."""
+AUTO = "auto"
+
 FREE: dict[str, Any] = {
     "trainer.nnodes": 1,
     "trainer.n_gpus_per_node": 1,
@@ -27,10 +31,7 @@ FREE: dict[str, Any] = {
 FORBIDDEN = {
     "trainer.use_v1": (True, "only verl's V1 trainer is supported"),
     "trainer.v1.trainer_mode": (NAME, "entropies reach the advantage in our own trainer only"),
-    "algorithm.rollout_correction.bypass_mode": (
-        False,
-        "without the pass for old log-probabilities there is no entropy",
-    ),
+    "algorithm.rollout_correction.bypass_mode": (False, "without the pass that it skips there is no entropy"),
     "algorithm.use_kl_in_reward": (False, "use algorithm.kl_weight, which adds it to the loss"),
     "model_engine": ("dp", "only FSDP was tried"),
     "critic.enable": (False, "no algorithm here has a critic"),
@@ -39,7 +40,7 @@ FORBIDDEN = {
 
 OURS = {
     "engine": "chooses this mapping",
-    "verl": "given to verl as it is",
+    "verl": "given to verl as it is, but for verl.entropy_source: where entropies come from while trees grow",
     "model.price.prompt": "evaluations on data sets count costs",
     "model.price.sampled": "evaluations on data sets count costs",
     "model.pad_token": "verl packs rows, nothing is padded with it",
@@ -86,7 +87,8 @@ def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict
     Raises:
         ConfigError: A setting cannot be honoured; the line names it.
     """
-    given = flat(config.verl)
+    source_of(config)
+    given = flat({key: value for key, value in config.verl.items() if key != "entropy_source"})
     free = {**FREE, "actor_rollout_ref.rollout.agent.num_workers": given.get("trainer.nnodes", 1)}
     free |= {key: given[key] for key in free.keys() & given.keys()}
     _refuse(config, free)
@@ -120,11 +122,9 @@ def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
         "model.path": {model + "path": config.model.path},
         "model.dtype": {
             server + "dtype": number,
-            "+" + actor + "fsdp_config.mixed_precision": {
-                "param_dtype": short,
-                "reduce_dtype": "fp32",
-                "buffer_dtype": "fp32",
-            },
+            f"+{actor}fsdp_config.mixed_precision.param_dtype": short,
+            f"+{actor}fsdp_config.mixed_precision.reduce_dtype": "fp32",
+            f"+{actor}fsdp_config.mixed_precision.buffer_dtype": "fp32",
         },
         "model.gradient_checkpointing": {model + "enable_gradient_checkpointing": config.model.gradient_checkpointing},
         "task.name": {
@@ -186,6 +186,18 @@ def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
             "+" + server + "agent.agent_loop_manager_class": "aepo.engines.verl.agent.Manager",
         },
     }
+
+
+def source_of(config: Config) -> str:
+    """The entropy source that is asked for: one of `SOURCES`, or "auto".
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    asked = str(config.verl.get("entropy_source", AUTO))
+    if asked not in (AUTO, *SOURCES):
+        raise ConfigError(f"verl.entropy_source is {asked!r}: give {', '.join((AUTO, *SOURCES))}")
+    return asked
 
 
 def _refuse(config: Config, free: Mapping[str, Any]) -> None:
