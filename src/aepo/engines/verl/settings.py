@@ -65,7 +65,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "model.name": (None, "it is of a server, which cannot be trained"),
     "model.tokenizer": (None, "it is of a server, which cannot be trained"),
     "model.timeout": (600.0, "it is of a server, which cannot be trained"),
-    "model.lora": (None, "adapters are not mapped yet"),
+    "model.lora": (None, "verl hands adapters to its servers in ways that were not tried here: train all weights"),
     "rollout.deterministic": (False, "servers batch as requests come"),
     "rollout.overlap": (0, "verl's asynchronous trainers are not supported yet"),
     "train.max_sampled_tokens": (None, "use train.steps or train.max_trajectories"),
