@@ -28,13 +28,15 @@ ASKED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "logprobs": True, "max_t
 
 
 class Remote:
-    """A method of a Ray actor."""
+    """A method of a Ray actor; it is called whether its result is awaited or not."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method
 
-    async def remote(self, *arguments: Any, **named: Any) -> Any:
-        return self.method(*arguments, **named)
+    def remote(self, *arguments: Any, **named: Any) -> asyncio.Future[Any]:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(self.method(*arguments, **named))
+        return done
 
 
 class Actor:
@@ -48,9 +50,7 @@ class Actor:
 
     def _call(self, ask: Callable[[Any], Any]) -> Any:
         if not self.alive:
-            error = RayActorError()
-            error._actor_id = self._actor_id.hex()
-            raise error
+            raise RayActorError(self._actor_id.hex(), "it died")
         return ask(self)
 
     def _generate(self, **_: Any) -> Any:
@@ -93,8 +93,13 @@ def source(wanted: str, servers: Servers, tokenizer: Any, temperature: float = 1
     return choose(wanted, servers, config, tokenizer)
 
 
-def drawn(one: Source, prompt: list[int], **changes: Any) -> Any:
-    return anyio.run(lambda: one.client.generate("q", prompt_ids=prompt, sampling_params={**ASKED, **changes}))
+def drawn(one: Source, prompt: list[int], times: int = 1, **changes: Any) -> Any:
+    async def main() -> Any:
+        for _ in range(times):
+            output = await one.client.generate("q", prompt_ids=prompt, sampling_params={**ASKED, **changes})
+        return output
+
+    return anyio.run(main)
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang"])
@@ -105,7 +110,7 @@ def test_tokens_logprobs_and_entropies_are_those_of_the_model(kind: str, serve: 
     assert one.told()["name"] == "endpoint"
     assert one.told()["refused"] == {"replica": "replies of rollout servers vllm have none"}
     prompt = loaded.tokenizer.encode("<|user|>ab<|assistant|>")
-    output = drawn(one, prompt, temperature=1.0)
+    output = drawn(one, prompt)
     with torch.no_grad():
         logits = loaded.model(torch.tensor([prompt + output.token_ids])).logits[0, len(prompt) - 1 : -1]
     logp = torch.log_softmax(logits[:, : len(loaded.tokenizer)].double(), -1)
@@ -121,8 +126,7 @@ def test_each_request_has_a_seed_of_its_own(serve: Serve, loaded: Any):  # noqa:
     server = serve()
     one = source("endpoint", Servers(server), loaded.tokenizer)
     server.asked.clear()
-    for _ in range(3):
-        drawn(one, [3, 4])
+    drawn(one, [3, 4], times=3)
     assert len({body["seed"] for body in server.requests()}) == 3
 
 
