@@ -30,6 +30,10 @@ ON_CPU: dict[str, Any] = {
 """The `verl:` section of a run here: two ranks, each with a rollout server."""
 
 
+STARTS = 5
+"""Ray gives its own start 30 seconds, whatever else the machine does."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """A run that has ended."""
@@ -57,11 +61,14 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, home: Path = HE
     }
     what = [str(file)] if not arguments else list(arguments)
     command = [sys.executable, "-m", "aepo.cli", "train", *what]
-    # Of its own, since it is left behind, and short, since sockets lie in it.
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
-        environment["RAY_TMPDIR"] = ray
-        done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=home
-        )
-    folder.with_suffix(".log").write_text(done.stdout)
+    for _ in range(STARTS):
+        # Of its own, since it is left behind, and short, since sockets lie in it.
+        with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
+            environment["RAY_TMPDIR"] = ray
+            done = subprocess.run(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=home
+            )
+        folder.with_suffix(".log").write_text(done.stdout)
+        if "node timed out during startup" not in done.stdout:
+            break
     return Ran(folder, done.returncode, done.stdout)
