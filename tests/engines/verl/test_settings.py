@@ -9,7 +9,8 @@ import pytest
 from aepo.algorithms import AEPO, DAPO, GRPO
 from aepo.cli import main
 from aepo.config import Config, ConfigError, ModelConfig, RolloutConfig, TrainConfig, algorithm_names, flat, parse
-from aepo.engines.verl.settings import FORBIDDEN, OURS, REFUSED, explained, mapping, overrides
+from aepo.engines.verl.mapping import mapping
+from aepo.engines.verl.settings import FORBIDDEN, OURS, REFUSED, explained, overrides
 
 ACTOR, SERVER = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout."
 
