@@ -3,6 +3,10 @@
 Both sample from the full vocabulary at T = 1 and never stop early; ours also records exact log-probabilities and
 entropies. The two alternate, and each number is the median of the repetitions.
 
+The floor is what no engine with these weights and this precision can beat: each step's matrix products, repeated by
+themselves, with all they need in the processor's caches, and after them the keys and values of all rows, read once at
+the speed of memory. No sampling, no norm, no softmax, no Python.
+
     python benchmarks/generate.py --rows 8 32 64 --tokens 128 --threads 1
 """
 
@@ -25,6 +29,8 @@ from aepo.api import BUILT_IN_MODELS
 from aepo.core.noise import noise_key
 from aepo.engines.local import LocalGenerator
 from aepo.rollout.generator import Stop
+
+REPEATED = 20
 
 
 def main() -> None:
@@ -58,7 +64,7 @@ def main() -> None:
     print(f"prompt {args.prompt}, sampled {args.tokens} a row; {args.threads} thread(s), {args.clock} clock")
     print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}", end=", ")
     print(f"transformers {transformers.__version__}, numpy {numpy.__version__}\n")
-    print(f"{'rows':>5} {'ours tok/s':>12} {'generate tok/s':>15} {'ratio':>6}")
+    print(f"{'rows':>5} {'ours tok/s':>12} {'generate tok/s':>15} {'ratio':>6} {'floor tok/s':>12} {'floor ratio':>12}")
     for rows in args.rows:
         prompts = torch.randint(0, len(tokenizer), (rows, args.prompt))
         engine = LocalGenerator(model, tokenizer, max_sequences=rows, max_length=args.prompt + args.tokens)
@@ -68,7 +74,8 @@ def main() -> None:
         for _ in range(args.repetitions):
             times.append((ours(engine, prompts, args.tokens, clock), theirs(model, prompts, args.tokens, clock)))
         a, b = (rows * args.tokens / statistics.median(column) for column in zip(*times, strict=True))
-        print(f"{rows:>5} {a:>12,.0f} {b:>15,.0f} {a / b:>6.2f}", flush=True)
+        best = rows / floor(model, rows, args.prompt + args.tokens // 2, clock)
+        print(f"{rows:>5} {a:>12,.0f} {b:>15,.0f} {a / b:>6.2f} {best:>12,.0f} {best / b:>12.2f}", flush=True)
 
 
 def random_model(hidden: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
@@ -125,6 +132,37 @@ def theirs(model: LlamaForCausalLM, prompts: torch.Tensor, tokens: int, clock: C
     seconds = clock() - begin
     assert out.shape[1] == prompts.shape[1] + tokens, "a row ended early"
     return seconds
+
+
+@torch.inference_mode()
+def floor(model: LlamaForCausalLM, rows: int, length: int, clock: Callable[[], float]) -> float:
+    """Seconds that one step of `rows` rows, each with `length` positions, takes at least."""
+    head = model.get_output_embeddings().weight
+    products = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m.weight is not head] + [head]
+    inputs = {width: torch.randn(rows, width) for width in {weight.shape[1] for weight in products}}
+    config = model.config.get_text_config()
+    values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * rows * length
+    # Larger than any cache, so that it comes from memory.
+    memory = torch.zeros(max(values, 64_000_000))
+
+    def multiply() -> None:
+        for weight in products:
+            for _ in range(REPEATED):
+                torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+
+    reading = median_seconds(lambda: memory.sum(), clock) * values / memory.numel()
+    return median_seconds(multiply, clock) / REPEATED + reading
+
+
+def median_seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Of nine calls, after one that is not counted."""
+    call()
+    seconds = []
+    for _ in range(9):
+        begin = clock()
+        call()
+        seconds.append(clock() - begin)
+    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,20 @@ def test_a_second_call_keeps_what_is_finished_and_adds_what_is_new(whole: tuple[
     assert (code, err) == (0, "") and "4 of 6 runs are finished and kept" in out
     assert {path: mtime for path, mtime in times(folder / "runs").items() if path in before} == before
     assert "aepo-random" in (folder / "comparison.md").read_text()
+
+
+def test_finished_runs_need_no_checkpoints(whole: tuple[Path, str], tmp_path: Path, model_folder: Path) -> None:
+    folder = tmp_path / "comparison"
+    shutil.copytree(whole[0], folder, ignore=shutil.ignore_patterns("checkpoints", "trees", "logs"))
+    before = times(folder / "runs")
+    code, out, err = command(*staged.settings(folder, model_folder, *TWO), "--no-figures")
+    assert (code, err) == (0, "") and "4 of 4 runs are finished and kept" in out
+    assert times(folder / "runs") == before
+
+    (folder / "runs" / "grpo-seed-0" / "outcomes" / "step-000002.jsonl").unlink()
+    code, out, err = command(*staged.settings(folder, model_folder, *TWO), "--no-figures")
+    assert (code, err) == (0, "") and "3 of 4 runs are finished and kept" in out
+    assert found(folder) == found(whole[0])
 
 
 def test_results_do_not_depend_on_how_many_run_at_once(

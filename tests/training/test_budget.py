@@ -14,7 +14,7 @@ def test_shared_tokens_and_calls_count_once() -> None:
     assert spent == Spent(trajectories=5, tokens_sampled=11, executed_calls=3)
     again = spent.after([branching_group(), silent_group()])
     assert again == Spent(12, 24, 6)
-    assert Spent.from_dict(again.to_dict()) == again
+    assert Spent.from_dict(again.to_dict()) == again == Spent.from_metrics({**again.metrics(), "step": 2})
     assert again.metrics() == {"budget/trajectories": 12, "budget/tokens_sampled": 24, "budget/executed_calls": 6}
 
 

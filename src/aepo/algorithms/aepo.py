@@ -65,7 +65,7 @@ class AEPO(Algorithm):
     initial_fraction: float = Field(default=0.5, gt=0, le=1)
     alpha: float = 0.5
     gamma: float = 0.2
-    tau: float = 0.6
+    tau: float = 0.5
     penalty: float = Field(default=0.05, ge=0)
     branch_rule: Literal["threshold", "bernoulli", "reference", "random"] = "threshold"
     pacing: Literal["even", "none"] = "even"

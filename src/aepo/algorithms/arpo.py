@@ -40,7 +40,7 @@ class ARPO(Algorithm):
     initial_fraction: float = Field(default=0.5, gt=0, le=1)
     alpha: float = 0.5
     gamma: float = 0.2
-    tau: float = 0.6
+    tau: float = 0.5
     branch_rule: Literal["threshold", "bernoulli", "random"] = "threshold"
     entropy_scale: Literal["running", "nats", "log_vocab", "centered", "reference"] = "running"
     entropy_window: int = Field(default=20, ge=1)

@@ -24,6 +24,7 @@ from aepo.config import ConfigError, flat
 from aepo.training import checkpoint
 from aepo.training.budget import Spent, ended
 from aepo.training.run_folder import RunFolder, RunFolderError, write_whole
+from aepo.training.trackers import read_metrics
 
 FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
 """Settings that a comparison may change when it goes on: they touch neither what a step computes nor the budget."""
@@ -56,12 +57,29 @@ def claim(plan: Plan) -> None:
 
 
 def finished(run: PlannedRun) -> bool:
-    """Whether a run is at its end: its newest whole checkpoint says so."""
-    newest = checkpoint.latest(run.folder / "checkpoints")
+    """Whether a run is at its end: its newest whole checkpoint says so, or, where all were removed, its metrics.
+
+    Tables and figures need no weights, so that checkpoints of finished runs may be removed to make room.
+    """
+    checkpoints = run.folder / "checkpoints"
+    if not checkpoints.is_dir():
+        return _recorded_to_its_end(run)
+    newest = checkpoint.latest(checkpoints)
     if newest is None:
         return False
     state = json.loads((newest / "state.json").read_text())
     return ended(state["step"], Spent.from_dict(state["spent"]), run.config.train)
+
+
+def _recorded_to_its_end(run: PlannedRun) -> bool:
+    if not (run.folder / "metrics.jsonl").is_file():
+        return False
+    steps = [row for row in read_metrics(run.folder / "metrics.jsonl") if "budget/trajectories" in row]
+    if not steps:
+        return False
+    last = steps[-1]
+    evaluated = (run.folder / "outcomes" / f"step-{last['step']:06d}.jsonl").is_file()
+    return evaluated and ended(last["step"], Spent.from_metrics(last), run.config.train)
 
 
 def log_file(plan: Plan, run: PlannedRun) -> Path:

@@ -38,6 +38,11 @@ class Spent:
         """As a run logs them: `budget/trajectories` and so on."""
         return {f"budget/{name}": float(value) for name, value in asdict(self).items()}
 
+    @classmethod
+    def from_metrics(cls, row: Mapping[str, Any]) -> Spent:
+        """Read what `metrics` gave."""
+        return cls(**{field.name: int(row[f"budget/{field.name}"]) for field in fields(cls)})
+
     def to_dict(self) -> dict[str, int]:
         """For a checkpoint."""
         return asdict(self)

@@ -91,7 +91,7 @@ def test_the_next_backend_is_taken_when_the_first_does_not_start(
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: sandlock, bubblewrap, unsafe_no_sandbox"):
+    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: bubblewrap, sandlock, unsafe_no_sandbox"):
         choose("docker")
 
 

@@ -13,17 +13,18 @@ from aepo.tools.sandbox.probe import probe, works
 from aepo.tools.sandbox.unsafe import UnsafeNoSandbox
 from aepo.tools.sandbox.worker import SandlockWorker
 
-_BACKENDS = {"sandlock": SandlockWorker, "bubblewrap": BubblewrapSandbox}
+# bubblewrap first: it hides more of the host, and a call costs it less of the processors (benchmarks/sandbox.py).
+_BACKENDS = {"bubblewrap": BubblewrapSandbox, "sandlock": SandlockWorker}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _trusted: dict[tuple[str, str | None], Sandbox] = {}
 _lock = threading.Lock()
 
 
 def choose(preferred: str | None = None, packages: str | Path | None = None) -> Sandbox:
-    """The sandbox of this process: sandlock if its probe passes, else bubblewrap. Probed once, then remembered.
+    """The sandbox of this process: bubblewrap if its probe passes, else sandlock. Probed once, then remembered.
 
     Args:
-        preferred: "sandlock" or "bubblewrap": that one or none. "http://..." or "https://...": a service that speaks
+        preferred: "bubblewrap" or "sandlock": that one or none. "http://..." or "https://...": a service that speaks
             SandboxFusion's format, which must answer but is not probed. "unsafe_no_sandbox": no isolation at all.
         packages: What programs may import beside the standard library: "host" for the packages of this interpreter, or
             the folder of a virtual environment.
