@@ -37,7 +37,13 @@ SHOWN = ("text",)
 # Trajectories that a run of the documentation may sample as it is.
 AFFORDABLE = 400
 # What `aepo doctor` measures is then small.
-FEW = ["algorithm.group_size=4", "rollout.max_sequences=8", "rollout.max_tokens=64", "train.micro_batch_tokens=256"]
+FEW = [
+    "train.threads=1",
+    "algorithm.group_size=4",
+    "rollout.max_sequences=8",
+    "rollout.max_tokens=64",
+    "train.micro_batch_tokens=256",
+]
 
 
 def page_blocks(page: str) -> list[Block]:
