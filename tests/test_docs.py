@@ -1,7 +1,8 @@
 """Every command and every block of code in README, docs and the other pages is run, or says why it is not.
 
 The blocks of a page are run in their order, in one folder and one Python. A training that would take long is shortened
-in `shortened`, not by other words in the command; only `aepo solve` and `aepo eval` of data sets are given limits.
+in `shortened`, not by other words in the command; only `aepo solve`, `aepo doctor` and
+`aepo eval` of data sets are given limits.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ RUN = ("bash", "python", "yaml", "json")
 SHOWN = ("text",)
 # Trajectories that a run of the documentation may sample as it is.
 AFFORDABLE = 400
+# What `aepo doctor` measures is then small.
+FEW = [
+    "train.threads=1",
+    "algorithm.group_size=4",
+    "rollout.max_sequences=8",
+    "rollout.max_tokens=64",
+    "train.micro_batch_tokens=256",
+]
 
 
 def page_blocks(page: str) -> list[Block]:
@@ -144,6 +153,8 @@ def run_aepo(arguments: list[str]) -> None:
         arguments = evaluation_of_a_file(arguments)
     if arguments[:1] == ["solve"] and "--trajectories" not in arguments:
         arguments = [*arguments, "--trajectories", "2"]
+    if arguments[:1] == ["doctor"] and arguments[1:2] and arguments[1].endswith(".yaml"):
+        arguments = [*arguments[:2], *FEW, *arguments[2:]]
     try:
         code = cli.main(arguments)
     except SystemExit as end:
