@@ -19,6 +19,7 @@ from aepo.engines.openai.dialect import GivenUp, Wanted
 from aepo.engines.openai.entropies import lower_bounds
 from aepo.engines.openai.probe import Served
 from aepo.engines.verl.client import SteadyClient
+from aepo.engines.verl.process import version
 from aepo.rollout.generator import Stop
 
 PATIENCE = 3600.0
@@ -84,12 +85,6 @@ class EndpointClient(SteadyClient):
             raise ServerError(f"rollout server {server} sent what {served.dialect.name} would not: {error}") from None
         bounds = lower_bounds(reply.top, what.top or 0)
         return TokenOutput(token_ids=reply.tokens, log_probs=reply.logprobs, extra_fields={"entropies": bounds})
-
-
-def version(server: Any) -> int | None:
-    """In the server's process: the step whose weights it has."""
-    step: int | None = server.global_steps
-    return step
 
 
 def wanted(served: Served, prompt: list[int], sampling: Mapping[str, Any]) -> Wanted:

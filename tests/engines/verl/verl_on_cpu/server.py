@@ -27,15 +27,7 @@ DIE = "AEPO_TEST_DIE"
 
 ENDPOINT = "AEPO_TEST_ENDPOINT"
 """What the servers speak over HTTP, "vllm" or "sglang"; unset, they do not."""
-
-
-def model_server():
-    """The module of the tests' HTTP model server."""
-    where = Path(__file__).parents[2] / "openai" / "server.py"
-    spec = importlib.util.spec_from_file_location("aepo_test_model_server", where)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+MODEL_SERVER = str(Path(__file__).parents[2] / "openai" / "server.py")
 
 
 def name(rank):
@@ -44,6 +36,8 @@ def name(rank):
 
 @ray.remote(num_cpus=0)
 class Server:
+    """It goes to its process by value: a function of this module in it would be imported there, before verl is."""
+
     def __init__(self, path, max_length, rank):
         self.rank = rank
         torch.set_num_threads(1)
@@ -56,10 +50,12 @@ class Server:
         self.drawn = self.since_load = 0
 
     async def address(self):
-        """Where it can be asked over HTTP; a name that nobody resolves if it cannot."""
+        """Where it can be asked over HTTP; None if it cannot."""
         if ENDPOINT not in os.environ:
-            return name(self.rank)
-        module = model_server()
+            return None
+        spec = importlib.util.spec_from_file_location("aepo_test_model_server", MODEL_SERVER)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
         served = module.ModelServer(os.environ[ENDPOINT], self.policy.model, self.policy.tokenizer, context=4096)
         self.http = contextlib.ExitStack()
         return self.http.enter_context(module.serving(served)).url.removeprefix("http://").removesuffix("/v1")
@@ -119,7 +115,7 @@ class Replica(RolloutReplica):
         length = self.config.prompt_length + self.config.response_length
         server = Server.options(name=name(self.replica_rank))
         self._server_handle = server.remote(self.model_config.path, length, self.replica_rank)
-        self._server_address = await self._server_handle.address.remote()
+        self._server_address = await self._server_handle.address.remote() or name(self.replica_rank)
         self.servers = [self._server_handle]
 
 
