@@ -105,7 +105,8 @@ class BubblewrapSandbox:
             status_file = stack.enter_context(os.fdopen(read, "rb"))
             process = self._start(inside, write)
             status = status_file.readline()
-            number = json.loads(status)["child-pid"] if status else None
+            # Half a line, or none: it was killed.
+            number = json.loads(status)["child-pid"] if status.endswith(b"\n") else None
             stack.enter_context(_running(process, number))
             if number is not None:
                 _limit(number, self.limits)

@@ -29,7 +29,8 @@ def outcome(captured: Captured, returncode: int | None, died: bool, seconds: flo
     """
     stderr = captured.stderr.decode("utf-8", "replace")
     if not captured.stdout.startswith(READY):
-        return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", stderr, None, seconds)
+        reason = stderr if stderr.strip() else f"it ended before the program began (exit status {returncode})"
+        return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", reason, None, seconds)
     stdout = captured.stdout.removeprefix(READY).decode("utf-8", "replace")
     status = ended(returncode, died, stderr) if captured.end is End.EXIT else _ENDS[captured.end]
     return SandboxResult(status, stdout, stderr, returncode, seconds)
