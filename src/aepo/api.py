@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
     from aepo.engines.openai.policy import ServerPolicy
     from aepo.evaluation.runner import Evaluation
+    from aepo.rollout.chat import ChatProtocol
+    from aepo.rollout.generator import Generator
     from aepo.training.display import Display
     from aepo.training.loop import Parts
 
@@ -374,11 +376,9 @@ def agents(
             server cannot do what is asked.
     """
     rollout, algorithm = config.rollout, config.algorithm
-    tools = {tool.name: tool for tool in tools_of(task)}
+    tools = tools_of(task)
     protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
-    rules = algorithm.exploration()
-    limits = Limits(rollout.max_tokens, rollout.max_tool_calls)
 
     def agent(greedy: bool) -> Agent:
         generator = policy.generator(
@@ -387,20 +387,26 @@ def agents(
             max_length=longest + rollout.max_tokens,
             deterministic=rollout.deterministic,
             greedy=greedy,
-            reference_entropy=rules.entropy_scale == "reference",
+            reference_entropy=algorithm.exploration().entropy_scale == "reference",
         )
-        return Agent(
-            generator,
-            protocol,
-            tools,
-            limits,
-            rules.entropy_window,
-            rules.entropy_scale,
-            rollout.on_tool_bug,
-            config.tools.repeat,
-        )
+        return agent_over(generator, protocol, tools, config)
 
     return agent(False), agent(True)
+
+
+def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:
+    """What grows paths on an engine, by the rules of a configuration."""
+    rules, rollout = config.algorithm.exploration(), config.rollout
+    return Agent(
+        generator,
+        protocol,
+        {tool.name: tool for tool in tools},
+        Limits(rollout.max_tokens, rollout.max_tool_calls),
+        rules.entropy_window,
+        rules.entropy_scale,
+        rollout.on_tool_bug,
+        config.tools.repeat,
+    )
 
 
 def tools_of(task: Task) -> list[Tool]:

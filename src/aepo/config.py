@@ -261,7 +261,8 @@ class Config(Section):
             a Ray cluster (docs/cluster.md).
         run: Folder of the run.
         seed: Of everything that is drawn.
-        verl: Settings of verl itself, by its own dotted keys; for engine verl only.
+        verl: Settings of verl itself, by its own dotted keys, and `entropy_source` (docs/cluster.md); for engine verl
+            only.
     """
 
     engine: Literal["local", "trl", "verl"] = "local"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
@@ -45,6 +45,24 @@ class EntropyWatch:
     def from_dict(cls, data: Mapping[str, Any], band: float) -> EntropyWatch:
         """Read what `to_dict` wrote."""
         return cls(band, tuple(data["start"]), tuple(data["recent"]), data["side"])
+
+
+def watched(
+    watch: EntropyWatch | None, entropy: float | None, tell: Callable[[str], None]
+) -> tuple[EntropyWatch | None, dict[str, float]]:
+    """The watch after one more step, and what the step logs of it; nothing where nobody watches.
+
+    Args:
+        watch: None where nobody does.
+        entropy: The step's policy entropy; None if it has none.
+        tell: Called with one line when entropy has just left its band.
+    """
+    if watch is None or entropy is None:
+        return watch, {}
+    now = watch.after(entropy)
+    if (line := advice(watch, now)) is not None:
+        tell(line)
+    return now, {"alarm/entropy": float(now.side != "inside")}
 
 
 def advice(before: EntropyWatch, now: EntropyWatch) -> str | None:

@@ -30,7 +30,7 @@ from aepo.rollout.agent import Agent
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import Budget
 from aepo.training import checkpoint
-from aepo.training.alarm import EntropyWatch, advice
+from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
@@ -253,13 +253,8 @@ class Trainer:
         return metrics, [] if seen_BT is None else token_updates(groups, batch, seen_BT, algorithm)
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
-        entropy = metrics.get("entropy/policy")
-        if self.watch is None or entropy is None:
-            return {}
-        before, self.watch = self.watch, self.watch.after(entropy)
-        if (line := advice(before, self.watch)) is not None:
-            self.display.message(line)
-        return {"alarm/entropy": float(self.watch.side != "inside")}
+        self.watch, found = watched(self.watch, metrics.get("entropy/policy"), self.display.message)
+        return found
 
     def _evaluate(self) -> None:
         self.display.phase("evaluate")

@@ -170,6 +170,11 @@ class RunFolder:
         """`versions.json`."""
         return self.path / "versions.json"
 
+    def add_version(self, name: str, value: Any) -> None:
+        """Write to `versions.json` what is known only once the run has begun."""
+        known = json.loads(self.versions_file.read_text(encoding="utf-8")) | {name: value}
+        write_whole(self.versions_file, (json.dumps(known, indent=1) + "\n").encode())
+
     @property
     def metrics_file(self) -> Path:
         """`metrics.jsonl`."""

@@ -30,6 +30,10 @@ ON_CPU: dict[str, Any] = {
 """The `verl:` section of a run here: two ranks, each with a rollout server."""
 
 
+STARTS = 5
+"""Ray gives its own start 30 seconds, whatever else the machine does."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """A run that has ended."""
@@ -39,11 +43,11 @@ class Ran:
     output: str
 
 
-def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: str) -> Ran:
-    """`aepo train` with engine verl, in a process of its own."""
+def train(folder: Path, config: dict[str, Any], *arguments: str, home: Path = HERE, **variables: str) -> Ran:
+    """`aepo train` with engine verl, in a process of its own, in the folder `home` where task files are."""
     file = folder.with_suffix(".yaml")
-    verl = {**ON_CPU, **config.pop("verl", {})}
-    file.write_text(yaml.safe_dump({"engine": "verl", "run": str(folder), "verl": verl, **config}))
+    verl = {**ON_CPU, **config.get("verl", {})}
+    file.write_text(yaml.safe_dump({**config, "engine": "verl", "run": str(folder), "verl": verl}))
     environment = {
         **os.environ,
         "VERL_PLATFORM": "cpu",
@@ -57,11 +61,14 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, **variables: st
     }
     what = [str(file)] if not arguments else list(arguments)
     command = [sys.executable, "-m", "aepo.cli", "train", *what]
-    # Of its own, since it is left behind, and short, since sockets lie in it.
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
-        environment["RAY_TMPDIR"] = ray
-        done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE
-        )
-    folder.with_suffix(".log").write_text(done.stdout)
+    for _ in range(STARTS):
+        # Of its own, since it is left behind, and short, since sockets lie in it.
+        with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
+            environment["RAY_TMPDIR"] = ray
+            done = subprocess.run(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=home
+            )
+        folder.with_suffix(".log").write_text(done.stdout)
+        if "node timed out during startup" not in done.stdout:
+            break
     return Ran(folder, done.returncode, done.stdout)

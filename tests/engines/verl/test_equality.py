@@ -80,7 +80,7 @@ def test_verls_loss_function_gives_the_local_loss_and_gradient(
     from verl.workers.utils.losses import ppo_loss
 
     from aepo.engines.verl import losses
-    from aepo.engines.verl.settings import NAME
+    from aepo.engines.verl.mapping import NAME
 
     algorithm = kind(group_size=6)
     monkeypatch.setattr(losses, "run_config", lambda: config.Config(algorithm=algorithm))

@@ -19,8 +19,9 @@ A, B, CLOSE, X, END = 2, 3, 5, 6, 11
 class Client:
     """Answers requests from a list, and keeps what it was asked."""
 
-    def __init__(self, *replies: list[int], **extra: Any) -> None:
+    def __init__(self, *replies: list[int], estimator: str = "sampled", **extra: Any) -> None:
         self.replies, self.extra, self.asked = list(replies), extra, []
+        self.estimator = estimator
 
     async def generate(self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Any:
         self.asked.append((request_id, prompt_ids, sampling_params))
@@ -93,14 +94,28 @@ def test_a_fork_inside_a_turn_goes_on_with_it_and_both_are_asked_of_the_same_ser
 
 
 def test_entropies_are_the_servers_where_it_has_them():
-    generator = over(Client([A, B], entropies=[0.25, 0.75], entropy_estimator="topk"), Stop())
+    generator = over(Client([A, B], estimator="topk", entropies=[0.25, 0.75]), Stop())
     found = sample(generator, generator.open([A], 1), 2, Stop())
     assert (found.entropies, generator.entropy_estimator) == ([0.25, 0.75], "topk")
     assert generator.versions == {3}
 
 
-def test_entropies_are_minus_the_log_probability_where_it_has_none():
-    generator = over(Client([A, B]), Stop())
+def test_a_server_that_ends_a_turn_for_a_reason_of_its_own_is_asked_again():
+    generator = over(Client([A], [B, X]), Stop())
+    sequence = generator.open([A], 1)
+    assert sample(generator, sequence, 3, Stop()).tokens == [A, B, X]
+    assert [prompt for _, prompt, _ in generator.client.asked] == [[A], [A, A]]
+
+
+def test_entropies_that_were_promised_and_are_missing_stop_the_question():
+    generator = over(Client([A, B], estimator="topk"), Stop())
+    with pytest.raises(RuntimeError, match="gave no entropies"):
+        sample(generator, generator.open([A], 1), 2, Stop())
+
+
+@pytest.mark.parametrize("extra", [{}, {"entropies": [0.25, 0.75]}], ids=["none", "unwanted"])
+def test_entropies_are_minus_the_log_probability_where_nothing_better_was_chosen(extra: dict[str, Any]):
+    generator = over(Client([A, B], **extra), Stop())
     found = sample(generator, generator.open([A], 1), 2, Stop())
     assert (found.entropies, generator.entropy_estimator) == ([0.5, 1.0], "sampled")
 

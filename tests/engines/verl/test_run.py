@@ -142,7 +142,8 @@ def test_entropies_of_the_trees_are_those_of_verls_own_pass(ran: Ran):
         trajectories = [t for group in trees(ran.folder, step) for t in group.trajectories()]
         mean = sum(sum(t.entropies) for t in trajectories) / sum(sum(t.loss_mask) for t in trajectories)
         assert trained(ran.folder)[step]["verl/actor/entropy"] == pytest.approx(mean, abs=1e-5)
-    assert json.loads((ran.folder / "versions.json").read_text())["entropy_estimators"] == ["full"]
+    source = json.loads((ran.folder / "versions.json").read_text())["entropy_source"]
+    assert source == {"name": "replica", "estimator": "full", "refused": {}}
 
 
 def test_both_servers_have_the_weights_that_the_trainer_saved(ran: Ran):

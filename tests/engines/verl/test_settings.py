@@ -9,7 +9,8 @@ import pytest
 from aepo.algorithms import AEPO, DAPO, GRPO
 from aepo.cli import main
 from aepo.config import Config, ConfigError, ModelConfig, RolloutConfig, TrainConfig, algorithm_names, flat, parse
-from aepo.engines.verl.settings import FORBIDDEN, OURS, REFUSED, explained, mapping, overrides
+from aepo.engines.verl.mapping import mapping
+from aepo.engines.verl.settings import FORBIDDEN, OURS, REFUSED, explained, overrides
 
 ACTOR, SERVER = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout."
 
@@ -78,6 +79,10 @@ def test_dapo_lets_verl_replace_groups_of_equal_rewards():
         ({"verl": {"trainer.v1.trainer_mode": "separate_async"}}, "trainer.v1.trainer_mode"),
         ({"verl": {"model_engine": "megatron"}}, "model_engine"),
         ({"verl": {SERVER + "n": 4}}, "leave it out"),
+        (
+            {"verl": {"entropy_source": "top20"}},
+            "verl.entropy_source is 'top20': give auto, replica, endpoint, logprob",
+        ),
         ({"verl": {"trainer": {"save_freq": 3}}}, "trainer.save_freq"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -99,6 +104,10 @@ def test_the_verl_section_goes_to_verl_and_may_repeat_what_the_mapping_says():
     given = {"trainer": {"n_gpus_per_node": 4}, SERVER + "gpu_memory_utilization": 0.7, SERVER + "n": 8}
     made = overrides(Config(verl=given), 40)
     assert (made["trainer.n_gpus_per_node"], made[SERVER + "gpu_memory_utilization"]) == (4, 0.7)
+
+
+def test_the_entropy_source_is_ours_and_stays_here():
+    assert not any("entropy_source" in key for key in overrides(Config(verl={"entropy_source": "endpoint"}), 40))
 
 
 def test_one_agent_process_a_node_calls_tools():

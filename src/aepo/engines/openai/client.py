@@ -77,6 +77,7 @@ class Endpoint:
         url: As people write it, with or without "/v1".
         key: Signs every request; None sends none.
         timeout: Seconds for one reply.
+        direct: Past the proxies that the environment names, as for a server of the same cluster.
         sleep: Waits between tries.
 
     Raises:
@@ -86,6 +87,7 @@ class Endpoint:
     url: str
     key: ApiKey | None = None
     timeout: float = 600.0
+    direct: bool = False
     sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,7 @@ class Client:
             limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
             auth=self.endpoint.key.sign if self.endpoint.key else None,  # type: ignore[arg-type]
             follow_redirects=False,
+            trust_env=not self.endpoint.direct,
         )
         return self
 

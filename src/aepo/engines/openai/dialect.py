@@ -11,6 +11,10 @@ from aepo.engines.openai.client import BadReply, Call
 from aepo.rollout.generator import Stop
 
 
+class GivenUp(BadReply):
+    """The server ended a request before it was done, as it does when its weights are changed or it is shut down."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Tokens that a server is to sample.
@@ -60,7 +64,7 @@ class Dialect:
         name: For people.
         owner: What such a server says in `owned_by` of /v1/models.
         request: The request for tokens.
-        parse: Its reply; raises `BadReply` if something is missing that was asked for.
+        parse: Its reply; raises `BadReply` if something is missing that was asked for, `GivenUp` if it was not ended.
         tokenize: The request for the ids of a plain text.
         read_ids: Its reply.
         context: From the model's entry in /v1/models, and /props if the server has it: tokens a sequence may hold; None

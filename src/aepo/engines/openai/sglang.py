@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aepo.engines.openai.client import BadReply, Call
-from aepo.engines.openai.dialect import Dialect, Reply, Wanted, checked, ids, logprob
+from aepo.engines.openai.dialect import Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
 
 
 def request(wanted: Wanted) -> Call:
@@ -42,13 +42,14 @@ def parse(data: Any, wanted: Wanted) -> Reply:
     """Read a generation.
 
     Raises:
-        BadReply: It was aborted, has no ids, or lacks log-probabilities that were asked for.
+        BadReply: It has no ids, or lacks log-probabilities that were asked for.
+        GivenUp: It was aborted.
     """
     try:
         about = data["meta_info"]
         reason = about.get("finish_reason") or {}
         if reason.get("type") == "abort":
-            raise BadReply(f"the server gave up: {reason.get('message')}")
+            raise GivenUp(f"the server gave up: {reason.get('message')}")
         if wanted.top is None:
             return Reply(ids(data["output_ids"]), [], [])
         # `output_ids` may lack the token that stopped; what has a log-probability was sampled.

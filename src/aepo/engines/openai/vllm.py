@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aepo.engines.openai.client import BadReply, Call
-from aepo.engines.openai.dialect import Dialect, Reply, Wanted, checked, ids, logprob
+from aepo.engines.openai.dialect import Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
 
 PREFIX = "token_id:"
 
@@ -46,9 +46,12 @@ def parse(data: Any, wanted: Wanted) -> Reply:
 
     Raises:
         BadReply: It has no ids, or lacks log-probabilities that were asked for.
+        GivenUp: It was aborted.
     """
     try:
         choice = data["choices"][0]
+        if choice.get("finish_reason") == "abort":
+            raise GivenUp("the server gave up")
         tokens = ids(choice.get("token_ids"))
         if wanted.top is None:
             return Reply(tokens, [], [])

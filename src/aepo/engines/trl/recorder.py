@@ -14,7 +14,7 @@ from aepo.engines.trl.trainer import AEPOTrainer
 from aepo.evaluation.outcomes import outcomes
 from aepo.tools.counts import taken
 from aepo.tools.limits import Budget
-from aepo.training.alarm import EntropyWatch, advice
+from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.budget import ended
 from aepo.training.display import Display
 from aepo.training.run_folder import RunFolder
@@ -133,12 +133,8 @@ class Recorder(TrainerCallback):
         return control
 
     def _watch_entropy(self, entropy: float | None) -> dict[str, float]:
-        if self.watch is None or entropy is None:
-            return {}
-        before, self.watch = self.watch, self.watch.after(entropy)
-        if (line := advice(before, self.watch)) is not None:
-            self.display.message(line)
-        return {"alarm/entropy": float(self.watch.side != "inside")}
+        self.watch, found = watched(self.watch, entropy, self.display.message)
+        return found
 
     def _tool_counts(self) -> dict[str, float]:
         return taken(self.counts) | ({} if self.budget is None else self.budget.metrics())

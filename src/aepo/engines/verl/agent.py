@@ -5,28 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import traceback
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 import transfer_queue as tq
-from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from aepo.api import reward_of, tools_of
+from aepo.api import agent_over, reward_of, tools_of
 from aepo.core.exploration import ExplorationState, IndependentSamples
 from aepo.engines.stopping import Stopping, vocabulary_texts
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
+from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
 from aepo.equipment import equip
 from aepo.rewards.score import score, score_of
-from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
-from aepo.types import SUCCESS, TREE_FORMAT, Group, Trajectory
+from aepo.types import Group
 
 
 class Desk:
@@ -45,20 +44,6 @@ class Desk:
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
 
-    def agent(self, generator: ServedGenerator) -> Agent:
-        """Grows the paths of one question."""
-        rules, rollout = self.config.algorithm.exploration(), self.config.rollout
-        return Agent(
-            generator,
-            self.protocol,
-            {tool.name: tool for tool in self.task.tools},
-            Limits(rollout.max_tokens, rollout.max_tool_calls),
-            rules.entropy_window,
-            rules.entropy_scale,
-            rollout.on_tool_bug,
-            self.config.tools.repeat,
-        )
-
     async def grow(
         self, sample: str, number: int, generator: ServedGenerator, state: str | None, samples: int | None
     ) -> Group:
@@ -75,7 +60,8 @@ class Desk:
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
         seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
         scorer = partial(score_of, reward=self.reward)
-        [group] = await explore([self.samples[sample]], self.agent(generator), rules, known, seeds, scorer)
+        agent = agent_over(generator, self.protocol, self.task.tools, self.config)
+        [group] = await explore([self.samples[sample]], agent, rules, known, seeds, scorer)
         await score([group], self.reward)
         return group
 
@@ -106,7 +92,7 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
         sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
         generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
         group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
-        for number, row in enumerate(rows(group, generator)):
+        for number, row in enumerate(rows(group, generator.versions)):
             # A list of rows would be one session, scored by its last one.
             await self._agent_loop_postprocess([row], validate, session_id=number, **prompt)
 
@@ -127,37 +113,3 @@ def told(error: Exception) -> dict[str, str]:
         trace = "".join(traceback.format_exception(error.bug.original))
         cause |= {"group": dumped(error.group), "trace": trace}
     return cause
-
-
-def dumped(group: Group) -> str:
-    """A group as JSON; `loaded` reads it back equal."""
-    return json.dumps({"sample": group.sample.id, "tree": {"format": TREE_FORMAT, **asdict(group.tree)}})
-
-
-def rows(group: Group, generator: ServedGenerator) -> list[AgentLoopOutput]:
-    """One row a leaf, with its own reward; the first one carries the whole group."""
-    versions = generator.versions or {0}
-    made = [_row(trajectory) for trajectory in group.trajectories()]
-    for row in made:
-        row.extra_fields |= {"min_global_steps": min(versions), "max_global_steps": max(versions), "group": ""}
-    made[0].extra_fields |= {"group": dumped(group), "entropy_estimator": generator.entropy_estimator}
-    for row in made:
-        # verl hands this, and no other field, to what measures an evaluation.
-        row.extra_fields["reward_extra_info"]["group"] = row.extra_fields["group"]
-    return made
-
-
-def _row(trajectory: Trajectory) -> AgentLoopOutput:
-    start = trajectory.prompt_length
-    reward = trajectory.reward
-    assert reward is not None
-    return AgentLoopOutput(
-        prompt_ids=trajectory.tokens[:start],
-        response_ids=trajectory.tokens[start:],
-        response_mask=trajectory.loss_mask[start:],
-        response_logprobs=trajectory.logprobs[start:],
-        reward_score=reward,
-        num_turns=len(trajectory.turns),
-        metrics=AgentLoopMetrics(),
-        extra_fields={"reward_extra_info": {"acc": float(reward >= SUCCESS)}},
-    )

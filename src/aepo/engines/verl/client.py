@@ -12,7 +12,13 @@ _log = logging.getLogger(__name__)
 
 
 class SteadyClient(LLMServerClient):  # type: ignore[misc]
-    """Sends a request again, to another server, if its server died: nothing of it was used."""
+    """Sends a request again, to another server, if its server died: nothing of it was used.
+
+    Attributes:
+        estimator: What the entropies of its replies are; "sampled" if they have none.
+    """
+
+    estimator = "sampled"
 
     async def _acquire_server(self, request_id: str, **extra: Any) -> Any:
         server, handle = await super()._acquire_server(request_id, **extra)
@@ -27,10 +33,14 @@ class SteadyClient(LLMServerClient):  # type: ignore[misc]
         """
         while True:
             try:
-                return await super().generate(request_id, **request)
+                return await self._ask(request_id, **request)
             except RayActorError as error:
                 server = self.__dict__.get("_known", {}).get(error.actor_id)
                 if server is None:
                     raise
                 _log.warning("rollout server %s has died: its requests go to the others", server)
                 await self._load_balancer.remove_servers.remote([server])
+
+    async def _ask(self, request_id: str, **request: Any) -> Any:
+        """One request to one server."""
+        return await super().generate(request_id, **request)

@@ -7,7 +7,7 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.workers.rollout.replica import RolloutReplicaRegistry
 
 from aepo.engines.verl.losses import policy_loss
-from aepo.engines.verl.settings import NAME
+from aepo.engines.verl.mapping import NAME
 from aepo.engines.verl.trainer import AEPOTrainer
 
 

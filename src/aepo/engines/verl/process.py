@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from typing import Any
 
 from aepo import tasks
 from aepo.config import Config, parse
@@ -25,3 +26,9 @@ def run_task() -> Task:
     """The run's task."""
     task = run_config().task
     return tasks.load(task.name, task.options)
+
+
+def version(server: Any) -> int | None:
+    """In the process of a rollout server: the step whose weights it has."""
+    step: int | None = server.global_steps
+    return step

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from aepo.engines.verl.mapping import NAME
 from aepo.engines.verl.process import run_config, run_task
-from aepo.engines.verl.settings import NAME
 from aepo.training.sampling import step_questions
 from aepo.types import Sample
 

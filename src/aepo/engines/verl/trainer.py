@@ -23,19 +23,21 @@ from verl.utils import tensordict_utils as tu
 
 from aepo.core.exploration import ExplorationState
 from aepo.engines.verl.buffer import GroupBuffer, RolloutFailed
-from aepo.engines.verl.client import SteadyClient
 from aepo.engines.verl.losses import advantages
+from aepo.engines.verl.mapping import NAME
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.questions import GREEDY
-from aepo.engines.verl.settings import NAME
+from aepo.engines.verl.rows import gathered, loaded
+from aepo.engines.verl.settings import source_of
+from aepo.engines.verl.sources import choose
 from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import Evaluation
-from aepo.training.alarm import EntropyWatch, advice
+from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.run_folder import RunFolder, write_whole
 from aepo.training.step import NonFiniteLoss
 from aepo.training.trackers import make_trackers
-from aepo.types import Group, TrajectoryTree
+from aepo.types import Group
 
 STATE = "aepo.json"
 CHECK_EVERY = 10.0
@@ -89,8 +91,12 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.state = self.rules.initial_state(len(self.tokenizer))
 
     def get_llm_client(self) -> Any:
-        """A client that does without servers that have died."""
-        return self.llm_server_manager.get_client(client_cls=SteadyClient)
+        """A client that gives entropies where they can be had; which ones is written to the run's `versions.json`."""
+        source = choose(
+            source_of(self.ours), self.llm_server_manager, self.config.actor_rollout_ref.rollout, self.tokenizer
+        )
+        self.folder.add_version("entropy_source", source.told())
+        return source.client
 
     def fit(self, agent_loop_manager: Any) -> None:
         """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
@@ -136,44 +142,18 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         found = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["entropy", "extra_fields"]
         )
-        extra = found.pop("extra_fields").tolist()
-        self.groups, places = self._gathered(batch.keys, extra)
+        self.groups, places = gathered(batch.keys, found.pop("extra_fields").tolist(), self.samples)
         entropy_BT = found.to_padded_tensor()["entropy"]
         made_BT = advantages(self.groups, places, entropy_BT, self.ours.algorithm, self.ours.rollout.max_tokens)
         self.told = rollout_metrics(self.groups, self.rules.entropy_window, [tool.name for tool in self.task.tools])
         metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
-        self._note_estimators(extra)
         # verl's own step around the estimator goes on: corrections, metrics, where results are put.
         core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)
         return super()._compute_advantage(batch, metrics)
 
-    def _gathered(self, keys: list[str], extra: list[dict[str, Any]]) -> tuple[list[Group], list[list[int]]]:
-        """The groups of some rows, and the row of each leaf; rows that only fill up a batch are in none."""
-        place = {key: row for row, key in enumerate(keys)}
-        groups, places = [], []
-        for key, fields in zip(keys, extra, strict=True):
-            uid = key.split("_")[0]
-            if fields.get("group") and not uid.startswith("pad"):
-                group = self._loaded(fields["group"])
-                groups.append(group)
-                places.append([place[f"{uid}_{number}_0"] for number in range(len(group.tree.leaves))])
-        return groups, places
-
-    def _loaded(self, text: str) -> Group:
-        data = json.loads(text)
-        return Group(self.samples[data["sample"]], TrajectoryTree.from_dict(data["tree"]))
-
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         self.whole = False
         return super()._update_actor(batch, metrics)
-
-    def _note_estimators(self, extra: list[dict[str, Any]]) -> None:
-        """Write how the servers' entropies were estimated to the run's `versions.json`."""
-        names = sorted({fields["entropy_estimator"] for fields in extra if fields.get("entropy_estimator")})
-        known = json.loads(self.folder.versions_file.read_text(encoding="utf-8"))
-        if known.get("entropy_estimators") != names:
-            known["entropy_estimators"] = names
-            write_whole(self.folder.versions_file, (json.dumps(known, indent=1) + "\n").encode())
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **at: Any) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, **at)
@@ -188,14 +168,8 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
             raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
 
     def _watched(self) -> dict[str, float]:
-        """Whether policy entropy has left its band; tells the person at the run when it does."""
-        entropy = self.told.get("entropy/policy")
-        if self.watch is None or not isinstance(entropy, float):
-            return {}
-        before, self.watch = self.watch, self.watch.after(entropy)
-        if (line := advice(before, self.watch)) is not None:
-            print(f"aepo: {line}")
-        return {"alarm/entropy": float(self.watch.side != "inside")}
+        self.watch, metrics = watched(self.watch, self.told.get("entropy/policy"), lambda line: print(f"aepo: {line}"))
+        return metrics
 
     def _log(self, metrics: dict[str, Any]) -> None:
         for tracker in self.trackers:
@@ -209,7 +183,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         found: dict[bool, list[Group]] = {False: [], True: []}
         for source, text in zip(sources, infos.pop("group"), strict=True):
             if text:
-                found[source.endswith(GREEDY)].append(self._loaded(text))
+                found[source.endswith(GREEDY)].append(loaded(text, self.samples))
         result = Evaluation(found[False], found[True])
         self.folder.save_outcomes(self.global_steps, outcomes(result))
         self._log(result.metrics())
@@ -240,7 +214,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _keep(self, error: Exception) -> None:
         """Lose nothing to a failure; its note says how to go on."""
         if isinstance(error, RolloutFailed) and "group" in error.cause:
-            kept = self.folder.save_failure(self._loaded(error.cause["group"]), error.cause["trace"])
+            kept = self.folder.save_failure(loaded(error.cause["group"], self.samples), error.cause["trace"])
             error.add_note(f"the trajectory is kept in {kept}")
         try:
             if self.whole and self.done and self.saved != self.done:

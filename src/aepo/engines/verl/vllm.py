@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 
-from aepo.engines.verl.topk import entropies
+from aepo.engines.openai.entropies import lower_bounds
 
 TOP = 20
 
@@ -47,7 +47,8 @@ class TopLogprobsServer(vLLMHttpServer):  # type: ignore[misc]
         finally:
             ended = self.engine.ended.pop(request_id, None)
         if ended is not None and ended.outputs and ended.outputs[0].logprobs is not None:
-            output.extra_fields |= {"entropies": entropies(ended.outputs[0].logprobs), "entropy_estimator": "topk"}
+            top = [{token: found.logprob for token, found in place.items()} for place in ended.outputs[0].logprobs]
+            output.extra_fields |= {"entropies": lower_bounds(top, TOP), "entropy_estimator": "topk"}
         return output
 
 

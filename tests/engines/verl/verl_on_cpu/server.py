@@ -1,7 +1,14 @@
-"""A rollout server on our own in-process engine: exact log-probabilities and entropies, continuous batching."""
+"""A rollout server on our own in-process engine: exact log-probabilities and entropies, continuous batching.
+
+With `AEPO_TEST_ENDPOINT` it is a server as verl's are: no entropies in its replies, and an HTTP interface beside them.
+"""
 
 import asyncio
+import contextlib
+import importlib.util
 import os
+import sys
+from pathlib import Path
 
 import ray
 import torch
@@ -18,6 +25,10 @@ KEEP = "AEPO_TEST_WEIGHTS"
 DIE = "AEPO_TEST_DIE"
 """"rank step request": the server of that rank ends its process at that request of that step."""
 
+ENDPOINT = "AEPO_TEST_ENDPOINT"
+"""What the servers speak over HTTP, "vllm" or "sglang"; unset, they do not."""
+MODEL_SERVER = str(Path(__file__).parents[2] / "openai" / "server.py")
+
 
 def name(rank):
     return f"rollout_server_{rank}"
@@ -25,6 +36,8 @@ def name(rank):
 
 @ray.remote(num_cpus=0)
 class Server:
+    """It goes to its process by value: a function of this module in it would be imported there, before verl is."""
+
     def __init__(self, path, max_length, rank):
         self.rank = rank
         torch.set_num_threads(1)
@@ -33,8 +46,19 @@ class Server:
         self.engines = {greedy: self.policy.generator(**settings, greedy=greedy) for greedy in (False, True)}
         self.serving = None
         self.ready = asyncio.Event()
-        self.version = None
+        self.global_steps = None
         self.drawn = self.since_load = 0
+
+    async def address(self):
+        """Where it can be asked over HTTP; None if it cannot."""
+        if ENDPOINT not in os.environ:
+            return None
+        spec = importlib.util.spec_from_file_location("aepo_test_model_server", MODEL_SERVER)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        served = module.ModelServer(os.environ[ENDPOINT], self.policy.model, self.policy.tokenizer, context=4096)
+        self.http = contextlib.ExitStack()
+        return self.http.enter_context(module.serving(served)).url.removeprefix("http://").removesuffix("/v1")
 
     async def _serve(self):
         async with self.engines[False], self.engines[True]:
@@ -48,7 +72,7 @@ class Server:
         engine = self.engines[sampling_params["temperature"] == 0]
         self.drawn += 1
         self.since_load += 1
-        if os.environ.get(DIE) == f"{self.rank} {(self.version or 0) + 1} {self.since_load}":
+        if os.environ.get(DIE) == f"{self.rank} {(self.global_steps or 0) + 1} {self.since_load}":
             os._exit(1)
         sequence = engine.open(list(prompt_ids), noise=hash((request_id, self.drawn)) & (1 << 63) - 1)
         stop = Stop(frozenset(sampling_params.get("stop_token_ids", ())), tuple(sampling_params.get("stop", ())))
@@ -57,12 +81,13 @@ class Server:
         finally:
             engine.end(sequence)
             engine.close(sequence)
+        entropies = {"entropies": found.entropies, "entropy_estimator": "full"} if ENDPOINT not in os.environ else {}
         return TokenOutput(
             token_ids=found.tokens,
             log_probs=found.logprobs,
             stop_reason="completed",
             num_preempted=0,
-            extra_fields={"global_steps": self.version, "entropies": found.entropies, "entropy_estimator": "full"},
+            extra_fields={"global_steps": self.global_steps, **entropies},
         )
 
     async def load(self, weights, version):
@@ -74,7 +99,7 @@ class Server:
         assert set(found.missing_keys) <= {"lm_head.weight"}, found.missing_keys
         for engine in self.engines.values():
             engine.resume()
-        self.version, self.since_load = version, 0
+        self.global_steps, self.since_load = version, 0
         if KEEP in os.environ:
             mine = {key: value.clone() for key, value in self.policy.model.state_dict().items()}
             torch.save(mine, os.path.join(os.environ[KEEP], f"step-{version}-server-{self.rank}.pt"))
@@ -90,7 +115,7 @@ class Replica(RolloutReplica):
         length = self.config.prompt_length + self.config.response_length
         server = Server.options(name=name(self.replica_rank))
         self._server_handle = server.remote(self.model_config.path, length, self.replica_rank)
-        self._server_address = name(self.replica_rank)
+        self._server_address = await self._server_handle.address.remote() or name(self.replica_rank)
         self.servers = [self._server_handle]
 
 

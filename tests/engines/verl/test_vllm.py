@@ -10,18 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from aepo.engines.verl.topk import entropies
-
 
 def position(*chances: float) -> dict[int, Any]:
     return {token: SimpleNamespace(logprob=math.log(p)) for token, p in enumerate(chances)}
-
-
-def test_all_of_the_probability_gives_the_entropy_and_the_rest_counts_as_one_outcome():
-    whole, cut = entropies([position(0.5, 0.25, 0.25), position(0.5, 0.25)])
-    assert whole == pytest.approx(1.5 * math.log(2))
-    assert cut == pytest.approx(1.5 * math.log(2))
-    assert entropies([position(1.0)]) == [0.0]
 
 
 class Engine:

@@ -1,0 +1,218 @@
+"""Sequences on a server: their tokens are kept here, whatever the server has cached of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, cast
+
+import anyio
+
+from aepo.engines.stopping import Stopping
+from aepo.rollout.generator import Sampled, Sequence, Stop
+
+
+@dataclass(eq=False)
+class RemoteSequence:
+    """A handle; only `RemoteGenerator` changes it.
+
+    Attributes:
+        tokens: Given and sampled ids.
+        noise: Its key.
+        starts: Where its turns begin: its lengths after it was given tokens, not empty.
+        ended: Nothing will be sampled from it any more.
+        closed: It holds nothing any more.
+        sampling: Tokens of it are being sampled.
+    """
+
+    tokens: list[int]
+    noise: int
+    starts: list[int] = field(default_factory=list)
+    ended: bool = False
+    closed: bool = False
+    sampling: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens it holds, sampled and given."""
+        return len(self.tokens)
+
+
+class RemoteGenerator(ABC):
+    """Grows sequences by requests to a server (the `Generator` protocol); a subclass says how one is made.
+
+    A request has all tokens of its sequence, and the server finds in its prefix cache what it has read before; a fork
+    copies a list of ids. The end of a turn is decided here.
+
+    Args:
+        stopping: Prepares a stop condition.
+        max_sequences: How many may be open at once.
+        max_length: Tokens a sequence may hold.
+    """
+
+    entropy_estimator: str
+
+    def __init__(self, stopping: Callable[[Stop], Stopping], max_sequences: int, max_length: int) -> None:
+        self.max_sequences, self.max_length = max_sequences, max_length
+        self._stopping = stopping
+        self._open: set[RemoteSequence] = set()
+        self._going = anyio.Event()
+        self._going.set()
+
+    @abstractmethod
+    async def _draw(self, sequence: RemoteSequence, count: int, stop: Stop) -> Sampled:
+        """What one request gives: one to `count` tokens that follow, cut anyhow; `stopped` is not read.
+
+        Raises:
+            RuntimeError: The server gives none.
+        """
+
+    async def __aenter__(self) -> Self:
+        self._going = anyio.Event()  # of this event loop
+        self._going.set()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sequence in self._open:
+            sequence.closed = sequence.ended = True
+        self._open.clear()
+
+    def open(self, tokens: Tokens[int], noise: int) -> RemoteSequence:
+        """Begin a sequence with given tokens.
+
+        Raises:
+            ValueError: No token, or more than `max_length`.
+            RuntimeError: `max_sequences` are open.
+        """
+        given = self._checked(tokens, 0, "the prompt")
+        if not given:
+            raise ValueError("a sequence cannot begin with no token: give at least one")
+        return self._add(RemoteSequence(given, noise, [len(given)]))
+
+    def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+        """Append given tokens.
+
+        Raises:
+            ValueError: It would become longer than `max_length`.
+            RuntimeError: The sequence was ended or closed, or is being sampled.
+        """
+        own = self._own(sequence, "extended")
+        own.tokens.extend(self._checked(tokens, own.length, "the sequence with what is appended"))
+        own.starts.append(own.length)
+
+    async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
+        """Append sampled tokens, up to `max_tokens` and to a length of `max_length`.
+
+        Where the server goes on behind the end of the turn, the surplus is dropped; where it stops before, for a
+        reason of its own, it is asked again. Cancelling it leaves the tokens of the requests that were answered.
+
+        Raises:
+            RuntimeError: The sequence was ended or closed, or is being sampled; the server does not answer.
+            ValueError: The server does not take a request.
+        """
+        own = self._own(sequence, "sampled")
+        start, stopping = own.length, self._stopping(stop)
+        limit = min(start + max_tokens, self.max_length)
+        found = Sampled([], [], [], stopped=False)
+        own.sampling = True
+        try:
+            while not found.stopped and own.length < limit:
+                await self._going.wait()
+                drawn = await self._draw(own, limit - own.length, stop)
+                found = _joined(found, drawn, *_append(own, drawn.tokens[: limit - own.length], stopping))
+        finally:
+            own.sampling = False
+        return found
+
+    def fork(self, sequence: Sequence, length: int, noise: int) -> RemoteSequence:
+        """A new sequence with the first `length` tokens.
+
+        Raises:
+            ValueError: `length` is not within the sequence.
+            RuntimeError: `max_sequences` are open, or the sequence was closed.
+        """
+        source = cast(RemoteSequence, sequence)
+        if source.closed:
+            raise RuntimeError("a closed sequence cannot be forked")
+        if not 1 <= length <= source.length:
+            raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
+        # Inside the prompt there is no turn to go on with.
+        starts = [start for start in source.starts if start <= length] or [length]
+        return self._add(RemoteSequence(source.tokens[:length], noise, starts))
+
+    def end(self, sequence: Sequence) -> None:
+        """Nothing will be sampled from it any more; it can still be forked.
+
+        Raises:
+            RuntimeError: It was closed, or is being sampled.
+        """
+        own = cast(RemoteSequence, sequence)
+        if not own.ended or own.closed:
+            self._own(own, "ended").ended = True
+
+    def close(self, sequence: Sequence) -> None:
+        """Free its place; closing twice is allowed.
+
+        Raises:
+            RuntimeError: It is being sampled.
+        """
+        own = cast(RemoteSequence, sequence)
+        if own.sampling:
+            raise RuntimeError("a sequence that is being sampled cannot be closed: cancel its sample call first")
+        own.closed = own.ended = True
+        self._open.discard(own)
+
+    def pause(self) -> None:
+        """Send no request until `resume`; those under way are answered."""
+        if self._going.is_set():
+            self._going = anyio.Event()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._going.set()
+
+    def _add(self, sequence: RemoteSequence) -> RemoteSequence:
+        if len(self._open) >= self.max_sequences:
+            raise RuntimeError(
+                f"{self.max_sequences} sequences are open, no more are allowed: close some or raise max_sequences"
+            )
+        self._open.add(sequence)
+        return sequence
+
+    def _checked(self, tokens: Tokens[int], before: int, what: str) -> list[int]:
+        given = [int(t) for t in tokens]
+        if before + len(given) > self.max_length:
+            raise ValueError(f"{what} has {before + len(given)} tokens, but max_length is {self.max_length}")
+        return given
+
+    def _own(self, sequence: Sequence, what: str) -> RemoteSequence:
+        own = cast(RemoteSequence, sequence)
+        if own.ended:
+            raise RuntimeError(f"a sequence that was {'closed' if own.closed else 'ended'} cannot be {what}")
+        if own.sampling:
+            raise RuntimeError(f"a sequence that is being sampled cannot be {what}")
+        return own
+
+
+def _append(own: RemoteSequence, new: list[int], stopping: Stopping) -> tuple[int, bool]:
+    """Append tokens up to the first that ends the turn; how many, and whether one did."""
+    for number, token in enumerate(new, 1):
+        own.tokens.append(token)
+        if token in stopping.suspects and stopping.met(own.tokens[own.starts[-1] :]):
+            return number, True
+    return len(new), False
+
+
+def _joined(before: Sampled, new: Sampled, count: int, stopped: bool) -> Sampled:
+    return Sampled(
+        before.tokens + new.tokens[:count],
+        before.logprobs + new.logprobs[:count],
+        before.entropies + new.entropies[:count],
+        stopped,
+        before.reference_entropies + new.reference_entropies[:count],
+    )

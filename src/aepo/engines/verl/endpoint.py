@@ -1,0 +1,109 @@
+"""A rollout server asked by its own HTTP interface, which tells of its likeliest tokens: verl's own call does not.
+
+verl hands weights to a server between steps, when nothing is sampled. A reply over HTTP does not say whose weights
+drew it, so that the server's process is asked before and after: a request that saw both is asked again, from its
+prompt on, and so is one that the server gave up.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+from verl.workers.rollout.replica import TokenOutput
+
+from aepo.engines.openai.client import BadReply, Client, Endpoint, ServerError
+from aepo.engines.openai.dialect import GivenUp, Wanted
+from aepo.engines.openai.entropies import lower_bounds
+from aepo.engines.openai.probe import Served
+from aepo.engines.verl.client import SteadyClient
+from aepo.engines.verl.process import version
+from aepo.rollout.generator import Stop
+
+PATIENCE = 3600.0
+"""Seconds for one reply; servers queue what they have no room for."""
+
+
+def endpoint(server: str) -> Endpoint:
+    """The HTTP interface of a rollout server, by the name that verl gives it."""
+    return Endpoint(f"http://{server}/v1", timeout=PATIENCE, direct=True)
+
+
+class EndpointClient(SteadyClient):
+    """Gives what verl's client does, with a lower bound of each token's entropy.
+
+    Args:
+        served: What each server gives, by its name.
+        concurrency: Requests of this process to a server at once.
+        others: As verl's client.
+    """
+
+    estimator = "topk"
+
+    def __init__(self, *others: Any, served: Mapping[str, Served], concurrency: int, **named: Any) -> None:
+        super().__init__(*others, **named)
+        self.served, self.concurrency = served, concurrency
+        self._links: dict[str, Client] = {}
+
+    async def _ask(
+        self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any], **more: Any
+    ) -> TokenOutput:
+        request = {"prompt_ids": prompt_ids, "sampling_params": sampling_params, **more}
+        server, handle = await self._acquire_server(request_id, **request)
+        try:
+            while True:
+                before = await handle.__ray_call__.remote(version)
+                output = await self._drawn(server, handle, wanted(self.served[server], prompt_ids, sampling_params))
+                if output is not None and await handle.__ray_call__.remote(version) == before:
+                    output.extra_fields["global_steps"] = before
+                    return output
+                await anyio.sleep(1)
+        finally:
+            self._release_server(server, request_id=request_id)
+
+    async def _drawn(self, server: str, handle: Any, what: Wanted) -> TokenOutput | None:
+        """The tokens; None if the server gave up.
+
+        Raises:
+            RayActorError: The server has died.
+            ServerError: It answers otherwise than it did at the start.
+        """
+        if server not in self._links:
+            # It is open as long as the process.
+            self._links[server] = await Client(endpoint(server), self.concurrency).__aenter__()
+        served = self.served[server]
+        try:
+            reply = served.dialect.parse(await self._links[server].ask(served.dialect.request(what)), what)
+        except GivenUp:
+            return None
+        except ServerError:
+            await handle.__ray_call__.remote(version)
+            raise
+        except BadReply as error:
+            raise ServerError(f"rollout server {server} sent what {served.dialect.name} would not: {error}") from None
+        bounds = lower_bounds(reply.top, what.top or 0)
+        return TokenOutput(token_ids=reply.tokens, log_probs=reply.logprobs, extra_fields={"entropies": bounds})
+
+
+def wanted(served: Served, prompt: list[int], sampling: Mapping[str, Any]) -> Wanted:
+    """The sampling parameters that verl gives, for the server's own interface.
+
+    Raises:
+        ValueError: It samples from a part of the distribution.
+    """
+    for name, whole in {"top_p": (1,), "top_k": (-1, 0), "repetition_penalty": (1,)}.items():
+        if sampling.get(name, whole[0]) not in whole:
+            raise ValueError(f"verl.entropy_source endpoint cannot have {name} {sampling[name]}: leave it out")
+    greedy = sampling["temperature"] == 0
+    return Wanted(
+        served.model,
+        prompt,
+        sampling["max_tokens"],
+        temperature=1.0 if greedy else sampling["temperature"],
+        greedy=greedy,
+        seed=secrets.randbits(31),
+        stop=Stop(frozenset(sampling["stop_token_ids"]), tuple(sampling.get("stop", ()))),
+        top=served.top,
+    )

@@ -1,0 +1,82 @@
+"""A group as verl's rows, one a leaf, and a step's rows as groups again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
+
+from aepo.types import SUCCESS, TREE_FORMAT, Group, Sample, Trajectory, TrajectoryTree
+
+
+def dumped(group: Group) -> str:
+    """A group as JSON; `loaded` reads it back equal."""
+    return json.dumps({"sample": group.sample.id, "tree": {"format": TREE_FORMAT, **asdict(group.tree)}})
+
+
+def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
+    """Read what `dumped` wrote.
+
+    Args:
+        text: JSON.
+        samples: The task's questions, by their ids.
+    """
+    data = json.loads(text)
+    return Group(samples[data["sample"]], TrajectoryTree.from_dict(data["tree"]))
+
+
+def rows(group: Group, versions: Collection[int]) -> list[AgentLoopOutput]:
+    """One row a leaf, with its own reward; the first one carries the whole group.
+
+    Args:
+        group: Scored.
+        versions: Steps whose weights sampled it.
+    """
+    span = {"min_global_steps": min(versions, default=0), "max_global_steps": max(versions, default=0)}
+    made = [_row(trajectory) for trajectory in group.trajectories()]
+    for number, row in enumerate(made):
+        text = "" if number else dumped(group)
+        # verl hands `reward_extra_info`, and no other field, to what measures an evaluation.
+        row.extra_fields["reward_extra_info"]["group"] = text
+        row.extra_fields |= {**span, "group": text}
+    return made
+
+
+def _row(trajectory: Trajectory) -> AgentLoopOutput:
+    start = trajectory.prompt_length
+    reward = trajectory.reward
+    assert reward is not None
+    return AgentLoopOutput(
+        prompt_ids=trajectory.tokens[:start],
+        response_ids=trajectory.tokens[start:],
+        response_mask=trajectory.loss_mask[start:],
+        response_logprobs=trajectory.logprobs[start:],
+        reward_score=reward,
+        num_turns=len(trajectory.turns),
+        metrics=AgentLoopMetrics(),
+        extra_fields={"reward_extra_info": {"acc": float(reward >= SUCCESS)}},
+    )
+
+
+def gathered(
+    keys: Sequence[str], extra: Sequence[Mapping[str, Any]], samples: Mapping[str, Sample]
+) -> tuple[list[Group], list[list[int]]]:
+    """The groups of a step's rows, and the row of each leaf; rows that only fill up a batch are in none.
+
+    Args:
+        keys: verl's names of the rows, "{question}_{leaf}_0".
+        extra: The rows' `extra_fields`.
+        samples: The task's questions, by their ids.
+    """
+    place = {key: row for row, key in enumerate(keys)}
+    groups, places = [], []
+    for key, fields in zip(keys, extra, strict=True):
+        uid = key.split("_")[0]
+        if fields.get("group") and not uid.startswith("pad"):
+            group = loaded(fields["group"], samples)
+            groups.append(group)
+            places.append([place[f"{uid}_{number}_0"] for number in range(len(group.tree.leaves))])
+    return groups, places

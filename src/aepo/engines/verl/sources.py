@@ -1,0 +1,86 @@
+"""Where the explorer's entropies come from: chosen once, before a run's first token, and kept in its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from aepo.config import ConfigError
+from aepo.engines.openai.client import Client
+from aepo.engines.openai.probe import TEXT, chosen, models, probe
+from aepo.engines.verl.client import SteadyClient
+from aepo.engines.verl.endpoint import EndpointClient, endpoint
+from aepo.engines.verl.settings import AUTO, SOURCES
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was chosen.
+
+    Attributes:
+        name: "replica" (entropies come with a server's replies), "endpoint" or "logprob".
+        client: Asks the servers.
+        refused: Why those before it in the order cannot be had.
+    """
+
+    name: str
+    client: SteadyClient
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """For the run's metadata."""
+        return {"name": self.name, "estimator": self.client.estimator, "refused": self.refused}
+
+
+def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> Source:
+    """The first source that can be had, or the one that is wanted; to be called outside of any event loop.
+
+    Args:
+        wanted: "auto", or the name of a source.
+        servers: verl's `LLMServerManager`; its servers have their weights.
+        config: verl's, of the rollout.
+        tokenizer: The model's.
+
+    Raises:
+        ConfigError: The source that is wanted cannot be had; says why.
+    """
+    makers = {"replica": _replica, "endpoint": _endpoint, "logprob": _logprob}
+    refused: dict[str, str] = {}
+    for name in SOURCES if wanted == AUTO else (wanted,):
+        try:
+            return Source(name, anyio.run(makers[name], servers, config, tokenizer), refused)
+        except (ValueError, RuntimeError) as error:
+            refused[name] = str(error)
+    raise ConfigError(f"verl.entropy_source cannot be {wanted}: {refused[wanted]}; leave it out to take what there is")
+
+
+async def _replica(servers: Any, config: Any, tokenizer: Any) -> SteadyClient:
+    client: SteadyClient = servers.get_client(client_cls=SteadyClient)
+    prompt = tokenizer.encode(TEXT, add_special_tokens=False)
+    sampling = {"temperature": config.temperature, "top_p": 1.0, "top_k": -1, "max_tokens": 1, "logprobs": True}
+    output = await client.generate("entropy-source", prompt_ids=prompt, sampling_params=sampling)
+    if "entropies" not in output.extra_fields:
+        raise ValueError(f"replies of rollout servers {config.name} have none")
+    client.estimator = output.extra_fields["entropy_estimator"]
+    return client
+
+
+async def _endpoint(servers: Any, config: Any, tokenizer: Any) -> SteadyClient:
+    served = {}
+    for server in servers.get_addresses():
+        async with Client(endpoint(server), concurrency=1) as client:
+            model = chosen(server, await models(client), None, "prometheus.served_model_name")
+            served[server] = await probe(client, model, tokenizer)
+        found = served[server]
+        if not found.top:
+            raise ValueError(f"server {server} tells of no likely tokens")
+        if not found.exact_at(config.temperature, greedy=False):
+            raise ValueError(f"server {server} counts at temperature 1, but {found.dialect.tempered} at any")
+    client = servers.get_client(client_cls=EndpointClient, served=served, concurrency=config.max_num_seqs)
+    return client  # type: ignore[no-any-return]
+
+
+async def _logprob(servers: Any, config: Any, tokenizer: Any) -> SteadyClient:
+    return servers.get_client(client_cls=SteadyClient)  # type: ignore[no-any-return]
