@@ -79,7 +79,6 @@ ENVIRONMENT = {"docs/search.md": {"BRAVE_API_KEY": "none"}}
 NAMES = {
     "docs/trl.md": _WORDS,
     "docs/solve.md": _WORDS,
-    "docs/tools.md": "import aepo",
     "docs/search.md": _INDEX,
     "docs/pages.md": "import aepo; samples, corpus = [aepo.Sample('What is it?', 'it')], 'documents.jsonl'",
     "docs/cluster.md": "CAPITALS = {'Canada': 'Ottawa'}",
