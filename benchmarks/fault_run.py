@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -94,10 +95,12 @@ class Faults:
         until = self._steps() + 3
         while self._steps() < until:
             for process in below(os.getpid()):
-                line = Path(f"/proc/{process}/cmdline")
-                if line.exists() and (b"aepo.tools.sandbox" in line.read_bytes() or b"bwrap" in line.read_bytes()):
-                    os.kill(process, signal.SIGKILL)
-                    self.killed += 1
+                # It may have ended by itself.
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    line = Path(f"/proc/{process}/cmdline").read_bytes()
+                    if b"aepo.tools.sandbox" in line or b"bwrap" in line:
+                        os.kill(process, signal.SIGKILL)
+                        self.killed += 1
             time.sleep(0.3)
 
     def _lock_cache(self) -> None:

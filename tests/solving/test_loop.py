@@ -71,7 +71,7 @@ def test_a_later_round_measures_entropies_by_what_the_question_has_shown() -> No
     def entropy(at: Place) -> float:
         return 0.1 + 0.2 * (at.turn == 1)
 
-    rules = ARPO(group_size=4, entropy_window=2)
+    rules = ARPO(group_size=4, entropy_window=2, tau=0.6)
     solution = solve(means(ToyGenerator(calls_then_answers(2), entropy), Budget(trajectories=8), rules))
     origins = [{leaf.origin for leaf in group.tree.leaves} for group in solution.groups]
     assert Origin.BRANCH not in origins[0] and Origin.BRANCH in origins[1]

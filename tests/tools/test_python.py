@@ -118,5 +118,5 @@ def test_the_sandbox_in_use_stands_in_the_details_of_the_tool() -> None:
 
 
 def test_an_unknown_sandbox_is_refused() -> None:
-    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: sandlock, bubblewrap"):
+    with pytest.raises(ValueError, match="sandbox 'docker' is unknown; known: bubblewrap, sandlock"):
         python(sandbox="docker")
