@@ -45,4 +45,5 @@ def _escaped(line: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return _ADDRESS.sub(r"`\g<0>`", re.sub(r"([<*\[\]])", r"\\\1", text))
+    # The site's Markdown knows no backslash before "<".
+    return _ADDRESS.sub(r"`\g<0>`", re.sub(r"([*\[\]])", r"\\\1", text).replace("<", "&lt;"))

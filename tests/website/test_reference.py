@@ -125,7 +125,7 @@ def test_a_docstring_becomes_signature_text_and_lists(made: Any, monkeypatch: py
     monkeypatch.setattr(reference, "_file", lambda member: "small.py")
     text, files = reference.module(made, reference.public(made))
     assert files == {"small.py"} and "_hidden" not in text
-    assert text.startswith("# `small`\n\nA module about \\<angles>.\n")
+    assert text.startswith("# `small`\n\nA module about &lt;angles>.\n")
     assert "- `size` `float = 0.5`: How large \\[0, 1\\]." in text
     assert "#### `Thing.grow` { #small.Thing.grow }" in text
     assert "def grow(by: float = 1.0, *, often: int) -> float" in text
@@ -139,7 +139,7 @@ def test_a_docstring_becomes_signature_text_and_lists(made: Any, monkeypatch: py
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        ("a < b", r"a \< b"),
+        ("a < b", "a &lt; b"),
         ("`a < b`", "`a < b`"),
         ("ask http://host:port/v1, or", "ask `http://host:port/v1`, or"),
         ("a\n  b", "a b"),
