@@ -21,7 +21,7 @@ TOKENS = 80
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     changes = {
-        "rollout": {**CONFIG["rollout"], "max_tokens": TOKENS, "max_tool_calls": 2},
+        "rollout": {**CONFIG["rollout"], "questions": 2, "max_tokens": TOKENS, "max_tool_calls": 2},
         "evaluation": {"questions": 1, "samples": 1, "greedy": True},
     }
     done = train(tmp_path_factory.mktemp("verl") / "run", {**CONFIG, **changes}, AEPO_TEST_ENDPOINT="vllm")

@@ -95,8 +95,8 @@ def test_the_run_goes_on_from_there(broken: Ran):
 def test_a_bug_in_a_tool_stops_the_run_with_its_trajectory_and_a_checkpoint_after_the_last_whole_step(
     tmp_path_factory: pytest.TempPathFactory,
 ):
-    # A step makes at most 32 calls.
-    task = {"name": "faulty_task:buggy", "options": {"after": 40}}
+    # A step makes at most 64 calls.
+    task = {"name": "faulty_task:buggy", "options": {"after": 80}}
     steps = {**CONFIG["train"], "steps": 30, "checkpoint_every": 50}
     done = train(tmp_path_factory.mktemp("verl") / "run", {**CONFIG, "task": task, "train": steps})
     assert done.code == 1
@@ -111,7 +111,7 @@ def test_a_bug_in_a_tool_stops_the_run_with_its_trajectory_and_a_checkpoint_afte
 
 @pytest.mark.slow
 def test_a_tool_that_ends_its_process_stops_the_run_with_a_checkpoint(tmp_path_factory: pytest.TempPathFactory):
-    task = {"name": "faulty_task:buggy", "options": {"after": 40, "fatal": True}}
+    task = {"name": "faulty_task:buggy", "options": {"after": 80, "fatal": True}}
     steps = {**CONFIG["train"], "steps": 30, "checkpoint_every": 50}
     done = train(tmp_path_factory.mktemp("verl") / "run", {**CONFIG, "task": task, "train": steps})
     assert done.code == 1

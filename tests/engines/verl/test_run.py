@@ -26,12 +26,14 @@ from tests.engines.verl.compared import local_step, trees
 from tests.engines.verl.conftest import Ran, train
 
 K, TOKENS = 4, 200
+# Of so many, two steps hardly ever have only groups whose trajectories are all rewarded alike.
+QUESTIONS = 4
 ALGORITHM = {"name": "aepo", "group_size": K, "tau": 0.4}
 CONFIG: dict[str, Any] = {
     "model": {"path": "atlas", "dtype": "float32"},
     "task": {"name": "atlas", "options": {"size": 60, "held_out": 4}},
     "algorithm": ALGORITHM,
-    "rollout": {"questions": 2, "max_tokens": TOKENS, "max_tool_calls": 4},
+    "rollout": {"questions": QUESTIONS, "max_tokens": TOKENS, "max_tool_calls": 4},
     "train": {
         "steps": 2,
         "minibatches": 1,
@@ -69,14 +71,15 @@ def test_losses_gradients_and_metrics_are_finite(ran: Ran):
     assert sorted(steps) == [1, 2]
     for row in steps.values():
         assert all(math.isfinite(v) for v in row.values() if isinstance(v, float))
-        assert row["grad/norm"] > 0
+        assert (row["grad/norm"] > 0) == (row["verl/critic/advantages/max"] > 0)
+    assert any(row["grad/norm"] > 0 for row in steps.values())
 
 
 def test_every_group_has_its_k_leaves_and_branches_where_the_explorer_made_them(ran: Ran):
     branches = 0
     for step in (1, 2):
         groups = trees(ran.folder, step)
-        assert len(groups) == 2
+        assert len(groups) == QUESTIONS
         for group in groups:
             tree = group.tree
             assert [leaf.path for leaf in tree.leaves] == list(range(K))
@@ -129,12 +132,13 @@ def export_step(run: Path, step: int, out: Path) -> None:
 
 
 def test_entropy_reached_the_advantage(ran: Ran):
-    groups = [group for group in trees(ran.folder, 1) if len(set(group.rewards)) > 1]
-    largest = max(
-        float(group_relative(torch.tensor(g.rewards), torch.zeros(K, dtype=torch.long)).max()) for g in groups
-    )
-    # An advantage above every group's z-score is one that an uncertain token made larger.
-    assert trained(ran.folder)[1]["verl/critic/advantages/max"] > largest + 1e-3
+    learned = [step for step, row in trained(ran.folder).items() if row["grad/norm"] > 0]
+    assert learned
+    for step in learned:
+        groups = [torch.tensor(group.rewards) for group in trees(ran.folder, step)]
+        largest = max(float(group_relative(rewards, torch.zeros(K, dtype=torch.long)).max()) for rewards in groups)
+        # An advantage above every group's z-score is one that an uncertain token made larger.
+        assert trained(ran.folder)[step]["verl/critic/advantages/max"] > largest + 1e-3
 
 
 def test_entropies_of_the_trees_are_those_of_verls_own_pass(ran: Ran):
