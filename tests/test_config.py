@@ -54,6 +54,21 @@ def test_a_key_of_one_algorithm_is_unknown_to_another() -> None:
         load(None, ["algorithm.name=grpo", "algorithm.tau=0.5"])
 
 
+@pytest.mark.parametrize("name", ["grpo", "axpo", "cispo"])
+def test_another_algorithm_than_the_files_takes_from_it_what_all_share(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("algorithm: {name: aepo, tau: 0.6, group_size: 4, kl_weight: 0.1, gamma: 0.9}\n")
+    expected = parse({"algorithm": {"name": name, "group_size": 4, "kl_weight": 0.1}})
+    assert load(file, [f"algorithm.name={name}"]) == expected
+
+
+@pytest.mark.parametrize("named", ["name: aepo, ", ""])
+def test_the_files_own_algorithm_keeps_all_that_the_file_says(named: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(f"algorithm: {{{named}tau: 0.6, group_size: 4}}\n")
+    assert load(file, ["algorithm.name=aepo"]) == parse({"algorithm": {"tau": 0.6, "group_size": 4}})
+
+
 def test_later_layers_win(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("seed: 3\ntrain: {steps: 7, learning_rate: 1e-4}\n")

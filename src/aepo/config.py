@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aepo.algorithms import AEPO, AnyAlgorithm
 
+SHARED_BY_ALGORITHMS = ("group_size", "kl_weight")
+"""Settings that stay when another algorithm is named; its others are its own defaults."""
+
 
 class ConfigError(ValueError):
     """The configuration cannot be used; one line says where and what to write instead."""
@@ -366,10 +369,15 @@ def split(override: str) -> tuple[str, Any]:
 def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested `data` in which the dotted keys of `changes` have new values.
 
+    Where they name another algorithm, it takes `SHARED_BY_ALGORITHMS` from `data`; its others are its own defaults.
+
     Raises:
         ConfigError: A key goes into something that is a value.
     """
     copy = deepcopy(dict(data))
+    algorithm, name = copy.get("algorithm"), changes.get("algorithm.name")
+    if isinstance(algorithm, dict) and name is not None and name != algorithm.get("name", "aepo"):
+        copy["algorithm"] = {key: algorithm[key] for key in SHARED_BY_ALGORITHMS if key in algorithm}
     for key, value in changes.items():
         _put(copy, key.split("."), value)
     return copy

@@ -17,8 +17,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "aepo-no-advantage": {"algorithm.name": "aepo", "algorithm.entropy_advantage": False},
     "aepo-random": {"algorithm.name": "aepo", "algorithm.branch_rule": "random"},
 }
-SHARED_BY_ALGORITHMS = ("group_size", "kl_weight")
-"""Settings that an entry of another algorithm than the base's takes over; its others are its own defaults."""
 SHARED_BY_ENTRIES = {
     "task": "the entries would have different tasks, and nothing could be compared",
     "evaluation": "every entry is measured in the same way",
@@ -64,8 +62,6 @@ def named(name: str) -> Entry:
 def applied(entry: Entry, base: Mapping[str, Any]) -> dict[str, Any]:
     """The base configuration with an entry's changes; not validated.
 
-    Of the base's algorithm an entry with another one takes `SHARED_BY_ALGORITHMS` only.
-
     Raises:
         ConfigError: The entry changes what all entries share, or a key goes into a value.
     """
@@ -74,8 +70,4 @@ def applied(entry: Entry, base: Mapping[str, Any]) -> dict[str, Any]:
         for shared, reason in SHARED_BY_ENTRIES.items():
             if key == shared or key.startswith(f"{shared}."):
                 raise ConfigError(f"entry {entry.label!r} sets {key}: {reason}; set it for the whole comparison")
-    algorithm = dict(base.get("algorithm") or {})
-    name = overrides.get("algorithm.name")
-    if name is not None and name != algorithm.get("name", "aepo"):
-        algorithm = {key: algorithm[key] for key in SHARED_BY_ALGORITHMS if key in algorithm}
-    return merged({**base, "algorithm": algorithm}, overrides)
+    return merged(base, overrides)

@@ -6,6 +6,7 @@ import json
 import math
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -160,6 +161,14 @@ class ModelServer:
         return 200, reply
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of a client that has gone; any other error is printed."""
+
+    def handle_error(self, *address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*address)
+
+
 @contextmanager
 def serving(server: ModelServer) -> Iterator[ModelServer]:
     """Serve until the end of the block."""
@@ -187,7 +196,7 @@ def serving(server: ModelServer) -> Iterator[ModelServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd = Server(("127.0.0.1", 0), Handler)
     server.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
