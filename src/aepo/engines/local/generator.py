@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence as Tokens
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 import anyio.abc
@@ -15,24 +14,18 @@ import torch
 from torch import Tensor
 
 from aepo.core.noise import uniforms
-from aepo.engines.local import attention
-from aepo.engines.local.cache import Call, RowCache
-from aepo.engines.local.direct import direct_forward
 from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
-from aepo.engines.local.schedule import CHUNK, compacting_moves, exact_moves, prefill_batch, prefill_group
+from aepo.engines.local.schedule import compacting_moves, exact_moves, prefill_batch, prefill_group
 from aepo.engines.local.sequence import LocalSequence, Request
-from aepo.engines.local.supported import layer_count, refuse_unsupported
+from aepo.engines.local.supported import refuse_unsupported
+from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import Stopping, vocabulary_texts
 from aepo.rollout.generator import Sampled, Sequence, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Positions a cache block on a CPU: short enough that few are read in vain, long enough that calls are few.
-CPU_BLOCK = 64
-# Padded tokens in one prefill call. On a CPU few enough that what one layer hands to the next stays in the cache.
-CPU_CALL_TOKENS, CALL_TOKENS = 1024, 8192
 # Passes of the event loop between two model calls. A pass takes microseconds and a call milliseconds; what a tool
 # answers needs several passes until its path asks for tokens again.
 PASSES = 5
@@ -97,21 +90,7 @@ class LocalGenerator:
         self.deterministic = deterministic
         self.greedy = greedy
         self.reference_entropy = reference_entropy
-        self._device = model.device
-        self._vocabulary = len(tokenizer)
-        # Blocks pay on a CPU. An accelerator's kernels read strided views at full speed: there one block is the cache.
-        self._in_place = self._device.type == "cpu" and bool(getattr(model, "_supports_attention_backend", False))
-        self._cache = RowCache(layer_count(model), CPU_BLOCK if self._in_place else max_length)
-        self._call_tokens = CPU_CALL_TOKENS if self._device.type == "cpu" else CALL_TOKENS
-        if self._in_place:
-            attention.register()
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        parameters = inspect.signature(base.forward).parameters
-        self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
-        # transformers renamed the argument in 5.24.
-        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
-        self._direct = direct_forward(model) if direct and self._in_place else None
-        self._table: list[LocalSequence | None] = []
+        self._table = RowTable(model, len(tokenizer), max_sequences, max_length, direct)
         self._prefixes = ReadPrefixes()
         self._requests: dict[LocalSequence, Request] = {}
         self._opened = 0
@@ -144,13 +123,11 @@ class LocalGenerator:
         finally:
             self._fail(RuntimeError("the generator was left while this sequence was being sampled"))
             for sequence in self._table:
-                if sequence is not None:
-                    sequence.closed = sequence.ended = True
+                sequence.closed = sequence.ended = True
             self._table.clear()
             self._prefixes.clear()
             self._live = 0
-            if self._device.type != "cpu":
-                self._cache.release()
+            self._table.release()
             self.model.train(self._was_training)
 
     def open(self, tokens: Tokens[int], noise: int) -> LocalSequence:
@@ -225,9 +202,8 @@ class LocalGenerator:
         starts = [start for start in source.starts if start <= length] or [length]
         new = self._add(source.tokens[:length], noise, starts)
         # The last token is read again, since what is sampled next needs the model's output there.
-        new.cached = min(source.cached, length - 1)
         with torch.inference_mode():
-            self._cache.move([source.slot], [new.slot], new.cached)
+            self._table.copy(source, new, min(source.cached, length - 1))
         return new
 
     def end(self, sequence: Sequence) -> None:
@@ -257,7 +233,7 @@ class LocalGenerator:
         self._live -= not own.ended
         own.closed = own.ended = True
         self._prefixes.forget(own)
-        self._table[own.slot] = None
+        self._table.remove(own)
         self._wake.set()
 
     def pause(self) -> None:
@@ -268,33 +244,20 @@ class LocalGenerator:
         self._paused = True
         self.model.train(self._was_training)
         self._prefixes.clear()
-        for sequence in self._table:
-            if sequence is not None:
-                sequence.cached = 0
-        if self._device.type != "cpu":
-            self._cache.release()
+        self._table.forget_weights()
+        self._table.release()
 
     def resume(self) -> None:
         """Go on, with the weights as they are now."""
         self._paused = False
         self._was_training = self.model.training
         self.model.eval()
-        if self._direct is not None:
-            self._direct.refresh()
+        self._table.new_weights()
         self._wake.set()
 
     def _add(self, tokens: list[int], noise: int, starts: list[int]) -> LocalSequence:
-        slot = next((i for i, held in enumerate(self._table) if held is None), len(self._table))
-        if slot >= self.max_sequences:
-            raise RuntimeError(
-                f"{self.max_sequences} sequences are open, no more are allowed: close some or raise max_sequences"
-            )
-        if slot == len(self._table):
-            self._table.append(None)
-            with torch.inference_mode():
-                self._cache.reserve(len(self._table), 0, self.max_sequences, self.max_length)
-        new = LocalSequence(tokens, noise, self._opened, slot, starts=starts)
-        self._table[slot] = new
+        with torch.inference_mode():
+            new = self._table.add(tokens, noise, self._opened, starts)
         self._opened += 1
         self._live += 1
         return new
@@ -352,101 +315,24 @@ class LocalGenerator:
                 self._take_what_was_read(request)
         group = prefill_group(requests, eager=self.deterministic)
         if group:
-            self._prefill(prefill_batch(group, self._call_tokens))
+            batch = [request.sequence for request in prefill_batch(group, self._table.call_tokens)]
+            rows, logits = self._table.prefill(batch)
+            for row in rows:
+                self._requests[row].waited = 0
+                self._prefixes.add(row)
         else:
-            self._decode([r for r in requests if r.sequence.uncached == 1])
+            ready = [r.sequence for r in requests if r.sequence.uncached == 1]
+            rows, logits = self._table.decode(ready, exact_moves if self.deterministic else compacting_moves)
+        if rows:
+            self._draw([self._requests[row] for row in rows], logits)
 
     def _take_what_was_read(self, request: Request) -> None:
         """Copy the keys and values of a sequence that has read the same; the last token is read again."""
         own = request.sequence
         holder = self._prefixes.find(own)
         if holder is not None:
-            self._cache.move([holder.slot], [own.slot], own.length - 1, start=own.cached)
-            own.cached, request.waited = own.length - 1, 0
-
-    def _decode(self, requests: list[Request]) -> None:
-        rows = [r.sequence for r in requests]
-        self._arrange(rows)
-        count = max(row.slot for row in rows) + 1
-        idle = LocalSequence([0], 0, 0, 0)
-        held = [row or idle for row in self._table[:count]]
-        # An idle row computes a token that nobody sees; what it writes lies beyond what it has cached.
-        places = [min(row.cached, self.max_length - 1) for row in held]
-        last = [row.tokens[row.cached] if row.uncached else 0 for row in held]
-        self._reserve(max(places) + 1)
-        longest = max(row.cached for row in rows) + 1
-        call = Call(None, self._tensor(places)[:, None], length=longest)
-        if self._in_place:
-            block = self._cache.block
-            call.rows_in_block = [
-                1 + max(row.slot for row in rows if row.cached >= start) for start in range(0, longest, block)
-            ]
-        logits = self._forward(self._tensor(last)[:, None], call)
-        for row in rows:
-            row.cached += 1
-        if len(rows) < count:
-            logits = logits[self._tensor([row.slot for row in rows])]
-        elif [row.slot for row in rows] != list(range(count)):
-            by_slot = {row.slot: request for row, request in zip(rows, requests, strict=True)}
-            requests = [by_slot[slot] for slot in range(count)]
-        self._draw(requests, logits)
-
-    def _prefill(self, batch: list[Request]) -> None:
-        rows = [request.sequence for request in batch]
-        parts = [row.tokens[row.cached : row.cached + CHUNK] for row in rows]
-        width = max(map(len, parts))
-        # On the left, so that the last column holds everyone's last token.
-        padding = [width - len(part) for part in parts]
-        ids = self._tensor([[0] * pad + part for pad, part in zip(padding, parts, strict=True)])
-        pads = self._tensor(padding)[:, None]
-        column = torch.arange(width, device=self._device)
-        valid = column >= pads
-        positions = (column - pads + self._tensor([row.cached for row in rows])[:, None]).clamp_(min=0)
-        ends = [row.cached + len(part) for row, part in zip(rows, parts, strict=True)]
-        self._reserve(max(ends))
-        call = Call(self._tensor([row.slot for row in rows]), positions, valid if any(padding) else None)
-        if any(row.cached for row in rows):
-            call.length = max(ends)
-            seen = torch.arange(call.length, device=self._device) <= positions[:, :, None]
-        else:
-            seen = (column <= column[:, None]) & valid[:, None]
-            # A padding query must see something: a softmax over nothing is NaN, and NaN * 0 stays.
-            seen |= torch.eye(width, dtype=torch.bool, device=self._device)
-        logits = self._forward(ids, call, seen)
-        for row, end in zip(rows, ends, strict=True):
-            row.cached = end
-        read = [i for i, row in enumerate(rows) if not row.uncached]
-        for i in read:
-            batch[i].waited = 0
-            self._prefixes.add(rows[i])
-        if read:
-            self._draw([batch[i] for i in read], logits[self._tensor(read)])
-
-    def _forward(self, ids: Tensor, call: Call, seen: Tensor | None = None) -> Tensor:
-        """(R, V) logits after each row's last token; `seen` (R, T, keys) bool, by default all up to the position."""
-        if seen is None:
-            seen = torch.arange(call.length, device=self._device) <= call.positions[:, :, None]
-        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=self._device)
-        mask = mask.masked_fill_(~seen, -torch.inf)[:, None]
-        self._cache.call = call
-        if self._direct is not None:
-            return self._direct(ids, mask, self._cache, self._vocabulary)
-        config = self.model.config
-        usual = config._attn_implementation
-        if call.rows_in_block:
-            config._attn_implementation = attention.NAME
-        try:
-            out = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=call.positions,
-                use_cache=True,
-                **{self._cache_argument: self._cache},
-                **self._last_only,
-            )
-        finally:
-            config._attn_implementation = usual
-        return cast(Tensor, out.logits[:, -1, : self._vocabulary])
+            self._table.copy(holder, own, own.length - 1)
+            request.waited = 0
 
     def _draw(self, requests: list[Request], logits: Tensor) -> None:
         keys = np.array([r.sequence.noise & (2**64 - 1) for r in requests], dtype=np.uint64)
@@ -459,23 +345,3 @@ class LocalGenerator:
             if request.append(token, drawn.logprobs[i], drawn.entropies[i]):
                 del self._requests[request.sequence]
                 request.done.set()
-
-    def _arrange(self, rows: list[LocalSequence]) -> None:
-        moves = (exact_moves if self.deterministic else compacting_moves)(self._table, rows)
-        if not moves:
-            return
-        moving = [(self._table[source], target) for source, target in moves]
-        longest = max(row.cached for row, _ in moving if row is not None)
-        self._cache.move([source for source, _ in moves], [target for _, target in moves], longest)
-        for source, _ in moves:
-            self._table[source] = None
-        for row, target in moving:
-            assert row is not None
-            row.slot = target
-            self._table[target] = row
-
-    def _reserve(self, length: int) -> None:
-        self._cache.reserve(len(self._table), length, self.max_sequences, self.max_length)
-
-    def _tensor(self, values: Any) -> Tensor:
-        return torch.tensor(values, dtype=torch.long, device=self._device)
