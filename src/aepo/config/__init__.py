@@ -1,0 +1,46 @@
+"""The configuration of a run: class defaults, then the YAML file, then `key=value` pairs; later layers win."""
+
+from aepo.config.checks import algorithm_names, parse, validated
+from aepo.config.files import dump, flat, load, merged, read, split
+from aepo.config.sections import (
+    BudgetConfig,
+    Config,
+    ConfigError,
+    EvaluationConfig,
+    LoraConfig,
+    ModelConfig,
+    PriceConfig,
+    RateConfig,
+    RolloutConfig,
+    Section,
+    TaskConfig,
+    ToolLimits,
+    ToolsConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "BudgetConfig",
+    "Config",
+    "ConfigError",
+    "EvaluationConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "PriceConfig",
+    "RateConfig",
+    "RolloutConfig",
+    "Section",
+    "TaskConfig",
+    "ToolLimits",
+    "ToolsConfig",
+    "TrainConfig",
+    "algorithm_names",
+    "dump",
+    "flat",
+    "load",
+    "merged",
+    "parse",
+    "read",
+    "split",
+    "validated",
+]
