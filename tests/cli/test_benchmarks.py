@@ -219,6 +219,12 @@ def test_what_is_not_as_in_training_is_printed(run: Run, tmp_path: Path) -> None
     assert "unlike training: max_tokens is 90, was 40" in Path("out/table.md").read_text()
 
 
+def test_what_a_model_answers_that_is_no_run_is_kept_among_the_runs_under_its_name(run: Run) -> None:
+    code, _, err = run("gsm8k", "--model", "m", "--samples", "2", "--data", "data", "--tools", "none")
+    assert code == 0, err
+    assert Path("runs/benchmarks/m/table.md").is_file()
+
+
 def test_another_score_than_usual_is_printed(run: Run) -> None:
     code, out, err = run("simpleqa", *ALL[1:], "--score", "words")
     assert code == 0, err
@@ -260,7 +266,7 @@ def test_pages_of_the_web_are_among_the_tools_where_they_are_asked_for(run: Run)
 )
 def test_what_does_not_fit_is_one_line_and_leaves_no_folder(run: Run, arguments: list[str], line: str) -> None:
     assert line in bad(run(*arguments))
-    assert not Path("out").exists() and not Path("benchmarks").exists()
+    assert not Path("out").exists() and not Path("runs").exists()
 
 
 def test_several_files_are_given_by_name(run: Run) -> None:

@@ -221,4 +221,4 @@ def _default_folder(model: str) -> Path:
     if (run / "config.yaml").is_file():
         return run / "benchmarks"
     name = re.sub(r"https?://", "", model).removesuffix("/v1")
-    return Path("benchmarks") / name.strip("/.").replace("/", "--").replace(":", "-")
+    return Path("runs") / "benchmarks" / name.strip("/.").replace("/", "--").replace(":", "-")

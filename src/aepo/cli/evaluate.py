@@ -55,7 +55,7 @@ def evaluate(
         judge: MODEL@http://host:port/v1, or the address alone if the server has one model; its key is read from
             AEPO_JUDGE_KEY. Or "package.module:function", an async function from a prompt to the judge model's reply.
         out: Folder for what is found; by default in the run's folder: `evaluation` for its task, `benchmarks` for data
-            sets. Of another model, `benchmarks` here; of its task only the trajectory that met a tool's bug is kept.
+            sets. Of another model `runs/benchmarks/MODEL`, and of its task only the trajectory that met a tool's bug.
         resume: Of data sets: go on with the evaluation in that folder. With another --judge or --score, what was
             answered is scored again.
         compare: Folders of two evaluations on data sets.
