@@ -1,0 +1,111 @@
+"""What each mechanism did in the runs of a comparison, and whether the calls saved are those that arithmetic predicts.
+
+Means over the steps of a run, then over seeds. With mu = m / k, the share L of the other slots that nobody branched
+into, d the observations that a branch inherits and T those of a trajectory, executed calls over called ones should be
+
+    mu + (1 - mu) (L + (1 - L) (1 - d / T))
+
+    python benchmarks/what_acted.py runs/compare-atlas
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from aepo.config import load
+from aepo.training.trackers import read_metrics
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+def main() -> None:
+    """Print the tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("comparison", type=Path, help="its folder")
+    options = parser.parse_args()
+    runs: dict[str, list[tuple[int, Steps]]] = defaultdict(list)
+    for folder in sorted((options.comparison / "runs").iterdir()):
+        steps = [row for row in read_metrics(folder / "metrics.jsonl") if "budget/trajectories" in row]
+        label = folder.name.rpartition("-seed-")[0]
+        runs[label].append((load(folder / "config.yaml").algorithm.group_size, steps))
+    print(table("rollout", runs, ROLLOUT, only=lambda steps: mean(steps, "branch/share") > 0))
+    print()
+    print(table("learning", runs, LEARNING, only=lambda steps: True))
+
+
+def mean(steps: Steps, metric: str) -> float:
+    """Over the steps that have it; NaN if none has."""
+    found = [float(row[metric]) for row in steps if row.get(metric) is not None]
+    return fmean(found) if found else float("nan")
+
+
+def first_share(steps: Steps) -> float:
+    """Share of the branches that start at a trajectory's first observation."""
+    found: Counter[str] = Counter()
+    for row in steps:
+        found.update(row.get("branch/depth_histogram") or {})
+    return found["1"] / found.total() if found else float("nan")
+
+
+def predicted(k: int, steps: Steps) -> float:
+    """Executed calls over called ones, from m, L, d and T."""
+    mu = mean(steps, "budget/m_mean") / k
+    left = mean(steps, "branch/leftover_share") / (1 - mu)
+    inherited = mean(steps, "branch/depth_mean") / mean(steps, "tool/calls_per_trajectory")
+    return mu + (1 - mu) * (left + (1 - left) * (1 - inherited))
+
+
+Column = tuple[str, Callable[[int, Steps], float], str]
+
+
+def metric(head: str, name: str, form: str) -> Column:
+    """A column that is a metric's mean."""
+    return head, lambda _, steps: mean(steps, name), form
+
+
+ROLLOUT: list[Column] = [
+    metric("m", "budget/m_mean", ".2f"),
+    metric("branches", "branch/share", ".2f"),
+    metric("left over", "branch/leftover_share", ".2f"),
+    ("at the first observation", lambda _, steps: first_share(steps), ".2f"),
+    metric("on three paths", "branch/top3_share", ".2f"),
+    metric("stopped by tau", "branch/stopped_by/threshold", ".2f"),
+    metric("by the penalty", "branch/stopped_by/penalty", ".2f"),
+    metric("reward of branches at low entropy", "branch/success_low_entropy", ".2f"),
+    metric("at high entropy", "branch/success_high_entropy", ".2f"),
+    ("calls executed / called", lambda _, steps: 1 - mean(steps, "tool/saved_share"), ".3f"),
+    ("predicted", predicted, ".3f"),
+]
+LEARNING: list[Column] = [
+    metric("H_root", "entropy/root", ".3f"),
+    metric("H_tool", "entropy/after_tool", ".3f"),
+    metric("groups with a spread of rewards", "group/spread_share", ".2f"),
+    metric("distinct queries a trajectory", "group/distinct_queries", ".2f"),
+    metric("clipped below", "clip/low_fraction", ".4f"),
+    metric("clipped above", "clip/high_fraction", ".4f"),
+    metric("sharing", "train/sharing", ".2f"),
+    metric("stopped by the limit on calls", "stop/tool_limit", ".3f"),
+]
+
+
+def table(
+    name: str, runs: Mapping[str, Sequence[tuple[int, Steps]]], columns: Sequence[Column], only: Callable[[Steps], bool]
+) -> str:
+    """A line an entry."""
+    lines = [f"| {name} | seeds | " + " | ".join(head for head, _, _ in columns) + " |"]
+    lines.append("|---|" + "---:|" * (len(columns) + 1))
+    for label, of_label in runs.items():
+        own = [(k, steps) for k, steps in of_label if steps and only(steps)]
+        if own:
+            cells = [f"{fmean(value(k, steps) for k, steps in own):{form}}" for _, value, form in columns]
+            lines.append(f"| {label} | {len(own)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
