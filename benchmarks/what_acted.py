@@ -5,6 +5,8 @@ into, d the observations that a branch inherits and T those of a trajectory, exe
 
     mu + (1 - mu) (L + (1 - L) (1 - d / T))
 
+Where the runs' trees are kept, also what became of trajectories by how uncertain the policy was after a tool's result.
+
     python benchmarks/what_acted.py runs/compare-atlas
 """
 
@@ -13,12 +15,16 @@ from __future__ import annotations
 import argparse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from aepo.config import load
 from aepo.training.trackers import read_metrics
+from aepo.viewer import read_trees
+
+WINDOW, PARTS = 20, 10
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -36,6 +42,39 @@ def main() -> None:
     print(table("rollout", runs, ROLLOUT, only=lambda steps: mean(steps, "branch/share") > 0))
     print()
     print(table("learning", runs, LEARNING, only=lambda steps: True))
+    found = {label: after_results(options.comparison, label) for label in runs}
+    print("\n" + parts({label: pairs for label, pairs in found.items() if len(pairs) >= PARTS}))
+
+
+def after_results(comparison: Path, label: str) -> list[tuple[float, float]]:
+    """Mean entropy of the first tokens after each tool result of each trajectory, and the trajectory's reward."""
+    found = []
+    for folder in (comparison / "runs").glob(f"{label}-seed-*"):
+        for file in sorted((folder / "trees").glob("*.jsonl.gz")):
+            for trajectory in (one for record in read_trees(file) for one in record.group.trajectories()):
+                if trajectory.reward is not None:
+                    written = (
+                        [entropy for _, entropy in run][:WINDOW]
+                        for own, run in groupby(
+                            zip(trajectory.loss_mask, trajectory.entropies, strict=True), lambda at: at[0]
+                        )
+                        if own
+                    )
+                    found += [(fmean(entropies), trajectory.reward) for entropies in list(written)[1:]]
+    return found
+
+
+def parts(found: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """A line for each tenth of the results, the most uncertain first: its entropies, in nats, and the mean reward."""
+    lines = ["| after results | " + " | ".join(found) + " |", "|---|" + "---:|" * len(found)]
+    for at in range(PARTS):
+        cells = []
+        for pairs in found.values():
+            ranked = sorted(pairs, reverse=True)
+            own = ranked[len(ranked) * at // PARTS : len(ranked) * (at + 1) // PARTS]
+            cells.append(f"{fmean(reward for _, reward in own):.2f} ({own[-1][0]:.2f} to {own[0][0]:.2f})")
+        lines.append(f"| tenth {at + 1} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def mean(steps: Steps, metric: str) -> float:
