@@ -1,7 +1,7 @@
 """The figures of a comparison: each a function of plain data that returns a matplotlib figure.
 
-Entries are told apart by colour (Okabe and Ito's, which the colour-blind can tell apart), line style and marker, so
-that a print in grey will do. A line is the mean over seeds, its band their spread.
+Entries are told apart by colour (Okabe and Ito's, which the colour-blind can tell apart, and a dark red), line style
+and marker, so that a print in grey will do. A line is the mean over seeds, its band their spread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7", "#8C8C8C", "#E69F00", "#56B4E9", "#D55E00")
+COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7", "#8C8C8C", "#E69F00", "#56B4E9", "#D55E00", "#661100")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 MARKS = 6
