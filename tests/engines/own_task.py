@@ -21,7 +21,14 @@ def settings(engine: str, run: Path) -> dict[str, Any]:
         "model": {"path": "atlas", "dtype": "float32"},
         "algorithm": {"name": "dapo", "group_size": K, "max_rounds": 2},
         "rollout": {"questions": QUESTIONS, "max_tokens": 120, "max_tool_calls": 3},
-        "train": {"steps": STEPS, "minibatches": 1, "learning_rate": 1e-4, "warmup": 0, "trees_every": 1},
+        "train": {
+            "steps": STEPS,
+            "minibatches": 1,
+            "learning_rate": 1e-3,
+            "warmup": 0,
+            "trees_every": 1,
+            "checkpoint_every": 1,
+        },
     }
 
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from tests.engines.own_task import USER, settings
 
 HERE = Path(__file__).parent
 SERVER = "actor_rollout_ref.rollout."
@@ -72,3 +75,10 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, home: Path = HE
         if "node timed out during startup" not in done.stdout:
             break
     return Ran(folder, done.returncode, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def own_task(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A run of the user's task file, whose servers tell of likely tokens by their HTTP interface only."""
+    folder = tmp_path_factory.mktemp("verl") / "run"
+    return train(folder, settings("verl", folder), home=USER, AEPO_TEST_ENDPOINT="vllm")

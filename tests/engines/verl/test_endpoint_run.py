@@ -11,46 +11,33 @@ from aepo import api
 
 pytest.importorskip("verl", reason="verl is in an environment of its own: .ci/verl")
 from tests.engines.verl.compared import trees
-from tests.engines.verl.conftest import Ran, train
+from tests.engines.verl.conftest import Ran
 from tests.engines.verl.test_equality import scored
-from tests.engines.verl.test_run import BUILT_IN_MODELS, CONFIG, export_step, trained
-
-TOKENS = 80
+from tests.engines.verl.test_run import BUILT_IN_MODELS, export_step, trained
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    changes = {
-        "rollout": {**CONFIG["rollout"], "questions": 2, "max_tokens": TOKENS, "max_tool_calls": 2},
-        "evaluation": {"questions": 1, "samples": 1, "greedy": True},
-    }
-    done = train(tmp_path_factory.mktemp("verl") / "run", {**CONFIG, **changes}, AEPO_TEST_ENDPOINT="vllm")
-    assert done.code == 0, done.output[-5000:]
-    return done
-
-
-def test_the_runs_metadata_names_the_source_and_why_it_is_not_a_better_one(ran: Ran):
-    source = json.loads((ran.folder / "versions.json").read_text())["entropy_source"]
+def test_the_runs_metadata_names_the_source_and_why_it_is_not_a_better_one(own_task: Ran):
+    source = json.loads((own_task.folder / "versions.json").read_text())["entropy_source"]
     assert (source["name"], source["estimator"]) == ("endpoint", "topk")
     assert list(source["refused"]) == ["replica"]
 
 
-def test_entropies_of_the_trees_are_bounds_near_those_of_verls_own_pass(ran: Ran):
+def test_entropies_of_the_trees_are_bounds_near_those_of_verls_own_pass(own_task: Ran):
     for step in (1, 2):
-        trajectories = [t for group in trees(ran.folder, step) for t in group.trajectories()]
+        trajectories = [t for group in trees(own_task.folder, step) for t in group.trajectories()]
         mean = sum(sum(t.entropies) for t in trajectories) / sum(sum(t.loss_mask) for t in trajectories)
-        exact = trained(ran.folder)[step]["verl/actor/entropy"]
+        exact = trained(own_task.folder)[step]["verl/actor/entropy"]
         assert 0 < mean <= exact + 1e-5
         # The servers have the step's weights: those of the step before would be off by more.
         assert mean == pytest.approx(exact, rel=0.1)
 
 
-def test_each_step_was_drawn_by_the_weights_of_the_step_before(ran: Ran):
-    after = ran.folder.parent / "after-1"
-    export_step(ran.folder, 1, after)
+def test_each_step_was_drawn_by_the_weights_of_the_step_before(own_task: Ran):
+    after = own_task.folder.parent / "after-1"
+    export_step(own_task.folder, 1, after)
     for step, model in {1: BUILT_IN_MODELS["atlas"], 2: after}.items():
         policy = api.load_policy(str(model))
-        for trajectory in (t for group in trees(ran.folder, step) for t in group.trajectories()):
+        for trajectory in (t for group in trees(own_task.folder, step) for t in group.trajectories()):
             with torch.no_grad():
                 logp, _ = scored(policy, trajectory)
             wrote = [at for at, trained_on in enumerate(trajectory.loss_mask) if trained_on]
