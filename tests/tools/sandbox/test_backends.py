@@ -202,6 +202,17 @@ def test_cancelling_kills_the_program_before_the_call_returns(sandbox: Sandbox) 
     assert anyio.run(main) == []
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5])
+def test_a_cancelled_call_answers_nothing(sandbox: Sandbox, seconds: float) -> None:
+    async def main() -> tuple[bool, list[str]]:
+        answers = []
+        with anyio.move_on_after(seconds) as scope:
+            answers.append((await sandbox.run("while True: pass", 60)).status.value)
+        return scope.cancelled_caught, answers
+
+    assert anyio.run(main) == (True, [])
+
+
 def test_a_broken_backend_is_an_infrastructure_failure(tmp_path: Path) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: no namespaces' >&2\nexit 1\n")

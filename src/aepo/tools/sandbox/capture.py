@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from aepo.tools.sandbox.base import Limits
@@ -110,6 +111,8 @@ async def in_thread(run: Callable[[Stop], T]) -> T:
             with suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
                 await anyio.sleep(0.01)
         stop.close()
+    # A thread is waited for whatever happens, so the scope that was cancelled meanwhile has raised nothing yet.
+    await anyio.lowlevel.checkpoint_if_cancelled()
     return result[0]
 
 
