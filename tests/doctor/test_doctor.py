@@ -20,7 +20,9 @@ from aepo.doctor import host, plan, services
 from aepo.doctor.finding import Finding, size
 from aepo.doctor.model import look_at
 from aepo.doctor.show import show
+from aepo.engines.local.load import load_policy
 from tests import tiny
+from tests.engines.openai.server import ModelServer, serving
 
 Doctor = Callable[..., tuple[int, dict[str, object], str]]
 SECRET = "sk-not-to-be-shown"
@@ -147,6 +149,19 @@ def test_a_model_that_is_not_there_is_missing(doctor: Doctor) -> None:
     assert code == 1 and "does not exist" in of(report, "model")[0]["text"]
 
 
+def test_a_served_model_is_looked_at_with_the_tokenizer_that_is_named(
+    doctor: Doctor, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    local = load_policy(model_folder, device="cpu")
+    with serving(ModelServer("vllm", local.model, local.tokenizer, name="./its own name")) as server:
+        code, report, _ = doctor("--model", server.url)
+        assert code == 1 and "model.tokenizer" in of(report, "model")[0]["text"] + of(report, "model")[0]["fix"]
+        code, report, err = doctor("--model", server.url, f"model.tokenizer={model_folder}")
+    assert code == 0, (report, err)
+    assert "likeliest tokens" in of(report, "model", "entropy")[0]["text"]
+
+
 def test_a_configuration_that_can_be_run_is_measured(doctor: Doctor, config: Path) -> None:
     code, report, err = doctor(str(config))
     assert code == 0, (report, err)
@@ -197,6 +212,7 @@ def test_a_step_that_does_not_fit_is_missing_and_the_largest_part_is_what_to_mak
     [
         (["nowhere.yaml"], "cannot read nowhere.yaml"),
         (["train.steps=3"], "settings need a configuration that they change"),
+        (["--model", "./nowhere", "train.steps=3"], "settings need a configuration that they change"),
         (["--trial", "-1"], "--trial is -1"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from aepo import config as configuration
-from aepo.config import Config
+from aepo.config import Config, ModelConfig
 
 if TYPE_CHECKING:
     from aepo.doctor.finding import Finding
@@ -33,7 +33,7 @@ def doctor(
 
     Args:
         config: YAML file of a run; also what a step needs is estimated.
-        overrides: Settings on top of it.
+        overrides: Settings on top of it; with `--model` alone those of the model (model.tokenizer=...).
         model: Look at the chat template of this model, and at what a server ("http://...") tells of log-probabilities.
         url: Services that must answer, beside the addresses that the configuration names.
         trial: Ask so many questions of the task, with the real tools, to learn how long trajectories are; without it
@@ -43,12 +43,15 @@ def doctor(
     """
     if config is not None and "=" in str(config):
         overrides, config = (str(config), *overrides), None
-    if overrides and config is None:
+    if config is None and [one for one in overrides if model is None or not one.startswith("model.")]:
         raise configuration.ConfigError("settings need a configuration that they change: aepo doctor CONFIG key=value")
     if trial < 0:
         raise ValueError(f"--trial is {trial}: give the number of questions")
     settings = None if config is None else configuration.load(config, overrides)
-    findings = examine(settings, model, url, trial, measure)
+    about = None
+    if model is not None:
+        about = (settings or configuration.load(None, overrides)).model.model_copy(update={"path": model})
+    findings = examine(settings, about, url, trial, measure)
     if json:
         missing = any(one.state == "missing" for one in findings)
         print(json_format.dumps({"ok": not missing, "findings": [one.to_dict() for one in findings]}, indent=1))
@@ -60,9 +63,21 @@ def doctor(
 
 
 def examine(
-    config: Config | None, model: str | None = None, urls: Sequence[str] = (), trial: int = 0, measure: bool = True
+    config: Config | None,
+    model: ModelConfig | None = None,
+    urls: Sequence[str] = (),
+    trial: int = 0,
+    measure: bool = True,
 ) -> list[Finding]:
-    """Everything that `aepo doctor` looks at, in the order of the screen; the arguments are its own."""
+    """Everything that `aepo doctor` looks at, in the order of the screen; the arguments are its own.
+
+    Args:
+        config: Of a run.
+        model: Instead of the configuration's.
+        urls: Services.
+        trial: How many questions are asked.
+        measure: Whether the configuration's model is loaded.
+    """
     from aepo.doctor import host, plan, services
     from aepo.doctor.model import look_at
 
@@ -74,7 +89,7 @@ def examine(
     named = [] if config is None else services.named_in(config.model_dump(mode="json"))
     found += services.addresses(list(dict.fromkeys([*named, *urls])))
     if model is not None:
-        found += look_at((config or Config()).model.model_copy(update={"path": model}))
+        found += look_at(model)
     if config is None:
         return found
     if model is None:
