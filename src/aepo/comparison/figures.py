@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7", "#8C8C8C", "#E69F00", "#56B4E9", "#D55E00", "#661100")
+COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7", "#8C8C8C", "#E69F00", "#56B4E9", "#D55E00", "#661100", "#332288")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 MARKS = 6
 WIDTH, HEIGHT = 6.4, 3.8
 LEAST_CLIP_SCALE = 0.001
