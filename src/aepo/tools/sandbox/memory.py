@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _FILE = 8 << 10
@@ -21,7 +20,7 @@ def holds_more(first: int, limit: int, scratch: tuple[str, ...] = ()) -> bool:
         limit: Bytes.
         scratch: Its file systems that are memory, as it names them.
     """
-    files = sum(_held_by_files(Path(f"/proc/{first}/root{folder}")) for folder in scratch)
+    files = sum(_held_by_files(f"/proc/{first}/root{folder}") for folder in scratch)
     tree = _descendants(first)
     # Cheap, and never less than the truth; only where it is too much the kernel has to walk page tables.
     if files + sum(map(_resident, tree)) <= limit:
@@ -34,7 +33,7 @@ def _descendants(first: int) -> list[int]:
     while i < len(found):
         try:
             for thread in os.listdir(f"/proc/{found[i]}/task"):
-                found += map(int, Path(f"/proc/{found[i]}/task/{thread}/children").read_text().split())
+                found += map(int, _read(f"/proc/{found[i]}/task/{thread}/children").split())
         except OSError:
             pass
         i += 1
@@ -43,14 +42,14 @@ def _descendants(first: int) -> list[int]:
 
 def _resident(process: int) -> int:
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
+        return int(_read(f"/proc/{process}/statm").split()[1]) * _PAGE
     except (OSError, IndexError):
         return 0
 
 
 def _proportional(process: int) -> int:
     try:
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        for line in _read(f"/proc/{process}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
     except (FileNotFoundError, ProcessLookupError):
@@ -60,9 +59,16 @@ def _proportional(process: int) -> int:
     return _resident(process)
 
 
-def _held_by_files(folder: Path) -> int:
+def _held_by_files(folder: str) -> int:
     try:
         found = os.statvfs(folder)
     except OSError:
         return 0
     return (found.f_blocks - found.f_bfree) * found.f_frsize + (found.f_files - found.f_ffree) * _FILE
+
+
+def _read(path: str) -> str:
+    # Not by pathlib, which interns every part of a path. The table of interned strings is a megabyte; process numbers,
+    # new ones with every look, have it allocated anew again and again, and in whichever thread: each keeps the hole.
+    with open(path) as file:
+        return file.read()
