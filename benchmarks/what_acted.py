@@ -5,7 +5,9 @@ into, d the observations that a branch inherits and T those of a trajectory, exe
 
     mu + (1 - mu) (L + (1 - L) (1 - d / T))
 
-Where the runs' trees are kept, also what became of trajectories by how uncertain the policy was after a tool's result.
+Where the runs' trees are kept, also what became of trajectories by how uncertain the policy was after a tool's result,
+and policy entropy by what is counted: distinct tokens of trees, as the metrics do, have fewer of the sure beginnings
+the more a method branches; trajectories that began at the question are the same for all.
 
     python benchmarks/what_acted.py runs/compare-atlas
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +24,7 @@ from typing import Any
 
 from aepo.config import load
 from aepo.training.trackers import read_metrics
+from aepo.types import Group, Kind, Origin
 from aepo.viewer import read_trees
 
 WINDOW, PARTS = 20, 10
@@ -44,24 +47,62 @@ def main() -> None:
     print(table("learning", runs, LEARNING, only=lambda steps: True))
     found = {label: after_results(options.comparison, label) for label in runs}
     print("\n" + parts({label: pairs for label, pairs in found.items() if len(pairs) >= PARTS}))
+    print("\n" + counted({label: entropies(options.comparison, label) for label in runs}))
+
+
+def kept(comparison: Path, label: str) -> Iterator[tuple[int, list[Group]]]:
+    """Each step of which trees were kept, by run, and its groups."""
+    for folder in sorted((comparison / "runs").glob(f"{label}-seed-*")):
+        for file in sorted((folder / "trees").glob("step-*.jsonl.gz")):
+            yield int(file.name.split(".")[0].removeprefix("step-")), [record.group for record in read_trees(file)]
 
 
 def after_results(comparison: Path, label: str) -> list[tuple[float, float]]:
     """Mean entropy of the first tokens after each tool result of each trajectory, and the trajectory's reward."""
     found = []
-    for folder in (comparison / "runs").glob(f"{label}-seed-*"):
-        for file in sorted((folder / "trees").glob("*.jsonl.gz")):
-            for trajectory in (one for record in read_trees(file) for one in record.group.trajectories()):
-                if trajectory.reward is not None:
-                    written = (
-                        [entropy for _, entropy in run][:WINDOW]
-                        for own, run in groupby(
-                            zip(trajectory.loss_mask, trajectory.entropies, strict=True), lambda at: at[0]
-                        )
-                        if own
+    for _, groups in kept(comparison, label):
+        for trajectory in (one for group in groups for one in group.trajectories()):
+            if trajectory.reward is not None:
+                written = (
+                    [entropy for _, entropy in run][:WINDOW]
+                    for own, run in groupby(
+                        zip(trajectory.loss_mask, trajectory.entropies, strict=True), lambda at: at[0]
                     )
-                    found += [(fmean(entropies), trajectory.reward) for entropies in list(written)[1:]]
+                    if own
+                )
+                found += [(fmean(entropies), trajectory.reward) for entropies in list(written)[1:]]
     return found
+
+
+def entropies(comparison: Path, label: str) -> dict[int, list[tuple[float, float]]]:
+    """By step, a pair a run: mean entropy of the trees' distinct tokens, and of trajectories begun at the question."""
+    found = defaultdict(list)
+    for step, groups in kept(comparison, label):
+        distinct = [
+            e for group in groups for node in group.tree.nodes if node.kind is Kind.POLICY for e in node.entropies
+        ]
+        whole = [
+            entropy
+            for group in groups
+            for leaf, trajectory in zip(group.tree.leaves, group.trajectories(), strict=True)
+            if leaf.origin is not Origin.BRANCH
+            for own, entropy in zip(trajectory.loss_mask, trajectory.entropies, strict=True)
+            if own
+        ]
+        found[step].append((fmean(distinct), fmean(whole)))
+    return found
+
+
+def counted(found: Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]) -> str:
+    """A line an entry, a pair of columns a step."""
+    steps = sorted({step for of_label in found.values() for step in of_label})
+    heads = [f"step {step}, {what}" for step in steps for what in ("distinct tokens", "from the question")]
+    lines = ["| entropy, nats | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    for label, of_label in found.items():
+        pairs = [zip(*of_label[step], strict=True) if step in of_label else ((), ()) for step in steps]
+        cells = [f"{fmean(values):.3f}" if values else "-" for pair in pairs for values in pair]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def parts(found: Mapping[str, Sequence[tuple[float, float]]]) -> str:
