@@ -47,7 +47,7 @@ def main() -> None:
     print(table("learning", runs, LEARNING, only=lambda steps: True))
     found = {label: after_results(options.comparison, label) for label in runs}
     print("\n" + parts({label: pairs for label, pairs in found.items() if len(pairs) >= PARTS}))
-    print("\n" + counted({label: entropies(options.comparison, label) for label in runs}))
+    print("\n" + counted({label: mean_entropies(options.comparison, label) for label in runs}))
 
 
 def kept(comparison: Path, label: str) -> Iterator[tuple[int, list[Group]]]:
@@ -74,7 +74,7 @@ def after_results(comparison: Path, label: str) -> list[tuple[float, float]]:
     return found
 
 
-def entropies(comparison: Path, label: str) -> dict[int, list[tuple[float, float]]]:
+def mean_entropies(comparison: Path, label: str) -> dict[int, list[tuple[float, float]]]:
     """By step, a pair a run: mean entropy of the trees' distinct tokens, and of trajectories begun at the question."""
     found = defaultdict(list)
     for step, groups in kept(comparison, label):
