@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--warm-ups", type=int, default=1, help="repetitions that are not counted")
     parser.add_argument("--measure-memory", choices=LAYOUTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -155,10 +156,10 @@ def main() -> None:
             shared = prefix(sharing, suffix, rows)
             given = batch(shared, suffix, rows)
             times: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
-            for number in range(options.repetitions + 1):
+            for number in range(options.warm_ups + options.repetitions):
                 for layout in LAYOUTS if number % 2 else LAYOUTS[::-1]:
                     taken = seconds(policy, layout, given, options.micro_batch_tokens)
-                    if number:
+                    if number >= options.warm_ups:
                         times[layout].append(taken)
             flat, tree = (statistics.median(times[layout]) for layout in LAYOUTS)
             megabytes = [memory(options, layout, sharing, suffix, rows) for layout in LAYOUTS]

@@ -222,7 +222,7 @@ def bad(result: tuple[int, str, str]) -> str:
     [
         (["algorithms=grpo,aepoo"], "unknown algorithm or ablation 'aepoo': did you mean 'aepo'?"),
         (["--seeds", "0,0"], "seeds: seed 0 comes twice"),
-        (["budget.amount=3"], "train.max_trajectories is 3, less than one group of 6"),
+        (["budget.amount=3"], "budget.amount is 3, less than one group of 6"),
         (["entries=[{label: a, overrides: {task.name: x}}]"], "entry 'a' sets task.name: the entries would have diff"),
         (["--jobs", "0"], "--jobs is 0: 1 or more runs at once"),
         (["task.options.held_out=0"], "has no held-out questions: a comparison measures on them"),

@@ -208,7 +208,9 @@ def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budg
     try:
         return _measured(configuration.parse(data), evaluation, budget, quick)
     except ConfigError as error:
-        raise ConfigError(f"entry {entry.label!r}: {error}") from None
+        # The budget stands in one place here, and in each run's own configuration in another.
+        what = str(error).replace(f"train.{LIMITS[budget.kind]}", "budget.amount")
+        raise ConfigError(f"entry {entry.label!r}: {what}") from None
 
 
 def _measured(config: Config, evaluation: Measurement, budget: Budget, quick: bool) -> Config:

@@ -14,6 +14,9 @@ from aepo.config.sections import Config, ConfigError, Section
 
 S = TypeVar("S", bound=Section)
 
+LONGEST_SHOWN = 100
+"""Characters of a value that a line about it still shows."""
+
 
 def parse(data: Mapping[str, Any]) -> Config:
     """A validated configuration of a run.
@@ -58,7 +61,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown algorithm {given!r}: {hint}known: {', '.join(names)}"
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    shown = repr(first["input"])
+    given = "" if isinstance(first["input"], dict) or len(shown) > LONGEST_SHOWN else f", got {shown}"
     if not key:
         return message
     return f"{key}: {message[0].lower()}{message[1:]}{given}"
