@@ -157,14 +157,18 @@ def test_a_budget_stops_the_run_with_a_checkpoint_and_a_larger_one_lets_it_go_on
     (note,) = stopped.value.__notes__
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
     assert newest is not None and note.startswith(f"stopped after step {checkpoint.step_of(newest)}; go on with: aepo")
-    assert len(web.asked) == calls - 3 == len((tmp_path / "run" / SPENT).read_text().splitlines())
+    assert len((tmp_path / "run" / SPENT).read_text().splitlines()) == calls - 3
+    # A call that was paid for may wait for its thread when the run stops.
+    unmade = calls - 3 - len(web.asked)
+    assert 0 <= unmade <= 16
     with pytest.raises(BudgetSpent):
         go(web, "run", f"tools.budget.calls={calls - 3}", resume=True)
-    assert len(web.asked) == calls - 3, "a resumed run has spent what the stopped one had"
+    assert len(web.asked) == calls - 3 - unmade, "a resumed run has spent what the stopped one had"
     run = go(web, "run", f"tools.budget.money={calls}", resume=True)
     assert rows(run)[-1]["step"] == rows(whole)[-1]["step"] == 2
     spent = read_metrics(run / "metrics.jsonl")[-1]
-    assert spent["eval/tool/spent/calls"] == len(web.asked) and spent["eval/tool/spent/money"] == len(web.asked) / 4
+    paid = len(web.asked) + unmade
+    assert spent["eval/tool/spent/calls"] == paid and spent["eval/tool/spent/money"] == paid / 4
 
 
 def test_calls_that_a_trajectory_repeats_are_answered_by_it_and_not_executed(go: Go) -> None:
