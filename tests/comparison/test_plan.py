@@ -170,6 +170,12 @@ def test_what_cannot_be_compared_is_refused_in_one_line(overrides: list[str], li
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_line_about_many_entries_does_not_list_them() -> None:
+    with pytest.raises(ConfigError) as error:
+        planned("algorithms=grpo,aepo,dapo,gppo,grpo")
+    assert str(error.value) == "entries: two are called 'grpo': give one of them another label"
+
+
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("compare-*.yaml")), ids=lambda file: file.stem)
 def test_shipped_comparisons_are_valid(file: Path) -> None:
     found = planned(file=file)
