@@ -324,6 +324,8 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     held_out = task.held_out[: config.evaluation.questions]
     asked = [*task.samples, *held_out]
     sampler, greedy = agents(policy, task, config, asked)
+    if config.train.layout == "tree":
+        policy.refuse_tree(sampler.protocol.prompt(asked[0].question))
     if config.algorithm.needs_entropy and sampler.generator.entropy_estimator == "none":
         raise ValueError(f"{config.algorithm.name} reads token entropies, and the engine gives none")
     return policy, Parts(
@@ -346,7 +348,7 @@ def load_to_train(config: Config) -> LocalPolicy:
     """The model of a configuration, and the threads that it is fastest with.
 
     Raises:
-        ValueError: It cannot be loaded, or cannot be trained in that layout.
+        ValueError: It cannot be loaded.
     """
     import torch
 
@@ -359,8 +361,6 @@ def load_to_train(config: Config) -> LocalPolicy:
     # New adapters begin at random.
     torch.manual_seed(config.seed)
     policy = cast("LocalPolicy", load_policy(config.model.path, config.model))
-    if config.train.layout == "tree":
-        policy.refuse_tree()
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     return policy

@@ -338,7 +338,7 @@ def test_cancelling_a_sample_call_leaves_the_engine_usable(model, tokenizer):
 @pytest.mark.parametrize("at", [1, 3])
 def test_an_error_of_the_model_reaches_every_caller_and_the_next_call_works(model, tokenizer, monkeypatch, at):
     engine = LocalGenerator(model, tokenizer, direct=False)
-    forward, calls = model.forward, []
+    forward, calls = model.model.forward, []
 
     def failing(*args, **given):
         calls.append(1)
@@ -349,7 +349,7 @@ def test_an_error_of_the_model_reaches_every_caller_and_the_next_call_works(mode
     async def run():
         async with engine:
             opened = [engine.open(prompt(i, 9), i) for i in range(3)]
-            monkeypatch.setattr(model, "forward", failing)
+            monkeypatch.setattr(model.model, "forward", failing)
             raised = []
 
             async def one(sequence):
@@ -450,6 +450,8 @@ def stops(
         logits[torch.arange(len(wanted)), 0, torch.tensor(wanted)] = 0.0
         return replace(out, logits=logits)
 
+    # With a bias the logits are the model's own.
+    model.lm_head.bias = torch.nn.Parameter(torch.zeros(VOCABULARY))
     engine = LocalGenerator(model, tokenizer, direct=False)
     model.forward = scripted
 
@@ -468,7 +470,7 @@ def stops(
     try:
         return anyio.run(run)
     finally:
-        model.forward = forward
+        model.forward, model.lm_head.bias = forward, None
 
 
 @pytest.mark.parametrize(

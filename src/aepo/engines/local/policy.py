@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from aepo.core.trie import Trie
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.load import Policy, quiet
 from aepo.engines.local.scoring import FrozenScorer, Scorer
+from aepo.engines.local.tree_check import refuse_tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,13 +51,13 @@ class LocalPolicy:
         self._prepare()
         return self._scorer.score_tree(tree, places_K, targets_K, temperature)
 
-    def refuse_tree(self) -> None:
-        """Check that trees can be scored.
+    def refuse_tree(self, tokens: Sequence[int] = ()) -> None:
+        """Check that trees can be scored, on a text that the model will read; see `tree_check.refuse_tree`.
 
         Raises:
             ValueError: They cannot; says why and what to set.
         """
-        self._scorer.refuse_tree()
+        refuse_tree(self.model, len(self.tokenizer), tokens)
 
     def _prepare(self) -> None:
         # Layers checkpoint in training mode only; what is inside them, dropout above all, runs as it was sampled.

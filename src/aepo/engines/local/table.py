@@ -12,6 +12,7 @@ from torch import Tensor
 from aepo.engines.local import attention
 from aepo.engines.local.cache import Call, RowCache
 from aepo.engines.local.direct import direct_forward
+from aepo.engines.local.head import base_model, find_head
 from aepo.engines.local.schedule import CHUNK
 from aepo.engines.local.sequence import LocalSequence
 from aepo.engines.local.supported import layer_count
@@ -54,8 +55,10 @@ class RowTable:
         self.call_tokens = CPU_CALL_TOKENS if self._device.type == "cpu" else CALL_TOKENS
         if self._in_place:
             attention.register()
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        parameters = inspect.signature(base.forward).parameters
+        self._head = find_head(model, vocabulary)
+        # Its logits are computed here, in float32, where it is known how.
+        self._reader = model if self._head is None else base_model(model).get_decoder()
+        parameters = inspect.signature(base_model(self._reader).forward).parameters
         self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
         # transformers renamed the argument in 5.24.
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
@@ -184,7 +187,7 @@ class RowTable:
         if call.rows_in_block:
             config._attn_implementation = attention.NAME
         try:
-            out = self._model(
+            out = self._reader(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=call.positions,
@@ -194,6 +197,8 @@ class RowTable:
             )
         finally:
             config._attn_implementation = usual
+        if self._head is not None:
+            return self._head.logits(out.last_hidden_state[:, -1])
         return cast(Tensor, out.logits[:, -1, : self._vocabulary])
 
     def _arrange(self, rows: list[LocalSequence], moves: Moves) -> None:

@@ -164,9 +164,10 @@ class AEPOTrainer(GRPOTrainer):
         )
         path = getattr(self.model.config, "_name_or_path", "")
         self.policy = LocalPolicy(Policy(self.model, self._tokenizer, path, self.model.device))
+        asked = [*task.samples, *task.held_out]
+        self._agent, self._greedy = api.agents(self.policy, task, config, asked)
         if layout == "tree":
-            self.policy.refuse_tree()
-        self._agent, self._greedy = api.agents(self.policy, task, config, [*task.samples, *task.held_out])
+            self.policy.refuse_tree(self._agent.protocol.prompt(asked[0].question))
         self._scorer = Scorer(self.model, len(self._tokenizer))
         self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
         self._rules = self.algorithm.exploration()

@@ -1,0 +1,87 @@
+"""Whether a model scores a trie as it scores the sequences in it, tried on a small one before anything is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+
+from aepo.core.trie import trie
+from aepo.engines.local.head import base_model
+from aepo.engines.local.scoring import Scorer
+from aepo.engines.local.supported import refuse_unsupported
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LAYERS = 4
+"""Layers that are tried: a model whose layers differ repeats them with a period of at most so many."""
+LENGTH = 24
+TOLERANCE = 1e-3
+"""Largest difference of two scores in nats. In float32 rounding stays below 1e-4; a wrong mask gives 0.01 or more."""
+
+
+def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] = ()) -> None:
+    """Check that trees are scored as their sequences are.
+
+    It is tried in float32 on a copy of the first layers: in bfloat16 the same model scores the same sequence nats apart
+    when its batch has another shape, which says nothing of the tree.
+
+    Args:
+        model: A causal LM.
+        vocab_size: Ids below it can be sampled.
+        tokens: Of a text that the model will read; its beginning is what is tried.
+
+    Raises:
+        ValueError: They are not: the attention cannot be replaced, or is not that of plain full attention.
+    """
+    name = getattr(model.config, "_name_or_path", "") or type(base_model(model)).__name__
+    reason = None
+    try:
+        refuse_unsupported(model)
+        difference = tree_difference(Scorer(first_layers(model), vocab_size), tokens)
+    # Whatever a model makes of a plan that it does not know, it must not be trained on one.
+    except Exception as error:
+        difference, reason = 0.0, (str(error) or type(error).__name__).splitlines()[0]
+    if not difference <= TOLERANCE:
+        reason = f"their scores are {difference:.1e} off those of sequences"
+    if reason is not None:
+        raise ValueError(f"{name} cannot be trained on trees: {reason}; set train.layout: flat")
+
+
+def first_layers(model: PreTrainedModel) -> PreTrainedModel:
+    """A float32 copy of a model with its first layers only; of all its layers where they are not in one list."""
+    base = base_model(model)
+    count = base.config.get_text_config(decoder=True).num_hidden_layers
+    decoder = base.get_decoder()
+    lists = [
+        (n, part) for n, part in decoder.named_children() if isinstance(part, nn.ModuleList) and len(part) == count
+    ]
+    for name, layers in lists:
+        setattr(decoder, name, layers[:LAYERS])
+    try:
+        shorter = copy.deepcopy(model)
+    finally:
+        for name, layers in lists:
+            setattr(decoder, name, layers)
+    return cast("PreTrainedModel", shorter.float().eval().requires_grad_(False))
+
+
+@torch.no_grad()
+def tree_difference(scorer: Scorer, tokens: Sequence[int] = ()) -> float:
+    """Largest difference between scores of sequences that share a beginning and those of their trie."""
+    device = scorer.model.device
+    given = [*tokens[:LENGTH], *range(LENGTH)][:LENGTH]
+    tokens_BT = torch.tensor(given).repeat(3, 1) % scorer.vocab_size
+    tokens_BT[1, 8:] = tokens_BT[1, 8:].flip(0)
+    tokens_BT[2, 16:] = tokens_BT[2, 16:].flip(0)
+    wanted_BT = torch.ones_like(tokens_BT)
+    wanted_BT[:, 0] = 0
+    flat_BT = scorer.score(tokens_BT.to(device), wanted_BT.to(device), 1.0)
+    tree = trie(tokens_BT[:, :-1], torch.full((3,), LENGTH - 1), torch.zeros(3))
+    places_K, targets_K = tree.places_BT.flatten(), tokens_BT[:, 1:].flatten()
+    tree_K = scorer.score_tree(tree.to(device), places_K.to(device), targets_K.to(device), 1.0)
+    return float((tree_K - flat_BT[:, 1:].flatten()).abs().max())
