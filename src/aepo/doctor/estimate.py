@@ -9,7 +9,7 @@ M tokens in one forward pass of training:
     cache        S T layers 2 pairs b
     activations  M layers (8 hidden + 2 heads + 3 pairs + 4 inner) b, or M layers hidden b + those of one layer
                  with gradient checkpointing
-    scores       M vocabulary (b + 8)         (logits, and two copies in float32)
+    scores       3 M vocabulary 4, at most 3 pieces of the output layer (`aepo.engines.local.head`), + M hidden (b + 8)
 
 Engine and training take turns, so the need is weights + gradients + optimizer + the larger of (cache) and (activations
 + scores); on a CPU the engine's cache stays, and all are added.
@@ -34,9 +34,10 @@ import math
 from dataclasses import dataclass
 
 from aepo.config import Config
+from aepo.engines.local.head import PIECE_BYTES
 from aepo.engines.local.shape import Shape
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -125,19 +126,33 @@ def memory(config: Config, shape: Shape, trained: int, dtype: str, on_cpu: bool,
     width = BYTES[dtype]
     rollout, train = config.rollout, config.train
     held = min(max(rollout.max_sequences, config.algorithm.group_size), rollout.questions * config.algorithm.group_size)
-    cache = held * (prompt + rollout.max_tokens) * shape.layers * 2 * shape.pairs * width
-    layer = (8 * shape.hidden + 2 * shape.heads + 3 * shape.pairs + 4 * shape.inner) * width
-    passes = train.micro_batch_tokens
-    kept = shape.layers * shape.hidden * width + layer if config.model.gradient_checkpointing else shape.layers * layer
-    scores = shape.vocabulary * (width + 8)
     reference = config.algorithm.kl_weight > 0 and config.model.lora is None
     return Memory(
-        weights=shape.parameters * width * (2 if reference else 1),
+        weights=weights_bytes(shape, dtype) * (2 if reference else 1),
         training=trained * (width + (8 if width == 4 else 16)),
-        cache=cache,
-        activations=passes * (kept + scores),
+        cache=cache_bytes(shape, held * (prompt + rollout.max_tokens), dtype),
+        activations=pass_bytes(shape, train.micro_batch_tokens, dtype, config.model.gradient_checkpointing),
         together=on_cpu,
     )
+
+
+def weights_bytes(shape: Shape, dtype: str) -> int:
+    """Of a model."""
+    return shape.parameters * BYTES[dtype]
+
+
+def cache_bytes(shape: Shape, tokens: int, dtype: str) -> int:
+    """Of the keys and values of tokens."""
+    return tokens * shape.layers * 2 * shape.pairs * BYTES[dtype]
+
+
+def pass_bytes(shape: Shape, tokens: int, dtype: str, checkpointed: bool) -> int:
+    """Of a forward pass that is kept for the backward pass, at its worst moment."""
+    width = BYTES[dtype]
+    layer = (8 * shape.hidden + 2 * shape.heads + 3 * shape.pairs + 4 * shape.inner) * width
+    kept = shape.layers * shape.hidden * width + layer if checkpointed else shape.layers * layer
+    scores = 3 * min(4 * tokens * shape.vocabulary, PIECE_BYTES)
+    return tokens * (kept + shape.hidden * (width + 8)) + scores
 
 
 def limits(config: Config, prompt: int) -> Lengths:

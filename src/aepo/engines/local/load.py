@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_policy(
     Args:
         path: A folder (of a model, or of an adapter that `Policy.save` wrote), or a name on the hub.
         device: "auto" takes CUDA if there is one, else the CPU.
-        dtype: "float32", "bfloat16", "float16"; "auto" is float32 on a CPU and bfloat16 elsewhere.
+        dtype: "float32" or "bfloat16"; "auto" is float32 on a CPU and bfloat16 elsewhere.
         gradient_checkpointing: Compute activations again in the backward pass.
         lora: Train adapters only.
         attn_implementation: "sdpa" or "eager".
@@ -101,7 +101,7 @@ def load_policy(
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model = _adapted(model, adapter, lora)
+    model = adapted(model, adapter, lora)
     model.to(where)
     if gradient_checkpointing:
         # transformers 5.24 renamed it.
@@ -166,12 +166,15 @@ def _tokenizer(name: str, folder: Path, pad_token: str | None) -> PreTrainedToke
 def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name == "float16":
+        raise ValueError('model.dtype: "float16" loses small gradients; take bfloat16, or float32 where it is slow')
     if name not in DTYPES:
         raise ValueError(f'model.dtype: "{name}" is none of auto, {", ".join(DTYPES)}')
     return DTYPES[name]
 
 
-def _adapted(model: PreTrainedModel, adapter: Path | None, lora: Lora | None) -> PreTrainedModel:
+def adapted(model: PreTrainedModel, adapter: Path | None, lora: Lora | None) -> PreTrainedModel:
+    """The model with the adapters of a folder, or with new ones, or as it is."""
     if adapter is None and lora is None:
         return model
     try:

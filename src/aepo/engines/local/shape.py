@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,25 @@ def shape_of(path: str) -> Shape:
     Raises:
         ValueError: It has no readable configuration, or is no causal LM.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(path)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        return shape_from(AutoConfig.from_pretrained(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"model {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from error
+
+
+def shape_from(config: PreTrainedConfig) -> Shape:
+    """The shape of a model with a configuration of transformers.
+
+    Raises:
+        ValueError: It is no causal LM's.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     text = config.get_text_config(decoder=True)
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     pairs = getattr(text, "num_key_value_heads", None) or text.num_attention_heads

@@ -1,0 +1,143 @@
+"""Seconds and memory of a training step, whole trajectories beside the tree; how far trainer and sampler are apart."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import anyio
+import torch
+from torch import Tensor
+
+from aepo.algorithms import AEPO
+from aepo.bench.sampling import engine_of, prompts_of
+from aepo.core.noise import noise_key
+from aepo.core.trie import trie
+from aepo.engines.local.policy import LocalPolicy
+from aepo.rollout.generator import Sampled, Stop
+from aepo.training.batch import Batch
+from aepo.training.step import Layout, update
+
+
+def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:
+    """Questions whose trajectories share their first tokens and go on alone; half of the shared ones are the prompt.
+
+    Args:
+        vocabulary: Ids are random ones below it.
+        groups: Questions.
+        rows: Trajectories of each.
+        shared: Tokens that a question's trajectories have in common.
+        alone: Tokens that each has for itself.
+    """
+    chance = torch.Generator().manual_seed(1)
+    tokens_BT = torch.randint(0, vocabulary, (groups * rows, shared + alone), generator=chance)
+    first_GT = tokens_BT.view(groups, rows, -1)[:, :1, :shared]
+    tokens_BT.view(groups, rows, -1)[:, :, :shared] = first_GT
+    mask_BT = torch.ones_like(tokens_BT)
+    mask_BT[:, : shared // 2] = 0
+    old_BT = torch.full(tokens_BT.shape, -9.0) * mask_BT
+    advantages_BT = torch.randn(groups * rows, 1, generator=chance) * mask_BT
+    groups_B = torch.arange(groups).repeat_interleave(rows)
+    return Batch(tokens_BT, mask_BT, old_BT, -old_BT, advantages_BT, groups_B, groups_B * 0 + shared + alone)
+
+
+def shared_for(sharing: float, alone: int, rows: int) -> int:
+    """Tokens to share so that a flat step reads each distinct token `sharing` times: P of k (P + S) / (P + k S) = s."""
+    return round(rows * alone * (sharing - 1) / (rows - sharing))
+
+
+def trained(policy: LocalPolicy, layout: Layout, batch: Batch, micro_batch_tokens: int) -> dict[str, float]:
+    """Forward and backward of one optimizer step, without the optimizer's own work; its metrics."""
+    parameters = list(policy.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=0.0)
+    try:
+        return update(
+            policy,
+            optimizer,
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
+            AEPO(),
+            batch,
+            temperature=1.0,
+            minibatch_count=1,
+            epochs=1,
+            max_grad_norm=1.0,
+            micro_batch_tokens=micro_batch_tokens,
+            rng=random.Random(0),
+            layout=layout,
+        )
+    finally:
+        optimizer.zero_grad(set_to_none=True)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """ln p of the trainer minus ln p of the sampler, of tokens that were just sampled: rounding, and nothing else.
+
+    Attributes:
+        mean: Of the absolute difference, nats.
+        p99: Its 99th percentile.
+        largest: Its maximum.
+        outside: Share of ratios outside 0.8 to 1.2, which a clipped loss would take for updates.
+    """
+
+    mean: float
+    p99: float
+    largest: float
+    outside: float
+
+
+def agreement(
+    policy: LocalPolicy, prompts: int, rows: int, length: int, tokens: int, temperature: float
+) -> dict[str, Agreement | float]:
+    """Sample, and score what was sampled, flat and on the tree.
+
+    Args:
+        policy: Not changed.
+        prompts: Distinct ones.
+        rows: Sampled from each.
+        length: Of a prompt.
+        tokens: Sampled in each row.
+        temperature: Random weights give nearly even distributions; a low temperature makes them as sharp as real ones.
+
+    Returns:
+        "flat", "tree", and "entropy": of the distributions, mean, nats.
+    """
+    count = prompts * rows
+    given = prompts_of(policy, prompts, length)
+    engine = engine_of(policy, count, length + tokens, temperature)
+    out: list[Sampled | None] = [None] * count
+
+    async def main() -> None:
+        async with engine:
+            opened = [engine.open(given[i // rows].tolist(), noise_key("agreement", i)) for i in range(count)]
+
+            async def one(i: int) -> None:
+                out[i] = await engine.sample(opened[i], tokens, Stop())
+
+            async with anyio.create_task_group() as tasks:
+                for i in range(count):
+                    tasks.start_soon(one, i)
+
+    anyio.run(main)
+    found = [s for s in out if s is not None]
+    tokens_BT = torch.cat([given.repeat_interleave(rows, 0), torch.tensor([s.tokens for s in found])], 1)
+    wanted_BT = torch.zeros_like(tokens_BT)
+    wanted_BT[:, length:] = 1
+    old_N = torch.tensor([s.logprobs for s in found]).flatten()
+    with torch.no_grad():
+        flat_BT = [policy.score(t[None].to(policy.device), w[None].to(policy.device), temperature) for t, w in zip(tokens_BT, wanted_BT, strict=True)]
+        tree = trie(tokens_BT[:, :-1], torch.full((count,), length + tokens - 1), torch.arange(count) // rows)
+        places_K, targets_K = tree.places_BT[:, length - 1 :].flatten(), tokens_BT[:, length:].flatten()
+        on_tree_K = policy.score_tree(
+            tree.to(policy.device), places_K.to(policy.device), targets_K.to(policy.device), temperature
+        )
+    flat_N = torch.cat(flat_BT)[:, length:].flatten()
+    entropy = float(torch.tensor([s.entropies for s in found]).mean())
+    return {"flat": _compared(flat_N, old_N), "tree": _compared(on_tree_K, old_N), "entropy": entropy}
+
+
+def _compared(new_N: Tensor, old_N: Tensor) -> Agreement:
+    difference = new_N.float().cpu() - old_N
+    ratio, size = difference.exp(), difference.abs()
+    outside = ((ratio < 0.8) | (ratio > 1.2)).float().mean()
+    return Agreement(float(size.mean()), float(size.quantile(0.99)), float(size.max()), float(outside))
