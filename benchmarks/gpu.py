@@ -1,16 +1,18 @@
 """The parts of `gpu.sh`: each writes its figures into FOLDER/gpu.json as soon as it has them; `table` shows them.
 
-    python benchmarks/gpu.py --folder runs/gpu bench qwen3-0.6b
+python benchmarks/gpu.py --folder runs/gpu bench qwen3-0.6b
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
@@ -49,6 +51,7 @@ class Figures:
             traceback.print_exc()
             value = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
         self.put(name, value)
+        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return value
@@ -76,11 +79,12 @@ def kernels(figures: Figures, options: argparse.Namespace) -> None:
     for file in TESTS:
 
         def test(file: str = file) -> dict[str, Any]:
-            command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-m", marked, file]
+            command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", marked, file]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             print(done.stdout, done.stderr)
-            lines = done.stdout.strip().splitlines()
-            return {"exit": done.returncode, "said": lines[-1] if lines else done.stderr.strip()[-200:]}
+            lines = (done.stdout.strip() or done.stderr.strip() or "nothing").splitlines()
+            failed = [line[:300] for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+            return {"exit": done.returncode, "said": lines[-1], "failed": failed[:20]}
 
         figures.try_to(f"kernels/{file}", test)
 
@@ -98,7 +102,9 @@ def bench(figures: Figures, options: argparse.Namespace) -> None:
     policy = random_policy(size, device, torch.bfloat16)
     weights = sum(p.numel() * p.element_size() for p in policy.model.parameters())
     parameters = sum(p.numel() for p in policy.model.parameters())
-    figures.put(f"{key}/model", {"parameters": parameters, "weights_gib": weights / GIB, "dtype": str(policy.model.dtype)})
+    figures.put(
+        f"{key}/model", {"parameters": parameters, "weights_gib": weights / GIB, "dtype": str(policy.model.dtype)}
+    )
     length, tokens = (16, 12) if toy else (128, 64)
 
     def one_rollout(rows: int) -> dict[str, Any]:
@@ -162,31 +168,47 @@ def runs(figures: Figures, options: argparse.Namespace) -> None:
     from aepo.bench.sizes import SIZES
 
     toy = options.toy
-    folder = figures.file.parent / "grown"
-    if not (folder / "config.json").exists():
-        grow(SIZES["toy" if toy else options.size], folder)
-    for kind in ("full", "lora"):
-        for algorithm in ("aepo", "grpo"):
-            name = f"runs/{kind}/{algorithm}"
-            figures.try_to(name, lambda kind=kind, algorithm=algorithm: one_run(folder, algorithm, kind, options))
+    figures.put("runs/sandbox", sandbox() or "unsafe_no_sandbox")
+    # Gigabytes, which nobody wants beside the figures.
+    with tempfile.TemporaryDirectory() as made:
+        folder = grow(SIZES["toy" if toy else options.size], Path(made) / "model")
+        for kind in ("full", "lora"):
+            for algorithm in ("aepo", "grpo"):
+                name = f"runs/{kind}/{algorithm}"
+                figures.try_to(name, lambda kind=kind, algorithm=algorithm: one_run(folder, algorithm, kind, toy))
 
 
-def one_run(model: Path, algorithm: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
+def sandbox() -> str | None:
+    """Where the agent's programs run; None where there is no sandbox and AEPO_GPU_NO_SANDBOX says to go on."""
+    from aepo.tools.sandbox.base import SandboxUnavailable
+    from aepo.tools.sandbox.choose import choose
+
+    try:
+        return choose().name
+    except SandboxUnavailable:
+        if not os.environ.get("AEPO_GPU_NO_SANDBOX"):
+            raise
+        return None
+
+
+def one_run(model: Path, algorithm: str, kind: str, small: bool) -> dict[str, Any]:
     """Figures of a run, step by step."""
-    import shutil
-
     import aepo
     from aepo.api import train_config
     from aepo.bench.clock import cost
+    from aepo.doctor import estimate
+    from aepo.engines.local.shape import shape_of
     from aepo.engines.local.table import RowTable
+    from aepo.training import checkpoint
 
-    where = options.folder / f"run-{algorithm}-{kind}"
-    shutil.rmtree(where, ignore_errors=True)
-    small = options.toy
+    where = model.parent / f"{algorithm}-{kind}"
+    # A checkpoint of gigabytes takes longer than the steps.
+    checkpoint.save = lambda *given: None  # type: ignore[assignment]
     settings = [
         f"run={where}",
         f"model.path={model}",
         "model.dtype=bfloat16",
+        f"task.options={{sandbox: {sandbox() or 'unsafe_no_sandbox'}}}",
         f"algorithm.name={algorithm}",
         "algorithm.group_size=8",
         f"rollout.questions={2 if small else 8}",
@@ -217,18 +239,30 @@ def one_run(model: Path, algorithm: str, kind: str, options: argparse.Namespace)
     RowTable.decode, RowTable.prefill = decode, prefill  # type: ignore[method-assign]
     try:
         with cost(torch.device("cuda" if torch.cuda.is_available() else "cpu")) as found:
-            train_config(config)
+            run = train_config(config)
     finally:
         RowTable.decode, RowTable.prefill = kept  # type: ignore[method-assign]
     steps = [json.loads(line) for line in (where / "metrics.jsonl").read_text().splitlines()]
     steps = [step for step in steps if "time/step" in step]
     rows = [count for name, count in calls if name == "decode"]
     wanted = ("time/rollout", "time/train", "logprobs/rollout_difference_mean", "logprobs/rollout_difference_max")
-    wanted += ("reward/mean", "tools/calls_mean", "train/idle_share", "train/sharing", "train/distinct_tokens", "grad/norm")
-    shutil.rmtree(where / "checkpoints", ignore_errors=True)
+    wanted += (
+        "reward/mean",
+        "tool/calls_per_trajectory",
+        "tokens/sampled",
+        "branch/share",
+        "train/idle_share",
+        "train/sharing",
+        "train/distinct_tokens",
+        "grad/norm",
+    )
+    assert run.policy is not None
+    trained = sum(p.numel() for p in run.policy.parameters())
+    told = estimate.memory(config, shape_of(str(model)), trained, "bfloat16", found.peak is None, 64)
     return {
         "seconds": found.seconds,
         "peak_gib": gib(found.peak),
+        "estimate_gib": told.total / GIB,
         "decode_calls": len(rows),
         "rows_a_call": sum(rows) / max(1, len(rows)),
         "prefill_calls": len(calls) - len(rows),

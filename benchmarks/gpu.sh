@@ -6,7 +6,8 @@
 #
 # FOLDER/gpu.json has every figure as soon as it is measured, FOLDER/gpu.log what the parts printed. Each part has its
 # own time limit and fails alone. --toy runs the same on a CPU at toy size. It needs this checkout and, where python3
-# finds them, torch, transformers and what aepo imports.
+# finds them, torch, transformers and what aepo imports. Without a sandbox for the agent's programs its runs fail,
+# unless AEPO_GPU_NO_SANDBOX=1 says that this machine may run them as they are.
 set -u
 cd "$(dirname "$0")/.."
 toy=
@@ -30,7 +31,7 @@ part() {
 : >"$folder/gpu.log"
 gpu="$python benchmarks/gpu.py --folder $folder $toy"
 part 40 $gpu versions
-part 100 $gpu kernels
+part 120 $gpu kernels
 part 110 $gpu bench qwen3-0.6b
 part 150 $gpu runs qwen3-0.6b
 part 130 $gpu bench qwen3-4b

@@ -79,6 +79,8 @@ def test_on_a_gpu_it_is_the_same(monkeypatch, layer, dtype: torch.dtype) -> None
     ours = Head(layer, Shaping(), IDS).logprobs(hidden, targets, 0.7)
     exact = [x.detach().double().requires_grad_() for x in (hidden, layer.weight)]
     theirs = plainly(*exact, targets, 0.7, Shaping())
+    one_row = Head(layer, Shaping(), IDS).logits(hidden[:1])
+    assert torch.allclose(one_row.double(), exact[0][:1] @ exact[1][:IDS].t(), atol=1e-4)
     assert (ours - theirs).abs().max() < 1e-4
     for one, other in zip(
         torch.autograd.grad(ours.sum(), (hidden, layer.weight)), torch.autograd.grad(theirs.sum(), exact), strict=True

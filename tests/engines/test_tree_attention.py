@@ -12,7 +12,11 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from aepo.core.trie import Trie, sees, trie
 from aepo.engines.local import tree_attention
+from aepo.engines.local.scoring import Scorer
 from aepo.engines.local.tree_attention import Plan, blocks, grouped, mask_mod, plan, segment_attention
+from aepo.engines.local.tree_check import refuse_tree
+
+VOCABULARY = 90  # of the models' 96 rows
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.lists(st.integers(0, 1), max_size=12)), min_size=1, max_size=9).filter(
     lambda rows: any(ids for _, ids in rows)
@@ -164,8 +168,14 @@ def test_another_kernel_is_not_replaced(build) -> None:
         tree_attention.use(model)
 
 
+@pytest.fixture
+def compiler() -> None:
+    """It compiles a function for a few shapes and types only; a test must not inherit those of another."""
+    torch.compiler.reset()
+
+
 @pytest.mark.gpu
-def test_on_a_gpu_it_is_the_same(build) -> None:
+def test_on_a_gpu_it_is_the_same(build, compiler) -> None:
     tree = random_trie(300)
     size = len(tree.tokens_N)
     given = [x.detach().cuda().requires_grad_() for x in inputs(size, 4, 2, torch.float32)]
@@ -175,3 +185,53 @@ def test_on_a_gpu_it_is_the_same(build) -> None:
     flex, _ = tree_attention.tree_attention(module, *given, None, plan(tree.until_N.cuda()), scaling=0.25)
     dense = densely(*given, tree.until_N.cuda(), 0.25)
     assert torch.allclose(flex, dense, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.03)])
+def test_on_a_gpu_its_gradients_are_the_same(build, compiler, dtype: torch.dtype, tolerance: float) -> None:
+    tree = random_trie(300)
+    until_N = tree.until_N.cuda()
+    chance = torch.Generator("cuda").manual_seed(0)
+    shapes = [(1, heads, len(until_N), 128) for heads in (4, 2, 2)]
+    exact = [torch.randn(s, device="cuda", generator=chance).requires_grad_() for s in shapes]
+    given = [x.detach().to(dtype).requires_grad_() for x in exact]
+    module = build().model.layers[0].self_attn
+    flex, _ = tree_attention.tree_attention(module, *given, None, plan(until_N), scaling=0.1)
+    dense = densely(*exact, until_N, 0.1)
+    assert (flex - dense).norm() <= tolerance * dense.norm()
+    ours = torch.autograd.grad(flex.float().square().sum(), given)
+    theirs = torch.autograd.grad(dense.square().sum(), exact)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm() and other.norm() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "checkpointing"), [(torch.float32, 1e-3, False), (torch.bfloat16, 0.1, True)]
+)
+def test_on_a_gpu_a_model_trains_on_the_tree_as_on_its_rows(
+    build, compiler, dtype: torch.dtype, tolerance: float, checkpointing: bool
+) -> None:
+    model = build("qwen3", head_dim=32, num_hidden_layers=4).to("cuda", dtype)
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+        model.train()
+    refuse_tree(model, VOCABULARY)
+    tokens_BT = torch.randint(0, VOCABULARY, (6, 200), generator=torch.Generator().manual_seed(0))
+    tokens_BT[:, :120] = tokens_BT[0, :120]
+    tree = trie(tokens_BT[:, :-1], torch.full((6,), 199), torch.zeros(6))
+    wanted_BT = torch.ones_like(tokens_BT)
+    wanted_BT[:, 0] = 0
+    scorer = Scorer(model, VOCABULARY)
+    places_K, targets_K = tree.places_BT.flatten().cuda(), tokens_BT[:, 1:].flatten().cuda()
+    on_tree = scorer.score_tree(tree.to("cuda"), places_K, targets_K, 0.8)
+    flat = scorer.score(tokens_BT.cuda(), wanted_BT.cuda(), 0.8)[:, 1:].flatten()
+    assert (on_tree - flat).abs().mean() <= tolerance
+    weights = torch.linspace(-1, 1, len(flat), device="cuda")
+    found = []
+    for scores in (on_tree, flat):
+        model.zero_grad()
+        (scores * weights).sum().backward()
+        found.append(torch.cat([p.grad.float().flatten() for p in model.parameters()]))
+    assert (found[0] - found[1]).norm() <= tolerance * found[1].norm()

@@ -112,4 +112,9 @@ def profile(policy: LocalPolicy, prompts: torch.Tensor, steps: int) -> dict[str,
             calls[event.key] += event.count
             micros[event.key] += spent
     top = [(name[:90], calls[name] / steps, us / steps / 1e3) for name, us in micros.most_common(16)]
-    return {**found, "kernels": sum(calls.values()) / steps, "kernels_ms": sum(micros.values()) / steps / 1e3, "top": top}
+    return {
+        **found,
+        "kernels": sum(calls.values()) / steps,
+        "kernels_ms": sum(micros.values()) / steps / 1e3,
+        "top": top,
+    }

@@ -125,7 +125,10 @@ def agreement(
     wanted_BT[:, length:] = 1
     old_N = torch.tensor([s.logprobs for s in found]).flatten()
     with torch.no_grad():
-        flat_BT = [policy.score(t[None].to(policy.device), w[None].to(policy.device), temperature) for t, w in zip(tokens_BT, wanted_BT, strict=True)]
+        flat_BT = [
+            policy.score(t[None].to(policy.device), w[None].to(policy.device), temperature)
+            for t, w in zip(tokens_BT, wanted_BT, strict=True)
+        ]
         tree = trie(tokens_BT[:, :-1], torch.full((count,), length + tokens - 1), torch.arange(count) // rows)
         places_K, targets_K = tree.places_BT[:, length - 1 :].flatten(), tokens_BT[:, length:].flatten()
         on_tree_K = policy.score_tree(
