@@ -21,7 +21,8 @@ def test_memory_is_weights_training_cache_and_one_pass() -> None:
     # 8 of 12 trajectories at once, 30 tokens each, 2 layers, keys and values of 4 numbers.
     assert need.cache == 8 * 30 * 2 * 2 * 4 * 4
     layer = (8 * 8 + 2 * 8 + 3 * 4 + 4 * 32) * 4
-    assert need.activations == 50 * (2 * layer + 100 * 12)
+    # Logits, and two copies; the last hidden state, in float32 too with its gradient.
+    assert need.activations == 50 * (2 * layer + 8 * 12) + 3 * 50 * 100 * 4
     assert need.total == need.weights + need.training + need.cache + need.activations
 
 

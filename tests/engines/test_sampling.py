@@ -58,3 +58,10 @@ def test_nan_logits_are_refused():
     logits[1, 2] = torch.nan
     with pytest.raises(FloatingPointError, match="1 of 3 rows"):
         draw(logits, torch.full((3,), 0.5, dtype=torch.float64))
+
+
+def test_rows_are_drawn_alike_in_pieces(monkeypatch) -> None:
+    logits, chance = torch.randn(7, 50), torch.rand(7, dtype=torch.float64)
+    whole = draw(logits, chance, 0.7, reference=True)
+    monkeypatch.setattr("aepo.engines.local.sampling.PIECE_BYTES", 3 * 4 * 50)
+    assert draw(logits, chance, 0.7, reference=True) == whole

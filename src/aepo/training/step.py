@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aepo.algorithms.base import Algorithm
 from aepo.core.aggregation import row_weights
+from aepo.core.memory import memory_advice
 from aepo.training.batch import Batch, micro_batches, minibatches
 from aepo.training.objective import Objective, Pass, Scorer, flat_passes, tree_passes
 from aepo.training.tree import Forest, forest
@@ -39,6 +40,7 @@ class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite; the step was not taken."""
 
 
+@memory_advice("training", "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora")
 def update(
     policy: TrainablePolicy,
     optimizer: torch.optim.Optimizer,
@@ -85,6 +87,7 @@ def update(
         each trajectory by trajectory, and `train/repeated_tokens`, those read again since a tree was split.
 
     Raises:
+        OutOfMemory: The device's memory is full.
         NonFiniteLoss: A loss is not finite. Weights are as they were before that optimizer step.
     """
     totals: dict[str, float] = defaultdict(float)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aepo.core.memory import memory_advice
 from aepo.core.noise import uniforms
 from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Passes of the event loop between two model calls. A pass takes microseconds and a call milliseconds; what a tool
 # answers needs several passes until its path asks for tokens again.
 PASSES = 5
+LESS = "lower rollout.max_sequences or rollout.max_tokens"
 
 
 class LocalGenerator:
@@ -292,7 +294,7 @@ class LocalGenerator:
                 self._wake = anyio.Event()
                 await self._wake.wait()
             try:
-                with torch.inference_mode():
+                with torch.inference_mode(), memory_advice("sampling", LESS):
                     self._call_model()
             except Exception as error:
                 # Positions that the failed call wrote are beyond `cached`: the engine stays usable.

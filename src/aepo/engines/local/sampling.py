@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from aepo.engines.local.head import PIECE_BYTES
 
 # Tokens whose probabilities are summed first, so that the cumulative sum runs over V / WIDTH numbers a row and then
 # over WIDTH, not over V.
@@ -44,6 +46,16 @@ def draw(
     Raises:
         FloatingPointError: A row has NaN or no finite logit.
     """
+    at_once = max(1, PIECE_BYTES // (4 * logits.shape[1]))
+    if len(logits) <= at_once:
+        return _draw(logits, uniforms, temperature, greedy, reference)
+    parts = zip(logits.split(at_once), uniforms.split(at_once), strict=True)
+    drawn = [_draw(*part, temperature, greedy, reference) for part in parts]
+    names = [field.name for field in fields(Drawn)]
+    return Drawn(*([value for one in drawn for value in getattr(one, name)] for name in names))
+
+
+def _draw(logits: Tensor, uniforms: Tensor, temperature: float, greedy: bool, reference: bool) -> Drawn:
     rows, size = logits.shape
     scaled = logits.float()
     scaled = scaled - scaled.amax(-1, keepdim=True)
