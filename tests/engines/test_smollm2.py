@@ -160,3 +160,26 @@ def test_one_step_of_aepo_changes_the_weights(folder, space, policy):
     assert tree.stat().st_size > 0
     again = aepo.load_policy(str(run.folder))
     assert all(torch.equal(value, after[name]) for name, value in again.model.state_dict().items())
+
+
+def test_in_bfloat16_it_trains_on_trees(folder, tmp_path, space):
+    """What a GPU runs by default: bfloat16 rounds its log-probabilities by nats, which says nothing of the tree."""
+    task = aepo.Task("population", CITIES, tools=[population], reward=brief, system="")
+    settings = config(
+        "model.dtype=bfloat16",
+        f"rollout.temperature={TEMPERATURE}",
+        "rollout.max_tool_calls=1",
+        "rollout.max_tokens=24",
+        "rollout.questions=1",
+        "algorithm.group_size=4",
+        "train.steps=1",
+        "train.minibatches=1",
+        "train.keep_checkpoints=1",
+        "train.threads=1",
+        "evaluation.samples=1",
+    )
+    run = aepo.train(str(folder), task, config=settings, run=str(space / "bfloat16"))
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    row = next(row for row in map(json.loads, lines) if "grad/norm" in row)
+    assert row["train/sharing"] > 1 and row["grad/norm"] > 0
+    assert row["logprobs/rollout_difference_mean"] < 0.1
