@@ -6,6 +6,7 @@ python benchmarks/gpu.py --folder runs/gpu bench qwen3-0.6b
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import gc
 import json
 import os
@@ -24,6 +25,8 @@ import torch
 ROWS, TOY_ROWS = (1, 16, 64, 256), (1, 8)
 TESTS = ("tests/engines/test_tree_attention.py", "tests/engines/test_head.py")
 GIB = 1 << 30
+SECONDS = 15
+"""Where a part stands is printed this often: a part that its limit ends says what it was doing."""
 
 
 class Figures:
@@ -120,10 +123,6 @@ def bench(figures: Figures, options: argparse.Namespace) -> None:
         cost = generated(policy, prompts, tokens)
         return {"tokens_s": rows * tokens / cost.seconds, "peak_gib": gib(cost.peak)}
 
-    for rows in TOY_ROWS if toy else ROWS:
-        figures.try_to(f"{key}/sample/{rows}", lambda rows=rows: one_rollout(rows))
-        figures.try_to(f"{key}/generate/{rows}", lambda rows=rows: one_generate(rows))
-    figures.try_to(f"{key}/profile", lambda: profile(policy, prompts_of(policy, 4 if toy else 64, length), 4))
     figures.try_to(f"{key}/start", lambda: {"seconds": timed(policy, lambda: policy.refuse_tree(list(range(40, 80))))})
     apart = (2, 2, 16, 8) if toy else (4, 4, 128, 96)
     for temperature in (1.0, 0.1):
@@ -139,13 +138,19 @@ def bench(figures: Figures, options: argparse.Namespace) -> None:
     def one_step(layout: str) -> dict[str, Any]:
         from aepo.bench.clock import best
 
+        first = timed(policy, lambda: trained(policy, layout, batch, micro))
         cost = best(lambda: trained(policy, layout, batch, micro), device, 1 if toy else 2)
         reads = int(batch.lengths_B.sum())
         told = estimated(size, 0, parameters, min(micro, reads if layout == "flat" else reads // 4))
-        return {"flat_tokens_s": reads / cost.seconds, "seconds": cost.seconds, "peak_gib": gib(cost.peak), **told}
+        speed = {"flat_tokens_s": reads / cost.seconds, "seconds": cost.seconds, "first_seconds": first}
+        return {**speed, "peak_gib": gib(cost.peak), **told}
 
     for layout in ("flat", "tree"):
         figures.try_to(f"{key}/train/{layout}", lambda layout=layout: one_step(layout))
+    for rows in TOY_ROWS if toy else ROWS:
+        figures.try_to(f"{key}/sample/{rows}", lambda rows=rows: one_rollout(rows))
+        figures.try_to(f"{key}/generate/{rows}", lambda rows=rows: one_generate(rows))
+    figures.try_to(f"{key}/profile", lambda: profile(policy, prompts_of(policy, 4 if toy else 64, length), 4))
 
 
 def estimated(size: Any, cached: int, trained: int, scored: int) -> dict[str, float]:
@@ -324,6 +329,7 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true")
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
+    faulthandler.dump_traceback_later(SECONDS, repeat=True)
     PARTS[options.part](Figures(options.folder), options)
 
 

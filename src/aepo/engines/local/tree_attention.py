@@ -29,6 +29,8 @@ NAME = "aepo_tree"
 SPECIAL = ("softcap", "s_aux", "position_bias", "sliding_window")
 CALL_COST = 2048
 """What a kernel call costs, in pairs of query and key that could be computed meanwhile."""
+ONE_KERNEL = {"FORCE_USE_FLEX_ATTENTION": True}
+"""Without it a trie of under 128 tokens would be given to a kernel for decoding, whose compilation can take minutes."""
 
 
 class Block(NamedTuple):
@@ -341,5 +343,6 @@ def tree_attention(
         raise ValueError(f"its attention uses {used[0]}")
     if tree.block_mask is not None:
         flex = ALL_ATTENTION_FUNCTIONS["flex_attention"]
-        return flex(module, query, key, value, tree.block_mask, scaling=scaling, **kwargs)
+        given = kwargs | {"kernel_options": ONE_KERNEL}
+        return flex(module, query, key, value, tree.block_mask, scaling=scaling, **given)
     return segment_attention(query, key, value, tree, scaling), None

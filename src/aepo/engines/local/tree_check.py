@@ -28,7 +28,8 @@ def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] =
     """Check that trees are scored as their sequences are.
 
     It is tried in float32 on a copy of the first layers: in bfloat16 the same model scores the same sequence nats apart
-    when its batch has another shape, which says nothing of the tree.
+    when its batch has another shape, which says nothing of the tree. The copy is on the CPU: the compiler of GPU
+    kernels needs minutes for FlexAttention in float32 with wide heads.
 
     Args:
         model: A causal LM.
@@ -53,7 +54,10 @@ def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] =
 
 
 def first_layers(model: PreTrainedModel) -> PreTrainedModel:
-    """A float32 copy of a model with its first layers only; of all its layers where they are not in one list."""
+    """A float32 copy of a model with its first layers only; of all its layers where they are not in one list.
+
+    It is on the CPU, wherever the model is.
+    """
     base = base_model(model)
     count = base.config.get_text_config(decoder=True).num_hidden_layers
     decoder = base.get_decoder()
@@ -67,7 +71,7 @@ def first_layers(model: PreTrainedModel) -> PreTrainedModel:
     finally:
         for name, layers in lists:
             setattr(decoder, name, layers)
-    return cast("PreTrainedModel", shorter.float().eval().requires_grad_(False))
+    return cast("PreTrainedModel", shorter.cpu().float().eval().requires_grad_(False))
 
 
 @torch.no_grad()
