@@ -1,0 +1,62 @@
+"""Units behind a number: `5 \\text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
+
+What Pint knows is converted; other words (eggs, red, dollars) agree if one side says no more than the other. Pint takes
+most of a second to start, so this module is for the child process only.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+_POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
+_WORD = r"(?:[^\W\d_]{2,}|(?<=[\d}] )[mgshLNJWVK](?![a-zA-Z]))"
+_UNIT = re.compile(
+    rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*(?:\\text\{{[^{{}}\d]*\}}|\^\{{?\\circ\}}?|(?<=[\s/]){_WORD}){_POWER}"
+    rf"(?:[\s/.(-]*(?:\\text\{{[^{{}}\d]*\}}|[CFK]\b|[^\W\d_]+){_POWER}\)?)*)\s*",
+    re.DOTALL,
+)
+# "5 hundredths" and "3 squared" are other numbers than 5 and 3.
+_MATHS = re.compile(
+    r"\b(?:or|and|to|not|times|plus|minus|over|divided|mod|modulo|squared|cubed|factorial|choose|if|when|where|for|is"
+    r"|hal(?:f|ves)|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand|million|billion)ths?)\b"
+)
+_SPOKEN = re.compile(r"\\text|\^?\{?\\circ\}?|[{}\\()]")
+
+
+def split(text: str) -> tuple[str, str]:
+    """`text` without its unit, and the unit in plain words ("" if it has none)."""
+    found = _UNIT.fullmatch(text)
+    if not found or _MATHS.search(found["unit"]):
+        return text, ""
+    unit = found["unit"].replace("\\circ", " degree ")
+    words = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", unit)
+    words = re.sub(r"\^\{?\s*(?= degree)", " ", words)
+    return found["body"].strip(), " ".join(_SPOKEN.sub(" ", words).split())
+
+
+def factor(unit: str, other: str) -> Fraction | None:
+    """How many of `other` one `unit` is; 1 if one of them is left out; None if they are different things."""
+    if not unit or not other or unit == other:
+        return Fraction(1)
+    try:
+        zero, one = (_registry().Quantity(Fraction(n), unit).to(other).magnitude for n in (0, 1))
+    except Exception as error:  # Pint raises anything on what it cannot read
+        if type(error).__name__ == "DimensionalityError":
+            return None
+        left, right = _stems(unit), _stems(other)
+        return Fraction(1) if left <= right or right <= left else None
+    return Fraction(one) if zero == 0 else None  # degrees of temperature have another zero
+
+
+def _stems(unit: str) -> set[str]:
+    return {word.rstrip("s") for word in re.findall(r"[^\W\d_]+", unit.casefold()) if word not in ("a", "of", "the")}
+
+
+@cache
+def _registry() -> Any:
+    import pint
+
+    return pint.UnitRegistry(non_int_type=Fraction)
