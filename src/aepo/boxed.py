@@ -6,8 +6,8 @@ import re
 
 _PIECE = re.compile(
     r"""
-      \\+(?:boxed|fbox)(?![a-zA-Z])\s*(?:(?P<box>\{)|(?P<bare>[^\s{}$][^\n{}$]{0,200})(?=\$))
-    | \\.                                       # \{ is no brace
+      \\(?:boxed|fbox)(?![a-zA-Z])\s*(?:(?P<box>\{)|(?P<bare>[^\s{}$][^\n{}$]{0,200})(?=\$))
+    | \\(?!\\(?:boxed|fbox)).                   # \{ is no brace
     | (?P<open>\{)
     | (?P<close>\})
     """,
@@ -31,3 +31,9 @@ def last_boxed(text: str) -> str | None:
         elif piece["close"] and starts and (start := starts.pop()) > last:
             last, found = start, text[start : piece.start()]
     return None if found is None else found.strip()
+
+
+def unboxed(text: str) -> str:
+    r"""What the last `\boxed{...}` of `text` holds; `text` itself if it has none."""
+    boxed = last_boxed(text)
+    return text if boxed is None else boxed

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
+from aepo.boxed import unboxed
 from aepo.rewards.base import targets as accepted
 from aepo.rewards.money import without_money
 from aepo.types import Sample, Trajectory
@@ -77,13 +78,13 @@ def same(answer: str, target: str) -> bool:
     if left is not None and right is not None:
         return left == right and (not currency or not other or currency == other)
     if not normalise(answer) and not normalise(target):  # nothing but signs
-        return bool(answer.strip()) and fold(answer).strip() == fold(target).strip()
+        return bool(answer.strip()) and _signs(answer) == _signs(target)
     return any(words(answer) == words(target) for words in (normalise, _joined))
 
 
 def exact_match(answer: str, targets: str | Sequence[str]) -> float:
-    """1.0 if `answer` is one of `targets`, else 0.0."""
-    return float(any(same(answer, t) for t in _listed(targets)))
+    r"""1.0 if `answer`, or what its last `\boxed{}` holds, is one of `targets`, else 0.0."""
+    return float(any(same(unboxed(answer), unboxed(t)) for t in _listed(targets)))
 
 
 def token_f1(answer: str, targets: str | Sequence[str]) -> float:
@@ -91,7 +92,7 @@ def token_f1(answer: str, targets: str | Sequence[str]) -> float:
 
     Two numbers either agree or score 0, and so does a yes or no that meets anything else.
     """
-    return max((_f1(answer, t) for t in _listed(targets)), default=0.0)
+    return max((_f1(unboxed(answer), unboxed(t)) for t in _listed(targets)), default=0.0)
 
 
 def exact(sample: Sample, trajectory: Trajectory) -> float:
@@ -138,6 +139,11 @@ def _kept(piece: re.Match[str]) -> str:
         operator = unicodedata.category(text) == "Sm" or text == "^"
         return f" {text} " if operator and text != "~" else " "
     return text
+
+
+def _signs(text: str) -> str:
+    folded = fold(text).strip()
+    return folded.strip(" .*") or folded
 
 
 def _joined(text: str) -> str:

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
-from aepo.boxed import last_boxed
+from aepo.boxed import unboxed
 from aepo.rewards.money import without_money
 
 LONGEST = 2000
@@ -30,7 +30,7 @@ _LEAD = re.compile(r"^.*\banswer\b(?:\s+is\b|\s*[:=])+\s*|^[a-z][a-z ]{2,}:\s*",
 _EDGES = re.compile(r"^[\s*`]+|[\s*`.]+$")
 _SCALES = {"dozen": "12", "hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}"}
 _SCALES["trillion"] = "10^{12}"
-_WORDS = re.compile(r"(?:\\text\{)?([^\W\d_][^\W\d_' .-]+[^\W\d_' .-]*(?:[' .-]+[^\W\d_]+)*)\}?")
+_WORDS = re.compile(r"(?:\\text\{\s*)?([^\W\d_]++(?:[' .,-]++[^\W\d_]++)*+)\s*\}?")
 
 _TIDY = tuple(
     (re.compile(pattern), plain)
@@ -61,8 +61,8 @@ _BASE = re.compile(
     r"(?<![\w\\])(?P<digits>(?=[\dA-F]*\d)[\dA-F]+)\s*_\s*"
     r"(?:\{\s*\\text\{\s*(\w+)\s*\}\s*\}|\\text\{\s*(\w+)\s*\}|\{\s*(\w+)\s*\}|(\w+))"
 )
-_SPELLED = {word: str(n) for n, word in enumerate("two three four five six seven eight nine ten".split(), 2)}
-_SPELLED |= {"eleven": "11", "twelve": "12", "sixteen": "16"}
+_SPELLED = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
+_SPELLED |= {"ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16"}
 _IGNORED = re.compile(r"(?<!\d)\s+|\s+(?!\d)|\\text(?=\{)")
 _SINGLE = re.compile(r"\{(\w)\}")
 
@@ -82,7 +82,7 @@ class Formula:
 
     @property
     def bare(self) -> str:
-        """The text without what carries no meaning: spaces, braces of one sign, `\\text`."""
+        r"""The text without what carries no meaning: spaces, braces of one sign, `\text`."""
         return _SINGLE.sub(r"\1", _IGNORED.sub("", self.text))
 
     @property
@@ -106,8 +106,7 @@ class Formula:
 
 def formula(text: str) -> Formula:
     r"""`text`, or what its last `\boxed{}` holds, in one way of writing; empty if that is too long for a formula."""
-    boxed = last_boxed(text)
-    answer = text if boxed is None else boxed
+    answer = unboxed(text)
     if len(answer) > LONGEST:
         return Formula("", "")
     plain, currency = without_money(_latin(answer))

@@ -1,7 +1,7 @@
 r"""Money as texts write it: `$18`, `\$18`, `US$ 18`, `-\$5`, `18 dollars`, `EUR 18`, `\text{\$18}`.
 
-A `$` is also the mark of a formula, `$x$`. Which one it is, is told as Pandoc tells it: marks of a formula have no space
-on their inner side, and no digit follows the second one.
+A `$` is also the mark of a formula, `$x$`. Pandoc's rule tells which one it is: marks of a formula have no space on
+their inner side, and no digit follows the second one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ _WRITTEN = {
 _NAMES = {mark.casefold(): name for name, marks in _WRITTEN.items() for mark in marks}
 _COMMANDS = {"pounds": "pound", "textdollar": "dollar", "textsterling": "pound", "texteuro": "euro", "textyen": "yen"}
 _SIGN = "".join(mark for mark in _NAMES if not mark.isalpha())
-_CODE = "|".join(mark for marks in _WRITTEN.values() for mark in marks if mark.isupper())
 _WORD = "|".join(mark for mark in _NAMES if mark.isalpha())
 _MONEY = re.compile(
-    rf"\\?(?<![a-z])(?:US\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
+    rf"\\?(?<![a-z])(?:(?i:US)\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
     rf"|\\(?P<command>{'|'.join(_COMMANDS)}|euro|yen|cent)(?![a-zA-Z])(?:\{{\}})?"
-    rf"|(?<![A-Za-z])(?P<code>{_CODE})(?![A-Za-z])"
     rf"|(?<![A-Za-z\\])(?P<word>(?i:{_WORD}))s?(?![A-Za-z])"
 )
+_INSIDE = r"(?:[^$\\]|\\.)*+"
 _FORMULA = re.compile(
-    r"(?<!\\)\$\$(?P<display>.+?)\$\$|\\\[(?P<bracket>.+?)\\\]|\\\((?P<paren>.+?)\\\)"
-    r"|(?<!\\)\$(?=[^\s$])(?P<inline>(?:[^$\\]|\\.)*)(?<![\s\\])\$(?!\d)",
+    rf"(?<!\\)(?:\$\$(?P<display>{_INSIDE})\$\$|\$(?=\S)(?P<inline>{_INSIDE})(?<!\s)\$(?!\d)"
+    r"|\\\[(?P<bracket>.+?)\\\]|\\\((?P<paren>.+?)\\\))",
     re.DOTALL,
 )
 
@@ -47,4 +46,3 @@ def without_money(text: str) -> tuple[str, str]:
     inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
     found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
     return (_MONEY.sub(" ", inner), " ".join(sorted(found))) if found else (inner, "")
-

@@ -18,9 +18,11 @@ from sympy.parsing.sympy_parser import (
 )
 
 _FUNCTIONS = (
-    "sqrt cbrt root log exp sin cos tan cot sec csc asin acos atan sinh cosh tanh Abs factorial binomial gamma gcd lcm "
-    "floor ceiling Rational Integer Float Matrix Tuple FiniteSet Interval Union Eq Ne Lt Le Gt Ge Min Max"
-).split()
+    *("sqrt", "cbrt", "root", "log", "exp", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sinh"),
+    *("cosh", "tanh", "Abs", "factorial", "binomial", "gamma", "gcd", "lcm", "floor", "ceiling", "Min", "Max"),
+    *("Rational", "Integer", "Float", "Matrix", "Tuple", "FiniteSet", "Interval", "Union", "Eq", "Ne", "Lt", "Le"),
+    *("Gt", "Ge"),
+)
 _NAMES = {name: getattr(sympy, name) for name in _FUNCTIONS} | {
     "pi": sympy.pi, "E": sympy.E, "I": sympy.I, "oo": sympy.oo, "inf": sympy.oo, "infinity": sympy.oo, "ln": sympy.log,
     "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "abs": sympy.Abs, "Fraction": sympy.Rational,

@@ -1,4 +1,4 @@
-"""Units behind a number: `5 \\text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
+r"""Units behind a number: `5 \text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
 
 What Pint knows is converted; other words (eggs, red, dollars) agree if one side says no more than the other. Pint takes
 most of a second to start, so this module is for the child process only.
@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 _POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
-_WORD = r"(?:[^\W\d_]{2,}|(?<=[\d}] )[mgshLNJWVK](?![a-zA-Z]))"
+_WORD = r"(?:[^\W\d_]{2,}+|(?<=[\d}] )[mgshLNJWVK](?![a-zA-Z]))"
 _UNIT = re.compile(
     rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*(?:\\text\{{[^{{}}\d]*\}}|\^\{{?\\circ\}}?|(?<=[\s/]){_WORD}){_POWER}"
-    rf"(?:[\s/.(-]*(?:\\text\{{[^{{}}\d]*\}}|[CFK]\b|[^\W\d_]+){_POWER}\)?)*)\s*",
+    rf"(?:[\s/.(-]*(?:\\text\{{[^{{}}\d]*\}}|[CFK]\b|[^\W\d_]++){_POWER}\)?)*+)\s*",
     re.DOTALL,
 )
 # "5 hundredths" and "3 squared" are other numbers than 5 and 3.

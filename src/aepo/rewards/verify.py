@@ -13,7 +13,9 @@ SECONDS = 3
 
 _WORDS = re.compile(r"\\text\s*\{|(?<![\\a-zA-Z{])[a-zA-Z]{4,}")
 
-_IMAGINARY = re.compile(r"(?<=\d)i(?![a-zA-Z])")  # math-verify takes the i of 3i for any letter, that of 3 i for the unit
+_IMAGINARY = re.compile(
+    r"(?<=\d)i(?![a-zA-Z])"
+)  # math-verify takes the i of 3i for any letter, that of 3 i for the unit
 
 
 def _limit_memory() -> None:
