@@ -41,8 +41,11 @@ _TIDY = tuple(
         (r"\\(?:left|right)\.|\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\(le|ge)(?:q|qslant)(?![a-zA-Z])", r"\\\1 "),
-        (r"\\(?:math(?:rm|bf|it|sf)|text(?:bf|it|rm|normal)|mbox|operatorname)\s*(?=\{)", r"\\text"),
-        (r"\\text\{\s*\}", " "),
+        (
+            r"\\(?:math(?:rm|bf|it|sf)|text(?:bf|it|rm|normal)|mbox|operatorname|boldsymbol|underline|bm)\s*(?=\{)",
+            r"\\text",
+        ),
+        (r"(?<![\\a-zA-Z])(sqrt|frac)(?=\{)", r"\\\1"),
         (r"^\s*\\text\{([^{}]*[\d()][^{}]*)\}\s*$", r"\1"),
         (r"^\s*\(?([A-Z])[).]*\s*$", r"\1"),  # a letter of multiple choice
         (r"\s*(?:\\text\{)?\s*(?<![a-zA-Z])(?:percent(?:age)?|per cent|pct)(?![a-zA-Z])\s*\}?|\\?%", r"\\%"),

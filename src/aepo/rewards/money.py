@@ -14,21 +14,29 @@ _WRITTEN = {
     "pound": ("£", "GBP", "sterling"),
     "yen": ("¥", "￥", "JPY", "yen"),
     "yuan": ("CNY", "RMB", "yuan"),
-    "rupee": ("₹", "INR", "rupee"),
+    "rupee": ("₹", "INR", "rupee", "Rs"),
     "won": ("₩", "KRW"),
     "rouble": ("₽", "RUB", "rouble", "ruble"),
     "franc": ("CHF", "franc"),
     "cent": ("¢", "cent"),
 }
 _NAMES = {mark.casefold(): name for name, marks in _WRITTEN.items() for mark in marks}
-_COMMANDS = {"pounds": "pound", "textdollar": "dollar", "textsterling": "pound", "texteuro": "euro", "textyen": "yen"}
+_COMMANDS = {
+    "pounds": "pound",
+    "mathdollar": "dollar",
+    "textdollar": "dollar",
+    "textsterling": "pound",
+    "texteuro": "euro",
+    "textyen": "yen",
+}
 _SIGN = "".join(mark for mark in _NAMES if not mark.isalpha())
 _WORD = "|".join(mark for mark in _NAMES if mark.isalpha())
 _MONEY = re.compile(
     rf"\\?(?<![a-z])(?:(?i:US)\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
     rf"|\\(?P<command>{'|'.join(_COMMANDS)}|euro|yen|cent)(?![a-zA-Z])(?:\{{\}})?"
-    rf"|(?<![A-Za-z\\])(?P<word>(?i:{_WORD}))s?(?![A-Za-z])"
+    rf"|(?<![A-Za-z\\])(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
 )
+_EMPTY = re.compile(r"\\text\s*\{\s*\}|(?<!\\)\{\s+\}")
 _INSIDE = r"(?:[^$\\]|\\.)*+"
 _FORMULA = re.compile(
     rf"(?<!\\)(?:\$\$(?P<display>{_INSIDE})\$\$|\$(?=\S)(?P<inline>{_INSIDE})(?<!\s)\$(?!\d)"
@@ -45,4 +53,4 @@ def without_money(text: str) -> tuple[str, str]:
     """
     inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
     found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
-    return (_MONEY.sub(" ", inner), " ".join(sorted(found))) if found else (inner, "")
+    return (_EMPTY.sub(" ", _MONEY.sub(" ", inner)), " ".join(sorted(found))) if found else (inner, "")

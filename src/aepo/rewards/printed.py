@@ -24,14 +24,21 @@ _FUNCTIONS = (
     *("Gt", "Ge"),
 )
 _NAMES = {name: getattr(sympy, name) for name in _FUNCTIONS} | {
-    "pi": sympy.pi, "E": sympy.E, "I": sympy.I, "oo": sympy.oo, "inf": sympy.oo, "infinity": sympy.oo, "ln": sympy.log,
-    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "abs": sympy.Abs, "Fraction": sympy.Rational,
-    "EmptySet": sympy.EmptySet, "ImmutableMatrix": sympy.Matrix,
-}  # fmt: skip
+    **{"pi": sympy.pi, "E": sympy.E, "I": sympy.I, "oo": sympy.oo, "inf": sympy.oo, "infinity": sympy.oo},
+    **{"arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "ln": sympy.log, "abs": sympy.Abs},
+    **{"EmptySet": sympy.EmptySet, "ImmutableMatrix": sympy.Matrix, "Fraction": sympy.Rational},
+    "OpenInterval": sympy.Interval.open,
+    "LOpenInterval": sympy.Interval.Lopen,
+    "ROpenInterval": sympy.Interval.Ropen,
+}
 _KERNEL = {"Symbol": sympy.Symbol, "Function": sympy.Function, "Integer": sympy.Integer, "Float": sympy.Float}
-_TOKEN = re.compile(r"(?P<name>[A-Za-z]+)|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+|\*\*|[<>]=?|[-+*/^(),\[\]{}!\s]")
+_TOKEN = re.compile(r"(?P<name>[A-Za-z]+)|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+|\*\*|[<>]=?|[-+*/^(),\[\]{}!&|\s]")
 _COMPLEX = re.compile(r"(?<=\d)j(?![a-zA-Z])")  # 2+3j, as Python prints it
-_MARK = re.compile(r"\*|[a-zA-Z]{2}|\(|[EI]|/|\^|\dj")
+# np.float64(3.5), Decimal('3.5')
+_NUMPY = re.compile(r"(?:np|numpy)\.\w+\(([^()']*)\)|(?:Decimal|mpf)\('([^()']*)'\)")
+_OPEN = re.compile(r"Interval\.([LR]?)open")
+_ROWS = re.compile(r"\[\s*\[.*\]\s*\]")
+_MARK = re.compile(r"\*|[a-zA-Z]{2}|\[\s*\[|\(|[EI]|/|\^|\dj")
 _TRANSFORMATIONS = (*standard_transformations, convert_xor, implicit_multiplication, implicit_application, rationalize)
 
 
@@ -42,7 +49,8 @@ def readings(text: str) -> list[str]:
     """
     if "\\" in text or not _MARK.search(text):
         return [text]
-    text = _COMPLEX.sub("*I", text)
+    text = _OPEN.sub(r"\1OpenInterval", _NUMPY.sub(r"\1\2", _COMPLEX.sub("*I", text)))
+    text = _ROWS.sub(r"Matrix(\g<0>)", text) if _ROWS.fullmatch(text) else text
     at, names = 0, set()
     while at < len(text):
         token = _TOKEN.match(text, at)
@@ -55,6 +63,8 @@ def readings(text: str) -> list[str]:
     symbols = {name: sympy.Symbol(name) for name in names if len(name) == 1 and name not in _NAMES}
     try:
         value = parse_expr(text, local_dict=symbols, global_dict=_NAMES | _KERNEL, transformations=_TRANSFORMATIONS)
+        if isinstance(value, sympy.And | sympy.Or):
+            value = value.as_set()
         found = [sympy.latex(value, ln_notation=natural, mat_str="pmatrix", mat_delim="") for natural in (True, False)]
     except Exception:  # SymPy raises anything on what it cannot read
         return [text]

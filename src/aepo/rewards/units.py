@@ -14,15 +14,17 @@ from typing import Any
 _POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
 _WORD = r"(?:[^\W\d_]{2,}+|(?<=[\d}] )[mgshLNJWVK](?![a-zA-Z]))"
 _UNIT = re.compile(
-    rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*(?:\\text\{{[^{{}}\d]*\}}|\^\{{?\\circ\}}?|(?<=[\s/]){_WORD}){_POWER}"
+    rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*(?:/?\s*\\text\{{[^{{}}\d]*\}}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WORD}){_POWER}"
     rf"(?:[\s/.(-]*(?:\\text\{{[^{{}}\d]*\}}|[CFK]\b|[^\W\d_]++){_POWER}\)?)*+)\s*",
     re.DOTALL,
 )
 # "5 hundredths" and "3 squared" are other numbers than 5 and 3.
 _MATHS = re.compile(
     r"\b(?:or|and|to|not|times|plus|minus|over|divided|mod|modulo|squared|cubed|factorial|choose|if|when|where|for|is"
+    r"|sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|oo|inf"
     r"|hal(?:f|ves)|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand|million|billion)ths?)\b"
 )
+_DEGREES = re.compile(r"\bdegrees? ([CF])\w*")
 _SPOKEN = re.compile(r"\\text|\^?\{?\\circ\}?|[{}\\()]")
 
 
@@ -34,7 +36,7 @@ def split(text: str) -> tuple[str, str]:
     unit = found["unit"].replace("\\circ", " degree ")
     words = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", unit)
     words = re.sub(r"\^\{?\s*(?= degree)", " ", words)
-    return found["body"].strip(), " ".join(_SPOKEN.sub(" ", words).split())
+    return found["body"].strip(), _DEGREES.sub(r"deg\1", " ".join(_SPOKEN.sub(" ", words).split()))
 
 
 def factor(unit: str, other: str) -> Fraction | None:

@@ -50,11 +50,24 @@ def _parsed(text: str) -> list[list[Any]]:
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
     latex = [LatexExtractionConfig(normalization_config=normal)]
-    return [
+    body = text.removesuffix("\\%")
+    found = [
         parse(f"${_IMAGINARY.sub(' i', one)}$", latex, parsing_timeout=SECONDS)
-        for one in readings(text)
+        for one in readings(body)
         if not _WORDS.search(one)
     ]
+    return [[_valued(value, body != text) for value in values] for values in found]
+
+
+def _valued(value: Any, percent: bool) -> Any:
+    """`value` with the imaginary unit, which math-verify leaves a letter, and as a percentage if it is one."""
+    from latex2sympy2_extended.latex2sympy2 import convert_to_pct
+    from sympy import Expr, I, Symbol
+
+    if not isinstance(value, Expr):
+        return value
+    number = value.subs(Symbol("i", real=False), I)
+    return convert_to_pct(number) if percent else number
 
 
 def _equal(gold: list[Any], answer: list[Any]) -> bool:
