@@ -1,6 +1,7 @@
 """Published data sets: a gold equals itself, in five ways of writing, and no other. Skipped without the files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_text_answers(name):
 def ways(gold):
     """Five ways to write a gold that mean the same."""
     value = number(gold)
-    if value is not None:
+    if value is not None and not re.search("[a-z$]", gold):
         whole = value.denominator == 1
         other = f"{value.numerator:,}" if whole and abs(value) >= 1000 else f"{value.numerator}.0" if whole else gold
         money = f"-\\${gold[1:]}" if gold.startswith("-") else f"\\${gold}"

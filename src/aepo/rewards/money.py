@@ -14,9 +14,9 @@ _WRITTEN = {
     "pound": ("£", "GBP", "sterling"),
     "yen": ("¥", "￥", "JPY", "yen"),
     "yuan": ("CNY", "RMB", "yuan"),
-    "rupee": ("₹", "INR", "rupee", "Rs"),
+    "rupee": ("₹", "INR", "rupee"),
     "won": ("₩", "KRW"),
-    "rouble": ("₽", "RUB", "rouble", "ruble"),
+    "rouble": ("₽", "rouble", "ruble"),
     "franc": ("CHF", "franc"),
     "cent": ("¢", "cent"),
 }
@@ -34,9 +34,9 @@ _WORD = "|".join(mark for mark in _NAMES if mark.isalpha())
 _MONEY = re.compile(
     rf"\\?(?<![a-z])(?:(?i:US)\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
     rf"|\\(?P<command>{'|'.join(_COMMANDS)}|euro|yen|cent)(?![a-zA-Z])(?:\{{\}})?"
-    rf"|(?<![A-Za-z\\])(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
+    rf"|(?<![A-Za-z\\])(?<!per )(?:(?i:US)\s)?(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
 )
-_EMPTY = re.compile(r"\\text\s*\{\s*\}|(?<!\\)\{\s+\}")
+_EMPTY = re.compile(r"(?:\\(?:text|math)[a-z]*\s*|(?<!\\))\{\s*\}")
 _INSIDE = r"(?:[^$\\]|\\.)*+"
 _FORMULA = re.compile(
     rf"(?<!\\)(?:\$\$(?P<display>{_INSIDE})\$\$|\$(?=\S)(?P<inline>{_INSIDE})(?<!\s)\$(?!\d)"
@@ -53,4 +53,5 @@ def without_money(text: str) -> tuple[str, str]:
     """
     inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
     found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
-    return (_EMPTY.sub(" ", _MONEY.sub(" ", inner)), " ".join(sorted(found))) if found else (inner, "")
+    left = _EMPTY.sub(" ", _MONEY.sub(" ", inner))
+    return (left, " ".join(sorted(found))) if left.strip() else (inner, "")

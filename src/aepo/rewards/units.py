@@ -12,7 +12,9 @@ from functools import cache
 from typing import Any
 
 _POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
-_WORD = r"(?:[^\W\d_]{2,}+|(?<=[\d}] )[mgshLNJWVK](?![a-zA-Z]))"
+# Two letters, or one, may be a product of variables: only usual units are read without \text.
+_SHORT = "[kcmn]m|k?g|mg|m?[lL]|[cd]l|ft|in|yd|mi|lb|oz|hr|k?Hz|k?[WNJV]|kPa|Pa|eV|[kMGT]B|ha|am|pm|[mshK]"
+_WORD = rf"(?:[^\W\d_]{{3,}}+|(?<=[\d}}] )(?:{_SHORT})(?![a-zA-Z]))"
 _UNIT = re.compile(
     rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*(?:/?\s*\\text\{{[^{{}}\d]*\}}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WORD}){_POWER}"
     rf"(?:[\s/.(-]*(?:\\text\{{[^{{}}\d]*\}}|[CFK]\b|[^\W\d_]++){_POWER}\)?)*+)\s*",

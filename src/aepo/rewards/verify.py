@@ -32,8 +32,9 @@ def same(answer: str, target: str, currencies: tuple[str, str]) -> bool:
     from aepo.rewards.units import factor, split
 
     (left, unit), (right, other) = split(answer), split(target)
-    times = factor(f"{currencies[0]} {unit}".strip(), f"{currencies[1]} {other}".strip())
-    if times is None:
+    unit, other = f"{currencies[0]} {unit}".strip(), f"{currencies[1]} {other}".strip()
+    times = factor(unit, other)
+    if times is None or (left.endswith("\\%") and other) or (right.endswith("\\%") and unit):
         return False
     if times != 1:
         left = rf"({left}) \times \frac{{{times.numerator}}}{{{times.denominator}}}"
@@ -72,10 +73,13 @@ def _valued(value: Any, percent: bool) -> Any:
 
 def _equal(gold: list[Any], answer: list[Any]) -> bool:
     from math_verify import verify
+    from math_verify.grader import is_relation
 
     if any(map(_states, gold)) != any(map(_states, answer)):  # math-verify takes x^2 - 4 = 0 for 0
         return False
-    return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=SECONDS))
+    # math-verify takes the right side of an equation or not, by which of the two it stands in.
+    orders = [(gold, answer), (answer, gold)] if any(map(is_relation, gold + answer)) else [(gold, answer)]
+    return any(verify(one, two, allow_set_relation_comp=True, timeout_seconds=SECONDS) for one, two in orders)
 
 
 def _states(value: Any) -> bool:
