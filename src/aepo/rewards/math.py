@@ -33,7 +33,7 @@ def equivalent(answer: str, targets: str | Sequence[str]) -> float:
     """1.0 if `answer` is mathematically one of `targets`, else 0.0; whatever the text, from any thread.
 
     Raises:
-        RuntimeError: math-verify could not be started.
+        RuntimeError: The process that compares them could not be started.
     """
     listed = [targets] if isinstance(targets, str) else targets
     written = formula(answer)
@@ -79,7 +79,7 @@ def _running() -> subprocess.Popen[str]:
     global _child
     if _child is None or _child[0] != os.getpid() or _child[1].poll() is not None:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD],  # -P: a file beside the user must not hide a library
+            [sys.executable, "-P", "-m", _CHILD],  # -P: no file of the current folder may hide a library
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -90,7 +90,9 @@ def _running() -> subprocess.Popen[str]:
         said = _ask(child, "", START_SECONDS)
         if said != "ready":
             _stop()
-            raise RuntimeError(f"math-verify cannot be used ({said or 'its process ended'}): pip install math-verify")
+            raise RuntimeError(
+                f"formulas cannot be compared ({said or 'the process ended'}): pip install math-verify pint"
+            )
     return _child[1]
 
 

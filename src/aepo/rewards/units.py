@@ -1,7 +1,7 @@
 r"""Units behind a number: `5 \text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
 
 What Pint knows is converted; other words (eggs, red, dollars) agree if one side says no more than the other. Pint takes
-most of a second to start, so this module is for the child process only.
+most of a second to start, so only the child process uses this module.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from functools import cache
-from typing import Any
+
+import pint
 
 _POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
 # Two letters, or one, may be a product of variables: only usual units are read without \text.
 _SHORT = "[kcmn]m|k?g|mg|m?[lL]|[cd]l|ft|in|yd|mi|lb|oz|hr|k?Hz|k?[WNJV]|kPa|Pa|eV|[kMGT]B|ha|am|pm|[mshK]"
 _WORD = rf"(?:[^\W\d_]{{3,}}+|(?<=[\d}}] )(?:{_SHORT})(?![a-zA-Z]))"
-_UNIT = re.compile(
-    rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*(?:/?\s*\\text\{{[^{{}}\d]*\}}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WORD}){_POWER}"
-    rf"(?:[\s/.(-]*(?:\\text\{{[^{{}}\d]*\}}|[CFK]\b|[^\W\d_]++){_POWER}\)?)*+)\s*",
-    re.DOTALL,
-)
+_TEXT = r"\\text\{[^{}\d]*\}"
+_FIRST = rf"(?:/?\s*{_TEXT}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WORD}){_POWER}"
+_MORE = rf"(?:[\s/.(-]*(?:{_TEXT}|[^\W\d_]++){_POWER}\)?)*+"
+_UNIT = re.compile(rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*{_FIRST}{_MORE})\s*", re.DOTALL)
 # "5 hundredths" and "3 squared" are other numbers than 5 and 3.
 _MATHS = re.compile(
     r"\b(?:or|and|to|not|times|plus|minus|over|divided|mod|modulo|squared|cubed|factorial|choose|if|when|where|for|is"
@@ -47,9 +47,9 @@ def factor(unit: str, other: str) -> Fraction | None:
         return Fraction(1)
     try:
         zero, one = (_registry().Quantity(Fraction(n), unit).to(other).magnitude for n in (0, 1))
-    except Exception as error:  # Pint raises anything on what it cannot read
-        if type(error).__name__ == "DimensionalityError":
-            return None
+    except pint.DimensionalityError:
+        return None
+    except Exception:  # Pint raises anything on what it cannot read
         left, right = _stems(unit), _stems(other)
         return Fraction(1) if left <= right or right <= left else None
     return Fraction(one) if zero == 0 else None  # degrees of temperature have another zero
@@ -60,7 +60,5 @@ def _stems(unit: str) -> set[str]:
 
 
 @cache
-def _registry() -> Any:
-    import pint
-
+def _registry() -> pint.UnitRegistry[Fraction]:
     return pint.UnitRegistry(non_int_type=Fraction)
