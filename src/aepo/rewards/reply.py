@@ -18,7 +18,7 @@ _THOUGHT = r"think|thinking|thought|thoughts|reasoning|analysis"
 _CLOSED = re.compile(rf"</(?:{_THOUGHT})>", re.IGNORECASE)
 _OPEN = re.compile(rf"<(?:{_THOUGHT})>", re.IGNORECASE)
 _MARKUP = re.compile(r"<\|[^<>|]*\|>|</?[a-zA-Z_]+>|^\s*(?:```|~~~)\w*\s*$|\\(?:boxed|text)\b", re.MULTILINE)
-_DECORATION = re.compile(r"[*`\"'.!()\[\]{}#>$]|(?<!\w)_|_(?!\w)")
+_DECORATION = re.compile(r"[*`\"'.!()\[\]{}#>$\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]|(?<!\w)_|_(?!\w)")
 _BETWEEN = re.compile(r"[:=,;|/\-\u2013\u2014]|(?<=^[A-Z])\s+")
 _LABEL = re.compile(
     r"^\W*(?:(?:so|thus|therefore|hence|the|my|final|overall)[\s,]+)*"
@@ -26,7 +26,10 @@ _LABEL = re.compile(
     r"|correct(?=\s*(?:[:=-]|is\b))(?:\s+is\b)?)\s*[:=-]*",
     re.IGNORECASE,
 )
-_ASIDE = re.compile(r"^\W*(?:confidence|certainty|probability|reason|reasoning|explanation|justification)\W*[:=]", re.I)
+_ASIDE = re.compile(
+    r"^\W*(?:(?:confidence|certainty|probability)\b|(?:reason|reasoning|explanation|justification)\W*[:=])",
+    re.IGNORECASE,
+)
 
 
 def stated(reply: str, verdicts: Mapping[str, T]) -> T | None:
@@ -47,20 +50,19 @@ def stated(reply: str, verdicts: Mapping[str, T]) -> T | None:
 
 
 def _fields(text: str) -> list[str]:
-    """The lines "name: value" of a reply that is a JSON object."""
+    """The lines "name: value" of a reply that is a JSON object; true is yes."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return []
-    return (
-        [line for name, value in data.items() if _LABEL.match(line := f"{name}: {value}")]
-        if isinstance(data, dict)
-        else []
-    )
+    if not isinstance(data, dict):
+        return []
+    said = {name: ("no", "yes")[value] if isinstance(value, bool) else value for name, value in data.items()}
+    return [line for name, value in said.items() if _LABEL.match(line := f"{name}: {value}")]
 
 
 def _lines(text: str) -> Iterator[str]:
-    return (line for line in text.splitlines() if _DECORATION.sub("", line).strip() and not _ASIDE.match(line))
+    return (line for line in text.splitlines() if re.search(r"[^\W_]", line) and not _ASIDE.match(line))
 
 
 def _of_line(line: str, verdicts: Mapping[str, T]) -> T | None:
