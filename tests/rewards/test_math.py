@@ -35,10 +35,10 @@ def test_the_table_holds_both_verdicts():
     assert len(TABLE) >= 120 and sum(row[2] == "0" for row in TABLE) >= 50
 
 
-@given(st.sampled_from(TABLE), st.sampled_from(WAYS))
-def test_an_answer_equals_itself_however_it_is_wrapped(row, way):
-    answer = unboxed(row[0])
-    assert equivalent(way.format(answer), answer) == 1.0
+@pytest.mark.parametrize("way", WAYS)
+def test_an_answer_equals_itself_however_it_is_wrapped(way):
+    for answer in {unboxed(text) for row in TABLE for text in row[:2]}:
+        assert equivalent(way.format(answer), answer) == 1.0, answer
 
 
 def test_any_target_will_do():

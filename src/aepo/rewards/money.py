@@ -52,6 +52,7 @@ def without_money(text: str) -> tuple[str, str]:
         text: A short one: an answer, not a solution.
     """
     inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
+    if not re.search(r"\d", inner):  # a word alone is no sum
+        return inner, ""
     found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
-    left = _EMPTY.sub(" ", _MONEY.sub(" ", inner))
-    return (left, " ".join(sorted(found))) if left.strip() else (inner, "")
+    return _EMPTY.sub(" ", _MONEY.sub(" ", inner)), " ".join(sorted(found))
