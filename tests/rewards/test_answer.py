@@ -23,6 +23,12 @@ TRAPS = [  # pairs that a punctuation-stripping normaliser calls equal
     ("3½", "31/2"),
     ("C++", "C"),
     ("007", "7"),
+    ("€18", "$18"),
+    ("5 cents", "5 dollars"),
+    ("p-q", "pq"),
+    ("x-6", "x6"),
+    ("1990-1995", "19901995"),
+    ("10:30", "1030"),
 ]
 
 
@@ -54,8 +60,22 @@ def test_token_f1_gives_nothing_for_another_number(answer, target):
         ("**42**", "42"),
         ("−6", "-6"),
         ("1,234", "1234"),
-        ("$18", "18"),
+        *[
+            (money, "18")
+            for money in ("$18", "\\$18", "\\$18.00", "\\text{\\$18}", "18\\text{ dollars}", "USD 18", "€18", "$18$")
+        ],
         ("-$3", "-3"),
+        ("-\\$5", "-5"),
+        ("\\$32,\\!348", "$32,348"),
+        ("\\boxed{Paris}", "Paris"),
+        ("Spider-Man", "Spiderman"),
+        ("Spider-Man", "Spider Man"),
+        ("Jay-Z", "JayZ"),
+        ("e-mail", "email"),
+        ("AC/DC", "ACDC"),
+        ("F-16", "F16"),
+        ("COVID-19", "COVID19"),
+        ("🇵🇰.", "🇵🇰"),
         ("18.00", "18"),
         ("1/2", "0.5"),
         ("2.5e3", "2500"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
 from hypothesis import given
@@ -23,45 +25,28 @@ def judged(reply: object, answer: str | None = "Rome", prompt: Prompt = GRADED) 
     return anyio.run(main), prompts
 
 
-@pytest.mark.parametrize(
-    ("reply", "verdict"),
-    [
-        ("A", Verdict.CORRECT),
-        ("b\n", Verdict.INCORRECT),
-        ("C", Verdict.NOT_ATTEMPTED),
-        ("**A**", Verdict.CORRECT),
-        ("(B).", Verdict.INCORRECT),
-        ("A - correct", Verdict.CORRECT),
-        ("A: CORRECT", Verdict.CORRECT),
-        ("Both name Rome.\n\nVerdict: A\n\n", Verdict.CORRECT),
-        ("NOT_ATTEMPTED", Verdict.NOT_ATTEMPTED),
-        ("", Verdict.UNREADABLE),
-        ("The answer is correct, A fine answer", Verdict.UNREADABLE),
-        ("A or B", Verdict.UNREADABLE),
-        ("A: incorrect", Verdict.UNREADABLE),
-        ("A\nbut I am not sure", Verdict.UNREADABLE),
-        ("D", Verdict.UNREADABLE),
-        ("I cannot help with that.", Verdict.UNREADABLE),
-    ],
-)
-def test_the_last_line_is_the_verdict_and_nothing_else_is(reply: str, verdict: Verdict) -> None:
-    found, _ = judged(reply)
-    assert (found.verdict, found.reply) == (verdict, reply)
+def table() -> list[list[str]]:
+    lines = (Path(__file__).with_name("replies.tsv")).read_text(encoding="utf-8").split("\n")[1:-1]
+    return [line.replace("\\n", "\n").replace("\\\\", "\\").split("\t") for line in lines]
+
+
+@pytest.mark.parametrize(("prompt", "reply", "verdict", "reason"), table())
+def test_a_reply_is_read_as_a_person_would(prompt: str, reply: str, verdict: str, reason: str) -> None:
+    found, _ = judged(reply, prompt={"graded": GRADED, "yes-no": YES_NO}[prompt])
+    assert (found.verdict, found.reply) == (verdict, reply), reason
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "A", "B", "\n", "```", ": ", "the answer is ", "{", "}", " "])))
+def test_a_reply_never_counts_as_a_verdict_that_it_does_not_name(pieces: list[str]) -> None:
+    verdict = GRADED.read("".join(pieces))
+    assert verdict is Verdict.UNREADABLE or ("A" if verdict is Verdict.CORRECT else "B") in pieces
 
 
 @pytest.mark.parametrize(
-    ("reply", "verdict"),
-    [
-        ("They agree.\nyes", Verdict.CORRECT),
-        ("correct: yes", Verdict.CORRECT),
-        ("It names Milan.\n**No**", Verdict.INCORRECT),
-        ("A", Verdict.UNREADABLE),
-        ("yes and no", Verdict.UNREADABLE),
-        ("correct", Verdict.UNREADABLE),
-    ],
+    "text", ["the " * 50_000, "<think>" * 20_000, "{" * 100_000, "<|" * 50_000, "A\n" * 50_000 + "B"]
 )
-def test_the_other_prompt_is_answered_with_yes_or_no(reply: str, verdict: Verdict) -> None:
-    assert judged(reply, prompt=YES_NO)[0].verdict is verdict
+def test_a_long_reply_is_unreadable(text: str) -> None:
+    assert GRADED.read(text) is Verdict.UNREADABLE
 
 
 @given(st.text(max_size=40))

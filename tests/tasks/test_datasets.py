@@ -17,7 +17,6 @@ from aepo.tasks import load
 from aepo.tasks.datasets import NAMES, find
 from aepo.tasks.datasets.xbench import decoded
 from aepo.tasks.reading import DataError, Row, load_samples
-from aepo.tasks.reading.boxed import last_boxed
 from aepo.tools.sandbox.base import SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
 from aepo.types import Sample
@@ -202,20 +201,6 @@ def test_an_answer_that_is_no_number_is_no_gsm8k_row() -> None:
 def test_a_solution_without_a_box_is_no_math_row() -> None:
     with pytest.raises(DataError, match=r"no field 'answer', and field 'solution' has no \\boxed"):
         sample("math", problem="?", solution="It is 3.")
-
-
-@pytest.mark.parametrize(
-    ("text", "inside"),
-    [
-        (r"\boxed{1} then \boxed{\frac{a}{b^{2}}}.", r"\frac{a}{b^{2}}"),
-        (r"so $\boxed 7$.", "7"),
-        (r"\boxed{\text{a {b}}}", r"\text{a {b}}"),
-        (r"\boxed{never closed", None),
-        ("nothing", None),
-    ],
-)
-def test_the_last_box_counts_with_its_braces(text: str, inside: str | None) -> None:
-    assert last_boxed(text) == inside
 
 
 def test_xbench_is_decoded_with_the_rows_own_key() -> None:

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
+from aepo.boxed import unboxed
 from aepo.rewards.base import targets as accepted
+from aepo.rewards.money import without_money
 from aepo.types import Sample, Trajectory
 
 # Letters that Unicode does not decompose, signs with several code points, quotes that texts leave out.
@@ -34,6 +36,12 @@ _PIECE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# "Spider-Man", "AC/DC", "F-16", but not "p-q", "x-6" and "1990-1995"
+_JOINT = re.compile(
+    r"(?<=[^\W\d_]{2})[^\w\s<>=+^~|](?=\w)|(?<=[^\W\d_])[^\w\s<>=+^~|](?=[^\W\d_]{2})|(?<=[A-Z])[-‐‑](?=\d)"
+)
+_SPACING = re.compile(r"\\[,!]\s*|\{(?=,\})|(?<=\{,)\}")
+_WRAPPED = re.compile(r"([-+]?)\s*\\text\{([^{}]*)\}\s*")
 _ARTICLES = frozenset({"a", "an", "the"})
 _CLOSED = frozenset({"yes", "no", "noanswer"})
 _NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?")
@@ -57,27 +65,26 @@ def normalise(text: str) -> str:
 
 def number(text: str) -> Fraction | None:
     """The exact value of "-6", "1,234.50", "$18", "1/2" or "2.5e3"; None for anything else ("007", "5 km", "50%")."""
-    plain = fold(text).strip().strip("$").removesuffix(".")
-    sign, plain = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
-    above, slash, below = (sign + plain.lstrip("$€£").strip()).partition("/")
-    top, bottom = _decimal(above), _decimal(below) if slash else Fraction(1)
-    return top / bottom if top is not None and bottom else None
+    return _valued(text)[0]
 
 
 def same(answer: str, target: str) -> bool:
-    """Whether two answers are equal: as numbers if both are numbers, else as normalised text."""
-    left, right = number(answer), number(target)
+    """Whether two answers are equal: as numbers if both are numbers, else as normalised text.
+
+    Two sums of money in different currencies are different. A sign inside a word may stand for nothing or for a space:
+    "Spider-Man" is "Spiderman", as SQuAD has it, and "Spider Man".
+    """
+    (left, currency), (right, other) = _valued(answer), _valued(target)
     if left is not None and right is not None:
-        return left == right
-    left_words, right_words = normalise(answer), normalise(target)
-    if not left_words and not right_words:  # nothing but signs
-        return bool(answer.strip()) and fold(answer).strip() == fold(target).strip()
-    return left_words == right_words
+        return left == right and (not currency or not other or currency == other)
+    if not normalise(answer) and not normalise(target):  # nothing but signs
+        return bool(answer.strip()) and _signs(answer) == _signs(target)
+    return any(words(answer) == words(target) for words in (normalise, _joined))
 
 
 def exact_match(answer: str, targets: str | Sequence[str]) -> float:
-    """1.0 if `answer` is one of `targets`, else 0.0."""
-    return float(any(same(answer, t) for t in _listed(targets)))
+    r"""1.0 if `answer`, or what its last `\boxed{}` holds, is one of `targets`, else 0.0."""
+    return float(any(same(unboxed(answer), unboxed(t)) for t in _listed(targets)))
 
 
 def token_f1(answer: str, targets: str | Sequence[str]) -> float:
@@ -85,7 +92,7 @@ def token_f1(answer: str, targets: str | Sequence[str]) -> float:
 
     Two numbers either agree or score 0, and so does a yes or no that meets anything else.
     """
-    return max((_f1(answer, t) for t in _listed(targets)), default=0.0)
+    return max((_f1(unboxed(answer), unboxed(t)) for t in _listed(targets)), default=0.0)
 
 
 def exact(sample: Sample, trajectory: Trajectory) -> float:
@@ -103,10 +110,12 @@ def _f1(answer: str, target: str) -> float:
         return 1.0
     if number(answer) is not None and number(target) is not None:
         return 0.0
-    left, right = normalise(answer), normalise(target)
-    if left in _CLOSED or right in _CLOSED:
+    if not _CLOSED.isdisjoint(map(normalise, (answer, target))):
         return 0.0
-    left_words, right_words = left.split(), right.split()
+    return max(_overlap(words(answer).split(), words(target).split()) for words in (normalise, _joined))
+
+
+def _overlap(left_words: list[str], right_words: list[str]) -> float:
     shared = sum((Counter(left_words) & Counter(right_words)).values())
     return 2 * shared / (len(left_words) + len(right_words)) if shared else 0.0
 
@@ -130,6 +139,27 @@ def _kept(piece: re.Match[str]) -> str:
         operator = unicodedata.category(text) == "Sm" or text == "^"
         return f" {text} " if operator and text != "~" else " "
     return text
+
+
+def _signs(text: str) -> str:
+    folded = fold(text).strip()
+    return folded.strip(" .*") or folded
+
+
+def _joined(text: str) -> str:
+    """As `normalise`, with the signs inside words left out and not replaced by a space."""
+    return normalise(_JOINT.sub("", text))
+
+
+def _valued(text: str) -> tuple[Fraction | None, str]:
+    plain, currency = without_money(fold(_SPACING.sub("", text)).strip()) if len(text) <= 200 else ("", "")
+    if wrapped := _WRAPPED.fullmatch(plain.strip()):
+        plain = wrapped[1] + wrapped[2]
+    plain = plain.strip().removesuffix(".")
+    sign, plain = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
+    above, slash, below = (sign + plain.strip()).partition("/")
+    top, bottom = _decimal(above), _decimal(below) if slash else Fraction(1)
+    return (top / bottom if top is not None and bottom else None), currency
 
 
 def _decimal(text: str) -> Fraction | None:

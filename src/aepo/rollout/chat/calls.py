@@ -1,4 +1,4 @@
-r"""Finds tool calls and answers in the text of a turn: JSON in `<tool_call>` tags, Llama's bare JSON, `\boxed{}`."""
+"""Finds tool calls in the text of a turn: JSON in `<tool_call>` tags, Llama's bare JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from aepo.types import ToolCall
 PYTHON_TAG = "<|python_tag|>"
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _LOOKS_LIKE_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(parameters|arguments)"\s*:')
-_BOXED = "\\boxed{"
 
 
 def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
@@ -41,19 +40,6 @@ def call_position(text: str) -> int:
         return block.start()
     tag = text.find(PYTHON_TAG)
     return tag if tag >= 0 else len(text) - len(text.lstrip())
-
-
-def last_boxed(text: str) -> str | None:
-    r"""What the last `\boxed{}` with balanced braces holds, None without one."""
-    start = text.rfind(_BOXED)
-    while start >= 0:
-        depth = 0
-        for at in range(start + len(_BOXED) - 1, len(text)):
-            depth += (text[at] == "{") - (text[at] == "}")
-            if depth == 0:
-                return text[start + len(_BOXED) : at]
-        start = text.rfind(_BOXED, 0, start)
-    return None
 
 
 def _bare(text: str) -> list[Any]:

@@ -9,8 +9,9 @@ import json
 import re
 from collections.abc import Sequence
 
+from aepo.boxed import last_boxed
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.calls import call_position, find_call, last_boxed
+from aepo.rollout.chat.calls import call_position, find_call
 from aepo.rollout.chat.check import check_append_only, check_call_format
 from aepo.rollout.chat.glue import learn_glue
 from aepo.rollout.chat.quote import quoter

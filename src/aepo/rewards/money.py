@@ -1,0 +1,58 @@
+r"""Money as texts write it: `$18`, `\$18`, `US$ 18`, `-\$5`, `18 dollars`, `EUR 18`, `\text{\$18}`.
+
+A `$` is also the mark of a formula, `$x$`. Pandoc's rule tells which one it is: marks of a formula have no space on
+their inner side, and no digit follows the second one.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WRITTEN = {
+    "dollar": ("$", "USD", "dollar", "bucks"),
+    "euro": ("€", "EUR", "euro"),
+    "pound": ("£", "GBP", "sterling"),
+    "yen": ("¥", "￥", "JPY", "yen"),
+    "yuan": ("CNY", "RMB", "yuan"),
+    "rupee": ("₹", "INR", "rupee"),
+    "won": ("₩", "KRW"),
+    "rouble": ("₽", "rouble", "ruble"),
+    "franc": ("CHF", "franc"),
+    "cent": ("¢", "cent"),
+}
+_NAMES = {mark.casefold(): name for name, marks in _WRITTEN.items() for mark in marks}
+_COMMANDS = {
+    "pounds": "pound",
+    "mathdollar": "dollar",
+    "textdollar": "dollar",
+    "textsterling": "pound",
+    "texteuro": "euro",
+    "textyen": "yen",
+}
+_SIGN = "".join(mark for mark in _NAMES if not mark.isalpha())
+_WORD = "|".join(mark for mark in _NAMES if mark.isalpha())
+_MONEY = re.compile(
+    rf"\\?(?<![a-z])(?:(?i:US)\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
+    rf"|\\(?P<command>{'|'.join(_COMMANDS)}|euro|yen|cent)(?![a-zA-Z])(?:\{{\}})?"
+    rf"|(?<![A-Za-z\\])(?<!per )(?:(?i:US)\s)?(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
+)
+_EMPTY = re.compile(r"(?:\\(?:text|math)[a-z]*\s*|(?<!\\))\{\s*\}")
+_INSIDE = r"(?:[^$\\]|\\.)*+"
+_FORMULA = re.compile(
+    rf"(?<!\\)(?:\$\$(?P<display>{_INSIDE})\$\$|\$(?=\S)(?P<inline>{_INSIDE})(?<!\s)\$(?!\d)"
+    r"|\\\[(?P<bracket>.+?)\\\]|\\\((?P<paren>.+?)\\\))",
+    re.DOTALL,
+)
+
+
+def without_money(text: str) -> tuple[str, str]:
+    """`text` without marks of formulas and of money, and the names of its currencies ("" for none).
+
+    Args:
+        text: A short one: an answer, not a solution.
+    """
+    inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
+    if not re.search(r"\d", inner):  # a word alone is no sum
+        return inner, ""
+    found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
+    return _EMPTY.sub(" ", _MONEY.sub(" ", inner)), " ".join(sorted(found))

@@ -1,0 +1,64 @@
+r"""Units behind a number: `5 \text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
+
+What Pint knows is converted; other words (eggs, red, dollars) agree if one side says no more than the other. Pint takes
+most of a second to start, so only the child process uses this module.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import cache
+
+import pint
+
+_POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
+# Two letters, or one, may be a product of variables: only usual units are read without \text.
+_SHORT = "[kcmn]m|k?g|mg|m?[lL]|[cd]l|ft|in|yd|mi|lb|oz|hr|k?Hz|k?[WNJV]|kPa|Pa|eV|[kMGT]B|ha|am|pm|[mshK]"
+_WORD = rf"(?:[^\W\d_]{{3,}}+|(?<=[\d}}] )(?:{_SHORT})(?![a-zA-Z]))"
+_TEXT = r"\\text\{[^{}\d]*\}"
+_FIRST = rf"(?:/?\s*{_TEXT}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WORD}){_POWER}"
+_MORE = rf"(?:[\s/.(-]*(?:{_TEXT}|[^\W\d_]++){_POWER}\)?)*+"
+_UNIT = re.compile(rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*{_FIRST}{_MORE})\s*", re.DOTALL)
+# "5 hundredths" and "3 squared" are other numbers than 5 and 3.
+_MATHS = re.compile(
+    r"\b(?:or|and|to|not|times|plus|minus|over|divided|mod|modulo|squared|cubed|factorial|choose|if|when|where|for|is"
+    r"|sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|oo|inf"
+    r"|hal(?:f|ves)|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand|million|billion)ths?)\b"
+)
+_DEGREES = re.compile(r"\bdegrees? ([CF])\w*")
+_SPOKEN = re.compile(r"\\text|\^?\{?\\circ\}?|[{}\\()]")
+
+
+def split(text: str) -> tuple[str, str]:
+    """`text` without its unit, and the unit in plain words ("" if it has none)."""
+    found = _UNIT.fullmatch(text)
+    if not found or _MATHS.search(found["unit"]):
+        return text, ""
+    unit = found["unit"].replace("\\circ", " degree ")
+    words = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", unit)
+    words = re.sub(r"\^\{?\s*(?= degree)", " ", words)
+    return found["body"].strip(), _DEGREES.sub(r"deg\1", " ".join(_SPOKEN.sub(" ", words).split()))
+
+
+def factor(unit: str, other: str) -> Fraction | None:
+    """How many of `other` one `unit` is; 1 if one of them is left out; None if they are different things."""
+    if not unit or not other or unit == other:
+        return Fraction(1)
+    try:
+        zero, one = (_registry().Quantity(Fraction(n), unit).to(other).magnitude for n in (0, 1))
+    except pint.DimensionalityError:
+        return None
+    except Exception:  # Pint raises anything on what it cannot read
+        left, right = _stems(unit), _stems(other)
+        return Fraction(1) if left <= right or right <= left else None
+    return Fraction(one) if zero == 0 else None  # degrees of temperature have another zero
+
+
+def _stems(unit: str) -> set[str]:
+    return {word.rstrip("s") for word in re.findall(r"[^\W\d_]+", unit.casefold()) if word not in ("a", "of", "the")}
+
+
+@cache
+def _registry() -> pint.UnitRegistry[Fraction]:
+    return pint.UnitRegistry(non_int_type=Fraction)
