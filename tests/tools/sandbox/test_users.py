@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aepo.tools.sandbox.base import SandboxUnavailable
-from aepo.tools.sandbox.bootstrap import interpreter
 from aepo.tools.sandbox.bubblewrap import find_bwrap
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.packages import interpreter
 
 PROGRAM = """
 import anyio, os, sys

