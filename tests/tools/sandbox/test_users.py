@@ -14,19 +14,25 @@ from aepo.tools.sandbox.choose import choose
 from aepo.tools.sandbox.packages import interpreter
 
 PROGRAM = """
-import anyio, os, sys
+import anyio, os, pathlib, sys, tempfile
 from aepo.tools.sandbox.base import SandboxUnavailable
-from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.choose import _BACKENDS, choose
+from tests.tools.sandbox import holding
 try:
     box = choose(sys.argv[1])
 except SandboxUnavailable as error:
     sys.exit(f"unavailable: {error}")
+own = pathlib.Path(tempfile.mkdtemp())
+other = _BACKENDS[sys.argv[1]](packages=own) if (module := holding.environment(own)) else None
 async def main():
+    print(*await holding.held(other, module), sep="; ")
     print(os.getuid(), (await box.run("print('hi')", 20)).stdout, (await box.run("b = bytearray(1 << 30)", 20)).status)
 anyio.run(main)
-getattr(box, "close", lambda: None)()
+for each in (box, other):
+    getattr(each, "close", lambda: None)()
 """
 NOBODY = 65534
+ROOT = Path(__file__).parents[3]
 
 
 def readable(paths: set[Path]) -> list[str]:
@@ -61,7 +67,7 @@ def test_the_probe_passes_for_a_user_who_is_not_root(name: str) -> None:
         choose(name)
     except SandboxUnavailable as error:
         pytest.skip(str(error))
-    needed = {interpreter().parents[1], Path(sys.base_prefix), Path(sys.prefix), *map(Path, filter(None, sys.path))}
+    needed = {ROOT, interpreter().parents[1], Path(sys.base_prefix), Path(sys.prefix), *map(Path, filter(None, sys.path))}
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         pytest.skip("needs setpriv of util-linux")
@@ -71,7 +77,7 @@ def test_the_probe_passes_for_a_user_who_is_not_root(name: str) -> None:
             *(setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"),
             *(sys.executable, "-c", PROGRAM, name),
         ],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))},
         capture_output=True,
         text=True,
         timeout=120,
