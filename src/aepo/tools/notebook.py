@@ -59,8 +59,9 @@ def parsed(source):
         import re
         import textwrap
 
-        fenced = re.findall(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", source, re.DOTALL | re.MULTILINE)
-        bare = textwrap.dedent(("\n".join(fenced) or source).lstrip("\ufeff").replace("\xa0", " "))
+        bare = source.lstrip("\ufeff").replace("\xa0", " ")
+        fenced = re.findall(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", bare, re.DOTALL | re.MULTILINE)
+        bare = textwrap.dedent("\n".join(fenced) or bare)
         try:
             return compile(bare, FILE, "exec", 0x400, dont_inherit=True), bare
         except SyntaxError:

@@ -18,6 +18,8 @@ from aepo.types import ToolError
 
 _log = logging.getLogger(__name__)
 
+_NOTES = 1000
+"""Characters beside the output, at most."""
 # Of the signals that end a program, those that tell of a fault of it.
 _FAULTS = (None, *(-getattr(signal, "SIG" + name) for name in ("ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "SEGV", "SYS")))
 
@@ -56,8 +58,8 @@ def python(
         name="python",
         timeout=2 * timeout + 90,
         concurrency=concurrency,
-        max_characters=2 * max_characters,
-        version=f"{platform.python_version()}/{max_characters}",
+        max_characters=max_characters + _NOTES,
+        version=f"{platform.python_version()}/{max_characters}/2",
         pure=True,
     )
     async def run_python(code: str) -> str:
