@@ -47,7 +47,7 @@ def run(code: str, timeout: float = 10) -> ToolResult:
         ("import ctypes; ctypes.string_at(0)", "crashed, or used too much memory"),
         ("x = [0]\nwhile True: x += x", "MemoryError (line 2); used too much memory"),
         ("b = bytearray(10 << 30)", "MemoryError (line 1); used too much memory"),
-        ("sorted(set(dir()) - {'__annotations__'})[:2] + [__name__, __file__]", "['__builtins__', '__doc__', '__main__', 'cell.py']"),
+        ("[n for n in dir() if n[:2] != '__'], __name__, __file__", "([], '__main__', 'cell.py')"),
         ("print(42)\nexit()", "42"),
         ("def f():\n    print(1)\n    quit(3)\nf()", "1"),
         ("import sys\nprint('no solution')\nsys.exit(-1)", "no solution"),

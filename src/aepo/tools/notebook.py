@@ -27,8 +27,12 @@ def run(source):
     try:
         tree, source = parsed(source)
         names["__file__"] = FILE
-        with open(FILE, "w", encoding="utf-8") as file:
-            file.write(source)
+        try:
+            with open(FILE, "w", encoding="utf-8") as file:
+                file.write(source)
+        except OSError:
+            # Then those show no lines.
+            del names["__file__"]
         last = tree.body.pop().value if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
         exec(compile(tree, FILE, "exec", dont_inherit=True), names)
         if last is not None:
@@ -38,14 +42,14 @@ def run(source):
     except BaseException as caught:
         error = caught
     if error is not None:
-        line = "\n%s\n" % described(error).replace("\n", " ")
+        line = described(error).replace("\n", " ")
         # Either may be closed by now.
-        try:
+        try:  # noqa: SIM105
             sys.stdout.flush()
         except Exception:
             pass
         try:
-            os.write(told, line.encode("utf-8", "backslashreplace"))
+            os.write(told, f"\n{line}\n".encode("utf-8", "backslashreplace"))
         except OSError:
             print(line)
         raise SystemExit(1)
@@ -80,7 +84,7 @@ def described(error):
         text = str(getattr(error, "msg", None) if isinstance(error, SyntaxError) else error)[:300]
     except BaseException:
         text = ""
-    text = type(error).__name__ + (": " + text if text else "") + (" (line %d)" % line if isinstance(line, int) else "")
+    text = type(error).__name__ + (f": {text}" if text else "") + (f" (line {line})" if isinstance(line, int) else "")
     if text.startswith("EOFError: EOF when reading"):
         return text + "; programs are given no input"
     if isinstance(error, OSError) and "/multiprocessing/" in place:

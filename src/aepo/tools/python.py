@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import signal
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from aepo.tools.base import Tool, ToolTimeout, tool
 from aepo.tools.counts import count
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.outcome import FAULTS
 from aepo.tools.sandbox.packages import importable
 from aepo.types import ToolError
 
@@ -20,8 +20,6 @@ _log = logging.getLogger(__name__)
 
 _NOTES = 1000
 """Characters beside the output, at most."""
-# Of the signals that end a program, those that tell of a fault of it.
-_FAULTS = (None, *(-getattr(signal, "SIG" + name) for name in ("ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "SEGV", "SYS")))
 
 
 def python(
@@ -115,7 +113,7 @@ def _note(result: SandboxResult, timeout: float) -> str:
             return "stopped: printed too much"
         case SandboxStatus.MEMORY_LIMIT:
             return f"{last}; used too much memory" if "MemoryError" in last else "stopped: used too much memory"
-        case SandboxStatus.KILLED if result.returncode in _FAULTS:
+        case SandboxStatus.KILLED if result.returncode is None or -result.returncode in FAULTS:
             return "crashed, or used too much memory"
         case SandboxStatus.KILLED:
             return f"ended by signal {-result.returncode}"

@@ -1,7 +1,5 @@
-"""Folders that outlast a run are this user's, or none."""
+"""Folders that outlast a run lie in the user's cache."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,19 +7,18 @@ import pytest
 from aepo.tools.sandbox.kept import kept
 
 
-def test_a_kept_folder_is_made_once_and_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_a_kept_folder_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = kept("empty")
     (folder / "a").touch()
-    assert kept("empty") == folder and list(folder.iterdir()) == [folder / "a"]
-    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    assert kept("empty") == folder == tmp_path / "cache" / "aepo" / "empty" and list(folder.iterdir()) == [folder / "a"]
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert kept("empty") == tmp_path / ".cache" / "aepo" / "empty"
 
 
-def test_what_somebody_else_put_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (tmp_path / f"aepo-kept-{os.geteuid()}").symlink_to(elsewhere)
-    with pytest.raises(PermissionError, match="belongs to somebody else"):
+def test_without_a_place_for_it_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="Not a directory"):
         kept("empty")
-    assert list(elsewhere.iterdir()) == []

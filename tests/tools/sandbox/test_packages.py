@@ -3,7 +3,6 @@
 import importlib.util
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import anyio
@@ -74,13 +73,14 @@ def test_a_list_of_fonts_is_made_once_if_it_can_be_kept(tmp_path: Path, monkeypa
     if importlib.util.find_spec("matplotlib") is None:
         pytest.skip("matplotlib is not installed")
     assert fonts(()) is None
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = fonts(folders("host"))
     assert made is not None
     (listed,) = made.iterdir()
     before = listed.stat().st_ino
     assert fonts(folders("host")) == made and listed.stat().st_ino == before
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert fonts(folders("host")) is None
 
 

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,8 @@ def readable(paths: set[Path]) -> list[str]:
         if not any(parent in closed for parent in folder.parents):
             words += ["--perms", "0755", "--tmpfs", str(folder)]
     made: set[Path] = set()
-    for path in sorted(paths):
+    # None within another: what is mounted inside a folder cannot be shown by an overlay of it.
+    for path in sorted(p for p in paths if not any(p != other and p.is_relative_to(other) for other in paths)):
         inside = [parent for parent in reversed(path.parents) if any(parent.is_relative_to(c) for c in closed)]
         for parent in inside:
             if parent not in closed | made:
@@ -59,25 +62,37 @@ def readable(paths: set[Path]) -> list[str]:
     return [*words, "--"]
 
 
-@pytest.mark.parametrize("name", ["sandlock", "bubblewrap"])
-def test_the_probe_passes_for_a_user_who_is_not_root(name: str) -> None:
+# With a place for what is kept, and without: bubblewrap then has no files of its own to show.
+@pytest.mark.parametrize(("name", "home"), [("sandlock", False), ("bubblewrap", True), ("bubblewrap", False)])
+def test_the_probe_passes_for_a_user_who_is_not_root_and_nobody_waits(
+    name: str, home: bool, request: pytest.FixtureRequest
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else; the other tests have run as this user")
     try:
         choose(name)
     except SandboxUnavailable as error:
         pytest.skip(str(error))
-    needed = {ROOT, interpreter().parents[1], Path(sys.base_prefix), Path(sys.prefix), *map(Path, filter(None, sys.path))}
+    needed = {interpreter().parents[1], Path(sys.base_prefix), Path(sys.prefix), *map(Path, filter(None, sys.path))}
+    needed.add(ROOT)
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         pytest.skip("needs setpriv of util-linux")
+    # Not in pytest's own folder, which is closed to others.
+    cache = Path(tempfile.mkdtemp(prefix="aepo-test-"))
+    os.chown(cache, NOBODY, NOBODY)
+    request.addfinalizer(partial(shutil.rmtree, cache))
     done = subprocess.run(
         [
             *readable({path.resolve() for path in needed if path.is_dir()}),
             *(setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"),
             *(sys.executable, "-c", PROGRAM, name),
         ],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))},
+        env={
+            "PATH": os.environ["PATH"],
+            "XDG_CACHE_HOME": str(cache) if home else "/nowhere",
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT))),
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -22,18 +22,8 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 
 _SOURCE = """
 def _start():
-    import _signal, os, resource, sys
-    report, uid, limits, processes, drop, packages, fonts, variables, filter = {values}
-    if report is not None:
-        # The first process of its namespace: its end is the end of all others. It says what no exit status can, whether
-        # the program ended by itself or by a signal.
-        if program := os.fork():
-            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-            while (ended := os.wait())[0] != program:
-                pass
-            os.write(report, ended[1].to_bytes(4, sys.byteorder))
-            os._exit(0)
-        os.close(report)
+    import os, resource, sys
+    uid, limits, processes, drop, packages, fonts, variables, filter = {values}
     for kind, limit in limits:
         resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit))
     if uid is not None:
@@ -80,7 +70,6 @@ exec(_start())
 def command(
     limits: Limits,
     *,
-    report: int | None = None,
     uid: int | None = None,
     processes: bool = False,
     drop: bool = False,
@@ -92,8 +81,6 @@ def command(
 
     Args:
         limits: Lowered for good before the code runs.
-        report: A descriptor to write to how the program ended, the four bytes of a wait status. The interpreter must be
-            the first process of its namespace; the program is a child of it.
         uid: Become this user first (the process must be able to).
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
@@ -106,7 +93,7 @@ def command(
     found, variables = [str(p) for p in packages], THREADS if packages else {}
     bounds = {"AS": limits.memory, "FSIZE": limits.file_size, "NOFILE": limits.files, "SIGPENDING": limits.files}
     kinds = (*bounds.items(), ("CORE", 0), ("MEMLOCK", 0))
-    values = (report, uid, kinds, allowed, drop, found, fonts and str(fonts), variables, filter)
+    values = (uid, kinds, allowed, drop, found, fonts and str(fonts), variables, filter)
     source = _SOURCE.format(values=repr(values), ready=READY)
     # Not -I: it implies -E, and PYTHONHASHSEED could not be given. The environment holds nothing else.
     return [str(interpreter()), "-S", "-s", "-P", "-B", "-X", "utf8", "-c", source]

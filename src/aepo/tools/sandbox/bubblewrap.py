@@ -8,6 +8,8 @@ Not contained:
 - Memory within a tenth of a second: what its processes and files hold together is looked at that often, from this
   process. Buffers of pipes and sockets are not seen.
 - Time: it may use all cores until its limit.
+- Locks on device files, which are the host's own. Other files of the host are shown by an overlay, so that a lock on one is
+  a lock among the program's own processes; where overlays cannot be mounted, the filter refuses locks.
 """
 
 from __future__ import annotations
@@ -20,21 +22,20 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from io import FileIO
 from pathlib import Path
 
 from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
 from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, Stop, capture, in_thread
+from aepo.tools.sandbox.exits import exit_code
 from aepo.tools.sandbox.kept import kept
 from aepo.tools.sandbox.memory import holds_more
-from aepo.tools.sandbox.outcome import failure, outcome
+from aepo.tools.sandbox.outcome import FAULTS, failure, outcome
 from aepo.tools.sandbox.packages import folders, fonts, interpreter
 
 _NEEDED_AS_ROOT = (1 << 21) | (1 << 7) | (1 << 6)  # CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID
@@ -42,6 +43,7 @@ _USERS = range(40_000, 60_000)
 _FONTS = Path("/run/matplotlib")
 _SCRATCH = ("/tmp", "/dev/shm")
 _REAP_SECONDS = 10.0
+_LOOK_SECONDS = 0.002
 
 
 def find_bwrap() -> Path | None:
@@ -98,27 +100,24 @@ class BubblewrapSandbox:
     def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
         started = time.monotonic()
         try:
-            captured, reported, returncode = self._supervise(code, timeout, stop)
+            captured, returncode, ended = self._supervise(code, timeout, stop)
         except Exception as error:
             return failure(error, time.monotonic() - started)
-        seconds = time.monotonic() - started
         if returncode < 0 and captured.stdout:
             # It is bwrap itself that was killed.
             captured = Captured(captured.end, b"", captured.stderr)
-        if reported:
-            ended = os.waitstatus_to_exitcode(int.from_bytes(reported, sys.byteorder))
-            return outcome(captured, ended, ended < 0, seconds)
-        # The first process of the namespace was killed, or there was none; bwrap tells of signals as 128 + n.
-        died = returncode > 128
-        return outcome(captured, None if died else returncode, died, seconds)
+        if ended is None:
+            # bwrap tells of signals as 128 + n; a program may end itself so, too.
+            ended = 128 - returncode if returncode - 128 in FAULTS else returncode
+        return outcome(captured, ended, ended < 0, time.monotonic() - started)
 
-    def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, bytes, int]:
-        """What was read, the wait status of the program if it came to one, and how bwrap ended."""
+    def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, int, int | None]:
+        """What was read, how bwrap ended, and how the program did, if the kernel tells."""
         with ExitStack() as stack:
-            with ExitStack() as passed:
-                # The first is open until the end: bwrap writes there once more.
-                (status_file, status_fd), (report_file, report_fd) = _pipe(stack, passed), _pipe(stack, passed)
-                process = self._start(self._inside(report_fd), status_fd, report_fd)
+            read, write = os.pipe()
+            # Open until the end: bwrap writes there once more.
+            status_file = stack.enter_context(os.fdopen(read, "rb"))
+            process = self._start(write)
             status = status_file.readline()
             # Half a line, or none: it was killed.
             number = json.loads(status)["child-pid"] if status.endswith(b"\n") else None
@@ -128,26 +127,25 @@ class BubblewrapSandbox:
             assert process.stdin and process.stdout and process.stderr
             exited = os.pidfd_open(process.pid)
             stack.callback(os.close, exited)
+            # Before it has its code, so it is still there.
+            program = stack.enter_context(_only_child(number, exited))
             stdin = os.dup(process.stdin.fileno())
             process.stdin.close()
             streams = (process.stdout.fileno(), process.stderr.fileno())
             source = code.encode("utf-8", "surrogatepass")
             large = partial(holds_more, number, self.limits.memory_total, _SCRATCH) if number else None
             captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
-            reported = report_file.read(4) if captured.end is End.EXIT else b""
-        return captured, reported or b"", process.returncode
+            ended = exit_code(program) if program is not None and captured.end is End.EXIT else None
+        return captured, process.returncode, ended
 
-    def _inside(self, report: int) -> list[str]:
+    def _start(self, status: int) -> subprocess.Popen[bytes]:
+        """Start bwrap, which writes about itself to `status`; closes it here."""
         user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
-        fonts = self._fonts and _FONTS
-        return command(
-            self.limits, report=report, uid=user, processes=True, packages=self._packages, fonts=fonts
-        )
-
-    def _start(self, inside: list[str], status: int, report: int) -> subprocess.Popen[bytes]:
-        """Start bwrap, which writes about itself to `status`, and the first lines inside to `report`."""
+        listed = self._fonts and _FONTS
+        inside = command(self.limits, uid=user, processes=True, packages=self._packages, fonts=listed)
         with ExitStack() as passed:
-            fds, extra = [status, report], ["--json-status-fd", str(status)]
+            passed.callback(os.close, status)
+            fds, extra = [status], ["--json-status-fd", str(status)]
             if self._filter is not None:
                 fds.append(_memory_file(self._filter))
                 passed.callback(os.close, fds[-1])
@@ -164,11 +162,23 @@ class BubblewrapSandbox:
             )
 
 
-def _pipe(read: ExitStack, write: ExitStack) -> tuple[FileIO, int]:
-    """A pipe whose ends are closed with these."""
-    ends = os.pipe()
-    write.callback(os.close, ends[1])
-    return read.enter_context(FileIO(ends[0], "rb")), ends[1]
+@contextmanager
+def _only_child(first: int | None, ended: int) -> Iterator[int | None]:
+    """A pidfd of the program, which the first process of the namespace starts; None if that one ends without it."""
+    found, deadline = "", time.monotonic() + START_SECONDS
+    while first is not None and not found and time.monotonic() < deadline and not _ended(ended, _LOOK_SECONDS):
+        # Not by pathlib, see `memory`.
+        with suppress(OSError), open(f"/proc/{first}/task/{first}/children") as children:
+            found = children.read()
+    try:
+        program = os.pidfd_open(int(found.split()[0])) if found else None
+    except ProcessLookupError:
+        program = None
+    try:
+        yield program
+    finally:
+        if program is not None:
+            os.close(program)
 
 
 @contextmanager
@@ -228,8 +238,7 @@ def _memory_file(content: bytes) -> int:
 
 def _namespaces(as_root: bool) -> list[str]:
     flags = (
-        "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --die-with-parent --new-session "
-        "--as-pid-1"
+        "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --die-with-parent --new-session"
     )
     if as_root:
         # bwrap leaves root all capabilities unless told otherwise. These two go when the program changes its user.
@@ -251,9 +260,10 @@ def _starts(arguments: list[str]) -> bool:
     """Whether bwrap comes up with these, which its version, the kernel and the host's file systems decide."""
     inside = [str(interpreter()), "-I", "-S", "-c", ""]
     try:
-        return subprocess.run([*arguments, "--", *inside], env={}, capture_output=True, timeout=START_SECONDS).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
+        subprocess.run([*arguments, "--", *inside], env={}, capture_output=True, check=True, timeout=START_SECONDS)
+    except (OSError, subprocess.SubprocessError):
         return False
+    return True
 
 
 def _file_system(disk: int, packages: dict[Path, Path], empty: Path | None) -> list[str]:

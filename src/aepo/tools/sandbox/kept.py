@@ -1,24 +1,21 @@
-"""Folders of this user that outlast a program and a run, for what is the same for all programs."""
+"""Folders that outlast a program and a run, for what is the same for all programs."""
 
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
 from pathlib import Path
 
 
 def kept(name: str) -> Path:
-    """The folder of that name, made if it is not there; nobody else can write to it.
+    """The folder of that name in this user's cache, made if it is not there.
 
     Raises:
-        OSError: It cannot be made, or somebody else has made one in its place.
+        OSError: It cannot be made, for instance because the user has no home; XDG_CACHE_HOME names another place.
     """
-    own = Path(tempfile.gettempdir()) / f"aepo-kept-{os.geteuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    found = own.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(f"{own} belongs to somebody else; remove it, or set TMPDIR")
-    folder = own / name
-    folder.mkdir(mode=0o755, exist_ok=True)
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+    folder = cache.absolute() / "aepo" / name
+    folder.mkdir(parents=True, exist_ok=True)
     return folder

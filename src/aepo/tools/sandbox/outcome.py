@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from aepo.tools.sandbox.base import SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bootstrap import READY
@@ -14,6 +15,11 @@ _ENDS = {
     End.MEMORY: SandboxStatus.MEMORY_LIMIT,
     End.STOPPED: SandboxStatus.KILLED,
 }
+FAULTS = frozenset(
+    {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGSEGV}
+    | {signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS}
+)
+"""Signals by which a kernel or a service ends a program. With another one it has ended itself."""
 # Python's own, and those of libraries derived from it (numpy._core._exceptions._ArrayMemoryError).
 _MEMORY_ERROR = re.compile(r"(\w+\.)*\w*MemoryError\b")
 

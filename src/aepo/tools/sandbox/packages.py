@@ -54,8 +54,8 @@ def folders(packages: str | Path | None) -> tuple[Path, ...]:
 def fonts(found: tuple[Path, ...]) -> Path | None:
     """The folder with the list of fonts that matplotlib makes for itself, if it is among the packages.
 
-    It is made once for each version of it and kept: to look at every font of the host takes seconds, and a program's own
-    list would be gone with the call.
+    It is made once for each version of it and kept: to look at every font of the host takes seconds, and what a program
+    makes is gone with the call.
     """
     manager = next((f for f in (p / "matplotlib" / "font_manager.py" for p in found) if f.is_file()), None)
     if manager is None:
@@ -73,7 +73,8 @@ def fonts(found: tuple[Path, ...]) -> Path | None:
 
 def _list_fonts(found: tuple[Path, ...], folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as making:
-        source = f"import os, sys\nos.umask(0o022)\nsys.path += {[str(p) for p in found]}\nimport matplotlib.font_manager"
+        paths = [str(path) for path in found]
+        source = f"import os, sys\nos.umask(0o022)\nsys.path += {paths}\nimport matplotlib.font_manager"
         # Without the user's own fonts, which programs cannot read.
         environment = {"MPLCONFIGDIR": making, "HOME": making, "XDG_DATA_HOME": making, "PATH": "/usr/bin:/bin"}
         command = [str(interpreter()), "-S", "-s", "-P", "-B", "-c", source]

@@ -6,7 +6,6 @@ What it contains is that machine's affair: nothing here can probe it. SandboxFus
 from __future__ import annotations
 
 import json
-import signal
 import ssl
 import time
 from collections.abc import Mapping
@@ -18,13 +17,11 @@ import anyio
 import httpx
 
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
-from aepo.tools.sandbox.outcome import ended
+from aepo.tools.sandbox.outcome import FAULTS, ended
 
 _REPLY = 16 << 20
 """Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
 _SERVER_KEEPS = 1 << 20
-_DEADLY = frozenset(getattr(signal, "SIG" + name) for name in "ILL TRAP ABRT BUS FPE KILL SEGV TERM XCPU XFSZ SYS".split())
-"""Signals that kernel and service end programs with. An exit status that would tell of another one is the program's."""
 _TRIES = 3
 _PAUSE = 0.5
 _SPARE_SECONDS = 20.0
@@ -136,8 +133,8 @@ class RemoteSandbox:
         elif max(len(out), len(err)) >= _SERVER_KEEPS or len(out) + len(err) > self.limits.output_killed:
             status = SandboxStatus.OUTPUT_LIMIT
         else:
-            # The server starts programs by a shell, which reports signals as 128 + n, and so may a program end itself.
-            returncode = 128 - returncode if returncode - 128 in _DEADLY else returncode
+            # The server starts programs by a shell, which reports signals as 128 + n; a program may end itself so, too.
+            returncode = 128 - returncode if returncode - 128 in FAULTS else returncode
             status = ended(returncode, returncode < 0, stderr)
         return SandboxResult(status, stdout, stderr, returncode, seconds, len(out.decode()) - len(stdout))
 

@@ -8,6 +8,7 @@ Not contained:
   can be read. Nothing can change a mode or a time, so `shutil.copy` fails and `shutil.copyfile` works.
 - The program keeps the caller's user id. When that is root, capabilities are dropped before its first line.
 - Time: it may use all cores until its limit.
+- Its files are the host's own, so no lock is made; two processes of a program do not keep each other out.
 - If the process that runs this is killed with SIGKILL, what the program detached outlives it, still confined;
   `SandlockWorker` ends that too.
 - Memory of all its processes within a tenth of a second, which is how often it is looked at.
@@ -105,8 +106,7 @@ class SandlockSandbox:
         work.mkdir()
         written.mkdir()
         return Sandbox(
-            fs_readable=[str(p) for p in self._readable]
-            + [d for d in _DEVICES if os.path.exists(d)],
+            fs_readable=[str(p) for p in self._readable] + [d for d in _DEVICES if os.path.exists(d)],
             fs_writable=[str(work), "/dev/null"],
             cwd=str(work),
             # Writes go to a copy with a quota, thrown away at the end.

@@ -141,11 +141,12 @@ _UNKNOWN = 463
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 """A network namespace keeps these apart from the host; others, AF_VSOCK for one, it does not."""
 
-_TERMINAL = (*range(0x5401, 0x540C), 0x540E, 0x540F, 0x5410, 0x5411, 0x5413, 0x5414, 0x5422, 0x5429, 0x5441, 0x80045430, 0x40045431)
-"""Commands of ioctl: settings, size and groups of a terminal, and a pair of them."""
+_TERMINAL = (*range(0x5401, 0x540C), 0x540E, 0x540F, 0x5410, 0x5411, 0x5413, 0x5414, 0x5422, 0x5429, 0x5441)
+_PAIR = (0x80045430, 0x40045431)
+"""Commands of ioctl: settings, size and groups of a terminal, and to make a pair of them."""
 _NETWORK = (0x8910, 0x8912, 0x8913, 0x8915, 0x8921, 0x8927, 0x8933)
 """Questions about the program's own network."""
-_IOCTL = (*_TERMINAL, *_NETWORK, 0x541B, 0x5421, 0x5450, 0x5451)
+_IOCTL = (*_TERMINAL, *_PAIR, *_NETWORK, 0x541B, 0x5421, 0x5450, 0x5451)
 """Those, how many bytes can be read, to block or not, to be inherited or not. None that acts on a file."""
 
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1027, 1028, 1030, 1032)
