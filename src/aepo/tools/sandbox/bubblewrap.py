@@ -8,8 +8,8 @@ Not contained:
 - Memory within a tenth of a second: what its processes and files hold together is looked at that often, from this
   process. Buffers of pipes and sockets are not seen.
 - Time: it may use all cores until its limit.
-- Locks on device files, which are the host's own. Other files of the host are shown by an overlay, so that a lock on one is
-  a lock among the program's own processes; where overlays cannot be mounted, the filter refuses locks.
+- Locks on device files, which are the host's own. Its other files are shown by an overlay, so that a lock on one is a
+  lock among the program's own processes; where overlays cannot be mounted, the filter refuses locks.
 """
 
 from __future__ import annotations
