@@ -61,7 +61,7 @@ def run(code: str, timeout: float = 10) -> ToolResult:
         ("str = type = print = 1\n1 / 0", "ZeroDivisionError: division by zero (line 2)"),
         ("print = repr = 1\n2", "2"),
         ("import sys\nsys.stdout.close()\n1 / 0", "ZeroDivisionError: division by zero (line 3)"),
-        ("import os\nos.closerange(2, 99)\nprint('a')\n1 / 0", "a\n\nZeroDivisionError: division by zero (line 4)"),
+        ("import os\nos.closerange(2, 99)\nprint('a')\n1 / 0", "a\nZeroDivisionError: division by zero (line 4)"),
         ("'\\ud800'", "'\\ud800'"),
         ("import sys\nsys.stdout.buffer.write(b'\\xff\\x00')\nNone", "\ufffd\x00"),
         ("print('\\x1b[31mred\\x1b[0m')", "\x1b[31mred\x1b[0m"),
