@@ -24,9 +24,10 @@ from pathlib import Path
 import anyio
 
 from aepo.tools.sandbox.base import Sandbox, SandboxStatus, SandboxUnavailable
-from aepo.tools.sandbox.bootstrap import command, interpreter
+from aepo.tools.sandbox.bootstrap import command
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.packages import interpreter
 from aepo.tools.sandbox.sandlock import SandlockSandbox
 
 PROGRAM = "print(sum(i * i for i in range(1000)))"

@@ -2,8 +2,10 @@
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aepo.tools.python import python
+from aepo.tools.python import _text, python
 from aepo.tools.sandbox.base import SandboxResult, SandboxStatus, SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
 from aepo.types import ToolResult, ToolStatus
@@ -45,7 +47,24 @@ def run(code: str, timeout: float = 10) -> ToolResult:
         ("import ctypes; ctypes.string_at(0)", "crashed, or used too much memory"),
         ("x = [0]\nwhile True: x += x", "MemoryError (line 2); used too much memory"),
         ("b = bytearray(10 << 30)", "MemoryError (line 1); used too much memory"),
-        ("[__name__, type(_notebook)]", "NameError: name '_notebook' is not defined (line 1)"),
+        ("[n for n in dir() if n[:2] != '__'], __name__, __file__", "([], '__main__', 'cell.py')"),
+        ("print(42)\nexit()", "42"),
+        ("def f():\n    print(1)\n    quit(3)\nf()", "1"),
+        ("import sys\nprint('no solution')\nsys.exit(-1)", "no solution"),
+        ("print('a')\nraise SystemExit('two\\nlines')", "a\ntwo\nlines"),
+        ("import os\nprint('a', flush=True)\nos._exit(137)", "a"),
+        ("import threading, sys\nt = threading.Thread(target=sys.exit)\nt.start()\nt.join()\n'after'", "'after'"),
+        ("import signal\nsignal.alarm(1)\nwhile True: pass", "ended by signal 14"),
+        ("import os\nos.kill(os.getpid(), 40)", "ended by signal 40"),
+        ("import os\nos.kill(os.getpid(), 9)", "crashed, or used too much memory"),
+        ("input('name? ')", "name? \nEOFError: EOF when reading a line (line 1); programs are given no input"),
+        ("str = type = print = 1\n1 / 0", "ZeroDivisionError: division by zero (line 2)"),
+        ("print = repr = 1\n2", "2"),
+        ("import sys\nsys.stdout.close()\n1 / 0", "ZeroDivisionError: division by zero (line 3)"),
+        ("import os\nos.closerange(2, 99)\nprint('a')\n1 / 0", "a\nZeroDivisionError: division by zero (line 4)"),
+        ("'\\ud800'", "'\\ud800'"),
+        ("import sys\nsys.stdout.buffer.write(b'\\xff\\x00')\nNone", "\ufffd\x00"),
+        ("print('\\x1b[31mred\\x1b[0m')", "\x1b[31mred\x1b[0m"),
     ],
 )
 def test_what_the_model_reads(code: str, text: str) -> None:
@@ -61,6 +80,106 @@ def test_names_defined_are_seen_by_functions_and_pickles() -> None:
 def test_a_program_that_takes_too_long_is_a_timeout() -> None:
     result = run("while True: pass", timeout=0.3)
     assert result.status is ToolStatus.TIMEOUT and result.text == "stopped after 0.3 s; write a faster program"
+
+
+def test_what_was_printed_before_the_time_was_up_or_the_program_died_is_shown() -> None:
+    result = run("for i in range(3): print(i)\nwhile True: pass", timeout=1)
+    assert result.status is ToolStatus.TIMEOUT and result.text == "0\n1\n2\nstopped after 1 s; write a faster program"
+    assert run("print('a')\nimport ctypes; ctypes.string_at(0)").text == "a\ncrashed, or used too much memory"
+    assert run("print('a')\nb = bytearray(10 << 30)").text == "a\nMemoryError (line 2); used too much memory"
+
+
+def test_both_streams_are_shown_in_the_order_of_their_lines() -> None:
+    code = "import subprocess, sys, warnings\nprint('one')\nprint('two', file=sys.stderr)\nwarnings.warn('three')\n"
+    code += "subprocess.run('echo four; echo five >&2', shell=True)\nprint('six')"
+    assert run(code).text.split("\n") == [
+        "one", "two", "cell.py:4: UserWarning: three", "  warnings.warn('three')", "four", "five", "six"
+    ]  # fmt: skip
+
+
+def test_of_a_line_that_is_written_over_the_last_state_is_shown() -> None:
+    bar = "import sys\nfor i in range(101): sys.stderr.write(f'\\r{i:3}%')\nprint('\\ndone')"
+    assert run(bar).text == "100%\ndone"
+    assert run("print('a\\r\\nb\\r')").text == "a\nb"
+
+
+def test_lines_of_the_program_are_there_for_those_that_show_them() -> None:
+    caught = "import traceback\ntry:\n    1 / 0\nexcept ArithmeticError:\n    traceback.print_exc()"
+    shown = run(caught).text.splitlines()
+    assert shown[:3] == ["Traceback (most recent call last):", '  File "cell.py", line 3, in <module>', "    1 / 0"]
+    assert shown[-1] == "ZeroDivisionError: division by zero"
+    asks = "import inspect\nclass A:\n    x = 1\ndef f(): return 2\nprint(inspect.getsource(A) + inspect.getsource(f))"
+    assert run(asks).text == "class A:\n    x = 1\ndef f(): return 2"
+    assert "Help on function f" in run("def f(): 'About f.'\nhelp(f)").text
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+def test_processes_share_locks_however_they_are_started_or_it_is_said(start: str) -> None:
+    code = f"""
+import multiprocessing as m
+def f(x): return x * x
+if __name__ == "__main__":
+    m.set_start_method({start!r})
+    with m.Pool(2) as pool: print(pool.map(f, [1, 2, 3]))
+"""
+    text = anyio.run(python(timeout=60).call, {"code": code}).text
+    said = "processes have no locks or memory in common here: use threading, or one process"
+    assert text.endswith(said) if choose().name == "sandlock" else text == "[1, 4, 9]"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "```python\nprint(1)\n```",
+        "```\nprint(1)\n```\n",
+        "Here it is:\n\n```py\nprint(1)\n```\nIt prints 1.",
+        "```python\nprint(1)",
+        "```\nx = 1\n```\nand then\n```\nprint(x)\n```",
+        "    x = 1\n    print(x)",
+        "\ufeffprint(1)",
+        "\ufeff```python\n  print(1)\n```",
+        "x\xa0=\xa01\nif x:\n\xa0\xa0print(x)",
+    ],
+)
+def test_what_is_no_python_only_for_its_wrapping_runs_without_it(code: str) -> None:
+    assert run(code).text == "1"
+
+
+def test_a_program_that_is_python_stays_as_it_is() -> None:
+    assert run('s = """\n```\n  a\xa0b\n```\n"""\nprint(s)').text == "\n```\n  a\xa0b\n```"
+    assert run("  if x\n  y").text.startswith("IndentationError: unexpected indent")
+
+
+def test_what_is_cut_is_counted_whether_or_not_it_was_kept() -> None:
+    def told(code: str, most: int = 4000) -> tuple[str, str]:
+        text = anyio.run(python(max_characters=most).call, {"code": code}).text
+        shown, _, note = text.rpartition("\n")
+        return shown, note
+
+    shown, note = told("for i in range(20000): print('line', i)")
+    assert len(shown) == 4000 and note == "[cut: 204890 more characters]"
+    shown, note = told("print('x' * 100_000)", 150_000)
+    assert len(shown) == 65_536 and note == f"[cut: {100_001 - 65_536} more characters]"
+    # Characters, not bytes; none is cut in two.
+    shown, note = told("print('\U0001f99c' * 50_000, end='')", 100_000)
+    assert set(shown) == {"\U0001f99c"} and note == f"[cut: {50_000 - len(shown)} more characters]"
+    assert told("print('\\n' * 70_000, end='')", 10)[1] == "[cut: 69990 more characters]"
+
+
+@given(st.text(max_size=60), st.integers(0, 40), st.integers(0, 3))
+def test_what_is_shown_and_what_is_counted_are_all_there_was(printed: str, limit: int, left_out: int) -> None:
+    printed = printed.replace("\r", " ")
+    text = _text(SandboxResult(SandboxStatus.OK, printed, left_out=left_out), limit, 1.0)
+    shown, cut, count = text.rpartition("\n[cut: ")
+    ends = 0 if left_out else len(printed) - len(printed.rstrip("\n"))
+    if cut:
+        assert len(shown) + int(count.split()[0]) == len(printed) - ends + left_out
+    else:
+        assert text == (printed.rstrip("\n") or "no output; use print()")
+
+
+def test_a_line_of_any_length_is_read_through_once() -> None:
+    assert len(_text(SandboxResult(SandboxStatus.OK, "a" * 10_000_000 + "\r" * 10_000_000 + "b"), 10, 1.0)) == 1
 
 
 def test_long_output_is_cut_but_the_error_stays() -> None:

@@ -5,53 +5,21 @@ from __future__ import annotations
 import logging
 import platform
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from aepo.tools.base import Tool, ToolTimeout, tool
 from aepo.tools.counts import count
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.outcome import FAULTS
 from aepo.tools.sandbox.packages import importable
 from aepo.types import ToolError
 
 _log = logging.getLogger(__name__)
 
-# Runs inside, around the model's code. It prints the value of a last bare expression, as a notebook does, and says of
-# an exception only its name, message and line: the model pays for every token. `ast` and `traceback` load slowly.
-_NOTEBOOK = """
-def _notebook(source):
-    import _ast, sys
-    names = globals()
-    del names["_notebook"]
-    error = None
-    try:
-        tree = compile(source, "<cell>", "exec", 0x400)
-        last = tree.body.pop().value if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
-        exec(compile(tree, "<cell>", "exec"), names)
-        if last is not None:
-            value = eval(compile(_ast.Expression(last), "<cell>", "eval"), names)
-            if value is not None:
-                print(repr(value))
-    except SystemExit:
-        raise
-    except BaseException as caught:
-        error = caught
-    if error is not None:
-        line, trace = getattr(error, "lineno", None), error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == "<cell>":
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        try:
-            text = getattr(error, "msg", None) if isinstance(error, SyntaxError) else str(error)
-        except BaseException:
-            text = ""
-        text = type(error).__name__ + (": " + str(text)[:300] if text else "")
-        text = text.replace("\\n", " ") + (" (line %d)" % line if isinstance(line, int) else "")
-        sys.stdout.flush()
-        sys.stderr.write("\\n" + text + "\\n")
-        raise SystemExit(1)
-"""
+_NOTES = 1000
+"""Characters beside the output, at most."""
 
 
 def python(
@@ -88,8 +56,8 @@ def python(
         name="python",
         timeout=2 * timeout + 90,
         concurrency=concurrency,
-        max_characters=2 * max_characters,
-        version=f"{platform.python_version()}/{max_characters}",
+        max_characters=max_characters + _NOTES,
+        version=f"{platform.python_version()}/{max_characters}/2",
         pure=True,
     )
     async def run_python(code: str) -> str:
@@ -98,7 +66,7 @@ def python(
         Args:
             code: The program; print what you want to see.
         """
-        program = f"{_NOTEBOOK}\n_notebook({code!a})"
+        program = f"exec({_notebook()!r}, {{'code': {code!a}}})"
         result = await box.run(program, timeout)
         if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
             _log.warning("%s failed, trying once more: %s", box.name, result.stderr.strip()[-500:])
@@ -107,9 +75,10 @@ def python(
         if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
             _log.error("%s failed twice: %s", box.name, result.stderr.strip()[-500:])
             raise ToolError("python is unavailable now; go on without it")
+        text = _text(result, max_characters, timeout)
         if result.status is SandboxStatus.TIMEOUT:
-            raise ToolTimeout(f"stopped after {timeout:g} s; write a faster program")
-        return _text(result, max_characters)
+            raise ToolTimeout(text)
+        return text
 
     library = ", ".join(["the standard library", *importable(packages)])
     description = run_python.description.replace("the standard library", library)
@@ -117,17 +86,35 @@ def python(
     return replace(run_python, description=description, details=details)
 
 
-def _text(result: SandboxResult, limit: int) -> str:
-    output, note = result.stdout.rstrip("\n"), ""
-    if result.status is SandboxStatus.ERROR:
-        note = (result.stderr.rstrip("\n").splitlines() or [""])[-1]
-    elif result.status is SandboxStatus.OUTPUT_LIMIT:
-        note = "stopped: printed too much"
-    elif result.status is SandboxStatus.MEMORY_LIMIT:
-        last = (result.stderr.rstrip("\n").splitlines() or [""])[-1]
-        note = f"{last}; used too much memory" if "MemoryError" in last else "stopped: used too much memory"
-    elif result.status is SandboxStatus.KILLED:
-        note = "crashed, or used too much memory"
-    if len(output) > limit:
-        output = f"{output[:limit]}\n[cut: {len(output) - limit} more characters]"
-    return "\n".join(part for part in (output, note) if part) or "no output; use print()"
+@cache
+def _notebook() -> str:
+    return Path(__file__).with_name("notebook.py").read_text(encoding="utf-8") + "\nrun(code)"
+
+
+def _text(result: SandboxResult, limit: int, timeout: float) -> str:
+    output = result.stdout if result.left_out else result.stdout.rstrip("\n")
+    # What a terminal would show: a line that is written over, as those of progress are, stays as it was at last.
+    output = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.split("\n"))
+    more = max(0, len(output) - limit) + result.left_out
+    if more:
+        output = f"{output[:limit]}\n[cut: {more} more characters]"
+    return "\n".join(part for part in (output, _note(result, timeout)) if part) or "no output; use print()"
+
+
+def _note(result: SandboxResult, timeout: float) -> str:
+    """How the program ended, where it did not end well."""
+    last = (result.stderr.rstrip("\n").splitlines() or [""])[-1]
+    match result.status:
+        case SandboxStatus.ERROR:
+            return last
+        case SandboxStatus.TIMEOUT:
+            return f"stopped after {timeout:g} s; write a faster program"
+        case SandboxStatus.OUTPUT_LIMIT:
+            return "stopped: printed too much"
+        case SandboxStatus.MEMORY_LIMIT:
+            return f"{last}; used too much memory" if "MemoryError" in last else "stopped: used too much memory"
+        case SandboxStatus.KILLED if result.returncode is None or -result.returncode in FAULTS:
+            return "crashed, or used too much memory"
+        case SandboxStatus.KILLED:
+            return f"ended by signal {-result.returncode}"
+    return ""

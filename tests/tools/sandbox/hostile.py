@@ -52,6 +52,13 @@ FINE = _programs({OK}, PATIENT, {
     "own_processes": "import os\nos.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)\nprint('fine')",
     "deep_object": "x = None\nfor i in range(10 ** 6): x = [x]\ndel x\nprint('fine')",
     "forged_result": "print('{\"status\": \"ok\", \"number\": 0}\\n\\x00\\x01\\n', end='')\nprint('fine')",
+    "written_for_good": "import os\nf = open('a', 'w')\nf.write('x')\nf.flush()\nos.fsync(f)\nos.sync()\nprint('fine')",
+    "lock_of_own_file": "import fcntl\nf = open('a', 'w')\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint('fine')",
+    "terminal_of_its_own": "import os, sys\nprint('fine' if not os.isatty(0) and not sys.stdout.isatty() else '')",
+    "descriptors_for_a_child": (
+        "import os, subprocess\nr, w = os.pipe()\nos.set_inheritable(w, True)\nos.set_blocking(r, False)\n"
+        "subprocess.run(['/bin/sh', '-c', f'echo fine >&{w}'], pass_fds=[w])\nprint(os.read(r, 99).decode())"
+    ),
     "no_input": "import sys\nassert sys.stdin.read() == ''\nprint('fine')",
 })  # fmt: skip
 
@@ -201,6 +208,26 @@ OUT_OF_REACH = _programs(REFUSED, PATIENT, {
     "signal_by_owner": (
         "import fcntl, os, signal, socket\na, b = socket.socketpair()\nfcntl.fcntl(a, fcntl.F_SETOWN, @HOST@)\n"
         "fcntl.fcntl(a, 10, signal.SIGKILL)\nfcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\nb.send(b'x')"
+    ),
+    "lease_on_a_library": "import fcntl, os\nfcntl.fcntl(os.open(os.__file__, 0), 1024, fcntl.F_RDLCK)\nprint('BREACH')",
+    "delegation_of_a_folder": (
+        "import fcntl, os\nfcntl.fcntl(os.open('/usr/bin', 0), 1040, (0).to_bytes(16, 'little'))\nprint('BREACH')"
+    ),
+    "watch_of_a_folder": "import fcntl, os\nfcntl.fcntl(os.open('/usr/bin', 0), 1026, 0x8000003F)\nprint('BREACH')",
+    "owner_to_be_signalled": (
+        "import fcntl, os, socket\na, b = socket.socketpair()\nowner = (1).to_bytes(4, 'little') + os.getpid().to_bytes(4, 'little')\n"
+        "for ask in (lambda: fcntl.fcntl(a, 8, os.getpid()), lambda: fcntl.fcntl(a, 15, owner),\n"
+        "            lambda: fcntl.fcntl(a, 10, 9), lambda: fcntl.ioctl(a, 0x8901, owner[4:]), lambda: fcntl.ioctl(a, 0x5452, owner)):\n"
+        "    try: ask(); print('BREACH')\n    except OSError: pass"
+    ),
+    "larger_pipes": "import fcntl, os\nfcntl.fcntl(os.pipe()[1], 1031, 1 << 20)\nprint('BREACH')",
+    "sealed_library": (
+        "import fcntl, os\nb = bytearray(128)\nb[:12] = (1).to_bytes(4, 'little') * 2 + (4096).to_bytes(4, 'little')\n"
+        "fcntl.ioctl(os.open(os.__file__, 0), 0x40806685, b)\nprint('BREACH')"
+    ),
+    "library_out_of_memory": (
+        "import mmap\nm = mmap.mmap(open('/usr/bin/env', 'rb').fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)\n"
+        "m.madvise(21)\nprint('BREACH')"
     ),
     "descriptors_given": (
         "import os\nfor i in range(3, 1024):\n    try: os.fstat(i); print('BREACH', i, os.readlink(f'/proc/self/fd/{i}'))\n"
@@ -411,6 +438,28 @@ LEFTOVERS = _programs({OK, ERROR, KILLED}, PATIENT, {
     ),
     "fifo": "import os\nos.mkfifo('f')\nif os.fork() == 0: open('f', 'w')\nprint('fine')",
     "traced_child": "import os, signal\nif os.fork() == 0:\n    os.kill(os.getpid(), signal.SIGSTOP)\nprint('fine')",
+})  # fmt: skip
+
+# Each tries, over and over, to make whoever else uses FILE wait; @FILE@ is one that it may read.
+_AGAIN = """
+import fcntl, mmap, os, signal, socket, struct
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+lock = struct.pack("hhqqi", {kind}, 0, 0, 0, 0)
+file = os.open("@FILE@", os.O_RDONLY)
+print("tried", flush=True)
+while True:
+    try: {ask}
+    except OSError: pass
+"""
+HOLDING = _programs({TIMEOUT}, SHORT, {
+    "lease_to_read": _AGAIN.format(kind=0, ask="fcntl.fcntl(file, 1024, fcntl.F_RDLCK)"),
+    "lease_to_write": _AGAIN.format(kind=0, ask="fcntl.fcntl(file, 1024, fcntl.F_WRLCK)"),
+    "flock": _AGAIN.format(kind=0, ask="fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)"),
+    "flock_shared": _AGAIN.format(kind=0, ask="fcntl.flock(file, fcntl.LOCK_SH)"),
+    "lock_of_process": _AGAIN.format(kind=0, ask="fcntl.fcntl(file, fcntl.F_SETLK, lock)"),
+    "lock_of_process_waiting": _AGAIN.format(kind=0, ask="fcntl.fcntl(file, fcntl.F_SETLKW, lock)"),
+    "lock_of_open_file": _AGAIN.format(kind=0, ask="fcntl.fcntl(file, 37, lock)"),
+    "lock_of_open_file_waiting": _AGAIN.format(kind=0, ask="fcntl.fcntl(file, 38, lock)"),
 })  # fmt: skip
 
 PROGRAMS = [

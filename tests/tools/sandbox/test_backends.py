@@ -36,9 +36,14 @@ def test_the_standard_library_imports(sandbox: Sandbox) -> None:
     [
         ("import sys; sys.exit(7)", SandboxStatus.ERROR, 7),
         ("import os; os._exit(3)", SandboxStatus.ERROR, 3),
+        *((f"import os; os._exit({n})", SandboxStatus.ERROR, n) for n in (127, 128, 129, 130, 137, 139, 192, 193, 255)),
+        ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 137'])", SandboxStatus.ERROR, 137),
         ("1 / 0", SandboxStatus.ERROR, 1),
         ("import ctypes; ctypes.string_at(0)", SandboxStatus.KILLED, -11),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", SandboxStatus.KILLED, -15),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGALRM)", SandboxStatus.KILLED, -14),
+        ("import os; os.kill(os.getpid(), 64)", SandboxStatus.KILLED, -64),
+        ("import os; os.abort()", SandboxStatus.KILLED, -6),
     ],
 )
 def test_how_it_ended_is_told(sandbox: Sandbox, code: str, status: SandboxStatus, returncode: int) -> None:
@@ -65,6 +70,7 @@ def test_the_head_of_stdout_and_the_tail_of_stderr_are_kept(sandbox: Sandbox) ->
     assert result.status is SandboxStatus.OK
     assert result.stdout.startswith("first") and len(result.stdout) <= 1 << 16
     assert result.stderr.endswith("last\n") and len(result.stderr) == 1 << 16
+    assert len(result.stdout) + result.left_out == len("first" + "x" * 200_000 + "\n")
 
 
 def test_output_that_is_not_text_is_replaced(sandbox: Sandbox) -> None:

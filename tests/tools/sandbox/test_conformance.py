@@ -22,8 +22,9 @@ import anyio
 import pytest
 
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.choose import _BACKENDS
 from aepo.tools.sandbox.probe import Canaries, canaries, processes_with
-from tests.tools.sandbox import hostile
+from tests.tools.sandbox import holding, hostile
 
 
 def given() -> dict[str, str]:
@@ -220,6 +221,11 @@ def test_every_given_program_is_contained(sandbox: Sandbox) -> None:
     assert processes_with(f"sleep\0{nap}", 5) == []
     if "hello" in programs and "subprocess" in programs:
         assert results["hello"].stdout == "hi\n" and results["subprocess"].stdout == "sub\n\n"
+
+
+def test_no_program_makes_others_wait_for_a_file_that_it_may_read(sandbox: Sandbox, tmp_path: Path) -> None:
+    module = holding.environment(tmp_path)
+    assert anyio.run(holding.held, _BACKENDS[sandbox.name](packages=tmp_path), module) == []
 
 
 Verdict = Callable[[SandboxResult], bool]

@@ -17,6 +17,8 @@ def test_a_sandbox_that_died_before_the_program_began_says_so() -> None:
 def test_a_program_that_ends_by_itself_keeps_its_output_and_status() -> None:
     done = outcome(Captured(End.EXIT, READY + b"2\n", b""), 0, False, 0.1)
     assert (done.status, done.stdout, done.returncode) == (SandboxStatus.OK, "2\n", 0)
+    half = outcome(Captured(End.EXIT, READY + "éé".encode()[:3], b"", 6), 0, False, 0.1)
+    assert (half.stdout, half.left_out) == ("é", 4)
     refused = outcome(Captured(End.EXIT, READY, b"Traceback\nMemoryError: no room\n"), 1, False, 0.1)
     assert refused.status is SandboxStatus.MEMORY_LIMIT
     killed = outcome(Captured(End.TIMEOUT, READY + b"half", b""), None, True, 5.0)

@@ -11,7 +11,7 @@ import pytest
 from aepo.tools.python import python
 from aepo.tools.sandbox.base import SandboxStatus, SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
-from aepo.tools.sandbox.packages import folders, importable
+from aepo.tools.sandbox.packages import folders, fonts, importable
 
 BACKENDS = ["sandlock", "bubblewrap", "unsafe_no_sandbox"]
 
@@ -48,6 +48,40 @@ def test_sympy_computes_inside(backend: str) -> None:
         pytest.skip("sympy is not installed")
     code = "from sympy import integrate, symbols\nx = symbols('x')\nprint(integrate(x**2, x))"
     assert anyio.run(choose(backend, "host").run, code, 60).stdout == "x**3/3\n"
+
+
+def test_matplotlib_finds_its_list_of_fonts_made_and_draws(backend: str) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    code = """
+import os, matplotlib
+def cached():
+    folder = matplotlib.get_cachedir()
+    return {name: os.stat(os.path.join(folder, name)).st_mtime_ns for name in os.listdir(folder)}
+before = cached()
+import matplotlib.pyplot as plt
+plt.plot([1, 2])
+plt.show()
+plt.savefig("a.png")
+print(before == cached(), [name[:8] for name in before], os.path.getsize("a.png") > 999)
+"""
+    result = anyio.run(choose(backend, "host").run, code, 60)
+    assert (result.stdout, result.stderr) == ("True ['fontlist'] True\n", "")
+
+
+def test_a_list_of_fonts_is_made_once_if_it_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    assert fonts(()) is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = fonts(folders("host"))
+    assert made is not None
+    (listed,) = made.iterdir()
+    before = listed.stat().st_ino
+    assert fonts(folders("host")) == made and listed.stat().st_ino == before
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert fonts(folders("host")) is None
 
 
 def test_a_virtual_environment_brings_its_packages(backend: str, tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ class SandboxResult:
         status: How it ended.
         stdout: The first 64 KiB, decoded; bytes that are not UTF-8 are replaced.
         stderr: The last 64 KiB, decoded.
-        returncode: Exit status, minus the signal where that is known; None if it never began.
+        returncode: Exit status, or minus the signal that ended it; None where neither is known.
         seconds: Wall time of the call, start-up included.
+        left_out: Characters that it printed to stdout beyond those kept, as far as they were read.
     """
 
     status: SandboxStatus
@@ -43,6 +44,7 @@ class SandboxResult:
     stderr: str = ""
     returncode: int | None = None
     seconds: float = 0.0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from aepo.tools.sandbox.base import Limits
-from aepo.tools.sandbox.packages import THREADS
+from aepo.tools.sandbox.packages import THREADS, interpreter
 
 READY = b"\x01"
 """First byte on stdout: the sandbox stands and the code was read. Without it the call failed on our side."""
@@ -23,8 +23,8 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 _SOURCE = """
 def _start():
     import os, resource, sys
-    uid, memory, size, files, processes, drop, packages, variables, filter = {values}
-    for kind, limit in (("AS", memory), ("FSIZE", size), ("NOFILE", files), ("CORE", 0), ("MEMLOCK", 0)):
+    uid, limits, processes, drop, packages, fonts, variables, filter = {values}
+    for kind, limit in limits:
         resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit))
     if uid is not None:
         os.setgroups([])
@@ -52,6 +52,13 @@ def _start():
     os.environ.clear()
     os.environ.update(variables)
     sys.path += packages
+    if fonts is not None:
+        # matplotlib takes its list from a folder only where it may also write.
+        own = os.environ["MPLCONFIGDIR"] = os.path.join(os.getcwd(), ".matplotlib")
+        os.mkdir(own)
+        for name in os.listdir(fonts):
+            with open(os.path.join(fonts, name), "rb") as listed, open(os.path.join(own, name), "wb") as copy:
+                copy.write(listed.read())
     code = sys.stdin.buffer.read()
     os.write(1, {ready!r})
     del globals()["_start"]
@@ -67,6 +74,7 @@ def command(
     processes: bool = False,
     drop: bool = False,
     packages: tuple[Path, ...] = (),
+    fonts: Path | None = None,
     filter: bytes | None = None,
 ) -> list[str]:
     """The interpreter's command line; the code follows on stdin.
@@ -77,21 +85,18 @@ def command(
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
         packages: Folders to import from, beside the standard library.
+        fonts: Folder with matplotlib's list of fonts, as the program sees it.
         filter: A seccomp filter to install, on top of what the isolating tool installs. The process also becomes the
             parent of all that it starts and that lose their parent.
     """
     allowed = limits.processes if processes else None
     found, variables = [str(p) for p in packages], THREADS if packages else {}
-    values = (uid, limits.memory, limits.file_size, limits.files, allowed, drop, found, variables, filter)
+    bounds = {"AS": limits.memory, "FSIZE": limits.file_size, "NOFILE": limits.files, "SIGPENDING": limits.files}
+    kinds = (*bounds.items(), ("CORE", 0), ("MEMLOCK", 0))
+    values = (uid, kinds, allowed, drop, found, fonts and str(fonts), variables, filter)
     source = _SOURCE.format(values=repr(values), ready=READY)
     # Not -I: it implies -E, and PYTHONHASHSEED could not be given. The environment holds nothing else.
     return [str(interpreter()), "-S", "-s", "-P", "-B", "-X", "utf8", "-c", source]
-
-
-@cache
-def interpreter() -> Path:
-    """The real binary under any virtual environment."""
-    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
 
 
 @cache

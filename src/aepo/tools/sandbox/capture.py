@@ -5,6 +5,7 @@ It runs in a thread, on plain file descriptors, so that both backends and both e
 
 from __future__ import annotations
 
+import codecs
 import os
 import selectors
 import threading
@@ -43,11 +44,12 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Captured:
-    """What was read until then: the head of stdout, the tail of stderr."""
+    """What was read until then: the head of stdout, the tail of stderr, and how many characters stdout had in all."""
 
     end: End
     stdout: bytes
     stderr: bytes
+    characters: int = 0
 
 
 class Stop:
@@ -185,10 +187,11 @@ def _read(
     deadline, started, ended = time.monotonic() + START_SECONDS, False, False
     look = time.monotonic() + WATCH_SECONDS
     kept = {stdout: bytearray(), stderr: bytearray()}
-    total = 0
+    total, characters = 0, 0
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def captured(end: End) -> Captured:
-        return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]))
+        return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]), characters + len(decoder.decode(b"", True)))
 
     def end_input() -> None:
         if source.fd >= 0:
@@ -226,6 +229,7 @@ def _read(
                 keep += chunk
                 del keep[: max(0, len(keep) - limits.output_kept)]
             else:
+                characters += len(decoder.decode(chunk))
                 keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
         if total > limits.output_killed:
             return captured(End.OUTPUT)

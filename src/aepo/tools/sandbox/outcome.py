@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from aepo.tools.sandbox.base import SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bootstrap import READY
@@ -14,6 +15,11 @@ _ENDS = {
     End.MEMORY: SandboxStatus.MEMORY_LIMIT,
     End.STOPPED: SandboxStatus.KILLED,
 }
+FAULTS = frozenset(
+    {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGSEGV}
+    | {signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS}
+)
+"""Signals by which a kernel or a service ends a program. With another one it has ended itself."""
 # Python's own, and those of libraries derived from it (numpy._core._exceptions._ArrayMemoryError).
 _MEMORY_ERROR = re.compile(r"(\w+\.)*\w*MemoryError\b")
 
@@ -32,8 +38,12 @@ def outcome(captured: Captured, returncode: int | None, died: bool, seconds: flo
         reason = stderr if stderr.strip() else f"it ended before the program began (exit status {returncode})"
         return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", reason, None, seconds)
     stdout = captured.stdout.removeprefix(READY).decode("utf-8", "replace")
+    left_out = captured.characters - len(READY) - len(stdout)
+    if left_out > 0 and stdout.endswith("\ufffd"):
+        # Perhaps half a character.
+        stdout, left_out = stdout[:-1], left_out + 1
     status = ended(returncode, died, stderr) if captured.end is End.EXIT else _ENDS[captured.end]
-    return SandboxResult(status, stdout, stderr, returncode, seconds)
+    return SandboxResult(status, stdout, stderr, returncode, seconds, max(0, left_out))
 
 
 def ended(returncode: int | None, died: bool, stderr: str) -> SandboxStatus:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import subprocess
 import sys
 import sysconfig
+import tempfile
+from functools import cache
 from pathlib import Path
+
+from aepo.tools.sandbox.kept import kept
+
+_log = logging.getLogger(__name__)
 
 HOST = "host"
 """The packages that the running interpreter has itself, its user's and its distribution's among them."""
@@ -12,6 +21,7 @@ HOST = "host"
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Left in the environment of programs with packages: a thread per core would use up their address space."""
 
+_FONTS_SECONDS = 300.0
 _KNOWN = ("numpy", "scipy", "sympy", "mpmath", "pandas", "networkx", "sklearn")
 
 
@@ -39,6 +49,44 @@ def folders(packages: str | Path | None) -> tuple[Path, ...]:
             f"make it with {sys.executable} -m venv, or give 'host'"
         )
     return existing
+
+
+def fonts(found: tuple[Path, ...]) -> Path | None:
+    """The folder with the list of fonts that matplotlib makes for itself, if it is among the packages.
+
+    It is made once for each version of it and kept: to look at every font of the host takes seconds, and what a program
+    makes is gone with the call.
+    """
+    manager = next((f for f in (p / "matplotlib" / "font_manager.py" for p in found) if f.is_file()), None)
+    if manager is None:
+        return None
+    made = f"{manager} {manager.stat().st_mtime_ns} {sys.version}"
+    try:
+        folder = kept(f"matplotlib-{hashlib.sha256(made.encode()).hexdigest()[:16]}")
+        if not any(folder.glob("fontlist-*.json")):
+            _list_fonts(found, folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.warning("matplotlib will look for fonts in every program, which takes seconds: %s", error)
+        return None
+    return folder
+
+
+def _list_fonts(found: tuple[Path, ...], folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as making:
+        paths = [str(path) for path in found]
+        source = f"import os, sys\nos.umask(0o022)\nsys.path += {paths}\nimport matplotlib.font_manager"
+        # Without the user's own fonts, which programs cannot read.
+        environment = {"MPLCONFIGDIR": making, "HOME": making, "XDG_DATA_HOME": making, "PATH": "/usr/bin:/bin"}
+        command = [str(interpreter()), "-S", "-s", "-P", "-B", "-c", source]
+        subprocess.run(command, env=environment, capture_output=True, check=True, timeout=_FONTS_SECONDS)
+        for path in Path(making).glob("fontlist-*.json"):
+            path.rename(folder / path.name)
+
+
+@cache
+def interpreter() -> Path:
+    """The real binary under any virtual environment."""
+    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
 
 
 def importable(packages: str | Path | None) -> list[str]:

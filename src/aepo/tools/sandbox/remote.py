@@ -17,7 +17,7 @@ import anyio
 import httpx
 
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
-from aepo.tools.sandbox.outcome import ended
+from aepo.tools.sandbox.outcome import FAULTS, ended
 
 _REPLY = 16 << 20
 """Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
@@ -123,7 +123,7 @@ class RemoteSandbox:
         if reply.get("status") not in ("Success", "Failed") or not isinstance(ran, dict):
             raise _Failed(f"{str(reply.get('status'))[:40]}: {str(reply.get('message'))[:300]}", True)
         out, err = (str(ran.get(stream) or "").encode("utf-8", "replace") for stream in ("stdout", "stderr"))
-        stdout = out[: self.limits.output_kept].decode("utf-8", "replace")
+        stdout = out[: self.limits.output_kept].decode("utf-8", "ignore")
         stderr = err[-self.limits.output_kept :].decode("utf-8", "replace")
         returncode = ran.get("return_code")
         if ran.get("status") == "TimeLimitExceeded":
@@ -133,10 +133,10 @@ class RemoteSandbox:
         elif max(len(out), len(err)) >= _SERVER_KEEPS or len(out) + len(err) > self.limits.output_killed:
             status = SandboxStatus.OUTPUT_LIMIT
         else:
-            # The server starts programs by a shell, which reports signals as 128 + n.
-            returncode = 128 - returncode if returncode > 128 else returncode
+            # The server starts programs by a shell, which reports signals as 128 + n; a program may end itself so, too.
+            returncode = 128 - returncode if returncode - 128 in FAULTS else returncode
             status = ended(returncode, returncode < 0, stderr)
-        return SandboxResult(status, stdout, stderr, returncode, seconds)
+        return SandboxResult(status, stdout, stderr, returncode, seconds, len(out.decode()) - len(stdout))
 
 
 @cache

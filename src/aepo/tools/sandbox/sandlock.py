@@ -8,6 +8,7 @@ Not contained:
   can be read. Nothing can change a mode or a time, so `shutil.copy` fails and `shutil.copyfile` works.
 - The program keeps the caller's user id. When that is root, capabilities are dropped before its first line.
 - Time: it may use all cores until its limit.
+- Its files are the host's own, so no lock is made; two processes of a program do not keep each other out.
 - If the process that runs this is killed with SIGKILL, what the program detached outlives it, still confined;
   `SandlockWorker` ends that too.
 - Memory of all its processes within a tenth of a second, which is how often it is looked at.
@@ -29,7 +30,7 @@ from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
 from aepo.tools.sandbox.capture import End, Stop, capture, in_thread
 from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.outcome import failure, outcome
-from aepo.tools.sandbox.packages import folders
+from aepo.tools.sandbox.packages import folders, fonts
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _REAP_SECONDS = 10.0
@@ -50,13 +51,15 @@ class SandlockSandbox:
         """
         import sandlock  # noqa: F401
 
-        own = seccomp.program(as_host_user=True)
+        own = seccomp.program(as_host_user=True, shared_files=True)
         if own is None:
             raise OSError(f"no filter of system calls for {platform.machine()}")
 
         self.limits = limits or Limits()
-        self._packages = folders(packages)
-        self._command = command(self.limits, drop=os.geteuid() == 0, packages=self._packages, filter=own)
+        found = folders(packages)
+        listed = fonts(found)
+        self._readable = [*readable_paths(), *found, *filter(None, [listed])]
+        self._command = command(self.limits, drop=os.geteuid() == 0, packages=found, fonts=listed, filter=own)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
@@ -103,8 +106,7 @@ class SandlockSandbox:
         work.mkdir()
         written.mkdir()
         return Sandbox(
-            fs_readable=[str(p) for p in (*readable_paths(), *self._packages)]
-            + [d for d in _DEVICES if os.path.exists(d)],
+            fs_readable=[str(p) for p in self._readable] + [d for d in _DEVICES if os.path.exists(d)],
             fs_writable=[str(work), "/dev/null"],
             cwd=str(work),
             # Writes go to a copy with a quota, thrown away at the end.

@@ -1,8 +1,8 @@
 """A small seccomp filter: system calls that a program that computes never needs.
 
 It closes what the isolating tools leave open: nested user namespaces (a wide door to the kernel), ptrace, io_uring,
-keys, BPF, memory that no limit counts (memfd, System V), queues of the whole host, and sockets to the host of a virtual
-machine.
+keys, BPF, memory that no limit counts (memfd, System V), queues of the whole host, sockets to the host of a virtual
+machine, and whatever makes others wait for a file that they share with a program: leases, locks, writing to disk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import errno
 import platform
 import socket
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 # Name: number on x86-64, on ARM64; None where it does not exist.
 _DENIED: dict[str, tuple[int | None, int | None]] = {
@@ -84,6 +86,19 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "clock_adjtime": (305, 266),
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
+    "cachestat": (451, 451),
+}
+# What a program writes is gone with the call, so nothing of it need reach a disk: these say that they did it. Done
+# truly, they make the host write, of all its files or of one that a program may only read, and others wait meanwhile;
+# the last one drops from memory what others have read.
+_PRETENDED: dict[str, tuple[int, int]] = {
+    "sync": (162, 81),
+    "syncfs": (306, 267),
+    "fsync": (74, 82),
+    "fdatasync": (75, 83),
+    "sync_file_range": (277, 84),
+    "msync": (26, 227),
+    "fadvise64": (221, 223),
 }
 # Where a program runs as the host's user without a file system of its own: owner, mode, times and attributes of files,
 # which Landlock does not guard; priorities of the user's other processes; pipes with a name, whose opening would hold
@@ -113,18 +128,12 @@ _DENIED_AS_HOST_USER: dict[str, tuple[int | None, int | None]] = {
     "ioprio_set": (251, 30),
 }
 # There, calls whose first argument is a process are for the caller alone, who says 0.
-_OF_A_PROCESS: dict[str, tuple[int, int]] = {
-    "prlimit64": (302, 261),
-    "sched_setparam": (142, 118),
-    "sched_setscheduler": (144, 119),
-    "sched_setaffinity": (203, 122),
-    "sched_setattr": (314, 274),
-}
-# Column, audit architecture, clone, socket, socketpair, ioctl, prctl.
-_MACHINES = {"x86_64": (0, 0xC000003E, 56, 41, 53, 16, 157), "aarch64": (1, 0xC00000B7, 220, 198, 199, 29, 167)}
+_OF_A_PROCESS = ((302, 261), (142, 118), (144, 119), (203, 122), (314, 274))
+# The columns of all tables, and their audit architectures.
+_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 _PARENT_DEATH_SIGNAL, _SUBREAPER = 1, 36
-_CLONE3 = 435
+_CLONE3 = (435, 435)
 _CLONE_NEWUSER = 0x10000000
 _X32 = 0x40000000
 _UNKNOWN = 463
@@ -132,25 +141,102 @@ _UNKNOWN = 463
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 """A network namespace keeps these apart from the host; others, AF_VSOCK for one, it does not."""
 
-_COMMANDS = (0x40086602, 0x401C5820, 0x5412, 0x541C)
-"""Of ioctl: flags and project of a file by its owner, characters pushed into a terminal."""
+_TERMINAL = (*range(0x5401, 0x540C), 0x540E, 0x540F, 0x5410, 0x5411, 0x5413, 0x5414, 0x5422, 0x5429, 0x5441)
+_PAIR = (0x80045430, 0x40045431)
+"""Commands of ioctl: settings, size and groups of a terminal, and to make a pair of them."""
+_NETWORK = (0x8910, 0x8912, 0x8913, 0x8915, 0x8921, 0x8927, 0x8933)
+"""Questions about the program's own network."""
+_IOCTL = (*_TERMINAL, *_PAIR, *_NETWORK, 0x541B, 0x5421, 0x5450, 0x5451)
+"""Those, how many bytes can be read, to block or not, to be inherited or not. None that acts on a file."""
+
+_FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1027, 1028, 1030, 1032)
+"""Commands of fcntl: copies, flags, locks. No lease (1024), for which others wait; no watch (1026), which tells of
+others; no owner to be signalled; no larger pipes, which are counted by user; no hints to the disk."""
+_PROCESS_LOCKS, _FILE_LOCKS = (6, 7), (37, 38)
+_COLD, _PAGEOUT = 20, 21
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+
+Line = tuple[int, int, int, int]
 
 
-def program(machine: str | None = None, as_host_user: bool = False) -> bytes | None:
+@dataclass(frozen=True)
+class _Rule:
+    """What of a call is refused, by one argument of it.
+
+    Attributes:
+        numbers: Of the call.
+        argument: Which one decides, counted from 0; its lower 32 bits do.
+        values: What it is compared with.
+        errno: What the call then answers; 0 is success at nothing.
+        refuse: Whether to refuse these values, or all others.
+        bit: Whether the values are bits, one of which is enough.
+    """
+
+    numbers: tuple[int, int]
+    argument: int
+    values: tuple[int, ...]
+    errno: int = errno.EPERM
+    refuse: bool = True
+    bit: bool = False
+
+    def lines(self) -> Iterator[Line]:
+        """From the argument loaded to the number loaded again, or an answer."""
+        yield (_LOAD, 0, 0, _ARGUMENTS + 8 * self.argument)
+        compare, count = _ANY_BIT if self.bit else _EQUAL, len(self.values)
+        if self.refuse:
+            # To the answer, past it if none fits.
+            for i, value in enumerate(self.values):
+                yield (compare, count - 1 - i, int(i == count - 1), value)
+        else:
+            for i, value in enumerate(self.values):
+                yield (compare, count - i, 0, value)
+        yield (_RETURN, 0, 0, _ERRNO | self.errno)
+        yield (_LOAD, 0, 0, _NUMBER)
+
+
+_FOR_ALL = (
+    # Its flags lie in memory, where a filter cannot look; libc falls back to clone.
+    _Rule(_CLONE3, 0, (), errno.ENOSYS, refuse=False),
+    _Rule((56, 220), 0, (_CLONE_NEWUSER,), bit=True),
+    _Rule((16, 29), 1, _IOCTL, errno.ENOTTY, refuse=False),
+    _Rule((72, 25), 1, _FCNTL, refuse=False),
+    # Pages that others have mapped too would leave memory.
+    _Rule((28, 233), 2, (_COLD, _PAGEOUT)),
+)
+_WITH_A_NETWORK = (_Rule((41, 198), 0, _FAMILIES, errno.EAFNOSUPPORT, refuse=False),)
+_AS_HOST_USER = (
+    *(_Rule(numbers, 0, (0,), refuse=False) for numbers in _OF_A_PROCESS),
+    # Without a network of its own it gets no socket: Landlock overlooks some ways to connect, TCP fast open for one.
+    _Rule((41, 198), 0, (), errno.EAFNOSUPPORT, refuse=False),
+    # One end of a pair of datagram sockets can be turned to a socket of the host; of a stream it cannot.
+    _Rule((53, 199), 1, (socket.SOCK_DGRAM,), bit=True),
+    # Its first process stays the parent of all that lose theirs, and dies with its supervisor.
+    _Rule((157, 167), 0, (_PARENT_DEATH_SIGNAL, _SUBREAPER)),
+)
+# A lock holds up whoever else locks the file, and can be had on one that may only be read. Those of a process never
+# hold up the process itself: to say that they were granted is exact for a program of one process.
+_WITH_SHARED_FILES = (
+    _Rule((72, 25), 1, _PROCESS_LOCKS, 0),
+    _Rule((72, 25), 1, _FILE_LOCKS, errno.ENOLCK),
+    _Rule((73, 32), 0, (), errno.ENOLCK, refuse=False),
+)
+
+
+def program(machine: str | None = None, as_host_user: bool = False, shared_files: bool = False) -> bytes | None:
     """The filter as an array of `struct sock_filter`; None on a machine whose numbers are not known here.
 
     Args:
         machine: As `platform.machine()` names it; this one by default.
         as_host_user: The program runs as the host's user and sees its files and processes; refuse more.
+        shared_files: A file that it reads is the very file of the host: what locks it is refused.
     """
     if (machine or platform.machine()) not in _MACHINES:
         return None
-    column, architecture, clone, socket_, pair, ioctl, prctl = _MACHINES[machine or platform.machine()]
-    lines = [
+    column, architecture = _MACHINES[machine or platform.machine()]
+    lines: list[Line] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),
@@ -159,56 +245,15 @@ def program(machine: str | None = None, as_host_user: bool = False) -> bytes | N
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_AT_LEAST, 0, 1, _UNKNOWN),
         (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
-        # Its flags lie in memory, where a filter cannot look; libc falls back to clone.
-        (_EQUAL, 0, 1, _CLONE3),
-        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
     ]
     denied = _DENIED | (_DENIED_AS_HOST_USER if as_host_user else {})
-    for numbers in denied.values():
+    answers = [(numbers, errno.EPERM) for numbers in denied.values()] + [(n, 0) for n in _PRETENDED.values()]
+    for numbers, answer in answers:
         if (number := numbers[column]) is not None:
-            lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
-    for numbers in _OF_A_PROCESS.values() if as_host_user else ():
-        lines += [
-            (_EQUAL, 0, 4, numbers[column]),
-            (_LOAD, 0, 0, _FIRST_ARGUMENT),
-            (_EQUAL, 1, 0, 0),
-            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-            (_RETURN, 0, 0, _ALLOW),
-        ]
-    if as_host_user:
-        # One end of a pair of datagram sockets can be turned to a socket of the host; of a stream it cannot.
-        lines += [
-            (_EQUAL, 0, 4, pair),
-            (_LOAD, 0, 0, _SECOND_ARGUMENT),
-            (_ANY_BIT, 0, 1, socket.SOCK_DGRAM),
-            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-            (_RETURN, 0, 0, _ALLOW),
-            # Its first process stays the parent of all that lose theirs, and dies with its supervisor.
-            (_EQUAL, 0, 5, prctl),
-            (_LOAD, 0, 0, _FIRST_ARGUMENT),
-            (_EQUAL, 1, 0, _PARENT_DEATH_SIGNAL),
-            (_EQUAL, 0, 1, _SUBREAPER),
-            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-            (_RETURN, 0, 0, _ALLOW),
-        ]
-    # Without a network of its own it gets no socket: Landlock overlooks some ways to connect, TCP fast open for one.
-    families = () if as_host_user else _FAMILIES
-    lines += [
-        (_EQUAL, 0, 4, clone),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_ANY_BIT, 0, 1, _CLONE_NEWUSER),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-        (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, len(families) + 3, socket_),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        *((_EQUAL, len(families) - i, 0, family) for i, family in enumerate(families)),
-        (_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT),
-        (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, len(_COMMANDS) + 3, ioctl),
-        (_LOAD, 0, 0, _SECOND_ARGUMENT),
-        *((_EQUAL, len(_COMMANDS) - i, 0, command) for i, command in enumerate(_COMMANDS)),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
+            lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | answer)]
+    rules = (*(_WITH_SHARED_FILES if shared_files else ()), *(_AS_HOST_USER if as_host_user else _WITH_A_NETWORK))
+    for rule in (*rules, *_FOR_ALL):
+        inside = list(rule.lines())
+        lines += [(_EQUAL, 0, len(inside), rule.numbers[column]), *inside]
+    lines.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("HBBI", *line) for line in lines)

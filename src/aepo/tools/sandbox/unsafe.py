@@ -16,7 +16,7 @@ from aepo.tools.sandbox.base import Limits, SandboxResult
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command
 from aepo.tools.sandbox.capture import Stop, capture, in_thread
 from aepo.tools.sandbox.outcome import failure, outcome
-from aepo.tools.sandbox.packages import folders
+from aepo.tools.sandbox.packages import folders, fonts
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ class UnsafeNoSandbox:
             ValueError: There are no such packages.
         """
         self.limits = limits or Limits()
-        self._command = command(self.limits, packages=folders(packages))
+        found = folders(packages)
+        self._command = command(self.limits, packages=found, fonts=fonts(found))
         _warn()
 
     async def run(self, code: str, timeout: float) -> SandboxResult:

@@ -1,0 +1,92 @@
+"""Runs inside, around a program of the model, and shows what a notebook would.
+
+The source of this file is sent along with the program, to whatever sandbox: it may import only what costs next to
+nothing. The program is the module `__main__`, these lines are not in it, so it can neither break nor see them.
+"""
+
+import _ast
+import _sitebuiltins
+import builtins
+import os
+import sys
+
+FILE = "cell.py"
+"""Where the program's text is written, for those that look there: tracebacks, warnings, `inspect`, processes that are
+not forked."""
+
+
+def run(source):
+    """Run it, print the value of a last bare expression, and tell of an exception in one line on the old stderr."""
+    names, told = sys.modules["__main__"].__dict__, os.dup(2)
+    # As on a terminal: both streams in the order of their lines, each line as soon as it is whole.
+    os.dup2(1, 2)
+    sys.stdout.reconfigure(line_buffering=True)
+    builtins.exit, builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D"), _sitebuiltins.Quitter("quit", "Ctrl-D")
+    builtins.help = _sitebuiltins._Helper()
+    error = None
+    try:
+        tree, source = parsed(source)
+        names["__file__"] = FILE
+        try:
+            with open(FILE, "w", encoding="utf-8") as file:
+                file.write(source)
+        except OSError:
+            # Then those show no lines.
+            del names["__file__"]
+        last = tree.body.pop().value if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
+        exec(compile(tree, FILE, "exec", dont_inherit=True), names)
+        if last is not None:
+            sys.displayhook(eval(compile(_ast.Expression(last), FILE, "eval", dont_inherit=True), names))
+    except SystemExit:
+        raise
+    except BaseException as caught:
+        error = caught
+    if error is not None:
+        line = described(error).replace("\n", " ")
+        # Either may be closed by now.
+        try:  # noqa: SIM105
+            sys.stdout.flush()
+        except Exception:
+            pass
+        try:
+            os.write(told, f"\n{line}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            print(line)
+        raise SystemExit(1)
+
+
+def parsed(source):
+    """Its tree and its text; if it is none of Python, that of the text within the marks of a message, if it is one."""
+    try:
+        return compile(source, FILE, "exec", 0x400, dont_inherit=True), source
+    except SyntaxError as error:
+        import re
+        import textwrap
+
+        bare = source.lstrip("\ufeff").replace("\xa0", " ")
+        fenced = re.findall(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", bare, re.DOTALL | re.MULTILINE)
+        bare = textwrap.dedent("\n".join(fenced) or bare)
+        try:
+            return compile(bare, FILE, "exec", 0x400, dont_inherit=True), bare
+        except SyntaxError:
+            raise error from None
+
+
+def described(error):
+    """Name, message and line, and nothing else: the model pays for every token."""
+    line, trace, place = getattr(error, "lineno", None), error.__traceback__, ""
+    while trace is not None:
+        place = trace.tb_frame.f_code.co_filename
+        if place == FILE:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        text = str(getattr(error, "msg", None) if isinstance(error, SyntaxError) else error)[:300]
+    except BaseException:
+        text = ""
+    text = type(error).__name__ + (f": {text}" if text else "") + (f" (line {line})" if isinstance(line, int) else "")
+    if text.startswith("EOFError: EOF when reading"):
+        return text + "; programs are given no input"
+    if isinstance(error, OSError) and "/multiprocessing/" in place:
+        return text + "; processes have no locks or memory in common here: use threading, or one process"
+    return text
