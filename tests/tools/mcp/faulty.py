@@ -83,7 +83,7 @@ def call(number: int, name: str, arguments: dict[str, str]) -> None:
     elif name == "figures":
         answer(number, result={"content": [picture], "structuredContent": {"é": 1}})
     elif name == "odd":
-        answer(number, result={"content": "none of the kind"})
+        answer(number, result="none of the kind")
     elif name == "change":
         TOOLS.pop("echo")
         write(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))

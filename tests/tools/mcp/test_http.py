@@ -169,7 +169,7 @@ def test_a_server_of_the_sdk_answers_64_calls_at_once(start: Start) -> None:
             anyio.run(main)
             assert [result.text for result in results] == ["64"] * 64
             assert call(tools["where"], place={"row": 3}).text == "row 3, 0 tags"
-            assert call(tools["add"], a="x").text == "bad arguments for add: a: 'x' is not of type 'integer'"
+            assert call(tools["add"], a="x").text == "bad arguments for add: a: \"x\" is not of type \"integer\""
             assert len(call(tools["long"], characters=3000).text) == 3000
             assert call(tools["long"], characters=9_000_000).status is ToolStatus.ERROR
         finally:
@@ -233,13 +233,10 @@ def test_an_error_in_the_body_of_a_bad_status_is_the_servers_word(start: Start, 
     assert len(site.state["sessions"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("tool", "said"), [("flood", "longer than 8 MiB"), ("flood_stream", "exceeded the 8388608 byte limit")]
-)
-def test_a_reply_of_50_mb_is_not_read_to_its_end(start: Start, site: Site, tool: str, said: str) -> None:
+@pytest.mark.parametrize("tool", ["flood", "flood_stream"])
+def test_a_reply_of_50_mb_is_not_read_to_its_end(start: Start, site: Site, tool: str) -> None:
     tools = start(site.url)
-    result = call(tools[tool])
-    assert result.status is ToolStatus.ERROR and said in result.text
+    assert call(tools[tool]) == ToolResult("the reply was longer than 8 MiB; ask for less", ToolStatus.ERROR)
     assert call(tools["echo"]).text == "echo"
     assert len(site.state["sessions"]) == 1
 

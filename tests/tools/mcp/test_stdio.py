@@ -51,7 +51,7 @@ def test_arguments_that_do_not_fit_never_reach_the_server(faulty: Start) -> None
     # This server dies of an argument that its schema forbids.
     tools = faulty()
     result = call(tools["echo"], wrong=1)
-    assert result == ToolResult("bad arguments for echo: 'text' is a required property", ToolStatus.BAD_ARGUMENTS)
+    assert result == ToolResult("bad arguments for echo: \"text\" is a required property", ToolStatus.BAD_ARGUMENTS)
     assert call(tools["echo"], text="half \ud800 a pair").text == "half ? a pair"
 
 
@@ -243,7 +243,7 @@ def test_a_server_of_the_sdk_gets_nested_arguments(start: Start) -> None:
     assert call(tools["add"], a=2).text == "3"
     assert call(tools["where"], place={"row": 3, "tags": ["x"]}).text == "row 3, 1 tags"
     assert call(tools["where"], place={"row": "high"}).text == (
-        "bad arguments for where: place.row: 'high' is not of type 'integer'"
+        "bad arguments for where: place.row: \"high\" is not of type \"integer\""
     )
     assert call(tools["broken"]).text == "Error executing tool broken"
     assert call(tools["long"], characters=5000).text.endswith("\n[cut: 1000 more characters]")

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class Checks:
         """End the process."""
         if self._process is not None:
             process, self._process = self._process, None
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
             await process.aclose()
 
     async def _asked(self, tool: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

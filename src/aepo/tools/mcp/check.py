@@ -8,6 +8,7 @@ A schema is matched by Rust: patterns are read as ECMA 262 has them, and take li
 """
 
 import json
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ _MOST_ERRORS = 3
 _MOST_SKIPPED = 100
 # Under these a keyword that is left out can turn a yes into a no.
 _TURNING = frozenset(["not", "if", "oneOf", "contains"])
+# In JavaScript without the flag u, which many servers are written for, `[\w-.]` has three members.
+_DASH = re.compile(r"\\(.)-?", re.DOTALL)
 _GIVEN_UP = (ValidationErrorKind.BacktrackLimitExceeded, ValidationErrorKind.RegexEngineFailure)
 
 
@@ -38,8 +41,12 @@ def _compiled(text: str) -> tuple[Any, list[str]]:
                 continue
             if error.kind.name != "format" or error.kind.value != "regex":
                 raise
-            skipped.append(str(error.instance))
-            schema = _without(schema, list(error.instance_path))
+            pattern, path = str(error.instance), list(error.instance_path)
+            if path[-1] == "pattern" and (other := _DASH.sub(_escaped, pattern)) != pattern:
+                _at(schema, path[:-1])["pattern"] = other
+                continue
+            skipped.append(pattern)
+            schema = _without(schema, path)
     return validator_for({"type": "object"}), skipped
 
 
@@ -51,12 +58,19 @@ def _without(schema: Any, path: list[Any]) -> Any:
     if path and path[-1] == "patternProperties":
         # What no pattern knows is told by these.
         path, gone = path[:-1], ["patternProperties", "additionalProperties", "unevaluatedProperties"]
-    place = schema
-    for step in path:
-        place = place[step]
     for name in gone:
-        place.pop(name, None)
+        _at(schema, path).pop(name, None)
     return schema
+
+
+def _at(schema: Any, path: list[Any]) -> Any:
+    for step in path:
+        schema = schema[step]
+    return schema
+
+
+def _escaped(escape: re.Match[str]) -> str:
+    return escape[0].replace("-", r"\-") if escape[1] in "wWdDsS" else escape[0]
 
 
 def _answers(schema: str, arguments: Any) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from aepo.tools.mcp.arguments import Checks
-from aepo.tools.mcp.life import Life
+from aepo.tools.mcp.life import TOO_LONG, Life
 from aepo.tools.mcp.messages import UNREADABLE
 from aepo.tools.mcp.offer import Offer
 from aepo.tools.mcp.session import Session, greeted
@@ -211,6 +211,8 @@ def _lost(error: MCPError, life: Life) -> bool:
 def _words(error: MCPError) -> str:
     from mcp_types import PARSE_ERROR
 
+    if TOO_LONG in error.message:
+        return TOO_LONG
     # The SDK's own transport tells what its models did not like.
     return UNREADABLE if error.code == PARSE_ERROR else error.message
 

@@ -77,6 +77,7 @@ def mcp_tools(
         McpServerError: The server does not start, has no tool that can be used, or one of `names` cannot be used.
     """
     try:
+        import jsonschema_rs  # noqa: F401
         import mcp  # noqa: F401
     except ImportError as error:
         raise ImportError("MCP servers need the extra: pip install 'aepo-rl[mcp]'") from error
@@ -136,7 +137,8 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
     Without names those that cannot be used are left out, each with a line; one that is asked for is an error.
     """
     offer = server.offer()
-    wanted = dict(names) if isinstance(names, Mapping) else {tool: tool for tool in names or offer.tools}
+    chosen = offer.tools if names is None else names
+    wanted = dict(chosen) if isinstance(chosen, Mapping) and names is not None else {tool: tool for tool in chosen}
     found: list[tuple[Offered, str]] = []
     refused = dict(offer.refused)
     for tool, shown in wanted.items():
