@@ -67,8 +67,8 @@ def document(row: Any) -> Document:
     present = next((name for name in ("text", "contents") if name in row), None)
     if present is not None:
         raise NotADocument(f'{wanted}, found {_kind(row[present])} under "{present}"')
-    names = ", ".join(f'"{name}"' for name in list(row)[:8]) or "nothing"
-    raise NotADocument(f"{wanted}, found only {names}")
+    names = ", ".join(f'"{str(name)[:30]}"' for name in list(row)[:8])
+    raise NotADocument(f"{wanted}, found {f'only {names}' if names else 'an empty one'}")
 
 
 def split_contents(contents: str) -> tuple[str, str]:

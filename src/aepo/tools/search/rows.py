@@ -19,7 +19,6 @@ _PACKED: dict[bytes, Callable[[Path], IO[bytes]]] = {
     b"\xfd7zXZ": lzma.open,  # type: ignore[dict-item]
 }
 _BOM = b"\xef\xbb\xbf"
-_OTHER = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -45,57 +44,46 @@ def rows(path: Path) -> Iterator[tuple[str, Any]]:
 def _text(path: Path, lines: IO[bytes]) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, as text."""
     for number, line in enumerate(lines, 1):
-        if number == 1:
-            for mark, encoding in _OTHER.items():
-                if line.startswith(mark):
-                    raise ValueError(f"{path}: is in {encoding}; write it as UTF-8")
-            line = line.removeprefix(_BOM)
+        if b"\0" in line:
+            raise ValueError(f"{path}, line {number}: expected UTF-8, found NUL bytes, as UTF-16 has; write it as UTF-8")
         try:
-            yield number, line.decode("utf-8")
+            yield number, (line.removeprefix(_BOM) if number == 1 else line).decode("utf-8")
         except UnicodeDecodeError as error:
-            byte = f"0x{line[error.start]:02x}"
-            raise ValueError(
-                f"{path}, line {number}: expected UTF-8, found the byte {byte}; write the file as UTF-8"
-            ) from None
+            byte = f"0x{error.object[error.start]:02x}"
+            raise ValueError(f"{path}, line {number}: expected UTF-8, found the byte {byte}; write it as UTF-8") from None
 
 
 def _json(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
     lines = _text(path, file)
+    begun = False
     for number, line in lines:
         if not line.strip():
             continue
-        if line.lstrip().startswith("[") and not _whole(line):
-            yield from _array(path, line + "".join(text for _, text in lines))
+        if not begun and line.lstrip().startswith("["):
+            entries = _decoded(path, number, "".join([line, *(rest for _, rest in lines)]))
+            yield from ((f"entry {place}", entry) for place, entry in enumerate(entries, 1))
             return
-        value = _decoded(path, f"line {number}", line)
-        if isinstance(value, list) and number == 1:
-            yield from ((f"entry {n}", entry) for n, entry in enumerate(value, 1))
-        else:
-            yield f"line {number}", value
+        begun = True
+        yield f"line {number}", _decoded(path, number, line)
 
 
-def _whole(line: str) -> bool:
-    """Whether it is JSON by itself, and not the first line of an array that goes on."""
-    return line.rstrip().endswith("]")
-
-
-def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    for number, entry in enumerate(_decoded(path, "as one JSON array", text), 1):
-        yield f"entry {number}", entry
-
-
-def _decoded(path: Path, place: str, text: str) -> Any:
+def _decoded(path: Path, number: int, text: str) -> Any:
+    """JSON that begins in this line."""
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError(f"{path}, {place}: nested too deep") from None
+        raise ValueError(f"{path}, line {number}: nested too deep") from None
+    except json.JSONDecodeError as error:
+        line = text.split("\n")[error.lineno - 1].strip()[:30]
+        place = f"{path}, line {number + error.lineno - 1}"
+        raise ValueError(f"{place}: expected an object in JSON, found {line!r} ({error.msg})") from None
     except ValueError as error:
-        raise ValueError(f"{path}, {place}: expected an object in JSON, found {text.strip()[:30]!r} ({error})") from None
+        raise ValueError(f"{path}, line {number}: {error}") from None
 
 
 def _table(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader((line for _, line in _text(path, file)), delimiter="\t")
+    reader = csv.reader((line for _, line in _text(path, file)), delimiter="\t", strict=True)
     try:
         names = next(reader, [])
         if not {"text", "contents"} & set(names):
@@ -109,7 +97,7 @@ def _table(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"{path}, line {reader.line_num}: {columns}")
             yield f"line {reader.line_num}", dict(zip(names, cells, strict=True))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+        raise ValueError(f"{path}, line {reader.line_num}: quotation marks that do not match ({error})") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
