@@ -119,13 +119,15 @@ def test_patterns_are_read_as_javascript_reads_them(pattern: str, good: str, bad
         (of(a={"pattern": "("}), {"a": "b"}),
         (of(a={"type": "string", "pattern": r"(?<n>a)\k<n>"}), {"a": "b"}),
         (of(a={"not": {"pattern": "("}}), {"a": "b"}),
-        ({"type": "object", "patternProperties": {"(": {"type": "integer"}}, "additionalProperties": False}, {"a": "b"}),
+        (
+            {"type": "object", "patternProperties": {"(": {"type": "integer"}}, "additionalProperties": False},
+            {"a": "b"},
+        ),
         (of(a={"pattern": r"(?=(.*)x)(.*)\1$"}), {"a": "a" * 100_000}),
     ],
 )
 def test_a_pattern_that_cannot_be_read_is_left_to_the_server(schema: dict[str, Any], arguments: dict[str, Any]) -> None:
     assert refused(schema, arguments) == ""
-    assert refused({**schema, "required": ["other"]}, arguments) in ('"other" is a required property', "")
 
 
 def test_what_is_not_checked_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mcp_types import JSONRPCRequest
 
 from aepo.tools.mcp.life import TOO_LONG
@@ -126,7 +125,13 @@ def test_other_lines_answer_nothing(data: bytes) -> None:
     assert read(data + b"\n" + LINE) == [{"id": 7, "result": TEXT}]
 
 
-@given(st.lists(st.sampled_from([LINE, b"{", b"}", b'"id": 7', b",", b"\n", b"[", b"\xef\xbb\xbf", b'{"a":', b"\\ud83c", b"\xff"])))  # type: ignore[misc]
+@given(
+    st.lists(
+        st.sampled_from(
+            [LINE, b"{", b"}", b'"id": 7', b",", b"\n", b"[", b"\xef\xbb\xbf", b'{"a":', b"\\ud83c", b"\xff"]
+        )
+    )
+)  # type: ignore[misc]
 def test_no_output_ends_the_reading(pieces: list[bytes]) -> None:
     for message in read(b"".join(pieces)):
         assert message["id"] == 7

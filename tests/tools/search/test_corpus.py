@@ -70,7 +70,7 @@ LINES = b'\xef\xbb\xbf{"title": "Z\xc3\xbcrich", "text": "A city."}\r\n\r\n{"tex
         ("a.jsonl.xz", lzma.compress(LINES)),
         ("a.json", '\n[{"title": "Zürich", "text": "A city."},\n{"text": "Untitled."}]'.encode()),
         ("a.tsv", 'id\ttext\ttitle\n1\t"A city."\tZürich\n\n2\tUntitled.\t\n'.encode()),
-        ("a.tsv.gz", gzip.compress('title\ttext\nZürich\tA city.\n\tUntitled.\n'.encode())),
+        ("a.tsv.gz", gzip.compress("title\ttext\nZürich\tA city.\n\tUntitled.\n".encode())),
     ],
 )
 def test_a_corpus_is_read_from_the_usual_files(tmp_path: Path, name: str, data: bytes) -> None:
@@ -106,7 +106,11 @@ def test_a_bad_line_is_named_with_what_was_expected_and_found(tmp_path: Path, li
     [
         ("a.json", b'[\n{"text": "a"},\n\n{"text": "b"\n]', "line 5: expected an object in JSON, found ']'"),
         ("a.json", b'[{"text": "a"}, 3]', "entry 2: expected an object"),
-        ("a.tsv", b"1\tsome words\n", "line 1: expected names of columns, \"text\" among them, found '1', 'some words'"),
+        (
+            "a.tsv",
+            b"1\tsome words\n",
+            "line 1: expected names of columns, \"text\" among them, found '1', 'some words'",
+        ),
         ("a.tsv", b"id\ttext\n1\n", "line 2: expected 2 columns, found 1"),
         ("a.tsv", b'id\ttext\n1\t"open\n2\tb\n', "quotation marks that do not match"),
         ("a.jsonl.gz", gzip.compress(LINES)[:-9], "the compressed file is damaged"),
@@ -134,7 +138,9 @@ def test_a_corpus_is_read_from_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [{"text": ["a", None]}, {"text": [1, 2]}, {"title": ["a", "b"]}])
 def test_a_row_without_text_is_named(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
     path = written(tmp_path / "corpus.parquet", columns)
-    with pytest.raises(ValueError, match=r'corpus.parquet, row \d: expected an object with the text "text" or "contents", found'):
+    with pytest.raises(
+        ValueError, match=r'corpus.parquet, row \d: expected an object with the text "text" or "contents", found'
+    ):
         list(read_documents(path))
 
 

@@ -219,7 +219,10 @@ def test_the_command_builds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         (["nowhere.jsonl", "--out", "new"], "nowhere.jsonl"),
         (["corpus.jsonl", "--out", "taken"], "aepo: taken exists already; remove it or give another folder"),
-        (["bad.jsonl", "--out", "new"], 'aepo: bad.jsonl, line 2: expected an object with the text "text" or "contents"'),
+        (
+            ["bad.jsonl", "--out", "new"],
+            'aepo: bad.jsonl, line 2: expected an object with the text "text" or "contents"',
+        ),
         ([], "--out"),
     ],
 )

@@ -1,7 +1,7 @@
 """Words of every script are found as people write them, and English is cut as ever."""
 
-import tantivy
 import pytest
+import tantivy
 from hypothesis import given
 from hypothesis import strategies as st
 

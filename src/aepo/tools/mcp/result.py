@@ -41,7 +41,7 @@ def _part(block: Any) -> str:
         return f"[link: {uri}]"
     if kind == "resource" and isinstance(held := block.get("resource"), Mapping):
         words = held.get("text")
-        return words if isinstance(words, str) else f"[{str(held.get('mimeType') or 'data'):.80} omitted]"
+        return words if isinstance(words, str) else f"[{held.get('mimeType') or 'data'!s:.80} omitted]"
     return f"[{kind or 'data'} omitted]"
 
 

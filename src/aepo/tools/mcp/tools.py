@@ -171,13 +171,13 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
     return found
 
 
-def _tool(
-    server: Server, offered: Offered, name: str, timeout: float, concurrency: int, max_characters: int
-) -> Tool:
+def _tool(server: Server, offered: Offered, name: str, timeout: float, concurrency: int, max_characters: int) -> Tool:
     async def call(**arguments: Any) -> str:
         return text_of(await server.call(offered, arguments, timeout))
 
     # Chat templates and tags read each argument's schema as a mapping; JSON schema also has `true` for "anything".
-    properties = {argument: {} if one is True else one for argument, one in offered.schema.get("properties", {}).items()}
+    properties = {
+        argument: {} if one is True else one for argument, one in offered.schema.get("properties", {}).items()
+    }
     parameters = {**offered.schema, "properties": properties}
     return Tool(name, offered.description, parameters, call, plain, timeout, concurrency, max_characters)

@@ -57,7 +57,7 @@ def document(row: Any) -> Document:
     if not isinstance(row, dict):
         raise NotADocument(f"{wanted}, found {_kind(row)}")
     title = row.get("title")
-    if title is None or isinstance(title, float) and math.isnan(title):
+    if title is None or (isinstance(title, float) and math.isnan(title)):
         title = ""
     elif isinstance(title, bool | list | dict):
         raise NotADocument(f'expected a text under "title", found {_kind(title)}')

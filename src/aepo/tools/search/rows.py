@@ -45,12 +45,16 @@ def _text(path: Path, lines: IO[bytes]) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, as text."""
     for number, line in enumerate(lines, 1):
         if b"\0" in line:
-            raise ValueError(f"{path}, line {number}: expected UTF-8, found NUL bytes, as UTF-16 has; write it as UTF-8")
+            raise ValueError(
+                f"{path}, line {number}: expected UTF-8, found NUL bytes, as UTF-16 has; write it as UTF-8"
+            )
         try:
             yield number, (line.removeprefix(_BOM) if number == 1 else line).decode("utf-8")
         except UnicodeDecodeError as error:
             byte = f"0x{error.object[error.start]:02x}"
-            raise ValueError(f"{path}, line {number}: expected UTF-8, found the byte {byte}; write it as UTF-8") from None
+            raise ValueError(
+                f"{path}, line {number}: expected UTF-8, found the byte {byte}; write it as UTF-8"
+            ) from None
 
 
 def _json(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:

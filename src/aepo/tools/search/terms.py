@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import regex
@@ -63,7 +64,7 @@ def spaced(text: str, query: bool = False) -> str:
 
 def _cut(query: bool, run: Any) -> str:
     characters = _CHARACTER.findall(run[0])
-    pairs = [first + second for first, second in zip(characters, characters[1:], strict=False)]
+    pairs = [first + second for first, second in pairwise(characters)]
     return f" {' '.join(pairs if query and pairs else [*characters, *pairs])} "
 
 
