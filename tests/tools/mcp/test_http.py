@@ -101,19 +101,16 @@ class Faulty(BaseHTTPRequestHandler):
             body = b": begun\n\n" if broken else f"event: message\ndata: {event}\n\n".encode()
             self.reply(200, body, {"content-type": "text/event-stream"})
         elif name in ("half", "half_stream"):
-            body = (
-                '{"jsonrpc": "2.0", "id": %d, "result": {"content": [{"type": "text", "text": "cut \\ud83c"}]}}'
-                % number
-            )
-            self.send_one(name, body)
+            self.send_one(name, number, json.dumps({"content": [{"type": "text", "text": "cut \ud83c"}]}) + "}")
         elif name in ("broken", "broken_stream"):
-            self.send_one(name, '{"jsonrpc": "2.0", "id": %d, "result": {"content": [' % number)
+            self.send_one(name, number, '{"content": [')
         elif name == "no_result":
             self.answer(number, result=None)
         elif name == "flood_stream":
             self.reply(200, b"event: message\ndata: " + b"x" * 50_000_000, {"content-type": "text/event-stream"})
 
-    def send_one(self, name: str, body: str) -> None:
+    def send_one(self, name: str, number: int, result: str) -> None:
+        body = f'{{"jsonrpc": "2.0", "id": {number}, "result": {result}'
         if name.endswith("_stream"):
             self.reply(200, f"data:{body}\n\n".encode(), {"content-type": "text/event-stream"})
         else:

@@ -84,7 +84,7 @@ def test_with_names_others_do_not_matter_and_a_malformed_one_is_an_error(
     tools = faulty("odd tools", names={"echo": "say", "a name": "named"})
     assert call(tools["say"], text="x").text == "x" and "named" in tools and caplog.records == []
     with pytest.raises(
-        McpServerError, match="tool 'any_of': its arguments have the type None.*; leave it out of names="
+        McpServerError, match=r"tool 'any_of': its arguments have the type None.*; leave it out of names="
     ):
         faulty("odd tools", names=["echo", "any_of"])
 

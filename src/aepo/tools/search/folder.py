@@ -151,9 +151,8 @@ def _manifest(folder: Path) -> Manifest:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{folder}: {MANIFEST} is damaged; build the index again with `aepo tools index`") from None
     if version != VERSION:
-        raise ValueError(
-            f"{folder}: an index of version {version}, this is version {VERSION}: build it again with `aepo tools index`"
-        )
+        versions = f"an index of version {version}, this is version {VERSION}"
+        raise ValueError(f"{folder}: {versions}: build it again with `aepo tools index`")
     try:
         manifest = Manifest(**data)
         proper = all(Path(name).name == name and isinstance(digest, str) for name, digest in manifest.files.items())
