@@ -21,9 +21,17 @@ from aepo.types import ToolError
 _log = logging.getLogger(__name__)
 
 _CHECK = Path(__file__).with_name("check.py")
-_DEEPEST = 64
+_DEEPEST, _LONGEST = 64, 1 << 20
 _LONGEST_ANSWER = 16 << 20
 _SHOWN = 150
+_NO_ANSWER = (
+    TimeoutError,
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.IncompleteRead,
+    anyio.DelimiterNotFound,
+)
 _READY_SECONDS = 60.0
 
 
@@ -37,10 +45,13 @@ def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
         text = json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
         values: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
         deep = _depth(values) > _DEEPEST
+        long = len(text) > _LONGEST
     except RecursionError:
         raise ToolError("nested too deep") from None
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ToolError(f"not plain JSON ({error})") from None
+    if long:
+        raise ToolError(f"longer than {_LONGEST} characters")
     if deep:
         raise ToolError(f"nested more than {_DEEPEST} deep")
     return values
@@ -112,7 +123,7 @@ class Checks:
                         # Naming what is wrong can take much longer than finding that something is.
                         answer["errors"] = [[[], "they do not fit its schema"]]
                         answer |= await _line(lines)
-            except (TimeoutError, OSError, anyio.BrokenResourceError, anyio.IncompleteRead, anyio.DelimiterNotFound):
+            except _NO_ANSWER:
                 await self._stop()
                 if not answer:
                     self._say(tool, "its arguments take too long to check")

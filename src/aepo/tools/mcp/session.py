@@ -78,7 +78,8 @@ async def greeted(
     async with anyio.create_task_group() as tasks:
         await tasks.start(dispatcher.run, _asked, told)
         reply = await dispatcher.send_raw_request("initialize", hello, {"timeout": timeout, "cancel_on_abandon": False})
-        version = reply.get("protocolVersion") or LATEST_HANDSHAKE_VERSION
+        version = reply.get("protocolVersion")
+        version = version if isinstance(version, str) else LATEST_HANDSHAKE_VERSION
         if version not in HANDSHAKE_PROTOCOL_VERSIONS:
             raise ValueError(f"it speaks version {version!r:.40} of the protocol, which is not known here")
         session = Session(dispatcher, timeout, version)

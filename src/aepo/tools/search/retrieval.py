@@ -54,4 +54,5 @@ def _hit(entry: Any) -> Hit:
         found = document({"text": held} if isinstance(held, str) else held)
     except NotADocument as error:
         raise BadReply(str(error)) from None
-    return Hit(words(found.title), "", words(found.text), number(member(entry, "score") if entry is not held else None))
+    score = entry.get("score") if isinstance(entry, dict) else None
+    return Hit(words(found.title), "", words(found.text), number(score))
