@@ -214,6 +214,10 @@ def test_a_server_that_keeps_dying_stops_the_run_with_its_last_words(faulty: Sta
             [sys.executable, "-c", "import sys; print('hello', flush=True); sys.stdin.read()"],
             "did not start: Request 'initialize' timed out",
         ),
+        (
+            [sys.executable, "-c", 'input(); print(\'{"jsonrpc": "2.0", "id": 1, "result": {\'); input()'],
+            "did not start: it answered with something that cannot be read",
+        ),
     ],
 )
 def test_a_server_that_does_not_start_is_an_error_at_once(start: Start, command: list[str], said: str) -> None:

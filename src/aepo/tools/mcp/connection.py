@@ -11,7 +11,7 @@ import anyio
 
 from aepo.tools.mcp.arguments import Checks
 from aepo.tools.mcp.life import TOO_LONG, Life
-from aepo.tools.mcp.messages import UNREADABLE
+from aepo.tools.mcp.messages import NO_RESULT, UNREADABLE
 from aepo.tools.mcp.offer import Offer
 from aepo.tools.mcp.session import Session, greeted
 from aepo.types import ToolError
@@ -223,7 +223,10 @@ def _reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, MCPError):
-        return "" if error.message == _CLOSED else _words(error)
+        if error.message == _CLOSED:
+            return ""
+        words = _words(error)
+        return "it answered with something that cannot be read" if words in (UNREADABLE, NO_RESULT) else words
     if isinstance(error, ValueError):
         return str(error)
     return f"{type(error).__name__}: {error}"
