@@ -11,7 +11,8 @@ def index(corpus: Positional[Path], /, out: Path) -> None:
     """Index a corpus once, for `search(FOLDER)`.
 
     Args:
-        corpus: A JSON-lines file with "title" and "text" on each line, or a Parquet file with these columns.
+        corpus: A file of rows with "text" and perhaps "title", or with "contents": JSON lines, a JSON array, .tsv or
+            Parquet; all but Parquet may be compressed (.gz, .bz2, .xz).
         out: Folder of the index; must not exist yet.
     """
     from aepo.tools.search.corpus import read_documents

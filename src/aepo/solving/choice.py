@@ -9,7 +9,7 @@ from aepo.rewards.judge import Ask
 from aepo.solving.vote import Tally
 
 # What an answer may not close, so that it cannot pass for another candidate or for the question.
-_MARKS = re.compile(r"<(?=\s*/?\s*(?:question|candidate)\b)", re.IGNORECASE)
+_MARKS = re.compile(r"<(?=\s*(?:/\s*)?(?:question|candidate)\b)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 
 _TASK = """Several attempts at a question came to the answers below. Decide which answer is right. How often an answer \

@@ -38,6 +38,10 @@ class ToolTimeout(ToolError):
     """The tool stopped itself because its time was up; the call ends with `ToolStatus.TIMEOUT`."""
 
 
+class BadArguments(ToolError):
+    """The tool found itself that the arguments do not fit; the call ends with `ToolStatus.BAD_ARGUMENTS`."""
+
+
 class ToolBug(Exception):
     """A tool raised something else than `ToolError`.
 
@@ -126,7 +130,7 @@ class Tool:
         try:
             values = self.check(arguments)
         except ToolError as error:
-            text = _clean(f"bad arguments for {self.name}: {_cut(str(error), 300)}")
+            text = _clean(self._refused(error))
             return ToolResult(text, ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
 
         async def run(values: dict[str, Any]) -> ToolResult:
@@ -153,6 +157,9 @@ class Tool:
                 values.setdefault(name, parameter.default)
         return json.dumps(to_jsonable_python(values, fallback=str), sort_keys=True, separators=(",", ":"))
 
+    def _refused(self, error: ToolError) -> str:
+        return f"bad arguments for {self.name}: {_cut(str(error), 300)}"
+
     async def _run(self, values: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[str, ToolStatus]:
         text = ""
         try:
@@ -160,6 +167,8 @@ class Tool:
                 text = _as_text(await _invoke(self.function, values, self.inline))
         except ToolTimeout as error:
             return str(error), ToolStatus.TIMEOUT
+        except BadArguments as error:
+            return self._refused(error), ToolStatus.BAD_ARGUMENTS
         except ToolError as error:
             return str(error), ToolStatus.ERROR
         except ToolMisconfigured:

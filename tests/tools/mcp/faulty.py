@@ -2,7 +2,8 @@
 
 Arguments: a folder for what it leaves behind (one file a life), then what is wrong with the whole server:
 "dies", "dies again" (from its second life on), "stays" (heeds neither the end of its input nor SIGTERM),
-"changes" (another schema in its second life), "child" (starts a process that does the same as "stays").
+"changes" (another schema in its second life), "odd tools" (beside its good ones),
+"child" (starts a process that does the same as "stays").
 """
 
 import json
@@ -22,8 +23,24 @@ NOTHING = {"type": "object"}
 TOOLS = {"echo": TEXT, "die": NOTHING, "be_silent": NOTHING, "flood": NOTHING, "babble": NOTHING, "mistake": NOTHING}
 TOOLS |= {"refuse": NOTHING, "fail": NOTHING, "variables": NOTHING, "picture": NOTHING, "figures": NOTHING}
 TOOLS |= {"read_then_die": NOTHING, "change": NOTHING, "odd": NOTHING}
+TOOLS |= {"ask": NOTHING, "spread": NOTHING, "half": NOTHING, "broken": NOTHING}
 TOOLS |= {"any": {"type": "object", "properties": {"thing": True}}}
-writing = threading.Lock()
+ODD = [
+    {"name": "no_schema"},
+    {"name": "any_of", "inputSchema": {"anyOf": [{"type": "object"}]}},
+    {"name": "true", "inputSchema": True},
+    {"name": "bad_type", "inputSchema": {"type": "object", "properties": {"a": {"type": "text"}}}},
+    {"name": "twice", "inputSchema": NOTHING},
+    {"name": "twice", "inputSchema": TEXT},
+    {"name": "a name", "inputSchema": NOTHING},
+    {"name": "x" * 300, "inputSchema": NOTHING},
+    {"inputSchema": NOTHING},
+    "words",
+    None,
+    {"name": "hints", "inputSchema": NOTHING, "annotations": {"readOnlyHint": "yes"}, "outputSchema": {"$id": "r"}},
+    {"name": "halved", "description": "half \ud83c", "inputSchema": NOTHING, "title": 3, "annotations": None},
+]
+writing, asked = threading.Lock(), [0]
 
 
 def write(text: str) -> None:
@@ -50,7 +67,7 @@ def offered() -> list[dict[str, object]]:
     tools["read_then_die"]["annotations"] = {"readOnlyHint": True}
     if "changes" in WRONG and LIFE > 1:
         tools["echo"]["inputSchema"] = NOTHING
-    return list(tools.values())
+    return [*tools.values(), *(ODD if "odd tools" in WRONG else [])]
 
 
 def call(number: int, name: str, arguments: dict[str, str]) -> None:
@@ -82,8 +99,18 @@ def call(number: int, name: str, arguments: dict[str, str]) -> None:
         answer(number, result={"content": [text, picture, linked, held]})
     elif name == "figures":
         answer(number, result={"content": [picture], "structuredContent": {"é": 1}})
+    elif name == "ask":
+        write('{"jsonrpc": "2.0", "id": "mine", "method": "sampling/createMessage", "params": {}}')
+        asked[0] = number
+    elif name == "spread":
+        result = {"content": [{"type": "text", "text": "over lines"}]}
+        write(json.dumps({"jsonrpc": "2.0", "id": number, "result": result}, indent=2))
+    elif name == "half":
+        say(number, "cut \ud83c")
+    elif name == "broken":
+        write(f'{{"jsonrpc": "2.0", "id": {number}, "result": {{"content": [')
     elif name == "odd":
-        answer(number, result={"content": "none of the kind"})
+        answer(number, result="none of the kind")
     elif name == "change":
         TOOLS.pop("echo")
         write(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))
@@ -102,7 +129,10 @@ def main() -> None:
         (FOLDER / "child").write_text(str(child.pid))
     for line in sys.stdin:
         request = json.loads(line)
-        number, method = request.get("id"), request["method"]
+        number, method = request.get("id"), request.get("method")
+        if method is None:
+            say(asked[0], json.dumps(request["error"]))
+            continue
         if method == "initialize":
             version = request["params"]["protocolVersion"]
             server = {"name": "faulty", "version": "1"}

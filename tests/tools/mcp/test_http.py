@@ -17,6 +17,7 @@ import pytest
 
 from aepo.tools.base import ToolBug
 from aepo.tools.mcp import McpServerError
+from aepo.tools.mcp.messages import UNREADABLE
 from aepo.types import ToolResult, ToolStatus
 
 from .conftest import GOOD, Start, call
@@ -39,6 +40,11 @@ class Faulty(BaseHTTPRequestHandler):
         "forget",
         "stream",
         "flood_stream",
+        "half",
+        "half_stream",
+        "broken",
+        "broken_stream",
+        "no_result",
     ]
 
     def do_POST(self) -> None:
@@ -62,7 +68,7 @@ class Faulty(BaseHTTPRequestHandler):
             tools = [
                 {"name": n, "inputSchema": NOTHING, "annotations": read_only if n in ("read", "stream") else {}}
                 for n in self.TOOLS
-            ]
+            ] + [{"name": "odd", "description": "half \ud83c", "inputSchema": True}]
             self.answer(number, result={"tools": tools})
         elif method == "tools/call":
             self.tool(number, request["params"]["name"], state)
@@ -94,8 +100,21 @@ class Faulty(BaseHTTPRequestHandler):
             event = json.dumps({"jsonrpc": "2.0", "id": number, "result": text})
             body = b": begun\n\n" if broken else f"event: message\ndata: {event}\n\n".encode()
             self.reply(200, body, {"content-type": "text/event-stream"})
+        elif name in ("half", "half_stream"):
+            self.send_one(name, number, json.dumps({"content": [{"type": "text", "text": "cut \ud83c"}]}) + "}")
+        elif name in ("broken", "broken_stream"):
+            self.send_one(name, number, '{"content": [')
+        elif name == "no_result":
+            self.answer(number, result=None)
         elif name == "flood_stream":
             self.reply(200, b"event: message\ndata: " + b"x" * 50_000_000, {"content-type": "text/event-stream"})
+
+    def send_one(self, name: str, number: int, result: str) -> None:
+        body = f'{{"jsonrpc": "2.0", "id": {number}, "result": {result}'
+        if name.endswith("_stream"):
+            self.reply(200, f"data:{body}\n\n".encode(), {"content-type": "text/event-stream"})
+        else:
+            self.reply(200, b"\xef\xbb\xbf" + body.encode())
 
     def do_GET(self) -> None:
         self.reply(405, b"")
@@ -169,7 +188,7 @@ def test_a_server_of_the_sdk_answers_64_calls_at_once(start: Start) -> None:
             anyio.run(main)
             assert [result.text for result in results] == ["64"] * 64
             assert call(tools["where"], place={"row": 3}).text == "row 3, 0 tags"
-            assert call(tools["add"], a="x").text == "bad arguments for add: a: 'x' is not of type 'integer'"
+            assert call(tools["add"], a="x").text == 'bad arguments for add: a: "x" is not of type "integer"'
             assert len(call(tools["long"], characters=3000).text) == 3000
             assert call(tools["long"], characters=9_000_000).status is ToolStatus.ERROR
         finally:
@@ -233,15 +252,28 @@ def test_an_error_in_the_body_of_a_bad_status_is_the_servers_word(start: Start, 
     assert len(site.state["sessions"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("tool", "said"), [("flood", "longer than 8 MiB"), ("flood_stream", "exceeded the 8388608 byte limit")]
-)
-def test_a_reply_of_50_mb_is_not_read_to_its_end(start: Start, site: Site, tool: str, said: str) -> None:
+@pytest.mark.parametrize("tool", ["flood", "flood_stream"])
+def test_a_reply_of_50_mb_is_not_read_to_its_end(start: Start, site: Site, tool: str) -> None:
     tools = start(site.url)
-    result = call(tools[tool])
-    assert result.status is ToolStatus.ERROR and said in result.text
+    assert call(tools[tool]) == ToolResult("the reply was longer than 8 MiB; ask for less", ToolStatus.ERROR)
     assert call(tools["echo"]).text == "echo"
     assert len(site.state["sessions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("tool", "result"),
+    [
+        ("half", ToolResult("cut \ufffd")),
+        ("half_stream", ToolResult("cut \ufffd")),
+        ("broken", ToolResult(UNREADABLE, ToolStatus.ERROR)),
+        ("broken_stream", ToolResult(UNREADABLE, ToolStatus.ERROR)),
+        ("no_result", ToolResult("the tool answered with something that is no result", ToolStatus.ERROR)),
+    ],
+)
+def test_an_odd_reply_is_read_or_told_in_words_at_once(start: Start, site: Site, tool: str, result: ToolResult) -> None:
+    tools = start(site.url)
+    assert "odd" not in tools and call(tools[tool]) == result
+    assert call(tools["echo"]).text == "echo"
 
 
 class Heard(logging.Handler):

@@ -38,6 +38,10 @@ def test_names_descriptions_and_schemas_are_the_servers_own(faulty: Start) -> No
         ("babble", "done babbling", ToolStatus.OK),
         ("fail", "it went wrong", ToolStatus.ERROR),
         ("refuse", "not with these arguments", ToolStatus.ERROR),
+        ("spread", "over lines", ToolStatus.OK),
+        ("half", "cut \ufffd", ToolStatus.OK),
+        ("ask", '{"code": -32601, "message": "sampling/createMessage is not offered here"}', ToolStatus.OK),
+        ("broken", "the server's reply cannot be read; ask in another way, or go on without it", ToolStatus.ERROR),
         ("odd", "the tool answered with something that is no result", ToolStatus.ERROR),
     ],
 )
@@ -47,11 +51,49 @@ def test_each_kind_of_answer_is_told_in_words(faulty: Start, tool: str, text: st
     assert call(tools["echo"], text="next").text == "next"
 
 
+REFUSED = {
+    "no_schema": "its inputSchema is no object",
+    "any_of": 'its arguments have the type None, not "object"',
+    "true": "its inputSchema is no object",
+    "bad_type": "its arguments have no valid JSON schema",
+    "twice": "two tools have this name",
+    "a name": "a model cannot write the name 'a name'",
+    "x" * 80: "a model cannot write the name",
+    "entry 28": "has no name",
+    "entry 29": "is no object",
+    "entry 30": "is no object",
+}
+
+
+def test_a_malformed_tool_is_left_out_with_a_line_and_costs_no_other(
+    faulty: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = set(faulty())
+    with caplog.at_level("WARNING"):
+        tools = faulty("odd tools")
+    assert set(tools) == good | {"hints", "halved"} and tools["halved"].description == "half \ufffd"
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == len(REFUSED) and not any("\n" in line for line in lines)
+    for name, why in REFUSED.items():
+        assert any(line.startswith(f"MCP server faulty: tool '{name}': {why}") for line in lines)
+
+
+def test_with_names_others_do_not_matter_and_a_malformed_one_is_an_error(
+    faulty: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    tools = faulty("odd tools", names={"echo": "say", "a name": "named"})
+    assert call(tools["say"], text="x").text == "x" and "named" in tools and caplog.records == []
+    with pytest.raises(
+        McpServerError, match=r"tool 'any_of': its arguments have the type None.*; leave it out of names="
+    ):
+        faulty("odd tools", names=["echo", "any_of"])
+
+
 def test_arguments_that_do_not_fit_never_reach_the_server(faulty: Start) -> None:
     # This server dies of an argument that its schema forbids.
     tools = faulty()
     result = call(tools["echo"], wrong=1)
-    assert result == ToolResult("bad arguments for echo: 'text' is a required property", ToolStatus.BAD_ARGUMENTS)
+    assert result == ToolResult('bad arguments for echo: "text" is a required property', ToolStatus.BAD_ARGUMENTS)
     assert call(tools["echo"], text="half \ud800 a pair").text == "half ? a pair"
 
 
@@ -172,6 +214,10 @@ def test_a_server_that_keeps_dying_stops_the_run_with_its_last_words(faulty: Sta
             [sys.executable, "-c", "import sys; print('hello', flush=True); sys.stdin.read()"],
             "did not start: Request 'initialize' timed out",
         ),
+        (
+            [sys.executable, "-c", 'input(); print(\'{"jsonrpc": "2.0", "id": 1, "result": {\'); input()'],
+            "did not start: it answered with something that cannot be read",
+        ),
     ],
 )
 def test_a_server_that_does_not_start_is_an_error_at_once(start: Start, command: list[str], said: str) -> None:
@@ -243,7 +289,7 @@ def test_a_server_of_the_sdk_gets_nested_arguments(start: Start) -> None:
     assert call(tools["add"], a=2).text == "3"
     assert call(tools["where"], place={"row": 3, "tags": ["x"]}).text == "row 3, 1 tags"
     assert call(tools["where"], place={"row": "high"}).text == (
-        "bad arguments for where: place.row: 'high' is not of type 'integer'"
+        'bad arguments for where: place.row: "high" is not of type "integer"'
     )
     assert call(tools["broken"]).text == "Error executing tool broken"
     assert call(tools["long"], characters=5000).text.endswith("\n[cut: 1000 more characters]")

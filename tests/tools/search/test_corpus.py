@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,13 +39,88 @@ def test_a_corpus_of_search_r1_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"not json", b"[]", b'{"title": "a"}', b'{"text": 3}', b'{"text": "\xff"}', b"[" * 9999]
+    ("row", "expected"),
+    [
+        ({"contents": "Paris is the capital."}, Document("", "Paris is the capital.")),
+        ({"contents": "One.\nTwo."}, Document("", "One.\nTwo.")),
+        ({"contents": '"Quoted" words\nmore'}, Document("", '"Quoted" words\nmore')),
+        ({"contents": '"All of it"\n'}, Document("", '"All of it"\n')),
+        ({"title": "T", "contents": '"T"\nx'}, Document("T", "x")),
+        ({"title": "T", "contents": "x\ny"}, Document("T", "x\ny")),
+        ({"id": 7, "title": float("nan"), "text": "x"}, Document("", "x")),
+        ({"title": 1984, "text": "x", "contents": "y"}, Document("1984", "x")),
+    ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
+def test_nothing_of_a_row_is_lost(tmp_path: Path, row: dict[str, Any], expected: Document) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(json.dumps(row))
+    assert list(read_documents(path)) == [expected]
+
+
+LINES = b'\xef\xbb\xbf{"title": "Z\xc3\xbcrich", "text": "A city."}\r\n\r\n{"text": "Untitled."}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", LINES),
+        ("a.jsonl.gz", gzip.compress(LINES)),
+        ("a.jsonl", gzip.compress(LINES)),
+        ("a.jsonl.bz2", bz2.compress(LINES)),
+        ("a.jsonl.xz", lzma.compress(LINES)),
+        ("a.json", '\n[{"title": "Zürich", "text": "A city."},\n{"text": "Untitled."}]'.encode()),
+        ("a.tsv", 'id\ttext\ttitle\n1\t"A city."\tZürich\n\n2\tUntitled.\t\n'.encode()),
+        ("a.tsv.gz", gzip.compress("title\ttext\nZürich\tA city.\n\tUntitled.\n".encode())),
+    ],
+)
+def test_a_corpus_is_read_from_the_usual_files(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert list(read_documents(tmp_path / name)) == DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"not json", "expected an object in JSON, found 'not json'"),
+        (b"[]", 'expected an object with the text "text" or "contents", found a list'),
+        (b'{"title": "a"}', 'found only "title"'),
+        (b'{"text": 3}', 'found a number under "text"'),
+        (b'{"contents": null}', 'found null under "contents"'),
+        (b'{"title": ["a"], "text": "b"}', 'expected a text under "title", found a list'),
+        (b'{"text": "\xff"}', "expected UTF-8, found the byte 0xff"),
+        ('{"text": "a"}'.encode("utf-16"), "expected UTF-8, found NUL bytes"),
+        (b"[" * 9999, "nested too deep"),
+        (b'{"text": ' + b"9" * 9999 + b"}", "Exceeds the limit"),
+    ],
+)
+def test_a_bad_line_is_named_with_what_was_expected_and_found(tmp_path: Path, line: bytes, said: str) -> None:
     path = tmp_path / "corpus.jsonl"
     path.write_bytes(b'{"text": "good"}\n' + line + b"\n")
-    with pytest.raises(ValueError, match=r"corpus.jsonl, line 2: not an object with the texts"):
+    with pytest.raises(ValueError, match=r"corpus.jsonl, line 2: ") as error:
         search(path)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.json", b'[\n{"text": "a"},\n\n{"text": "b"\n]', "line 5: expected an object in JSON, found ']'"),
+        ("a.json", b'[{"text": "a"}, 3]', "entry 2: expected an object"),
+        (
+            "a.tsv",
+            b"1\tsome words\n",
+            "line 1: expected names of columns, \"text\" among them, found '1', 'some words'",
+        ),
+        ("a.tsv", b"id\ttext\n1\n", "line 2: expected 2 columns, found 1"),
+        ("a.tsv", b'id\ttext\n1\t"open\n2\tb\n', "quotation marks that do not match"),
+        ("a.jsonl.gz", gzip.compress(LINES)[:-9], "the compressed file is damaged"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=name) as error:
+        list(read_documents(tmp_path / name))
+    assert said in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
@@ -60,7 +138,9 @@ def test_a_corpus_is_read_from_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [{"text": ["a", None]}, {"text": [1, 2]}, {"title": ["a", "b"]}])
 def test_a_row_without_text_is_named(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
     path = written(tmp_path / "corpus.parquet", columns)
-    with pytest.raises(ValueError, match=r'corpus.parquet, row \d: no texts in the columns "title" and "text"'):
+    with pytest.raises(
+        ValueError, match=r'corpus.parquet, row \d: expected an object with the text "text" or "contents", found'
+    ):
         list(read_documents(path))
 
 

@@ -52,6 +52,15 @@ def test_it_gives_the_hits_that_the_same_corpus_gives_in_memory(folder: Path) ->
     )
 
 
+def test_texts_are_kept_as_they_are_and_found_in_every_script(tmp_path: Path) -> None:
+    documents = [Document("Zürich", "Ünïcode, half \ud800 a pair\n and “quotes”"), Document("北京", "北京是首都")]
+    build(documents, tmp_path / "index")
+    disk, memory = Index.open(tmp_path / "index"), Index(documents)
+    for query in ("unicode", "首都"):
+        assert [hit.text.replace("\ud800", "?") for hit in memory.hits(query, 1)] == disk.search(query, 1)
+        assert disk.search(query, 1) != []
+
+
 def test_readers_leave_it_as_it_was(folder: Path) -> None:
     before = state(folder)
     for _ in range(2):
@@ -88,7 +97,7 @@ def test_several_processes_read_it_at_once(folder: Path) -> None:
 
 def test_the_manifest_says_what_it_holds(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["documents"] == 400 and manifest["schema"][0] == "title: text, stored"
+    assert manifest["documents"] == 400 and manifest["schema"][2] == "title shown: bytes, stored"
     assert len(manifest["corpus"]) == 64 and "meta.json" in manifest["files"]
     assert set(manifest["files"]) | {"manifest.json"} == {path.name for path in folder.iterdir()}
 
@@ -160,9 +169,9 @@ def test_damage_is_found_when_it_is_opened(copy: Path, where: str, damage: str) 
     [
         ("", "manifest.json is damaged"),
         ("[]", "manifest.json is damaged"),
-        ('{"version": 1}', "manifest.json is damaged"),
-        ('{"version": 1, "schema": [], "documents": 1, "corpus": "", "files": {}}', "manifest.json is damaged"),
-        ('{"version": 0, "schema": []}', "an index of version 0, this is version 1; build it again"),
+        ('{"version": 2}', "manifest.json is damaged"),
+        ('{"version": 2, "schema": [], "documents": 1, "corpus": "", "files": {}}', "manifest.json is damaged"),
+        ('{"version": 1, "schema": []}', "version 1, this is version 2: build it again with `aepo tools index`"),
     ],
 )
 def test_another_manifest_is_refused(copy: Path, manifest: str, message: str) -> None:
@@ -210,7 +219,10 @@ def test_the_command_builds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         (["nowhere.jsonl", "--out", "new"], "nowhere.jsonl"),
         (["corpus.jsonl", "--out", "taken"], "aepo: taken exists already; remove it or give another folder"),
-        (["bad.jsonl", "--out", "new"], 'aepo: bad.jsonl, line 1: not an object with the texts "title" and "text"'),
+        (
+            ["bad.jsonl", "--out", "new"],
+            'aepo: bad.jsonl, line 2: expected an object with the text "text" or "contents"',
+        ),
         ([], "--out"),
     ],
 )
@@ -223,7 +235,7 @@ def test_the_command_says_in_one_line_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("corpus.jsonl").write_text('{"text": "a"}\n')
-    Path("bad.jsonl").write_text("[]\n")
+    Path("bad.jsonl").write_text('{"text": "a"}\n[]\n')
     Path("taken").mkdir()
     assert main(["tools", "index", *arguments]) == 2
     said = capsys.readouterr().err

@@ -98,7 +98,24 @@ def test_what_a_retrieval_server_is_sent() -> None:
 
 def test_a_retrieval_server_may_leave_out_the_scores() -> None:
     made = backend("retrieval")
-    assert made.read({"result": [[{"id": "1", "contents": "Title\ntext"}]]}) == [Hit("Title", "", "text")]
+    assert made.read({"result": [[{"id": "1", "contents": '"Title"\ntext'}]]}) == [Hit("Title", "", "text")]
+
+
+@pytest.mark.parametrize("bad", [None, {}, 3, {"document": {"id": "1"}}, {"document": None, "score": 1}, []])
+def test_one_bad_document_of_a_retrieval_server_costs_no_other(bad: Any) -> None:
+    made = backend("retrieval")
+    good = {"document": {"title": "T", "text": "x"}, "score": 2}
+    assert made.read({"result": [[good, bad, "a text"]]}) == [Hit("T", "", "x", 2), Hit("", "", "a text")]
+    with pytest.raises(BadReply):
+        made.read({"result": [[bad]]})
+
+
+@pytest.mark.parametrize("bad", [None, "a", 3, []])
+def test_one_bad_entry_of_a_service_costs_no_other(bad: Any) -> None:
+    good = {"title": "T", "link": "https://a.example", "snippet": "x"}
+    assert backend("serper").read({"organic": [bad, good]}) == [Hit("T", "https://a.example", "x")]
+    with pytest.raises(BadReply):
+        backend("serper").read({"organic": [bad]})
 
 
 @pytest.mark.parametrize(

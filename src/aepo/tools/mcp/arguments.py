@@ -1,83 +1,177 @@
-"""Arguments checked by the JSON schema that a server gives."""
+"""Arguments against the JSON schema that a server gives: matched in a process of its own, which can be stopped."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from aepo.tools.base import BadArguments
 from aepo.types import ToolError
 
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+_log = logging.getLogger(__name__)
 
-_DEEPEST = 64
-_MOST_ERRORS = 3
+_CHECK = Path(__file__).with_name("check.py")
+_DEEPEST, _LONGEST = 64, 1 << 20
+_LONGEST_ANSWER = 16 << 20
+_SHOWN = 150
+_NO_ANSWER = (
+    TimeoutError,
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.IncompleteRead,
+    anyio.DelimiterNotFound,
+)
+_READY_SECONDS = 60.0
 
 
-def checker(schema: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """A `Tool.check` for a JSON schema; nothing is ever fetched for it.
+def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model wrote, as JSON can carry it: it may hold half a surrogate pair, NaN, a thousand lists in each other.
 
     Raises:
-        ValueError: It is no schema, not one of an object, or refers to something outside of itself.
+        ToolError: It cannot be sent.
     """
-    from jsonschema import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry, Resource
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    if schema.get("type") != "object":
-        raise ValueError(f'its arguments have the type {schema.get("type")!r}, not "object"')
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"its arguments have no valid JSON schema: {error.message[:200]}") from None
-    resolver = Registry().resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
-    for reference in _references(schema):
-        try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            raise ValueError(f"the schema of its arguments refers to {reference!r}, which it does not hold") from None
-    return partial(_checked, kind(schema, registry=Registry()))
-
-
-def _checked(validator: Validator, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    # What a model wrote may hold what cannot be sent: half a surrogate pair, NaN, a thousand lists in each other.
     try:
         text = json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
         values: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
-        if _depth(values) > _DEEPEST:
-            raise ToolError(f"nested more than {_DEEPEST} deep")
-        errors = list(islice(validator.iter_errors(values), _MOST_ERRORS))
+        deep = _depth(values) > _DEEPEST
+        long = len(text) > _LONGEST
     except RecursionError:
         raise ToolError("nested too deep") from None
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ToolError(f"not plain JSON ({error})") from None
-    if errors:
-        raise ToolError("; ".join(_told(error.absolute_path, error.message) for error in errors))
+    if long:
+        raise ToolError(f"longer than {_LONGEST} characters")
+    if deep:
+        raise ToolError(f"nested more than {_DEEPEST} deep")
     return values
 
 
-def _told(path: Any, message: str) -> str:
+class Checks:
+    """Asks whether arguments fit schemas. Belongs to one event loop; nothing is ever fetched for a schema.
+
+    What cannot be checked here, a pattern that only another engine reads or a schema that takes too long, is left to
+    the server, which checks anyhow.
+    """
+
+    def __init__(self, name: str, seconds: float = 2.0) -> None:
+        """Start nothing yet.
+
+        Args:
+            name: Of the server, in messages.
+            seconds: That one check may take.
+        """
+        self._name, self._seconds = name, seconds
+        self._lock = anyio.Lock()
+        self._process: Process | None = None
+        self._lines: BufferedByteReceiveStream | None = None
+        self._told: set[tuple[str, str]] = set()
+
+    async def usable(self, tool: str, schema: Mapping[str, Any]) -> None:
+        """Whether arguments can be checked by it.
+
+        Raises:
+            ValueError: It is no schema, not one of an object, or refers to something outside of itself.
+        """
+        if schema.get("type") != "object":
+            raise ValueError(f'its arguments have the type {schema.get("type")!r}, not "object"')
+        refused = (await self._asked(tool, schema, {})).get("refused")
+        if refused is not None:
+            raise ValueError(f"its arguments have no valid JSON schema: {refused}")
+
+    async def check(self, tool: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+        """Whether the arguments fit, as far as that can be told.
+
+        Raises:
+            BadArguments: They do not.
+        """
+        answer = await self._asked(tool, schema, arguments)
+        if errors := answer.get("errors"):
+            raise BadArguments("; ".join(_words(path, message) for path, message in errors))
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.aclose()
+
+    async def _asked(self, tool: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            question = json.dumps([json.dumps(schema), arguments])
+        except RecursionError:
+            return {"refused": "nested too deep"}
+        answer: dict[str, Any] = {}
+        async with self._lock:
+            try:
+                lines = await self._started()
+                with anyio.fail_after(self._seconds):
+                    await self._send(question)
+                    answer = await _line(lines)
+                    if answer.get("fits") is False:
+                        # Naming what is wrong can take much longer than finding that something is.
+                        answer["errors"] = [[[], "they do not fit its schema"]]
+                        answer |= await _line(lines)
+            except _NO_ANSWER:
+                await self._stop()
+                if not answer:
+                    self._say(tool, "its arguments take too long to check")
+            except BaseException:
+                await self._stop()
+                raise
+        for pattern in answer.get("skipped", ()):
+            self._say(tool, f"the pattern {pattern[:80]!r} cannot be read here")
+        return answer
+
+    async def _started(self) -> BufferedByteReceiveStream:
+        if self._process is None or self._lines is None:
+            # Not in isolated mode, which would hide packages of the user; but this folder must not be on the path.
+            command = [sys.executable, "-P", str(_CHECK)]
+            self._process = await anyio.open_process(command, stderr=subprocess.DEVNULL, start_new_session=True)
+            assert self._process.stdout is not None
+            self._lines = BufferedByteReceiveStream(self._process.stdout)
+            with anyio.fail_after(_READY_SECONDS):
+                await self._lines.receive_until(b"\n", 100)
+        return self._lines
+
+    async def _send(self, question: str) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        await self._process.stdin.send(question.encode() + b"\n")
+
+    async def _stop(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.close()
+
+    def _say(self, tool: str, what: str) -> None:
+        if (tool, what) not in self._told:
+            self._told.add((tool, what))
+            _log.warning("MCP server %s: tool %r: %s; the server alone checks it", self._name, tool, what)
+
+
+async def _line(lines: BufferedByteReceiveStream) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(await lines.receive_until(b"\n", _LONGEST_ANSWER))
+    return answer
+
+
+def _words(path: list[Any], message: str) -> str:
     where = ".".join(map(str, path))
-    return f"{where}: {message[:150]}" if where else message[:150]
+    if len(message) > _SHOWN:
+        # It begins with the value, as long as that is, and ends with what was expected of it.
+        message = f"{message[: _SHOWN // 2]} ... {message[-_SHOWN // 2 :]}"
+    return f"{where}: {message}" if where else message
 
 
 def _depth(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, inner), default=0)
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)

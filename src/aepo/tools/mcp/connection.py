@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from aepo.tools.mcp.life import Life
+from aepo.tools.mcp.arguments import Checks
+from aepo.tools.mcp.life import TOO_LONG, Life
+from aepo.tools.mcp.messages import NO_RESULT, UNREADABLE
+from aepo.tools.mcp.offer import Offer
+from aepo.tools.mcp.session import Session, greeted
 from aepo.types import ToolError
 
 if TYPE_CHECKING:
-    import mcp_types
     from mcp.client._transport import TransportStreams
-    from mcp.client.session import ClientSession, IncomingMessage
     from mcp.shared.exceptions import MCPError
 
 _log = logging.getLogger(__name__)
@@ -36,8 +38,9 @@ class Connection:
     """What calls go through; belongs to the event loop in which `keep` runs.
 
     Attributes:
-        tools: By the server's names, as they were when it first started.
+        offer: The server's tools, as they were when it first started.
         used: Names of those that must stay as they are.
+        checks: Of arguments.
     """
 
     def __init__(
@@ -55,7 +58,8 @@ class Connection:
             start_timeout: Seconds for each of the requests before the first call.
             restarts: Deaths in a row, without an answered call between them, after which calls raise.
         """
-        self.name, self.tools, self.used = name, dict[str, "mcp_types.Tool"](), frozenset[str]()
+        self.name, self.used, self.checks = name, frozenset[str](), Checks(name)
+        self.offer: Offer | None = None
         self._transport, self._start_timeout, self._restarts = transport, start_timeout, restarts
         self._failure: str | None = None
         self._started = False
@@ -64,6 +68,13 @@ class Connection:
 
     async def keep(self) -> None:
         """Hold the sessions, each entered and left here, until `close` is called or too many have died."""
+        try:
+            await self._keep()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.checks.close()
+
+    async def _keep(self) -> None:
         deaths = 0
         while self._failure is None:
             await self._wanted.wait()
@@ -109,54 +120,42 @@ class Connection:
 
     async def call(
         self, tool: str, arguments: Mapping[str, Any], timeout: float, repeatable: bool
-    ) -> mcp_types.CallToolResult:
-        """Call a tool; once more after the server's death if it is `repeatable`.
+    ) -> Mapping[str, Any]:
+        """Call a tool, and give its result as it came; once more after the server's death if it is `repeatable`.
 
         Raises:
             ToolError: The server refuses the call, or is gone.
             McpServerError: See `ready`.
         """
         from mcp.shared.exceptions import MCPError
-        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
-        from pydantic import ValidationError
 
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(arguments)))
         for tries in (1, 2):
             life = await self.ready()
             assert life.session is not None
             try:
                 # The tool's own timeout ends the call first, and tells the server.
-                result = await life.session.send_request(request, CallToolResult, 2 * timeout)
+                asked = {"name": tool, "arguments": dict(arguments)}
+                result = await life.session.request("tools/call", asked, 2 * timeout)
                 life.answered = True
                 return result
-            except ValidationError:
-                life.answered = True
-                raise ToolError("the tool answered with something that is no result") from None
             except MCPError as error:
                 if not _lost(error, life):
                     life.answered = True
-                    raise ToolError(error.message or "the server refused the call") from None
+                    raise ToolError(_words(error) or "the server refused the call") from None
                 if tries == 2 or not (repeatable or life.forgotten):
                     break
         raise ToolError("the tool is unavailable now, its server failed; go on without it")
 
     async def _live(self, life: Life) -> str:
         """One session from its start to its end; says why it ended, as far as is known."""
-        from mcp import Client
-
-        client = Client(
-            self._transport(life),
-            # The newer negotiation begins with a request at which some servers of today leave.
-            mode="legacy",
-            read_timeout_seconds=self._start_timeout,
-            message_handler=lambda message: self._told(life, message),
-            cache=None,
-        )
         self._life, reason = life, ""
         try:
-            async with client:
-                await self._list(life, client.session)
-                life.session, self._started = client.session, True
+            async with (
+                self._transport(life) as streams,
+                greeted(streams, self._start_timeout, lambda: self._list_again(life)) as session,
+            ):
+                await self._list(life, session)
+                life.session, self._started = session, True
                 self._notify()
                 await life.over.wait()
         except Exception as error:
@@ -166,30 +165,31 @@ class Connection:
             life.over.set()
         return "; ".join(filter(None, [reason, _last_lines(life)])) or "it closed the connection"
 
-    async def _list(self, life: Life, session: ClientSession) -> None:
-        from mcp_types import PaginatedRequestParams
-
-        found: dict[str, mcp_types.Tool] = {}
-        cursor: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-            found |= {tool.name: tool for tool in page.tools}
-            cursor = page.next_cursor
-            if cursor is None:
+    async def _list(self, life: Life, session: Session) -> None:
+        offer, cursors = Offer(), list[str]()
+        while len(cursors) < _MOST_PAGES:
+            page = await session.request("tools/list", {"cursor": cursors[-1]} if cursors else None)
+            if not isinstance(entries := page.get("tools"), list):
+                raise ValueError("its answer to 'tools/list' holds no list of tools")
+            offer.add(entries)
+            cursor = page.get("nextCursor")
+            # Some go on with an empty cursor, or with the same one for ever.
+            if not isinstance(cursor, str) or not cursor or cursor in cursors:
                 break
-        changed = [n for n in self.used if n not in found or found[n].input_schema != self.tools[n].input_schema]
+            cursors.append(cursor)
+        known = self.offer or offer
+        changed = [n for n in self.used if n not in offer.tools or offer.tools[n].schema != known.tools[n].schema]
         if changed:
             self._fail(f"changed while it was in use: {', '.join(sorted(changed))}; start the run again")
             life.over.set()
-        self.tools = self.tools or found
+        self.offer = known
 
-    async def _told(self, life: Life, message: IncomingMessage) -> None:
+    async def _list_again(self, life: Life) -> None:
         from mcp.shared.exceptions import MCPError
-        from mcp_types import ToolListChangedNotification
 
-        if isinstance(message, ToolListChangedNotification) and life.session is not None:
+        if life.session is not None:
             # A session that ends meanwhile is asked again when the next one begins.
-            with suppress(MCPError):
+            with suppress(MCPError, ValueError):
                 await self._list(life, life.session)
 
     def _fail(self, what: str) -> None:
@@ -208,13 +208,27 @@ def _lost(error: MCPError, life: Life) -> bool:
     return life.over.is_set() or error.message.startswith(_NO_ANSWER)
 
 
+def _words(error: MCPError) -> str:
+    from mcp_types import PARSE_ERROR
+
+    if TOO_LONG in error.message:
+        return TOO_LONG
+    # The SDK's own transport tells what its models did not like.
+    return UNREADABLE if error.code == PARSE_ERROR else error.message
+
+
 def _reason(error: BaseException) -> str:
     from mcp.shared.exceptions import MCPError
 
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, MCPError):
-        return "" if error.message == _CLOSED else error.message
+        if error.message == _CLOSED:
+            return ""
+        words = _words(error)
+        return "it answered with something that cannot be read" if words in (UNREADABLE, NO_RESULT) else words
+    if isinstance(error, ValueError):
+        return str(error)
     return f"{type(error).__name__}: {error}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
-    from mcp.client.session import ClientSession
+    from aepo.tools.mcp.session import Session
 
 MOST_BYTES = 8 << 20
 """A longer reply of a server is thrown away while it is read."""
@@ -33,7 +33,7 @@ class Life:
     over: anyio.Event = field(default_factory=anyio.Event)
     forgotten: bool = False
     answered: bool = False
-    session: ClientSession | None = None
+    session: Session | None = None
     last_words: bytes = b""
 
     def say(self, words: bytes) -> None:

@@ -12,15 +12,13 @@ import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
 from aepo.tools.mcp.connection import Connection, McpServerError
-
-if TYPE_CHECKING:
-    import mcp_types
+from aepo.tools.mcp.offer import Offer, Offered
 
 _CLOSE_SECONDS = 10.0
 
@@ -49,27 +47,32 @@ class Server:
         """Its name in messages."""
         return self.connection.name
 
-    def tools(self) -> Mapping[str, mcp_types.Tool]:
-        """Its tools by name, from any thread but its own.
+    def offer(self) -> Offer:
+        """What it has, from any thread but its own.
 
         Raises:
             McpServerError: It does not start.
         """
         self._portal.call(self.connection.ready)
-        return self.connection.tools
+        assert self.connection.offer is not None
+        return self.connection.offer
 
-    async def call(
-        self, tool: str, arguments: Mapping[str, Any], timeout: float, repeatable: bool
-    ) -> mcp_types.CallToolResult:
-        """See `Connection.call`; from any event loop of asyncio."""
+    def usable(self, tool: Offered) -> None:
+        """See `Checks.usable`; from any thread but its own."""
+        self._portal.call(self.connection.checks.usable, tool.name, tool.schema)
+
+    async def call(self, tool: Offered, arguments: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        """Check the arguments, then call: see `Checks.check` and `Connection.call`. From any event loop of asyncio."""
         if os.getpid() != self._process:
             raise McpServerError(
                 f"MCP server {self.name} was started before this process was forked: "
                 f"make the tools in the process that calls them"
             )
-        return await asyncio.wrap_future(
-            self._portal.start_task_soon(self.connection.call, tool, arguments, timeout, repeatable)
-        )
+        return await asyncio.wrap_future(self._portal.start_task_soon(self._call, tool, arguments, timeout))
+
+    async def _call(self, tool: Offered, arguments: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        await self.connection.checks.check(tool.name, tool.schema, arguments)
+        return await self.connection.call(tool.name, arguments, timeout, tool.repeatable)
 
     def close(self) -> None:
         """End the server's session, and its process if it is ours."""

@@ -6,13 +6,10 @@ and leaves the server alone if this process is killed; hence this one.
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,22 +17,18 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from aepo.tools.mcp.life import MOST_BYTES, TOO_LONG, Life
+from aepo.tools.mcp.life import MOST_BYTES, Life
+from aepo.tools.mcp.lines import Line, Lines, Reader
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
     from mcp.shared.message import SessionMessage
-
-_log = logging.getLogger(__name__)
 
 _GUARD = Path(__file__).with_name("guard.py")
 # The guard takes twice 2 s at most to end a server that does not want to.
 _LAST_SECONDS = 8.0
 _POLL_SECONDS = 0.01
 _CHUNK = 1 << 16
-
-_KEPT = 512
-_ID = re.compile(rb'"id"\s*:\s*"?(\d+)"?\s*[,}]')
 _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError)
 
 
@@ -68,11 +61,11 @@ async def stdio(
     assert process.stdin and process.stdout and process.stderr
     incoming, read = anyio.create_memory_object_stream["SessionMessage | Exception"](0)
     write, outgoing = anyio.create_memory_object_stream["SessionMessage"](0)
-    heard = anyio.Event()
+    heard, reader = anyio.Event(), Reader()
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_read, process.stdout, incoming, life)
-            tasks.start_soon(_write, process.stdin, outgoing, life)
+            tasks.start_soon(_read, process.stdout, incoming, reader, life)
+            tasks.start_soon(_write, process.stdin, outgoing, reader, life)
             tasks.start_soon(_listen, process.stderr, life, heard)
             try:
                 yield read, write
@@ -102,7 +95,7 @@ async def _end(process: Process, heard: anyio.Event) -> None:
 
 
 async def _read(
-    stdout: ByteReceiveStream, incoming: MemoryObjectSendStream[SessionMessage | Exception], life: Life
+    stdout: ByteReceiveStream, incoming: MemoryObjectSendStream[SessionMessage | Exception], reader: Reader, life: Life
 ) -> None:
     lines = Lines(MOST_BYTES)
     wanted = True
@@ -114,25 +107,29 @@ async def _read(
                 life.over.set()
                 raise
             # After the session's end it is read on: a server that waits for room in the pipe cannot leave.
-            wanted = wanted and await _pass_on(lines.feed(chunk), incoming)
+            wanted = wanted and await _pass_on(lines.feed(chunk), reader, incoming)
 
 
-async def _pass_on(lines: Iterator[Line], incoming: MemoryObjectSendStream[SessionMessage | Exception]) -> bool:
+async def _pass_on(
+    lines: Iterator[Line], reader: Reader, incoming: MemoryObjectSendStream[SessionMessage | Exception]
+) -> bool:
     """Whether somebody is there to hear them."""
-    for line in lines:
-        message = _message(line)
-        try:
-            if message is not None:
+    try:
+        for line in lines:
+            for message in reader.read(line):
                 await incoming.send(message)
-        except _GONE:
-            return False
+    except _GONE:
+        return False
     return True
 
 
-async def _write(stdin: ByteSendStream, outgoing: MemoryObjectReceiveStream[SessionMessage], life: Life) -> None:
+async def _write(
+    stdin: ByteSendStream, outgoing: MemoryObjectReceiveStream[SessionMessage], reader: Reader, life: Life
+) -> None:
     try:
         with outgoing:
             async for sent in outgoing:
+                reader.sent(sent.message)
                 await stdin.send(sent.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
     except _GONE:
         life.over.set()
@@ -145,73 +142,3 @@ async def _listen(stderr: ByteReceiveStream, life: Life, heard: anyio.Event) -> 
                 life.say(await stderr.receive(_CHUNK))
     finally:
         heard.set()
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line without its end.
-
-    Attributes:
-        text: All of it, or the beginning of one that is cut.
-        tail: The end of one that is cut.
-        cut: Whether it was too long.
-    """
-
-    text: bytes
-    tail: bytes = b""
-    cut: bool = False
-
-
-class Lines:
-    """Cuts a stream of bytes into lines; of one longer than `limit` bytes it keeps the two ends."""
-
-    def __init__(self, limit: int) -> None:
-        """Begin with nothing."""
-        self._limit = limit
-        self._text, self._tail, self._cut = bytearray(), b"", False
-
-    def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that end in this chunk."""
-        *ended, rest = chunk.split(b"\n")
-        for part in ended:
-            self._add(part)
-            yield Line(bytes(self._text), self._tail, self._cut)
-            self._text, self._tail, self._cut = bytearray(), b"", False
-        self._add(rest)
-
-    def _add(self, part: bytes) -> None:
-        room = 0 if self._cut else self._limit - len(self._text)
-        self._text += part[:room]
-        if self._cut or len(part) > room:
-            self._cut = True
-            del self._text[_KEPT:]
-            self._tail = (self._tail + part)[-_KEPT:]
-
-
-def _message(line: Line) -> SessionMessage | None:
-    from mcp.shared.message import SessionMessage
-    from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
-
-    if line.cut:
-        number = _id_of(line)
-        if number is None:
-            _log.warning("an MCP server wrote a line of more than %d bytes that answers nothing", MOST_BYTES)
-            return None
-        error = ErrorData(code=INTERNAL_ERROR, message=TOO_LONG)
-        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error))
-    if not line.text.strip():
-        return None
-    try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line.text, by_name=False))
-    except ValueError:
-        _log.debug("an MCP server wrote a line that is no message: %r", line.text[:200])
-        return None
-
-
-def _id_of(line: Line) -> int | None:
-    """Which request a reply answers of which only the two ends are known."""
-    before = line.text[:_KEPT].partition(b'"result"')[0]
-    if b'"method"' in before:  # not a reply
-        return None
-    found = _ID.search(before) or next(reversed(list(_ID.finditer(line.tail))), None)
-    return int(found[1]) if found else None

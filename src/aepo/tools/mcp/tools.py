@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aepo.tools.base import Tool
-from aepo.tools.mcp.arguments import checker
+from aepo.tools.mcp.arguments import plain
 from aepo.tools.mcp.connection import Connection, McpServerError
 from aepo.tools.mcp.http import http
+from aepo.tools.mcp.offer import Offered
+from aepo.tools.mcp.result import text_of
 from aepo.tools.mcp.server import Server
 from aepo.tools.mcp.stdio import stdio
-from aepo.types import ToolError
 
 if TYPE_CHECKING:
-    import mcp_types
     from mcp.client._transport import TransportStreams
 
     from aepo.tools.mcp.life import Life
 
+_log = logging.getLogger(__name__)
+
 _INHERITED = ("PATH", "HOME", "LANG")
+_MOST_TOLD = 3
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
@@ -55,7 +58,8 @@ def mcp_tools(
     Args:
         server: A command line, for a server of which this process is the only client, or the URL of one.
         name: Of the server, in messages; by default the program's or the host's.
-        names: The tools to take, by the server's names; a mapping gives them others. All by default.
+        names: The tools to take, by the server's names; a mapping gives them others. By default all that can be used:
+            others are left out, each with a line in the log.
         prefix: Before each name.
         environment: Variables for a command. It has these, PATH, HOME and LANG, and no others.
         inherit: Names of further variables that a command gets as they are here.
@@ -70,9 +74,10 @@ def mcp_tools(
     Raises:
         ImportError: The extra `[mcp]` is not installed.
         ValueError: An argument does not fit, a variable is not set, or the server has no such tool.
-        McpServerError: The server does not start, or offers a tool that a model cannot call.
+        McpServerError: The server does not start, has no tool that can be used, or one of `names` cannot be used.
     """
     try:
+        import jsonschema_rs  # noqa: F401
         import mcp  # noqa: F401
     except ImportError as error:
         raise ImportError("MCP servers need the extra: pip install 'aepo-rl[mcp]'") from error
@@ -82,21 +87,9 @@ def mcp_tools(
     called, transport = _transport(server, environment or {}, inherit, folder, headers or {})
     made = Server(Connection(name or called, transport, start_timeout, restarts))
     try:
-        offered = made.tools()
-        if names is None:
-            taken = {tool: tool for tool in offered}
-        else:
-            taken = dict(names) if isinstance(names, Mapping) else {tool: tool for tool in names}
-        for tool in taken:
-            if tool not in offered:
-                raise ValueError(f"MCP server {made.name} has no tool {tool!r}; it has: {', '.join(offered) or 'none'}")
-        tools = [
-            _tool(made, offered[tool], prefix + shown, timeout, concurrency, max_characters)
-            for tool, shown in taken.items()
-        ]
-        if not tools:
-            raise McpServerError(f"MCP server {made.name} has no tools")
-        made.connection.used = frozenset(taken)
+        taken = _taken(made, names, prefix)
+        made.connection.used = frozenset(offered.name for offered, _ in taken)
+        tools = [_tool(made, offered, shown, timeout, concurrency, max_characters) for offered, shown in taken]
     except BaseException:
         made.close()
         raise
@@ -138,54 +131,53 @@ def _variable(name: str) -> str:
         raise ValueError(f"an MCP server needs the environment variable {name}, which is not set") from None
 
 
-def _tool(
-    server: Server, offered: mcp_types.Tool, name: str, timeout: float, concurrency: int, max_characters: int
-) -> Tool:
-    where = f"MCP server {server.name}: tool {offered.name!r}"
-    if not _NAME.fullmatch(name):
-        raise McpServerError(
-            f"{where}: a model cannot write the name {name!r} (1 to 64 letters, digits, '_' and '-'): "
-            f"give it another, or leave it out, with names="
-        )
-    try:
-        check = checker(offered.input_schema)
-    except ValueError as error:
-        raise McpServerError(f"{where}: {error}; leave it out with names=") from None
-    hints = offered.annotations
-    repeatable = hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, prefix: str) -> list[tuple[Offered, str]]:
+    """The tools to make, and what the model calls each.
 
+    Without names those that cannot be used are left out, each with a line; one that is asked for is an error.
+    """
+    offer = server.offer()
+    chosen = offer.tools if names is None else names
+    wanted = dict(chosen) if isinstance(chosen, Mapping) and names is not None else {tool: tool for tool in chosen}
+    found: list[tuple[Offered, str]] = []
+    refused = dict(offer.refused)
+    for tool, shown in wanted.items():
+        if tool not in offer.tools and tool not in refused:
+            known = ", ".join(offer.tools) or "none"
+            raise ValueError(f"MCP server {server.name} has no tool {tool!r}; it has: {known}")
+        if tool in refused:
+            continue
+        called = prefix + shown
+        try:
+            if not _NAME.fullmatch(called):
+                raise ValueError(
+                    f"a model cannot write the name {called[:80]!r} (1 to 64 letters, digits, '_' and '-'): "
+                    f"give it another with names="
+                )
+            server.usable(offer.tools[tool])
+        except ValueError as error:
+            refused[tool] = str(error)
+        else:
+            found.append((offer.tools[tool], called))
+    lines = {tool: f"MCP server {server.name}: tool {tool[:80]!r}: {why}" for tool, why in refused.items()}
+    if names is not None:
+        for tool in wanted.keys() & refused.keys():
+            raise McpServerError(f"{lines[tool]}; leave it out of names=")
+    else:
+        for line in lines.values():
+            _log.warning("%s; it is left out", line)
+    if not found:
+        raise McpServerError("; ".join([f"MCP server {server.name} has no tools", *list(lines.values())[:_MOST_TOLD]]))
+    return found
+
+
+def _tool(server: Server, offered: Offered, name: str, timeout: float, concurrency: int, max_characters: int) -> Tool:
     async def call(**arguments: Any) -> str:
-        return text_of(await server.call(offered.name, arguments, timeout, repeatable))
+        return text_of(await server.call(offered, arguments, timeout))
 
     # Chat templates and tags read each argument's schema as a mapping; JSON schema also has `true` for "anything".
     properties = {
-        argument: {} if one is True else one for argument, one in offered.input_schema.get("properties", {}).items()
+        argument: {} if one is True else one for argument, one in offered.schema.get("properties", {}).items()
     }
-    parameters = {**offered.input_schema, "properties": properties}
-    description = offered.description or offered.title or ""
-    return Tool(name, description, parameters, call, check, timeout, concurrency, max_characters)
-
-
-def text_of(result: mcp_types.CallToolResult) -> str:
-    """What the model reads of a result: its texts; where there is none, its structured content as JSON.
-
-    Raises:
-        ToolError: The result is an error; the message is its text.
-    """
-    parts = [_part(part) for part in result.content]
-    if result.structured_content is not None and not any(part.type == "text" for part in result.content):
-        parts.append(json.dumps(result.structured_content, ensure_ascii=False))
-    text = "\n".join(parts)
-    if result.is_error:
-        raise ToolError(text or "the tool failed and does not say why")
-    return text or "done; it returned nothing"
-
-
-def _part(part: mcp_types.ContentBlock) -> str:
-    if part.type == "text":
-        return part.text
-    if part.type == "resource_link":
-        return f"[link: {part.uri}]"
-    if part.type == "resource":
-        return getattr(part.resource, "text", f"[{part.resource.mime_type or 'data'} omitted]")
-    return f"[{part.type} omitted]"
+    parameters = {**offered.schema, "properties": properties}
+    return Tool(name, offered.description, parameters, call, plain, timeout, concurrency, max_characters)

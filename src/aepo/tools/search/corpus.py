@@ -1,14 +1,16 @@
-"""A corpus: documents in a JSON-lines or Parquet file, read one after the other."""
+"""A corpus: documents in a file, read one after the other. How the rows are found in a file is in `rows`."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from aepo.tools.search.rows import rows
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,61 @@ class Document:
     text: str
 
 
-def read_documents(path: str | PathLike[str]) -> Iterator[Document]:
-    """Documents of a JSON-lines file, whose blank lines are skipped, or of a Parquet file (`.parquet`).
+class NotADocument(ValueError):
+    """Says what was expected of a row, and what it is."""
 
-    Each has the texts "title", which may be missing, and "text"; or "contents" as Search-R1's corpora have it: the
-    title, a line break, the text.
+
+def read_documents(path: str | PathLike[str]) -> Iterator[Document]:
+    """Documents of a file: JSON lines or one JSON array, a table with tabs (`.tsv`), or Parquet (`.parquet`).
+
+    All but Parquet may be compressed (gzip, bzip2, xz). See `document` for what a row holds.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: An entry is not a document, the file is damaged, or Parquet needs the extra `parquet`.
+        ValueError: A row is no document (the message names file and line), the file is damaged or not UTF-8, or Parquet
+            needs the extra `parquet`.
     """
-    return _parquet(Path(path)) if Path(path).suffix == ".parquet" else _json_lines(Path(path))
+    for place, row in rows(Path(path)):
+        try:
+            yield document(row)
+        except NotADocument as error:
+            raise ValueError(f"{path}, {place}: {error}") from None
+
+
+def document(row: Any) -> Document:
+    """What a row says: "text", and "title" if there is one; or "contents", which may begin with the title.
+
+    Raises:
+        NotADocument: It holds no text.
+    """
+    wanted = 'expected an object with the text "text" or "contents"'
+    if not isinstance(row, dict):
+        raise NotADocument(f"{wanted}, found {_kind(row)}")
+    title = row.get("title")
+    if title is None or (isinstance(title, float) and math.isnan(title)):
+        title = ""
+    elif isinstance(title, bool | list | dict):
+        raise NotADocument(f'expected a text under "title", found {_kind(title)}')
+    for name in ("text", "contents"):
+        if isinstance(text := row.get(name), str):
+            return Document(str(title), text) if name == "text" else _with_contents(str(title), text)
+    present = next((name for name in ("text", "contents") if name in row), None)
+    if present is not None:
+        raise NotADocument(f'{wanted}, found {_kind(row[present])} under "{present}"')
+    names = ", ".join(f'"{str(name)[:30]}"' for name in list(row)[:8])
+    raise NotADocument(f"{wanted}, found {f'only {names}' if names else 'an empty one'}")
 
 
 def split_contents(contents: str) -> tuple[str, str]:
-    """Title and text of Search-R1's "contents", whose first line is the title in quotation marks."""
-    title, _, text = contents.partition("\n")
-    return title.strip().removeprefix('"').removesuffix('"'), text
+    """Title and text of "contents": the first line is a title if it is in quotation marks and a text follows.
+
+    That is how Search-R1 writes it. Other corpora begin with the text at once, and nothing of it may be lost.
+    """
+    first, _, text = contents.partition("\n")
+    first = first.strip()
+    if len(first) > 1 and first[0] == first[-1] == '"' and text.strip():
+        return first[1:-1], text
+    return "", contents
 
 
 def valid(text: str) -> str:
@@ -68,46 +108,13 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def _json_lines(path: Path) -> Iterator[Document]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield _document(json.loads(line))
-            except (ValueError, RecursionError):
-                raise ValueError(f'{path}, line {number}: not an object with the texts "title" and "text"') from None
-
-
-def _parquet(path: Path) -> Iterator[Document]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ValueError(f'{path}: Parquet needs pyarrow; run: pip install "aepo-rl[parquet]"') from None
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            names = [name for name in ("title", "text", "contents") if name in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=1000, columns=names):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield _document(row)
-    except pyarrow.ArrowException as error:
-        raise ValueError(f"{path}: not a whole Parquet file: {str(error).splitlines()[0]}") from None
-    except _NoDocument:
-        raise ValueError(f'{path}, row {number}: no texts in the columns "title" and "text"') from None
-
-
-class _NoDocument(ValueError):
-    pass
-
-
-def _document(data: Any) -> Document:
-    if isinstance(data, dict) and isinstance(contents := data.get("contents"), str) and data.get("text") is None:
+def _with_contents(title: str, contents: str) -> Document:
+    if not title:
         return Document(*split_contents(contents))
-    if not isinstance(data, dict) or not isinstance(text := data.get("text"), str):
-        raise _NoDocument
-    if not isinstance(title := data.get("title") or "", str):
-        raise _NoDocument
-    return Document(title, text)
+    first, _, text = contents.partition("\n")
+    return Document(title, text if first.strip().strip('"') == title.strip() and text.strip() else contents)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

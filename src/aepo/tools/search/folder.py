@@ -42,7 +42,7 @@ class Manifest:
     files: dict[str, str]
 
 
-_FIELDS = ["title: text, stored", "text: text, stored", "order: u64, fast"]
+_FIELDS = ["title: text", "text: text", "title shown: bytes, stored", "text shown: bytes, stored", "order: u64, fast"]
 
 
 def build(documents: Iterable[Document], out: Path) -> Manifest:
@@ -113,7 +113,7 @@ def _written(documents: Iterable[Document], building: Path, whole: Path) -> Mani
     fingerprint, count = Fingerprint(), 0
     try:
         for document in fingerprint.follow(documents):
-            add(writer, count, document)
+            add(writer, count, document, stored=True)
             count += 1
         if count == 0:
             raise ValueError("search: the corpus has no documents")
@@ -151,7 +151,8 @@ def _manifest(folder: Path) -> Manifest:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{folder}: {MANIFEST} is damaged; build the index again with `aepo tools index`") from None
     if version != VERSION:
-        raise ValueError(f"{folder}: an index of version {version}, this is version {VERSION}; build it again")
+        versions = f"an index of version {version}, this is version {VERSION}"
+        raise ValueError(f"{folder}: {versions}: build it again with `aepo tools index`")
     try:
         manifest = Manifest(**data)
         proper = all(Path(name).name == name and isinstance(digest, str) for name, digest in manifest.files.items())

@@ -17,11 +17,11 @@ import tantivy
 
 from aepo.tools.search import folder as on_disk
 from aepo.tools.search.base import Hit
-from aepo.tools.search.corpus import Document, Fingerprint, valid
-from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema
+from aepo.tools.search.corpus import Document, Fingerprint
+from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema, shown, spaced
 from aepo.types import ToolError
 
-_MOST_WORDS = 64
+_MOST_WORDS = 256
 # A query over fewer documents takes less than a millisecond; over more it would hold up everything else.
 _INLINE_DOCUMENTS = 100_000
 _HEAP_LEAST, _HEAP_MOST = 64 << 20, 2 << 30
@@ -46,7 +46,7 @@ class Index:
         size = sum(len(document.title) + len(document.text) for document in corpus)
         writer = index.writer(heap_size=min(_HEAP_MOST, _HEAP_LEAST + 8 * size), num_threads=1)
         for order, document in enumerate(corpus):
-            add(writer, order, document)
+            add(writer, order, document, stored=False)
         writer.commit()
         writer.wait_merging_threads()
         index.reload()
@@ -98,7 +98,7 @@ class Index:
         Raises:
             ToolError: The query has no words.
         """
-        words = list(dict.fromkeys(self._analyser.analyze(valid(query))))[:_MOST_WORDS]
+        words = list(dict.fromkeys(self._analyser.analyze(spaced(query, query=True))))[:_MOST_WORDS]
         if not words:
             raise ToolError("the query has no words")
         # Sums of the same parts in another order differ in the last digits: look a little further, compare rounded.
@@ -115,8 +115,7 @@ class Index:
         return Hit(document.title, "", " ".join(document.text.split()), score)
 
     def _stored(self, address: Any, order: int) -> Document:
-        fields = self._searcher.doc(address)
-        return Document(fields["title"][0], fields["text"][0])
+        return shown(self._searcher.doc(address))
 
     def _query(self, words: list[str]) -> tantivy.Query:
         parts: list[tuple[Any, tantivy.Query]] = []

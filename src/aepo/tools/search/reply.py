@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from aepo.tools.search.base import Hit
@@ -26,18 +27,39 @@ def member(value: Any, *names: str) -> Any:
     return value
 
 
+def kept(entries: Any, read: Callable[[Any], Hit]) -> list[Hit]:
+    """What `read` makes of each entry of a list; an entry that it cannot read is left out, and costs no other.
+
+    Raises:
+        BadReply: It is no list, or it has entries and not one can be read.
+    """
+    if not isinstance(entries, list):
+        raise BadReply("no list where the hits should be")
+    found: list[Hit] = []
+    failure: BadReply | None = None
+    for entry in entries:
+        try:
+            found.append(read(entry))
+        except BadReply as error:
+            failure = error
+    if failure is not None and not found:
+        raise failure
+    return found
+
+
 def hits(entries: Any, title: str, url: str, text: str, score: str = "score") -> list[Hit]:
     """The hits of a list of objects whose members have these names; None is no hits, those without words are left out.
 
     Raises:
-        BadReply: It is no list of objects.
+        BadReply: See `kept`.
     """
-    if entries is None:
-        return []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise BadReply("no list of objects where the hits should be")
-    found = [Hit(words(e.get(title)), words(e.get(url)), words(e.get(text)), number(e.get(score))) for e in entries]
-    return [hit for hit in found if hit.title or hit.text]
+
+    def read(entry: Any) -> Hit:
+        if not isinstance(entry, dict):
+            raise BadReply("no objects where the hits should be")
+        return Hit(words(entry.get(title)), words(entry.get(url)), words(entry.get(text)), number(entry.get(score)))
+
+    return [hit for hit in kept([] if entries is None else entries, read) if hit.title or hit.text]
 
 
 def words(value: Any) -> str:

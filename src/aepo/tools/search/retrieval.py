@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from aepo.tools.search.base import Hit
-from aepo.tools.search.corpus import split_contents
+from aepo.tools.search.corpus import NotADocument, document
 from aepo.tools.search.remote import RemoteSearch, checked_url
-from aepo.tools.search.reply import member, number, words
+from aepo.tools.search.reply import kept, member, number, words
 from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
 
 
@@ -45,13 +45,14 @@ class Retrieval(RemoteSearch):
         answers = member(reply, "result")
         if not (isinstance(answers, list) and len(answers) == 1 and isinstance(answers[0], list)):
             raise BadReply("not one list of documents under 'result'")
-        return [_hit(entry) for entry in answers[0]]
+        return kept(answers[0], _hit)
 
 
 def _hit(entry: Any) -> Hit:
-    document = member(entry, "document") or entry
-    contents = member(document, "contents")
-    if not isinstance(contents, str):
-        raise BadReply("a document without 'contents'")
-    title, text = split_contents(contents)
-    return Hit(words(title), "", words(text), number(member(entry, "score")))
+    held = entry.get("document", entry) if isinstance(entry, dict) else entry
+    try:
+        found = document({"text": held} if isinstance(held, str) else held)
+    except NotADocument as error:
+        raise BadReply(str(error)) from None
+    score = entry.get("score") if isinstance(entry, dict) else None
+    return Hit(words(found.title), "", words(found.text), number(score))

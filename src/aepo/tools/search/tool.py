@@ -24,7 +24,7 @@ def search(
     """A tool with one argument, `query`; it answers with one line a hit.
 
     Args:
-        source: A backend such as `Brave()`; or documents; or the path of a corpus (JSON lines or Parquet), or of a
+        source: A backend such as `Brave()`; or documents; or the path of a corpus (see `read_documents`), or of a
             folder that `aepo tools index` made.
         top_k: Hits shown.
         name: What the model writes.

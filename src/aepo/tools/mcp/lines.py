@@ -1,0 +1,131 @@
+"""A server's output as lines of bounded size, and the messages in them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aepo.tools.mcp.life import MOST_BYTES, TOO_LONG
+from aepo.tools.mcp.messages import UNREADABLE, answered, failure, messages
+
+if TYPE_CHECKING:
+    from mcp.shared.message import SessionMessage
+    from mcp_types import JSONRPCMessage
+
+_log = logging.getLogger(__name__)
+
+_KEPT = 512
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line without its end.
+
+    Attributes:
+        text: All of it, or the beginning of one that is cut.
+        tail: The end of one that is cut.
+        cut: Whether it was too long.
+    """
+
+    text: bytes
+    tail: bytes = b""
+    cut: bool = False
+
+
+class Lines:
+    """Cuts a stream of bytes into lines; of one longer than `limit` bytes it keeps the two ends."""
+
+    def __init__(self, limit: int) -> None:
+        """Begin with nothing."""
+        self._limit = limit
+        self._text, self._tail, self._cut = bytearray(), b"", False
+
+    def feed(self, chunk: bytes) -> Iterator[Line]:
+        """The lines that end in this chunk."""
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            self._add(part)
+            yield Line(bytes(self._text), self._tail, self._cut)
+            self._text, self._tail, self._cut = bytearray(), b"", False
+        self._add(rest)
+
+    def _add(self, part: bytes) -> None:
+        room = 0 if self._cut else self._limit - len(self._text)
+        self._text += part[:room]
+        if self._cut or len(part) > room:
+            self._cut = True
+            del self._text[_KEPT:]
+            self._tail = (self._tail + part)[-_KEPT:]
+
+
+class Reader:
+    """Reads messages out of lines; one may be spread over several, as pretty printing does it.
+
+    Attributes:
+        waiting: Ids of the requests that have no answer yet.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.waiting: set[int | str] = set()
+        self._spread = bytearray()
+
+    def sent(self, message: JSONRPCMessage) -> None:
+        """Know which requests wait; one that is given up does not."""
+        if isinstance(number := getattr(message, "id", None), int) and hasattr(message, "method"):
+            self.waiting.add(number)
+        elif getattr(message, "method", "") == "notifications/cancelled":
+            self.waiting.discard((message.params or {}).get("requestId"))
+
+    def read(self, line: Line) -> list[SessionMessage]:
+        """The messages that end in this line; for a reply that cannot be read, an error that answers its request."""
+        if line.cut:
+            return self._failed(line.text, line.tail, TOO_LONG)
+        found, broken = messages(line.text)
+        if found:
+            self._spread.clear()
+            return [message for one in found if (message := self._addressed(one)) is not None]
+        if self._spread:
+            return self._continued(line.text)
+        if broken and answered(line.text, line.text) is not None:
+            return self._failed(line.text, line.text, UNREADABLE)
+        if broken and line.text.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
+            self._spread += line.text + b"\n"
+        elif line.text.strip():
+            _log.debug("an MCP server wrote a line that is no message: %r", line.text[:200])
+        return []
+
+    def _continued(self, text: bytes) -> list[SessionMessage]:
+        self._spread += text + b"\n"
+        if not text.startswith(b"}") and len(self._spread) <= MOST_BYTES:
+            return []
+        whole = bytes(self._spread)
+        self._spread.clear()
+        if len(whole) > MOST_BYTES:
+            return self._failed(whole, whole, TOO_LONG)
+        found, _ = messages(whole)
+        return found or self._failed(whole, whole, UNREADABLE)
+
+    def _failed(self, head: bytes, tail: bytes, words: str) -> list[SessionMessage]:
+        number = answered(head, tail)
+        if number is None:
+            _log.warning("an MCP server wrote something that answers nothing and cannot be read: %r", head[:80])
+            return []
+        self.waiting.discard(number)
+        return [failure(number, words)]
+
+    def _addressed(self, one: SessionMessage) -> SessionMessage | None:
+        """The same with the id of the request that it must mean, if it is an error that names none."""
+        from mcp.shared.dispatcher import coerce_request_id
+
+        message = one.message
+        if hasattr(message, "method"):
+            return one
+        if message.id is not None:
+            self.waiting.discard(coerce_request_id(message.id))
+            return one
+        if len(self.waiting) != 1:
+            return None
+        return failure(self.waiting.pop(), message.error.message)

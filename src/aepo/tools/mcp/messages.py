@@ -1,0 +1,112 @@
+"""JSON-RPC messages out of whatever a server writes, read as leniently as can be.
+
+A message that answers a request always ends that request: with what can be read of it, else with an error in words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcp.shared.message import SessionMessage
+
+UNREADABLE = "the server's reply cannot be read; ask in another way, or go on without it"
+NO_RESULT = "the tool answered with something that is no result"
+
+_KEPT = 512
+_MOST_TRIES = 1000
+_ID = re.compile(rb'"id" {0,9}: {0,9}"?(\d{1,18})(?:\.0)?"? {0,9}[,}\r\n]')
+_HALF = re.compile("[\ud800-\udfff]")
+_BEGINNING = re.compile(r'\{\s{0,99}(?:["}]|$)')
+# Control characters within texts are taken as they are.
+_DECODER = json.JSONDecoder(strict=False)
+
+
+def messages(text: bytes) -> tuple[list[SessionMessage], bool]:
+    """The messages in a piece of output, and whether something that may be one is left that cannot be read.
+
+    What stands before, between and after them is passed over: a byte-order mark, words, the brackets of a batch.
+    """
+    decoded = text.decode("utf-8", "replace")
+    found: list[SessionMessage] = []
+    at = decoded.find("{")
+    for _ in range(_MOST_TRIES):
+        if at < 0:
+            break
+        try:
+            value, end = _DECODER.raw_decode(decoded, at)
+        except (ValueError, RecursionError):
+            if _BEGINNING.match(decoded, at):
+                # What is inside of a broken message is no message.
+                return found, True
+            at = decoded.find("{", at + 1)
+            continue
+        message = _message(_whole(value) if "\\ud" in decoded or "\\uD" in decoded else value)
+        if message is not None:
+            found.append(message)
+        at = decoded.find("{", end)
+    return found, False
+
+
+def failure(number: int | str, words: str) -> SessionMessage:
+    """An error that answers a request."""
+    from mcp.shared.message import SessionMessage
+    from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError
+
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=INTERNAL_ERROR, message=words)))
+
+
+def answered(head: bytes, tail: bytes) -> int | None:
+    """Which request a reply answers of which only the two ends can be read."""
+    before = head[:_KEPT].partition(b'"result"')[0]
+    if b'"method"' in before:  # not a reply
+        return None
+    found = _ID.search(before) or next(reversed(list(_ID.finditer(tail[-_KEPT:]))), None)
+    return int(found[1]) if found else None
+
+
+def _message(value: Any) -> SessionMessage | None:
+    from mcp.shared.message import SessionMessage
+    from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+
+    method, number, ours = value.get("method"), _number(value.get("id")), "jsonrpc" in value
+    if isinstance(method, str) and ours:
+        params = value.get("params") if isinstance(value.get("params"), dict) else None
+        if number is None:
+            return SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=method, params=params))
+        return SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=number, method=method, params=params))
+    if value.get("error") is not None and (ours or number is not None):
+        return _error(number, value["error"])
+    if number is None or not (ours or "result" in value):
+        return None  # a line of a log, perhaps
+    if isinstance(result := value.get("result"), dict):
+        return SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=number, result=result))
+    return failure(number, NO_RESULT)
+
+
+def _error(number: int | str | None, error: Any) -> SessionMessage:
+    from mcp.shared.message import SessionMessage
+    from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError
+
+    fields = error if isinstance(error, dict) else {"message": error}
+    code, words = fields.get("code"), fields.get("message")
+    code = code if isinstance(code, int) and not isinstance(code, bool) else INTERNAL_ERROR
+    words = words if isinstance(words, str) else "" if words is None else json.dumps(words, ensure_ascii=False)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=code, message=words)))
+
+
+def _number(value: Any) -> int | str | None:
+    """The id of a message; libraries without whole numbers write 3 as 3.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _whole(value: Any) -> Any:
+    """The same without halves of characters, which cannot be sent on."""
+    try:
+        return json.loads(_HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
+    except RecursionError:
+        return {"jsonrpc": "2.0", "id": value.get("id"), "error": {"message": UNREADABLE}}
