@@ -130,7 +130,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("tools.services.brave.price=5", "unknown key 'tools.services.brave.price': known here: concurrency, rate, b"),
         ("tools.limits.search.rate=0", "tools.limits.search.rate: input should be greater than 0, got 0"),
         ("tools.budget.cals=5", "unknown key 'tools.budget.cals': did you mean 'calls'?"),
-        ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got False"),
+        ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got 'off'"),
     ],
 )
 def test_a_bad_setting_of_tools_is_refused_with_the_way_out(override: str, line: str) -> None:

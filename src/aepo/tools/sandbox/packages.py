@@ -6,6 +6,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from aepo.paths import local
+
 HOST = "host"
 """The packages that the running interpreter has itself, its user's and its distribution's among them."""
 
@@ -31,7 +33,7 @@ def folders(packages: str | Path | None) -> tuple[Path, ...]:
         paths += [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
         return tuple(dict.fromkeys(Path(path).resolve() for path in paths if Path(path).is_dir()))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = [Path(packages).resolve() / lib / version / "site-packages" for lib in ("lib", "lib64")]
+    found = [local(packages).resolve() / lib / version / "site-packages" for lib in ("lib", "lib64")]
     existing = tuple(dict.fromkeys(p.resolve() for p in found if p.is_dir()))
     if not existing:
         raise ValueError(
