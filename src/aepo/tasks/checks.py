@@ -61,8 +61,8 @@ def _numbered(sample: Any, number: int, prefix: str, where: str) -> Sample:
     wrong = _wrong(sample)
     if wrong is not None:
         called = f" {sample.id!r}" if isinstance(sample.id, str) and sample.id else ""
-        asked = f" ({_short(sample.question)})" if isinstance(sample.question, str) and sample.question.strip() else ""
-        raise ValueError(f"{where}: sample {number}{called}{asked}: {wrong}")
+        asked = f" (it asks {_short(sample.question)})" if isinstance(sample.question, str) and sample.question.strip() else ""
+        raise ValueError(f"{where}: sample {number}{called}: {wrong}{asked}")
     if sample.id:
         return sample
     # Not dataclasses.replace: a subclass may have a constructor of its own.
@@ -77,7 +77,7 @@ def _wrong(sample: Sample) -> str | None:
         if not isinstance(text, str):
             wanted = "a text or a list of texts" if name == "target" else "a text"
             hint = f", e.g. {str(text)!r}" if isinstance(text, int | float) and not isinstance(text, bool) else ""
-            return f"its {name} is {_short(text)}, a {type(text).__name__}: write {wanted}{hint}"
+            return f"its {name} is {_short(text)} ({type(text).__name__}): write {wanted}{hint}"
         if broken_text(text):
             return f"its {name} holds half of a surrogate pair (a broken emoji)"
     if not sample.question.strip():
@@ -86,7 +86,7 @@ def _wrong(sample: Sample) -> str | None:
         return "its target is a list with nothing in it, or with an empty text: write the accepted answers"
     if not isinstance(sample.metadata, dict):
         return f"its metadata is a {type(sample.metadata).__name__}: write an object of names and values"
-    return problem(sample.metadata, "its metadata")
+    return problem(sample.metadata, "metadata")
 
 
 def _short(value: Any) -> str:
