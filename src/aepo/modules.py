@@ -83,9 +83,10 @@ def _load(alias: str, beside: Path) -> None:
     for known in [one for one in sys.modules if one == alias or one.startswith(f"{alias}.")]:
         del sys.modules[known]
     if beside.is_dir():
-        spec = ModuleSpec(alias, None, is_package=True)
-        spec.submodule_search_locations = [str(beside)]
-        sys.modules[alias] = importlib.util.module_from_spec(spec)
+        module = ModuleType(alias)
+        module.__spec__ = ModuleSpec(alias, None, is_package=True)
+        module.__path__ = module.__spec__.submodule_search_locations = [str(beside)]
+        sys.modules[alias] = module
         return
     package = [str(beside.parent)] if beside.name == "__init__.py" else None
     found = importlib.util.spec_from_file_location(alias, beside, submodule_search_locations=package)
