@@ -287,11 +287,11 @@ def _run_folder(config: Config, task: Task, resume: bool, named: bool) -> RunFol
         folder = RunFolder.create(config.run, plain, versions=versions, task=kept)
     try:
         if resume:
+            same_run(before := folder.config(), config)
             same_task(folder, kept)
-        if resume and folder.config() != plain:
-            same_run(folder.config(), config)
-            # Else the next resumption would not know of e.g. more steps.
-            write_whole(folder.config_file, configuration.dump(config).encode())
+            if before != plain:
+                # Else the next resumption would not know of e.g. more steps.
+                write_whole(folder.config_file, configuration.dump(config).encode())
     except BaseException:
         folder.close()
         raise
