@@ -19,7 +19,9 @@ from aepo.config import Config
 ROOT = Path(__file__).parents[1]
 EXTRA = re.compile(r"aepo-rl\[([a-z,]+)\]")
 COMMAND = re.compile(r"(?<![\w.])aepo (tools )?([a-z]+)((?:[^`;\n]*?--[a-z-]+)*)")
-SETTING = re.compile(r"(?<![\w./-])((?:model|algorithm|rollout|tools|train|evaluation)\.[a-z_]+(?:\.[a-z_]+)*)(?![\w./(-])")
+SETTING = re.compile(
+    r"(?<![\w./-])((?:model|algorithm|rollout|tools|train|evaluation)\.[a-z_]+(?:\.[a-z_]+)*)(?![\w./(-])"
+)
 KNOWN = {**COMMANDS, **{f"tools {name}": command for name, command in TOOLS.items()}}
 
 

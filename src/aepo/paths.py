@@ -7,11 +7,11 @@ from os import PathLike
 from pathlib import Path
 
 
-def expanded(text: str) -> str:
+def expanded(path: str | PathLike[str]) -> str:
     """A text with `~` or `~user` before a slash, or alone, as that home folder; any other text as it is."""
-    return os.path.expanduser(text) if text.startswith("~") else text
+    return os.path.expanduser(os.fspath(path))
 
 
 def local(path: str | PathLike[str]) -> Path:
     """The path that a person wrote, `~` expanded."""
-    return Path(expanded(os.fspath(path)))
+    return Path(expanded(path))

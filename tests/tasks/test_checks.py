@@ -17,8 +17,14 @@ Q = aepo.Sample
 @pytest.mark.parametrize(
     ("samples", "line"),
     [
-        ([Q("a"), Q("What?", 42)], "task 't': sample 1: its target is 42 (int): write a text or a list of texts, e.g. '42' (it"),
-        ([Q("What?", 4.5, id="x")], "sample 0 'x': its target is 4.5 (float): write a text or a list of texts, e.g. '4.5'"),
+        (
+            [Q("a"), Q("What?", 42)],
+            "task 't': sample 1: its target is 42 (int): write a text or a list of texts, e.g. '42' (it",
+        ),
+        (
+            [Q("What?", 4.5, id="x")],
+            "sample 0 'x': its target is 4.5 (float): write a text or a list of texts, e.g. '4.5'",
+        ),
         ([Q("What?", None)], "its target is None (NoneType): write a text or a list of texts"),
         ([Q("What?", True)], "its target is True (bool): write a text or a list of texts"),
         ([Q("What?", ("a", "b"))], "its target is ('a', 'b') (tuple)"),

@@ -29,6 +29,7 @@ ROWS = [
     ("text", "20", "20"), ("text", "1.5", "1.5"), ("text", "true", "true"), ("text", "0x10", "0x10"),
     ("text", "1e-5", "1e-5"), ("text", "2024-05-01", "2024-05-01"), ("text", "a: b", "a: b"), ("text", "*.txt", "*.txt"),
     ("text", "1_000", "1_000"), ("text", "#tag", "#tag"), ("text", "@home", "@home"), ("text", '"quoted"', "quoted"),
+    ("text", "", ""), ("either", "", ""),
     ("number", "007", 7), ("number", "20", 20), ("share", "1e-5", 1e-5), ("share", "3", 3.0), ("share", ".5", 0.5),
     ("switch", "no", False), ("switch", "yes", True), ("switch", "true", True), ("switch", "Off", False),
     ("either", "null", None), ("either", "no", "no"), ("either", "5", "5"), ("names", "[no, 007, 1.10, true]",
@@ -52,7 +53,7 @@ def test_an_override_arrives_typed(option: str, written: str, value: Any, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("option", "written", "value"), [row for row in ROWS if row[1] not in ("a: b", "*.txt", "#tag", "@home")]
+    ("option", "written", "value"), [row for row in ROWS if row[1] not in ("", "a: b", "*.txt", "#tag", "@home")]
 )
 def test_so_does_what_a_file_says(option: str, written: str, value: Any, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(f"task:\n  options:\n    {option}: {written}\n")

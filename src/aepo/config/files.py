@@ -60,7 +60,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def split(override: str) -> tuple[str, Any]:
     """Dotted key and value of `key=value`.
 
-    A value that begins with a bracket or a quote is read as YAML, any other by `scalar`, and nothing is the empty text.
+    A value that begins with a bracket or a quote is read as YAML, any other by `scalar`. Nothing is null, and the empty
+    text for an option of a task.
 
     Raises:
         ConfigError: It is not of that form.
@@ -71,7 +72,7 @@ def split(override: str) -> tuple[str, Any]:
     value = value.strip()
     theirs = key.split(".")[0] == VERL
     if not theirs and value[:1] not in ("[", "{", '"', "'"):
-        return key, scalar(value) if value else value
+        return key, scalar(value) if value or not key.startswith("task.options.") else value
     try:
         return key, yaml.load(value, Loader=_Numbers if theirs else _Reader)
     except (ValueError, RecursionError, yaml.YAMLError):

@@ -61,7 +61,11 @@ def _numbered(sample: Any, number: int, prefix: str, where: str) -> Sample:
     wrong = _wrong(sample)
     if wrong is not None:
         called = f" {sample.id!r}" if isinstance(sample.id, str) and sample.id else ""
-        asked = f" (it asks {_short(sample.question)})" if isinstance(sample.question, str) and sample.question.strip() else ""
+        asked = (
+            f" (it asks {_short(sample.question)})"
+            if isinstance(sample.question, str) and sample.question.strip()
+            else ""
+        )
         raise ValueError(f"{where}: sample {number}{called}: {wrong}{asked}")
     if sample.id:
         return sample

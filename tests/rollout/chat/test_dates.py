@@ -43,7 +43,7 @@ def test_a_template_that_does_not_ask_is_rendered_as_ever(tokenizers, name: str)
 
 
 def test_a_format_that_is_nowhere_written_is_refused_in_words(make_tokenizer) -> None:
-    with pytest.raises(Exception, match="makes a date format that is not written in it: %Y-%m"):
+    with pytest.raises(ValueError, match="makes a date format that is not written in it: %Y-%m"):
         shown(make_tokenizer, "{{ strftime_now('%' ~ 'Y-%m') }}")
 
 

@@ -10,11 +10,13 @@ import datetime
 
 VARIABLE = "dates_of_the_run"
 """The template's variable with the date in each format."""
+NO_FORMAT = "the chat template makes a date format that is not written in it"
+"""What a template says that would need the clock itself."""
 _CLOCK = "strftime_now"
 _LONGEST_FORMAT = 100
 _MACRO = (
     f"{{%- macro {_CLOCK}(format) -%}}{{%- if format in {VARIABLE} -%}}{{{{ {VARIABLE}[format] }}}}{{%- else -%}}"
-    "{{ raise_exception('the chat template makes a date format that is not written in it: ' ~ format) }}"
+    f"{{{{ raise_exception('{NO_FORMAT}: ' ~ format) }}}}"
     "{%- endif -%}{%- endmacro %}"
 )
 

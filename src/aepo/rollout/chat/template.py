@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aepo.rollout.chat.base import Tokenizer, ToolLike
-from aepo.rollout.chat.dates import VARIABLE, asks_for_the_date, with_fixed_date
+from aepo.rollout.chat.dates import NO_FORMAT, VARIABLE, asks_for_the_date, with_fixed_date
 
 MessageDict = dict[str, Any]
 
@@ -55,14 +55,22 @@ class Template:
             )
 
     def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
-        """The conversation as text; whatever the template raises goes through."""
-        text = self.tokenizer.apply_chat_template(
-            list(messages),
-            tools=list(self.schemas) or None,
-            add_generation_prompt=generation_prompt,
-            tokenize=False,
-            **self._dated(),
-        )
+        """The conversation as text; whatever the template raises goes through.
+
+        Raises:
+            ValueError: The template asks for a date in a way that cannot be answered.
+        """
+        dated = self._dated()
+        try:
+            text = self.tokenizer.apply_chat_template(
+                list(messages),
+                tools=list(self.schemas) or None,
+                add_generation_prompt=generation_prompt,
+                tokenize=False,
+                **dated,
+            )
+        except Exception as error:  # a template may raise anything
+            raise ValueError(str(error)) if dated and NO_FORMAT in str(error) else error from None
         assert isinstance(text, str)
         return text
 
