@@ -27,7 +27,8 @@ def make(
 ROWS = [
     ("text", "no", "no"), ("text", "1.10", "1.10"), ("text", "12:30", "12:30"), ("text", "007", "007"),
     ("text", "20", "20"), ("text", "1.5", "1.5"), ("text", "true", "true"), ("text", "0x10", "0x10"),
-    ("text", "1e-5", "1e-5"), ("text", "2024-05-01", "2024-05-01"), ("text", "a: b", "a: b"), ("text", "*.txt", "*.txt"),
+    ("text", "1e-5", "1e-5"), ("text", "2024-05-01", "2024-05-01"), ("text", "a: b", "a: b"),
+    ("text", "*.txt", "*.txt"),
     ("text", "1_000", "1_000"), ("text", "#tag", "#tag"), ("text", "@home", "@home"), ("text", '"quoted"', "quoted"),
     ("text", "", ""), ("either", "", ""),
     ("number", "007", 7), ("number", "20", 20), ("share", "1e-5", 1e-5), ("share", "3", 3.0), ("share", ".5", 0.5),

@@ -11,6 +11,11 @@ from aepo.rollout.chat.template import Template, message
 
 DAY = datetime.date(2025, 1, 31)
 BODY = "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{%- endfor %}"
+LLAMA = (
+    "{%- if not date_string is defined %}{%- if strftime_now is defined %}"
+    "{%- set date_string = strftime_now('%d %b %Y') %}{%- else %}{%- set date_string = '26 Jul 2024' %}{%- endif %}"
+    "{%- endif %}{{ date_string }}"
+)
 END = "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
 
@@ -24,8 +29,7 @@ def shown(make_tokenizer, head: str, date: datetime.date | None = DAY) -> str:
         ("{{ strftime_now('%d %b %Y') }}", "31 Jan 2025"),
         ('{{ strftime_now("%Y-%m-%d") }}', "2025-01-31"),
         ("{{ strftime_now('%Y-%m-%d %H:%M:%S') }}", "2025-01-31 00:00:00"),
-        ("{%- if not date_string is defined %}{%- if strftime_now is defined %}{%- set date_string = strftime_now('%d %b "
-         "%Y') %}{%- else %}{%- set date_string = '26 Jul 2024' %}{%- endif %}{%- endif %}{{ date_string }}", "31 Jan 2025"),
+        (LLAMA, "31 Jan 2025"),
         ("{%- set form = '%B %d' %}{{ strftime_now(form) }} it's", "January 31 it's"),
         ("{%- macro today() %}{{ strftime_now('%A') }}{% endmacro %}{{ today() }}", "Friday"),
         ("\n{{ \"don't say '%Z' \" }}{{ strftime_now('%j') }}", "don't say '%Z' 031"),
