@@ -24,7 +24,7 @@ from aepo.tasks.identity import difference, identity
 from aepo.tools.base import Tool
 from aepo.tools.limits import Budget
 from aepo.tools.state import warn_of_state
-from aepo.training.resumed import task_of_run, with_date
+from aepo.training.resumed import same_run, same_task, task_of_run, with_date
 from aepo.training.run_folder import RunFolder, environment, write_whole
 from aepo.types import Sample
 
@@ -41,20 +41,6 @@ if TYPE_CHECKING:
 MODEL_KEY = "AEPO_MODEL_KEY"
 """The environment variable with the key of a model server; none is sent if it is not set."""
 BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
-FREE_FOR_RUN = (
-    "run",
-    "train.steps",
-    "train.max_trajectories",
-    "train.max_sampled_tokens",
-    "train.max_executed_calls",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.trees_every",
-    "train.entropy_band",
-    "model.price.prompt",
-    "model.price.sampled",
-)
-"""Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
 
 
 @dataclass(frozen=True)
@@ -457,39 +443,6 @@ def reward_of(task: Task) -> Any:
     if task.reward is None:
         raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
     return task.reward
-
-
-def same_task(folder: RunFolder, task: dict[str, Any]) -> None:
-    """Refuse to resume a run on other questions or tools; a run of an older version, which kept none, keeps them now.
-
-    Raises:
-        ConfigError: One differs; the line names it.
-    """
-    before = folder.task()
-    if not before:
-        folder.keep_task(task)
-    elif (what := difference(before, task)) is not None:
-        raise configuration.ConfigError(
-            f"cannot resume {folder.path}: {what} when the run began; set it back, or start another run folder"
-        )
-
-
-def same_run(saved: dict[str, Any], config: Config) -> None:
-    """Refuse to resume a run under settings that would make it another one.
-
-    Raises:
-        ConfigError: A setting differs; the line names it.
-    """
-    # A setting that is newer than the run is one that the run had by default.
-    before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
-    for key in sorted(before.keys() | now.keys()):
-        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
-            continue
-        if before.get(key) != now.get(key):
-            raise configuration.ConfigError(
-                f"cannot resume {config.run}: {key} was {before.get(key)!r} and is now {now.get(key)!r}; "
-                "set it back, or start another run folder"
-            )
 
 
 __all__ = ["Run", "evaluate", "load_policy", "train", "train_config", "train_task"]

@@ -49,13 +49,13 @@ def counted(kind: str = "") -> aepo.Task:
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("target", "question 'q0' was another one when the run began; set it back, or start another run folder"),
+        ("target", "question 'q0' has changed since the run began; set it back, or start another run folder"),
         ("more", "question 'new' is new"),
         ("fewer", "question 'q0' is gone"),
-        ("order", "the questions come in another order, from 'q1' on"),
+        ("order", "the order of the questions has changed, from 'q1' on, since"),
         ("held out", "held-out question 'q6' is gone"),
-        ("tool", "tool 'search' was another one"),
-        ("system", "the system message was another one"),
+        ("tool", "tool 'search' has changed"),
+        ("system", "the system message has changed"),
     ],
 )
 def test_a_run_is_not_resumed_on_another_task(tmp_path, model_folder: Path, monkeypatch, capsys, kind, line) -> None:

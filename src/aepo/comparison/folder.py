@@ -20,11 +20,11 @@ from typing import Any
 
 import yaml
 
-from aepo.api import FREE_FOR_RUN
 from aepo.comparison.plan import LIMITS, Plan, PlannedRun
 from aepo.config import ConfigError, flat, merged
 from aepo.training import checkpoint
 from aepo.training.budget import Spent, ended
+from aepo.training.resumed import FREE_FOR_RUN
 from aepo.training.run_folder import RunFolder, RunFolderError, write_whole
 from aepo.training.trackers import read_metrics
 

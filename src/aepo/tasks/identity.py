@@ -39,15 +39,15 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         if known is None or list(known.items()) == list(found.items()):
             continue
         changed = [name for name in known.keys() & found.keys() if known[name] != found[name]]
-        sets = ((changed, "was another one"), (known.keys() - found.keys(), "is gone"))
+        sets = ((changed, "has changed"), (known.keys() - found.keys(), "is gone"))
         for names, what in (*sets, (found.keys() - known.keys(), "is new")):
             if names:
                 first = next(name for name in (*known, *found) if name in names)
                 more = f", and {len(names) - 1} more like it" if len(names) > 1 else ""
                 return f"{called} {first!r} {what}{more}"
         first = next(name for name, other in zip(found, known, strict=True) if name != other)
-        return f"the {called}s come in another order, from {first!r} on"
-    return "the system message was another one" if before.get("system", now["system"]) != now["system"] else None
+        return f"the order of the {called}s has changed, from {first!r} on,"
+    return "the system message has changed" if before.get("system", now["system"]) != now["system"] else None
 
 
 def _hash(value: Any) -> str:
