@@ -51,7 +51,7 @@ class Template:
         """
         if not self.tokenizer.chat_template:
             raise ValueError(
-                "the tokenizer has no chat template: write one into chat_template.jinja beside it, or use an instruct model"
+                "the tokenizer has no chat template: add chat_template.jinja to its folder, or use an instruct model"
             )
 
     def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
