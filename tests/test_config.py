@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aepo.config import Config, ConfigError, dump, load, parse
+from aepo.config import Config, ConfigError, dump, flat, load, parse
+from aepo.config.files import scalar
 
 CONFIGS = [
     file
@@ -34,6 +39,8 @@ CONFIGS = [
         ("train.steps", "cannot read 'train.steps': write key=value, e.g. train.steps=50"),
         ("seed.x=1", "seed: input should be a valid integer"),
         ("train.steps=[", "cannot read the value in 'train.steps=['"),
+        ("run=", "run: input should be a valid string, got None"),
+        ("seed=0x10", "seed: input should be a valid integer, unable to parse string as an integer, got '0x10'"),
     ],
 )
 def test_a_bad_override_is_refused_with_the_way_out(override: str, line: str) -> None:
@@ -130,10 +137,54 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("tools.services.brave.price=5", "unknown key 'tools.services.brave.price': known here: concurrency, rate, b"),
         ("tools.limits.search.rate=0", "tools.limits.search.rate: input should be greater than 0, got 0"),
         ("tools.budget.cals=5", "unknown key 'tools.budget.cals': did you mean 'calls'?"),
-        ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got False"),
+        ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got 'off'"),
     ],
 )
 def test_a_bad_setting_of_tools_is_refused_with_the_way_out(override: str, line: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(None, [override])
     assert str(error.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "value"),
+    [
+        ("001", "run", "001"),
+        ("2024-05-01", "run", "2024-05-01"),
+        ("no", "run", "no"),
+        ("runs/a #1: b", "run", "runs/a #1: b"),
+        ("7", "model.name", "7"),
+        ("1e-4", "train.learning_rate", 1e-4),
+        ("1", "train.learning_rate", 1.0),
+        ("yes", "rollout.deterministic", True),
+        ("off", "rollout.deterministic", False),
+        ("null", "train.threads", None),
+        ("", "tools.cache", None),
+        ("1e-4", "verl.actor.lr", 1e-4),
+        ("true", "verl.+new.key", True),
+    ],
+)
+def test_a_setting_has_its_own_type_however_it_is_written(written: str, key: str, value: object) -> None:
+    settings = load(None, [f"{key}={written}"])
+    found = flat(settings.model_dump())[key]
+    assert found == value and type(found) is type(value)
+    assert parse(yaml.safe_load(dump(settings))) == settings
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=12) | st.integers().map(str) | st.floats().map(repr))
+def test_a_plain_word_is_never_changed(text: str) -> None:
+    """It is a text as it stands, or a value that is written again as it stood."""
+    value = scalar(text)
+    if value is None:
+        assert text in ("", "~", "null")
+    else:
+        assert value == text or json.dumps(value) in (text, text.replace(".0e", "e"))
+
+
+@given(st.text("~/ab [{'", max_size=8))
+def test_what_a_file_holds_reads_back_equal(text: str) -> None:
+    settings = parse({"run": text, "task": {"options": {"a": text, "b": [text, 1e-6, 5, True, None]}}})
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(dump(settings), encoding="utf-8")
+        assert load(file) == settings

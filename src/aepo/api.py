@@ -14,12 +14,17 @@ from aepo import config as configuration
 from aepo import tasks
 from aepo.config import Config
 from aepo.equipment import equip
+from aepo.paths import expanded
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError
 from aepo.tasks.base import Task
+from aepo.tasks.checks import checked
+from aepo.tasks.identity import difference, identity
 from aepo.tools.base import Tool
 from aepo.tools.limits import Budget
+from aepo.tools.state import warn_of_state
+from aepo.training.resumed import same_run, same_task, task_of_run, with_date
 from aepo.training.run_folder import RunFolder, environment, write_whole
 from aepo.types import Sample
 
@@ -36,20 +41,6 @@ if TYPE_CHECKING:
 MODEL_KEY = "AEPO_MODEL_KEY"
 """The environment variable with the key of a model server; none is sent if it is not set."""
 BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
-FREE_FOR_RUN = (
-    "run",
-    "train.steps",
-    "train.max_trajectories",
-    "train.max_sampled_tokens",
-    "train.max_executed_calls",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.trees_every",
-    "train.entropy_band",
-    "model.price.prompt",
-    "model.price.sampled",
-)
-"""Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +101,7 @@ def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
     from aepo.engines.trl import checkpoints
     from aepo.training import checkpoint
 
-    where: str | Path = BUILT_IN_MODELS.get(path, path)
+    where: str | Path = BUILT_IN_MODELS.get(path, expanded(path))
     if (kept := Path(where) / "checkpoints").is_dir():
         if (kept / "latest_checkpointed_iteration.txt").is_file():
             raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
@@ -160,22 +151,35 @@ def train(
         ValueError: Something does not fit; nothing was trained.
     """
     settings = config or Config()
-    changes: dict[str, Any] = {"model": settings.model.model_copy(update={"path": model})}
+    changes: dict[str, Any] = {"model": settings.model.model_copy(update={"path": expanded(model)})}
     changes["task"] = settings.task.model_copy(update={"name": task.name})
     if algorithm is not None:
         changes["algorithm"] = algorithm
     if run is not None:
-        changes["run"] = run
+        changes["run"] = expanded(run)
     return train_task(settings.model_copy(update=changes), task, resume=resume, display=display)
 
 
 def train_config(config: Config, resume: bool = False, display: Display | None = None) -> Run:
     """Train what a configuration describes; see `train`."""
-    return train_task(config, tasks.load(config.task.name, config.task.options), resume=resume, display=display)
+    if resume:
+        task = task_of_run(Path(config.run), config, RunFolder(Path(config.run)).resumption())
+    else:
+        task = tasks.load(config.task.name, config.task.options)
+    return train_task(config, task, resume=resume, display=display, named=True)
 
 
-def train_task(config: Config, task: Task, resume: bool = False, display: Display | None = None) -> Run:
+def train_task(
+    config: Config, task: Task, resume: bool = False, display: Display | None = None, named: bool = False
+) -> Run:
     """Train with a whole configuration on a task object.
+
+    Args:
+        config: The run's.
+        task: What it is trained on.
+        resume: Go on with the run of that folder.
+        display: Who is told; by default the terminal.
+        named: Whether `config.task` finds this task, so that commands can go on with the run.
 
     Raises:
         ValueError: Something does not fit; nothing was trained.
@@ -187,13 +191,15 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     """
     if not resume:
         RunFolder(Path(config.run)).check_free()
+    config = with_date(config, resume)
+    warn_of_state(tools_of(task))
     if config.engine == "verl":
         return _train_on_verl(config, task, resume)
     from aepo.training.display import Display
 
     equipment = equip(config, tools_of(task))
     policy, run = _engine(config, replace(task, tools=equipment.tools), display or Display(), resume, equipment.budget)
-    folder = _run_folder(config, task, resume)
+    folder = _run_folder(config, task, resume, named)
     try:
         with equipment.in_use(folder.path, keep=True, resume=resume):
             run(folder)
@@ -234,15 +240,16 @@ def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
     from aepo.engines.verl import launch
 
     # Every node loads the task for itself.
-    if tasks.load(config.task.name, config.task.options).samples != task.samples:
+    loaded = tasks.load(config.task.name, config.task.options)
+    if (what := difference(identity(loaded), identity(task))) is not None:
         raise ValueError(
-            f"engine verl loads the task on every node: {config.task.name!r} gives another one than this; "
-            f'give task.name as "package.module:function"'
+            f"engine verl loads the task on every node: {config.task.name!r} gives another one than this ({what} "
+            f'there); give task.name as "package.module:function"'
         )
     equip(config, tools_of(task))
     reward_of(task)
     settings = launch.prepared(config, task, resume)
-    folder = _run_folder(config, task, resume)
+    folder = _run_folder(config, task, resume, named=True)
     try:
         launch.run(settings)
     finally:
@@ -250,24 +257,27 @@ def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
     return Run(folder.path, None, config)
 
 
-def _run_folder(config: Config, task: Task, resume: bool) -> RunFolder:
+def _run_folder(config: Config, task: Task, resume: bool, named: bool) -> RunFolder:
     """The folder of a new run, or that of a run to go on with, once its settings are known to be the same.
 
     Raises:
         RunFolderError: It holds another run, or cannot be written.
-        ConfigError: A setting differs.
+        ConfigError: A setting, a question or a tool differs.
     """
     plain = config.model_dump(mode="json")
+    kept = {"named": named, **identity(task)}
     if resume:
         folder = RunFolder.resume(config.run)
     else:
         versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
-        folder = RunFolder.create(config.run, plain, versions=versions)
+        folder = RunFolder.create(config.run, plain, versions=versions, task=kept)
     try:
-        if resume and folder.config() != plain:
-            same_run(folder.config(), config)
-            # Else the next resumption would not know of e.g. more steps.
-            write_whole(folder.config_file, configuration.dump(config).encode())
+        if resume:
+            same_run(before := folder.config(), config)
+            same_task(folder, kept)
+            if before != plain:
+                # Else the next resumption would not know of e.g. more steps.
+                write_whole(folder.config_file, configuration.dump(config).encode())
     except BaseException:
         folder.close()
         raise
@@ -300,7 +310,8 @@ def evaluate(
     settings = config or Config()
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
-    asked = list(questions if questions is not None else task.held_out or task.samples)
+    asked = list(checked(task.held_out or task.samples if questions is None else questions, "question-", "questions"))
+    warn_of_state(tools_of(task))
     if not asked:
         raise ValueError(f"no question of task {task.name!r} to evaluate with: ask at least one")
     equipment = equip(settings, tools_of(task))
@@ -377,7 +388,7 @@ def agents(
     """
     rollout, algorithm = config.rollout, config.algorithm
     tools = tools_of(task)
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
     def agent(greedy: bool) -> Agent:
@@ -432,24 +443,6 @@ def reward_of(task: Task) -> Any:
     if task.reward is None:
         raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
     return task.reward
-
-
-def same_run(saved: dict[str, Any], config: Config) -> None:
-    """Refuse to resume a run under settings that would make it another one.
-
-    Raises:
-        ConfigError: A setting differs; the line names it.
-    """
-    # A setting that is newer than the run is one that the run had by default.
-    before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
-    for key in sorted(before.keys() | now.keys()):
-        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
-            continue
-        if before.get(key) != now.get(key):
-            raise configuration.ConfigError(
-                f"cannot resume {config.run}: {key} was {before.get(key)!r} and is now {now.get(key)!r}; "
-                "set it back, or start another run folder"
-            )
 
 
 __all__ = ["Run", "evaluate", "load_policy", "train", "train_config", "train_task"]

@@ -70,9 +70,9 @@ class Sample:
 
     Attributes:
         question: What the model is asked.
-        target: The right answer, or a list of accepted ones.
+        target: The right answer as text, or a list of accepted ones.
         id: Stable name inside its task; empty means that the task numbers it.
-        metadata: Anything JSON can hold; rewards and reports may read it.
+        metadata: By name what JSON gives back as it was; rewards and reports may read it.
     """
 
     question: str

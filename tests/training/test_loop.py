@@ -99,7 +99,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
 
 def test_a_run_leaves_its_configuration_metrics_trees_and_checkpoints(whole: Path, model_folder: Path) -> None:
     saved = config.load(whole / "config.yaml")
-    assert saved == config.load(None, tiny.settings(whole, model_folder))
+    assert saved.rollout.date is not None, "the day on which it began"
+    assert saved == config.load(None, tiny.settings(whole, model_folder, f"rollout.date={saved.rollout.date}"))
     assert (whole / "versions.json").is_file()
     assert [path.name for path in tree_files(whole)] == [f"step-{n:06d}.jsonl.gz" for n in range(1, 6)]
     kept = sorted(path.name for path in (whole / "checkpoints").iterdir())

@@ -124,7 +124,8 @@ def test_a_replay_that_meets_a_call_which_was_not_recorded_stops_with_a_checkpoi
     newest = checkpoint.latest(recorded.parent / "replayed" / "checkpoints")
     assert newest is not None and checkpoint.step_of(newest) >= 2
     assert note == (
-        f"stopped after step {checkpoint.step_of(newest)}; go on with: aepo train --resume {recorded.parent}/replayed"
+        f"stopped after step {checkpoint.step_of(newest)}; go on with: "
+        f"aepo.train(..., run='{recorded.parent}/replayed', resume=True), all else as before"
     )
 
 

@@ -61,7 +61,9 @@ def test_another_run_is_never_written_over(tmp_path):
     tracker.log(1, {"reward/mean": 0.5})
     tracker.close()
     folder.close()
-    with pytest.raises(RunFolderError, match=r"a holds another run: resume it .* or choose another"):
+    with pytest.raises(
+        RunFolderError, match=r"a holds another run: go on with aepo train --resume .* or choose another"
+    ):
         RunFolder.create(tmp_path / "a", {"seed": 4})
     assert RunFolder.open(tmp_path / "a").config() == CONFIG
 

@@ -24,6 +24,8 @@ from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
+from aepo.cli.words import REGISTRY
+from aepo.system import UnsupportedSystem, refuse_windows
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
@@ -67,10 +69,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        return _parsed(sys.argv[1:] if arguments is None else list(arguments))() or 0
+        command = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+        refuse_windows()
+        return command() or 0
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, UnsupportedSystem) as error:
         return _report(error, BAD_INPUT)
     except RuntimeError as error:
         return _report(error, FAILED)
@@ -105,6 +109,7 @@ def _parsed(arguments: list[str]) -> Callable[[], int | None]:
                 prog=prog,
                 description=_DESCRIPTIONS[prog],
                 args=arguments,
+                registry=REGISTRY,
             )
     except SystemExit as end:
         if not end.code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from aepo.cli.chosen import Asked, choose, load_judge
 from aepo.config import Config
 from aepo.equipment import Equipment, equip
 from aepo.evaluation.prices import Prices
+from aepo.paths import local
 from aepo.rewards.judge import Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
@@ -68,6 +70,7 @@ def evaluate_data_sets(
     chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, system), settings)
     asked_judge = load_judge(judge, [one.data_set for one in chosen])
     folder = EvaluationFolder(out or _default_folder(model))
+    settings = _dated(settings, folder, resume)
     unanswered = [folder.open_questions(one.data_set.name, one.task.samples) for one in chosen]
     fixed = _fixed(chosen, settings, samples, model)
     # Answers that are there are scored again without the model, which may be gone.
@@ -162,7 +165,7 @@ def _training(model: str) -> tuple[Config, Task | None] | None:
     """How a run was trained: its configuration, and its task if that can still be made; None for other models."""
     from aepo import tasks
 
-    file = Path(model) / "config.yaml"
+    file = local(model) / "config.yaml"
     if not file.is_file():
         return None
     config = configuration.load(file)
@@ -175,7 +178,17 @@ def _training(model: str) -> tuple[Config, Task | None] | None:
 def _fixed(chosen: Sequence[Asked], settings: Config, samples: int, model: str) -> dict[str, Any]:
     rollout = {f"rollout.{key}": value for key, value in _limits(settings).items()}
     tools = {f"tools.{one.data_set.name}": [tool.name for tool in one.task.tools] for one in chosen}
+    rollout["rollout.date"] = str(settings.rollout.date)
     return {"model": model, "samples": samples, "seed": settings.seed, **rollout, **tools}
+
+
+def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
+    """With the day that chat templates are told: the one that is named, else that on which the evaluation began."""
+    if settings.rollout.date is not None:
+        return settings
+    begun = folder.settings().get("rollout.date") if resume and (folder.path / "settings.json").is_file() else None
+    date = datetime.date.today() if begun is None else datetime.date.fromisoformat(begun)
+    return settings.model_copy(update={"rollout": settings.rollout.model_copy(update={"date": date})})
 
 
 def _limits(settings: Config) -> dict[str, Any]:
@@ -217,7 +230,7 @@ def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Confi
 
 
 def _default_folder(model: str) -> Path:
-    run = Path(model)
+    run = local(model)
     if (run / "config.yaml").is_file():
         return run / "benchmarks"
     name = re.sub(r"https?://", "", model).removesuffix("/v1")

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from inspect import iscoroutinefunction
 from os.path import exists, isfile  # unlike pathlib's they take any text, also a long list of ids
 from pathlib import Path
 from typing import Any
 
+from aepo.modules import load_named
+from aepo.paths import expanded, local
 from aepo.rewards.judge import Ask, Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import find
@@ -63,7 +64,7 @@ def choose(
     files = data_files([one.name for one in sets], data)
     loaded = [load_samples(one, files.get(one.name)) for one in sets]
     listed = None if tools is None else [t.strip() for t in tools.split(",") if t.strip() not in ("", "none")]
-    wanted = None if ids is None else read_ids(ids if isfile(ids) else ids.split(","))
+    wanted = None if ids is None else read_ids(ids if isfile(expanded(ids)) else ids.split(","))
     known = {sample.id for one in loaded for sample in one.samples}
     if wanted is not None and (missing := [one for one in wanted if one not in known]):
         raise DataError(f"no question of {names} has the id {missing[0]!r}; an id is e.g. {min(known)!r}")
@@ -98,17 +99,18 @@ def data_files(names: Sequence[str], data: str | None) -> dict[str, Path]:
             name, _, file = part.partition("=")
             if find(name).name not in names:
                 raise DataError(f"--data names {name!r}, which is not evaluated")
-            files[find(name).name] = Path(file)
+            files[find(name).name] = local(file)
         return files
-    if Path(data).is_dir():
-        there = {p.stem.lower(): p for p in sorted(Path(data).iterdir()) if p.suffix in FILES}
+    path = local(data)
+    if path.is_dir():
+        there = {p.stem.lower(): p for p in sorted(path.iterdir()) if p.suffix in FILES}
         missing = [name for name in names if name not in there]
         if missing:
             raise DataError(f"{data} has no {missing[0]}.jsonl or {missing[0]}.parquet")
         return {name: there[name] for name in names}
     if len(names) > 1:
         raise DataError(f"--data {data} is one file for {len(names)} data sets: give name=file,name=file, or a folder")
-    return {names[0]: Path(data)}
+    return {names[0]: path}
 
 
 def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
@@ -171,11 +173,7 @@ def load_function(what: str, name: str) -> Any:
     Raises:
         ValueError: It cannot be imported, or is no function.
     """
-    module, _, function = name.partition(":")
-    try:
-        made: Any = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{what} {name!r} cannot be imported: {error}") from error
+    made: Any = load_named(what, name)
     if not callable(made):
         raise ValueError(f"{what} {name!r} is a {type(made).__name__}: name a function")
     return made

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from tyro.conf import Positional
 
+from aepo.cli.words import file_and_settings
+
 
 def compare(
-    config: Positional[Path | None] = None,
+    config: Positional[str | None] = None,
     overrides: Positional[tuple[str, ...]] = (),
     /,
     seeds: str | None = None,
@@ -36,13 +37,12 @@ def compare(
     from aepo.comparison import folder, plan, report, results, runner
     from aepo.training.display import PLAIN_WIDTH
 
-    if config is not None and "=" in str(config):
-        overrides, config = (str(config), *overrides), None
+    file, overrides = file_and_settings(config, overrides)
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}: 1 or more runs at once")
     if figures:
         drawing.require()
-    planned = plan.plan(plan.load(config, overrides, seeds), quick)
+    planned = folder.dated(plan.plan(plan.load(file, overrides, seeds), quick))
     task = planned.runs[0].config.task
     if not tasks.load(task.name, task.options).held_out:
         raise ValueError(f"task {task.name!r} has no held-out questions: a comparison measures on them, give it some")

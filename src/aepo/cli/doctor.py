@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from aepo import config as configuration
+from aepo.cli.words import file_and_settings
 from aepo.config import Config, ModelConfig
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    config: Positional[Path | None] = None,
+    config: Positional[str | None] = None,
     overrides: Positional[tuple[str, ...]] = (),
     /,
     *,
@@ -41,13 +42,12 @@ def doctor(
         measure: Load the model of the configuration and measure a few calls.
         json: Print JSON and nothing else.
     """
-    if config is not None and "=" in str(config):
-        overrides, config = (str(config), *overrides), None
-    if config is None and [one for one in overrides if model is None or not one.startswith("model.")]:
+    file, overrides = file_and_settings(config, overrides)
+    if file is None and [one for one in overrides if model is None or not one.startswith("model.")]:
         raise configuration.ConfigError("settings need a configuration that they change: aepo doctor CONFIG key=value")
     if trial < 0:
         raise ValueError(f"--trial is {trial}: give the number of questions")
-    settings = None if config is None else configuration.load(config, overrides)
+    settings = None if file is None else configuration.load(file, overrides)
     about = None
     if model is not None:
         about = (settings or configuration.load(None, overrides)).model.model_copy(update={"path": model})

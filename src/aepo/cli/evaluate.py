@@ -8,6 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from aepo import config as configuration
+from aepo.paths import local
 from aepo.tasks.reading.base import Method
 
 
@@ -83,7 +84,7 @@ def evaluate(
         raise ValueError("--questions would cut a data set short: choose questions by --ids")
     from aepo.cli.benchmarks import evaluate_data_sets
 
-    run_config = Path(model) / "config.yaml"
+    run_config = local(model) / "config.yaml"
     settings = configuration.load(config or (run_config if run_config.is_file() else None), overrides)
     evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
 
@@ -105,14 +106,16 @@ def _evaluate_task(
     from aepo.evaluation.outcomes import outcomes
     from aepo.evaluation.prices import Prices
     from aepo.rollout.explorer import RolloutError
+    from aepo.training.resumed import task_of_run
     from aepo.training.run_folder import RunFolder
 
-    run = Path(model)
+    run = local(model)
     is_run = (run / "config.yaml").is_file()
     if config is None and is_run:
         config = run / "config.yaml"
     settings = configuration.load(config, overrides)
-    task = tasks.load(settings.task.name, settings.task.options)
+    python = f"aepo.evaluate({str(run)!r}, task)"
+    task = task_of_run(run, settings, python) if is_run else tasks.load(settings.task.name, settings.task.options)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
     asked = list(task.held_out or task.samples)[:questions]
     folder = out or (run if is_run else Path()) / "evaluation"

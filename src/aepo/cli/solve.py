@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from aepo import config as configuration
 from aepo.config import Config
+from aepo.paths import local
 
 if TYPE_CHECKING:
     from aepo.solving.solution import Solution
@@ -68,14 +69,14 @@ def solve(
     from aepo.rollout.explorer import RolloutError
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as find
-    from aepo.training.run_folder import RunFolder
+    from aepo.training.run_folder import RunFolder, in_shell
 
-    run_config = Path(model) / "config.yaml"
+    run_config = local(model) / "config.yaml"
     is_run = run_config.is_file()
     settings = configuration.load(config or (run_config if is_run else None), overrides)
     if tools is None and task is None and (is_run or config is not None or model == "atlas"):
         task = settings.task.name
-    chosen = _task(settings, task, tools, corpus, question)
+    chosen = _task(settings, task, tools, corpus, question, local(model) if is_run else None)
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
     folder = RunFolder(out or _new_folder())
@@ -115,22 +116,28 @@ def solve(
         print(_as_json(solution))
     else:
         display.solved(solution)
-        display.say(f"trees: aepo view {folder.path}")
+        display.say(f"trees: aepo view {in_shell(folder.path)}")
     return 0 if solution.answer is not None else 1
 
 
-def _task(settings: Config, task: str | None, tools: str | None, corpus: str | None, question: str) -> Task:
+def _task(
+    settings: Config, task: str | None, tools: str | None, corpus: str | None, question: str, run: Path | None
+) -> Task:
     """The tools and the system message that the question is answered with."""
     from aepo import tasks
     from aepo.tasks.base import Task
     from aepo.tools.named import named
+    from aepo.training.resumed import task_of_run
     from aepo.types import Sample
 
     if task is not None:
         if tools is not None or corpus is not None:
             raise ValueError("--task brings its own tools: leave --tools and --corpus out")
-        options = settings.task.options if settings.task.name == task else {}
-        return tasks.load(task, options)
+        if settings.task.name != task:
+            return tasks.load(task, {})
+        if run is not None:
+            return task_of_run(run, settings, f"aepo.solve({str(run)!r}, question, task=task), or give --tools")
+        return tasks.load(task, settings.task.options)
     names = [name.strip() for name in (tools or "").split(",") if name.strip() not in ("", "none")]
     if corpus is not None and "search" not in names:
         raise ValueError("--corpus is for the tool search: add --tools search")

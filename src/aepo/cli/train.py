@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from aepo import config as configuration
+from aepo.cli.words import file_and_settings
 from aepo.config import Config, TrainConfig
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Positional[Path | None] = None,
+    config: Positional[str | None] = None,
     overrides: Positional[tuple[str, ...]] = (),
     /,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
@@ -33,15 +34,14 @@ def train(
         dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing;
             of engine verl, what the configuration becomes there.
     """
-    if config is not None and "=" in str(config):
-        overrides, config = (str(config), *overrides), None
+    file, overrides = file_and_settings(config, overrides)
     if engine is not None:
         overrides = (*overrides, f"engine={engine}")
     if resume is not None:
-        if config is not None:
-            raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {config} out")
-        config = resume / "config.yaml"
-    settings = configuration.load(config, overrides)
+        if file is not None:
+            raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {file} out")
+        file = resume / "config.yaml"
+    settings = configuration.load(file, overrides)
     if resume is not None:
         settings = settings.model_copy(update={"run": str(resume)})
     if settings.engine == "trl":
@@ -53,15 +53,14 @@ def train(
         print(on_verl(settings) if settings.engine == "verl" else expected_cost(settings))
         return
     from aepo.api import train_config
+    from aepo.training.run_folder import in_shell
 
     run = train_config(settings, resume=resume is not None)
     print(learned(run.folder))
     print(f"run     {run.folder}")
-    if settings.engine == "verl":
-        print(f"policy  aepo export {run.folder} FOLDER")
-    else:
-        print(f"policy  aepo eval {run.folder}")
-    print(f"trees   aepo view {run.folder}")
+    folder = in_shell(run.folder)
+    print(f"policy  aepo export {folder} FOLDER" if settings.engine == "verl" else f"policy  aepo eval {folder}")
+    print(f"trees   aepo view {folder}")
 
 
 def learned(run: Path) -> str:

@@ -13,21 +13,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from aepo.api import FREE_FOR_RUN
 from aepo.comparison.plan import LIMITS, Plan, PlannedRun
-from aepo.config import ConfigError, flat
+from aepo.config import ConfigError, flat, merged
 from aepo.training import checkpoint
 from aepo.training.budget import Spent, ended
+from aepo.training.resumed import FREE_FOR_RUN
 from aepo.training.run_folder import RunFolder, RunFolderError, write_whole
 from aepo.training.trackers import read_metrics
 
 FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
 """Settings that a comparison may change when it goes on: they touch neither what a step computes nor the budget."""
+
+
+def dated(plan: Plan) -> Plan:
+    """The plan with one day for the chat templates of all its runs, however long they take: that on which it began."""
+    if plan.shared["rollout"]["date"] is not None:
+        return plan
+    file = plan.folder / "comparison.yaml"
+    begun = _read(file).get("shared", {}).get("rollout", {}).get("date") if file.is_file() else str(date.today())
+    day = None if begun is None else date.fromisoformat(begun)
+    rollouts = [run.config.rollout.model_copy(update={"date": run.config.rollout.date or day}) for run in plan.runs]
+    runs = [
+        replace(run, config=run.config.model_copy(update={"rollout": rollout}))
+        for run, rollout in zip(plan.runs, rollouts, strict=True)
+    ]
+    return replace(plan, shared=merged(plan.shared, {"rollout.date": begun}), runs=runs)
 
 
 def claim(plan: Plan) -> None:

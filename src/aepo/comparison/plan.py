@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from aepo import config as configuration
 from aepo.comparison.entries import Entry, applied, named
 from aepo.config import Config, ConfigError, Section
+from aepo.paths import local
 
 LIMITS = {
     "trajectories": "max_trajectories",
@@ -153,7 +154,7 @@ def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = N
         data = {"base": data}
     base = data.get("base") or {}
     if isinstance(base, str):
-        base = configuration.read(base if path is None else path.parent / base)
+        base = configuration.read(base if path is None else path.parent / local(base))
     if not isinstance(base, dict):
         raise ConfigError(f"base of {path} is {base!r}: write the keys of a training configuration, or its path")
     changes: dict[str, dict[str, Any]] = {"comparison": {}, "base": {}}

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from aepo.config.checks import parse
 from aepo.config.sections import Config, ConfigError
+from aepo.paths import local
+
+VERL = "verl"
+"""The section whose values are verl's own, and are read as verl reads them."""
 
 SHARED_BY_ALGORITHMS = ("group_size", "kl_weight")
 """Settings that stay when another algorithm is named; its others are its own defaults."""
@@ -22,7 +28,7 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: The file; None means class defaults.
-        overrides: Dotted keys; values are read as YAML.
+        overrides: Dotted keys and values; see `split`.
 
     Raises:
         ConfigError: The file is missing or not YAML, a key is unknown, or a value does not fit.
@@ -31,16 +37,19 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The keys of a YAML file, unchecked; 1e-4 is a number.
+    """The keys of a YAML file, unchecked; plain words are read by `scalar`.
 
     Raises:
         ConfigError: The file is missing, not YAML, or holds something else than keys.
     """
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Numbers)
+        text = local(path).read_text(encoding="utf-8")
+        data = yaml.load(text, Loader=_Reader)
+        if isinstance(data, dict) and VERL in data:
+            data[VERL] = yaml.load(text, Loader=_Numbers)[VERL]
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
@@ -49,7 +58,10 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def split(override: str) -> tuple[str, Any]:
-    """Dotted key and value of `key=value`; the value is read as YAML.
+    """Dotted key and value of `key=value`.
+
+    A value that begins with a bracket or a quote is read as YAML, any other by `scalar`. Nothing is null, and the empty
+    text for an option of a task.
 
     Raises:
         ConfigError: It is not of that form.
@@ -57,10 +69,32 @@ def split(override: str) -> tuple[str, Any]:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"cannot read {override!r}: write key=value, e.g. train.steps=50")
+    value = value.strip()
+    theirs = key.split(".")[0] == VERL
+    if not theirs and value[:1] not in ("[", "{", '"', "'"):
+        return key, scalar(value) if value or not key.startswith("task.options.") else value
     try:
-        return key, yaml.load(value, Loader=_Numbers)
-    except yaml.YAMLError:
+        return key, yaml.load(value, Loader=_Numbers if theirs else _Reader)
+    except (ValueError, RecursionError, yaml.YAMLError):
         raise ConfigError(f"cannot read the value in {override!r}") from None
+
+
+def scalar(text: str) -> Any:
+    """What a plain word means: a number, true, false or null if it is written exactly as one is dumped, else itself.
+
+    So nothing is lost before the type that is wanted is known: 1.10, 007, 1e-4, 12:30, no and 2024-05-01 stay texts. A
+    setting that is a number or a switch makes one of them.
+    """
+    if text in ("", "~"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    # YAML writes 1e-06 as 1.0e-06.
+    dumped = (json.dumps(value), json.dumps(value).replace("e", ".0e"))
+    infinite = isinstance(value, float) and not isfinite(value)
+    return text if text not in dumped or infinite or isinstance(value, str | list | dict) else value
 
 
 def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,12 +131,21 @@ def dump(config: Config) -> str:
 
 
 class _Numbers(yaml.SafeLoader):
-    """YAML that reads 1e-4 as a number, as everybody expects."""
+    """YAML as verl's own configurations are read; 1e-4 is a number there too."""
+
+
+class _Reader(yaml.SafeLoader):
+    """YAML whose plain words are read by `scalar`."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
 
 _Numbers.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+_Reader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("^<<$"), ["<"])
+_Reader.add_implicit_resolver("!plain", re.compile(""), None)
+_Reader.add_constructor("!plain", lambda reader, node: scalar(str(reader.construct_scalar(node))))
 
 
 def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:

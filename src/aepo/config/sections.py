@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aepo.algorithms import AEPO, AnyAlgorithm
+from aepo.paths import expanded
 
 
 class ConfigError(ValueError):
@@ -16,7 +18,13 @@ class ConfigError(ValueError):
 class Section(BaseModel):
     """A part of the configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A folder may be called 001.
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _home_folder(cls, value: Any) -> Any:
+        return _expanded(value)
 
 
 class LoraConfig(Section):
@@ -100,6 +108,8 @@ class RolloutConfig(Section):
         deterministic: Make even rounding independent of which tool answers first, at some cost in speed.
         overlap: Groups of a step that training does not wait for: they go on, and are trained in the next step.
         on_tool_bug: An exception other than `ToolError` in a tool stops the run, or is told to the model.
+        date: The day that a chat template is told when it asks; null is the day on which a run begins, which its
+            `config.yaml` then has, or today where there is no run.
     """
 
     protocol: Literal["tags", "chat"] = "tags"
@@ -111,6 +121,7 @@ class RolloutConfig(Section):
     deterministic: bool = False
     overlap: int = Field(default=0, ge=0)
     on_tool_bug: Literal["stop", "tell"] = "stop"
+    date: datetime.date | None = None
 
 
 class TrainConfig(Section):
@@ -305,3 +316,12 @@ class Config(Section):
                 f"set it to 0"
             )
         return self
+
+
+def _expanded(value: Any) -> Any:
+    """With `~` at the beginning of a text read as the home folder, in lists and objects too."""
+    if isinstance(value, str):
+        return expanded(value)
+    if isinstance(value, list):
+        return [_expanded(inner) for inner in value]
+    return {key: _expanded(inner) for key, inner in value.items()} if isinstance(value, dict) else value

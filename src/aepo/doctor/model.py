@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aepo.config import ModelConfig
 from aepo.doctor.finding import Finding
+from aepo.paths import expanded, local
 from aepo.tools.base import Tool, tool
 
 ESTIMATORS = {
@@ -62,11 +63,11 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
     from aepo.engines.local.load import load_tokenizer
     from aepo.training import checkpoint
 
-    where = Path(BUILT_IN_MODELS.get(settings.path, settings.path))
+    where = Path(BUILT_IN_MODELS.get(settings.path, expanded(settings.path)))
     newest = checkpoint.latest(where / "checkpoints") if (where / "checkpoints").is_dir() else None
     path = (
         settings.path
-        if where == Path(settings.path) and newest is None
+        if where == local(settings.path) and newest is None
         else str(newest / "policy" if newest else where)
     )
     return load_tokenizer(path, settings.pad_token), [ESTIMATORS["full"]]

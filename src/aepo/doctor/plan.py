@@ -117,7 +117,7 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
 def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> list[str]:
     """What to set so that a step needs less, the largest part first."""
     advice = {
-        need.training: [] if config.model.lora else ["model.lora={rank: 16} trains adapters alone"],
+        need.training: [] if config.model.lora else ["model.lora.rank=16 trains adapters alone"],
         need.activations: [f"train.micro_batch_tokens={max(1, config.train.micro_batch_tokens // 4)}"]
         + ([] if config.model.gradient_checkpointing else ["model.gradient_checkpointing=true"]),
         need.cache: [f"rollout.max_sequences={max(config.algorithm.group_size, config.rollout.max_sequences // 4)}"],

@@ -21,6 +21,7 @@ from aepo.solving.loop import Means, Solving, Watch, silent
 from aepo.solving.solution import Solution
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
+from aepo.tools.state import warn_of_state
 from aepo.types import Group, Sample
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def solve(
     asked = Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
+    warn_of_state(tools_of(asked))
     equipment = equip(settings, tools_of(asked))
     if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
         raise configuration.ConfigError("results of tools are kept where you say: give tools.cache a file")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from aepo.modules import load_named, place
 from aepo.tasks import datasets
 from aepo.tasks.base import Task
+from aepo.tasks.options import bound
 
 BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas"}
 
@@ -24,21 +24,18 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
         options: Arguments of the function.
 
     Raises:
-        ValueError: There is no such task or option, or the function returns something else.
+        ValueError: There is no such task or option, or the function fails or returns something else.
     """
     make = _maker(name)
-    signature = inspect.signature(make)
-    known = list(signature.parameters)
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-            raise ValueError(f"task {name!r} has no option {option!r}: {hint}")
+    arguments = bound(name, make, options)
     try:
-        signature.bind(**options)
-    except TypeError as error:
-        raise ValueError(f"task {name!r}: {error}; give it as task.options.<name>=...") from None
-    task = make(**options)
+        task = make(**arguments)
+    except Exception as error:
+        # What Python itself raises says little without the place, e.g. "KeyError: 'answer'".
+        where = place(error)
+        if not where or isinstance(error, ValueError | OSError) or type(error).__module__ != "builtins":
+            raise
+        raise ValueError(f"task {name!r} cannot be made: {type(error).__name__}: {error}{where}") from error
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r} is a {type(task).__name__}: the function must return an aepo.Task")
     return task
@@ -50,14 +47,12 @@ def _maker(name: str) -> Callable[..., object]:
 
         return partial(benchmark, datasets.find(name))
     where = BUILT_IN.get(name, name)
-    module, colon, function = where.partition(":")
-    if not colon:
+    if ":" not in where:
         known = [*BUILT_IN, *datasets.NAMES]
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown task {name!r}: {hint}known: {', '.join(known)}, or package.module:function")
-    try:
-        made: Callable[..., object] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"task {name!r} cannot be imported: {error}") from error
+    made: Callable[..., object] = load_named("task", where)
+    if not callable(made):
+        raise ValueError(f"task {name!r} is a {type(made).__name__}: name a function that returns an aepo.Task")
     return made

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from aepo.tasks.checks import checked, refuse_overlap
 from aepo.types import Sample, Trajectory
 
 Reward = Callable[[Sample, Trajectory], float]
@@ -17,14 +18,15 @@ class Task:
 
     Attributes:
         name: Shown in reports.
-        samples: The questions to train on; those without an id are numbered.
+        samples: The questions to train on, of any iterable; those without an id are numbered.
         tools: `aepo.tool` functions.
         reward: Called with (sample, trajectory), gives a finite number.
         held_out: Questions that no training step sees, for evaluation; empty means that none were set aside.
         system: System message; None lets the protocol explain itself and the tools, "" sends none.
 
     Raises:
-        ValueError: There are no samples, or two share an id.
+        ValueError: There are no samples, one of them cannot be used (the line names it and says why), two share an id,
+            or a question is both trained on and held out.
     """
 
     name: str
@@ -35,22 +37,9 @@ class Task:
     system: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", checked(self.samples, f"{self.name}-", f"task {self.name!r}"))
         if not self.samples:
             raise ValueError(f"task {self.name!r} has no samples")
-        object.__setattr__(self, "samples", numbered(self.samples, f"{self.name}-"))
-        object.__setattr__(self, "held_out", numbered(self.held_out, f"{self.name}-held-out-"))
-
-
-def numbered(samples: Sequence[Sample], prefix: str) -> tuple[Sample, ...]:
-    """The samples, each with an id.
-
-    Raises:
-        ValueError: Two samples share an id.
-    """
-    named = tuple(s if s.id else replace(s, id=f"{prefix}{i}") for i, s in enumerate(samples))
-    seen: set[str] = set()
-    for sample in named:
-        if sample.id in seen:
-            raise ValueError(f"two samples have the id {sample.id!r}; give each its own, or none")
-        seen.add(sample.id)
-    return named
+        held_out = checked(self.held_out, f"{self.name}-held-out-", f"task {self.name!r}, held_out")
+        object.__setattr__(self, "held_out", held_out)
+        refuse_overlap(self.samples, held_out, f"task {self.name!r}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-
+from aepo.modules import load_named
+from aepo.paths import local
 from aepo.tools.base import Tool
 
 
@@ -35,14 +34,10 @@ def named(name: str, corpus: str | None = None) -> Tool:
 
         if corpus is None:
             raise ValueError("the tool search has nothing to search: give a corpus, a JSONL file of documents")
-        return search(Path(corpus))
-    module, colon, function = name.partition(":")
-    if not colon:
+        return search(local(corpus))
+    if ":" not in name:
         raise ValueError(f"unknown tool {name!r}: known: search, browse, python, or package.module:function")
-    try:
-        made = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"tool {name!r} cannot be imported: {error}") from error
+    made = load_named("tool", name)
     made = made if isinstance(made, Tool) or not callable(made) else made()
     if not isinstance(made, Tool):
         raise ValueError(f"tool {name!r} is a {type(made).__name__}: the function must return an aepo.tool")

@@ -141,7 +141,7 @@ class Trainer:
                     self._train_step(sample)
         except KeyboardInterrupt:
             self._save()
-            self.display.message(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
+            self.display.message(f"stopped after step {self.step}; go on with: {self.folder.resumption()}")
             raise
         except Exception as error:
             # A disk that refused would refuse again.
@@ -161,7 +161,7 @@ class Trainer:
         except checkpoint.CheckpointError as refused:
             error.add_note(str(refused))
         else:
-            error.add_note(f"stopped after step {self.step}; go on with: aepo train --resume {self.folder.path}")
+            error.add_note(f"stopped after step {self.step}; go on with: {self.folder.resumption()}")
 
     def _evaluation_due(self, at_end: bool) -> bool:
         every = self.config.evaluation.every

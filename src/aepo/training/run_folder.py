@@ -2,6 +2,7 @@
 
 runs/<name>/
     config.yaml                  the resolved config
+    task.json                    hashes of the questions and tools, and whether the task has a name
     versions.json                Python, packages, machine, git revision
     metrics.jsonl                one object a step
     trees/step-000010.jsonl.gz   one question a line: its tree, each token's text, what the update did to each token
@@ -23,11 +24,12 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
@@ -38,7 +40,7 @@ import yaml
 from aepo.evaluation.outcomes import Outcome, to_lines
 from aepo.rollout.explorer import RolloutError
 from aepo.training.token_updates import TokenUpdates
-from aepo.types import TREE_FORMAT, Group, TrajectoryTree
+from aepo.types import TREE_FORMAT, Group, Sample, TrajectoryTree
 
 PACKAGES = (
     "aepo-rl",
@@ -85,7 +87,12 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: str | Path, config: Mapping[str, Any], *, versions: Mapping[str, Any] | None = None
+        cls,
+        path: str | Path,
+        config: Mapping[str, Any],
+        *,
+        versions: Mapping[str, Any] | None = None,
+        task: Mapping[str, Any] | None = None,
     ) -> RunFolder:
         """Make the folder of a new run and write what it is run with.
 
@@ -95,6 +102,7 @@ class RunFolder:
             path: Folder, made with its parents.
             config: The resolved config, plain values.
             versions: What to write to `versions.json`; `environment()` by default.
+            task: What to keep of the task, if anything.
 
         Raises:
             RunFolderError: It holds another run, is used by another process, or cannot be written.
@@ -109,6 +117,8 @@ class RunFolder:
             write_whole(folder.config_file, text.encode())
             found = environment() if versions is None else versions
             write_whole(folder.versions_file, (json.dumps(found, indent=1) + "\n").encode())
+            if task is not None:
+                folder.keep_task(task)
             folder.metrics_file.touch()
         except RunFolderError:
             raise
@@ -124,7 +134,7 @@ class RunFolder:
         """
         if self._holds_a_run():
             raise RunFolderError(
-                f"{self.path} holds another run: resume it with --resume, or choose another run folder"
+                f"{self.path} holds another run: go on with {self.resumption()}, or choose another run folder"
             )
 
     @classmethod
@@ -175,6 +185,35 @@ class RunFolder:
         """Write to `versions.json` what is known only once the run has begun."""
         known = json.loads(self.versions_file.read_text(encoding="utf-8")) | {name: value}
         write_whole(self.versions_file, (json.dumps(known, indent=1) + "\n").encode())
+
+    @property
+    def task_file(self) -> Path:
+        """`task.json`."""
+        return self.path / "task.json"
+
+    def keep_task(self, task: Mapping[str, Any]) -> None:
+        """Write what is kept of the task; an `OSError` goes through."""
+        write_whole(self.task_file, (json.dumps(task, indent=1) + "\n").encode())
+
+    def task(self) -> dict[str, Any]:
+        """What was kept of the task; empty for a run of an older version.
+
+        Raises:
+            RunFolderError: The file is broken.
+        """
+        if not self.task_file.is_file():
+            return {}
+        try:
+            task = json.loads(self.task_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"cannot read {self.task_file}: {error}") from error
+        return task if isinstance(task, dict) else {}
+
+    def resumption(self) -> str:
+        """The command that goes on with the run; the Python call where the task was an object that has no name."""
+        if self.task().get("named", True):
+            return f"aepo train --resume {in_shell(self.path)}"
+        return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
 
     @property
     def metrics_file(self) -> Path:
@@ -248,7 +287,8 @@ class RunFolder:
                 line = {"step": step, **_plain(group), "token_texts": texts}
                 if update is not None:
                     line["update"] = update.to_dict()
-                file.write(json.dumps(line).encode() + b"\n")
+                # A reward may have written anything into the metadata.
+                file.write(json.dumps(line, default=str).encode() + b"\n")
         try:
             self.trees.mkdir(parents=True, exist_ok=True)
             write_whole(path, data.getvalue())
@@ -286,7 +326,7 @@ class RunFolder:
             number = 1
             while (path := self.failures / f"{name}-{number}.json").exists():
                 number += 1
-            write_whole(path, json.dumps({"error": text, **_plain(group)}, indent=1).encode() + b"\n")
+            write_whole(path, json.dumps({"error": text, **_plain(group)}, indent=1, default=str).encode() + b"\n")
         except OSError as error:
             raise _refusal(self.failures, error) from error
         return path
@@ -365,6 +405,11 @@ def token_texts(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> li
     return pieces
 
 
+def in_shell(path: Path) -> str:
+    """A path as a command of a shell takes it."""
+    return shlex.quote(str(path))
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file such that readers see all of it or what was there before.
 
@@ -385,7 +430,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def _plain(group: Group) -> dict[str, Any]:
     tree: TrajectoryTree = group.tree
-    return {"sample": asdict(group.sample), "tree": {"format": TREE_FORMAT, **asdict(tree)}}
+    # Of a subclass too only what `Sample` has, which is what can be read again.
+    sample = {part.name: getattr(group.sample, part.name) for part in fields(Sample)}
+    return {"sample": sample, "tree": {"format": TREE_FORMAT, **asdict(tree)}}
 
 
 def _git_revision() -> str | None:

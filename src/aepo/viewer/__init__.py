@@ -6,6 +6,7 @@ from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 
+from aepo.paths import local
 from aepo.training.trackers import read_metrics
 from aepo.viewer.read import Record, read_trees, tree_files
 
@@ -35,6 +36,6 @@ def view(
     from aepo.viewer.export import Choice, export
     from aepo.viewer.source import open_source
 
-    sources = [open_source(Path(folder)) for folder in (run_folder, other) if folder is not None]
+    sources = [open_source(local(folder)) for folder in (run_folder, other) if folder is not None]
     choice = Choice(sections=[str(step) for step in steps], megabytes=megabytes)
-    return export(sources, out or Path(run_folder) / "trees.html", choice)
+    return export(sources, local(out) if out is not None else local(run_folder) / "trees.html", choice)

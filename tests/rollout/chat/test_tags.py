@@ -179,7 +179,7 @@ def test_tools_must_have_names_that_are_free(tokenizers, make_tool):
 
 
 def test_a_tokenizer_without_template_or_end_is_refused(tokenizers, make_tokenizer, tools):
-    with pytest.raises(ValueError, match=r"no chat template: set tokenizer\.chat_template"):
+    with pytest.raises(ValueError, match=r"no chat template: add chat_template\.jinja"):
         make_protocol("tags", tokenizers["base"], tools)
     endless = make_tokenizer("{% for m in messages %}{{ m.content }}{% endfor %}")
     endless.eos_token = None

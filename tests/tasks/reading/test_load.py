@@ -131,3 +131,50 @@ def test_an_id_that_is_not_there_is_named(write: Write, tmp_path: Path) -> None:
 def test_a_file_has_no_splits(write: Write) -> None:
     with pytest.raises(DataError, match="give data or split"):
         load_samples(find("gsm8k"), write(ROWS), split="train")
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        (b'{"Answer": NaN, "question": "a"}', "the row['Answer'] is nan"),
+        (b'{"answer": Infinity, "question": "a"}', "the row['answer'] is inf"),
+        (b'{"answer": 1e999, "question": "a"}', "the row['answer'] is inf"),
+        (
+            b'{"answer": "x", "golden_answers": ["a", -Infinity], "question": "a"}',
+            "the row['golden_answers'][1] is -inf",
+        ),
+        (b'{"answer": "x", "question": "a", "extra": {"deep": [NaN]}}', "the row['extra']['deep'][0] is nan"),
+        (rb'{"answer": "x", "question": "half \ud83c"}', "the row['question'] holds half of a surrogate pair"),
+        (rb'{"answer": "\udc00", "question": "a"}', "the row['answer'] holds half of a surrogate pair"),
+        (rb'{"answer": "x", "question": "a", "id": "\udc00"}', "the row['id'] holds half of a surrogate pair"),
+        (rb'{"answer": "x", "question": "a", "\udc00": 1}', "the row has the key"),
+        (b'{"answer": ' + b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_what_is_no_json_value_is_named_with_file_and_line(write: Write, line: bytes, wrong: str) -> None:
+    good = json.dumps({"question": "b", "answer": "c"}).encode()
+    path = write(good + b"\n" + line)
+    with pytest.raises(DataError) as error:
+        load_samples(find("hotpotqa"), path)
+    assert str(error.value).startswith(f"{path}, line 2: ") and wrong in str(error.value)
+
+
+def test_a_whole_emoji_written_as_a_pair_is_one(write: Write) -> None:
+    (sample,) = load_samples(find("hotpotqa"), write(rb'{"answer": "x", "question": "\ud83c\udf0d"}')).samples
+    assert sample.question == "🌍"
+
+
+def test_a_parquet_row_with_nan_or_a_date_in_a_field_that_is_kept_is_named(tmp_path: Path) -> None:
+    import datetime
+
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for answer, level, wrong in (
+        (float("nan"), "easy", "field 'answer' is nan"),
+        (1.0, datetime.date(2024, 5, 1), "field 'level' is a date, which JSON cannot hold"),
+    ):
+        rows = [{"question": "a", "answer": answer, "level": level}]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+        with pytest.raises(DataError) as error:
+            load_samples(find("hotpotqa"), tmp_path / "rows.parquet")
+        assert str(error.value).startswith(f"{tmp_path / 'rows.parquet'}, row 1: {wrong}")

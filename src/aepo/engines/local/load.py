@@ -13,6 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from aepo import paths
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -78,13 +80,13 @@ def load_policy(
         ValueError: Something is missing or does not fit, in one line.
     """
     name = str(path)
-    folder = Path(name).expanduser()
+    folder = paths.local(name)
     adapter = folder if (folder / "adapter_config.json").is_file() else None
     _check_folder(name, folder, adapter is not None)
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     tokenizer = _tokenizer(name, folder, pad_token)
     source = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] if adapter else name
-    local = Path(source).expanduser()
+    local = paths.local(source)
     try:
         # What is downloaded may take minutes; what is read from a folder needs no bar.
         with quiet() if local.is_dir() else contextlib.nullcontext():
@@ -117,7 +119,7 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrained
     Raises:
         ValueError: Something is missing or does not fit, in one line.
     """
-    name, folder = str(path), Path(path).expanduser()
+    name, folder = str(path), paths.local(path)
     _check_folder(name, folder, (folder / "adapter_config.json").is_file())
     return _tokenizer(name, folder, pad_token)
 

@@ -45,7 +45,7 @@ def prepare(config: Config, policy: LocalPolicy, task: Task) -> AEPOTrainer:
     refuse(config)
     rollout, train = config.rollout, config.train
     held_out = task.held_out[: config.evaluation.questions]
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date)
     longest = max(len(protocol.prompt(s.question)) for s in (*task.samples, *held_out)) + rollout.max_tokens
     asked = [
         sample
@@ -70,6 +70,7 @@ def prepare(config: Config, policy: LocalPolicy, task: Task) -> AEPOTrainer:
         deterministic=rollout.deterministic,
         on_tool_bug=rollout.on_tool_bug,
         repeat=config.tools.repeat,
+        date=rollout.date,
         layout=train.layout,
         eval_greedy=config.evaluation.greedy,
     )
@@ -139,7 +140,7 @@ def _train(trainer: AEPOTrainer, recorder: Recorder, start: Path | None) -> None
         # A disk that refused would refuse again.
         if trainer.sampling and recorder.step and not isinstance(error, OSError):
             recorder.save()
-            line = f"stopped after step {recorder.step}; go on with: aepo train --resume {recorder.folder.path}"
+            line = f"stopped after step {recorder.step}; go on with: {recorder.folder.resumption()}"
             if isinstance(error, KeyboardInterrupt):
                 recorder.display.message(line)
             else:

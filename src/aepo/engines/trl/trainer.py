@@ -6,6 +6,7 @@ methods two are replaced: `_prepare_inputs`, which it calls for the trajectories
 
 from __future__ import annotations
 
+import datetime
 import random
 import sys
 import time
@@ -33,6 +34,7 @@ from aepo.engines.trl.checkpoints import read_state, write_state
 from aepo.engines.trl.dataset import asked, check_rows, question_dataset
 from aepo.engines.trl.figures import LOGGED_AS, Rollout
 from aepo.evaluation.runner import Evaluation, evaluate
+from aepo.paths import expanded
 from aepo.rollout.agent import OnToolBug
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
@@ -73,6 +75,7 @@ class AEPOTrainer(GRPOTrainer):
         deterministic: Make even rounding independent of which tool answers first, at some cost in speed.
         on_tool_bug: An exception other than `ToolError` in a tool stops training, or is told to the model.
         repeat: A call that a trajectory has made before is run again, or answered by the trajectory.
+        date: The day that a chat template is told when it asks; today's by default.
         layout: "tree" computes each distinct token of a forward pass once, "flat" each trajectory whole.
         eval_greedy: Whether evaluations take a greedy trajectory a question beside the sampled ones.
 
@@ -113,6 +116,7 @@ class AEPOTrainer(GRPOTrainer):
         deterministic: bool = False,
         on_tool_bug: OnToolBug = "stop",
         repeat: Literal["run", "answer"] = "run",
+        date: datetime.date | None = None,
         layout: Layout = "tree",
         eval_greedy: bool = True,
     ) -> None:
@@ -133,7 +137,7 @@ class AEPOTrainer(GRPOTrainer):
         if len(train_dataset) < together:
             raise ValueError(f"train_dataset has {len(train_dataset)} questions, and a rollout takes {together}")
         super().__init__(
-            model=str(api.BUILT_IN_MODELS.get(model, model)) if isinstance(model, str) else model,
+            model=str(api.BUILT_IN_MODELS.get(model, expanded(model))) if isinstance(model, str) else model,
             reward_funcs=[_given_in_the_rollout],
             args=args,
             train_dataset=train_dataset,
@@ -157,6 +161,7 @@ class AEPOTrainer(GRPOTrainer):
                 max_sequences=max_sequences,
                 deterministic=deterministic,
                 on_tool_bug=on_tool_bug,
+                date=date,
             ),
             tools=ToolsConfig(repeat=repeat),
             train=TrainConfig(layout=layout),

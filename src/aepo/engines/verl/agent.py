@@ -39,7 +39,8 @@ class Desk:
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = replace(task, tools=equipment.tools)
         self.reward = reward_of(task)
-        self.protocol = make_protocol(self.config.rollout.protocol, tokenizer, self.task.tools, task.system)
+        rollout = self.config.rollout
+        self.protocol = make_protocol(rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date)
         self.stopping = Stopping(self.protocol.stop, tokenizer, vocabulary_texts(tokenizer))
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)

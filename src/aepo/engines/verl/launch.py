@@ -34,7 +34,7 @@ def longest_prompt(config: Config, task: Task) -> int:
         tokenizer: Any = AutoTokenizer.from_pretrained(config.model.path)
     except (OSError, ValueError) as error:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
-    protocol = make_protocol(config.rollout.protocol, tokenizer, task.tools, task.system)
+    protocol = make_protocol(config.rollout.protocol, tokenizer, task.tools, task.system, config.rollout.date)
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
     return max(len(protocol.prompt(sample.question)) for sample in asked)
 

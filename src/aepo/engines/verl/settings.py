@@ -42,6 +42,7 @@ OURS = {
     "task.": "the task is loaded by its name beside every agent loop",
     "algorithm.": "the rollout, the advantage and the loss run our code",
     "rollout.protocol": "the agent loop's chat protocol",
+    "rollout.date": "the agent loop's chat protocol",
     "rollout.max_tool_calls": "the agent loop's limit",
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
     "tools.": "tools run beside the agent loops; limits of a service are divided among them",

@@ -224,7 +224,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
                 torch.save(self.loader, self._path() / "data.pt")
         except Exception as refused:
             error.add_note(f"no checkpoint could be written: {refused}")
-        error.add_note(f"stopped after step {self.done}; go on with: aepo train --resume {self.folder.path}")
+        error.add_note(f"stopped after step {self.done}; go on with: {self.folder.resumption()}")
 
 
 def _given(made_BT: Tensor, **_: Any) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import Literal
 
@@ -21,7 +22,11 @@ __all__ = [
 
 
 def make_protocol(
-    name: Literal["tags", "chat"], tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None
+    name: Literal["tags", "chat"],
+    tokenizer: Tokenizer,
+    tools: Sequence[ToolLike] = (),
+    system: str | None = None,
+    date: datetime.date | None = None,
 ) -> ChatProtocol:
     """The protocol of that name, its template checked.
 
@@ -30,12 +35,14 @@ def make_protocol(
         tokenizer: A transformers tokenizer with a chat template.
         tools: What the model may call.
         system: The system text; None for the protocol's default, empty for none.
+        date: The day that a template is told when it asks; today's by default, and it stays that one.
 
     Raises:
         ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.
     """
+    date = date or datetime.date.today()
     if name == "tags":
-        return TagProtocol(tokenizer, tools, system)
+        return TagProtocol(tokenizer, tools, system, date)
     if name == "chat":
-        return JsonCallProtocol(tokenizer, tools, system)
+        return JsonCallProtocol(tokenizer, tools, system, date)
     raise ValueError(f"unknown protocol {name!r}: choose tags or chat")

@@ -57,6 +57,7 @@ class Tokenizer(Protocol):
         tools: list[dict[str, Any]] | None = None,
         add_generation_prompt: bool = False,
         tokenize: bool = True,
+        **variables: Any,
     ) -> Any:
         """Messages to text when `tokenize` is False."""
         ...

@@ -5,6 +5,7 @@ A turn ends with the template's end-of-turn token. A turn without a call is the 
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Sequence
@@ -38,20 +39,27 @@ class JsonCallProtocol:
 
     name = "chat"
 
-    def __init__(self, tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tools: Sequence[ToolLike] = (),
+        system: str | None = None,
+        date: datetime.date | None = None,
+    ) -> None:
         """Learn the template and check it.
 
         Args:
             tokenizer: With a chat template.
             tools: Offered to the model.
             system: None for no system text of ours, save the tools' description if the template ignores tools.
+            date: Told to a template that asks; None lets it look at the clock.
 
         Raises:
             ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.
         """
         self._tools = check_tools(tools)
-        self._template = Template(tokenizer, tuple(tool_schema(tool) for tool in tools))
-        shows = self._shows_tools(Template(tokenizer)) if tools else False
+        self._template = Template(tokenizer, tuple(tool_schema(tool) for tool in tools), date)
+        shows = self._shows_tools(Template(tokenizer, date=date)) if tools else False
         self.system = system or ""
         if tools and not shows and system != "":
             self.system = f"{self.system}\n\n{describe(tools)}".strip()

@@ -7,6 +7,7 @@ policy       <answer>Jane Austen</answer>
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,18 +37,25 @@ class TagProtocol:
 
     name = "tags"
 
-    def __init__(self, tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tools: Sequence[ToolLike] = (),
+        system: str | None = None,
+        date: datetime.date | None = None,
+    ) -> None:
         """Prepare prompts and stops.
 
         Args:
             tokenizer: With a chat template for the prompt.
             tools: One tag each.
             system: None for `describe(tools)`, empty for no system message.
+            date: Told to a template that asks; None lets it look at the clock.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
         """
-        self._template = Template(tokenizer)
+        self._template = Template(tokenizer, date=date)
         self._tools = check_tools(tools)
         for name in _OWN:
             if name in self._tools:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aepo.rollout.chat.base import Tokenizer, ToolLike
+from aepo.rollout.chat.dates import NO_FORMAT, VARIABLE, asks_for_the_date, with_fixed_date
 
 MessageDict = dict[str, Any]
 
@@ -34,10 +36,12 @@ class Template:
     Attributes:
         tokenizer: With a chat template.
         schemas: Tools that the template is given.
+        date: The day that it is told when it asks; None lets it look at the clock.
     """
 
     tokenizer: Tokenizer
     schemas: tuple[dict[str, Any], ...] = ()
+    date: datetime.date | None = None
 
     def __post_init__(self) -> None:
         """Refuse a tokenizer that has no template.
@@ -47,19 +51,37 @@ class Template:
         """
         if not self.tokenizer.chat_template:
             raise ValueError(
-                "the tokenizer has no chat template: set tokenizer.chat_template, or use an instruct model"
+                "the tokenizer has no chat template: add chat_template.jinja to its folder, or use an instruct model"
             )
 
     def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
-        """The conversation as text; whatever the template raises goes through."""
-        text = self.tokenizer.apply_chat_template(
-            list(messages),
-            tools=list(self.schemas) or None,
-            add_generation_prompt=generation_prompt,
-            tokenize=False,
-        )
+        """The conversation as text; whatever the template raises goes through.
+
+        Raises:
+            ValueError: The template asks for a date in a way that cannot be answered.
+        """
+        dated = self._dated()
+        try:
+            text = self.tokenizer.apply_chat_template(
+                list(messages),
+                tools=list(self.schemas) or None,
+                add_generation_prompt=generation_prompt,
+                tokenize=False,
+                **dated,
+            )
+        except Exception as error:  # a template may raise anything
+            raise ValueError(str(error)) if dated and NO_FORMAT in str(error) else error from None
         assert isinstance(text, str)
         return text
+
+    def _dated(self) -> dict[str, Any]:
+        source = self.tokenizer.chat_template
+        if isinstance(source, dict):
+            source = source.get("tool_use" if self.schemas else "default", source.get("default"))
+        if self.date is None or not isinstance(source, str) or not asks_for_the_date(source):
+            return {}
+        fixed, dates = with_fixed_date(source, self.date)
+        return {"chat_template": fixed, VARIABLE: dates}
 
     def try_render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str | None:
         """The conversation as text, None if the template refuses it."""

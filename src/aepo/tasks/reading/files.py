@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from aepo.json_data import problem
+from aepo.paths import local
 from aepo.tasks.reading.row import DataError, Row
 
 
@@ -15,7 +17,7 @@ def read_file(path: str | Path) -> Iterator[Row]:
     Raises:
         DataError: The file is missing, empty or broken, or of another kind; the line names it.
     """
-    path = Path(path)
+    path = local(path)
     if path.suffix not in (".jsonl", ".json", ".parquet"):
         raise DataError(f"cannot read {path}: a data file is .jsonl (one JSON object a line) or .parquet")
     if not path.is_file():
@@ -38,11 +40,13 @@ def _jsonl(path: Path) -> Iterator[Row]:
             fields = json.loads(line.decode("utf-8"))
         except UnicodeDecodeError:
             raise DataError(f"{place}: not UTF-8") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             whole = " (one array over the whole file? write one object a line)" if line.lstrip()[:1] == b"[" else ""
             raise DataError(f"{place}: not JSON: {error}{whole}") from None
         if not isinstance(fields, dict):
             raise DataError(f"{place}: a {type(fields).__name__}; write one JSON object a line")
+        if (wrong := problem(fields, "the row")) is not None:
+            raise DataError(f"{place}: {wrong}")
         yield Row(fields, place)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aepo.paths import local
 from aepo.tasks.reading.base import DataSet
 from aepo.tasks.reading.files import read_file
 from aepo.tasks.reading.hub import Load, read_hub
@@ -87,7 +88,7 @@ def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
     """
     if isinstance(ids, str | Path):
         try:
-            lines = Path(ids).read_text(encoding="utf-8").splitlines()
+            lines = local(ids).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read the ids in {ids}: {error}") from None
         found = [line.strip() for line in lines if line.strip()]

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aepo.json_data import problem
+
 QUESTION = ("question", "problem")
 ANSWER = ("answer", "golden_answers")
 _SHOWN_FIELDS = 20
@@ -65,14 +67,22 @@ class Row:
         Either stays the same when rows are left out or put in another order. A bare number gets the data set's name.
         """
         own = self.optional(*names)
-        if own is None or not str(own).strip():
+        if own is None or (isinstance(own, str) and not own.strip()):
             return f"{data_set}-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
-        own = str(own).strip()
+        own = self._as_text("id", own)
         return f"{data_set}-{own}" if own.isdecimal() else own
 
     def kept(self, *names: str) -> dict[str, Any]:
-        """Those of these fields that are there, for a sample's metadata."""
-        return {name: value for name in names if (value := self.optional(name)) is not None}
+        """Those of these fields that are there, for a sample's metadata.
+
+        Raises:
+            DataError: JSON cannot hold one.
+        """
+        found = {name: value for name in names if (value := self.optional(name)) is not None}
+        for name, value in found.items():
+            if (wrong := problem(value, f"field {name!r}")) is not None:
+                raise self.error(wrong)
+        return found
 
     def error(self, what: str) -> DataError:
         """An error about this row."""
@@ -90,6 +100,8 @@ class Row:
     def _as_text(self, name: str, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.error(f"field {name!r} is a {type(value).__name__}, it must be text")
+        if (wrong := problem(value, f"field {name!r}")) is not None:
+            raise self.error(wrong)
         text = str(value).strip()
         if not text:
             raise self.error(f"field {name!r} is blank")

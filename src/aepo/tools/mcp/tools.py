@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from aepo.paths import expanded
 from aepo.tools.base import Tool
 from aepo.tools.mcp.arguments import plain
 from aepo.tools.mcp.connection import Connection, McpServerError
@@ -121,7 +122,8 @@ def _transport(
         raise ValueError("headers= are for URLs, not for commands")
     here = {variable: os.environ[variable] for variable in _INHERITED if variable in os.environ}
     whole = here | {variable: _variable(variable) for variable in inherit} | dict(environment)
-    return Path(server[0]).name, partial(stdio, list(server), whole, folder)
+    words = [expanded(word) for word in server]
+    return Path(words[0]).name, partial(stdio, words, whole, None if folder is None else expanded(folder))
 
 
 def _variable(name: str) -> str:

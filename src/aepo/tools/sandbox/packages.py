@@ -11,6 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from aepo.paths import local
 from aepo.tools.sandbox.kept import kept
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def folders(packages: str | Path | None) -> tuple[Path, ...]:
         paths += [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
         return tuple(dict.fromkeys(Path(path).resolve() for path in paths if Path(path).is_dir()))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = [Path(packages).resolve() / lib / version / "site-packages" for lib in ("lib", "lib64")]
+    found = [local(packages).resolve() / lib / version / "site-packages" for lib in ("lib", "lib64")]
     existing = tuple(dict.fromkeys(p.resolve() for p in found if p.is_dir()))
     if not existing:
         raise ValueError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from os import PathLike
-from pathlib import Path
 
+from aepo.paths import local
 from aepo.tools.base import Tool, tool
 from aepo.tools.search.base import Hit, SearchBackend
 from aepo.tools.search.corpus import Document, read_documents
@@ -90,7 +90,8 @@ def _remote(backend: SearchBackend, top_k: int) -> Callable[[str], Awaitable[str
 def _index(source: Iterable[Document] | str | PathLike[str]) -> Index:
     if not isinstance(source, str | PathLike):
         return Index(source)
-    return Index.open(source) if Path(source).is_dir() else Index(read_documents(source))
+    path = local(source)
+    return Index.open(path) if path.is_dir() else Index(read_documents(path))
 
 
 def _line(hit: Hit) -> str:

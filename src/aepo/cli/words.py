@@ -1,0 +1,33 @@
+"""The words of a command: paths with `~`, and settings that stand where a file could."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from aepo.paths import local
+
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Behind `--out=` a shell leaves `~` to the program."""
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: local(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def file_and_settings(first: str | None, others: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
+    """The configuration's file, None if the first word is a setting already; and the settings."""
+    if first is None or "=" in first:
+        return None, (*([] if first is None else [first]), *others)
+    return local(first), others

@@ -1,0 +1,53 @@
+"""Whether a value comes back from JSON as it was: what a run keeps of its questions, and what data files may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any
+
+MOST_DEEP = 50
+"""Lists and objects inside each other; what holds itself is deeper."""
+_LONGEST_NUMBER = 1 << 12
+
+
+def problem(value: Any, name: str = "it") -> str | None:
+    """Why JSON cannot hold a value, in words that begin with the place inside it; None if it can.
+
+    Args:
+        value: Of any type.
+        name: How the value is called.
+    """
+    return next(_problems(value, name, 0), None)
+
+
+def broken_text(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no file and no tokenizer takes."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text) if not text.isascii() else False
+
+
+def _problems(value: Any, name: str, depth: int) -> Iterator[str]:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        if broken_text(value):
+            yield f"{name} holds half of a surrogate pair (a broken emoji)"
+    elif isinstance(value, int):
+        if value.bit_length() > _LONGEST_NUMBER:
+            yield f"{name} is a number of more than {_LONGEST_NUMBER} bits: write it as text"
+    elif isinstance(value, float):
+        if not isfinite(value):
+            yield f"{name} is {float(value)}, which JSON has no number for"
+    elif not isinstance(value, list | dict):
+        hint = "write a list" if isinstance(value, tuple | set | frozenset) else "write it as text or as a plain number"
+        yield f"{name} is a {type(value).__name__}, which JSON cannot hold: {hint}"
+    elif depth == MOST_DEEP:
+        yield f"{name} is deeper than {MOST_DEEP} lists or objects"
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _problems(inner, f"{name}[{number}]", depth + 1)
+    else:
+        for key, inner in value.items():
+            if not isinstance(key, str) or broken_text(key):
+                yield f"{name} has the key {key!r}, which is no text that JSON can hold"
+            yield from _problems(inner, f"{name}[{key!r}]", depth + 1)

@@ -1,0 +1,98 @@
+"""What a question must be to be asked, scored and kept; found when a task is built, not hours into a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aepo.json_data import broken_text, problem
+from aepo.types import Sample
+
+_SHOWN = 60
+
+
+def checked(samples: Iterable[Any], prefix: str, where: str) -> tuple[Sample, ...]:
+    """The samples, each with an id of its own.
+
+    Args:
+        samples: What was given as samples.
+        prefix: With its number the id of a sample that has none.
+        where: What they belong to, for the message.
+
+    Raises:
+        ValueError: One is no `Sample`, a field of it cannot be used, or two share an id; the line names the sample.
+    """
+    if isinstance(samples, Sample) or not isinstance(samples, Iterable):
+        raise ValueError(f"{where}: give a list of aepo.Sample, not a {type(samples).__name__}")
+    named = tuple(_numbered(sample, number, prefix, where) for number, sample in enumerate(samples))
+    seen: set[str] = set()
+    for sample in named:
+        if sample.id in seen:
+            raise ValueError(f"{where}: two samples have the id {sample.id!r}; give each its own, or none")
+        seen.add(sample.id)
+    return named
+
+
+def refuse_overlap(trained: Sequence[Sample], held_out: Sequence[Sample], where: str) -> None:
+    """Check that no held-out question is trained on too; differences in blanks do not make another question.
+
+    Raises:
+        ValueError: One is, or has the id of one that is; the line names both samples.
+    """
+    known = {" ".join(sample.question.split()): sample for sample in trained}
+    ids = {sample.id for sample in trained}
+    for sample in held_out:
+        if sample.id in ids:
+            raise ValueError(f"{where}: two samples have the id {sample.id!r}, one is held out; give each its own")
+        twin = known.get(" ".join(sample.question.split()))
+        if twin is not None:
+            raise ValueError(
+                f"{where}: held-out sample {sample.id!r} asks the same as sample {twin.id!r}, which is trained on "
+                f"({_short(sample.question)}): leave it out of one of them"
+            )
+
+
+def _numbered(sample: Any, number: int, prefix: str, where: str) -> Sample:
+    if not isinstance(sample, Sample):
+        raise ValueError(
+            f"{where}: sample {number} is a {type(sample).__name__}: make it an aepo.Sample(question, target)"
+        )
+    wrong = _wrong(sample)
+    if wrong is not None:
+        called = f" {sample.id!r}" if isinstance(sample.id, str) and sample.id else ""
+        asked = (
+            f" (it asks {_short(sample.question)})"
+            if isinstance(sample.question, str) and sample.question.strip()
+            else ""
+        )
+        raise ValueError(f"{where}: sample {number}{called}: {wrong}{asked}")
+    if sample.id:
+        return sample
+    # Not dataclasses.replace: a subclass may have a constructor of its own.
+    named = copy.copy(sample)
+    object.__setattr__(named, "id", f"{prefix}{number}")
+    return named
+
+
+def _wrong(sample: Sample) -> str | None:
+    targets: Any = sample.target if isinstance(sample.target, list) else [sample.target]
+    for name, text in [("question", sample.question), *(("target", one) for one in targets), ("id", sample.id)]:
+        if not isinstance(text, str):
+            wanted = "a text or a list of texts" if name == "target" else "a text"
+            hint = f", e.g. {str(text)!r}" if isinstance(text, int | float) and not isinstance(text, bool) else ""
+            return f"its {name} is {_short(text)} ({type(text).__name__}): write {wanted}{hint}"
+        if broken_text(text):
+            return f"its {name} holds half of a surrogate pair (a broken emoji)"
+    if not sample.question.strip():
+        return "its question is empty"
+    if isinstance(sample.target, list) and not all(map(str.strip, targets or [""])):
+        return "its target is a list with nothing in it, or with an empty text: write the accepted answers"
+    if not isinstance(sample.metadata, dict):
+        return f"its metadata is a {type(sample.metadata).__name__}: write an object of names and values"
+    return problem(sample.metadata, "metadata")
+
+
+def _short(value: Any) -> str:
+    text = ascii(value) if isinstance(value, str) and broken_text(value) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,99 @@
+"""What a run goes on as: the settings, the task and the day that its folder has."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from aepo import tasks
+from aepo.config import Config, ConfigError, flat, parse
+from aepo.tasks.base import Task
+from aepo.tasks.identity import difference, identity
+from aepo.training.run_folder import RunFolder
+
+FREE_FOR_RUN = (
+    "run",
+    "train.steps",
+    "train.max_trajectories",
+    "train.max_sampled_tokens",
+    "train.max_executed_calls",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.trees_every",
+    "train.entropy_band",
+    "model.price.prompt",
+    "model.price.sampled",
+)
+"""Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
+
+
+def with_date(config: Config, resume: bool) -> Config:
+    """The configuration with the day that chat templates are told: the one it names, else the run's, else today.
+
+    Raises:
+        RunFolderError: There is no run to go on with.
+    """
+    if config.rollout.date is not None:
+        return config
+    date = parse(RunFolder.open(config.run).config()).rollout.date if resume else datetime.date.today()
+    return config.model_copy(update={"rollout": config.rollout.model_copy(update={"date": date})})
+
+
+def task_of_run(run: Path, config: Config, instead: str) -> Task:
+    """The task of a run that a configuration names.
+
+    Args:
+        run: Folder of the run.
+        config: The run's own, perhaps with overrides.
+        instead: What does the same from Python, for the message.
+
+    Raises:
+        ValueError: There is none, or the run was given another one from Python as an object.
+    """
+    kept = RunFolder(run).task()
+    own = RunFolder.open(run).config().get("task", {}).get("name") == config.task.name
+    if kept.get("named", True) or not own:
+        return tasks.load(config.task.name, config.task.options)
+    try:
+        task = tasks.load(config.task.name, config.task.options)
+    except ValueError:
+        task = None
+    if task is None or difference(kept, identity(task)) is not None:
+        raise ValueError(
+            f"run {run} was given its task {config.task.name!r} from Python, and no name finds that task: use {instead}"
+        )
+    return task
+
+
+def same_task(folder: RunFolder, task: dict[str, Any]) -> None:
+    """Refuse to resume a run on other questions or tools; a run of an older version, which kept none, keeps them now.
+
+    Raises:
+        ConfigError: One differs; the line names it.
+    """
+    before = folder.task()
+    if not before:
+        folder.keep_task(task)
+    elif (what := difference(before, task)) is not None:
+        raise ConfigError(
+            f"cannot resume {folder.path}: {what} since the run began; set it back, or start another run folder"
+        )
+
+
+def same_run(saved: dict[str, Any], config: Config) -> None:
+    """Refuse to resume a run under settings that would make it another one.
+
+    Raises:
+        ConfigError: A setting differs; the line names it.
+    """
+    # A setting that is newer than the run is one that the run had by default.
+    before, now = (flat(c.model_dump(mode="json")) for c in (parse(saved), config))
+    for key in sorted(before.keys() | now.keys()):
+        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
+            continue
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"cannot resume {config.run}: {key} was {before.get(key)!r} and is now {now.get(key)!r}; "
+                "set it back, or start another run folder"
+            )
