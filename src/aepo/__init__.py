@@ -3,10 +3,15 @@
 The names below are imported when they are first used, so that `import aepo` is quick and does not load torch.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# OpenMP reads this once, when torch is loaded. Threads that spin while they wait take the cores from those that work:
+# beside other busy processes a step takes many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from aepo import rewards

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -329,9 +330,12 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
     Raises:
         ValueError: Something does not fit.
     """
+    from aepo.engines.local.threads import fastest_threads
     from aepo.training.loop import Parts
 
     policy = load_to_train(config)
+    # Another number of threads rounds otherwise, so where every bit counts the first choice stays.
+    fixed = config.train.threads is not None or config.rollout.deterministic or policy.device.type != "cpu"
     held_out = task.held_out[: config.evaluation.questions]
     asked = [*task.samples, *held_out]
     sampler, greedy = agents(policy, task, config, asked)
@@ -352,6 +356,7 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
         decode=policy.decode,
         pad_token_id=policy.tokenizer.pad_token_id,
         vocab_size=len(policy.tokenizer),
+        choose_threads=None if fixed else partial(fastest_threads, policy),
     )
 
 

@@ -146,7 +146,7 @@ class TrainConfig(Section):
         checkpoint_every: Steps between checkpoints; the end of a run always has one.
         keep_checkpoints: How many are kept.
         trees_every: Steps between those whose rollout trees are kept.
-        threads: CPU threads; null measures which number is fastest.
+        threads: CPU threads; null measures which number is fastest, and again when the machine's load changes.
         entropy_band: Policy entropy that leaves its start by more than this share is an alarm; null watches nothing.
         trackers: Where metrics go beside `metrics.jsonl`.
     """

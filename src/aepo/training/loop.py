@@ -40,6 +40,7 @@ from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import StepGroups, sample_step, step_questions
+from aepo.training.slowdown import UpdateSpeed
 from aepo.training.step import TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import make_trackers, read_metrics
@@ -65,6 +66,7 @@ class Parts:
         pad_token_id: Fills rows.
         vocab_size: V, for the entropy scales.
         budget: What tools may be used for, over the whole run; None without a limit.
+        choose_threads: Measures how many CPU threads are best and uses them; None where their number is fixed.
     """
 
     policy: TrainablePolicy
@@ -79,6 +81,7 @@ class Parts:
     pad_token_id: int
     vocab_size: int
     budget: Budget | None = None
+    choose_threads: Callable[[], int] | None = None
 
 
 class Trainer:
@@ -104,6 +107,7 @@ class Trainer:
         self.saved: int | None = None
         self.left: list[Sample] = []
         self.counts: Counter[str] = Counter()
+        self.speed = UpdateSpeed()
         self._whole = True
         train = config.train
         self.optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay)
@@ -189,6 +193,7 @@ class Trainer:
             updated = time.perf_counter()
             metrics |= self.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
             metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
+            self._watch_speed(updated - rolled, metrics)
             if keep:
                 self.folder.save_trees(self.step, groups.sampled, self.parts.decode, updates)
             self._log(metrics)
@@ -255,6 +260,17 @@ class Trainer:
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         self.watch, found = watched(self.watch, metrics.get("entropy/policy"), self.display.message)
         return found
+
+    def _watch_speed(self, seconds: float, metrics: Mapping[str, Any]) -> None:
+        """Choose the number of threads anew where updates became slower or faster: other processes came or went."""
+        if self.parts.choose_threads is None:
+            return
+        tokens = metrics["tokens/sampled"] * (1 - metrics["train/idle_share"])
+        self.speed, changed = self.speed.after(seconds, tokens)
+        if changed:
+            before, now = torch.get_num_threads(), self.parts.choose_threads()
+            if now != before:
+                self.display.message(f"the machine's load changed: {now} threads instead of {before}")
 
     def _evaluate(self) -> None:
         self.display.phase("evaluate")
