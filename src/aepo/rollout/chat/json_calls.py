@@ -1,6 +1,7 @@
 """The chat protocol: the model's own template, its own tool messages, calls as JSON.
 
-A turn ends with the template's end-of-turn token. A turn without a call is the final answer.
+A turn ends with the template's end-of-turn token. A turn without a call is the final answer. What stands inside a call's
+JSON is data, whatever markup it resembles.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.calls import call_position, find_call, last_boxed
+from aepo.rollout.chat.calls import blanked, call_position, find_call, last_boxed
 from aepo.rollout.chat.check import check_append_only, check_call_format
 from aepo.rollout.chat.glue import learn_glue
 from aepo.rollout.chat.quote import quoter
@@ -84,27 +85,27 @@ class JsonCallProtocol:
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Read one turn: its call, else its answer."""
         text = self._opened + self._template.decode(self._template.split_end(tokens, self._ends))
+        shown = blanked(text)
         for written in self._forbidden:
-            if written in text:
+            if written in shown:
                 return ParsedTurn(error=f"{written} was written by the policy: only the template writes it")
-        thought, closed, body = text.rpartition("</think>")
-        if "<think>" in body:
+        thought, closed, shown = shown.rpartition("</think>")
+        if "<think>" in shown:
             return ParsedTurn(error="<think> is not closed")
         if closed and "<think>" not in thought:
             return ParsedTurn(error="</think> without <think>")
-        problem = _unbalanced(body, "tool_call") or _unbalanced(body, "answer")
-        if problem:
+        if problem := _unbalanced(shown, "tool_call"):
             return ParsedTurn(error=problem)
+        body = text[len(text) - len(shown) :]
         call = find_call(body, self._tools)
-        if call is not None:
-            return ParsedTurn(call=call)
-        return _answer(body)
+        return _answer(body, shown) if call is None else ParsedTurn(call=call)
 
     def call_start(self, tokens: Sequence[int]) -> int:
         """Tokens before the call's JSON, or before the tag around it."""
         text = self._template.decode(self._template.split_end(tokens, self._ends))
-        thought, closed, body = text.rpartition("</think>")
-        return self._template.tokens_before(tokens, len(thought + closed) + call_position(body))
+        thought, closed, _ = blanked(text).rpartition("</think>")
+        start = len(thought + closed)
+        return self._template.tokens_before(tokens, start + call_position(text[start:]))
 
     def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
         """The template's text after the end-of-turn token, around the result; the result is stripped of outer space.
@@ -138,8 +139,10 @@ def _unbalanced(body: str, tag: str) -> str | None:
     return f"<{tag}> is not closed" if inside else None
 
 
-def _answer(body: str) -> ParsedTurn:
-    tagged = re.findall(r"<answer>(.*?)</answer>", body, re.DOTALL)
+def _answer(body: str, shown: str) -> ParsedTurn:
+    if problem := _unbalanced(shown, "answer"):
+        return ParsedTurn(error=problem)
+    tagged = [body[slice(*found.span(1))] for found in re.finditer(r"<answer>(.*?)</answer>", shown, re.DOTALL)]
     if len(tagged) > 1:
         return ParsedTurn(error="more than one answer in a turn")
     text = tagged[0] if tagged else body

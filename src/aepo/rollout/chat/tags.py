@@ -25,7 +25,7 @@ class TagProtocol:
     """Tags, understood by a scan of the turn's text.
 
     A tool with one parameter, or with one required one, takes the text between its tags; any other takes a JSON object.
-    Tags that are not the protocol's are plain text.
+    Tags that are not the protocol's are plain text. So is everything between a tool's tags that does not end a turn.
 
     Attributes:
         name: "tags".
@@ -118,6 +118,8 @@ def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], think
             return ParsedTurn(error=f"{match.group()} was written by the policy: only tools write results")
         if done is not None:
             break
+        if opened in tools and not (closes and name in (*tools, "answer")):
+            continue  # what a tool is given is data, up to a tag that ends the turn
         if not closes:
             if opened is not None:
                 return ParsedTurn(error=f"<{name}> inside <{opened}>")
