@@ -76,10 +76,17 @@ def is_server(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def load_policy(path: str, model: configuration.ModelConfig | None = None) -> LocalPolicy | ServerPolicy:
+def load_policy(
+    path: str, model: configuration.ModelConfig | None = None, train: bool = False
+) -> LocalPolicy | ServerPolicy:
     """A policy to evaluate: a folder, a hub name, "atlas", a run's folder (its newest checkpoint), a server's address.
 
     A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
+
+    Args:
+        path: Which.
+        model: The other settings.
+        train: It will be trained: an adapter is merged into the weights, unless `model.lora` says that it is trained.
 
     Raises:
         ValueError: It cannot be loaded; the line says why.
@@ -91,7 +98,7 @@ def load_policy(path: str, model: configuration.ModelConfig | None = None) -> Lo
     for key in ("name", "tokenizer"):
         if getattr(settings, key) is not None:
             raise configuration.ConfigError(f"model.{key} is set, but {path} is no server (http://host:port/v1)")
-    return _load_local(path, settings)
+    return _load_local(path, settings, train)
 
 
 def _connect(url: str, settings: configuration.ModelConfig) -> ServerPolicy:
@@ -103,26 +110,15 @@ def _connect(url: str, settings: configuration.ModelConfig) -> ServerPolicy:
     return connect(Endpoint(url, key, settings.timeout), settings.name, settings.tokenizer)
 
 
-def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
-    from aepo.engines.local.load import Lora
+def _load_local(path: str, settings: configuration.ModelConfig, train: bool) -> LocalPolicy:
+    from aepo.engines.local.adapters import Lora
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
-    from aepo.engines.trl import checkpoints
-    from aepo.training import checkpoint
 
-    where: str | Path = BUILT_IN_MODELS.get(path, path)
-    if (kept := Path(where) / "checkpoints").is_dir():
-        if (kept / "latest_checkpointed_iteration.txt").is_file():
-            raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-        newest = checkpoint.latest(kept)
-        found = checkpoints.newest(kept) if newest is None else newest / "policy"
-        if found is None:
-            raise ValueError(f"run {where} has no whole checkpoint yet")
-        where = found
     lora = settings.lora
     return LocalPolicy(
         load(
-            str(where),
+            policy_folder(path),
             device=settings.device,
             dtype=settings.dtype,
             gradient_checkpointing=settings.gradient_checkpointing,
@@ -132,8 +128,41 @@ def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
                 lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
             ),
             pad_token=settings.pad_token,
+            train=train,
         )
     )
+
+
+def policy_folder(path: str) -> str:
+    """Where the files of a policy are: of a run its newest checkpoint, of "atlas" its folder, else the path itself.
+
+    Raises:
+        ValueError: The run has no checkpoint that can be loaded.
+    """
+    from aepo.engines.trl import checkpoints
+    from aepo.training import checkpoint
+
+    where = Path(BUILT_IN_MODELS.get(path, path)).expanduser()
+    if not (kept := where / "checkpoints").is_dir():
+        return str(BUILT_IN_MODELS.get(path, path))
+    if (kept / "latest_checkpointed_iteration.txt").is_file():
+        raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
+    newest = checkpoint.latest(kept)
+    found = checkpoints.newest(kept) if newest is None else newest / "policy"
+    if found is None:
+        raise ValueError(f"run {where} has no whole checkpoint yet")
+    return str(found)
+
+
+def started_from(config: Config) -> Config:
+    """The configuration with the checkpoint that a run now starts from, in place of the other run that it names.
+
+    That run may train on; a resumed run must know the same start again.
+    """
+    path = config.model.path
+    if path in BUILT_IN_MODELS or is_server(path):
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"path": policy_folder(path)})})
 
 
 def train(
@@ -187,6 +216,7 @@ def train_task(config: Config, task: Task, resume: bool = False, display: Displa
     """
     if not resume:
         RunFolder(Path(config.run)).check_free()
+    config = started_from(config)
     if config.engine == "verl":
         return _train_on_verl(config, task, resume)
     from aepo.training.display import Display
@@ -360,7 +390,9 @@ def load_to_train(config: Config) -> LocalPolicy:
         )
     # New adapters begin at random.
     torch.manual_seed(config.seed)
-    policy = cast("LocalPolicy", load_policy(config.model.path, config.model))
+    policy = cast("LocalPolicy", load_policy(config.model.path, config.model, train=True))
+    if config.train.layout == "tree":
+        policy.refuse_tree()
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     return policy
@@ -441,7 +473,8 @@ def same_run(saved: dict[str, Any], config: Config) -> None:
         ConfigError: A setting differs; the line names it.
     """
     # A setting that is newer than the run is one that the run had by default.
-    before, now = (configuration.flat(c.model_dump(mode="json")) for c in (configuration.parse(saved), config))
+    both = (started_from(configuration.parse(saved)), config)
+    before, now = (configuration.flat(c.model_dump(mode="json")) for c in both)
     for key in sorted(before.keys() | now.keys()):
         if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
             continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aepo.config import ModelConfig
 from aepo.doctor.finding import Finding
 from aepo.tools.base import Tool, tool
@@ -53,23 +51,15 @@ def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
-    from aepo.api import BUILT_IN_MODELS, is_server, load_policy
+    from aepo.api import is_server, load_policy, policy_folder
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
         engine = policy.generator(temperature=1.0, max_sequences=1, max_length=64)
         return policy.tokenizer, [ESTIMATORS[engine.entropy_estimator]]
     from aepo.engines.local.load import load_tokenizer
-    from aepo.training import checkpoint
 
-    where = Path(BUILT_IN_MODELS.get(settings.path, settings.path))
-    newest = checkpoint.latest(where / "checkpoints") if (where / "checkpoints").is_dir() else None
-    path = (
-        settings.path
-        if where == Path(settings.path) and newest is None
-        else str(newest / "policy" if newest else where)
-    )
-    return load_tokenizer(path, settings.pad_token), [ESTIMATORS["full"]]
+    return load_tokenizer(policy_folder(settings.path), settings.pad_token), [ESTIMATORS["full"]]
 
 
 def _template(tokenizer: object, protocol: str) -> str | None:
