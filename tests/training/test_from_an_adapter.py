@@ -36,7 +36,9 @@ def steps(run: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("lora", [LORA, "model.lora=null"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_kl_is_0_in_the_first_step_and_resumed_runs_know_their_start(go: Go, engine: tuple[str, str], lora: str) -> None:
+def test_kl_is_0_in_the_first_step_and_resumed_runs_know_their_start(
+    go: Go, engine: tuple[str, str], lora: str
+) -> None:
     first = go(LORA, "train.steps=2", "train.learning_rate=3e-2", name="first")
     kl = ("algorithm.kl_weight=0.1", "train.checkpoint_every=1", lora, *engine)
     whole = steps(go(*kl, "train.steps=3", start=first, name="whole"))

@@ -240,7 +240,8 @@ def test_parsing_never_raises_and_says_one_thing(protocols, tokenizers, tokens, 
 
 
 # What a program, a query or a page that is quoted may hold.
-QUOTED = st.sampled_from([*TAGS, "<|im_start|>", "<|im_end|>", "<|python_tag|>", "<|eot_id|>", "\\boxed{", '"', "\\", "\n"])
+CONTROL = ["<|im_start|>", "<|im_end|>", "<|python_tag|>", "<|eot_id|>"]
+QUOTED = st.sampled_from([*TAGS, *CONTROL, "\\boxed{", '"', "\\", "\n"])
 WRITTEN = st.lists(QUOTED | st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=5).map("".join)
 VALUES = st.recursive(
     WRITTEN | st.integers(-(10**9), 10**9) | st.booleans() | st.none(),

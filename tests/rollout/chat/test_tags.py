@@ -80,7 +80,10 @@ def test_a_turn_also_ends_at_the_templates_own_token(make_tokenizer, template_so
         ("<python>print(1)\nprint('</b>')</python>", ToolCall("python", {"code": "print(1)\nprint('</b>')"})),
         ('<convert>{"value": 3, "unit": "km"}</convert>', ToolCall("convert", {"value": 3, "unit": "km"})),
         ("<search>x</search><|im_end|>", ToolCall("search", {"query": "x"})),
-        ("<python>s.split('</think>'), '<answer>'</python>", ToolCall("python", {"code": "s.split('</think>'), '<answer>'"})),
+        (
+            "<python>s.split('</think>'), '<answer>'</python>",
+            ToolCall("python", {"code": "s.split('</think>'), '<answer>'"}),
+        ),
         ('<convert>{"unit": "<search>"}</convert>', ToolCall("convert", {"unit": "<search>"})),
         ('<convert>{"unit": "<\\/convert>"}</convert>', ToolCall("convert", {"unit": "</convert>"})),
     ],
@@ -209,7 +212,9 @@ def test_parsing_never_raises_and_says_one_thing(protocol, tokenizers, tokens, t
 
 
 # Tags that do not end a turn are data inside of a call.
-QUERIES = st.lists(WRITTEN | st.sampled_from(["<think>", "</think>", "<answer>", "<search>", "<python>", "<|im_start|>"]))
+QUERIES = st.lists(
+    WRITTEN | st.sampled_from(["<think>", "</think>", "<answer>", "<search>", "<python>", "<|im_start|>"])
+)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,7 +1,7 @@
 """The chat protocol: the model's own template, its own tool messages, calls as JSON.
 
-A turn ends with the template's end-of-turn token. A turn without a call is the final answer. What stands inside a call's
-JSON is data, whatever markup it resembles.
+A turn ends with the template's end-of-turn token. A turn without a call is the final answer. What stands inside
+a call's JSON is data, whatever markup it resembles.
 """
 
 from __future__ import annotations
