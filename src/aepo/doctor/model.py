@@ -26,12 +26,13 @@ ESTIMATORS = {
 }
 
 
-def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]:
-    """The chat template under both protocols; of a server also its log-probabilities.
+def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | None = None) -> list[Finding]:
+    """The chat template under both protocols, and the attention; of a server its log-probabilities.
 
     Args:
         settings: Which model.
         protocol: The one that is needed; the other may fail. None needs either of them.
+        engine: The one that is needed.
     """
     try:
         tokenizer, served = _tokenizer(settings)
@@ -47,7 +48,7 @@ def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]
         else:
             missing = name == protocol or not usable
             found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
-    return [*found, *served]
+    return [*found, *served, *_attention(settings, engine in ("local", "trl"))]
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
@@ -60,6 +61,22 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
     from aepo.engines.local.load import load_tokenizer
 
     return load_tokenizer(policy_folder(settings.path), settings.pad_token), [ESTIMATORS["full"]]
+
+
+def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
+    """Whether the local engine runs the model; a server may run what it does not."""
+    from aepo.api import is_server, policy_folder
+
+    if is_server(settings.path):
+        return []
+    from aepo.engines.local.load import load_config
+    from aepo.engines.local.supported import refuse_unsupported
+
+    try:
+        refuse_unsupported(load_config(policy_folder(settings.path)))
+    except ValueError as error:
+        return [Finding("model", "engine local", _line(error), "missing" if needed else "note")]
+    return [Finding("model", "engine local", "reading token by token gives what one pass gives")]
 
 
 def _template(tokenizer: object, protocol: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def find_adapter(path: str) -> Adapter | None:
         raise ValueError(f"adapter {path} ({kind}) reads or adds tokens; only adapters that change weights can be run")
     if saved.get("task_type") not in (None, "CAUSAL_LM"):
         raise ValueError(f"adapter {path} was trained for {saved['task_type']}, not for CAUSAL_LM")
-    base = str(Path(base).expanduser())
+    base = os.path.expanduser(base)
     if _config_file(base) is not None:
         raise ValueError(f"adapter {path} was trained on another adapter, {base}: merge that into its model first")
     folder = path if Path(path).is_dir() else snapshot_download(path, ignore_patterns="*/*")

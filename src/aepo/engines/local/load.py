@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from aepo.engines.local.adapters import Adapter, Lora, add, attach, find_adapter, merged, refuse_other
+from aepo.engines.local.supported import refuse_unsupported
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -70,11 +72,15 @@ def load_policy(
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     tokenizer = _tokenizer(name, adapter, pad_token)
     source, revision = (adapter.base, adapter.revision) if adapter else (name, None)
+    config = _config(source, revision)
+    config._attn_implementation = attn_implementation
+    refuse_unsupported(config)
     try:
         # What is downloaded may take minutes; what is read from a folder needs no bar.
         with quiet() if Path(source).is_dir() else contextlib.nullcontext():
             model = AutoModelForCausalLM.from_pretrained(
                 source,
+                config=config,
                 dtype=_dtype(dtype, where),
                 attn_implementation=attn_implementation,
                 revision=revision or "main",
@@ -95,6 +101,16 @@ def load_policy(
         if hasattr(model, "peft_config"):
             model.enable_input_require_grads()
     return Policy(model.eval(), tokenizer, name, where)
+
+
+def load_config(path: str | Path) -> PreTrainedConfig:
+    """The configuration alone; of an adapter that of its model.
+
+    Raises:
+        ValueError: Something is missing, in one line.
+    """
+    name, adapter = _found(path)
+    return _config(adapter.base, adapter.revision) if adapter else _config(name, None)
 
 
 def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrainedTokenizerBase:
@@ -126,7 +142,7 @@ def _found(path: str | Path) -> tuple[str, Adapter | None]:
         ValueError: Nothing that can be loaded is there.
     """
     # A home folder is spelled out; a hub name stays what it is.
-    name = str(Path(path).expanduser())
+    name = os.path.expanduser(path)
     _check_folder(name)
     adapter = find_adapter(name)
     if adapter is not None:
@@ -140,6 +156,13 @@ def _found(path: str | Path) -> tuple[str, Adapter | None]:
         if not _has_tokenizer(folder):
             raise ValueError(f"model folder {name} has no tokenizer (tokenizer.json): save one with save_pretrained")
     return name, adapter
+
+
+def _config(source: str, revision: str | None) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(source, revision=revision or "main")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {source}: {_first_line(error)}") from error
 
 
 def _check_folder(name: str) -> None:

@@ -40,10 +40,15 @@ def shape_of(path: str) -> Shape:
     Raises:
         ValueError: It has no readable configuration, or is no causal LM.
     """
-    from transformers import AutoConfig
+    import torch
+    from transformers import AutoModelForCausalLM
 
+    from aepo.engines.local.load import load_config
+
+    config = load_config(path)
     try:
-        return shape_from(AutoConfig.from_pretrained(path))
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ValueError(f"model {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from error
 
