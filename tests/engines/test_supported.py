@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import anyio
 import pytest
 import torch
@@ -128,7 +126,7 @@ def test_a_family_that_is_run_is_scored_as_it_sampled(family: str, tokenizer) ->
 
     async def main() -> list[float]:
         async with engine:
-            return await gather(*(partial(grow, number) for number in range(3)))
+            return await gather(*(grow(number) for number in range(3)))
 
     assert max(anyio.run(main)) < 1e-4
 
