@@ -409,7 +409,7 @@ def agents(
     """
     rollout, algorithm = config.rollout, config.algorithm
     tools = tools_of(task)
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system)
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, policy.ends)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
     def agent(greedy: bool) -> Agent:

@@ -94,6 +94,27 @@ def test_stops_at_the_templates_end_of_turn_and_at_every_other_end(protocols, to
     assert stop.tokens == {tokenizer.convert_tokens_to_ids(t) for t in ("<|eot_id|>", "<|eom_id|>", "<|endoftext|>")}
 
 
+@pytest.mark.parametrize("name", ["tags", "chat"])
+def test_what_the_model_declares_ends_a_turn_and_stays_what_was_sampled(tokenizers, tools, name):
+    tokenizer = tokenizers["qwen25"]
+    declared = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    text = tokenizer.convert_tokens_to_ids("a")
+    protocol = make_protocol(name, tokenizer, tools, None, [declared, text, 10_000])
+    assert protocol.stop.tokens == make_protocol(name, tokenizer, tools).stop.tokens | {declared}
+    call = "<search>capital</search>" if name == "tags" else SEARCH_CALL
+    turn = [*tokenizer.encode(call, add_special_tokens=False), declared]
+    assert protocol.parse(turn).call == FOUND
+    assert declared not in protocol.observation(ToolResult("Paris"), FOUND)
+
+
+def test_a_call_may_end_its_turn_by_a_token_of_its_own(make_tokenizer, template_source, tools):
+    written = (
+        template_source["qwen25"] + "{% if messages[-1].tool_calls %}{{ messages[-1].tool_calls[0].function.arguments"
+    )
+    tokenizer = make_tokenizer(written + ".value ~ '</tool_call><|eot_id|>' }}{% endif %}", tag_tokens=True)
+    assert tokenizer.convert_tokens_to_ids("<|eot_id|>") in make_protocol("tags", tokenizer, tools).stop.tokens
+
+
 def test_the_end_of_turn_is_not_inserted_again(protocols, tokenizers):
     text = tokenizers["qwen25"].decode(protocols["qwen25"].observation(ToolResult("x"), FOUND))
     assert text.startswith("\n<|im_start|>user") and text.count("<|im_end|>") == 1

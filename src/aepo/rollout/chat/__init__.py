@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn, Tokenizer, ToolLike
@@ -21,7 +21,11 @@ __all__ = [
 
 
 def make_protocol(
-    name: Literal["tags", "chat"], tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None
+    name: Literal["tags", "chat"],
+    tokenizer: Tokenizer,
+    tools: Sequence[ToolLike] = (),
+    system: str | None = None,
+    ends: Collection[int] = (),
 ) -> ChatProtocol:
     """The protocol of that name, its template checked.
 
@@ -30,12 +34,13 @@ def make_protocol(
         tokenizer: A transformers tokenizer with a chat template.
         tools: What the model may call.
         system: The system text; None for the protocol's default, empty for none.
+        ends: Tokens by which the model, beside its tokenizer and template, says that a turn ends.
 
     Raises:
         ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.
     """
     if name == "tags":
-        return TagProtocol(tokenizer, tools, system)
+        return TagProtocol(tokenizer, tools, system, ends)
     if name == "chat":
-        return JsonCallProtocol(tokenizer, tools, system)
+        return JsonCallProtocol(tokenizer, tools, system, ends)
     raise ValueError(f"unknown protocol {name!r}: choose tags or chat")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
 from aepo.rollout.chat.calls import blanked, call_position, find_call, last_boxed
@@ -38,13 +38,20 @@ class JsonCallProtocol:
 
     name = "chat"
 
-    def __init__(self, tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tools: Sequence[ToolLike] = (),
+        system: str | None = None,
+        ends: Collection[int] = (),
+    ) -> None:
         """Learn the template and check it.
 
         Args:
             tokenizer: With a chat template.
             tools: Offered to the model.
             system: None for no system text of ours, save the tools' description if the template ignores tools.
+            ends: Of turns, as the model declares them.
 
         Raises:
             ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.
@@ -66,7 +73,7 @@ class JsonCallProtocol:
         for tool in tools[:1]:
             check_call_format(self._template, opening, self._glue, tool)
 
-        self._ends = self._template.ends() | {self._glue.end}
+        self._ends = self._template.ends(ends) | {self._glue.end}
         self.stop = Stop(self._ends)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}

@@ -8,7 +8,7 @@ policy       <answer>Jane Austen</answer>
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
@@ -36,13 +36,20 @@ class TagProtocol:
 
     name = "tags"
 
-    def __init__(self, tokenizer: Tokenizer, tools: Sequence[ToolLike] = (), system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tools: Sequence[ToolLike] = (),
+        system: str | None = None,
+        ends: Collection[int] = (),
+    ) -> None:
         """Prepare prompts and stops.
 
         Args:
             tokenizer: With a chat template for the prompt.
             tools: One tag each.
             system: None for `describe(tools)`, empty for no system message.
+            ends: Of turns, as the model declares them.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
@@ -55,7 +62,7 @@ class TagProtocol:
                     f"a tool cannot be named {name!r} under protocol tags: rename it, or use protocol chat"
                 )
         self.system = describe(tools) if system is None else system
-        self._ends = self._template.ends()
+        self._ends = self._template.ends(ends)
         self._tag = re.compile("<(/?)(" + "|".join(map(re.escape, (*_OWN, *self._tools))) + ")>")
         closing = [f"</{name}>" for name in (*self._tools, "answer")] + ["<result>"]
         single = [self._template.single_token(tag) for tag in closing]
