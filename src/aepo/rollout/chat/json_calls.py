@@ -79,9 +79,9 @@ class JsonCallProtocol:
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
         self._quote = quoter(control.keys() | tags)
         self._quote_question = quoter(control.keys() - tags)
-        ends = {self._template.decode([i]) for i in self._ends}
+        ending = {self._template.decode([i]) for i in self._ends}
         between = self._glue.before + self._glue.after
-        self._forbidden = sorted(t for t in control.keys() - tags - ends if t in between)
+        self._forbidden = sorted(t for t in control.keys() - tags - ending if t in between)
         self._forbidden += ["<tool_response>", "</tool_response>"]
 
     def prompt(self, question: str) -> list[int]:
