@@ -391,8 +391,6 @@ def load_to_train(config: Config) -> LocalPolicy:
     # New adapters begin at random.
     torch.manual_seed(config.seed)
     policy = cast("LocalPolicy", load_policy(config.model.path, config.model, train=True))
-    if config.train.layout == "tree":
-        policy.refuse_tree()
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     return policy

@@ -225,19 +225,3 @@ def test_checkpointed_activations_give_equal_gradients_on_the_tree(folder: Path)
         found.append(gradients(policy.model, on_tree(policy)))
         assert len(calls) == 1 + checkpointing, "the plan must still be there in the backward pass"
     assert torch.equal(*found)
-
-
-def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_name(build) -> None:
-    with pytest.raises(ValueError, match=r"gemma2 is sliding_attention.*full attention only, in every layout: take"):
-        Scorer(capped(), VOCABULARY).refuse_tree()
-    model = build()
-    model.config._attn_implementation = "eager"
-    with pytest.raises(ValueError, match=r'its attention is "eager", not "sdpa"; set train\.layout: flat'):
-        Scorer(model, VOCABULARY).refuse_tree()
-
-
-def test_a_model_that_does_not_hand_the_plan_on_is_refused_by_name() -> None:
-    config = FalconConfig(vocab_size=96, hidden_size=32, num_attention_heads=4, num_hidden_layers=2)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
-    with pytest.raises(ValueError, match="FalconForCausalLM cannot be trained on trees: their scores are nan off"):
-        Scorer(model, VOCABULARY).refuse_tree()

@@ -13,6 +13,7 @@ from aepo.core.trie import Trie
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.load import Policy, quiet
 from aepo.engines.local.scoring import FrozenScorer, Scorer
+from aepo.engines.local.tree_check import refuse_tree
 from aepo.engines.stopping import declared_ends
 
 if TYPE_CHECKING:

@@ -67,48 +67,12 @@ class Scorer:
             tree=tree_attention.plan(tree.until_N),
         )
 
-    def refuse_tree(self) -> None:
-        """Check that trees are scored as their sequences are, by trying a small one.
-
-        Raises:
-            ValueError: They are not: the attention cannot be replaced, or is not that of plain full attention.
-        """
-        name = getattr(self.model.config, "_name_or_path", "") or type(_base(self.model)).__name__
-        reason = None
-        refuse_unsupported(self.model.config)
-        try:
-            difference = self._tree_difference()
-        # Whatever a model makes of a plan that it does not know, it must not be trained on one.
-        except Exception as error:
-            difference, reason = 0.0, (str(error) or type(error).__name__).splitlines()[0]
-        if not difference <= torch.finfo(self.model.dtype).eps ** 0.5:
-            reason = f"their scores are {difference:.1e} off those of sequences"
-        if reason is not None:
-            raise ValueError(f"{name} cannot be trained on trees: {reason}; set train.layout: flat")
-
-    @torch.no_grad()
-    def _tree_difference(self) -> float:
-        """Largest difference between scores of sequences that share a beginning and those of their trie."""
-        device = self.model.device
-        tokens_BT = torch.arange(24).repeat(3, 1) % self.vocab_size
-        tokens_BT[1, 8:] = tokens_BT[1, 8:].flip(0)
-        tokens_BT[2, 16:] = tokens_BT[2, 16:].flip(0)
-        wanted_BT = torch.ones_like(tokens_BT)
-        wanted_BT[:, 0] = 0
-        flat_BT = self.score(tokens_BT.to(device), wanted_BT.to(device), 1.0)
-        tree = trie(tokens_BT[:, :-1], torch.full((3,), tokens_BT.shape[1] - 1), torch.zeros(3))
-        places_K, targets_K = tree.places_BT.flatten(), tokens_BT[:, 1:].flatten()
-        tree_K = self.score_tree(tree.to(device), places_K.to(device), targets_K.to(device), 1.0)
-        return float((tree_K - flat_BT[:, 1:].flatten()).abs().max())
-
-    def _logits(self, wanted: Any, **inputs: Any) -> Tensor:
-        """(N, V): logits at an index of (rows, positions) of what the model reads."""
-        if self._plain_head:
-            hidden_BTD = _base(self.model).get_decoder()(**inputs, use_cache=False).last_hidden_state
-            return _base(self.model).get_output_embeddings()(hidden_BTD[wanted])
-        return self.model(**inputs, use_cache=False).logits[wanted]
-
-    def _picked(self, logits_NV: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
+    def _picked(self, wanted: Any, targets_N: Tensor, temperature: float, **inputs: Any) -> Tensor:
+        """(N,): ln p of the targets at an index of (rows, positions) of what the model reads."""
+        if self.head is not None:
+            hidden_BTD = base_model(self.model).get_decoder()(**inputs, use_cache=False).last_hidden_state
+            return self.head.logprobs(hidden_BTD[wanted], targets_N, temperature)
+        logits_NV = self.model(**inputs, use_cache=False).logits[wanted]
         logits_NV = logits_NV[:, : self.vocab_size].float() / temperature
         return logits_NV.gather(-1, targets_N[:, None])[:, 0] - logits_NV.logsumexp(-1)
 
@@ -141,19 +105,3 @@ class FrozenScorer(Scorer):
         finally:
             for name, value in now.items():
                 trained[name].data = value
-
-
-def _base(model: PreTrainedModel) -> PreTrainedModel:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-@torch.no_grad()
-def _plain_head(model: PreTrainedModel) -> bool:
-    """Whether logits are the output layer on the decoder's last hidden state, tried on a few tokens."""
-    base = _base(model)
-    head = base.get_output_embeddings()
-    if head is None:
-        return False
-    tokens = torch.arange(4, device=model.device)[None] % model.config.get_text_config().vocab_size
-    hidden = base.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state
-    return torch.equal(head(hidden), model(input_ids=tokens, use_cache=False).logits)
