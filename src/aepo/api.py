@@ -15,7 +15,7 @@ from aepo import config as configuration
 from aepo import tasks
 from aepo.config import Config
 from aepo.equipment import equip
-from aepo.paths import expanded
+from aepo.paths import expanded, local
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError
@@ -68,10 +68,17 @@ def is_server(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def load_policy(path: str, model: configuration.ModelConfig | None = None) -> LocalPolicy | ServerPolicy:
+def load_policy(
+    path: str, model: configuration.ModelConfig | None = None, train: bool = False
+) -> LocalPolicy | ServerPolicy:
     """A policy to evaluate: a folder, a hub name, "atlas", a run's folder (its newest checkpoint), a server's address.
 
     A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
+
+    Args:
+        path: Which.
+        model: The other settings.
+        train: It will be trained: an adapter is merged into the weights, unless `model.lora` says that it is trained.
 
     Raises:
         ValueError: It cannot be loaded; the line says why.
@@ -83,7 +90,7 @@ def load_policy(path: str, model: configuration.ModelConfig | None = None) -> Lo
     for key in ("name", "tokenizer"):
         if getattr(settings, key) is not None:
             raise configuration.ConfigError(f"model.{key} is set, but {path} is no server (http://host:port/v1)")
-    return _load_local(path, settings)
+    return _load_local(path, settings, train)
 
 
 def _connect(url: str, settings: configuration.ModelConfig) -> ServerPolicy:
@@ -95,26 +102,15 @@ def _connect(url: str, settings: configuration.ModelConfig) -> ServerPolicy:
     return connect(Endpoint(url, key, settings.timeout), settings.name, settings.tokenizer)
 
 
-def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
-    from aepo.engines.local.load import Lora
+def _load_local(path: str, settings: configuration.ModelConfig, train: bool) -> LocalPolicy:
+    from aepo.engines.local.adapters import Lora
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
-    from aepo.engines.trl import checkpoints
-    from aepo.training import checkpoint
 
-    where: str | Path = BUILT_IN_MODELS.get(path, expanded(path))
-    if (kept := Path(where) / "checkpoints").is_dir():
-        if (kept / "latest_checkpointed_iteration.txt").is_file():
-            raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-        newest = checkpoint.latest(kept)
-        found = checkpoints.newest(kept) if newest is None else newest / "policy"
-        if found is None:
-            raise ValueError(f"run {where} has no whole checkpoint yet")
-        where = found
     lora = settings.lora
     return LocalPolicy(
         load(
-            str(where),
+            policy_folder(path),
             device=settings.device,
             dtype=settings.dtype,
             gradient_checkpointing=settings.gradient_checkpointing,
@@ -124,8 +120,41 @@ def _load_local(path: str, settings: configuration.ModelConfig) -> LocalPolicy:
                 lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
             ),
             pad_token=settings.pad_token,
+            train=train,
         )
     )
+
+
+def policy_folder(path: str) -> str:
+    """Where the files of a policy are: of a run its newest checkpoint, of "atlas" its folder, else the path itself.
+
+    Raises:
+        ValueError: The run has no checkpoint that can be loaded.
+    """
+    from aepo.engines.trl import checkpoints
+    from aepo.training import checkpoint
+
+    where = BUILT_IN_MODELS.get(path) or local(path)
+    if not (kept := where / "checkpoints").is_dir():
+        return str(BUILT_IN_MODELS.get(path, expanded(path)))
+    if (kept / "latest_checkpointed_iteration.txt").is_file():
+        raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
+    newest = checkpoint.latest(kept)
+    found = checkpoints.newest(kept) if newest is None else newest / "policy"
+    if found is None:
+        raise ValueError(f"run {where} has no whole checkpoint yet")
+    return str(found)
+
+
+def started_from(config: Config) -> Config:
+    """The configuration with the checkpoint that a run now starts from, in place of the other run that it names.
+
+    That run may train on; a resumed run must know the same start again.
+    """
+    path = config.model.path
+    if path in BUILT_IN_MODELS or is_server(path):
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"path": policy_folder(path)})})
 
 
 def train(
@@ -192,7 +221,7 @@ def train_task(
     """
     if not resume:
         RunFolder(Path(config.run)).check_free()
-    config = with_date(config, resume)
+    config = started_from(with_date(config, resume))
     warn_of_state(tools_of(task))
     if config.engine == "verl":
         return _train_on_verl(config, task, resume)
@@ -274,7 +303,8 @@ def _run_folder(config: Config, task: Task, resume: bool, named: bool) -> RunFol
         folder = RunFolder.create(config.run, plain, versions=versions, task=kept)
     try:
         if resume:
-            same_run(before := folder.config(), config)
+            before = folder.config()
+            same_run(started_from(configuration.parse(before)), config)
             same_task(folder, kept)
             if before != plain:
                 # Else the next resumption would not know of e.g. more steps.
@@ -376,7 +406,7 @@ def load_to_train(config: Config) -> LocalPolicy:
         )
     # New adapters begin at random.
     torch.manual_seed(config.seed)
-    policy = cast("LocalPolicy", load_policy(config.model.path, config.model))
+    policy = cast("LocalPolicy", load_policy(config.model.path, config.model, train=True))
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     return policy
@@ -393,7 +423,7 @@ def agents(
     """
     rollout, algorithm = config.rollout, config.algorithm
     tools = tools_of(task)
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date)
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
     def agent(greedy: bool) -> Agent:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aepo.engines.local import load_policy
-from aepo.engines.local.load import Lora
+from aepo.engines.local.adapters import Lora
 
 VOCABULARY = 96
 

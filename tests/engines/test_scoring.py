@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig
 
 from aepo.core.trie import trie
-from aepo.engines.local.load import Lora, load_policy
+from aepo.engines.local.adapters import Lora
+from aepo.engines.local.load import load_policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import FrozenScorer, Scorer
 

@@ -8,7 +8,8 @@ import tokenizers
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config
 
-from aepo.engines.local.load import Lora, Policy, adapted
+from aepo.engines.local.adapters import Lora, add
+from aepo.engines.local.load import Policy
 from aepo.engines.local.policy import LocalPolicy
 
 
@@ -78,5 +79,5 @@ def random_policy(
         model = AutoModelForCausalLM.from_config(config_of(size), dtype=dtype, attn_implementation="sdpa")
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(size.spoken)}, unk_token="w0"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w1")
-    model = adapted(model, None, lora).to(device)
+    model = (model if lora is None else add(model, lora)).to(device)
     return LocalPolicy(Policy(model.eval(), tokenizer, "random", device))

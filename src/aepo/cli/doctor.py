@@ -93,5 +93,5 @@ def examine(
     if config is None:
         return found
     if model is None:
-        found += look_at(config.model, config.rollout.protocol)
+        found += look_at(config.model, config.rollout.protocol, config.engine)
     return [*found, *about_task, *plan.extras(config), *plan.step(config, task, measure, trial)]

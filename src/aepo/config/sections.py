@@ -63,7 +63,8 @@ class ModelConfig(Section):
         dtype: "auto" is float32 on a CPU, bfloat16 on a GPU.
         pad_token: For tokenizers that have none.
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        lora: Adapters; null trains all weights.
+        lora: Adapters: new ones, or those of `path`, which must have these settings; null trains all weights, those of
+            an adapter at `path` merged into them.
         name: Of a server with several models: which.
         tokenizer: Of a server: folder or hub name of the model's tokenizer; null is the name of the model there.
         timeout: Of a server: seconds for one reply.

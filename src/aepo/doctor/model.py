@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aepo.config import ModelConfig
 from aepo.doctor.finding import Finding
-from aepo.paths import expanded, local
 from aepo.tools.base import Tool, tool
 
 ESTIMATORS = {
@@ -29,12 +26,13 @@ ESTIMATORS = {
 }
 
 
-def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]:
-    """The chat template under both protocols; of a server also its log-probabilities.
+def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | None = None) -> list[Finding]:
+    """The chat template under both protocols, and the attention; of a server its log-probabilities.
 
     Args:
         settings: Which model.
         protocol: The one that is needed; the other may fail. None needs either of them.
+        engine: The one that is needed.
     """
     try:
         tokenizer, served = _tokenizer(settings)
@@ -50,27 +48,35 @@ def look_at(settings: ModelConfig, protocol: str | None = None) -> list[Finding]
         else:
             missing = name == protocol or not usable
             found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
-    return [*found, *served]
+    return [*found, *served, *_attention(settings, engine in ("local", "trl"))]
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
-    from aepo.api import BUILT_IN_MODELS, is_server, load_policy
+    from aepo.api import is_server, load_policy, policy_folder
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
         engine = policy.generator(temperature=1.0, max_sequences=1, max_length=64)
         return policy.tokenizer, [ESTIMATORS[engine.entropy_estimator]]
     from aepo.engines.local.load import load_tokenizer
-    from aepo.training import checkpoint
 
-    where = Path(BUILT_IN_MODELS.get(settings.path, expanded(settings.path)))
-    newest = checkpoint.latest(where / "checkpoints") if (where / "checkpoints").is_dir() else None
-    path = (
-        settings.path
-        if where == local(settings.path) and newest is None
-        else str(newest / "policy" if newest else where)
-    )
-    return load_tokenizer(path, settings.pad_token), [ESTIMATORS["full"]]
+    return load_tokenizer(policy_folder(settings.path), settings.pad_token), [ESTIMATORS["full"]]
+
+
+def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
+    """Whether the local engine runs the model; a server may run what it does not."""
+    from aepo.api import is_server, policy_folder
+
+    if is_server(settings.path):
+        return []
+    from aepo.engines.local.load import load_config
+    from aepo.engines.local.supported import refuse_unsupported
+
+    try:
+        refuse_unsupported(load_config(policy_folder(settings.path)))
+    except ValueError as error:
+        return [Finding("model", "engine local", _line(error), "missing" if needed else "note")]
+    return [Finding("model", "engine local", "reading token by token gives what one pass gives")]
 
 
 def _template(tokenizer: object, protocol: str) -> str | None:

@@ -71,12 +71,12 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     """
     import torch
 
-    from aepo.api import BUILT_IN_MODELS
+    from aepo.api import policy_folder
     from aepo.doctor.host import memory as host_memory
     from aepo.engines.local.shape import shape_of
 
     try:
-        shape = shape_of(str(BUILT_IN_MODELS.get(config.model.path, config.model.path)))
+        shape = shape_of(policy_folder(config.model.path))
     except ValueError as error:
         return [Finding("step", "model", str(error), "missing")]
     on_cpu = not (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aepo.rollout.generator import Stop
 
@@ -13,6 +14,28 @@ if TYPE_CHECKING:
 REPLACEMENT = "\ufffd"
 # Tokens decoded besides those a stop string can span: a tokenizer may treat the first ones of a text in its own way.
 MARGIN = 4
+
+
+def declared_ends(*configs: Any) -> frozenset[int]:
+    """Tokens that end a turn by what configurations and their parts say: `eos_token_id`, one or a list."""
+    found: set[int] = set()
+    for config in configs:
+        parts = [config, config.get_text_config(decoder=True)] if hasattr(config, "get_text_config") else [config]
+        for part in parts:
+            named = getattr(part, "eos_token_id", None)
+            found |= {i for i in (named if isinstance(named, list | tuple) else [named]) if isinstance(i, int)}
+    return frozenset(found)
+
+
+def ends_of(path: str) -> frozenset[int]:
+    """`declared_ends` of a model that is not loaded: a folder or a hub name; none where it holds a tokenizer alone."""
+    from transformers import AutoConfig, GenerationConfig
+
+    configs: list[Any] = []
+    for kind in (AutoConfig, GenerationConfig):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            configs.append(kind.from_pretrained(path))
+    return declared_ends(*configs)
 
 
 class Stopping:

@@ -81,14 +81,17 @@ def same_task(folder: RunFolder, task: dict[str, Any]) -> None:
         )
 
 
-def same_run(saved: dict[str, Any], config: Config) -> None:
+def same_run(saved: Config, config: Config) -> None:
     """Refuse to resume a run under settings that would make it another one.
+
+    Args:
+        saved: What the run began with. A setting that is newer than the run is one that the run had by default.
+        config: What it is to go on with.
 
     Raises:
         ConfigError: A setting differs; the line names it.
     """
-    # A setting that is newer than the run is one that the run had by default.
-    before, now = (flat(c.model_dump(mode="json")) for c in (parse(saved), config))
+    before, now = (flat(c.model_dump(mode="json")) for c in (saved, config))
     for key in sorted(before.keys() | now.keys()):
         if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
             continue

@@ -315,6 +315,34 @@ def test_adapters_are_trained_alone(model_folder: Path, arguments: Arguments) ->
     assert moved and all("lora" in name for name in moved)
 
 
+def test_an_adapter_is_trained_on_and_the_reference_has_it_too(
+    model_folder: Path, arguments: Arguments, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    settings = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    made = peft.get_peft_model(load_policy(str(model_folder)).model, settings)
+    for name, parameter in made.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(parameter, 0.01)
+    made.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ValueError, match=r"is an adapter: give peft\.PeftModel\.from_pretrained"):
+        make(tmp_path / "adapter", arguments())
+
+    def given(**changes: bool) -> Any:
+        words = load_policy(str(model_folder))
+        model = peft.PeftModel.from_pretrained(words.model, tmp_path / "adapter", **changes)
+        algorithm = AEPO(group_size=6, kl_weight=0.1, **SHORT)
+        args = arguments(max_steps=4, learning_rate=1e-2)
+        return make(model, args, processing_class=words.tokenizer, algorithm=algorithm)
+
+    with pytest.raises(ValueError, match="no weight of the model can be trained"):
+        given()
+    trainer = given(is_trainable=True)
+    trainer.train()
+    found = [row["kl/reference"] for row in trainer.state.log_history if "kl/reference" in row]
+    assert abs(found[0]) < 1e-9 < found[-1]
+
+
 def test_observations_are_not_trained(model_folder: Path, arguments: Arguments) -> None:
     trainer = make(model_folder, arguments(per_device_train_batch_size=12, gradient_accumulation_steps=1))
     trainer._reference = trainer.policy.frozen()

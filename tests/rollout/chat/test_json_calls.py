@@ -94,6 +94,27 @@ def test_stops_at_the_templates_end_of_turn_and_at_every_other_end(protocols, to
     assert stop.tokens == {tokenizer.convert_tokens_to_ids(t) for t in ("<|eot_id|>", "<|eom_id|>", "<|endoftext|>")}
 
 
+@pytest.mark.parametrize("name", ["tags", "chat"])
+def test_what_the_model_declares_ends_a_turn_and_stays_what_was_sampled(tokenizers, tools, name):
+    tokenizer = tokenizers["qwen25"]
+    declared = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    text = tokenizer.convert_tokens_to_ids("a")
+    protocol = make_protocol(name, tokenizer, tools, ends=[declared, text, 10_000])
+    assert protocol.stop.tokens == make_protocol(name, tokenizer, tools).stop.tokens | {declared}
+    call = "<search>capital</search>" if name == "tags" else SEARCH_CALL
+    turn = [*tokenizer.encode(call, add_special_tokens=False), declared]
+    assert protocol.parse(turn).call == FOUND
+    assert declared not in protocol.observation(ToolResult("Paris"), FOUND)
+
+
+def test_a_call_may_end_its_turn_by_a_token_of_its_own(make_tokenizer, template_source, tools):
+    written = (
+        template_source["qwen25"] + "{% if messages[-1].tool_calls %}{{ messages[-1].tool_calls[0].function.arguments"
+    )
+    tokenizer = make_tokenizer(written + ".value ~ '</tool_call><|eot_id|>' }}{% endif %}", tag_tokens=True)
+    assert tokenizer.convert_tokens_to_ids("<|eot_id|>") in make_protocol("tags", tokenizer, tools).stop.tokens
+
+
 def test_the_end_of_turn_is_not_inserted_again(protocols, tokenizers):
     text = tokenizers["qwen25"].decode(protocols["qwen25"].observation(ToolResult("x"), FOUND))
     assert text.startswith("\n<|im_start|>user") and text.count("<|im_end|>") == 1
@@ -239,20 +260,63 @@ def test_parsing_never_raises_and_says_one_thing(protocols, tokenizers, tokens, 
             assert turn.answer != "" and turn.error != ""
 
 
-ARGUMENTS = st.dictionaries(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"))
-    | st.integers(-(10**9), 10**9)
-    | st.none(),
+# What a program, a query or a page that is quoted may hold.
+CONTROL = ["<|im_start|>", "<|im_end|>", "<|python_tag|>", "<|eot_id|>"]
+QUOTED = st.sampled_from([*TAGS, *CONTROL, "\\boxed{", '"', "\\", "\n"])
+WRITTEN = st.lists(QUOTED | st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=5).map("".join)
+VALUES = st.recursive(
+    WRITTEN | st.integers(-(10**9), 10**9) | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WRITTEN, inner, max_size=3),
+    max_leaves=6,
 )
+FORMS = {
+    "qwen25": ["{tagged}", "First: {tagged}", "<think>so {tagged} or</think>\n\n{tagged}", "<think>hm</think>{bare}"],
+    "qwen3-prefilled": ["hm {tagged}\n</think>\n\n{tagged}", "hm</think>{bare}"],
+    "llama3": ["{bare}", "<|python_tag|>{bare}", "\n{bare}"],
+}
 
 
-@settings(max_examples=100, deadline=None)
-@given(arguments=ARGUMENTS)
-def test_well_formed_calls_come_back_as_written(read, arguments):
-    for ascii_only in (True, False):
-        call = json.dumps({"name": "search", "arguments": arguments}, ensure_ascii=ascii_only)
-        assert read(f"<tool_call>\n{call}\n</tool_call>") == ParsedTurn(call=ToolCall("search", arguments))
+@settings(max_examples=200, deadline=None)
+@given(arguments=st.dictionaries(WRITTEN, VALUES, max_size=4), ascii_only=st.booleans(), data=st.data())
+def test_whatever_a_calls_arguments_hold_they_come_back_as_written(protocols, tokenizers, arguments, ascii_only, data):
+    style = data.draw(st.sampled_from(sorted(FORMS)))
+    form = data.draw(st.sampled_from(FORMS[style]))
+    bare = json.dumps({"name": "search", "arguments": arguments}, ensure_ascii=ascii_only)
+    text = form.format(bare=bare, tagged=f"<tool_call>\n{bare}\n</tool_call>")
+    tokens = [*tokenizers[style].encode(text, add_special_tokens=False), tokenizers[style].eos_token_id]
+    assert protocols[style].parse(tokens) == ParsedTurn(call=ToolCall("search", arguments))
+    call = form[max(form.rfind("{"), 0) :] if "<|python_tag|>" not in form else form
+    before = text.removesuffix(call.format(bare=bare, tagged=f"<tool_call>\n{bare}\n</tool_call>"))
+    start = protocols[style].call_start(tokens)
+    kept, more = (tokenizers[style].decode(tokens[:count]) for count in (start, start + 1))
+    assert before.startswith(kept) and len(more) > len(before), "the call begins with the next token, or inside of it"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('<tool_call>{"name": "search", "arguments": {"query": "</think>"}</tool_call>', "not valid JSON"),
+        ('<tool_call>{"name": "search" "arguments": {"query": "<answer>"}}</tool_call>', "not valid JSON"),
+        (r'<tool_call>{"name": "search", "arguments": {"query": "\d </tool_call>"}}</tool_call>', "not valid JSON"),
+        ('{"name": "search", "parameters": {"query": "<think>"}}; {"name": "</think>"}', "one call at a time"),
+        ('<tool_call>{"name": "</tool_call>", "arguments": {}}</tool_call>', "there is no tool '</tool_call>'"),
+    ],
+)
+def test_markup_in_the_strings_of_a_broken_call_is_data_too(read, text, problem):
+    call = read(text).call
+    assert call is not None and problem in (call.error or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('<tool_call>{"name": "search", "arguments": {"query": "a"}} </think></tool_call>', "</think> without <think>"),
+        ('<tool_call>{"name": "search", "arguments": {"query": "</think>', "</think> without <think>"),
+        ('So {"a": "<tool_response>"}', "<tool_response> was written by the policy: only the template writes it"),
+    ],
+)
+def test_markup_outside_of_a_calls_strings_is_markup(read, text, error):
+    assert read(text) == ParsedTurn(error=error)
 
 
 # Where a call begins.

@@ -80,6 +80,12 @@ def test_a_turn_also_ends_at_the_templates_own_token(make_tokenizer, template_so
         ("<python>print(1)\nprint('</b>')</python>", ToolCall("python", {"code": "print(1)\nprint('</b>')"})),
         ('<convert>{"value": 3, "unit": "km"}</convert>', ToolCall("convert", {"value": 3, "unit": "km"})),
         ("<search>x</search><|im_end|>", ToolCall("search", {"query": "x"})),
+        (
+            "<python>s.split('</think>'), '<answer>'</python>",
+            ToolCall("python", {"code": "s.split('</think>'), '<answer>'"}),
+        ),
+        ('<convert>{"unit": "<search>"}</convert>', ToolCall("convert", {"unit": "<search>"})),
+        ('<convert>{"unit": "<\\/convert>"}</convert>', ToolCall("convert", {"unit": "</convert>"})),
     ],
 )
 def test_reads_calls(read, text, call):
@@ -130,7 +136,9 @@ def test_a_turn_without_call_or_answer_is_just_an_end(read, text):
         ("<search>x", "<search> is not closed"),
         ("x</search>", "</search> without <search>"),
         ("hm</think><search>x</search>", "</think> without <think>"),
-        ("<search><python>x</python>", "<python> inside <search>"),
+        ("<search><python>x</python>", "</python> inside <search>"),
+        ("<python>print('</answer>", "</answer> inside <python>"),
+        ("<python>print('<result>", "<result> was written by the policy: only tools write results"),
         ("<search>x</python>", "</python> inside <search>"),
         ("<search>x</search><python>y</python>", "text after </search> in the same turn"),
         ("<search>x</search> then", "text after </search> in the same turn"),
@@ -201,6 +209,19 @@ def test_parsing_never_raises_and_says_one_thing(protocol, tokenizers, tokens, t
     for turn in (protocol.parse(tokens), protocol.parse(tokenizers["qwen25"].encode(text))):
         assert sum(part is not None for part in (turn.call, turn.answer, turn.error)) <= 1
         assert turn.answer != "" and turn.error != ""
+
+
+# Tags that do not end a turn are data inside of a call.
+QUERIES = st.lists(
+    WRITTEN | st.sampled_from(["<think>", "</think>", "<answer>", "<search>", "<python>", "<|im_start|>"])
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(thought=WRITTEN, query=QUERIES.map("".join).filter(str.strip))
+def test_what_a_tool_is_given_comes_back_as_written(read, thought, query):
+    text = f"<think>{thought}</think><search>{query}</search>"
+    assert read(text) == ParsedTurn(call=ToolCall("search", {"query": query.strip()}))
 
 
 @settings(max_examples=100, deadline=None)

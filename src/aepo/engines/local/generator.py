@@ -78,7 +78,7 @@ class LocalGenerator:
         reference_entropy: bool = False,
         direct: bool = True,
     ) -> None:
-        refuse_unsupported(model)
+        refuse_unsupported(model.config, max_length)
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}, it must be above 0; greedy=True takes the likeliest token")
         limit = getattr(model.config, "max_position_embeddings", None)

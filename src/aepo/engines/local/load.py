@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from aepo import paths
+from aepo.engines.local.adapters import Adapter, Lora, add, attach, find_adapter, merged, refuse_other
+from aepo.engines.local.supported import refuse_unsupported
+from aepo.paths import expanded
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters instead of full training (`peft`).
-
-    Attributes:
-        rank: Of each adapter.
-        alpha: Scale; the update is alpha / rank * B A.
-        dropout: On the adapters' input.
-        targets: Names of the modules that get one; "all-linear" for all but the output layer.
-    """
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "all-linear"
 
 
 @dataclass
@@ -64,36 +48,42 @@ def load_policy(
     lora: Lora | None = None,
     attn_implementation: str = "sdpa",
     pad_token: str | None = None,
+    train: bool = False,
 ) -> Policy:
     """Load a causal LM for sampling and training.
 
+    An adapter is put on the model that it was trained on. To be trained, it is merged into the weights, which are then
+    trained whole; or, with `lora`, it is trained on alone, and must have that rank, scale and targets.
+
     Args:
-        path: A folder (of a model, or of an adapter that `Policy.save` wrote), or a name on the hub.
+        path: A folder or a name on the hub, of a model or of an adapter.
         device: "auto" takes CUDA if there is one, else the CPU.
         dtype: "float32" or "bfloat16"; "auto" is float32 on a CPU and bfloat16 elsewhere.
         gradient_checkpointing: Compute activations again in the backward pass.
-        lora: Train adapters only.
+        lora: Train adapters only: new ones, or those at `path`.
         attn_implementation: "sdpa" or "eager".
         pad_token: The token that pads, if the tokenizer names none: one of the vocabulary that texts do not use.
+        train: The weights will be trained.
 
     Raises:
         ValueError: Something is missing or does not fit, in one line.
     """
-    name = str(path)
-    folder = paths.local(name)
-    adapter = folder if (folder / "adapter_config.json").is_file() else None
-    _check_folder(name, folder, adapter is not None)
+    name, adapter = _found(path)
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    tokenizer = _tokenizer(name, folder, pad_token)
-    source = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] if adapter else name
-    local = paths.local(source)
+    tokenizer = _tokenizer(name, adapter, pad_token)
+    source, revision = (adapter.base, adapter.revision) if adapter else (name, None)
+    config = _config(source, revision)
+    config._attn_implementation = attn_implementation
+    refuse_unsupported(config)
     try:
         # What is downloaded may take minutes; what is read from a folder needs no bar.
-        with quiet() if local.is_dir() else contextlib.nullcontext():
+        with quiet() if Path(source).is_dir() else contextlib.nullcontext():
             model = AutoModelForCausalLM.from_pretrained(
-                str(local) if local.is_dir() else source,
+                source,
+                config=config,
                 dtype=_dtype(dtype, where),
                 attn_implementation=attn_implementation,
+                revision=revision or "main",
             )
     except (OSError, ValueError) as error:
         raise ValueError(f"model {source}: {_first_line(error)}") from error
@@ -103,14 +93,24 @@ def load_policy(
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model = adapted(model, adapter, lora)
+    model = _adapted(model, adapter, lora, train)
     model.to(where)
     if gradient_checkpointing:
         # transformers 5.24 renamed it.
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        if adapter or lora:
+        if hasattr(model, "peft_config"):
             model.enable_input_require_grads()
     return Policy(model.eval(), tokenizer, name, where)
+
+
+def load_config(path: str | Path) -> PreTrainedConfig:
+    """The configuration alone; of an adapter that of its model.
+
+    Raises:
+        ValueError: Something is missing, in one line.
+    """
+    name, adapter = _found(path)
+    return _config(adapter.base, adapter.revision) if adapter else _config(name, None)
 
 
 def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrainedTokenizerBase:
@@ -119,9 +119,8 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrained
     Raises:
         ValueError: Something is missing or does not fit, in one line.
     """
-    name, folder = str(path), paths.local(path)
-    _check_folder(name, folder, (folder / "adapter_config.json").is_file())
-    return _tokenizer(name, folder, pad_token)
+    name, adapter = _found(path)
+    return _tokenizer(name, adapter, pad_token)
 
 
 @contextlib.contextmanager
@@ -136,23 +135,54 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_folder(name: str, folder: Path, adapter: bool) -> None:
-    if not folder.exists():
-        # A hub name is "model" or "owner/model".
-        if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise ValueError(f"model folder {name} does not exist")
-        return
-    if not folder.is_dir():
-        raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
-    if not adapter and not (folder / "config.json").is_file():
-        raise ValueError(f"model folder {name} has no config.json: it is not a transformers model")
-    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
-        raise ValueError(f"model folder {name} has no tokenizer (tokenizer.json): save one with save_pretrained")
+def _found(path: str | Path) -> tuple[str, Adapter | None]:
+    """The folder or hub name of a policy, and the adapter that it is.
+
+    Raises:
+        ValueError: Nothing that can be loaded is there.
+    """
+    # A home folder is spelled out; a hub name stays what it is.
+    name = expanded(path)
+    _check_folder(name)
+    adapter = find_adapter(name)
+    if adapter is not None:
+        _check_folder(adapter.base)
+    folder = Path(name)
+    if adapter is None and folder.is_dir():
+        if not (folder / "config.json").is_file():
+            inside = sorted(file.parent.name for file in folder.glob("*/adapter_config.json"))
+            hint = f": it holds adapters, give one of {inside}" if inside else ": it is not a transformers model"
+            raise ValueError(f"model folder {name} has no config.json{hint}")
+        if not _has_tokenizer(folder):
+            raise ValueError(f"model folder {name} has no tokenizer (tokenizer.json): save one with save_pretrained")
+    return name, adapter
 
 
-def _tokenizer(name: str, folder: Path, pad_token: str | None) -> PreTrainedTokenizerBase:
+def _config(source: str, revision: str | None) -> PreTrainedConfig:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else name)
+        return AutoConfig.from_pretrained(source, revision=revision or "main")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {source}: {_first_line(error)}") from error
+
+
+def _check_folder(name: str) -> None:
+    folder = Path(name)
+    # A hub name is "model" or "owner/model".
+    if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise ValueError(f"model folder {name} does not exist")
+    if folder.is_file():
+        raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in TOKENIZER_FILES)
+
+
+def _tokenizer(name: str, adapter: Adapter | None, pad_token: str | None) -> PreTrainedTokenizerBase:
+    if adapter is not None:
+        name = adapter.path if _has_tokenizer(Path(adapter.path)) else adapter.base
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ValueError(f"tokenizer of model {name}: {_first_line(error)}") from error
     if pad_token is not None:
@@ -175,21 +205,15 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def adapted(model: PreTrainedModel, adapter: Path | None, lora: Lora | None) -> PreTrainedModel:
-    """The model with the adapters of a folder, or with new ones, or as it is."""
-    if adapter is None and lora is None:
-        return model
-    try:
-        import peft
-    except ImportError as error:
-        raise ValueError('LoRA needs the package peft: pip install "aepo-rl[lora]"') from error
-    if adapter is not None:
-        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    config = peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
-    return peft.get_peft_model(model, config)
+def _adapted(model: PreTrainedModel, adapter: Adapter | None, lora: Lora | None, train: bool) -> PreTrainedModel:
+    if adapter is None:
+        return model if lora is None else add(model, lora)
+    adapted = attach(model, adapter)
+    if train and lora is None:
+        return merged(adapted)
+    if train and lora is not None:
+        refuse_other(adapted, adapter, lora)
+    return adapted
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.load import Policy, quiet
 from aepo.engines.local.scoring import FrozenScorer, Scorer
 from aepo.engines.local.tree_check import refuse_tree
+from aepo.engines.stopping import declared_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,12 +28,14 @@ class LocalPolicy:
         tokenizer: Its tokenizer.
         path: Where it was loaded from.
         device: Where it is.
+        ends: Tokens by which its configurations say that a turn ends.
     """
 
     def __init__(self, loaded: Policy) -> None:
         self.model: PreTrainedModel = loaded.model
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device
+        self.ends = declared_ends(self.model.config, getattr(self.model, "generation_config", None))
         self._loaded = loaded
         self._scorer = Scorer(self.model, len(self.tokenizer))
         self._checkpointed = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,22 +78,30 @@ class Scorer:
 
 
 class FrozenScorer(Scorer):
-    """The model as it is now, whatever training does to it: a copy, or the model without its adapters."""
+    """The model as it is now, whatever training does to it: a copy of what is trained takes its place for each call."""
 
     def __init__(self, model: PreTrainedModel, vocab_size: int) -> None:
-        adapted = hasattr(model, "disable_adapter")
-        super().__init__(model if adapted else copy.deepcopy(model).requires_grad_(False), vocab_size)
-        self._adapted = adapted
+        super().__init__(model, vocab_size)
+        self._kept = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """As `Scorer.score`, without gradient."""
-        with torch.no_grad(), self._without_adapters():
+        with torch.no_grad(), self._as_it_was():
             return super().score(tokens_BT, wanted_BT, temperature)
 
     def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
         """As `Scorer.score_tree`, without gradient."""
-        with torch.no_grad(), self._without_adapters():
+        with torch.no_grad(), self._as_it_was():
             return super().score_tree(tree, places_K, targets_K, temperature)
 
-    def _without_adapters(self) -> contextlib.AbstractContextManager[None]:
-        return self.model.disable_adapter() if self._adapted else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        trained = dict(self.model.named_parameters())
+        now = {name: trained[name].data for name in self._kept}
+        try:
+            for name, kept in self._kept.items():
+                trained[name].data = kept
+            yield
+        finally:
+            for name, value in now.items():
+                trained[name].data = value

@@ -40,10 +40,11 @@ def shape_of(path: str) -> Shape:
     Raises:
         ValueError: It has no readable configuration, or is no causal LM.
     """
-    from transformers import AutoConfig
+    from aepo.engines.local.load import load_config
 
+    config = load_config(path)
     try:
-        return shape_from(AutoConfig.from_pretrained(path))
+        return shape_from(config)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from error
 

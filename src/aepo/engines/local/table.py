@@ -15,7 +15,7 @@ from aepo.engines.local.direct import direct_forward
 from aepo.engines.local.head import base_model, find_head
 from aepo.engines.local.schedule import CHUNK
 from aepo.engines.local.sequence import LocalSequence
-from aepo.engines.local.supported import layer_count
+from aepo.engines.local.supported import layer_count, reads_in_place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,16 +41,28 @@ class RowTable:
         slots: How many sequences may be open at once.
         length: Tokens that one may hold.
         direct: On a CPU, run a Llama-shaped model without its modules.
+        in_place: Whether a step of one token a row reads the blocks where they lie; by default on a CPU, where it can.
     """
 
-    def __init__(self, model: PreTrainedModel, vocabulary: int, slots: int, length: int, direct: bool) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        vocabulary: int,
+        slots: int,
+        length: int,
+        direct: bool,
+        in_place: bool | None = None,
+    ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._slots = slots
         self._length = length
         self._device = model.device
         # Blocks pay on a CPU. An accelerator's kernels read strided views at full speed: there one block is the cache.
-        self._in_place = self._device.type == "cpu" and bool(getattr(model, "_supports_attention_backend", False))
+        if in_place is None:
+            able = self._device.type == "cpu" and getattr(model, "_supports_attention_backend", False)
+            in_place = bool(able) and reads_in_place(model.config)
+        self._in_place = in_place
         self._cache = RowCache(layer_count(model), CPU_BLOCK if self._in_place else length)
         self.call_tokens = CPU_CALL_TOKENS if self._device.type == "cpu" else CALL_TOKENS
         if self._in_place:

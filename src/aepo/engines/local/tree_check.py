@@ -41,8 +41,9 @@ def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] =
     """
     name = getattr(model.config, "_name_or_path", "") or type(base_model(model)).__name__
     reason = None
+    # What no layout can train must not be told to change it.
+    refuse_unsupported(model.config)
     try:
-        refuse_unsupported(model)
         difference = tree_difference(Scorer(first_layers(model), vocab_size), tokens)
     # Whatever a model makes of a plan that it does not know, it must not be trained on one.
     except Exception as error:

@@ -10,6 +10,7 @@ import anyio
 from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served, chosen, models, probe
+from aepo.engines.stopping import ends_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,11 +25,18 @@ class ServerPolicy:
         endpoint: The server.
         served: The model there, and what the server gives.
         tokenizer: The model's.
+        ends: Tokens by which the model's configurations say that a turn ends, where they lie beside its tokenizer.
     """
 
-    def __init__(self, endpoint: Endpoint, served: Served, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        served: Served,
+        tokenizer: PreTrainedTokenizerBase,
+        ends: frozenset[int] = frozenset(),
+    ) -> None:
         """Use `connect`, which finds out what the server gives."""
-        self.endpoint, self.served, self.tokenizer = endpoint, served, tokenizer
+        self.endpoint, self.served, self.tokenizer, self.ends = endpoint, served, tokenizer, ends
 
     @property
     def path(self) -> str:
@@ -95,8 +103,9 @@ def connect(endpoint: Endpoint, name: str | None = None, tokenizer: str | None =
     async def ask() -> ServerPolicy:
         async with Client(endpoint, concurrency=1) as client:
             model = chosen(endpoint.url, await models(client), name, "model.name")
-            loaded = load_tokenizer(tokenizer or model["id"])
-            return ServerPolicy(endpoint, await probe(client, model, loaded), loaded)
+            words = tokenizer or model["id"]
+            loaded = load_tokenizer(words)
+            return ServerPolicy(endpoint, await probe(client, model, loaded), loaded, ends_of(words))
 
     return anyio.run(ask)
 

@@ -25,6 +25,7 @@ from aepo.algorithms import AEPO, AnyAlgorithm
 from aepo.config import Config, EvaluationConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
+from aepo.engines.local.adapters import find_adapter
 from aepo.engines.local.load import Policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import Scorer
@@ -34,7 +35,6 @@ from aepo.engines.trl.checkpoints import read_state, write_state
 from aepo.engines.trl.dataset import asked, check_rows, question_dataset
 from aepo.engines.trl.figures import LOGGED_AS, Rollout
 from aepo.evaluation.runner import Evaluation, evaluate
-from aepo.paths import expanded
 from aepo.rollout.agent import OnToolBug
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
@@ -59,7 +59,8 @@ class AEPOTrainer(GRPOTrainer):
     `branch/per_group` and so on).
 
     Args:
-        model: Folder or hub name, "atlas", or a loaded model.
+        model: Folder or hub name, "atlas", the folder of a run, or a loaded model. The KL term is measured against it
+            as it is given, adapter included.
         args: TRL's. What the algorithm and our rollout replace must be left at its default; `bf16=False` is needed.
         task: Questions, tools and reward.
         algorithm: `AEPO(group_size=args.num_generations)` by default.
@@ -137,7 +138,7 @@ class AEPOTrainer(GRPOTrainer):
         if len(train_dataset) < together:
             raise ValueError(f"train_dataset has {len(train_dataset)} questions, and a rollout takes {together}")
         super().__init__(
-            model=str(api.BUILT_IN_MODELS.get(model, expanded(model))) if isinstance(model, str) else model,
+            model=_whole_model(model) if isinstance(model, str) else model,
             reward_funcs=[_given_in_the_rollout],
             args=args,
             train_dataset=train_dataset,
@@ -147,6 +148,8 @@ class AEPOTrainer(GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise ValueError("no weight of the model can be trained: load its adapter with is_trainable=True")
         _refuse_dropout(self.model)
         config = Config(
             seed=args.seed,
@@ -336,6 +339,21 @@ class AEPOTrainer(GRPOTrainer):
 def _given_in_the_rollout(completions: list[Any], **columns: Any) -> list[float]:
     """TRL's trainer asks for a function of rewards; it calls it in methods that are replaced here."""
     raise AssertionError("rewards are given where trajectories end")
+
+
+def _whole_model(path: str) -> str:
+    """Where TRL finds the model; it would put an adapter on its model such that nothing is trained.
+
+    Raises:
+        ValueError: It is an adapter.
+    """
+    folder = api.policy_folder(path)
+    if (adapter := find_adapter(folder)) is not None:
+        raise ValueError(
+            f"{path} is an adapter: give peft.PeftModel.from_pretrained(model, {adapter.path!r}, is_trainable=True), "
+            f"with {adapter.base} as model, to train it on; or its merge_and_unload(), to train all weights"
+        )
+    return folder
 
 
 def _refuse_dropout(model: PreTrainedModel) -> None:

@@ -16,7 +16,7 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorke
 
 from aepo.api import agent_over, reward_of, tools_of
 from aepo.core.exploration import ExplorationState, IndependentSamples
-from aepo.engines.stopping import Stopping, vocabulary_texts
+from aepo.engines.stopping import Stopping, ends_of, vocabulary_texts
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
@@ -39,8 +39,8 @@ class Desk:
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = replace(task, tools=equipment.tools)
         self.reward = reward_of(task)
-        rollout = self.config.rollout
-        self.protocol = make_protocol(rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date)
+        rollout, ends = self.config.rollout, ends_of(self.config.model.path)
+        self.protocol = make_protocol(rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends)
         self.stopping = Stopping(self.protocol.stop, tokenizer, vocabulary_texts(tokenizer))
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)

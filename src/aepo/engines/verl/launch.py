@@ -7,6 +7,7 @@ from typing import Any
 
 from aepo.api import BUILT_IN_MODELS
 from aepo.config import Config, ConfigError, flat
+from aepo.engines.local.adapters import find_adapter
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
 from aepo.rollout.chat import make_protocol
@@ -46,6 +47,11 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
         ValueError: Something does not fit, or verl is not installed.
     """
     config = placed(config)
+    if (adapter := find_adapter(config.model.path)) is not None:
+        raise ConfigError(
+            f"engine verl trains whole models, but {config.model.path} is an adapter of {adapter.base}: merge it first "
+            "(peft: merge_and_unload), and give what save_pretrained writes"
+        )
     wanted = overrides(config, longest_prompt(config, task), resume)
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])

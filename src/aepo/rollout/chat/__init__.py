@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn, Tokenizer, ToolLike
@@ -27,6 +27,7 @@ def make_protocol(
     tools: Sequence[ToolLike] = (),
     system: str | None = None,
     date: datetime.date | None = None,
+    ends: Collection[int] = (),
 ) -> ChatProtocol:
     """The protocol of that name, its template checked.
 
@@ -36,13 +37,14 @@ def make_protocol(
         tools: What the model may call.
         system: The system text; None for the protocol's default, empty for none.
         date: The day that a template is told when it asks; today's by default, and it stays that one.
+        ends: Tokens by which the model, beside its tokenizer and template, says that a turn ends.
 
     Raises:
         ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.
     """
     date = date or datetime.date.today()
     if name == "tags":
-        return TagProtocol(tokenizer, tools, system, date)
+        return TagProtocol(tokenizer, tools, system, date, ends)
     if name == "chat":
-        return JsonCallProtocol(tokenizer, tools, system, date)
+        return JsonCallProtocol(tokenizer, tools, system, date, ends)
     raise ValueError(f"unknown protocol {name!r}: choose tags or chat")

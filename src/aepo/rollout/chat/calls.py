@@ -1,4 +1,7 @@
-"""Finds tool calls in the text of a turn: JSON in `<tool_call>` tags, Llama's bare JSON."""
+"""Finds tool calls in the text of a turn: JSON in `<tool_call>` tags, Llama's bare JSON.
+
+What is written inside a call's JSON is data, also where it looks like markup: JSON is found first (`blanked`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,35 @@ from aepo.types import ToolCall
 
 PYTHON_TAG = "<|python_tag|>"
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_BEFORE_JSON = re.compile(rf"(?:\A|<tool_call>|</think>|{re.escape(PYTHON_TAG)})\s*(?=[{{\[])")
+# Of JSON, and of what policies take for it: strings with raw newlines and unknown escapes, several values in a row.
+_LEXEME = re.compile(r'[{\[]|[}\]]|[\s:,;]+|"(?:[^"\\]++|\\.)*+"|[\w.+-]+', re.DOTALL)
 _LOOKS_LIKE_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(parameters|arguments)"\s*:')
+
+
+def blanked(text: str) -> str:
+    """The text with the JSON of calls blanked, character by character: markup that is left in it is markup.
+
+    JSON may begin where a call may: at the start, after thinking, after a call's tag. Its strings are skipped whole. It
+    ends with its last bracket, or where something stands outside of a string that JSON does not have, such as a tag.
+    """
+    parts, at = [], 0
+    while (found := _BEFORE_JSON.search(text, at)) is not None:
+        end = _json_end(text, found.end())
+        parts += [text[at : found.end()], "\0" * (end - found.end())]
+        at = end
+    return "".join(parts) + text[at:]
+
+
+def _json_end(text: str, start: int) -> int:
+    depth, at = 0, start
+    while (lexeme := _LEXEME.match(text, at)) is not None:
+        first = lexeme.group()[0]
+        if depth == 0 and not (first in "{[:,;" or first.isspace()):
+            break
+        depth += (first in "{[") - (first in "}]")
+        at = lexeme.end()
+    return at
 
 
 def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
@@ -20,7 +51,7 @@ def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
     Understood: `<tool_call>{"name": .., "arguments": {..}}</tool_call>` and the same with a list (Hermes, Qwen,
     SmolLM2); a turn that is `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it (Llama 3).
     """
-    blocks = _BLOCK.findall(text)
+    blocks = [text[slice(*block.span(1))] for block in _BLOCK.finditer(blanked(text))]
     try:
         if blocks:
             found = [call for block in blocks for call in _as_list(load_value(block))]
@@ -35,16 +66,17 @@ def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
 
 def call_position(text: str) -> int:
     """Where the call begins that `find_call` finds in `text`, in characters; the first one if there are several."""
-    block = _BLOCK.search(text)
+    shown = blanked(text)
+    block = _BLOCK.search(shown)
     if block is not None:
         return block.start()
-    tag = text.find(PYTHON_TAG)
+    tag = shown.find(PYTHON_TAG)
     return tag if tag >= 0 else len(text) - len(text.lstrip())
 
 
 def _bare(text: str) -> list[Any]:
-    _, tag, tagged = text.partition(PYTHON_TAG)
-    text = (tagged if tag else text).strip()
+    _, tag, tagged = blanked(text).partition(PYTHON_TAG)
+    text = text[len(text) - len(tagged) :].strip() if tag else text.strip()
     if not tag and not text.startswith("{"):
         return []
     try:

@@ -1,6 +1,7 @@
 """The chat protocol: the model's own template, its own tool messages, calls as JSON.
 
-A turn ends with the template's end-of-turn token. A turn without a call is the final answer.
+A turn ends with the template's end-of-turn token. A turn without a call is the final answer. What stands inside
+a call's JSON is data, whatever markup it resembles.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aepo.boxed import last_boxed
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.calls import call_position, find_call
+from aepo.rollout.chat.calls import blanked, call_position, find_call
 from aepo.rollout.chat.check import check_append_only, check_call_format
 from aepo.rollout.chat.glue import learn_glue
 from aepo.rollout.chat.quote import quoter
@@ -45,6 +46,7 @@ class JsonCallProtocol:
         tools: Sequence[ToolLike] = (),
         system: str | None = None,
         date: datetime.date | None = None,
+        ends: Collection[int] = (),
     ) -> None:
         """Learn the template and check it.
 
@@ -53,6 +55,7 @@ class JsonCallProtocol:
             tools: Offered to the model.
             system: None for no system text of ours, save the tools' description if the template ignores tools.
             date: Told to a template that asks; None lets it look at the clock.
+            ends: Of turns, as the model declares them.
 
         Raises:
             ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.
@@ -74,15 +77,15 @@ class JsonCallProtocol:
         for tool in tools[:1]:
             check_call_format(self._template, opening, self._glue, tool)
 
-        self._ends = self._template.ends() | {self._glue.end}
+        self._ends = self._template.ends(ends) | {self._glue.end}
         self.stop = Stop(self._ends)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
         self._quote = quoter(control.keys() | tags)
         self._quote_question = quoter(control.keys() - tags)
-        ends = {self._template.decode([i]) for i in self._ends}
+        ending = {self._template.decode([i]) for i in self._ends}
         between = self._glue.before + self._glue.after
-        self._forbidden = sorted(t for t in control.keys() - tags - ends if t in between)
+        self._forbidden = sorted(t for t in control.keys() - tags - ending if t in between)
         self._forbidden += ["<tool_response>", "</tool_response>"]
 
     def prompt(self, question: str) -> list[int]:
@@ -93,27 +96,27 @@ class JsonCallProtocol:
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Read one turn: its call, else its answer."""
         text = self._opened + self._template.decode(self._template.split_end(tokens, self._ends))
+        shown = blanked(text)
         for written in self._forbidden:
-            if written in text:
+            if written in shown:
                 return ParsedTurn(error=f"{written} was written by the policy: only the template writes it")
-        thought, closed, body = text.rpartition("</think>")
-        if "<think>" in body:
+        thought, closed, shown = shown.rpartition("</think>")
+        if "<think>" in shown:
             return ParsedTurn(error="<think> is not closed")
         if closed and "<think>" not in thought:
             return ParsedTurn(error="</think> without <think>")
-        problem = _unbalanced(body, "tool_call") or _unbalanced(body, "answer")
-        if problem:
+        if problem := _unbalanced(shown, "tool_call"):
             return ParsedTurn(error=problem)
+        body = text[len(text) - len(shown) :]
         call = find_call(body, self._tools)
-        if call is not None:
-            return ParsedTurn(call=call)
-        return _answer(body)
+        return _answer(body, shown) if call is None else ParsedTurn(call=call)
 
     def call_start(self, tokens: Sequence[int]) -> int:
         """Tokens before the call's JSON, or before the tag around it."""
         text = self._template.decode(self._template.split_end(tokens, self._ends))
-        thought, closed, body = text.rpartition("</think>")
-        return self._template.tokens_before(tokens, len(thought + closed) + call_position(body))
+        thought, closed, _ = blanked(text).rpartition("</think>")
+        start = len(thought + closed)
+        return self._template.tokens_before(tokens, start + call_position(text[start:]))
 
     def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
         """The template's text after the end-of-turn token, around the result; the result is stripped of outer space.
@@ -147,8 +150,10 @@ def _unbalanced(body: str, tag: str) -> str | None:
     return f"<{tag}> is not closed" if inside else None
 
 
-def _answer(body: str) -> ParsedTurn:
-    tagged = re.findall(r"<answer>(.*?)</answer>", body, re.DOTALL)
+def _answer(body: str, shown: str) -> ParsedTurn:
+    if problem := _unbalanced(shown, "answer"):
+        return ParsedTurn(error=problem)
+    tagged = [body[slice(*found.span(1))] for found in re.finditer(r"<answer>(.*?)</answer>", shown, re.DOTALL)]
     if len(tagged) > 1:
         return ParsedTurn(error="more than one answer in a turn")
     text = tagged[0] if tagged else body

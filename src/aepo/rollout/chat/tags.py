@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
@@ -26,7 +26,7 @@ class TagProtocol:
     """Tags, understood by a scan of the turn's text.
 
     A tool with one parameter, or with one required one, takes the text between its tags; any other takes a JSON object.
-    Tags that are not the protocol's are plain text.
+    Tags that are not the protocol's are plain text. So is everything between a tool's tags that does not end a turn.
 
     Attributes:
         name: "tags".
@@ -43,6 +43,7 @@ class TagProtocol:
         tools: Sequence[ToolLike] = (),
         system: str | None = None,
         date: datetime.date | None = None,
+        ends: Collection[int] = (),
     ) -> None:
         """Prepare prompts and stops.
 
@@ -51,6 +52,7 @@ class TagProtocol:
             tools: One tag each.
             system: None for `describe(tools)`, empty for no system message.
             date: Told to a template that asks; None lets it look at the clock.
+            ends: Of turns, as the model declares them.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
@@ -63,7 +65,7 @@ class TagProtocol:
                     f"a tool cannot be named {name!r} under protocol tags: rename it, or use protocol chat"
                 )
         self.system = describe(tools) if system is None else system
-        self._ends = self._template.ends()
+        self._ends = self._template.ends(ends)
         self._tag = re.compile("<(/?)(" + "|".join(map(re.escape, (*_OWN, *self._tools))) + ")>")
         closing = [f"</{name}>" for name in (*self._tools, "answer")] + ["<result>"]
         single = [self._template.single_token(tag) for tag in closing]
@@ -126,6 +128,8 @@ def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], think
             return ParsedTurn(error=f"{match.group()} was written by the policy: only tools write results")
         if done is not None:
             break
+        if opened in tools and not (closes and name in (*tools, "answer")):
+            continue  # what a tool is given is data, up to a tag that ends the turn
         if not closes:
             if opened is not None:
                 return ParsedTurn(error=f"<{name}> inside <{opened}>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,23 +128,34 @@ class Template:
             return messages
         return [message("user", f"{system}\n\n{question}")]
 
-    def end_of_turn(self) -> int | None:
-        """The control token that the template writes after an assistant's turn, None if it writes none."""
-        messages = [message("user", "question"), message("assistant", _MARK)]
-        rendered = self.try_render(messages, generation_prompt=False)
-        if rendered is None or _MARK not in rendered:
-            return None
-        after = self.encode(rendered.rpartition(_MARK)[2])
-        return after[0] if after and after[0] in self.control_tokens().values() else None
+    def ends_of_turns(self) -> set[int]:
+        """The control tokens that the template writes first after an assistant's text, and after its call."""
+        # The id has the length that Mistral's templates insist on.
+        call = {"id": "aepo00001", "type": "function", "function": {"name": "f", "arguments": {"value": _MARK}}}
+        called = {**message("assistant", ""), "tool_calls": [call]}
+        # What closes a call before its turn is closed, such as </tool_call>, is markup.
+        control = {i for text, i in self.control_tokens().items() if not text.startswith("</")}
+        control |= {*self.tokenizer.all_special_ids}
+        found = set()
+        for turn in (message("assistant", _MARK), called):
+            rendered = self.try_render([message("user", "question"), turn], generation_prompt=False)
+            _, written, after = (rendered or "").rpartition(_MARK)
+            found |= set([i for i in self.encode(after) if i in control][:1]) if written else set()
+        return found
 
-    def ends(self) -> frozenset[int]:
+    def ends(self, declared: Collection[int] = ()) -> frozenset[int]:
         """Every token that ends a turn of the policy.
+
+        Args:
+            declared: By the model. Configurations often hold their class's default: what the tokenizer has as plain
+                text ends nothing.
 
         Raises:
             ValueError: There is none.
         """
-        found = {self.tokenizer.eos_token_id, self.end_of_turn()}
-        found |= {self.tokenizer.get_added_vocab().get(text) for text in _OTHER_ENDS}
+        added = self.tokenizer.get_added_vocab()
+        found = {self.tokenizer.eos_token_id, *self.ends_of_turns(), *(added.get(text) for text in _OTHER_ENDS)}
+        found |= {*declared} & {*added.values(), *self.tokenizer.all_special_ids}
         ends = frozenset(i for i in found if i is not None)
         if not ends:
             raise ValueError("nothing can end a turn: the tokenizer has no eos_token; set one")
