@@ -229,7 +229,7 @@ def test_what_cannot_be_read_is_not_downloaded(net: Net, kind: str) -> None:
         ("application/octet-stream", b"%PDF-1.4", Kind.PDF),
         ("", b"\n <!doctype html>", Kind.HTML),
         ("application/xhtml+xml", b"<html/>", Kind.HTML),
-        ("application/rss+xml", b"<rss/>", Kind.TEXT),
+        ("application/rss+xml", b"<rss/>", Kind.XML),
         ("application/ld+json", b"{}", Kind.TEXT),
         ("application/json", b"{}", Kind.TEXT),
         ("text/plain", b"hi", Kind.TEXT),
@@ -256,9 +256,6 @@ def test_compressed_pages_are_decoded(net: Net, encoding: str, pack: Callable[[b
     assert fetch(net, "http://site.test/").content == content
 
 
-TWICE = gzip.compress(gzip.compress(b"x", mtime=0), mtime=0)
-
-
 @pytest.mark.parametrize(
     ("encoding", "body", "why"),
     [
@@ -270,10 +267,7 @@ TWICE = gzip.compress(gzip.compress(b"x", mtime=0), mtime=0)
         ("br", b"x", "encoding 'br', which was not asked for"),
         ("zstd", b"\x28\xb5\x2f\xfd", "encoding 'zstd', which was not asked for"),
         ("compress", b"x", "which was not asked for"),
-        ("gzip, gzip", gzip.compress(b"x", mtime=0), "which was not asked for"),
         ("gzip, br", gzip.compress(b"x", mtime=0), "which was not asked for"),
-        ("identity, gzip", gzip.compress(b"x", mtime=0), "which was not asked for"),
-        ("gzip\r\nContent-Encoding: gzip", TWICE, "which was not asked for"),
         ("gzip", gzip.compress(b"<p>hi", mtime=0) + b"\0" * (2 << 20), "too large"),
     ],
 )
@@ -283,10 +277,11 @@ def test_a_bomb_or_a_broken_stream_is_told(net: Net, encoding: str, body: bytes,
         fetch(net, "http://site.test/")
 
 
-def test_a_bomb_inside_a_bomb_is_unpacked_once(net: Net) -> None:
+def test_a_bomb_inside_a_bomb_is_unpacked_once_and_is_no_page(net: Net) -> None:
     inner = gzip.compress(bytes(50 << 20), 1)
     net.site.answers["/"] = answer(gzip.compress(inner, mtime=0), Content_Encoding="gzip")
-    assert fetch(net, "http://site.test/").content == inner
+    with pytest.raises(ToolError, match="of type text/html, which cannot be read"):
+        fetch(net, "http://site.test/")
 
 
 def test_bytes_after_the_end_of_a_gzip_stream_are_ignored(net: Net) -> None:

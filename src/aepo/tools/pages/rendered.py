@@ -25,7 +25,7 @@ from playwright.async_api import BrowserContext, Error, Page, async_playwright
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.body import Kind
 from aepo.tools.pages.fetch import Document, Fetcher, named
-from aepo.tools.pages.guard import place, shorten
+from aepo.tools.pages.guard import shorten
 from aepo.tools.pages.proxy import NO_CONNECTION, REFUSED, Traffic, filtering_proxy
 from aepo.tools.sandbox.probe import processes_with
 from aepo.types import ToolError
@@ -197,7 +197,7 @@ class Renderer:
 
     def _explain(self, url: str, status: int, traffic: Traffic) -> None:
         """Raise what stood in the way of the page itself, not of a part of it."""
-        problem = traffic.problems.get(place(self._plain.guard.url(url)))
+        problem = traffic.problems.get(self._plain.guard.url(url).place)
         # The proxy's own answers, or none; a part from the same place may have failed though the page did not.
         if problem is not None and status in (0, REFUSED, NO_CONNECTION):
             raise problem
