@@ -42,7 +42,7 @@ def test_a_long_text_is_read_part_after_part(net: Net, reader: Sandbox) -> None:
     assert parts[1] == "0123456789" * 10 + "\n[part 2 of 3; page=3 reads on]"
     assert parts[2] == "0123456789" * 5
     assert parts[3] == "http://site.test/: there is no part 4, the last one is 3"
-    assert call(made, "http://site.test/", page=0).text == "page counts from 1"
+    assert call(made, "http://site.test/", page=0).text == "page and part count from 1"
 
 
 TOLD = {
@@ -110,11 +110,11 @@ def test_equal_calls_may_be_answered_by_kept_results_of_the_same_parsers_and_set
 ) -> None:
     made = tool(net, reader)
     assert made.pure and made.service == "pages" and made.details == {"sandbox": reader.name}
-    assert made.canonical({"url": "http://a.test/"}) == '{"page":1,"url":"http://a.test/"}'
+    assert made.canonical({"url": "http://a.test/"}) == '{"page":1,"part":1,"url":"http://a.test/"}'
     opened = tool(net, reader, allow=("wiki.corp", "10.0.0.0/8"))
     assert opened.details["allow"] == "10.0.0.0/8, wiki.corp"
     versions = [made.version, opened.version, tool(net, reader, max_characters=100).version]
-    assert len(set(versions)) == 3 and all(re.match(r"trafilatura \S+, pypdf \S+/plain/", v) for v in versions)
+    assert len(set(versions)) == 3 and all(re.match(r"trafilatura \S+, pypdf \S+, chardet \S+, webencodings [\d.]+/plain/", v) for v in versions)
 
 
 def test_a_kept_page_is_not_fetched_again_and_a_failure_is(net: Net, reader: Sandbox, tmp_path: Path) -> None:
@@ -144,6 +144,8 @@ def test_a_sandbox_is_asked_for_by_name_as_for_programs() -> None:
         {"max_bytes": 0},
         {"max_characters": 20_000},
         {"max_characters": 0},
+        {"links": -1},
+        {"links": 1000},
         {"allow": ["a/b"]},
         {"allow": "wiki.corp"},
     ],
