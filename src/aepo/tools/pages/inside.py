@@ -14,15 +14,18 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 _XML = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';]{1,40})", re.IGNORECASE)
+# Supersets that the web means, and encodings that it does not read or that stand for another one.
+_CODECS = {"gbk": "gb18030", "x-user-defined": "cp1252", "replacement": ""}
 # What Python's codecs lack of the web's encodings: Windows's additions.
 _ADDED = {"euc_jp": "euc_jis_2004", "big5hkscs": "cp950"}
-_JIS = re.compile(rb"\x1b\$[@B]([^\x1b]*)|\x1b\([BJ]")
+_JIS = re.compile(rb"\x1b(\$[@B]|\([BIJ])([^\x1b]*)")
 # A Latin letter and a letter of another alphabet in one word: no text, but Latin letters read in a wrong encoding.
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]")
 _OTHER = re.compile(r"[\u0370-\u06ff]")
 
 _LINK_TEXT, _LINK_ADDRESS, _LINK_LINE = 80, 300, 100
 _FRAME = ("nav", "header", "footer", "aside")
+_TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td")
 _WIDEST = 50
 _LONGEST_CELL = 300
 _BLOCKS = frozenset("address article br dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre section tr td th ul".split())
@@ -39,23 +42,39 @@ def decode(content: bytes, charset: str, kind: str = "") -> str:
         charset: What the server says, or nothing.
         kind: "html", "xml" or "text"; by default what begins with a mark-up is HTML.
     """
-    import webencodings
-
     kind = kind or ("html" if content.lstrip()[:1] == b"<" else "text")
     for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if content.startswith(mark):
             return content[len(mark) :].decode(name, "replace")
-    said = webencodings.lookup(charset)
-    if said is not None and said.name.startswith("utf-16") and b"\0" not in content and _is_utf8(content):
-        said = None
-    declared = None if said or kind == "text" else webencodings.lookup(_declared(content, kind))
-    if declared is not None and declared.name.startswith("utf-16"):
+    name = _codec(charset)
+    if name.startswith("utf-16") and b"\0" not in content and _is_utf8(content):
+        name = ""
+    if not name and kind != "text":
+        name = _codec(_declared(content, kind))
         # It could not have been read.
-        declared = webencodings.lookup("utf-8")
-    if declared is not None and declared.name == "x-user-defined":
-        declared = webencodings.lookup("windows-1252")
-    found = said or declared
-    return _decoded(content, found.codec_info.name if found else _detected(content))
+        name = "utf-8" if name.startswith("utf-16") else name
+    name = name or _detected(content)
+    if name == "iso2022_jp":
+        # The same characters in another form, which has Windows's additions.
+        content = _JIS.sub(_in_euc, content)
+        name = "euc_jp"
+    return content.decode(name, "web")
+
+
+def _in_euc(part: re.Match[bytes]) -> bytes:
+    """A stretch of ISO-2022-JP in EUC-JP: the same bytes with the eighth bit, half-width kana behind a mark."""
+    if part[1] in (b"(B", b"(J"):
+        return part[2]
+    raised = bytes(byte | 0x80 if byte > 0x20 else byte for byte in part[2])
+    return b"".join(b"\x8e%c" % byte for byte in raised) if part[1] == b"(I" else raised
+
+
+def _codec(label: str) -> str:
+    """Python's name of the encoding that a label means on the web, or nothing."""
+    import webencodings
+
+    found = webencodings.lookup(label)
+    return _CODECS.get(found.name, found.codec_info.name) if found else ""
 
 
 def _declared(content: bytes, kind: str) -> str:
@@ -95,16 +114,8 @@ def _detected(content: bytes) -> str:
     text = content if b"\x1b" in content else re.sub(rb"<[^<>]*>", b" ", content)
     name = chardet.detect(text, encoding_era=chardet.EncodingEra.MODERN_WEB)["encoding"] or "cp1252"
     shown = text[:100_000].decode(name, "replace")
-    return "cp1252" if len(_MIXED.findall(shown)) * 4 > len(_OTHER.findall(shown)) else name
-
-
-def _decoded(content: bytes, name: str) -> str:
-    name = codecs.lookup(name).name
-    if name == "iso2022_jp":
-        # The same characters in another form, which has Windows's additions.
-        content = _JIS.sub(lambda part: bytes(byte | 0x80 for byte in part[1] or b""), content)
-        name = "euc_jp"
-    return content.decode("gb18030" if name == "gbk" else name, "web")
+    mixed = len(_MIXED.findall(shown)) * 4 > len(_OTHER.findall(shown))
+    return "cp1252" if mixed else _codec(name) or codecs.lookup(name).name
 
 
 def _broken(error: UnicodeError) -> tuple[str, int]:
@@ -139,11 +150,16 @@ def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[st
         # Nothing but comments, or nothing at all.
         return "", []
     title = " ".join((tree.findtext(".//title") or "").split())
-    for element in [element for element in tree.iterdescendants() if element.tag != "body" and _hidden(element)]:
-        element.drop_tree()
+    for element in tree.xpath("//*[@hidden or @style or self::template or self::datalist or self::dialog]"):
+        if element.tag not in ("html", "body") and _hidden(element):
+            element.drop_tree()
     found = links(tree, url)
+    outer = tree.xpath("//table[.//table]")
     for table in tree.xpath("//table[not(.//table)]"):
         _write_rows(table)
+    for element in [element for table in outer for element in table.iter(*_TABLE)]:
+        # A table around tables gives a page its form.
+        element.tag = "div"
     text = trafilatura.extract(tree, include_comments=False, favor_recall=True) or trafilatura.html2txt(tree)
     return (text if title in ("", text.partition("\n")[0]) else f"{title}\n\n{text}"), found
 
@@ -168,33 +184,36 @@ def links(tree, url: str) -> list[str]:
     base = _joined(url, base) or url
     main: dict[str, str] = {}
     frame: dict[str, str] = {}
-    for element in tree.iter("a", "area", "frame", "iframe", "meta"):
+    for element in tree.xpath("//a[@href] | //area[@href] | //frame[@src] | //iframe[@src] | //meta[@content]"):
         target = element.get("href") or element.get("src") or ""
-        if element.tag == "meta":
-            refresh = element.get("http-equiv", "").strip().lower() == "refresh"
-            target = element.get("content", "").partition("=")[2].strip(" \"'") if refresh else ""
+        if element.get("http-equiv", "").strip().lower() == "refresh":
+            target = element.get("content", "").partition("=")[2].strip(" \"'")
         address = _joined(base, target) if target else ""
         if not address or len(address) > _LINK_ADDRESS or address == urldefrag(url)[0]:
             continue
-        pictures = " ".join(picture.get("alt") or "" for picture in element.iter("img", "area"))
-        named = [_words(element), pictures, element.get("aria-label"), element.get("title"), element.get("name")]
-        text = next((" ".join(name.split()) for name in named if name and name.strip()), "")
-        text = text if len(text) <= _LINK_TEXT else f"{text[:_LINK_TEXT]}..."
         lines = frame if next(element.iterancestors(*_FRAME), None) is not None else main
-        lines[address] = lines.get(address) or text
+        if not lines.get(address):
+            lines[address] = _name(element)
     every = main | {address: main.get(address) or text for address, text in frame.items()}
     return [f"- {text}: {address}" if text else f"- {address}" for address, text in every.items()]
+
+
+def _name(link) -> str:
+    """What a link is called."""
+    pictures = " ".join(picture.get("alt") or "" for picture in link.iter("img", "area"))
+    names = [_words(link), pictures, *(link.get(name) for name in ("aria-label", "title", "name"))]
+    text = next((" ".join(name.split()) for name in names if name and name.strip()), "")
+    return text if len(text) <= _LINK_TEXT else f"{text[:_LINK_TEXT]}..."
 
 
 def _joined(base: str, target: str) -> str:
     """An address of the web, or nothing."""
     path, mark, rest = re.sub(r"[\t\r\n]", "", target).strip().partition("?")
     try:
-        address = urldefrag(urljoin(base, path.replace("\\", "/") + mark + rest))[0]
-        parts = urlsplit(address)
+        parts = urlsplit(urldefrag(urljoin(base, path.replace("\\", "/") + mark + rest))[0])
     except ValueError:
         return ""
-    return re.sub(r"\s", "%20", address) if parts.scheme in ("http", "https") and parts.netloc else ""
+    return re.sub(r"\s", "%20", parts.geturl()) if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
 def _words(element) -> str:
@@ -213,11 +232,25 @@ def _write_rows(table) -> None:
     """Put a line for each row in the place of a table, where its cells are short; others give the page its form."""
     import lxml.html
 
+    rows = _rows(table)
+    if len(rows) < 2 or max(map(len, rows)) < 2 or any(len(text) > _LONGEST_CELL for row in rows for text in row):
+        return
+    block = lxml.html.Element("div")
+    block.tail = table.tail
+    for cells in rows:
+        line = lxml.html.Element("p")
+        line.text = f"| {' | '.join(cells)} |"
+        block.append(line)
+    table.getparent().replace(table, block)
+
+
+def _rows(table) -> list[list[str]]:
+    """The texts of a table's cells, where a cell reaches down the same text again; rows without text are left out."""
     rows: list[list[str]] = []
     below: dict[int, tuple[int, str]] = {}
     for row in table.iter("tr"):
         cells: list[str] = []
-        for cell in [*row.iterchildren("td", "th"), None]:
+        for cell in [*row.iterchildren("td", "th")][:_WIDEST] + [None]:
             # Cells of earlier rows reach down into this one.
             while len(cells) in below:
                 left, text = below.pop(len(cells))
@@ -227,23 +260,13 @@ def _write_rows(table) -> None:
             if cell is None:
                 break
             text = _words(cell).replace("|", "¦")
-            if len(text) > _LONGEST_CELL:
-                return
-            for column in range(min(_span(cell, "colspan"), _WIDEST)):
-                if (down := _span(cell, "rowspan")) > 1:
+            down = _span(cell, "rowspan")
+            for column in range(min(_span(cell, "colspan"), _WIDEST - len(cells))):
+                if down > 1:
                     below[len(cells)] = down - 1, text
                 cells.append("" if column else text)
         rows.append(cells)
-    rows = [row for row in rows if any(row)]
-    if len(rows) < 2 or max(map(len, rows)) < 2:
-        return
-    block = lxml.html.Element("div")
-    block.tail = table.tail
-    for cells in rows:
-        line = lxml.html.Element("p")
-        line.text = f"| {' | '.join(cells)} |"
-        block.append(line)
-    table.getparent().replace(table, block)
+    return [row for row in rows if any(row)]
 
 
 def _span(cell, name: str) -> int:

@@ -277,7 +277,9 @@ async def _html(context: BrowserContext, page: Page, limit: int) -> str:
     session = await context.new_cdp_session(page)
     tree = await session.send("Page.getFrameTree")
     world = await session.send("Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"]})
-    code = f"(t => t.length > {limit} ? null : t)(document.documentElement.outerHTML)"
+    # What browsers without scripts would show is not shown here.
+    forget = "document.querySelectorAll('noscript').forEach(n => n.remove())"
+    code = f"{forget}; (t => t.length > {limit} ? null : t)(document.documentElement.outerHTML)"
     result = await session.send(
         "Runtime.evaluate",
         {"contextId": world["executionContextId"], "expression": code, "returnByValue": True},
