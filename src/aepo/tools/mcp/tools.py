@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from aepo.tools.address import service_address
 from aepo.tools.base import Tool
 from aepo.tools.mcp.arguments import checker
 from aepo.tools.mcp.connection import Connection, McpServerError
@@ -112,11 +112,12 @@ def _transport(
 ) -> tuple[str, Callable[[Life], AbstractAsyncContextManager[TransportStreams]]]:
     """The server's name, and what makes a transport from a `Life`."""
     if isinstance(server, str):
-        parts = urlsplit(server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = service_address(server)
+        except ValueError:
             raise ValueError(
                 f"MCP server {server!r} is no http(s) URL; give a command as a list: ['program', 'argument']"
-            )
+            ) from None
         if parts.username or parts.password:
             raise ValueError(f"the URL of MCP server {parts.hostname} holds a password: give it in headers=")
         if environment or inherit or folder:
