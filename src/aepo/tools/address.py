@@ -26,7 +26,7 @@ def service_address(url: str) -> SplitResult:
         usable = False
     if not usable:
         # What libraries say of it may hold a part of a password.
-        raise ValueError("not an address that begins with http:// or https:// and names a host")
+        raise ValueError("not one that begins with http:// or https:// and names a host")
     return parts
 
 
@@ -35,4 +35,4 @@ async def _forget(reply: httpx.Response) -> None:
 
 
 NO_REDIRECTS: dict[str, list[Any]] = {"response": [_forget]}
-"""For `event_hooks` of an httpx client that follows no redirect: httpx would read where it leads, and may fail there."""
+"""For `event_hooks` of an httpx client that follows no redirect: httpx would read where it leads, and may fail."""

@@ -19,18 +19,24 @@ _label = st.one_of(
     st.text(_puny, max_size=12).map("xn--".__add__),
     st.text(min_size=1, max_size=6).map(lambda text: "xn--" + text.encode("punycode", "replace").decode("latin-1")),
     st.text(max_size=6),
-    st.sampled_from(["☃", "xn--ls8h", "xn--", "xn---", "faß", "İ", "ﬀ", "\u200d", "א1", "a\u0301", "%65", "_x", "0x7f", "1"]),
+    st.sampled_from(
+        ["☃", "xn--ls8h", "xn--", "xn---", "faß", "İ", "ﬀ", "\u200d", "א1", "a\u0301", "%65", "_x", "0x7f", "1"]
+    ),
     st.integers(1, 80).map("a".__mul__),
 )
 _host = st.one_of(
-    st.lists(_label, max_size=5).flatmap(lambda labels: st.sampled_from([".", "。", "．", ".."]).map(lambda dot: dot.join(labels))),
+    st.lists(_label, max_size=5).flatmap(
+        lambda labels: st.sampled_from([".", "。", "．", ".."]).map(lambda dot: dot.join(labels))
+    ),
     st.text("0123456789abcdefx:.%[]", max_size=40).map(lambda text: f"[{text}]"),
     st.text("0123456789.x", max_size=20),
     st.sampled_from(["site.test", "site.test.", ".", ""]),
-)  # fmt: skip
+)
 _port = st.sampled_from(["", ":80", ":443", ":", ":8080", ":0", ":99999", ":８０", ":x"])
 _rest = st.text(max_size=20) | st.text(string.printable, max_size=20)
-_scheme = st.sampled_from(["http://", "https://", "HTTP://", "http:", "https:/", "http:\\\\", "//", "", "ftp://", "http:////"])
+_scheme = st.sampled_from(
+    ["http://", "https://", "HTTP://", "http:", "https:/", "http:\\\\", "//", "", "ftp://", "http:////"]
+)
 _user = st.sampled_from(["", "", "", "@", "u@", "u:p@", "\\@"])
 addresses = st.text(max_size=40) | st.builds(
     lambda *parts: "".join(parts), _scheme, _user, _host, _port, st.sampled_from(["", "/", "?", "#", "\\"]), _rest
@@ -39,6 +45,52 @@ addresses = st.text(max_size=40) | st.builds(
 
 locations = addresses.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=40)
 """What a Location header may hold."""
+
+
+bodies = st.tuples(
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "<a href='x",
+                    "'>",
+                    "</a>",
+                    "<table>",
+                    "<tr>",
+                    "<td rowspan=3 colspan=2>",
+                    "<base href=",
+                    "<p hidden",
+                    "<!--",
+                ),
+                *(
+                    "-->",
+                    "<template>",
+                    "<meta charset=",
+                    "<style>",
+                    "</style>",
+                    "<script>",
+                    "&#0;",
+                    "&#xd800;",
+                    "\0",
+                    "<svg>",
+                ),
+                *(
+                    "<title>",
+                    "<frameset>",
+                    "<?xml encoding='",
+                    "<meta http-equiv=refresh content='0;url=",
+                    "\x1b$B",
+                    "<![CDATA[",
+                ),
+            ]
+        )
+        | st.text(max_size=10),
+        max_size=30,
+    ).map(lambda parts: "".join(parts).encode("utf-8", "replace"))
+    | st.binary(max_size=200),
+    st.sampled_from(["", "utf-8", "gbk", "utf-16", "iso-2022-jp", "x-user-defined", "hz-gb-2312", "no such"]),
+)
+"""Bodies of pages, with a charset."""
 
 
 class Played(httpcore.AsyncNetworkStream):

@@ -9,12 +9,20 @@ from tests.tools.pages.fuzz import PAGE, addresses, locations, outcome, redirect
 
 CHOKES = [
     *("xn--ls8h.test", "xn--n3h.test", "xn--a.test", "xn---.test", "xn--a-ecp.ru", "xn--", "xn--.test", "a.xn--0.b"),
-    *("XN--LS8H.TEST", "xn--ls8h.test.", "xn--ls8h.test:8080", "xn--zca.xn--0ca", "_dmarc.test", "a_b.test", "-a-.test"),
-]  # fmt: skip
+    *(
+        "XN--LS8H.TEST",
+        "xn--ls8h.test.",
+        "xn--ls8h.test:8080",
+        "xn--zca.xn--0ca",
+        "_dmarc.test",
+        "a_b.test",
+        "-a-.test",
+    ),
+]
 TOLD = [
     *("a..test", ".test", "a" * 64 + ".test", "☃.test", "i❤.test", "\u200d.test", "a\u0301\u0301.xn--.☃", "xn--ü.test"),
     *("[::1", "[::g]", "1.2.3.4.5:80:80", "%00.test", "a b.test", "test..", "\udcff.test", "."),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -49,15 +57,42 @@ def test_any_redirect_is_followed_or_told(location: bytes) -> None:
     st.lists(
         st.sampled_from(
             [
-                *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 301\r\n", b"HTTP/1.1 101 S\r\n", b"HTTP/1.1 103 E\r\n", b"ICY 200 OK\r\n"),
-                *(b"Content-Type: text/html\r\n", b"Content-Encoding: gzip\r\n", b"Content-Length: 3\r\n", b"\r\n", b"\n"),
-                *(b"Transfer-Encoding: chunked\r\n", b"Location: /\r\n", b"X y: z\r\n", b": n\r\n", b" folded\r\n", b"3\r\nabc\r\n"),
-                *(b"\x1f\x8b\x08", b"%PDF-1.4", b"<p>hi", b"0\r\n\r\n", b"\0", b"Location:\r\n", b"Content-Length: \xb2\r\n"),
+                *(
+                    b"HTTP/1.1 200 OK\r\n",
+                    b"HTTP/1.1 301\r\n",
+                    b"HTTP/1.1 101 S\r\n",
+                    b"HTTP/1.1 103 E\r\n",
+                    b"ICY 200 OK\r\n",
+                ),
+                *(
+                    b"Content-Type: text/html\r\n",
+                    b"Content-Encoding: gzip\r\n",
+                    b"Content-Length: 3\r\n",
+                    b"\r\n",
+                    b"\n",
+                ),
+                *(
+                    b"Transfer-Encoding: chunked\r\n",
+                    b"Location: /\r\n",
+                    b"X y: z\r\n",
+                    b": n\r\n",
+                    b" folded\r\n",
+                    b"3\r\nabc\r\n",
+                ),
+                *(
+                    b"\x1f\x8b\x08",
+                    b"%PDF-1.4",
+                    b"<p>hi",
+                    b"0\r\n\r\n",
+                    b"\0",
+                    b"Location:\r\n",
+                    b"Content-Length: \xb2\r\n",
+                ),
             ]
         )
         | st.binary(max_size=20),
         max_size=12,
     ).map(b"".join)
-)  # fmt: skip
+)
 def test_any_answer_is_read_or_told(answer: bytes) -> None:
     assert anyio.run(outcome, "http://site.test/", answer, PAGE)

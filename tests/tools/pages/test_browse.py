@@ -114,7 +114,7 @@ def test_equal_calls_may_be_answered_by_kept_results_of_the_same_parsers_and_set
     opened = tool(net, reader, allow=("wiki.corp", "10.0.0.0/8"))
     assert opened.details["allow"] == "10.0.0.0/8, wiki.corp"
     versions = [made.version, opened.version, tool(net, reader, max_characters=100).version]
-    assert len(set(versions)) == 3 and all(re.match(r"trafilatura \S+, pypdf \S+, chardet \S+, webencodings [\d.]+/plain/", v) for v in versions)
+    assert len(set(versions)) == 3 and all(re.fullmatch(r"trafilatura .*, pypdf .*/plain/.*", v) for v in versions)
 
 
 def test_a_kept_page_is_not_fetched_again_and_a_failure_is(net: Net, reader: Sandbox, tmp_path: Path) -> None:

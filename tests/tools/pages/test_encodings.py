@@ -9,8 +9,18 @@ pytest.importorskip("webencodings")
 
 from aepo.tools.pages.inside import decode
 
-ZH, JA, KO, RU = "前总理朱镕基在北京会见了记者", "①東京都の人口は㈱日本データによる", "똠방각하 서울특별시 인구", "Население Москвы"
-EU, TH, TW, HE = "Zürich – 北京, café “naïve”", "กรุงเทพมหานครเป็นเมืองหลวง", "香港嘅人口係七百萬 㗎", "ירושלים היא בירת ישראל"
+ZH, JA, KO, RU = (
+    "前总理朱镕基在北京会见了记者",
+    "①東京都の人口は㈱日本データによる",
+    "똠방각하 서울특별시 인구",
+    "Население Москвы",
+)
+EU, TH, TW, HE = (
+    "Zürich – 北京, café “naïve”",
+    "กรุงเทพมหานครเป็นเมืองหลวง",
+    "香港嘅人口係七百萬 㗎",
+    "ירושלים היא בירת ישראל",
+)
 BOM = b"\xef\xbb\xbf"
 
 
@@ -147,16 +157,26 @@ def test_bytes_are_read_as_they_are_meant(name: str) -> None:
     assert "\ufffd" not in found.replace(more[1] if len(more) > 1 else "", "")
 
 
-LABELS = st.sampled_from(["", "utf-8", "gbk", "big5", "shift_jis", "euc-jp", "iso-2022-jp", "utf-16", "hz-gb-2312", "x"])
+LABELS = st.sampled_from(
+    ["", "utf-8", "gbk", "big5", "shift_jis", "euc-jp", "iso-2022-jp", "utf-16", "hz-gb-2312", "x"]
+)
 
 
-@given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: f"<meta charset={text}>".encode("utf-8", "replace")), LABELS)
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=100).map(lambda text: f"<meta charset={text}>".encode("utf-8", "replace")),
+    LABELS,
+)
 def test_any_bytes_become_text(content: bytes, label: str) -> None:
     for kind in ("", "html", "xml", "text"):
         assert isinstance(decode(content, label, kind), str)
 
 
-@given(st.text(), st.sampled_from(["utf-8", "gbk", "big5", "shift_jis", "euc-kr", "windows-1251", "iso-8859-1"]), st.integers(0, 300))
+@given(
+    st.text(),
+    st.sampled_from(["utf-8", "gbk", "big5", "shift_jis", "euc-kr", "windows-1251", "iso-8859-1"]),
+    st.integers(0, 300),
+)
 def test_a_stray_byte_costs_no_more_than_itself_in_utf8(text: str, label: str, at: int) -> None:
     content = text.encode("utf-8", "replace")
     while at < len(content) and content[at] & 0xC0 == 0x80:

@@ -276,7 +276,9 @@ PNG, BINARY = b"\x89PNG\r\n\x1a\n" + bytes(100), b"\x01\x02\x03 some" * 9
         ("application/json", b"", Kind.TEXT),
     ],
 )
-def test_the_first_bytes_tell_where_the_type_does_not_or_is_wrong(net: Net, kind: str, content: bytes, found: Kind) -> None:
+def test_the_first_bytes_tell_where_the_type_does_not_or_is_wrong(
+    net: Net, kind: str, content: bytes, found: Kind
+) -> None:
     net.site.answers["/"] = answer(content, kind)
     assert fetch(net, "http://site.test/").kind is found
 
@@ -285,7 +287,11 @@ def test_the_first_bytes_tell_where_the_type_does_not_or_is_wrong(net: Net, kind
     ("kind", "content"),
     [
         *(("text/html", PNG), ("text/plain", PNG), ("text/plain", BINARY), ("", BINARY), ("application/x", BINARY)),
-        *(("text/html", b"PK\x03\x04"), ("application/json", b"\xff\xd8\xff\xe0"), ("text/html", b"\0\0\0\x18ftypmp42")),
+        *(
+            ("text/html", b"PK\x03\x04"),
+            ("application/json", b"\xff\xd8\xff\xe0"),
+            ("text/html", b"\0\0\0\x18ftypmp42"),
+        ),
         *(("application/pdf", PNG), ("application/octet-stream", b"\xd0\xcf\x11\xe0"), ("text/csv", b"RIFF....WEBP")),
     ],
 )

@@ -40,14 +40,23 @@ def test_what_browsers_read_is_read(net: Net, name: str) -> None:
     assert fetch(net, "http://site.test/").content == b"<p>hi"
 
 
-@pytest.mark.parametrize("lines", [b"chunked", b"chunked\r\nTransfer-Encoding: chunked", b"identity, Chunked", b"gzip, chunked"])
+@pytest.mark.parametrize(
+    "lines", [b"chunked", b"chunked\r\nTransfer-Encoding: chunked", b"identity, Chunked", b"gzip, chunked"]
+)
 def test_chunks_are_read_however_often_they_are_said(net: Net, lines: bytes) -> None:
     net.site.answers["/"] = OK + TYPE + b"Transfer-Encoding : " + lines + b"\r\n\r\n5\r\n<p>hi\r\n0\r\n\r\n"
     assert fetch(net, "http://site.test/").content == b"<p>hi"
 
 
 @pytest.mark.parametrize(
-    "head", [b"ICY 200 OK\r\n", b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 2000 OK\r\n", OK + LENGTH + b"Content-Length: 6\r\n", b"\0\r\n"]
+    "head",
+    [
+        b"ICY 200 OK\r\n",
+        b"HTTP/1.1 20 OK\r\n",
+        b"HTTP/1.1 2000 OK\r\n",
+        OK + LENGTH + b"Content-Length: 6\r\n",
+        b"\0\r\n",
+    ],
 )
 def test_what_is_no_http_is_told(net: Net, head: bytes) -> None:
     net.site.answers["/"] = head + b"\r\n<p>hi"

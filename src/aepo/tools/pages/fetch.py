@@ -112,9 +112,8 @@ class Fetcher:
             raise ToolError(f"HTTP {answer.status}")
         content_type = ", ".join(_headers(answer, b"content-type"))
         encoding = ", ".join(_headers(answer, b"content-encoding"))
-        unreadable = ToolError(
-            f"of type {shorten(content_type, 60)}, which cannot be read" if content_type else "of no type that can be read"
-        )
+        said = f"type {shorten(content_type, 60)}, which cannot be read" if content_type else "no type that can be read"
+        unreadable = ToolError(f"of {said}")
         for length in _headers(answer, b"content-length"):
             if length.isdecimal() and int(length[:20]) > self.max_bytes:
                 raise ToolError(f"too large: {int(length[:20]) / 2**20:.3g} MiB")

@@ -1,9 +1,9 @@
 """What may be visited: rules on the text of an address, and on the addresses that its host name stands for.
 
-A name is looked up once for each connection and the connection goes to what was looked up, so a name that stands for
-another address a moment later gains nothing. An address is taken apart once, here; its parts go over the wire as they
-are and are never decoded again, so a name that no rule of host names knows is looked up like any other. Odd spellings of an address (0x7f.1, 2130706434) need no rule: the
-resolver reads them and what it answers is judged.
+An address is taken apart once, here; its parts go over the wire as they are and are never decoded again, so a name
+that breaks the rules of host names is looked up like any other. A name is looked up once for each connection and the
+connection goes to what was looked up, so a name that stands for another address a moment later gains nothing. Odd
+spellings of an address (0x7f.1, 2130706434) need no rule: the resolver reads them and what it answers is judged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WEB_PORTS = frozenset({80, 443, 8080, 8443})
 LONGEST_URL = 2000
 _PORTS = {"http": 80, "https": 443}
 # Host names as they go over the wire, and IPv6 addresses without their brackets.
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f:.]{2,45}")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|(?=.*:)[0-9a-f:.]{2,45}")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host name and a port to all the addresses it stands for; raises OSError when there are none."""

@@ -28,7 +28,10 @@ _FRAME = ("nav", "header", "footer", "aside")
 _TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td")
 _WIDEST = 50
 _LONGEST_CELL = 300
-_BLOCKS = frozenset("address article br dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre section tr td th ul".split())
+_BLOCKS = frozenset(
+    ("address", "article", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "section", "ul")
+)
+_BLOCKS |= {*_TABLE, "h1", "h2", "h3", "h4", "h5", "h6"}
 
 
 def decode(content: bytes, charset: str, kind: str = "") -> str:
@@ -250,7 +253,7 @@ def _rows(table) -> list[list[str]]:
     below: dict[int, tuple[int, str]] = {}
     for row in table.iter("tr"):
         cells: list[str] = []
-        for cell in [*row.iterchildren("td", "th")][:_WIDEST] + [None]:
+        for cell in (*[*row.iterchildren("td", "th")][:_WIDEST], None):
             # Cells of earlier rows reach down into this one.
             while len(cells) in below:
                 left, text = below.pop(len(cells))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+
 from aepo.tools.address import service_address
 from aepo.tools.search.base import Hit
 from aepo.tools.service import HttpService, Request
@@ -56,8 +57,8 @@ def checked_url(url: str) -> str:
     """
     try:
         parts = service_address(url)
-    except ValueError:
-        raise ValueError("the address of a search service must begin with http:// or https:// and name a host") from None
+    except ValueError as error:
+        raise ValueError(f"the address of a search service is {error}") from None
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError(f"the address of {parts.hostname} must hold neither user, password, query nor fragment")
     return url.rstrip("/")
