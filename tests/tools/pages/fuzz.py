@@ -24,7 +24,10 @@ _label = st.one_of(
     ),
     st.integers(1, 80).map("a".__mul__),
 )
+_plain = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=12)
 _host = st.one_of(
+    # Three times, so that many addresses get as far as a connection.
+    *[st.lists(_plain | _plain.map("xn--".__add__), min_size=1, max_size=4).map(".".join)] * 3,
     st.lists(_label, max_size=5).flatmap(
         lambda labels: st.sampled_from([".", "。", "．", ".."]).map(lambda dot: dot.join(labels))
     ),
@@ -32,12 +35,11 @@ _host = st.one_of(
     st.text("0123456789.x", max_size=20),
     st.sampled_from(["site.test", "site.test.", ".", ""]),
 )
-_port = st.sampled_from(["", ":80", ":443", ":", ":8080", ":0", ":99999", ":８０", ":x"])
+_port = st.sampled_from(["", "", "", "", "", "", ":80", ":443", ":", ":8080", ":0", ":99999", ":８０", ":x"])
 _rest = st.text(max_size=20) | st.text(string.printable, max_size=20)
-_scheme = st.sampled_from(
-    ["http://", "https://", "HTTP://", "http:", "https:/", "http:\\\\", "//", "", "ftp://", "http:////"]
-)
-_user = st.sampled_from(["", "", "", "@", "u@", "u:p@", "\\@"])
+_odd = ["HTTP://", "http:", "https:/", "http:\\\\", "//", "", "ftp://", "http:////"]
+_scheme = st.sampled_from(["http://", "https://"]) | st.sampled_from(["http://", "https://", *_odd])
+_user = st.sampled_from(["", "", "", "", "", "", "", "", "@", "u@", "u:p@", "\\@"])
 addresses = st.text(max_size=40) | st.builds(
     lambda *parts: "".join(parts), _scheme, _user, _host, _port, st.sampled_from(["", "/", "?", "#", "\\"]), _rest
 )

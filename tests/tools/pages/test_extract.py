@@ -1,10 +1,12 @@
 """From documents to texts, in real sandboxes: honest documents and hostile ones."""
 
+import io
 import re
 import zlib
 from pathlib import Path
 
 import anyio
+import pypdf
 import pytest
 
 from aepo.tools.pages.body import Kind
@@ -119,6 +121,42 @@ def test_a_part_is_taken_and_all_are_counted(reader: Sandbox) -> None:
 def test_a_pdf_is_read_page_after_page(reader: Sandbox) -> None:
     found = read(pdf(b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET", pages=2), Kind.PDF, reader)
     assert found.text == "Hello world\n\nHello world"
+
+
+HELLO = b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET"
+
+
+def test_a_page_of_a_pdf_is_read_without_those_before_it_and_with_those_behind_it_that_fit(reader: Sandbox) -> None:
+    heavy = HELLO + b"\nBT /F 12 Tf 1 1 Td ( ) Tj ET" * 2000
+    assert read(pdf(heavy, pages=300), Kind.PDF, reader, page=300) == Extract("Hello world", "", 1, 300, 300)
+    several = read(pdf(HELLO, pages=9), Kind.PDF, reader, page=4, size=40)
+    assert several == Extract("Hello world\n\nHello world\n\nHello world", "", 1, 9, 6)
+    assert read(pdf(HELLO, pages=9), Kind.PDF, reader, page=2, part=2, size=8) == Extract("rld", "", 2, 9, 2)
+    assert read(pdf(HELLO, pages=9), Kind.PDF, reader, page=10) == Extract("", "", 0, 9, 10)
+    assert read(pdf(b"", pages=9), Kind.PDF, reader, page=2) == Extract("", "", 0, 9, 9)
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-256"])
+def test_a_protected_pdf_is_read_if_it_asks_for_no_password(reader: Sandbox, algorithm: str) -> None:
+    def protected(user: str) -> bytes:
+        writer = pypdf.PdfWriter(clone_from=pypdf.PdfReader(io.BytesIO(pdf(HELLO))))
+        writer.encrypt(user, "owner", algorithm=algorithm)
+        made = io.BytesIO()
+        writer.write(made)
+        return made.getvalue()
+
+    assert read(protected(""), Kind.PDF, reader).text == "Hello world"
+    with pytest.raises(ToolError, match=r"^the page could not be read: it is protected by a password$"):
+        read(protected("secret"), Kind.PDF, reader)
+
+
+def test_links_come_with_the_text_a_part_at_a_time(reader: Sandbox) -> None:
+    body = page("<p>Text.</p>" + "".join(f"<a href=/{number}>n{number}</a> " for number in range(5)), title="")
+    lines = [f"- n{number}: http://site.test/{number}" for number in range(5)]
+    first = read(body, Kind.HTML, reader, links=2)
+    assert (first.links, first.parts) == ("\n".join(lines[:2]), 3) and first.text.startswith("Text.")
+    assert read(body, Kind.HTML, reader, part=3, links=2) == Extract("", lines[4], 3)
+    assert read(body, Kind.HTML, reader).links == ""
 
 
 def test_an_empty_document_has_no_text(reader: Sandbox) -> None:
