@@ -26,10 +26,15 @@ from aepo.tools.pages.inside import html_text
 from tests.tools.pages.fuzz import PAGE, addresses, bodies, locations, outcome, redirect_to
 
 
+REASONS = (
+    *("not an address", "it has no proper host name", "only addresses that begin with", "user names in addresses"),
+    *("is not one of the web", "longer than", "no such host", "redirects", "HTTP", "type", "read"),
+)
+
+
 def short(words: str) -> str:
-    """The reason alone, without addresses and numbers."""
-    reason = words.rpartition("refused: ")[2] if "refused: " in words else words.rpartition(": ")[2]
-    return "".join(letter for letter in reason if not letter.isdigit())[:60]
+    """The reason alone, without the address."""
+    return next((reason for reason in REASONS if reason in words), words)
 
 
 def counted(

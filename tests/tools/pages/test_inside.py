@@ -123,6 +123,7 @@ def test_a_table_keeps_its_cells_a_line_for_each_row(around: str) -> None:
         ("<tr><td colspan=2>a<td>b<tr><td>1<td>2<td>3", ["| a | | b |", "| 1 | 2 | 3 |"]),
         ("<thead><tr><th>k<th>v</thead><tbody><tr><td>x|y<td><b>1</b><br>2", ["| k | v |", "| x¦y | 1 2 |"]),
         ("<tr><td>H<sub>2</sub>O<td><p>a</p><p>b</p><tr><td><td>only", ["| H2O | a b |", "| | only |"]),
+        ("<tr><td>a\x01\0<td>&#1;b&#xffff;<tr><td>c<td>d", ["| a | b |", "| c | d |"]),
         ("<tr><td rowspan=0>a<td colspan=x>b<tr><td>c<td>d", ["| a | b |", "| c | d |"]),
     ],
 )

@@ -23,6 +23,9 @@ _JIS = re.compile(rb"\x1b(\$[@B]|\([BIJ])([^\x1b]*)")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]")
 _OTHER = re.compile(r"[\u0370-\u06ff]")
 
+# What a page may hold and XML may not.
+_NO_TEXT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _LINK_TEXT, _LINK_ADDRESS, _LINK_LINE = 80, 300, 100
 _FRAME = ("nav", "header", "footer", "aside")
 _TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td")
@@ -146,7 +149,7 @@ def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[st
 
     # Not trafilatura's own way of reading, which takes a page without <html> for none. UTF-8, whatever it declares.
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
-    text = decode(content, charset, "html").replace("\0", "")
+    text = _NO_TEXT.sub("", decode(content, charset, "html"))
     try:
         tree = lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
     except lxml.etree.ParserError:
@@ -228,7 +231,7 @@ def _words(element) -> str:
         if inside.tag in _BLOCKS:
             parts.append(" ")
         parts.append((inside.text if event == "start" else inside.tail if inside is not element else "") or "")
-    return " ".join("".join(parts).split())
+    return " ".join(_NO_TEXT.sub("", "".join(parts)).split())
 
 
 def _write_rows(table) -> None:
