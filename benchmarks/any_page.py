@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from aepo.tools.pages.inside import html_text
 from tests.tools.pages.fuzz import PAGE, addresses, bodies, locations, outcome, redirect_to
 
-
 REASONS = (
     *("not an address", "it has no proper host name", "only addresses that begin with", "user names in addresses"),
     *("is not one of the web", "longer than", "no such host", "redirects", "HTTP", "type", "read"),
