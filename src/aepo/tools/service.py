@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.lowlevel
 
+from aepo.tools.address import NO_REDIRECTS
 from aepo.tools.base import ToolMisconfigured
 from aepo.tools.counts import count
 from aepo.tools.key import ApiKey
@@ -224,6 +225,7 @@ class HttpService:
             limits=httpx.Limits(max_connections=self.limits.concurrency),
             auth=cast(Any, self.key.sign) if self.key else None,
             follow_redirects=False,
+            event_hooks=NO_REDIRECTS,
         )
         return _Loop(client, anyio.CapacityLimiter(self.limits.concurrency))
 

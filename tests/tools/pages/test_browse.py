@@ -12,9 +12,10 @@ import pytest
 from aepo.tools.base import Tool
 from aepo.tools.cache.layer import cached
 from aepo.tools.cache.store import Store
-from aepo.tools.pages.browse import browse
+from aepo.tools.pages.browse import browse, told_of_pdf
+from aepo.tools.pages.extract import Extract
 from aepo.tools.sandbox.base import Sandbox
-from aepo.types import ToolResult, ToolStatus
+from aepo.types import ToolError, ToolResult, ToolStatus
 from tests.tools.pages.conftest import Net, answer, redirect
 
 
@@ -42,7 +43,50 @@ def test_a_long_text_is_read_part_after_part(net: Net, reader: Sandbox) -> None:
     assert parts[1] == "0123456789" * 10 + "\n[part 2 of 3; page=3 reads on]"
     assert parts[2] == "0123456789" * 5
     assert parts[3] == "http://site.test/: there is no part 4, the last one is 3"
-    assert call(made, "http://site.test/", page=0).text == "page counts from 1"
+    assert call(made, "http://site.test/", page=0).text == "page and part count from 1"
+
+
+def test_where_a_page_leads_is_told_so_that_the_next_call_can_go_there(net: Net, reader: Sandbox) -> None:
+    net.site.answers["/a/"] = answer(
+        "<title>Menu</title><p>Choose.</p><a href='../b'>One</a> <a href=//site.test/c>Two</a>"
+    )
+    net.site.answers["/b"] = answer("<p>the first page", Content_Encoding="none")
+    net.site.answers["/"] = redirect(Location="/a/")
+    made = browse(links=1, sandbox=reader, resolve=net.resolve, dial=net.dial)
+    first = call(made, "http://site.test/").text
+    assert first.startswith("Menu\n\nChoose.")
+    assert first.endswith("\n\nLinks:\n- One: http://site.test/b\n[part 1 of 2; page=2 reads on]")
+    assert call(made, "http://site.test/", page=2).text == "Links:\n- Two: http://site.test/c"
+    assert call(made, "http://site.test/b").text == "the first page"
+    assert call(made, "http://site.test/b", part=2).text.endswith("page counts the parts of this text")
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "said"),
+    [
+        (Extract("text", parts=1, pages=1, last=1), (1, 1), "text\n[page 1 of 1]"),
+        (Extract("text", parts=1, pages=9, last=3), (1, 1), "text\n[pages 1 to 3 of 9; page=4 reads on]"),
+        (
+            Extract("text", parts=3, pages=9, last=2),
+            (2, 2),
+            "text\n[page 2 of 9, part 2 of 3; page=2, part=3 reads on]",
+        ),
+        (Extract("text", parts=3, pages=9, last=2), (2, 3), "text\n[page 2 of 9, part 3 of 3; page=3 reads on]"),
+        (
+            Extract("", parts=0, pages=9, last=4),
+            (2, 1),
+            "there is no text on pages 2 to 4 of 9, only pictures; page=5 reads on",
+        ),
+        (Extract("", parts=0, pages=9, last=10), (10, 1), "there is no page 10, the last one is 9"),
+        (Extract("", parts=2, pages=9, last=1), (1, 3), "there is no part 3 of page 1, the last one is 2"),
+    ],
+)
+def test_where_one_is_in_a_pdf_is_told(found: Extract, asked: tuple[int, int], said: str) -> None:
+    try:
+        told = told_of_pdf(found, *asked)
+    except ToolError as error:
+        told = str(error)
+    assert told == said
 
 
 TOLD = {
@@ -110,11 +154,11 @@ def test_equal_calls_may_be_answered_by_kept_results_of_the_same_parsers_and_set
 ) -> None:
     made = tool(net, reader)
     assert made.pure and made.service == "pages" and made.details == {"sandbox": reader.name}
-    assert made.canonical({"url": "http://a.test/"}) == '{"page":1,"url":"http://a.test/"}'
+    assert made.canonical({"url": "http://a.test/"}) == '{"page":1,"part":1,"url":"http://a.test/"}'
     opened = tool(net, reader, allow=("wiki.corp", "10.0.0.0/8"))
     assert opened.details["allow"] == "10.0.0.0/8, wiki.corp"
     versions = [made.version, opened.version, tool(net, reader, max_characters=100).version]
-    assert len(set(versions)) == 3 and all(re.match(r"trafilatura \S+, pypdf \S+/plain/", v) for v in versions)
+    assert len(set(versions)) == 3 and all(re.fullmatch(r"trafilatura .*, pypdf .*/plain/.*", v) for v in versions)
 
 
 def test_a_kept_page_is_not_fetched_again_and_a_failure_is(net: Net, reader: Sandbox, tmp_path: Path) -> None:
@@ -144,6 +188,8 @@ def test_a_sandbox_is_asked_for_by_name_as_for_programs() -> None:
         {"max_bytes": 0},
         {"max_characters": 20_000},
         {"max_characters": 0},
+        {"links": -1},
+        {"links": 1000},
         {"allow": ["a/b"]},
         {"allow": "wiki.corp"},
     ],

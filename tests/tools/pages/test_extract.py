@@ -1,21 +1,34 @@
 """From documents to texts, in real sandboxes: honest documents and hostile ones."""
 
+import io
 import re
 import zlib
 from pathlib import Path
 
 import anyio
+import pypdf
 import pytest
 
 from aepo.tools.pages.body import Kind
 from aepo.tools.pages.extract import Extract, extract, versions
+from aepo.tools.pages.fetch import Document
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
 from aepo.types import ToolError
 
 
-def read(document: bytes, kind: Kind, sandbox: Sandbox, charset: str = "", start: int = 0, size: int = 4000) -> Extract:
-    return anyio.run(extract, document, kind, sandbox, charset, start, size)
+def read(
+    content: bytes,
+    kind: Kind,
+    sandbox: Sandbox,
+    charset: str = "",
+    page: int = 1,
+    part: int = 1,
+    size: int = 4000,
+    links: int = 0,
+) -> Extract:
+    document = Document("http://site.test/a/b?c", kind, charset, content)
+    return anyio.run(extract, document, sandbox, page, part, size, links)
 
 
 def page(body: str, title: str = "A title") -> bytes:
@@ -69,7 +82,7 @@ def test_a_page_that_is_not_written_in_full_is_read(reader: Sandbox, content: st
 
 @pytest.mark.parametrize("content", ["", " \n", "<html></html>", "<!-- c -->", "<title></title><script>x</script>"])
 def test_a_page_without_text_has_none(reader: Sandbox, content: str) -> None:
-    assert read(content.encode(), Kind.HTML, reader).characters == 0
+    assert read(content.encode(), Kind.HTML, reader).parts == 0
 
 
 @pytest.mark.parametrize(
@@ -88,7 +101,7 @@ def test_a_page_without_text_has_none(reader: Sandbox, content: str) -> None:
     ],
 )
 def test_text_comes_as_it_is_in_its_charset(reader: Sandbox, content: bytes, charset: str) -> None:
-    assert read(content, Kind.TEXT, reader, charset) == Extract("Zürich – 北京", 11)
+    assert read(content, Kind.TEXT, reader, charset) == Extract("Zürich – 北京")
 
 
 def test_a_charset_is_read_from_the_page_and_guessed_at_last(reader: Sandbox) -> None:
@@ -98,11 +111,11 @@ def test_a_charset_is_read_from_the_page_and_guessed_at_last(reader: Sandbox) ->
     assert read("€ 5".encode("cp1252"), Kind.TEXT, reader, "iso-8859-1").text == "€ 5"
 
 
-def test_a_piece_is_taken_and_the_whole_is_counted(reader: Sandbox) -> None:
-    assert read(b"0123456789", Kind.TEXT, reader, start=4, size=3) == Extract("456", 10)
-    assert read(b"0123456789", Kind.TEXT, reader, start=40, size=3) == Extract("", 10)
+def test_a_part_is_taken_and_all_are_counted(reader: Sandbox) -> None:
+    assert read(b"0123456789", Kind.TEXT, reader, part=2, size=4) == Extract("4567", parts=3)
+    assert read(b"0123456789", Kind.TEXT, reader, part=10, size=4) == Extract("", parts=3)
     longest = read("🦜".encode() * 100_000, Kind.TEXT, reader, size=10**9)
-    assert longest == Extract("🦜" * 16_000, 100_000)
+    assert longest == Extract("🦜" * 16_000, parts=7)
 
 
 def test_a_pdf_is_read_page_after_page(reader: Sandbox) -> None:
@@ -110,9 +123,45 @@ def test_a_pdf_is_read_page_after_page(reader: Sandbox) -> None:
     assert found.text == "Hello world\n\nHello world"
 
 
+HELLO = b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET"
+
+
+def test_a_page_of_a_pdf_is_read_without_those_before_it_and_with_those_behind_it_that_fit(reader: Sandbox) -> None:
+    heavy = HELLO + b"\nBT /F 12 Tf 1 1 Td ( ) Tj ET" * 2000
+    assert read(pdf(heavy, pages=300), Kind.PDF, reader, page=300) == Extract("Hello world", "", 1, 300, 300)
+    several = read(pdf(HELLO, pages=9), Kind.PDF, reader, page=4, size=40)
+    assert several == Extract("Hello world\n\nHello world\n\nHello world", "", 1, 9, 6)
+    assert read(pdf(HELLO, pages=9), Kind.PDF, reader, page=2, part=2, size=8) == Extract("rld", "", 2, 9, 2)
+    assert read(pdf(HELLO, pages=9), Kind.PDF, reader, page=10) == Extract("", "", 0, 9, 10)
+    assert read(pdf(b"", pages=9), Kind.PDF, reader, page=2) == Extract("", "", 0, 9, 9)
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-256"])
+def test_a_protected_pdf_is_read_if_it_asks_for_no_password(reader: Sandbox, algorithm: str) -> None:
+    def protected(user: str) -> bytes:
+        writer = pypdf.PdfWriter(clone_from=pypdf.PdfReader(io.BytesIO(pdf(HELLO))))
+        writer.encrypt(user, "owner", algorithm=algorithm)
+        made = io.BytesIO()
+        writer.write(made)
+        return made.getvalue()
+
+    assert read(protected(""), Kind.PDF, reader).text == "Hello world"
+    with pytest.raises(ToolError, match=r"^the page could not be read: it is protected by a password$"):
+        read(protected("secret"), Kind.PDF, reader)
+
+
+def test_links_come_with_the_text_a_part_at_a_time(reader: Sandbox) -> None:
+    body = page("<p>Text.</p>" + "".join(f"<a href=/{number}>n{number}</a> " for number in range(5)), title="")
+    lines = [f"- n{number}: http://site.test/{number}" for number in range(5)]
+    first = read(body, Kind.HTML, reader, links=2)
+    assert (first.links, first.parts) == ("\n".join(lines[:2]), 3) and first.text.startswith("Text.")
+    assert read(body, Kind.HTML, reader, part=3, links=2) == Extract("", lines[4], 3)
+    assert read(body, Kind.HTML, reader).links == ""
+
+
 def test_an_empty_document_has_no_text(reader: Sandbox) -> None:
     for kind in (Kind.HTML, Kind.TEXT):
-        assert read(b"", kind, reader).characters == 0
+        assert read(b"", kind, reader).parts == 0
 
 
 @pytest.mark.parametrize(
@@ -125,7 +174,7 @@ def test_a_pdf_that_is_none_is_told_in_one_line(reader: Sandbox, content: bytes)
 
 def test_a_parser_that_runs_long_is_stopped(reader: Sandbox) -> None:
     with pytest.raises(ToolError, match=r"^the page could not be read: finding its text takes more than 3 s$"):
-        read(pdf(b"BT /F 12 Tf 1 1 Td (x) Tj ET\n" * 1000, pages=1000), Kind.PDF, reader)
+        read(pdf(b"BT /F 12 Tf 1 1 Td (x) Tj ET\n" * 300_000), Kind.PDF, reader)
 
 
 @pytest.mark.parametrize(
@@ -190,13 +239,13 @@ DOWN = SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr="no namespaces")
 
 
 def test_a_failure_of_the_sandbox_is_tried_once_more_and_not_blamed_on_the_page() -> None:
-    fine = SandboxResult(SandboxStatus.OK, "2\nhi", "", 0)
-    assert read(b"hi", Kind.TEXT, Scripted(DOWN, fine)) == Extract("hi", 2)
+    fine = SandboxResult(SandboxStatus.OK, "1 0 0 2\nhi", "", 0)
+    assert read(b"hi", Kind.TEXT, Scripted(DOWN, fine)) == Extract("hi")
     with pytest.raises(ToolError, match=r"^pages cannot be read now; go on without them$"):
         read(b"hi", Kind.TEXT, Scripted(DOWN, DOWN))
 
 
-@pytest.mark.parametrize("printed", ["", "hi", "-1\nhi", "9999999999999\nhi", "٣\nhi"])
+@pytest.mark.parametrize("printed", ["", "hi", "1\nhi", "-1 0 0 2\nhi", "9999999999999 0 0 2\nhi", "٣ 0 0 2\nhi"])
 def test_a_parser_that_was_taken_over_is_not_believed(printed: str) -> None:
     with pytest.raises(ToolError, match="printed something else"):
         read(b"", Kind.TEXT, Scripted(SandboxResult(SandboxStatus.OK, printed, "", 0)))
@@ -221,8 +270,8 @@ def test_how_a_parser_ended_is_told(status: SandboxStatus, returncode: int | Non
 
 
 def test_a_sandbox_says_which_parsers_it_has_and_one_without_them_what_to_install(reader: Sandbox) -> None:
-    assert re.fullmatch(r"trafilatura \d+\S*, pypdf \d+\S*", versions(reader))
-    with pytest.raises(ImportError, match=r"No module named 'pypdf'; pip install 'aepo-rl\[pages\]'"):
+    assert re.fullmatch(r"trafilatura \d\S*, pypdf \d\S*, chardet \d\S*, webencodings \d\S*", versions(reader))
+    with pytest.raises(ImportError, match=r"No module named 'chardet'; pip install 'aepo-rl\[pages\]'"):
         versions(choose(reader.name))
 
 

@@ -1,6 +1,7 @@
 """Fetching: every attack on the address, on the connection and on the body, against a real server."""
 
 import gzip
+import os
 import socket
 import ssl
 import struct
@@ -229,7 +230,7 @@ def test_what_cannot_be_read_is_not_downloaded(net: Net, kind: str) -> None:
         ("application/octet-stream", b"%PDF-1.4", Kind.PDF),
         ("", b"\n <!doctype html>", Kind.HTML),
         ("application/xhtml+xml", b"<html/>", Kind.HTML),
-        ("application/rss+xml", b"<rss/>", Kind.TEXT),
+        ("application/rss+xml", b"<rss/>", Kind.XML),
         ("application/ld+json", b"{}", Kind.TEXT),
         ("application/json", b"{}", Kind.TEXT),
         ("text/plain", b"hi", Kind.TEXT),
@@ -240,6 +241,79 @@ def test_what_can_be_read_has_its_kind(net: Net, kind: str, content: bytes, foun
     assert fetch(net, "http://site.test/").kind is found
 
 
+PNG, BINARY = b"\x89PNG\r\n\x1a\n" + bytes(100), b"\x01\x02\x03 some" * 9
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "found"),
+    [
+        ("text/html, text/html", b"<p>", Kind.HTML),
+        ("text/html\r\nContent-Type: text/html; charset=x", b"<p>", Kind.HTML),
+        ("text/plain, text/html;charset=utf-8", b"<p>", Kind.HTML),
+        ("nonsense, text/html", b"<p>", Kind.HTML),
+        ("text/html;", b"<p>", Kind.HTML),
+        ("text/html charset=utf-8", b"<p>", Kind.HTML),
+        ("charset=utf-8", b"<!doctype html>", Kind.HTML),
+        ("text/html", b"%PDF-1.4", Kind.PDF),
+        ("text/plain", b"\r\n%PDF-1.4", Kind.PDF),
+        ("application/pdf", b"junk\n%PDF-1.4", Kind.PDF),
+        ("application/pdf", b"<!doctype html><p>log in", Kind.HTML),
+        ("application/pdf", b"no such file", Kind.TEXT),
+        ("application/octet-stream", b"a,b\n1,2", Kind.TEXT),
+        ("application/octet-stream", b"\xef\xbb\xbf<html>", Kind.HTML),
+        ("", b"plain", Kind.TEXT),
+        ("*/*", b"plain", Kind.TEXT),
+        ("nonsense", b"<?xml version='1.0'?><rss/>", Kind.XML),
+        ("application/javascript", b"let x", Kind.TEXT),
+        ("application/x-tex", b"\\section", Kind.TEXT),
+        ("application/yaml", b"a: b", Kind.TEXT),
+        ("text/csv", b"a,b", Kind.TEXT),
+        ("text/markdown", b"# a\x01", Kind.TEXT),
+        ("text/plain", b"\xff\xfea\0b\0", Kind.TEXT),
+        ("text/plain; charset=utf-16", b"a\0b\0", Kind.TEXT),
+        ("text/plain", b"<p>source", Kind.TEXT),
+        ("image/svg+xml", b"<svg/>", Kind.XML),
+        ("application/json", b"", Kind.TEXT),
+    ],
+)
+def test_the_first_bytes_tell_where_the_type_does_not_or_is_wrong(
+    net: Net, kind: str, content: bytes, found: Kind
+) -> None:
+    net.site.answers["/"] = answer(content, kind)
+    assert fetch(net, "http://site.test/").kind is found
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        *(("text/html", PNG), ("text/plain", PNG), ("text/plain", BINARY), ("", BINARY), ("application/x", BINARY)),
+        *(
+            ("text/html", b"PK\x03\x04"),
+            ("application/json", b"\xff\xd8\xff\xe0"),
+            ("text/html", b"\0\0\0\x18ftypmp42"),
+        ),
+        *(("application/pdf", PNG), ("application/octet-stream", b"\xd0\xcf\x11\xe0"), ("text/csv", b"RIFF....WEBP")),
+    ],
+)
+def test_what_is_no_text_is_not_shown_as_one(net: Net, kind: str, content: bytes) -> None:
+    net.site.answers["/"] = answer(content, kind)
+    with pytest.raises(ToolError, match=r"^http://site\.test/: of (no )?type .*cannot be read|can be read$"):
+        fetch(net, "http://site.test/")
+
+
+def test_what_turns_out_to_be_no_text_is_not_read_to_its_end(net: Net) -> None:
+    net.site.answers["/"] = endlessly(b"HTTP/1.1 200 OK\r\nContent-Type: application/x\r\n\r\n", b"\0" * 65536)
+    with pytest.raises(ToolError, match="of type application/x, which cannot be read"):
+        fetch(net, "http://site.test/")
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_an_answer_without_a_page_is_told_in_words(net: Net, status: int) -> None:
+    net.site.answers["/"] = f"HTTP/1.1 {status} x\r\n\r\n".encode()
+    with pytest.raises(ToolError, match=f"^http://site.test/: HTTP {status}: the server answers without a page$"):
+        fetch(net, "http://site.test/")
+
+
 def deflate(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush()
@@ -248,15 +322,16 @@ def deflate(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("encoding", "pack"),
     [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress), ("deflate", deflate),
-     ("identity", bytes)],
+     ("identity", bytes), ("none", bytes), ("UTF-8", bytes), ("", bytes), ("", gzip.compress), ("none", gzip.compress),
+     ("deflate", gzip.compress), ("gzip, gzip", gzip.compress), ("identity, gzip", gzip.compress),
+     ("gzip\r\nContent-Encoding: gzip", gzip.compress), ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+     ("gzip", lambda data: b"".join(gzip.compress(data[at : at + 50]) for at in range(0, len(data), 50))),
+     ("", lambda data: gzip.compress(data[:1]) + gzip.compress(b"") + gzip.compress(data[1:]) + bytes(20))],
 )  # fmt: skip
 def test_compressed_pages_are_decoded(net: Net, encoding: str, pack: Callable[[bytes], bytes]) -> None:
     content = b"<p>hello</p>" * 1000
     net.site.answers["/"] = answer(pack(content), Content_Encoding=encoding)
     assert fetch(net, "http://site.test/").content == content
-
-
-TWICE = gzip.compress(gzip.compress(b"x", mtime=0), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -270,11 +345,12 @@ TWICE = gzip.compress(gzip.compress(b"x", mtime=0), mtime=0)
         ("br", b"x", "encoding 'br', which was not asked for"),
         ("zstd", b"\x28\xb5\x2f\xfd", "encoding 'zstd', which was not asked for"),
         ("compress", b"x", "which was not asked for"),
-        ("gzip, gzip", gzip.compress(b"x", mtime=0), "which was not asked for"),
         ("gzip, br", gzip.compress(b"x", mtime=0), "which was not asked for"),
-        ("identity, gzip", gzip.compress(b"x", mtime=0), "which was not asked for"),
-        ("gzip\r\nContent-Encoding: gzip", TWICE, "which was not asked for"),
         ("gzip", gzip.compress(b"<p>hi", mtime=0) + b"\0" * (2 << 20), "too large"),
+        ("gzip", gzip.compress(bytes(1 << 19), 1) * 3, "too large: more than 1 MiB"),
+        ("", gzip.compress(bytes(200 << 20), 1, mtime=0), "too large: more than 1 MiB"),
+        ("gzip, gzip", gzip.compress(gzip.compress(bytes(200 << 20), 1)), "too large: more than 1 MiB"),
+        ("gzip", gzip.compress(b"x") + gzip.compress(b"y" * 99)[:-9], "the answer broke off"),
     ],
 )
 def test_a_bomb_or_a_broken_stream_is_told(net: Net, encoding: str, body: bytes, why: str) -> None:
@@ -283,10 +359,11 @@ def test_a_bomb_or_a_broken_stream_is_told(net: Net, encoding: str, body: bytes,
         fetch(net, "http://site.test/")
 
 
-def test_a_bomb_inside_a_bomb_is_unpacked_once(net: Net) -> None:
+def test_a_bomb_inside_a_bomb_is_unpacked_once_and_is_no_page(net: Net) -> None:
     inner = gzip.compress(bytes(50 << 20), 1)
     net.site.answers["/"] = answer(gzip.compress(inner, mtime=0), Content_Encoding="gzip")
-    assert fetch(net, "http://site.test/").content == inner
+    with pytest.raises(ToolError, match="of type text/html, which cannot be read"):
+        fetch(net, "http://site.test/")
 
 
 def test_bytes_after_the_end_of_a_gzip_stream_are_ignored(net: Net) -> None:
@@ -433,6 +510,27 @@ def test_a_certificate_is_checked_against_the_name_and_not_the_address(net: Net,
     finally:
         tls.close()
     assert (asked_for, net.dialled) == ([host], [(PUBLIC, 443)])
+
+
+def test_a_server_that_stops_speaking_tls_is_told(net: Net) -> None:
+    authority, server, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), trust()
+    authority.issue_cert("site.test").configure_cert(server)
+    authority.configure_trust(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        net.site.port = listener.getsockname()[1]
+
+        def serve() -> None:
+            with listener.accept()[0] as raw, suppress(OSError):
+                secure = server.wrap_socket(raw, server_side=True)
+                secure.recv(1 << 16)
+                os.write(secure.fileno(), b"this is no TLS at all" * 9)
+                secure.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ToolError, match=r"^https://site\.test/: the connection broke$"):
+            fetch(net, "https://site.test/", context=context)
+        thread.join()
 
 
 def test_a_certificate_of_nobody_known_is_refused(net: Net) -> None:

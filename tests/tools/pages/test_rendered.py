@@ -79,6 +79,12 @@ def test_scripts_run_and_what_they_write_is_seen(net: Net, browser: Renderer) ->
     assert "written 42" in text(found) and found.url == "http://site.test/"
 
 
+def test_what_is_for_browsers_without_scripts_is_left_out(net: Net, browser: Renderer) -> None:
+    net.site.answers["/"] = answer("<body><noscript><p>switch scripts on</p></noscript><p>the <a href=/x>end</a>")
+    found = load(browser)
+    assert "switch scripts on" not in text(found) and '<a href="/x">end</a>' in text(found)
+
+
 ATTEMPTS = {
     "img": "<img src='http://{at}/img'>",
     "iframe": "<iframe src='http://{at}/iframe'></iframe>",

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from json import JSONDecodeError
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
+from aepo.tools.address import NO_REDIRECTS, service_address
 from aepo.tools.key import ApiKey
 from aepo.tools.pace import backoff, retry_after
 
@@ -92,11 +92,10 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         try:
-            parts = urlsplit(self.url)
-            wrong = parts.scheme not in ("http", "https") or not parts.hostname or (parts.port == 0)
+            parts = service_address(self.url)
         except ValueError:
-            wrong = True
-        if wrong or "@" in parts.netloc or parts.query or parts.fragment:
+            parts = None
+        if parts is None or "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError("a server's address is http://host:port/v1, without a key, a query or a fragment in it")
 
     @property
@@ -131,6 +130,7 @@ class Client:
             limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
             auth=self.endpoint.key.sign if self.endpoint.key else None,  # type: ignore[arg-type]
             follow_redirects=False,
+            event_hooks=NO_REDIRECTS,
             trust_env=not self.endpoint.direct,
         )
         return self

@@ -55,6 +55,8 @@ def _bounded(limits: httpx2.Limits, life: Life) -> httpx2.AsyncBaseTransport:
     class Bounded(httpx2.AsyncHTTPTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             response = await super().handle_async_request(request)
+            # No redirect is followed, but the client would read where it leads, and may fail there.
+            response.headers.pop("location", None)
             if request.method == "POST" and response.status_code >= 400:
                 life.last_words = f"HTTP status {response.status_code}".encode()
                 if response.status_code == 404 and "mcp-session-id" in request.headers:

@@ -10,9 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from aepo.paths import expanded
+from aepo.tools.address import service_address
 from aepo.tools.base import Tool
 from aepo.tools.mcp.arguments import plain
 from aepo.tools.mcp.connection import Connection, McpServerError
@@ -106,11 +106,12 @@ def _transport(
 ) -> tuple[str, Callable[[Life], AbstractAsyncContextManager[TransportStreams]]]:
     """The server's name, and what makes a transport from a `Life`."""
     if isinstance(server, str):
-        parts = urlsplit(server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = service_address(server)
+        except ValueError:
             raise ValueError(
                 f"MCP server {server!r} is no http(s) URL; give a command as a list: ['program', 'argument']"
-            )
+            ) from None
         if parts.username or parts.password:
             raise ValueError(f"the URL of MCP server {parts.hostname} holds a password: give it in headers=")
         if environment or inherit or folder:

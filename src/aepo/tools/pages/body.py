@@ -1,105 +1,160 @@
-"""The body of an answer: decoded as it comes, never more than a limit, and what kind of document it is."""
+"""The body of an answer: unpacked, never to more than a limit, and what kind of document it is."""
 
 from __future__ import annotations
 
+import re
 import zlib
 from enum import StrEnum
 
 from aepo.types import ToolError
 
 ENCODINGS = "gzip, deflate"
-"""What is asked for; both are decoded piece by piece with a bound on what comes out."""
+"""What is asked for; both are unpacked with a bound on what comes out."""
 
-_GZIP_OR_ZLIB, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
+LOOK_BYTES = 2048
+"""So much of a body tells what it is."""
+
+_NOT_ASKED_FOR = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
+_GZIP = b"\x1f\x8b\x08"
+_PIECE = 4096
+_GZIP_BITS, _ZLIB_BITS, _RAW_BITS = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+_TYPE = re.compile(r"\s*([\w!#$&^.+-]+/[\w!#$&^.+-]+)\s*(;.*)?", re.DOTALL)
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';,]{1,40})", re.IGNORECASE)
+# After "MIME Sniffing" of the WHATWG: bytes that no text has, and how pictures, sounds, fonts and archives begin.
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_MARKS = (b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf")
+_SIGNATURES = re.compile(
+    rb"\x89PNG|GIF8[79]a|\xff\xd8\xff|BM.{4}\0\0\0\0|\0\0[\x01\x02]\0|RIFF....(WEBP|WAVE|AVI )|.{4}ftyp|"
+    rb"\x1a\x45\xdf\xa3|OggS\0|ID3[\x00-\x1f]|fLaC|FORM....AIFF|MThd\0|wOF[F2]|\0\x01\0\0|OTTO|"
+    rb"PK(\x03\x04|\x05\x06)|Rar!\x1a\x07|7z\xbc\xaf|BZh[1-9]1AY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b\x08|"
+    rb"\x7fELF|MZ.{2}\0\0|\0asm|\xca\xfe\xba\xbe|\xd0\xcf\x11\xe0|SQLite format 3\0",
+    re.DOTALL,
+)
 
 
 class Kind(StrEnum):
     """What a document is."""
 
     HTML = "html"
+    XML = "xml"
+    """Shown as it is; it may say its encoding."""
     TEXT = "text"
-    """Plain text, JSON, XML and the like: shown as it is."""
+    """Plain text, JSON and the like: shown as it is."""
     PDF = "pdf"
 
 
-class Body:
-    """Takes chunks as they come over the wire."""
+def unpacked(body: bytes, encoding: str, limit: int, whole: bool = True) -> bytes:
+    """A body as it was before it was packed, which its first bytes tell better than its header.
 
-    def __init__(self, encoding: str, limit: int) -> None:
-        """Take the Content-Encoding and the most bytes, both on the wire and decoded.
+    Encodings that nobody knows are none, as for browsers. Gzip of several members is read to its end, also where the
+    header leaves it out or is doubled.
 
-        Raises:
-            ToolError: The encoding is none that was asked for.
-        """
-        encoding = encoding.strip().lower()
-        if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise ToolError(f"sent in the encoding {encoding[:40]!r}, which was not asked for")
-        self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding not in ("", "identity") else None
-        self._deflate = encoding == "deflate"
-        self._wire = 0
-        self._limit = limit
-        self._bytes = bytearray()
+    Args:
+        body: As it came.
+        encoding: Its Content-Encoding.
+        limit: The most bytes.
+        whole: Whether the body is there in full, not only its beginning.
 
-    def add(self, chunk: bytes) -> None:
-        """Decode a chunk.
+    Raises:
+        ToolError: It becomes larger than the limit, it cannot be unpacked, or it was packed in a way not asked for.
+    """
+    names = [name.strip().lower() for name in encoding.split(",")]
+    if wrong := next((name for name in names if name in _NOT_ASKED_FOR), ""):
+        raise ToolError(f"sent in the encoding {wrong!r}, which was not asked for")
+    for number, name in enumerate([name for name in names[::-1] if name in ("gzip", "x-gzip", "deflate")] or [""]):
+        if body.startswith(_GZIP):
+            body = _gunzipped(body, limit, whole)
+        elif name == "deflate" and body:
+            body = _inflated(body, limit, whole)
+        elif name and body and not number:
+            raise ToolError("the answer cannot be decompressed")
+    return body
 
-        Raises:
-            ToolError: There is more than the limit, or it cannot be decoded.
-        """
-        self._wire += len(chunk)
-        if self._decoder is None:
-            self._bytes += chunk
-        elif not self._decoder.eof:
-            self._bytes += self._decoded(chunk)
-        if max(self._wire, len(self._bytes)) > self._limit:
-            raise ToolError(f"too large: more than {self._limit / 2**20:.3g} MiB")
 
-    def finish(self) -> bytes:
-        """All bytes.
+def _gunzipped(packed: bytes, limit: int, whole: bool) -> bytes:
+    made, at = bytearray(), 0
+    while packed.startswith(_GZIP, at):
+        at = _stream(packed, at, made, zlib.decompressobj(_GZIP_BITS), limit, whole)
+    return bytes(made)
 
-        Raises:
-            ToolError: The compressed stream has no end.
-        """
-        if self._decoder is not None and self._wire and not self._decoder.eof:
-            raise ToolError("the answer broke off")
-        return bytes(self._bytes)
 
-    def _decoded(self, chunk: bytes) -> bytes:
-        assert self._decoder is not None
-        # One byte over the limit is enough to see that it is passed.
-        room = self._limit - len(self._bytes) + 1
+def _inflated(packed: bytes, limit: int, whole: bool) -> bytes:
+    # Some servers send deflate without zlib's header, whose first two bytes are a multiple of 31.
+    bits = _RAW_BITS if packed[0] & 15 != 8 or int.from_bytes(packed[:2], "big") % 31 else _ZLIB_BITS
+    made = bytearray()
+    _stream(packed, 0, made, zlib.decompressobj(bits), limit, whole)
+    return bytes(made)
+
+
+def _stream(packed: bytes, at: int, made: bytearray, decoder: zlib._Decompress, limit: int, whole: bool) -> int:
+    """Unpack one stream that begins at `at` onto what is made already; where it ends."""
+    while not decoder.eof and at < len(packed):
+        # In pieces: a stream's end hands back all that came with it.
+        piece = packed[at : at + _PIECE]
         try:
-            return self._decoder.decompress(chunk, room)
+            # One byte over the limit is enough to see that it is passed.
+            made += decoder.decompress(piece, limit - len(made) + 1)
         except zlib.error:
-            if not self._deflate or self._bytes or self._wire > len(chunk):
-                raise ToolError("the answer cannot be decompressed") from None
-        # Some servers send deflate without zlib's header.
-        self._decoder, self._deflate = zlib.decompressobj(_RAW), False
-        return self._decoded(chunk)
+            raise ToolError("the answer cannot be decompressed") from None
+        if len(made) > limit:
+            raise too_large(limit)
+        at += len(piece) - len(decoder.unused_data)
+    if whole and not decoder.eof:
+        raise ToolError("the answer broke off")
+    return at
 
 
-def kind_of(content_type: str, start: bytes) -> Kind | None:
-    """What a document is by its Content-Type, or by its first bytes where that says nothing; None: nothing readable."""
-    name = content_type.partition(";")[0].strip().lower()
-    if name in ("text/html", "application/xhtml+xml"):
-        return Kind.HTML
-    if name in ("application/pdf", "application/x-pdf"):
-        return Kind.PDF
-    if name.startswith("text/") or name.endswith(("/json", "/xml", "+json", "+xml", "/x-ndjson", "/yaml")):
-        return Kind.TEXT
-    if name not in ("", "application/octet-stream", "binary/octet-stream"):
-        return None
-    if start.startswith(b"%PDF-"):
-        return Kind.PDF
-    if start.lstrip()[:1] == b"<":
-        return Kind.HTML
-    return None
+def too_large(limit: int) -> ToolError:
+    """What is told of a body above the limit."""
+    return ToolError(f"too large: more than {limit / 2**20:.3g} MiB")
+
+
+def media_type(header: str) -> tuple[str, str]:
+    """The type and the charset that a Content-Type names; nothing for what it does not name.
+
+    Of several, sent twice or joined by commas, the last one counts, as in the WHATWG's "Fetch". A charset said for
+    the same type before it is kept.
+    """
+    essence = charset = ""
+    for part in header.split(","):
+        found = _TYPE.fullmatch(part)
+        named = _CHARSET.search(found[2] or "" if found else part)
+        if found and found[1].lower() != essence:
+            essence, charset = found[1].lower(), ""
+        if named:
+            charset = named[1].lower()
+    return essence, charset
 
 
 def charset_of(content_type: str) -> str:
     """The charset that a Content-Type names, or nothing."""
-    for part in content_type.split(";")[1:]:
-        name, _, value = part.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip("\"'").lower()[:40]
-    return ""
+    return media_type(content_type)[1]
+
+
+def kind_of(content_type: str, start: bytes) -> Kind | None:
+    """What a document is by its Content-Type and, where they tell more, by its first bytes; None: nothing readable."""
+    essence, charset = media_type(content_type)
+    top = essence.partition("/")[0]
+    is_xml = essence.endswith(("/xml", "+xml"))
+    if top not in ("", "text", "application") and not is_xml:
+        return None
+    bare = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if bare.startswith(b"%PDF-") or (essence.endswith("pdf") and b"%PDF-" in start[:1024]):
+        return Kind.PDF
+    if _SIGNATURES.match(start):
+        return None
+    if essence in ("text/html", "application/xhtml+xml"):
+        return Kind.HTML
+    if is_xml:
+        return Kind.XML
+    said = (top == "text" and essence != "text/plain") or essence.endswith(("/json", "+json"))
+    # What is said to be plain text is often something that the server does not know.
+    trusted = said or start.startswith(_MARKS) or charset.startswith("utf-16")
+    if not trusted and _BINARY.search(start[:LOOK_BYTES]):
+        return None
+    if said or essence == "text/plain":
+        return Kind.TEXT
+    if bare.startswith(b"<?xml"):
+        return Kind.XML
+    return Kind.HTML if re.match(rb"<[a-zA-Z!]", bare) else Kind.TEXT

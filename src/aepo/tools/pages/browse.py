@@ -1,4 +1,4 @@
-"""The `browse` tool: an address in, the text of the page out, a part at a time."""
+"""The `browse` tool: an address in, the text and the links of the page out, a part at a time."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ def browse(
     timeout: float = 15.0,
     max_bytes: int = 5 << 20,
     max_characters: int = 4000,
+    links: int = 30,
     concurrency: int = 16,
     sandbox: Sandbox | str | None = None,
     resolve: Resolve | None = None,
     dial: Dial | None = None,
 ) -> Tool:
-    """A tool named "browse" with the arguments `url` and `page`: which part of a long page.
+    """A tool named "browse" with the arguments `url`, and `page` and `part` for what is long.
 
     Args:
         allow: Addresses that may be visited though they are not public: "wiki.corp", "wiki.corp:9000", "10.0.0.0/8".
         rendered: Run the page's scripts in a Chromium of this machine; needs the extra `browser`.
         timeout: Seconds until a page is there, redirects included; reading it has limits of its own.
         max_bytes: Of a page, on the wire and decompressed; when rendered, of its HTML and a tenth of all that it loads.
-        max_characters: Of one part, at most 16,000.
+        max_characters: Of the text of one part, at most 16,000.
+        links: The most addresses of a page's links in one part, with at most 100 times as many characters; 0 for none.
         concurrency: Pages at once.
-        sandbox: Where pages are parsed: a sandbox whose programs can import trafilatura and pypdf, or what `choose`
-            takes; by default what that finds.
+        sandbox: Where pages are parsed: a sandbox whose programs can import trafilatura, pypdf, chardet and
+            webencodings, or what `choose` takes; by default what that finds.
         resolve: From a host name and port to addresses; the system's resolver by default.
         dial: Opens a connection to a checked address; plain TCP by default.
 
@@ -55,7 +57,8 @@ def browse(
         ValueError: An entry of `allow` cannot be read, or a limit is not positive.
     """
     from aepo.tools.pages import connect
-    from aepo.tools.pages.extract import MOST_CHARACTERS, extract, versions
+    from aepo.tools.pages.body import Kind
+    from aepo.tools.pages.extract import MOST_CHARACTERS, MOST_LINKS, extract, versions
     from aepo.tools.pages.fetch import Fetcher, named
 
     if isinstance(allow, str):
@@ -65,6 +68,8 @@ def browse(
         raise ValueError(
             f"tool browse: timeout, max_bytes and max_characters must be positive, the last one up to {MOST_CHARACTERS}"
         )
+    if not 0 <= links <= MOST_LINKS:
+        raise ValueError(f"tool browse: links is {links}, must be from 0 to {MOST_LINKS}")
     guard = Guard(allow, resolve)
     backend = connect.GuardedBackend(guard, dial or connect.dial)
     fetcher = Fetcher(guard, backend, connect.trust(), timeout, max_bytes)
@@ -76,25 +81,28 @@ def browse(
         name="browse",
         timeout=timeout + _MORE_SECONDS,
         concurrency=concurrency,
-        max_characters=max_characters + 200,
-        version="/".join([parsers, "rendered" if rendered else "plain", str(max_characters), *allow]),
+        max_characters=max_characters + 101 * links + 200,
+        version="/".join([parsers, "rendered" if rendered else "plain", str(max_characters), str(links), *allow]),
         pure=True,
         service="pages",
     )
-    async def run_browse(url: str, page: int = 1) -> str:
-        """Open a web page or a PDF and read its text.
+    async def run_browse(url: str, page: int = 1, part: int = 1) -> str:
+        """Open a web page or a PDF, read its text, and see where its links lead.
 
         Args:
             url: The address, beginning with http:// or https://.
-            page: Which part of a long text to read; 1 is the beginning.
+            page: Which part of a long text, or which page of a PDF; 1 is the beginning.
+            part: Which part of a long page of a PDF.
         """
-        if page < 1:
-            raise ToolError("page counts from 1")
+        if page < 1 or part < 1:
+            raise ToolError("page and part count from 1")
         document = await fetch(url)
-        start = (page - 1) * max_characters
+        is_pdf = document.kind is Kind.PDF
         with named(document.url):
-            found = await extract(document.content, document.kind, box, document.charset, start, max_characters)
-            return told(found, page, max_characters)
+            if part > 1 and not is_pdf:
+                raise ToolError("only pages of a PDF have parts; page counts the parts of this text")
+            found = await extract(document, box, page, part if is_pdf else page, max_characters, links)
+            return told_of_pdf(found, page, part) if is_pdf else told(found, page)
 
     details = {"sandbox": box.name} | ({"allow": ", ".join(allow)} if allow else {})
     return replace(run_browse, details=details)
@@ -115,15 +123,39 @@ def _renderer(fetcher: Fetcher) -> Renderer:
     return Renderer(fetcher)
 
 
-def told(found: Extract, page: int, size: int) -> str:
-    """The text of part `page`, with a line that says how to read on.
+def told(found: Extract, page: int) -> str:
+    """Part `page` of a text and its links, with a line that says how to read on.
 
     Raises:
         ToolError: There is no such part, or no text.
     """
-    parts = -(-found.characters // size)
-    if not parts:
+    if not found.parts:
         raise ToolError("there is no text on this page")
-    if page > parts:
-        raise ToolError(f"there is no part {page}, the last one is {parts}")
-    return found.text if page == parts else f"{found.text}\n[part {page} of {parts}; page={page + 1} reads on]"
+    if page > found.parts:
+        raise ToolError(f"there is no part {page}, the last one is {found.parts}")
+    blocks = [found.text] * bool(found.text) + [f"Links:\n{found.links}"] * bool(found.links)
+    said = "\n\n".join(blocks)
+    return said if page == found.parts else f"{said}\n[part {page} of {found.parts}; page={page + 1} reads on]"
+
+
+def told_of_pdf(found: Extract, page: int, part: int) -> str:
+    """The text of a PDF's page, or of several from it on, with a line that says which and how to read on.
+
+    Raises:
+        ToolError: There is no such page, no such part of it, or no text.
+    """
+    if page > found.pages:
+        raise ToolError(f"there is no page {page}, the last one is {found.pages}")
+    if part > max(1, found.parts):
+        raise ToolError(f"there is no part {part} of page {page}, the last one is {found.parts}")
+    where = f"page {page}" if found.last == page else f"pages {page} to {found.last}"
+    where, on = f"{where} of {found.pages}", ""
+    if found.parts > 1:
+        where += f", part {part} of {found.parts}"
+    if part < found.parts:
+        on = f"; page={page}, part={part + 1} reads on"
+    elif found.last < found.pages:
+        on = f"; page={found.last + 1} reads on"
+    if not found.parts:
+        raise ToolError(f"there is no text on {where}, only pictures{on}")
+    return f"{found.text}\n[{where}{on}]"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import httpcore
-import httpx
 
 from aepo.tools.pages.guard import Guard
 
@@ -61,50 +60,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         return await self._dial(addresses[-1], port, timeout or CONNECT_SECONDS)
 
 
-class GuardedTransport(httpx.AsyncBaseTransport):
-    """httpx's requests over a guarded backend: no proxy of the environment, no HTTP/2, no cookies kept."""
-
-    def __init__(self, backend: httpcore.AsyncNetworkBackend, trust: ssl.SSLContext) -> None:
-        """Take the way to connect and whom to trust."""
-        self._pool = httpcore.AsyncConnectionPool(ssl_context=trust, network_backend=backend)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; the body of the answer is not read yet.
-
-        Raises:
-            ToolError: As the backend.
-            httpcore.TimeoutException: As the request's `timeout` extension says.
-            httpcore.NetworkError: No connection, or a broken one.
-            httpcore.ProtocolError: The server does not speak HTTP.
-        """
-        url = request.url
-        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        answer = await self._pool.handle_async_request(
-            httpcore.Request(request.method, target, headers=request.headers.raw, extensions=request.extensions)
-        )
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Stream(answer), extensions=answer.extensions
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._pool.aclose()
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._answer.aiter_stream():
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._answer.aclose()
-
-
 def trust() -> ssl.SSLContext:
     """Whom to trust: Mozilla's list, and what this system adds to it."""
+    import httpx
+
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from aepo.tools.counts import count
-from aepo.tools.pages.body import Kind
+from aepo.tools.pages.fetch import Document
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.types import ToolError
 
@@ -26,29 +26,41 @@ CPU_SECONDS = 3
 WALL_SECONDS = 30.0
 """For when a machine is so busy that its processors do not come round."""
 
-_VERSIONS = "import pypdf, trafilatura\nprint(f'trafilatura {trafilatura.__version__}, pypdf {pypdf.__version__}')"
+_VERSIONS = """from importlib.metadata import version
+import chardet, pypdf, trafilatura, webencodings
+print(', '.join(f'{name} {version(name)}' for name in ('trafilatura', 'pypdf', 'chardet', 'webencodings')))
+"""
 _VERSIONS_SECONDS = 120.0
 """Libraries that nobody has used yet come from the disk."""
 
 MOST_CHARACTERS = 16_000
 """Of a text, taken at once: what a sandbox keeps of a program's output has room for them in any script."""
 
+MOST_LINKS = 200
+"""In one part."""
+
 
 @dataclass(frozen=True)
 class Extract:
-    """A piece of a document's text.
+    """A part of a document.
 
     Attributes:
-        text: The piece.
-        characters: Of the whole text.
+        text: Of the part.
+        links: Of the part, one a line.
+        parts: How many there are; of a PDF: of the page that was asked for.
+        pages: Of a PDF, else 0.
+        last: The last page of a PDF of which the text is; it may be of several.
     """
 
     text: str
-    characters: int
+    links: str = ""
+    parts: int = 1
+    pages: int = 0
+    last: int = 0
 
 
 def versions(sandbox: Sandbox) -> str:
-    """Which parsers programs in a sandbox can import, e.g. "trafilatura 2.3.1, pypdf 7.1.1"; takes about a second.
+    """Which parsers programs in a sandbox can import, e.g. "trafilatura 2.3.1, pypdf 7.1.1, ..."; takes about a second.
 
     Raises:
         ImportError: They cannot; says what to install.
@@ -59,29 +71,30 @@ def versions(sandbox: Sandbox) -> str:
     if result.status is not SandboxStatus.OK:
         raise ImportError(
             f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]' "
-            f"(a sandbox of your own needs packages='host', a service trafilatura and pypdf)"
+            f"(a sandbox of your own needs packages='host', a service trafilatura, pypdf, chardet and webencodings)"
         )
     return result.stdout.strip()
 
 
 async def extract(
-    document: bytes, kind: Kind, sandbox: Sandbox, charset: str = "", start: int = 0, size: int = MOST_CHARACTERS
+    document: Document, sandbox: Sandbox, page: int = 1, part: int = 1, size: int = MOST_CHARACTERS, links: int = 0
 ) -> Extract:
-    """A piece of a document's text.
+    """A part of a document's text and links.
 
     Args:
-        document: Its bytes.
-        kind: What it is.
-        sandbox: Where it is parsed; programs inside must be able to import trafilatura and pypdf.
-        charset: What the server says about its bytes, or nothing.
-        start: Characters before the piece.
-        size: Characters of it, at most `MOST_CHARACTERS`.
+        document: What was fetched.
+        sandbox: Where it is parsed; programs inside must be able to import what `versions` names.
+        page: Of a PDF; it is read without those before it, and with those behind it that fit.
+        part: Of the text, or of the page of a PDF.
+        size: Characters of a part, at most `MOST_CHARACTERS`.
+        links: The most addresses in a part.
 
     Raises:
         ToolError: It cannot be parsed, its parser takes too long or dies, or the sandbox fails twice.
     """
-    packed = base64.b64encode(document).decode("ascii")
-    call = (str(kind), charset, packed, CPU_SECONDS, start, min(size, MOST_CHARACTERS))
+    packed = base64.b64encode(document.content).decode("ascii")
+    size = min(size, MOST_CHARACTERS)
+    call = (str(document.kind), document.charset, document.url, packed, CPU_SECONDS, page, part, size, links)
     program = f"{_source()}\nmain{call!r}\n"
     result = await sandbox.run(program, WALL_SECONDS)
     if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
@@ -89,19 +102,21 @@ async def extract(
         count("retries")
         result = await sandbox.run(program, WALL_SECONDS)
     if result.status is SandboxStatus.OK:
-        return _piece(result.stdout)
+        return _part(result.stdout)
     if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
         _log.error("%s failed twice: %s", sandbox.name, result.stderr.strip()[-500:])
         raise ToolError("pages cannot be read now; go on without them")
     raise ToolError(f"the page could not be read: {_reason(result)}")
 
 
-def _piece(printed: str) -> Extract:
+def _part(printed: str) -> Extract:
     # A document may have taken its parser over: what it prints is believed no further than this.
-    characters, _, text = printed.partition("\n")
-    if not re.fullmatch(r"[0-9]{1,9}", characters):
+    numbers, _, text = printed.partition("\n")
+    if not re.fullmatch(r"[0-9]{1,9}( [0-9]{1,9}){3}", numbers):
         raise ToolError("the page could not be read: its parser printed something else than its text")
-    return Extract(text[:MOST_CHARACTERS], int(characters))
+    parts, last, pages, shown = map(int, numbers.split())
+    shown = min(shown, MOST_CHARACTERS)
+    return Extract(text[:shown], text[shown:], parts, pages, last)
 
 
 def _reason(result: SandboxResult) -> str:

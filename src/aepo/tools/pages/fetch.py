@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import anyio
 import httpcore
-import httpx
 
 from aepo.tools.base import ToolTimeout
-from aepo.tools.pages.body import ENCODINGS, Body, Kind, charset_of, kind_of
-from aepo.tools.pages.connect import CONNECT_SECONDS, GuardedBackend, GuardedTransport
-from aepo.tools.pages.guard import Guard, Refused, shorten
+from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, Kind, charset_of, kind_of, too_large, unpacked
+from aepo.tools.pages.connect import CONNECT_SECONDS, GuardedBackend
+from aepo.tools.pages.guard import Guard, Refused, Url, normal, shorten
+from aepo.tools.pages.heads import MendingBackend
 from aepo.types import ToolError
 
 MOST_REDIRECTS = 8
 _REDIRECTS = (301, 302, 303, 307, 308)
+_EMPTY = (204, 205, 304)
 _HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; aepo-rl)",
     "Accept": "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,application/json;q=0.9,*/*;q=0.1",
     "Accept-Encoding": ENCODINGS,
+    "Connection": "close",
 }
 
 
@@ -72,57 +74,76 @@ class Fetcher:
         with named(address):
             url = self.guard.url(address)
         with anyio.move_on_after(self.seconds):
-            async with aclosing(GuardedTransport(self.backend, self.trust)) as transport:
-                return await self._follow(transport, url)
+            backend = MendingBackend(self.backend)
+            # No proxy of the environment, no HTTP/2, no cookies kept.
+            async with httpcore.AsyncConnectionPool(ssl_context=self.trust, network_backend=backend) as pool:
+                return await self._follow(pool, url)
         raise ToolTimeout(f"{shorten(str(url))}: no complete answer within {self.seconds:g} s")
 
-    async def _follow(self, transport: GuardedTransport, url: httpx.URL) -> Document:
+    async def _follow(self, pool: httpcore.AsyncConnectionPool, url: Url) -> Document:
         for _ in range(MOST_REDIRECTS + 1):
             with named(str(url)):
-                async with self._answer(transport, url) as answer:
-                    if answer.status_code not in _REDIRECTS or "location" not in answer.headers:
+                async with self._answer(pool, url) as answer:
+                    location = next(iter(_headers(answer, b"location")), "")
+                    if answer.status not in _REDIRECTS or not location:
                         return await self._document(url, answer)
-                    location = answer.headers["location"]
                     url = self._redirected(url, location)
         raise ToolError(f"{shorten(str(url))}: more than {MOST_REDIRECTS} redirects")
 
-    def _redirected(self, url: httpx.URL, location: str) -> httpx.URL:
+    def _redirected(self, url: Url, location: str) -> Url:
         try:
-            return self.guard.url(str(url.join(location)))
-        except (httpx.InvalidURL, ValueError):
-            raise Refused("it redirects to something that is not an address") from None
+            return self.guard.url(location, url)
         except Refused as refused:
             raise Refused(f"it redirects to {shorten(location)}: {refused}") from None
 
     @asynccontextmanager
-    async def _answer(self, transport: GuardedTransport, url: httpx.URL) -> AsyncIterator[httpx.Response]:
+    async def _answer(self, pool: httpcore.AsyncConnectionPool, url: Url) -> AsyncIterator[httpcore.Response]:
         timeout = {"connect": CONNECT_SECONDS, "read": self.seconds, "write": self.seconds, "pool": self.seconds}
-        request = httpx.Request("GET", url, headers=_HEADERS, extensions={"timeout": timeout})
-        answer = await transport.handle_async_request(request)
-        try:
+        target = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
+        headers = [("Host", url.authority), *_HEADERS.items()]
+        extensions = {"timeout": timeout, "sni_hostname": normal(url.host)}
+        async with pool.stream("GET", target, headers=headers, extensions=extensions) as answer:
             yield answer
-        finally:
-            await answer.aclose()
 
-    async def _document(self, url: httpx.URL, answer: httpx.Response) -> Document:
-        if not answer.is_success:
-            raise ToolError(f"HTTP {answer.status_code}")
-        content_type = answer.headers.get("content-type", "")
-        body = Body(answer.headers.get("content-encoding", ""), self.max_bytes)
-        # Nothing is read of what could not be shown.
-        if kind_of(content_type, b"<") is None:
-            raise ToolError(f"of type {shorten(content_type, 60)}, which cannot be read")
-        if answer.headers.get("content-length", "").isdecimal():
-            announced = int(answer.headers["content-length"][:20])
-            if announced > self.max_bytes:
-                raise ToolError(f"too large: {announced / 2**20:.3g} MiB")
-        async for chunk in answer.aiter_raw():
-            body.add(chunk)
-        content = body.finish()
-        kind = kind_of(content_type, content[:1024])
+    async def _document(self, url: Url, answer: httpcore.Response) -> Document:
+        if answer.status in _EMPTY:
+            raise ToolError(f"HTTP {answer.status}: the server answers without a page")
+        if not 200 <= answer.status < 300:
+            raise ToolError(f"HTTP {answer.status}")
+        content_type = ", ".join(_headers(answer, b"content-type"))
+        encoding = ", ".join(_headers(answer, b"content-encoding"))
+        said = f"type {shorten(content_type, 60)}, which cannot be read" if content_type else "no type that can be read"
+        unreadable = ToolError(f"of {said}")
+        for length in _headers(answer, b"content-length"):
+            if length.isdecimal() and int(length[:20]) > self.max_bytes:
+                raise ToolError(f"too large: {int(length[:20]) / 2**20:.3g} MiB")
+        body, looked = bytearray(), False
+        # Nothing more is read of what could not be shown.
+        if kind_of(content_type, b"") is None:
+            raise unreadable
+        async for chunk in answer.aiter_stream():
+            body += chunk
+            if len(body) > self.max_bytes:
+                raise too_large(self.max_bytes)
+            if not looked and len(body) >= LOOK_BYTES:
+                looked = True
+                start = unpacked(bytes(body[:LOOK_BYTES]), encoding, self.max_bytes, whole=False)
+                if kind_of(content_type, start) is None:
+                    raise unreadable
+        content = unpacked(bytes(body), encoding, self.max_bytes)
+        kind = kind_of(content_type, content)
         if kind is None:
-            raise ToolError("of no type that can be read")
+            raise unreadable
         return Document(str(url), kind, charset_of(content_type), content)
+
+
+def _headers(answer: httpcore.Response, name: bytes) -> list[str]:
+    """What the lines of this name say."""
+    found = [value for key, value in answer.headers if key.lower() == name]
+    try:
+        return [value.decode() for value in found]
+    except UnicodeDecodeError:
+        return [value.decode("latin-1") for value in found]
 
 
 @contextmanager

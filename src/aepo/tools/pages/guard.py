@@ -1,8 +1,9 @@
 """What may be visited: rules on the text of an address, and on the addresses that its host name stands for.
 
-A name is looked up once for each connection and the connection goes to what was looked up, so a name that stands for
-another address a moment later gains nothing. Odd spellings of an address (0x7f.1, 2130706434) need no rule: the
-resolver reads them and what it answers is judged.
+An address is taken apart once, here; its parts go over the wire as they are and are never decoded again, so a name
+that breaks the rules of host names is looked up like any other. A name is looked up once for each connection and the
+connection goes to what was looked up, so a name that stands for another address a moment later gains nothing. Odd
+spellings of an address (0x7f.1, 2130706434) need no rule: the resolver reads them and what it answers is judged.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WEB_PORTS = frozenset({80, 443, 8080, 8443})
 LONGEST_URL = 2000
 _PORTS = {"http": 80, "https": 443}
 # Host names as they go over the wire, and IPv6 addresses without their brackets.
-_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|(?=.*:)[0-9a-f:.]{2,45}")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host name and a port to all the addresses it stands for; raises OSError when there are none."""
@@ -36,6 +37,40 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 class Refused(ToolError):
     """What may not be visited; the message says why."""
+
+
+@dataclass(frozen=True)
+class Url:
+    """An address that may be visited, taken apart.
+
+    Attributes:
+        text: All of it.
+        scheme: "http" or "https".
+        host: As it goes over the wire: lower case, of IPv6 without brackets.
+        port: Also where the address leaves it out.
+        target: Path and query as they go over the wire.
+    """
+
+    text: str
+    scheme: str
+    host: str
+    port: int
+    target: bytes
+
+    def __str__(self) -> str:
+        """All of it."""
+        return self.text
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host as it is compared, and the port."""
+        return normal(self.host), self.port
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a request names them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -79,8 +114,8 @@ class Guard:
         self._allowed = Allowed.parse(allow)
         self._resolve = resolve or system_resolve
 
-    def url(self, text: str) -> httpx.URL:
-        """Judge the text of an address; its host name is not looked up here.
+    def url(self, text: str, base: Url | None = None) -> Url:
+        """Judge the text of an address, which may leave out what it shares with `base`; nothing is looked up here.
 
         Raises:
             Refused: It is not an address of the web, is too long, holds a user name, or has a port of something else.
@@ -89,18 +124,19 @@ class Guard:
         if len(text) > LONGEST_URL:
             raise Refused(f"longer than {LONGEST_URL} characters")
         try:
-            url = _parse(text)
-            host = normal(url.raw_host.decode("ascii"))
+            url = _parse(text, base)
         except ValueError:
             raise Refused("not an address") from None
         if url.scheme not in _PORTS:
             raise Refused("only addresses that begin with http:// or https:// can be opened")
         if url.userinfo:
             raise Refused("user names in addresses are not allowed")
-        if not _HOST.fullmatch(host):
+        host = url.raw_host.decode("ascii").lower()
+        if not _HOST.fullmatch(normal(host)):
             raise Refused("it has no proper host name")
-        self.port(*place(url))
-        return url
+        port = _PORTS[url.scheme] if url.port is None else url.port
+        self.port(host, port)
+        return Url(str(url), url.scheme, host, port, url.raw_path)
 
     def port(self, host: str, port: int) -> None:
         """Judge a port.
@@ -149,22 +185,22 @@ def normal(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
-def place(url: httpx.URL) -> tuple[str, int]:
-    """The host and port of an address of the web."""
-    return normal(url.raw_host.decode("ascii")), _PORTS[url.scheme] if url.port is None else url.port
-
-
 def shorten(text: str, limit: int = 200) -> str:
     """What of an address is shown to a model: no more than `limit` characters, on one line."""
     text = " ".join(text.split())
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
-def _parse(text: str) -> httpx.URL:
+def _parse(text: str, base: Url | None = None) -> httpx.URL:
+    """Take an address apart, without reading what its host name means.
+
+    Raises:
+        ValueError: It is none.
+    """
     import httpx
 
     try:
-        return httpx.URL(text)
+        return httpx.URL(text) if base is None else httpx.URL(base.text).join(text)
     except httpx.InvalidURL as error:
         raise ValueError(str(error)) from None
 

@@ -4,74 +4,349 @@ It stands on its own, without the rest of the package. What it prints is text; w
 """
 
 import base64
+import codecs
 import io
 import re
 import resource
 import sys
+import time
+from urllib.parse import urldefrag, urljoin, urlsplit
 
-_DECLARED = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([\w-]{1,40})", re.IGNORECASE)
+_XML = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';]{1,40})", re.IGNORECASE)
+# Supersets that the web means, and encodings that it does not read or that stand for another one.
+_CODECS = {"gbk": "gb18030", "x-user-defined": "cp1252", "replacement": ""}
+# What Python's codecs lack of the web's encodings: Windows's additions.
+_ADDED = {"euc_jp": "euc_jis_2004", "big5hkscs": "cp950"}
+_JIS = re.compile(rb"\x1b(\$[@B]|\([BIJ])([^\x1b]*)")
+# A Latin letter and a letter of another alphabet in one word: no text, but Latin letters read in a wrong encoding.
+_MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]")
+_OTHER = re.compile(r"[\u0370-\u06ff]")
 
-# As browsers read them.
-_LATIN = dict.fromkeys(("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii"), "cp1252")
+# What a page may hold and XML may not.
+_NO_TEXT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_LINK_TEXT, _LINK_ADDRESS, _LINK_LINE = 80, 300, 100
+_FRAME = ("nav", "header", "footer", "aside")
+_TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td")
+_WIDEST = 50
+_LONGEST_CELL = 300
+_BLOCKS = frozenset(
+    ("address", "article", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "section", "ul")
+)
+_BLOCKS |= {*_TABLE, "h1", "h2", "h3", "h4", "h5", "h6"}
 
 
-def decode(content: bytes, charset: str) -> str:
-    """Text of bytes whose charset is said, declared in the page, or guessed; what is not in it is replaced."""
-    declared = _DECLARED.search(content[:4096])
-    # A page whose declaration can be read so is not in UTF-16, whatever it declares.
-    said = declared[1].decode("ascii", "replace").lower() if declared else ""
-    for name in (charset, "" if said.startswith("utf-16") else said, "utf-8-sig"):
-        # The codecs of host names and of Python's own escapes are no charsets, and slow.
-        if not name or name.lower().startswith(("idna", "punycode", "raw", "unicode")):
-            continue
+def decode(content: bytes, charset: str, kind: str = "") -> str:
+    """Text of bytes as browsers read it; what is broken is replaced, one by one.
+
+    In this order: a byte order mark, what the server says, what the document declares, UTF-8 if it is that, what a
+    detector finds.
+
+    Args:
+        content: The bytes.
+        charset: What the server says, or nothing.
+        kind: "html", "xml" or "text"; by default what begins with a mark-up is HTML.
+    """
+    kind = kind or ("html" if content.lstrip()[:1] == b"<" else "text")
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if content.startswith(mark):
+            return content[len(mark) :].decode(name, "replace")
+    name = _codec(charset)
+    if name.startswith("utf-16") and b"\0" not in content and _is_utf8(content):
+        name = ""
+    if not name and kind != "text":
+        name = _codec(_declared(content, kind))
+        # It could not have been read.
+        name = "utf-8" if name.startswith("utf-16") else name
+    name = name or _detected(content)
+    if name == "iso2022_jp":
+        # The same characters in another form, which has Windows's additions.
+        content = _JIS.sub(_in_euc, content)
+        name = "euc_jp"
+    return content.decode(name, "web")
+
+
+def _in_euc(part: re.Match[bytes]) -> bytes:
+    """A stretch of ISO-2022-JP in EUC-JP: the same bytes with the eighth bit, half-width kana behind a mark."""
+    if part[1] in (b"(B", b"(J"):
+        return part[2]
+    raised = bytes(byte | 0x80 if byte > 0x20 else byte for byte in part[2])
+    return b"".join(b"\x8e%c" % byte for byte in raised) if part[1] == b"(I" else raised
+
+
+def _codec(label: str) -> str:
+    """Python's name of the encoding that a label means on the web, or nothing."""
+    import webencodings
+
+    found = webencodings.lookup(label)
+    return _CODECS.get(found.name, found.codec_info.name) if found else ""
+
+
+def _declared(content: bytes, kind: str) -> str:
+    """The label that the XML declaration or a meta element gives; those in comments and scripts are none."""
+    import lxml.etree
+    import lxml.html
+
+    if xml := _XML.match(content):
+        return xml[1].decode("ascii")
+    if kind == "xml" or b"charset" not in content.lower():
+        return ""
+    try:
+        tree = lxml.html.document_fromstring(content, parser=lxml.html.HTMLParser(encoding="iso-8859-1"))
+    except lxml.etree.ParserError:
+        return ""
+    for meta in tree.iter("meta"):
+        label = meta.get("charset", "")
+        if not label and meta.get("http-equiv", "").strip().lower() == "content-type":
+            label = (_CHARSET.findall(meta.get("content", "")) or [""])[0]
+        if label:
+            return label[:40]
+    return ""
+
+
+def _is_utf8(content: bytes) -> bool:
+    """Whether there is more UTF-8 in it than what is none."""
+    text = re.sub(r"[\0-\x7f]+", "", content.decode("utf-8", "replace"))
+    return len(text) >= 2 * text.count("\ufffd")
+
+
+def _detected(content: bytes) -> str:
+    import chardet
+
+    if b"\x1b" not in content and _is_utf8(content):
+        return "utf-8"
+    # Mark-up says nothing about the language.
+    text = content if b"\x1b" in content else re.sub(rb"<[^<>]*>", b" ", content)
+    name = chardet.detect(text, encoding_era=chardet.EncodingEra.MODERN_WEB)["encoding"] or "cp1252"
+    shown = text[:100_000].decode(name, "replace")
+    mixed = len(_MIXED.findall(shown)) * 4 > len(_OTHER.findall(shown))
+    return "cp1252" if mixed else _codec(name) or codecs.lookup(name).name
+
+
+def _broken(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    at = error.start
+    if error.encoding == "gb18030" and error.object[at] == 0x80:
+        return "€", at + 1
+    if error.encoding in _ADDED:
         try:
-            return content.decode(_LATIN.get(name, name), "replace" if name == charset else "strict")
-        except (LookupError, UnicodeError):
-            continue
-    return content.decode("cp1252", "replace")
+            return error.object[at : at + 2].decode(_ADDED[error.encoding]), at + 2
+        except UnicodeDecodeError:
+            pass
+    return "\ufffd", error.end
 
 
-def html_text(content: bytes, charset: str) -> str:
-    """The main text of a page below its title; all of its text where no part is the main one."""
+codecs.register_error("web", _broken)
+
+
+def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[str]]:
+    """The main text of a page below its title, or all of its text where no part is the main one; and its links."""
     import lxml.etree
     import lxml.html
     import trafilatura
 
     # Not trafilatura's own way of reading, which takes a page without <html> for none. UTF-8, whatever it declares.
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    text = _NO_TEXT.sub("", decode(content, charset, "html"))
     try:
-        tree = lxml.html.document_fromstring(decode(content, charset).encode("utf-8", "replace"), parser=parser)
+        tree = lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
     except lxml.etree.ParserError:
         # Nothing but comments, or nothing at all.
-        return ""
+        return "", []
     title = " ".join((tree.findtext(".//title") or "").split())
+    for element in tree.xpath("//*[@hidden or @style or self::template or self::datalist or self::dialog]"):
+        if element.tag not in ("html", "body") and _hidden(element):
+            element.drop_tree()
+    found = links(tree, url)
+    outer = tree.xpath("//table[.//table]")
+    for table in tree.xpath("//table[not(.//table)]"):
+        _write_rows(table)
+    for element in [element for table in outer for element in table.iter(*_TABLE)]:
+        # A table around tables gives a page its form.
+        element.tag = "div"
     text = trafilatura.extract(tree, include_comments=False, favor_recall=True) or trafilatura.html2txt(tree)
-    return text if title in ("", text.partition("\n")[0]) else f"{title}\n\n{text}"
+    return (text if title in ("", text.partition("\n")[0]) else f"{title}\n\n{text}"), found
 
 
-def pdf_text(content: bytes, charset: str, limit: int = 1 << 20) -> str:
-    """The text of a PDF's pages, until there is enough."""
-    import pypdf
+def _hidden(element) -> bool:
+    """Whether a browser shows nothing of it, as far as the page's mark-up says; style sheets are not read."""
+    if element.tag in ("template", "datalist") or (element.tag == "dialog" and "open" not in element.attrib):
+        return True
+    said = {}
+    for part in re.sub(r"/\*.*?\*/", "", element.get("style", "")[:2000].lower()).split(";"):
+        name, _, value = part.partition(":")
+        value, _, important = value.partition("!")
+        if important or not said.get(name.strip(), ("", ""))[1]:
+            said[name.strip()] = (value.strip(), important)
+    display = said.get("display", ("none" if "hidden" in element.attrib else "",))[0]
+    return display == "none" or said.get("visibility", ("",))[0] in ("hidden", "collapse")
+
+
+def links(tree, url: str) -> list[str]:
+    """One line for each address of the web that a page leads to, each once; those of its frame come last."""
+    base = next((tag.get("href") for tag in tree.iter("base") if tag.get("href")), "")
+    base = _joined(url, base) or url
+    main: dict[str, str] = {}
+    frame: dict[str, str] = {}
+    for element in tree.xpath("//a[@href] | //area[@href] | //frame[@src] | //iframe[@src] | //meta[@content]"):
+        target = element.get("href") or element.get("src") or ""
+        if element.get("http-equiv", "").strip().lower() == "refresh":
+            target = element.get("content", "").partition("=")[2].strip(" \"'")
+        address = _joined(base, target) if target else ""
+        if not address or len(address) > _LINK_ADDRESS or address == urldefrag(url)[0]:
+            continue
+        lines = frame if next(element.iterancestors(*_FRAME), None) is not None else main
+        if not lines.get(address):
+            lines[address] = _name(element)
+    every = main | {address: main.get(address) or text for address, text in frame.items()}
+    return [f"- {text}: {address}" if text else f"- {address}" for address, text in every.items()]
+
+
+def _name(link) -> str:
+    """What a link is called."""
+    pictures = " ".join(picture.get("alt") or "" for picture in link.iter("img", "area"))
+    names = [_words(link), pictures, *(link.get(name) for name in ("aria-label", "title", "name"))]
+    text = next((" ".join(name.split()) for name in names if name and name.strip()), "")
+    return text if len(text) <= _LINK_TEXT else f"{text[:_LINK_TEXT]}..."
+
+
+def _joined(base: str, target: str) -> str:
+    """An address of the web, or nothing."""
+    path, mark, rest = re.sub(r"[\t\r\n]", "", target).strip().partition("?")
+    try:
+        parts = urlsplit(urldefrag(urljoin(base, path.replace("\\", "/") + mark + rest))[0])
+    except ValueError:
+        return ""
+    return re.sub(r"\s", "%20", parts.geturl()) if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def _words(element) -> str:
+    """The text of an element on one line, with a blank between its blocks."""
+    from lxml.etree import iterwalk
 
     parts: list[str] = []
-    for page in pypdf.PdfReader(io.BytesIO(content)).pages:
-        parts.append(page.extract_text())
-        if sum(map(len, parts)) > limit:
+    for event, inside in iterwalk(element, events=("start", "end")):
+        if inside.tag in _BLOCKS:
+            parts.append(" ")
+        parts.append((inside.text if event == "start" else inside.tail if inside is not element else "") or "")
+    return " ".join(_NO_TEXT.sub("", "".join(parts)).split())
+
+
+def _write_rows(table) -> None:
+    """Put a line for each row in the place of a table, where its cells are short; others give the page its form."""
+    import lxml.html
+
+    rows = _rows(table)
+    if len(rows) < 2 or max(map(len, rows)) < 2 or any(len(text) > _LONGEST_CELL for row in rows for text in row):
+        return
+    block = lxml.html.Element("div")
+    block.tail = table.tail
+    for cells in rows:
+        line = lxml.html.Element("p")
+        line.text = f"| {' | '.join(cells)} |"
+        block.append(line)
+    table.getparent().replace(table, block)
+
+
+def _rows(table) -> list[list[str]]:
+    """The texts of a table's cells, where a cell reaches down the same text again; rows without text are left out."""
+    rows: list[list[str]] = []
+    below: dict[int, tuple[int, str]] = {}
+    for row in table.iter("tr"):
+        cells: list[str] = []
+        for cell in (*[*row.iterchildren("td", "th")][:_WIDEST], None):
+            # Cells of earlier rows reach down into this one.
+            while len(cells) in below:
+                left, text = below.pop(len(cells))
+                if left > 1:
+                    below[len(cells)] = left - 1, text
+                cells.append(text)
+            if cell is None:
+                break
+            text = _words(cell).replace("|", "¦")
+            down = _span(cell, "rowspan")
+            for column in range(min(_span(cell, "colspan"), _WIDEST - len(cells))):
+                if down > 1:
+                    below[len(cells)] = down - 1, text
+                cells.append("" if column else text)
+        rows.append(cells)
+    return [row for row in rows if any(row)]
+
+
+def _span(cell, name: str) -> int:
+    text = cell.get(name, "").strip()
+    return max(1, min(int(text[:5]), 1000)) if text[:5].isdecimal() else 1
+
+
+class Unreadable(Exception):
+    """What is to be told as it stands."""
+
+
+def pdf_text(content: bytes, page: int, size: int, seconds: float) -> tuple[str, int, int]:
+    """The text of a PDF from a page on, of as many whole pages as fit, at least one; the last of them; all pages."""
+    import pypdf
+
+    reader = pypdf.PdfReader(io.BytesIO(content))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise Unreadable("it is protected by a password")
+    pages = reader.pages
+    if not 0 < page <= len(pages):
+        return "", page, len(pages)
+    text, last = pages[page - 1].extract_text().strip(), page
+    while last < len(pages) and len(text) < size and time.process_time() < seconds / 2:
+        try:
+            more = pages[last].extract_text().strip()
+        except Exception:
+            # Whoever asks for that page is told.
             break
-    return "\n\n".join(parts)
+        if len(text) + len(more) + 2 > size:
+            break
+        text, last = f"{text}\n\n{more}".strip(), last + 1
+    return text, last, len(pages)
 
 
-def main(kind: str, charset: str, packed: str, seconds: int, start: int, size: int) -> None:
-    """Print how many characters a document's text has, and `size` of them from `start`, within `seconds`."""
+def chunks(lines: list[str], most: int) -> list[list[str]]:
+    """Lines in groups of at most `most`, and of no more characters than so many of `_LINK_LINE`."""
+    groups: list[list[str]] = []
+    room = 0
+    for line in lines if most else ():
+        if not groups or len(groups[-1]) == most or len(line) > room:
+            groups.append([])
+            room = most * _LINK_LINE
+        groups[-1].append(line)
+        room -= len(line)
+    return groups
+
+
+def main(
+    kind: str, charset: str, url: str, packed: str, seconds: int, page: int, part: int, size: int, most_links: int
+) -> None:
+    """Print a part of a document's text and of its links, within `seconds`.
+
+    The first line has numbers: parts, last page shown and pages (0 where there are none), characters of the text
+    that follows; the links come behind it.
+    """
     # Processor time does not depend on what else the machine does: a page that can be read can be read again.
     # The signal at the soft limit says why it ended, unlike the one at the hard limit.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     content = base64.b64decode(packed)
+    last = pages = 0
+    found: list[str] = []
     try:
-        text = {"html": html_text, "pdf": pdf_text, "text": decode}[kind](content, charset)
+        if kind == "pdf":
+            text, last, pages = pdf_text(content, page, size, seconds)
+        elif kind == "html":
+            text, found = html_text(content, charset, url)
+        else:
+            text = decode(content, charset, kind)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
         sys.stderr.write("\n" + " ".join(reason.split())[:300] + "\n")
         raise SystemExit(1) from None
-    text = text.strip()
-    sys.stdout.buffer.write(f"{len(text)}\n{text[start : start + size]}".encode("utf-8", "replace"))
+    text, groups = text.strip(), chunks(found, most_links)
+    parts = max(-(-len(text) // size), len(groups))
+    shown = text[(part - 1) * size : part * size]
+    behind = "\n".join(groups[part - 1]) if part <= len(groups) else ""
+    sys.stdout.buffer.write(f"{parts} {last} {pages} {len(shown)}\n{shown}{behind}".encode("utf-8", "replace"))

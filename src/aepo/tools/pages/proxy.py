@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 import httpcore
 
 from aepo.tools.pages.connect import GuardedBackend
-from aepo.tools.pages.guard import Guard, Refused, place
+from aepo.tools.pages.guard import Guard, Refused
 from aepo.types import ToolError
 
 REFUSED, NO_CONNECTION = 403, 502
@@ -104,7 +104,7 @@ class _Connection:
             tunnel = method == "CONNECT"
             # In a tunnel the name alone is known; a user name or path has no place in it.
             url = self._guard.url(f"https://{target}/" if tunnel else target)
-            where = place(url)
+            where = url.place
             if url.scheme != ("https" if tunnel else "http"):
                 raise Refused("only http and tunnels pass")
             upstream = await self._backend.connect_tcp(*where)
@@ -120,7 +120,7 @@ class _Connection:
                 await self._relay(upstream, None)
             else:
                 kept = [line for line in lines if not line.lower().startswith(_DROPPED)]
-                request = b"%s %s HTTP/1.1" % (method.encode(), url.raw_path)
+                request = b"%s %s HTTP/1.1" % (method.encode(), url.target)
                 await upstream.write(b"\r\n".join([request, *kept, b"Connection: close", b"", b""]), _SECONDS)
                 await self._relay(upstream, _length(lines))
         except (httpcore.NetworkError, httpcore.TimeoutException):

@@ -25,7 +25,7 @@ from playwright.async_api import BrowserContext, Error, Page, async_playwright
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.body import Kind
 from aepo.tools.pages.fetch import Document, Fetcher, named
-from aepo.tools.pages.guard import place, shorten
+from aepo.tools.pages.guard import shorten
 from aepo.tools.pages.proxy import NO_CONNECTION, REFUSED, Traffic, filtering_proxy
 from aepo.tools.sandbox.probe import processes_with
 from aepo.types import ToolError
@@ -197,7 +197,7 @@ class Renderer:
 
     def _explain(self, url: str, status: int, traffic: Traffic) -> None:
         """Raise what stood in the way of the page itself, not of a part of it."""
-        problem = traffic.problems.get(place(self._plain.guard.url(url)))
+        problem = traffic.problems.get(self._plain.guard.url(url).place)
         # The proxy's own answers, or none; a part from the same place may have failed though the page did not.
         if problem is not None and status in (0, REFUSED, NO_CONNECTION):
             raise problem
@@ -277,7 +277,9 @@ async def _html(context: BrowserContext, page: Page, limit: int) -> str:
     session = await context.new_cdp_session(page)
     tree = await session.send("Page.getFrameTree")
     world = await session.send("Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"]})
-    code = f"(t => t.length > {limit} ? null : t)(document.documentElement.outerHTML)"
+    # What browsers without scripts would show is not shown here.
+    forget = "document.querySelectorAll('noscript').forEach(n => n.remove())"
+    code = f"{forget}; (t => t.length > {limit} ? null : t)(document.documentElement.outerHTML)"
     result = await session.send(
         "Runtime.evaluate",
         {"contextId": world["executionContextId"], "expression": code, "returnByValue": True},

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
+from aepo.tools.address import NO_REDIRECTS, service_address
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.outcome import FAULTS, ended
 
@@ -50,12 +50,9 @@ class RemoteSandbox:
             ValueError: The address is not one of HTTP, or holds a user name.
         """
         try:
-            parsed = urlsplit(url)
-            named = parsed.hostname is not None and parsed.port != 0
+            parsed = service_address(url)
         except ValueError:
-            parsed, named = None, False
-        if parsed is None or parsed.scheme not in ("http", "https") or not named:
-            raise ValueError(f"a sandbox's address is http://host:port, not {url!r}")
+            raise ValueError(f"a sandbox's address is http://host:port, not {url!r}") from None
         if parsed.username is not None or parsed.password is not None:
             raise ValueError(f"the sandbox at {parsed.hostname}: the address goes into records, leave its user out")
         self.url = url.rstrip("/")
@@ -94,7 +91,11 @@ class RemoteSandbox:
         }
         # A client of its own for each call: a shared one belongs to one event loop, a process may have several.
         client = httpx.AsyncClient(
-            trust_env=False, verify=_tls(), timeout=timeout + _SPARE_SECONDS, headers={"Accept-Encoding": "identity"}
+            trust_env=False,
+            verify=_tls(),
+            timeout=timeout + _SPARE_SECONDS,
+            headers={"Accept-Encoding": "identity"},
+            event_hooks=NO_REDIRECTS,
         )
         text = bytearray()
         try:

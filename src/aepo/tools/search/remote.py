@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
+from aepo.tools.address import service_address
 from aepo.tools.search.base import Hit
 from aepo.tools.service import HttpService, Request
 from aepo.types import ToolError
@@ -55,9 +55,10 @@ def checked_url(url: str) -> str:
     Raises:
         ValueError: It is not one, or it holds a password: that would end in logs.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the address of a search service must begin with http:// or https:// and name a host")
+    try:
+        parts = service_address(url)
+    except ValueError as error:
+        raise ValueError(f"the address of a search service is {error}") from None
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError(f"the address of {parts.hostname} must hold neither user, password, query nor fragment")
     return url.rstrip("/")

@@ -1,0 +1,105 @@
+"""Heads of answers that HTTP does not allow and browsers read on: mended before the HTTP library refuses them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+
+# The library gives up at 100 KiB; what is longer is left to it.
+_LONGEST = 64 << 10
+_END = re.compile(rb"\n\r?\n")
+_STATUS = re.compile(rb"HTTP/[0-9.]{1,8}[ \t]+([0-9]{3})(?![0-9])", re.IGNORECASE)
+# Answers before the answer, and empty lines.
+_INTERIM = re.compile(rb"\s*(HTTP/[0-9.]{1,8}[ \t]+1(?!01)[0-9]{2}(?![0-9])|$)", re.IGNORECASE)
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
+
+
+def mended(head: bytes) -> bytes:
+    """A head as HTTP has it: lines that are none are left out, and of what is coded in transfer only chunks are kept.
+
+    A blank between a name and its colon is taken away. Two lengths that differ stay, and are an error.
+    """
+    # A line that begins with a blank goes on with the one before.
+    first, *lines = re.split(rb"\r?\n", re.sub(rb"\r?\n[ \t]+", b" ", head.strip(b"\r\n")))
+    status = _STATUS.match(first)
+    kept = [b"HTTP/1.1 " + status[1] if status else first]
+    chunked = False
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        name = name.strip()
+        if not colon or not _NAME.fullmatch(name):
+            continue
+        if name.lower() == b"transfer-encoding":
+            chunked = chunked or b"chunked" in re.split(rb"[\s,]+", value.lower())
+        else:
+            kept.append(name + b": " + re.sub(rb"[\0\r\v\f]", b" ", value).strip())
+    return b"\r\n".join([*kept, *([b"Transfer-Encoding: chunked"] * chunked), b"", b""])
+
+
+class MendingBackend(httpcore.AsyncNetworkBackend):
+    """Connections of another backend, each for one request, on which heads of answers are mended."""
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+        """Take what connects."""
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect as the other does."""
+        return _Mending(await self._backend.connect_tcp(host, port, timeout))
+
+
+class _Mending(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._body = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        head, looked = bytearray(), 0
+        while not self._body:
+            chunk = await self._received(max_bytes, timeout)
+            head += chunk
+            while end := _END.search(head, max(0, looked - 3)):
+                whole, rest = bytes(head[: end.end()]), head[end.end() :]
+                if not _INTERIM.match(whole):
+                    self._body = True
+                    return mended(whole) + rest
+                head, looked = rest, 0
+            looked = len(head)
+            if not chunk or looked > _LONGEST:
+                self._body = True
+                return bytes(head)
+        return await self._received(max_bytes, timeout)
+
+    async def _received(self, max_bytes: int, timeout: float | None) -> bytes:
+        try:
+            return await self._stream.read(max_bytes, timeout)
+        except ssl.SSLError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            await self._stream.write(buffer, timeout)
+        except ssl.SSLError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _Mending(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
