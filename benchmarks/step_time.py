@@ -16,15 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
 import torch
 
-from aepo import tasks
+from aepo import event_loop, tasks
 from aepo.algorithms import AEPO, GRPO, Algorithm
 from aepo.api import build
 from aepo.config import Config, merged, parse, read
 from aepo.core.exploration import ExplorationState
-from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, executed_calls, explore
 from aepo.training.batch import flat_batch
 from aepo.training.loop import Parts
@@ -50,8 +48,8 @@ class Side:
         """One rollout and one update; gives the rollout's groups."""
         began = time.perf_counter()
         rules = self.algorithm.exploration()
-        groups = anyio.run(explore, samples, self.parts.sampler, rules, self.state, Seeds(0, number))
-        anyio.run(score, groups, self.parts.reward)
+        seeds = Seeds(0, number)
+        groups = event_loop.run(explore, samples, self.parts.sampler, rules, self.state, seeds, self.parts.scorer)
         rolled = time.perf_counter()
         self.state = exploration_update(groups, self.state)
         optimizer = torch.optim.AdamW(self.parts.policy.parameters(), lr=1e-5)

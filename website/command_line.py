@@ -11,7 +11,8 @@ from website.markdown import cell, prose
 
 _INTRODUCTION = """\
 `aepo COMMAND --help` prints the same. Bad input gives one line and exit code 2; 1 says that a tool or the training
-failed or that what was asked for is not there; 130 that it was interrupted. `AEPO_TRACEBACK=1` prints tracebacks too.
+failed or that what was asked for is not there; 130 that Ctrl-C ended it and 143 that SIGTERM did. `AEPO_TRACEBACK=1`
+prints tracebacks too.
 """
 
 

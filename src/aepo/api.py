@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import anyio
-
 from aepo import config as configuration
-from aepo import tasks
+from aepo import event_loop, tasks
 from aepo.config import Config
 from aepo.equipment import equip
 from aepo.paths import expanded, local
+from aepo.rewards.score import Scorer
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError
+from aepo.signals import terminable
 from aepo.tasks.base import Task
 from aepo.tasks.checks import checked
 from aepo.tasks.identity import difference, identity
@@ -199,6 +199,7 @@ def train_config(config: Config, resume: bool = False, display: Display | None =
     return train_task(config, task, resume=resume, display=display, named=True)
 
 
+@terminable()
 def train_task(
     config: Config, task: Task, resume: bool = False, display: Display | None = None, named: bool = False
 ) -> Run:
@@ -215,6 +216,8 @@ def train_task(
         ValueError: Something does not fit; nothing was trained.
         RunFolderError: The run folder holds another run or cannot be written.
         RolloutError: A tool has a bug; what it was asked is kept in the run folder, a note says where.
+        RewardBug: The reward raised something.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM where no handler of the caller's own is set; after a checkpoint.
         CacheRefused: The file of tool results cannot be used.
         BudgetSpent: The calls of tools came to what the run may spend; there is a checkpoint to go on from.
         ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
@@ -315,6 +318,7 @@ def _run_folder(config: Config, task: Task, resume: bool, named: bool) -> RunFol
     return folder
 
 
+@terminable()
 def evaluate(
     policy: LocalPolicy | ServerPolicy | str,
     task: Task,
@@ -331,7 +335,7 @@ def evaluate(
         samples: Sampled trajectories a question.
         greedy: Whether one greedy trajectory a question is taken too.
         questions: Others than the task's held-out ones.
-        config: Its `rollout` and `tools` parts and `seed` are used; a budget is one for this evaluation.
+        config: Its `rollout`, `rewards` and `tools` parts and `seed` are used; a budget is one for this evaluation.
 
     Raises:
         ValueError: Something does not fit.
@@ -351,7 +355,9 @@ def evaluate(
     sampler, best = agents(policy, replace(task, tools=equipment.tools), settings, asked)
     chosen = best if greedy else None
     with equipment.in_use(Path(settings.run)):
-        return anyio.run(runner.evaluate, asked, reward_of(task), sampler, chosen, samples, settings.seed)
+        return event_loop.run(
+            runner.evaluate, asked, scorer_of(task, settings), sampler, chosen, samples, settings.seed
+        )
 
 
 def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
@@ -380,7 +386,7 @@ def build(config: Config, task: Task) -> tuple[LocalPolicy, Parts]:
         evaluation_sampler=agents(policy, task, config, asked)[0] if config.rollout.overlap else sampler,
         greedy=greedy,
         reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,
-        reward=reward_of(task),
+        scorer=scorer_of(task, config),
         questions=task.samples,
         held_out=held_out,
         decode=policy.decode,
@@ -478,6 +484,15 @@ def reward_of(task: Task) -> Any:
     if task.reward is None:
         raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
     return task.reward
+
+
+def scorer_of(task: Task, config: Config) -> Scorer:
+    """What gives a trajectory of a task its reward.
+
+    Raises:
+        ValueError: The task has no reward.
+    """
+    return Scorer(reward_of(task), config.rewards.concurrency)
 
 
 __all__ = ["Run", "evaluate", "load_policy", "train", "train_config", "train_task"]

@@ -57,6 +57,14 @@ def nan_and_stuck():
 def none():
     return rewarded(None)
 
+def leaving():
+    import sys
+    calls = []
+    def reward(sample, trajectory):
+        calls.append(1)
+        return tiny.early(sample, trajectory) if len(calls) <= 40 else sys.exit(0)
+    return replace(tiny.letters(5, 0), reward=reward)
+
 def empty():
     return aepo.Task("empty", [], [tiny.search], tiny.early)
 
@@ -219,6 +227,19 @@ def test_a_reward_that_is_no_number_names_the_sample_and_loses_nothing(
     assert newest is not None and checkpoint.step_of(newest) == 3
     code, _out, err = run("train", "--resume", str(folder), "train.steps=4")
     assert code == 0, err
+
+
+def test_a_reward_that_ends_the_program_is_told_and_loses_nothing(train: Run, tmp_path: Path) -> None:
+    code, _, err = train("task.name=broken_tasks:leaving", "train.steps=9", "train.checkpoint_every=8")
+    assert code == 1 and len(err.splitlines()) == 1 and "reward reward raised SystemExit: 0, of sample 'q" in err
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None and checkpoint.step_of(newest) == 3
+
+
+def test_a_module_that_ends_the_program_is_no_task(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a_script.py").write_text("import sys\nsys.exit(0)\n")
+    code, _, err = run("train", "task.name=a_script:task")
+    assert code == 2 and "cannot be imported: SystemExit" in err and len(err.splitlines()) == 1
 
 
 def test_a_bug_in_a_tool_ends_with_1_and_says_where_its_trajectory_is(train: Run, tmp_path: Path) -> None:

@@ -158,7 +158,10 @@ def test_a_folder_with_other_trees_is_left_alone(run: Run) -> None:
     assert code == 2 and "kept holds other trees: give another folder" in err
 
 
-def test_an_interrupt_votes_on_what_has_ended(tmp_path: Path, model_folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "term"])
+def test_an_interrupt_votes_on_what_has_ended_and_sigterm_ends_it(
+    tmp_path: Path, model_folder: Path, number: int
+) -> None:
     (tmp_path / "solve_functions.py").write_text(FUNCTIONS)
     command = [sys.executable, "-m", "aepo.cli", "solve", "ab", *LIMITS, "--model", str(model_folder)]
     command += ["--tools", "solve_functions:stuck", "--out", "kept"]
@@ -178,9 +181,12 @@ def test_an_interrupt_votes_on_what_has_ended(tmp_path: Path, model_folder: Path
         for line in process.stdout:
             if line.startswith("asked"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stdout.read()
         process.wait()
+    if number == signal.SIGTERM:
+        assert process.returncode == 143 and "ended by" not in rest
+        return
     assert "ended by an interrupt" in rest and process.returncode in (0, 1)
     assert (tmp_path / "kept" / "solution.json").is_file()
 

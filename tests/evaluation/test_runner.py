@@ -14,6 +14,7 @@ from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
 from aepo.evaluation import bootstrap_interval
 from aepo.evaluation.runner import Evaluation, evaluate
+from aepo.rewards.score import Scorer
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolCall, ToolResult, ToolStatus, TrajectoryTree
 from tests import tiny
 
@@ -106,7 +107,7 @@ def measured(model_folder: Path):
         settings = config.load(None, tiny.settings(Path("unused"), model_folder, *overrides))
         task = tiny.letters(questions)
         sampler, greedy = api.agents(policy, task, settings, task.samples)
-        return anyio.run(evaluate, task.samples, tiny.early, sampler, greedy, 3, seed)
+        return anyio.run(evaluate, task.samples, Scorer(tiny.early), sampler, greedy, 3, seed)
 
     return run
 
@@ -167,4 +168,4 @@ def other(policy: LocalPolicy, model: Path, overrides: list[str]) -> Evaluation:
     settings = config.load(None, [f"model.path={model}", "rollout.max_tokens=40", *overrides])
     task = tiny.letters(3)
     sampler, greedy = api.agents(policy, task, settings, task.samples)
-    return anyio.run(evaluate, task.samples, tiny.early, sampler, greedy, 3, 3)
+    return anyio.run(evaluate, task.samples, Scorer(tiny.early), sampler, greedy, 3, 3)

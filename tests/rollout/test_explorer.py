@@ -1,5 +1,6 @@
 """Groups: who starts where and when, that decisions are the rules' alone, that nothing depends on who answers first."""
 
+import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
@@ -16,8 +17,10 @@ from aepo.core.entropy_branching import EntropyBranching
 from aepo.core.exploration import Candidate, Exploration, ExplorationState, IndependentSamples
 from aepo.core.noise import uniform
 from aepo.core.scale import MODES
+from aepo.rollout import generator as engine
 from aepo.rollout.agent import Agent, Limits
-from aepo.rollout.explorer import RolloutError, Seeds, executed_calls, explore
+from aepo.rollout.explorer import PathLost, Question, RolloutError, Seeds, executed_calls, explore
+from aepo.rollout.generator import Sampled, Stop
 from aepo.types import (
     BranchDecision,
     Group,
@@ -28,6 +31,7 @@ from aepo.types import (
     StopReason,
     ToolError,
     ToolStatus,
+    Trajectory,
     TrajectoryTree,
 )
 from tests.rollout.toy import (
@@ -651,6 +655,45 @@ def test_a_bug_in_a_tool_keeps_its_traceback() -> None:
         run(generator, fixed(4, 3), tools=[asking(breaking("1 0 0", generator, []))])
     assert caught.value.__cause__ is caught.value.bug
     assert caught.value.bug.__cause__ is caught.value.bug.original
+
+
+class Flaky(ToyGenerator):
+    """An engine one of whose calls is cancelled by itself, as a client's own timeout may do."""
+
+    async def sample(self, sequence: engine.Sequence, max_tokens: int, stop: Stop) -> Sampled:
+        if self.keys("sampled").count(key_of(2)) == 1:
+            raise asyncio.CancelledError("by itself")
+        return await super().sample(sequence, max_tokens, stop)
+
+
+def test_a_path_that_is_cancelled_by_itself_stops_the_run_instead_of_leaving_a_smaller_group() -> None:
+    script = Script(lambda path: 2)
+    generator = Flaky(script.policy, script.entropy)
+    with pytest.raises(RolloutError, match=r"sample 'q0': path . was cancelled inside the engine") as caught:
+        run(generator, fixed(4, 3))
+    assert isinstance(caught.value.original, PathLost)
+    assert generator.opened == set()
+
+
+@pytest.mark.parametrize("lost", ["leaf", "reward"])
+def test_a_group_is_whole_or_the_run_stops(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    real = Question.group
+
+    def group(self: Question) -> Group:
+        made = real(self)
+        if lost == "leaf":
+            made.tree.leaves.pop()
+        else:
+            made.tree.leaves[1].reward = None
+        return made
+
+    async def scorer(trajectory: Trajectory) -> float:
+        return 1.0
+
+    monkeypatch.setattr(Question, "group", group)
+    line = "3 of 4 trajectories have ended" if lost == "leaf" else "the reward of a trajectory was lost"
+    with pytest.raises(RolloutError, match=f"sample 'q0': {line}"):
+        run(Script(lambda path: 1).generator(), fixed(4, 3), scorer=scorer)
 
 
 def test_a_bug_in_one_question_names_it_and_stops_the_others() -> None:

@@ -61,10 +61,10 @@ def constant(reward: float) -> Scorer:
 
 
 def rewards(*by_path: float) -> Scorer:
-    """The reward of each path that is asked about."""
+    """The reward of each path; nothing for those after."""
 
     async def score(trajectory: Trajectory) -> float:
-        return by_path[trajectory.leaf.path]
+        return by_path[trajectory.leaf.path] if trajectory.leaf.path < len(by_path) else 0.0
 
     return score
 
@@ -249,27 +249,34 @@ def test_a_result_that_found_no_room_can_be_asked_for_anew() -> None:
 # Rewards in the middle of a rollout.
 
 
-def test_each_trajectory_is_scored_once_in_order_after_all_have_ended() -> None:
-    generator = Script(lambda path: path % 2).generator()
-    asked: list[tuple[int, int]] = []
+def test_each_trajectory_is_scored_once_while_others_grow_and_restarts_wait_for_all() -> None:
+    generator = Script(lambda path: 4 * (path % 2)).generator()
+    asked: dict[int, tuple[int, int]] = {}
+    given: list[int] = []
 
     async def score(trajectory: Trajectory) -> float:
-        asked.append((trajectory.leaf.path, len(trajectory.turns)))
-        await checkpoint()
-        assert starts(generator, 3) < max(last_sample(generator, path) for path in range(4))
-        return trajectory.leaf.path / 10
+        path = trajectory.leaf.path
+        assert path not in asked
+        asked[path] = len(trajectory.turns), len(generator.keys("sampled"))
+        for _ in range(40 if path == 1 else 1):
+            await checkpoint()
+        given.append(path)
+        if path < 4:
+            assert not any(key_of(late) in generator.keys("fork") for late in (4, 5)), "somebody began before the end"
+        return path / 10
 
     (group,) = run(generator, RETRY, scorer=score)
-    assert asked == [(0, 1), (1, 2), (2, 1), (3, 2)]
-    assert [leaf.reward for leaf in group.tree.leaves] == [0.0, 0.1, 0.2, 0.3, None, None]
+    assert {path: turns for path, (turns, _) in asked.items() if path < 4} == {0: 1, 1: 5, 2: 1, 3: 5}
+    assert asked[0][1] < asked[1][1], "it was scored before the slower ones had ended"
+    assert given.index(1) > given.index(3) and set(given) == set(range(6))
+    assert [leaf.reward for leaf in group.tree.leaves] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-def test_rules_that_read_no_reward_ask_for_none() -> None:
-    async def score(trajectory: Trajectory) -> float:
-        raise AssertionError("asked")
-
+def test_whatever_the_rules_every_trajectory_is_scored() -> None:
     for rules in (LATE, IndependentSamples(3), EntropyBranching(4)):
-        (group,) = run(Script(lambda path: 1).generator(), rules, scorer=score)
+        (group,) = run(Script(lambda path: 1).generator(), rules, scorer=constant(0.5))
+        assert {leaf.reward for leaf in group.tree.leaves} == {0.5}
+        (group,) = run(Script(lambda path: 1).generator(), rules)
         assert {leaf.reward for leaf in group.tree.leaves} == {None}
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aepo
 from aepo.algorithms import AEPO, ARPO, AXPO, GRPO, Algorithm
 from aepo.rollout.agent import Limits
 from aepo.rollout.explorer import RolloutError, executed_calls
@@ -92,7 +93,17 @@ def test_no_call_at_all_may_run_and_questions_that_need_none_are_answered() -> N
 
 def test_few_tokens_make_whole_trajectories_and_no_halves() -> None:
     # Each trajectory writes four tokens and may write six: all four begin, but the one that began first goes first.
-    given = means(ToyGenerator(calls_then_answers(1)), Budget(tokens=9), GRPO(group_size=4), limits=Limits(6 + 4, 3))
+    @aepo.tool(name="ask", inline=True)
+    def at_once(what: str) -> str:
+        """Ask for something.
+
+        Args:
+            what: What to ask for.
+        """
+        return what[:3]
+
+    limits = Limits(6 + 4, 3)
+    given = means(ToyGenerator(calls_then_answers(1)), Budget(tokens=9), GRPO(group_size=4), at_once, limits)
     solution = solve(given)
     assert solution.ended == 2 and solution.spent.tokens == 9 and solution.ended_by == "tokens"
 
@@ -158,7 +169,7 @@ def test_no_limit_is_ever_exceeded_and_nobody_waits_for_ever(
 
 
 def test_a_reward_chooses_the_best_trajectory() -> None:
-    def reward(sample: Sample, trajectory: Trajectory) -> float:
+    async def reward(sample: Sample, trajectory: Trajectory) -> float:
         return 1.0 if trajectory.answer == "7" else 0.0
 
     policy = calls_then_answers(1, lambda at: 7 if at.draw < 0.3 else 1)
@@ -170,7 +181,11 @@ def test_rules_that_read_rewards_need_one() -> None:
     given = means(ToyGenerator(calls_then_answers(1)), Budget(), AXPO(group_size=4))
     with pytest.raises(ValueError, match="need rewards"):
         solve(given)
-    assert solve(replace(given, reward=lambda sample, trajectory: 0.5)).ended == 8
+
+    async def half(sample: Sample, trajectory: Trajectory) -> float:
+        return 0.5
+
+    assert solve(replace(given, reward=half)).ended == 8
 
 
 def test_a_judge_chooses_an_answer_and_one_that_cannot_be_read_leaves_it_to_the_vote() -> None:

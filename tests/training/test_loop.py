@@ -26,8 +26,9 @@ from aepo import api, config
 from aepo.algorithms import Algorithm, AnyAlgorithm
 from aepo.config import Config, ConfigError
 from aepo.evaluation.outcomes import from_lines
+from aepo.rewards.score import Scorer
 from aepo.rollout.agent import Agent
-from aepo.training import checkpoint, loop, sampling
+from aepo.training import checkpoint, loop
 from aepo.training.display import Display
 from aepo.training.metrics import comparable
 from aepo.training.step import NonFiniteLoss
@@ -237,7 +238,7 @@ def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any
     ("owner", "name", "number", "step"),
     [
         (tiny, "on_call", 25, None),
-        (sampling, "score", 3, 2),
+        (Scorer, "__call__", 30, None),
         (loop, "update", 4, 4),
         (loop, "evaluate", 1, 0),
         (loop, "evaluate", 2, 2),
@@ -284,9 +285,10 @@ class Child:
         for pipe in (self.pipe, f"{self.pipe}.go"):
             os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
 
-    def interrupt(self) -> tuple[int, str, str]:
-        """Ctrl-C; exit code, output and errors."""
-        self.process.send_signal(signal.SIGINT)
+    def interrupt(self, *signals: signal.Signals) -> tuple[int, str, str]:
+        """Ctrl-C or other signals; exit code, output and errors."""
+        for number in signals or (signal.SIGINT,):
+            self.process.send_signal(number)
         Path(f"{self.pipe}.go").write_text("go")
         out, err = self.process.communicate()
         return self.process.returncode, out, err
@@ -316,6 +318,20 @@ def test_interrupted_twice_and_killed_a_run_still_equals_the_whole_one(
     Child(tmp_path, "save", 1, ["train", "--resume", str(run)]).kill()
     assert [path.name for path in (run / "checkpoints").glob(".tmp-*")], "it was killed in the middle of a checkpoint"
     assert checkpoint.latest(run / "checkpoints") == newest
+    assert_equal_runs(go(resume=True), whole)
+
+
+@pytest.mark.parametrize("place", ["call", "update", "save"])
+def test_sigterm_ends_a_run_as_ctrl_c_does_and_a_second_signal_changes_nothing(
+    whole: Path, go: Go, tmp_path: Path, model_folder: Path, place: str
+) -> None:
+    run = tmp_path / "run"
+    numbers = {"call": 20, "update": 2, "save": 1}
+    child = Child(tmp_path, place, numbers[place], ["train", *tiny.settings(run, model_folder)])
+    code, out, err = child.interrupt(signal.SIGTERM, *([signal.SIGINT, signal.SIGTERM] if place == "save" else []))
+    assert code in ((143, 130) if place == "save" else (143,)), err
+    assert f"go on with: aepo train --resume {run}" in out and "Traceback" not in err
+    assert not list((run / "checkpoints").glob(".tmp-*"))
     assert_equal_runs(go(resume=True), whole)
 
 
@@ -479,7 +495,7 @@ def test_a_run_with_dynamic_sampling_goes_on_bit_for_bit(tmp_path: Path, model_f
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(sampling, "score"), (Agent, "grow")], ids=["reward", "rollout"])
+@pytest.mark.parametrize(("owner", "name"), [(Scorer, "__call__"), (Agent, "grow")], ids=["reward", "rollout"])
 def test_a_failure_in_a_rollout_loses_no_step(
     whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
@@ -501,6 +517,22 @@ def test_a_failure_in_a_rollout_loses_no_step(
         patch.setattr(owner, name, failing)
         patch.setattr(Display, "step", stepped)
         with pytest.raises(ValueError, match="is nan"):
+            go()
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert_equal_runs(go(resume=True), whole)
+
+
+def test_a_display_that_ends_the_program_loses_no_step(
+    whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaving(self: Display, step: int, values: Any) -> None:
+        if step == 3 and "reward/mean" in values:
+            sys.exit("enough")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "step", leaving)
+        with pytest.raises(SystemExit, match="enough"):
             go()
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
     assert newest is not None and checkpoint.step_of(newest) == 3

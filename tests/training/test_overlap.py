@@ -109,7 +109,7 @@ PLAIN = GRPO(group_size=4)
 
 
 def opened(parts: Parts, algorithm: Algorithm = PLAIN) -> AbstractContextManager[OverlappedRollout]:
-    return overlapping(parts.sampler, parts.reward, algorithm, SEED, 1)
+    return overlapping(parts.sampler, parts.scorer, algorithm, SEED, 1)
 
 
 def initial_state(parts: Parts) -> ExplorationState:

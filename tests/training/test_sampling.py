@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import aepo
 from aepo import api, config
 from aepo.algorithms import AEPO, ARPO, AXPO, DAPO, GRPO, Algorithm
+from aepo.rewards.score import Scorer
 from aepo.rollout.explorer import Seeds, explore
 from aepo.training.loop import Parts
 from aepo.training.sampling import StepGroups, other_questions, sample_step, step_questions
@@ -43,7 +44,7 @@ def sample(model_folder: Path) -> Sample:
         parts = parts_of(model_folder)
         state = algorithm.exploration().initial_state(parts.vocab_size)
         asked = QUESTIONS[:questions]
-        return anyio.run(sample_step, asked, COUNT, parts.sampler, reward, algorithm, state, SEED, STEP)
+        return anyio.run(sample_step, asked, COUNT, parts.sampler, Scorer(reward), algorithm, state, SEED, STEP)
 
     return run
 
@@ -142,7 +143,7 @@ def test_what_starts_after_the_others_have_ended_does_not_depend_on_who_answered
         monkeypatch.setattr(tiny, "on_call", lambda: time.sleep(delay()))
         parts = parts_of(model_folder)
         state = algorithm.exploration().initial_state(parts.vocab_size)
-        return anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, reward, algorithm, state, SEED, STEP)
+        return anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, Scorer(reward), algorithm, state, SEED, STEP)
 
     first = delayed(0)
     begun = [leaf.origin for group in first.kept for leaf in group.tree.leaves]
@@ -160,7 +161,7 @@ def test_axpo_asks_the_reward_about_each_trajectory_once(model_folder: Path) -> 
 
     parts, algorithm = parts_of(model_folder), AXPO(group_size=4)
     state = algorithm.exploration().initial_state(parts.vocab_size)
-    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, reward, algorithm, state, SEED, STEP)
+    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, Scorer(reward), algorithm, state, SEED, STEP)
     assert asked == Counter({(name, path): 1 for name in FIRST for path in range(4)})
     assert all(group.rewards == [0.1 * path for path in range(4)] for group in step.kept)
     for group in step.kept:

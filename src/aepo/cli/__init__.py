@@ -7,7 +7,6 @@ import functools
 import io
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +24,9 @@ from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
 from aepo.cli.words import REGISTRY
+from aepo.signals import Terminated, ignore_signals, terminable
 from aepo.system import UnsupportedSystem, refuse_windows
+from aepo.user_code import told
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
@@ -53,12 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: By default those of the process.
 
     Returns:
-        Exit code: 0 done; 1 a tool or the training failed, or what was asked for is not there; 2 bad input; 130
-        interrupted. With AEPO_TRACEBACK=1 the traceback is printed too.
+        Exit code: 0 done; 1 a tool, a reward or the training failed, or what was asked for is not there; 2 bad input;
+        130 interrupted by Ctrl-C, 143 by SIGTERM. With AEPO_TRACEBACK=1 the traceback is printed too.
     """
-    code = _run(arguments)
+    with terminable():
+        code = _run(arguments)
     if arguments is None:
-        _leave_stuck_tools(code)
+        ignore_signals()  # the process cleans up and ends
     return code
 
 
@@ -70,10 +72,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.path.append(os.getcwd())
     try:
         command = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+    except ValueError as error:
+        return _report(error, BAD_INPUT)
+    try:
         refuse_windows()
         return command() or 0
+    except Terminated as end:
+        return end.code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as end:
+        return _report(RuntimeError(f"code that was called wanted to end the program: {told(end)}"), FAILED)
     except (ValueError, OSError, UnsupportedSystem) as error:
         return _report(error, BAD_INPUT)
     except RuntimeError as error:
@@ -132,14 +141,6 @@ def _sentence(box: str) -> str:
     lines = [line.strip("│╭╰╮╯─ ").strip() for line in box.splitlines()]
     words = [line for line, drawn in zip(lines, box.splitlines(), strict=True) if line and "╭" not in drawn]
     return "; ".join(words).replace(":;", ":") or "the arguments do not fit: see aepo --help"
-
-
-def _leave_stuck_tools(code: int) -> None:
-    """End the process here if a tool that took too long still runs: Python would wait for its thread for ever."""
-    if any(t is not threading.main_thread() and not t.daemon for t in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def _report(error: Exception, code: int) -> int:

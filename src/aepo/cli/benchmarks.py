@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
-from aepo import api
+from aepo import api, event_loop
 from aepo import config as configuration
 from aepo.cli.chosen import Asked, choose, load_judge
 from aepo.config import Config
@@ -90,11 +88,11 @@ def evaluate_data_sets(
             if unanswered[place]:
                 keep = partial(folder.keep_answers, name, policy.decode)
                 try:
-                    anyio.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
+                    event_loop.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
                 except RolloutError as error:
                     RunFolder(folder.path / name).keep_failure(error)
                     raise
-            figures.append(score_data_set(folder, one, asked_judge))
+            figures.append(score_data_set(folder, one, asked_judge, settings.rewards.concurrency))
     text = table(figures, prices(settings, chosen))
     folder.save_table("\n".join([f"# {known.get('served', model)}", "", text, *(f"- {line}" for line in told), ""]))
     print(f"\n{text}\nkept in {folder.path}")
@@ -122,8 +120,14 @@ def prices(settings: Config, chosen: Sequence[Asked]) -> Prices:
     return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools)
 
 
-def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None) -> Figures:
+def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None, concurrency: int) -> Figures:
     """Score what was answered of a data set, with the verdicts that are known, and keep the results.
+
+    Args:
+        folder: Of the evaluation.
+        one: The data set.
+        judge: Asked where the data set wants one.
+        concurrency: Calls of the judge at once.
 
     Raises:
         ValueError: A file is broken.
@@ -136,7 +140,7 @@ def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None) ->
     answered = sorted((a for a in folder.answers(name) if a.id in wanted), key=lambda a: wanted[a.id])
     keep = partial(folder.keep_verdict, name)
     known = folder.verdicts(name)
-    scored = anyio.run(score_answers, answered, data_set.method, data_set.prompt, judge, known, keep)
+    scored = event_loop.run(score_answers, answered, data_set.method, data_set.prompt, judge, known, keep, concurrency)
     folder.save_results(name, scored)
     folder.reward_trees(name, scored)
     return Figures(name, data_set.title, scored)

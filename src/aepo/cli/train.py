@@ -98,14 +98,10 @@ def expected_cost(config: Config, trial: int = 4) -> str:
         trial: Questions of the trial.
     """
     from dataclasses import replace
-    from functools import partial
 
-    import anyio
-
-    from aepo import tasks
+    from aepo import event_loop, tasks
     from aepo.api import build, tools_of
     from aepo.equipment import equip
-    from aepo.rewards.score import score_of
     from aepo.rollout.explorer import Seeds, explore
     from aepo.training.budget import Spent
 
@@ -115,9 +111,8 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     rules = config.algorithm.exploration()
     samples = list(parts.questions[:trial])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
-    scorer = partial(score_of, reward=parts.reward)
     with equipment.in_use(Path(config.run)):
-        groups = anyio.run(explore, samples, parts.sampler, rules, state, seeds, scorer)
+        groups = event_loop.run(explore, samples, parts.sampler, rules, state, seeds, parts.scorer)
     scale = config.rollout.questions / len(groups)
     spent = Spent().after(groups)
     stored = sum(g.tree.distinct_tokens() for g in groups)

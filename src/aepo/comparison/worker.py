@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from aepo.config import Config
+from aepo.signals import terminable
+from aepo.user_code import told
 
 INTERRUPTED, FAILED = 130, 1
 
@@ -35,7 +37,8 @@ def work(config: Config, log: Path, failure: Connection) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     # A tool that never returns must not keep the process: it ends here, not at the end of Python.
-    os._exit(_train(config, failure))
+    with terminable():
+        os._exit(_train(config, failure))
 
 
 def _train(config: Config, failure: Connection) -> int:
@@ -46,9 +49,12 @@ def _train(config: Config, failure: Connection) -> int:
         train_config(config, resume=(Path(config.run) / "config.yaml").is_file())
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
-        lines = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
+        lines = [
+            str(error) if isinstance(error, Exception) and str(error) else told(error),
+            *getattr(error, "__notes__", []),
+        ]
         failure.send(" | ".join(" ".join(line.split()) for line in lines))
         code = FAILED
     sys.stdout.flush()

@@ -217,6 +217,16 @@ class ToolLimits(RateConfig):
     service: str | None = None
 
 
+class RewardsConfig(Section):
+    """How trajectories get their rewards: each as soon as it has ended, while others are sampled.
+
+    Attributes:
+        concurrency: Calls of the reward, or of a judge, at once; 1 for one that is not safe in several threads.
+    """
+
+    concurrency: int = Field(default=16, ge=1)
+
+
 class BudgetConfig(Section):
     """What the executed tool calls of a run may come to, evaluations included; the call that would exceed it ends it.
 
@@ -274,6 +284,7 @@ class Config(Section):
     task: TaskConfig = TaskConfig()
     algorithm: AnyAlgorithm = AEPO()
     rollout: RolloutConfig = RolloutConfig()
+    rewards: RewardsConfig = RewardsConfig()
     tools: ToolsConfig = ToolsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

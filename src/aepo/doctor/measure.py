@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 import torch
 
+from aepo import event_loop
 from aepo.doctor.estimate import Lengths, Speed, Trial
 from aepo.rollout.generator import Generator, Stop
 from aepo.rollout.generator import Sequence as Growing
@@ -48,9 +49,6 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
         parts: Of `aepo.api.build`.
         questions: How many.
     """
-    from functools import partial
-
-    from aepo.rewards.score import score, score_of
     from aepo.rollout.explorer import Seeds, explore
     from aepo.types import Kind
 
@@ -58,8 +56,7 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
     asked = list(parts.questions[:questions])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "doctor")
     began = time.perf_counter()
-    groups = anyio.run(explore, asked, parts.sampler, rules, state, seeds, partial(score_of, reward=parts.reward))
-    anyio.run(score, groups, parts.reward)
+    groups = event_loop.run(explore, asked, parts.sampler, rules, state, seeds, parts.scorer)
     took = time.perf_counter() - began
     scale = config.rollout.questions * config.algorithm.rounds / len(groups)
     nodes = [node for group in groups for node in group.tree.nodes]
@@ -97,7 +94,7 @@ def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
             await _all(engine, opened, CALLS)
             return (time.perf_counter() - began) / CALLS
 
-    return min(anyio.run(main) for _ in range(REPETITIONS))
+    return min(event_loop.run(main) for _ in range(REPETITIONS))
 
 
 async def _all(engine: Generator, opened: Sequence[Growing], tokens: int) -> None:

@@ -9,10 +9,8 @@ from math import isnan
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.passk import Estimate, estimate, pass_at_k
 from aepo.evaluation.prices import Prices, spent
-from aepo.rewards.base import Reward
-from aepo.rewards.score import score
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Seeds, executed_calls, explore
+from aepo.rollout.explorer import Scorer, Seeds, executed_calls, explore
 from aepo.types import SUCCESS, Group, Kind, Sample
 
 
@@ -90,7 +88,7 @@ class Evaluation:
 
 
 async def evaluate(
-    questions: Sequence[Sample], reward: Reward, sampler: Agent, greedy: Agent | None, samples: int, seed: int
+    questions: Sequence[Sample], scorer: Scorer, sampler: Agent, greedy: Agent | None, samples: int, seed: int
 ) -> Evaluation:
     """Answer each question `samples` times by sampling and, if there is a greedy agent, once greedily.
 
@@ -102,11 +100,9 @@ async def evaluate(
     """
     seeds = Seeds(seed, "evaluation")
     rules = IndependentSamples(samples)
-    sampled = await explore(questions, sampler, rules, rules.initial_state(2), seeds)
-    await score(sampled, reward)
+    sampled = await explore(questions, sampler, rules, rules.initial_state(2), seeds, scorer)
     best: list[Group] = []
     if greedy is not None:
         one = IndependentSamples(1)
-        best = await explore(questions, greedy, one, one.initial_state(2), seeds)
-        await score(best, reward)
+        best = await explore(questions, greedy, one, one.initial_state(2), seeds, scorer)
     return Evaluation(sampled, best)

@@ -18,10 +18,11 @@ from aepo.evaluation.passk import pass_at_k
 from aepo.rewards.answer import exact_match, token_f1
 from aepo.rewards.judge import Judge, Judgement, Prompt, Verdict, judge
 from aepo.rewards.math import equivalent
+from aepo.rewards.score import AT_ONCE
 from aepo.tasks.reading.base import Method
+from aepo.user_code import original, told
 
 FORMAT = 1
-JUDGED_AT_ONCE = 16
 _READ: Mapping[Verdict, bool | None] = {
     Verdict.CORRECT: True,
     Verdict.INCORRECT: False,
@@ -111,6 +112,7 @@ async def score_answers(
     judge: Judge | None = None,
     known: Iterable[Judgement] = (),
     keep: Callable[[Judgement], None] = lambda verdict: None,
+    concurrency: int = AT_ONCE,
 ) -> list[Scored]:
     """Score all answers.
 
@@ -121,6 +123,7 @@ async def score_answers(
         judge: Asked if `method` is "judge".
         known: Verdicts from before; those of this judge and prompt that could be read are not asked for again.
         keep: Told of every new verdict at once.
+        concurrency: Calls of the judge at once.
 
     Raises:
         ValueError: A judge is needed and there is none, or a question has no target.
@@ -133,7 +136,7 @@ async def score_answers(
     if method == "words":
         return [Scored(a, name, tuple(map(bool, _each(a, exact_match))), _each(a, token_f1)) for a in questions]
     assert judge is not None
-    verdicts = await _verdicts(questions, prompt, judge, known, keep)
+    verdicts = await _verdicts(questions, prompt, judge, known, keep, concurrency)
     return [
         Scored(a, name, tuple(_READ[verdicts[(a.id, answer.text)].verdict] for answer in a.answers)) for a in questions
     ]
@@ -151,19 +154,21 @@ async def _verdicts(
     asked: Judge,
     known: Iterable[Judgement],
     keep: Callable[[Judgement], None],
+    concurrency: int,
 ) -> dict[tuple[str, str | None], Judgement]:
     """A verdict for each different answer of each question."""
     before = {one.key: one for one in known if one.verdict is not Verdict.UNREADABLE}
     found: dict[tuple[str, str | None], Judgement] = {}
-    limit = anyio.CapacityLimiter(JUDGED_AT_ONCE)
+    limit = anyio.CapacityLimiter(concurrency)
 
     async def have_judged(question: Answered, text: str | None) -> None:
         async with limit:
             try:
                 verdict = await judge(asked, prompt, question.id, question.question, question.targets, text)
             except Exception as error:
-                told = f"{type(error).__name__}: {error}"
-                raise JudgeError(f"judge {asked.model} failed on question {question.id!r}: {told}") from error
+                cause = original(error)
+                line = f"judge {asked.model} failed on question {question.id!r}: {told(cause)}"
+                raise JudgeError(line) from cause
         keep(verdict)
         found[(question.id, text)] = verdict
 
@@ -178,5 +183,5 @@ async def _verdicts(
                     else:
                         tasks.start_soon(partial(have_judged, question, text))
     except ExceptionGroup as group:
-        raise next(error for error in group.exceptions if isinstance(error, JudgeError)) from None
+        raise group.exceptions[0] from None
     return found

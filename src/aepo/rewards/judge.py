@@ -15,9 +15,11 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from string import Template
 from typing import TypeAlias
 
+from aepo import user_code
 from aepo.rewards.reply import stated
 
 FORMAT = 1
@@ -140,7 +142,7 @@ async def judge(
         raise ValueError(f"sample {id!r} has no target: a judge has nothing to compare with")
     if answer is None or not answer.strip():
         return Judgement(id, question, accepted, None, prompt.version, judge.model, "", Verdict.NOT_ATTEMPTED)
-    reply = await judge.ask(prompt.fill(question, accepted, answer))
+    reply = await user_code.call(partial(judge.ask, prompt.fill(question, accepted, answer)))
     if not isinstance(reply, str):
         raise TypeError(f"judge {judge.model!r} gave a {type(reply).__name__}: it must return text")
     return Judgement(id, question, accepted, answer, prompt.version, judge.model, reply, prompt.read(reply))

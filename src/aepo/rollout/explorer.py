@@ -3,7 +3,8 @@
 The rules come from the algorithm's `Exploration`; here they are carried out. There are no waves: every path is a
 coroutine over one batching engine, a path never waits for a decision, and the paths of all questions share the batch.
 Only the start of branches waits, until all paths of its own question have shown the entropy that it is decided by; and
-that of restarts and left-overs, until all of them have ended.
+that of restarts and left-overs, until all of them have ended. A path is scored as soon as it has ended, while others
+grow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TypeAlias, TypeVar
 
 import anyio
@@ -31,18 +33,27 @@ Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
 """Gives a trajectory that has ended its reward, one finite number."""
 
 
+class PathLost(RuntimeError):
+    """A path ended without a leaf or a reward, although nobody stopped it."""
+
+
 class RolloutError(Exception):
-    """A rollout that a tool's bug stopped.
+    """A rollout that a tool's bug or a lost path stopped.
 
     Attributes:
         group: The question with what was sampled so far; its tree has leaves only where paths had ended.
         bug: What happened.
     """
 
-    def __init__(self, group: Group, bug: ToolBug) -> None:
+    def __init__(self, group: Group, bug: ToolBug | PathLost) -> None:
         """Keep both for the report."""
         super().__init__(f"sample {group.sample.id!r}: {bug}")
         self.group, self.bug = group, bug
+
+    @property
+    def original(self) -> BaseException:
+        """What was raised first."""
+        return self.bug.original if isinstance(self.bug, ToolBug) else self.bug
 
 
 @dataclass(frozen=True)
@@ -74,14 +85,13 @@ async def explore(
         exploration: The algorithm's rules.
         state: The run's entropy scales; unchanged here.
         seeds: Keys of all chance.
-        scorer: Asked only by rules that need rewards, about the trajectories that they need them of; those leaves have
-            their reward then.
+        scorer: Asked about every trajectory as soon as it has ended; None leaves all leaves without a reward.
 
     Returns:
         One group a question, in order, each with exactly k leaves.
 
     Raises:
-        RolloutError: A tool has a bug.
+        RolloutError: A tool has a bug, or a path was lost.
         ValueError: The engine has no room for one group, or the rules need rewards or entropies and there are none.
         Exception: Whatever the scorer raises.
     """
@@ -161,9 +171,11 @@ class Rollout:
 
     async def _grow(self, question: Question) -> None:
         try:
-            question.grown = await question.run()
+            grown = await question.run()
+            question.check_whole(grown)
+            question.grown = grown
             self.ended()
-        except* ToolBug as bugs:
+        except* (ToolBug, PathLost) as bugs:
             error = RolloutError(question.group(), _first(bugs))
             error.__cause__ = _first(bugs)
             self._fail(error)
@@ -206,6 +218,7 @@ class Question:
         self.filled = False
         self.closed = False
         self.grown: Group | None = None
+        self.scored = anyio.Event()
         self.tasks: TaskGroup
 
     def open(self) -> None:
@@ -215,7 +228,7 @@ class Question:
         self.root = self.generator.open(self.prompt, self._noise(0))
 
     async def run(self) -> Group:
-        """Grow all k paths."""
+        """Grow all k paths, and score them."""
         try:
             async with anyio.create_task_group() as self.tasks:
                 probes = self.exploration.probes
@@ -237,6 +250,18 @@ class Question:
         self.tree.global_samples = self.global_samples or 0
         self.tree.leaves = [path.leaf for path in self.paths if path.leaf is not None]
         return Group(self.sample, self.tree.in_path_order())
+
+    def check_whole(self, group: Group) -> None:
+        """A smaller group would be trained on as if it were one.
+
+        Raises:
+            PathLost: There are not k leaves, or one has no reward.
+        """
+        leaves = group.tree.leaves
+        if len(leaves) != self.size:
+            raise PathLost(f"{len(leaves)} of {self.size} trajectories have ended, the others were lost")
+        if self.scorer is not None and any(leaf.reward is None for leaf in leaves):
+            raise PathLost("the reward of a trajectory was lost")
 
     def _start_at_question(self, origin: Origin) -> None:
         number = len(self.paths)
@@ -272,7 +297,15 @@ class Question:
         # Who fills the last slots leaves none to branch into. Probes are asked for their gap in any case.
         trajectory.set(f"{self._noise(path.id):x}")
         watched = (self.exploration.watches and not self.filled) or path.origin is Origin.PROBE
-        await self.agent.grow(path, self.tree, self._peeked if watched else None)
+        try:
+            await self.agent.grow(path, self.tree, self._peeked if watched else None)
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -inf:
+                raise
+            # In a task group it would end this path only, and those who wait for it would wait for ever.
+            raise PathLost(f"path {path.id} was cancelled inside the engine") from error
+        if self.scorer is not None:
+            self.tasks.start_soon(self._score, path, self.scorer)
         self._advance()
         if self._all_ended():
             # The last path is held until its successors are there: an engine that waits for all who are not ended
@@ -355,18 +388,22 @@ class Question:
         if slots == 0:
             return
         if self.exploration.needs_rewards:
-            await self._score()
+            await self._all_scored()
         ended = [self._ended(path) for path in self.paths]
         for restart in self.exploration.restarts(ended, slots, self._mean_observations(self.paths)):
             self._restart(restart)
         for _ in range(self.size - len(self.paths)):
             self._start_at_question(Origin.LEFTOVER)
 
-    async def _score(self) -> None:
-        assert self.scorer is not None
-        for leaf in (path.leaf for path in self.paths):
-            assert leaf is not None
-            leaf.reward = await self.scorer(flatten(self.sample, self.tree, leaf))
+    async def _score(self, path: Path, scorer: Scorer) -> None:
+        assert path.leaf is not None
+        path.leaf.reward = await scorer(flatten(self.sample, self.tree, path.leaf))
+        self.scored.set()
+
+    async def _all_scored(self) -> None:
+        while any(path.leaf is not None and path.leaf.reward is None for path in self.paths):
+            self.scored = anyio.Event()
+            await self.scored.wait()
 
     def _ended(self, path: Path) -> Ended:
         """What the rules are told of a path that has ended."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
+from aepo import user_code
 from aepo.rewards.judge import Ask
 from aepo.solving.vote import Tally
 
@@ -53,7 +55,7 @@ async def choose(ask: Ask, question: str, tallies: Sequence[Tally]) -> int | Non
     """
     if len(tallies) < 2:
         return 0 if tallies else None
-    reply = await ask(prompt(question, tallies))
+    reply = await user_code.call(partial(ask, prompt(question, tallies)))
     if not isinstance(reply, str):
         raise TypeError(f"the judge gave a {type(reply).__name__}: it must return text")
     return read(reply, len(tallies))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import anyio
 
@@ -21,7 +20,7 @@ from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import Exploration, ExplorationState
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
-from aepo.rewards.score import score, score_of
+from aepo.rewards.score import AT_ONCE, Scorer, score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Question, Rollout, Seeds
 from aepo.solving.budget import Budget, Prices, rounds
@@ -51,6 +50,7 @@ class Means:
         budget: What may be used.
         prices: What tokens cost.
         reward: Chooses among trajectories; None lets them vote.
+        rewards_at_once: Calls of it at once.
         judge: Chooses among answers; None lets them vote.
         seed: Of all chance.
         watch: Told whenever a trajectory has ended.
@@ -63,6 +63,7 @@ class Means:
     budget: Budget
     prices: Prices = field(default_factory=Prices)
     reward: Reward | None = None
+    rewards_at_once: int = AT_ONCE
     judge: Ask | None = None
     seed: int = 0
     watch: Watch = silent
@@ -95,6 +96,7 @@ class Solving:
         self.sample, self.means = sample, means
         self.meter = Meter(means.budget, means.prices)
         self._agent = metered(means.agent, self.meter, self._changed)
+        self._scorer = None if means.reward is None else Scorer(means.reward, means.rewards_at_once)
         self._sizes = sizes
         self._groups: list[Group] = []
         self._growing: Question | None = None
@@ -126,8 +128,7 @@ class Solving:
 
     async def _round(self, number: int, size: int, state: ExplorationState) -> Group:
         rules = _rules(self.means.algorithm, size)
-        reward = self.means.reward
-        rollout = Rollout(self._agent, rules, None if reward is None else partial(score_of, reward=reward))
+        rollout = Rollout(self._agent, rules, self._scorer)
         seeds = Seeds(self.means.seed, f"solve/{number}")
         async with anyio.create_task_group() as rollout.tasks:
             self.meter.stop = rollout.tasks.cancel_scope.cancel
@@ -142,7 +143,7 @@ class Solving:
     async def _decide(self) -> Solution:
         means = self.means
         if means.reward is not None:
-            await score(self._groups, means.reward)
+            await score(self._groups, means.reward, means.rewards_at_once)
         leaves = self._leaves()
         rewards = None if means.reward is None else [leaf.reward for leaf in leaves]
         tallies = tally([leaf.answer for leaf in leaves], rewards)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-
 from aepo import config as configuration
+from aepo import event_loop
 from aepo.api import agents, load_policy, tools_of
 from aepo.config import Config
 from aepo.equipment import equip
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
+from aepo.rollout.generator import Generator
+from aepo.signals import terminable
 from aepo.solving.budget import Budget, Prices
 from aepo.solving.loop import Means, Solving, Watch, silent
 from aepo.solving.solution import Solution
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
 
 
+@terminable()
 def solve(
     policy: LocalPolicy | str,
     question: str,
@@ -62,7 +63,7 @@ def solve(
             default.
         reward: Scores trajectories; the answer of the best one is taken instead of the most frequent one.
         judge: Sends a prompt to a model and gives its reply; it chooses among the answers.
-        config: Its `rollout`, `tools` and `algorithm` parts, `model.price` and `seed` are used.
+        config: Its `rollout`, `rewards`, `tools` and `algorithm` parts, `model.price` and `seed` are used.
         interruptible: Whether Ctrl-C ends the rollout, and what has ended is voted on; else it is KeyboardInterrupt.
         watch: Told whenever a trajectory has ended.
         kept: Given the number and the group of each round that has ended.
@@ -101,32 +102,19 @@ def solve(
         budget=Budget(trajectories, calls, tokens, money),
         prices=Prices(price.prompt or 0.0, price.sampled or 0.0),
         reward=reward,
+        rewards_at_once=settings.rewards.concurrency,
         judge=judge,
         seed=settings.seed,
         watch=watch or silent,
         kept=kept or (lambda number, group: None),
     )
-    with equipment.in_use(Path(settings.run)):
-        return anyio.run(_solve, sample, means, interruptible)
-
-
-async def _solve(sample: Sample, means: Means, interruptible: bool) -> Solution:
     solving = Solving(sample, means)
+    with equipment.in_use(Path(settings.run)):
+        return event_loop.run(
+            _solve, solving, agent.generator, interrupted=solving.interrupt if interruptible else None
+        )
 
-    async def until_interrupted() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT) as signals:
-            async for _ in signals:
-                solving.interrupt()
 
-    failure: Exception | None = None
-    async with means.agent.generator, anyio.create_task_group() as beside:
-        if interruptible:
-            beside.start_soon(until_interrupted)
-        try:
-            solution = await solving.run()
-        except Exception as error:  # as it is, not inside an exception group
-            failure = error
-        beside.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return solution
+async def _solve(solving: Solving, generator: Generator) -> Solution:
+    async with generator:
+        return await solving.run()

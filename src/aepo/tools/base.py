@@ -1,8 +1,8 @@
 """`@tool`: a plain typed function becomes something a model can call, with a time limit and a limit on calls at once.
 
 A tool speaks to the model in three ways only: what it returns, the message of a `ToolError`, and that it took too long.
-Everything else that leaves it is a bug in the tool and leaves `Tool.call` as `ToolBug`, except `ToolMisconfigured`,
-which stops the run.
+Everything else that leaves it, `SystemExit` and the like too, is a bug in the tool and leaves `Tool.call` as `ToolBug`,
+except `ToolMisconfigured`, which stops the run.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from math import inf
 from typing import Any, Literal, TypeAlias, overload
 
 import anyio
-import anyio.to_thread
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from aepo import user_code
 from aepo.tools.places import Places
 from aepo.tools.schema import signature_of
 from aepo.types import ToolCall, ToolError, ToolResult, ToolStatus
@@ -51,9 +51,9 @@ class ToolBug(Exception):
         original: What it raised.
     """
 
-    def __init__(self, tool: str, arguments: Mapping[str, Any], original: Exception) -> None:
+    def __init__(self, tool: str, arguments: Mapping[str, Any], original: BaseException) -> None:
         """Keep the three for the report."""
-        super().__init__(f"tool {tool} raised {type(original).__name__}: {original}; raise ToolError to tell the model")
+        super().__init__(f"tool {tool} raised {user_code.told(original)}; raise ToolError to tell the model")
         self.tool = tool
         self.arguments = dict(arguments)
         self.original = original
@@ -119,7 +119,7 @@ class Tool:
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
         """Check the arguments, run the function, and say how it ended.
 
-        A sync function runs in a thread. It cannot be stopped there: after a timeout it is left to end by itself.
+        How the function is run, and what becomes of it after a timeout, says `aepo.user_code.call`.
 
         Raises:
             ToolBug: The function raised something else than `ToolError`.
@@ -164,7 +164,7 @@ class Tool:
         text = ""
         try:
             with anyio.move_on_after(self.timeout) as scope:
-                text = _as_text(await _invoke(self.function, values, self.inline))
+                text = _as_text(await user_code.call(functools.partial(self.function, **values), self.inline))
         except ToolTimeout as error:
             return str(error), ToolStatus.TIMEOUT
         except BadArguments as error:
@@ -174,7 +174,8 @@ class Tool:
         except ToolMisconfigured:
             raise
         except Exception as error:
-            raise ToolBug(self.name, arguments, error) from error
+            cause = user_code.original(error)
+            raise ToolBug(self.name, arguments, cause) from cause
         if scope.cancelled_caught:
             return f"{self.name} did not answer within {self.timeout:g} s", ToolStatus.TIMEOUT
         return text, ToolStatus.OK
@@ -326,18 +327,6 @@ def _check_types(
     if wrong:
         raise ToolError("; ".join(wrong))
     return values
-
-
-async def _invoke(function: Callable[..., Any], values: dict[str, Any], inline: bool) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(**values)
-    if inline:
-        return function(**values)
-    # Its own limiter: the tool's places are already counted, and the shared default would couple unrelated tools.
-    result = await anyio.to_thread.run_sync(
-        functools.partial(function, **values), abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
-    )
-    return await result if inspect.isawaitable(result) else result
 
 
 def _as_text(value: Any) -> str:

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import anyio
 import torch
 
+from aepo import event_loop
 from aepo.config import Config
 from aepo.core.exploration import ExplorationState
 from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import evaluate
-from aepo.rewards.base import Reward
 from aepo.rollout.agent import Agent
+from aepo.rollout.explorer import Scorer as RewardScorer
+from aepo.signals import signals_wait
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import Budget
 from aepo.training import checkpoint
@@ -59,7 +58,7 @@ class Parts:
         evaluation_sampler: The same, for evaluations.
         greedy: The same, taking the likeliest token.
         reference: What the KL term is measured against; None without one.
-        reward: Scores a trajectory.
+        scorer: Gives a trajectory its reward.
         questions: To train on.
         held_out: To evaluate with; may be empty.
         decode: Token ids to text, for the trees that are kept.
@@ -74,7 +73,7 @@ class Parts:
     evaluation_sampler: Agent
     greedy: Agent
     reference: Scorer | None
-    reward: Reward
+    scorer: RewardScorer
     questions: Sequence[Sample]
     held_out: Sequence[Sample]
     decode: Callable[[list[int]], str]
@@ -119,11 +118,12 @@ class Trainer:
         self.trackers = make_trackers(config.train.trackers, folder.path, resumed)
 
     def run(self) -> None:
-        """Train to the end. Ctrl-C ends it with a checkpoint after the last whole step.
+        """Train to the end. Ctrl-C ends it with a checkpoint after the last whole step, and so does SIGTERM.
 
         Raises:
             KeyboardInterrupt: After that checkpoint.
             RolloutError: A tool has a bug; there is such a checkpoint too, as after any failure outside of an update.
+            RewardBug: The reward raised something.
             BudgetSpent: Tools may not be used any more.
             ReplayError: A recording does not have a result.
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
@@ -143,13 +143,9 @@ class Trainer:
                     if at_end:
                         break
                     self._train_step(sample)
-        except KeyboardInterrupt:
-            self._save()
-            self.display.message(f"stopped after step {self.step}; go on with: {self.folder.resumption()}")
-            raise
-        except Exception as error:
-            # A disk that refused would refuse again.
-            if self._whole and not isinstance(error, OSError):
+        except BaseException as error:
+            # A second signal must not stop what the first one asked for; SystemExit may come from a display.
+            with suppress(KeyboardInterrupt), signals_wait():
                 self._keep(error)
             raise
         finally:
@@ -157,15 +153,19 @@ class Trainer:
             for tracker in self.trackers:
                 tracker.close()
 
-    def _keep(self, error: Exception) -> None:
-        """Lose nothing to a failure; its note says how to go on."""
+    def _keep(self, error: BaseException) -> None:
+        """Lose nothing to what ended the run, and say how to go on: in its note, or where it is none to be read."""
+        # Weights amid an update belong to no step; a disk that refused would refuse again.
+        if not self._whole or isinstance(error, OSError):
+            return
+        tell = error.add_note if isinstance(error, Exception) else self.display.message
         try:
-            if self.step:
+            if self.step or isinstance(error, KeyboardInterrupt):
                 self._save()
         except checkpoint.CheckpointError as refused:
-            error.add_note(str(refused))
+            tell(str(refused))
         else:
-            error.add_note(f"stopped after step {self.step}; go on with: {self.folder.resumption()}")
+            tell(f"stopped after step {self.step}; go on with: {self.folder.resumption()}")
 
     def _evaluation_due(self, at_end: bool) -> bool:
         every = self.config.evaluation.every
@@ -176,7 +176,7 @@ class Trainer:
         self.display.phase("rollout")
         groups = sample()
         rolled = time.perf_counter()
-        with _interrupts_wait():
+        with signals_wait():
             self.display.phase("train")
             # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
             tools = list(self.parts.sampler.tools)
@@ -203,14 +203,14 @@ class Trainer:
         """What gives the groups of the next step, by one rollout each or by one that goes on."""
         parts, config = self.parts, self.config
         if not config.rollout.overlap:
-            yield lambda: anyio.run(self._rollout)
+            yield lambda: event_loop.run(self._rollout)
             return
 
         def last(groups: Sequence[Group]) -> bool:
             return ended(self.step + 1, self.spent.after(groups), config.train)
 
         with overlapping(
-            parts.sampler, parts.reward, config.algorithm, config.seed, config.rollout.overlap, self.left
+            parts.sampler, parts.scorer, config.algorithm, config.seed, config.rollout.overlap, self.left
         ) as rollout:
             yield lambda: rollout.step(
                 step_questions(parts.questions, config.rollout.questions, config.seed, self.step),
@@ -224,7 +224,7 @@ class Trainer:
             self.parts.questions,
             self.config.rollout.questions,
             self.parts.sampler,
-            self.parts.reward,
+            self.parts.scorer,
             self.config.algorithm,
             self.state,
             self.config.seed,
@@ -276,16 +276,16 @@ class Trainer:
         self.display.phase("evaluate")
         settings = self.config.evaluation
         began = time.perf_counter()
-        result = anyio.run(
+        result = event_loop.run(
             evaluate,
             self.parts.held_out,
-            self.parts.reward,
+            self.parts.scorer,
             self.parts.evaluation_sampler,
             self.parts.greedy if settings.greedy else None,
             settings.samples,
             self.config.seed,
         )
-        with _interrupts_wait():
+        with signals_wait():
             self.evaluated = self.step
             # Before the metrics, which tell a resumed run that this evaluation is done.
             self.folder.save_outcomes(self.step, outcomes(result))
@@ -303,7 +303,7 @@ class Trainer:
     def _save(self) -> None:
         if self.saved == self.step:
             return
-        with _interrupts_wait():
+        with signals_wait():
             self.display.phase("checkpoint")
             checkpoint.save(self.folder.checkpoints, self.step, self._write, self.config.train.keep_checkpoints)
             self.saved = self.step
@@ -356,24 +356,3 @@ class Trainer:
 
     def _title(self) -> str:
         return f"{self.config.algorithm.name} on {self.config.task.name}, seed {self.config.seed}"
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done: weights and state must belong to the same step."""
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread, where no interrupt arrives
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if caught:
-        raise KeyboardInterrupt

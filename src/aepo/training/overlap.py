@@ -1,7 +1,7 @@
 """A rollout that goes on from step to step, so that training does not wait for the slowest groups (`rollout.overlap`).
 
 A step trains as soon as all of its groups but a few have grown. Those few stay in the engine, which stands still while
-the weights change; their tools do not, since the rollout has an event loop in a thread of its own. In the next step
+the weights change; their tools do not, since the event loop has a thread of its own. In the next step
 they grow on beside its questions, by the weights as they are then, which read them again from the start. Each token
 keeps the log-probability under the policy that sampled it, be there two of them in one trajectory, so that the
 importance ratio is exact token by token. The next step waits for all of them: no token is ever trained more than one
@@ -13,46 +13,37 @@ it, but the questions are: a resumed run asks them anew in its first step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
-from anyio.abc import TaskStatus
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from aepo import event_loop
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
-from aepo.rewards.base import Reward
-from aepo.rewards.score import score, score_of
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Question, Rollout, Seeds
+from aepo.rollout.explorer import Question, Rollout, Scorer, Seeds
 from aepo.training.sampling import StepGroups
 from aepo.types import Group, Sample
 
 
 @contextmanager
 def overlapping(
-    agent: Agent, reward: Reward, algorithm: Algorithm, seed: int, leave: int, again: Sequence[Sample] = ()
+    agent: Agent, scorer: Scorer, algorithm: Algorithm, seed: int, leave: int, again: Sequence[Sample] = ()
 ) -> Iterator[OverlappedRollout]:
     """Keep a rollout open; leaving it cancels what is in flight.
 
     Args:
         agent: How a path grows. Its engine is entered all the time; others may use the model between two steps.
-        reward: Scores a trajectory.
+        scorer: Scores a trajectory.
         algorithm: Its rules, and which groups are informative. Its `rounds` must be 1.
         seed: The run's.
         leave: Groups of a step that it need not wait for.
         again: Questions that an earlier process had in flight; the first step asks them too.
     """
-    with start_blocking_portal() as portal:
-        rollout = OverlappedRollout(portal, agent, reward, algorithm, seed, leave, again)
-        host, _ = portal.start_task(rollout.host)
-        try:
-            yield rollout
-        finally:
-            portal.call(rollout.closing.set)
-            host.result()
+    rollout = OverlappedRollout(agent, scorer, algorithm, seed, leave, again)
+    with event_loop.entered(rollout.open()):
+        yield rollout
 
 
 class OverlappedRollout:
@@ -60,20 +51,18 @@ class OverlappedRollout:
 
     def __init__(
         self,
-        portal: BlockingPortal,
         agent: Agent,
-        reward: Reward,
+        scorer: Scorer,
         algorithm: Algorithm,
         seed: int,
         leave: int,
         again: Sequence[Sample],
     ) -> None:
-        self.portal, self.reward, self.algorithm = portal, reward, algorithm
+        self.algorithm = algorithm
         self.seed, self.leave, self.again = seed, leave, list(again)
         self.generator = agent.generator
-        scorer = partial(score_of, reward=reward)
         self.rollout = Rollout(agent, algorithm.exploration(), scorer, lambda: self.changed.set())
-        self.changed, self.closing = anyio.Event(), anyio.Event()
+        self.changed = anyio.Event()
         self.asked: list[tuple[int, Question]] = []
         """Step and question of every group that was not trained yet."""
 
@@ -96,14 +85,14 @@ class OverlappedRollout:
             RolloutError: A tool has a bug.
             ValueError: A reward is not one finite number.
         """
-        return self.portal.call(self._step, samples, state, number, last)
+        return event_loop.run(self._step, samples, state, number, last)
 
-    async def host(self, *, task_status: TaskStatus[None]) -> None:
-        """Hold the engine and the growing groups until `closing` is set."""
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Hold the engine and the growing groups."""
         async with self.generator, anyio.create_task_group() as self.rollout.tasks:
             self.generator.pause()
-            task_status.started()
-            await self.closing.wait()
+            yield
             self.rollout.tasks.cancel_scope.cancel()
 
     async def _step(
@@ -122,7 +111,6 @@ class OverlappedRollout:
         if last(self._grown()):
             await self._until(lambda: all(question.grown is not None for _, question in self.asked))
         groups = self._grown()
-        await score(groups, self.reward)
         self.generator.pause()
         return self._taken(groups, number)
 

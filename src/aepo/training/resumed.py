@@ -24,6 +24,7 @@ FREE_FOR_RUN = (
     "train.entropy_band",
     "model.price.prompt",
     "model.price.sampled",
+    "rewards.concurrency",
 )
 """Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
 

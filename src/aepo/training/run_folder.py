@@ -337,7 +337,7 @@ class RunFolder:
         Raises:
             RunFolderError: The disk is full or refuses.
         """
-        trace = "".join(traceback.format_exception(error.bug.original))
+        trace = "".join(traceback.format_exception(error.original))
         error.add_note(f"the trajectory is kept in {self.save_failure(error.group, trace)}")
 
     def truncate_after(self, step: int) -> None:

@@ -9,15 +9,13 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import cycle, islice
 
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
-from aepo.rewards.base import Reward
-from aepo.rewards.score import score, score_of
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Seeds, explore
+from aepo.rollout.explorer import Scorer, Seeds, explore
 from aepo.types import Group, Sample
 
 
@@ -56,7 +54,7 @@ async def sample_step(
     questions: Sequence[Sample],
     count: int,
     agent: Agent,
-    reward: Reward,
+    scorer: Scorer,
     algorithm: Algorithm,
     state: ExplorationState,
     seed: int,
@@ -68,7 +66,7 @@ async def sample_step(
         questions: To train on.
         count: Groups wanted.
         agent: How a path grows.
-        reward: Scores a trajectory.
+        scorer: Scores a trajectory.
         algorithm: Its rules, and which groups are informative.
         state: The run's entropy scales; unchanged here.
         seed: The run's.
@@ -79,14 +77,14 @@ async def sample_step(
         ValueError: A reward is not one finite number, or the engine has no room for one group.
     """
     samples = step_questions(questions, count, seed, step)
-    return await sample_groups(samples, questions, agent, reward, algorithm, state, seed, step)
+    return await sample_groups(samples, questions, agent, scorer, algorithm, state, seed, step)
 
 
 async def sample_groups(
     samples: Sequence[Sample],
     questions: Sequence[Sample],
     agent: Agent,
-    reward: Reward,
+    scorer: Scorer,
     algorithm: Algorithm,
     state: ExplorationState,
     seed: int,
@@ -101,7 +99,7 @@ async def sample_groups(
         samples: The step's questions.
         questions: Where others are taken from.
         agent: How a path grows.
-        reward: Scores a trajectory.
+        scorer: Scores a trajectory.
         algorithm: Its rules, and which groups are informative.
         state: The run's entropy scales; unchanged here.
         seed: The run's.
@@ -119,8 +117,7 @@ async def sample_groups(
     for rounds in range(1, algorithm.rounds + 1):
         # A question that is asked again in a later round must not be answered the same.
         seeds = Seeds(seed, step if rounds == 1 else f"{step}/{rounds}")
-        groups = await explore(samples, agent, rules, state, seeds, partial(score_of, reward=reward))
-        await score(groups, reward)
+        groups = await explore(samples, agent, rules, state, seeds, scorer)
         for group in groups:
             (kept if algorithm.informative(group.rewards) else dropped).append(group)
         if len(kept) == count:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
-
+from aepo import event_loop
 from aepo.engines.openai.client import Call, Client, Endpoint, ServerError, ServerRefusal
 from aepo.engines.openai.probe import chosen, models
 
@@ -52,7 +51,7 @@ class ChatModel:
 
 
 def find(endpoint: Endpoint, name: str | None, setting: str) -> ChatModel:
-    """Ask a server for its models; to be called outside of any event loop.
+    """Ask a server for its models.
 
     Args:
         endpoint: The server.
@@ -74,4 +73,4 @@ def find(endpoint: Endpoint, name: str | None, setting: str) -> ChatModel:
                 return name
         return name or str(chosen(endpoint.url, listed, None, setting)["id"])
 
-    return ChatModel(endpoint, anyio.run(ask))
+    return ChatModel(endpoint, event_loop.run(ask))

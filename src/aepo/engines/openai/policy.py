@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import anyio
-
+from aepo import event_loop
 from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served, chosen, models, probe
@@ -88,7 +87,7 @@ class ServerPolicy:
 
 
 def connect(endpoint: Endpoint, name: str | None = None, tokenizer: str | None = None) -> ServerPolicy:
-    """Ask a server what it is; to be called outside of any event loop.
+    """Ask a server what it is.
 
     Args:
         endpoint: The server.
@@ -107,7 +106,7 @@ def connect(endpoint: Endpoint, name: str | None = None, tokenizer: str | None =
             loaded = load_tokenizer(words)
             return ServerPolicy(endpoint, await probe(client, model, loaded), loaded, ends_of(words))
 
-    return anyio.run(ask)
+    return event_loop.run(ask)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

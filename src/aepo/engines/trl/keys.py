@@ -33,6 +33,7 @@ KEYS = {
     "rollout.overlap": "refused unless 0: TRL's trainer samples and trains in turns",
     "rollout.on_tool_bug": OURS,
     "rollout.date": OURS,
+    "rewards.*": OURS,
     "tools.*": OURS,
     "train.steps": "`max_steps`, times the optimizer steps of a rollout; refused if 0",
     "train.max_trajectories": OURS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from aepo.engines.trl.keys import refuse
 from aepo.engines.trl.recorder import Recorder
 from aepo.engines.trl.trainer import AEPOTrainer
 from aepo.rollout.chat import make_protocol
+from aepo.signals import signals_wait
 from aepo.tasks.base import Task
 from aepo.tools.counts import counting
 from aepo.tools.limits import Budget
@@ -71,6 +73,7 @@ def prepare(config: Config, policy: LocalPolicy, task: Task) -> AEPOTrainer:
         on_tool_bug=rollout.on_tool_bug,
         repeat=config.tools.repeat,
         date=rollout.date,
+        rewards_at_once=config.rewards.concurrency,
         layout=train.layout,
         eval_greedy=config.evaluation.greedy,
     )
@@ -136,13 +139,12 @@ def _train(trainer: AEPOTrainer, recorder: Recorder, start: Path | None) -> None
     """TRL's training; what was trained is not lost to a failure between two steps."""
     try:
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
         # A disk that refused would refuse again.
         if trainer.sampling and recorder.step and not isinstance(error, OSError):
-            recorder.save()
-            line = f"stopped after step {recorder.step}; go on with: {recorder.folder.resumption()}"
-            if isinstance(error, KeyboardInterrupt):
-                recorder.display.message(line)
-            else:
-                error.add_note(line)
+            # A second signal must not stop what the first one asked for.
+            with suppress(KeyboardInterrupt), signals_wait():
+                recorder.save()
+            tell = error.add_note if isinstance(error, Exception) else recorder.display.message
+            tell(f"stopped after step {recorder.step}; go on with: {recorder.folder.resumption()}")
         raise

@@ -14,15 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
 import torch
 from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from aepo import api
+from aepo import api, event_loop
 from aepo.algorithms import AEPO, AnyAlgorithm
-from aepo.config import Config, EvaluationConfig, RolloutConfig, ToolsConfig, TrainConfig
+from aepo.config import Config, EvaluationConfig, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.adapters import find_adapter
@@ -35,6 +34,7 @@ from aepo.engines.trl.checkpoints import read_state, write_state
 from aepo.engines.trl.dataset import asked, check_rows, question_dataset
 from aepo.engines.trl.figures import LOGGED_AS, Rollout
 from aepo.evaluation.runner import Evaluation, evaluate
+from aepo.rewards.score import AT_ONCE
 from aepo.rollout.agent import OnToolBug
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
@@ -77,6 +77,7 @@ class AEPOTrainer(GRPOTrainer):
         on_tool_bug: An exception other than `ToolError` in a tool stops training, or is told to the model.
         repeat: A call that a trajectory has made before is run again, or answered by the trajectory.
         date: The day that a chat template is told when it asks; today's by default.
+        rewards_at_once: Calls of the reward at once.
         layout: "tree" computes each distinct token of a forward pass once, "flat" each trajectory whole.
         eval_greedy: Whether evaluations take a greedy trajectory a question beside the sampled ones.
 
@@ -118,12 +119,13 @@ class AEPOTrainer(GRPOTrainer):
         on_tool_bug: OnToolBug = "stop",
         repeat: Literal["run", "answer"] = "run",
         date: datetime.date | None = None,
+        rewards_at_once: int = AT_ONCE,
         layout: Layout = "tree",
         eval_greedy: bool = True,
     ) -> None:
         self.algorithm = algorithm or AEPO(group_size=args.num_generations)
         check(args, self.algorithm)
-        self.task, self.reward, self.layout, self.eval_greedy = task, api.reward_of(task), layout, eval_greedy
+        self.task, self.layout, self.eval_greedy = task, layout, eval_greedy
         self.steps_per_rollout = optimizer_steps(args)
         self._questions = {sample.id: sample for sample in task.samples}
         self._eval_questions = {sample.id: sample for sample in task.held_out or task.samples}
@@ -166,10 +168,12 @@ class AEPOTrainer(GRPOTrainer):
                 on_tool_bug=on_tool_bug,
                 date=date,
             ),
+            rewards=RewardsConfig(concurrency=rewards_at_once),
             tools=ToolsConfig(repeat=repeat),
             train=TrainConfig(layout=layout),
             evaluation=EvaluationConfig(samples=self.num_generations_eval, greedy=eval_greedy),
         )
+        self._rewards = api.scorer_of(task, config)
         path = getattr(self.model.config, "_name_or_path", "")
         self.policy = LocalPolicy(Policy(self.model, self._tokenizer, path, self.model.device))
         asked = [*task.samples, *task.held_out]
@@ -200,12 +204,12 @@ class AEPOTrainer(GRPOTrainer):
         began = time.perf_counter()
         step, seed = self.state.global_step // self.steps_per_rollout, self.args.seed
         self.sampling = True
-        groups = anyio.run(
+        groups = event_loop.run(
             sample_groups,
             samples,
             self.task.samples,
             self._agent,
-            self.reward,
+            self._rewards,
             self.algorithm,
             self.exploration,
             seed,
@@ -298,10 +302,10 @@ class AEPOTrainer(GRPOTrainer):
         check_rows("eval_dataset", rows, self._eval_questions)
         greedy = self._greedy if self.eval_greedy else None
         self.sampling = True
-        self.evaluation = anyio.run(
+        self.evaluation = event_loop.run(
             evaluate,
             asked(rows, self._eval_questions),
-            self.reward,
+            self._rewards,
             self._agent,
             greedy,
             self.num_generations_eval,

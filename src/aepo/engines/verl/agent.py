@@ -14,7 +14,7 @@ import ray
 import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from aepo.api import agent_over, reward_of, tools_of
+from aepo.api import agent_over, scorer_of, tools_of
 from aepo.core.exploration import ExplorationState, IndependentSamples
 from aepo.engines.stopping import Stopping, ends_of, vocabulary_texts
 from aepo.engines.verl.generator import ServedGenerator
@@ -22,7 +22,6 @@ from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
 from aepo.equipment import equip
-from aepo.rewards.score import score, score_of
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import Group
@@ -38,7 +37,7 @@ class Desk:
         self._open = contextlib.ExitStack()
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = replace(task, tools=equipment.tools)
-        self.reward = reward_of(task)
+        self.scorer = scorer_of(task, self.config)
         rollout, ends = self.config.rollout, ends_of(self.config.model.path)
         self.protocol = make_protocol(rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends)
         self.stopping = Stopping(self.protocol.stop, tokenizer, vocabulary_texts(tokenizer))
@@ -60,10 +59,8 @@ class Desk:
         rules = self.config.algorithm.exploration() if samples is None else IndependentSamples(samples)
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
         seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
-        scorer = partial(score_of, reward=self.reward)
         agent = agent_over(generator, self.protocol, self.task.tools, self.config)
-        [group] = await explore([self.samples[sample]], agent, rules, known, seeds, scorer)
-        await score([group], self.reward)
+        [group] = await explore([self.samples[sample]], agent, rules, known, seeds, self.scorer)
         return group
 
 
@@ -111,6 +108,6 @@ def told(error: Exception) -> dict[str, str]:
     lines = [str(error).strip() or type(error).__name__, *getattr(error, "__notes__", [])]
     cause = {"message": " | ".join(lines), "kind": type(error).__name__}
     if isinstance(error, RolloutError):
-        trace = "".join(traceback.format_exception(error.bug.original))
+        trace = "".join(traceback.format_exception(error.original))
         cause |= {"group": dumped(error.group), "trace": trace}
     return cause

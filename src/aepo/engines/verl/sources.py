@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
-
+from aepo import event_loop
 from aepo.config import ConfigError
 from aepo.engines.openai.client import Client
 from aepo.engines.openai.probe import TEXT, chosen, models, probe
@@ -35,7 +34,7 @@ class Source:
 
 
 def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> Source:
-    """The first source that can be had, or the one that is wanted; to be called outside of any event loop.
+    """The first source that can be had, or the one that is wanted.
 
     Args:
         wanted: "auto", or the name of a source.
@@ -50,7 +49,7 @@ def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> Source:
     refused: dict[str, str] = {}
     for name in SOURCES if wanted == AUTO else (wanted,):
         try:
-            return Source(name, anyio.run(makers[name], servers, config, tokenizer), refused)
+            return Source(name, event_loop.run(makers[name], servers, config, tokenizer), refused)
         except (ValueError, RuntimeError) as error:
             refused[name] = str(error)
     raise ConfigError(f"verl.entropy_source cannot be {wanted}: {refused[wanted]}; leave it out to take what there is")

@@ -1,6 +1,7 @@
 """A server for the whole process: its connection lives in a thread with an event loop of its own.
 
-A training run has many event loops, one after another; a session belongs to one, and to one task of it.
+A session belongs to one event loop and to one task of it. Not to the loop that samples: calls of a model block that
+one, and a server's messages would wait.
 """
 
 from __future__ import annotations
