@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -68,18 +68,19 @@ def test_a_held_out_sample_is_checked_too() -> None:
         aepo.Task("t", [Q("another")], held_out=[Q("a", 5)])
 
 
-@pytest.mark.parametrize(
-    ("held_out", "line"),
-    [
-        (Q("Who?", "x"), "held-out sample 't-held-out-0' asks the same as sample 't-0', which is trained on ('Who?')"),
-        (Q(" Who? \n", "y", "mine"), "held-out sample 'mine' asks the same as sample 't-0'"),
-        (Q("Who else?", "y", "t-0"), "two samples have the id 't-0', one is held out"),
-    ],
-)
-def test_a_question_is_not_both_trained_on_and_held_out(held_out: aepo.Sample, line: str) -> None:
-    with pytest.raises(ValueError) as error:
-        aepo.Task("t", [Q("Who?", "x")], held_out=[held_out])
-    assert line in str(error.value)
+def test_a_question_that_is_both_trained_on_and_held_out_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    held_out = [Q(" Who? \n", "y", "mine"), Q("Why?", "z"), Q("Who?", "x")]
+    task = aepo.Task("told", [Q("Who?", "x")], held_out=held_out)
+    replace(task, tools=[])
+    assert caplog.messages == [
+        "task 'told': held-out sample 'mine' asks the same as sample 'told-0', which is trained on (' Who? \\n'); "
+        "so do 1 more"
+    ]
+
+
+def test_a_held_out_question_has_an_id_of_its_own() -> None:
+    with pytest.raises(ValueError, match="two samples have the id 't-0', one is held out"):
+        aepo.Task("t", [Q("Who?", "x")], held_out=[Q("Who else?", "y", "t-0")])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aepo.tasks.checks import checked, refuse_overlap
+from aepo.tasks.checks import check_held_out, checked
 from aepo.types import Sample, Trajectory
 
 Reward = Callable[[Sample, Trajectory], float]
@@ -25,8 +25,8 @@ class Task:
         system: System message; None lets the protocol explain itself and the tools, "" sends none.
 
     Raises:
-        ValueError: There are no samples, one of them cannot be used (the line names it and says why), two share an id,
-            or a question is both trained on and held out.
+        ValueError: There are no samples, one of them cannot be used (the line names it and says why), or two share an
+            id.
     """
 
     name: str
@@ -42,4 +42,4 @@ class Task:
             raise ValueError(f"task {self.name!r} has no samples")
         held_out = checked(self.held_out, f"{self.name}-held-out-", f"task {self.name!r}, held_out")
         object.__setattr__(self, "held_out", held_out)
-        refuse_overlap(self.samples, held_out, f"task {self.name!r}")
+        check_held_out(self.samples, held_out, f"task {self.name!r}")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aepo.algorithms.base import Algorithm
 from aepo.core.aggregation import row_weights
-from aepo.core.memory import memory_advice
+from aepo.out_of_memory import memory_advice
 from aepo.training.batch import Batch, micro_batches, minibatches
 from aepo.training.objective import Objective, Pass, Scorer, flat_passes, tree_passes
 from aepo.training.tree import Forest, forest

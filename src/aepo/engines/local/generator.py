@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aepo.core.memory import memory_advice
 from aepo.core.noise import uniforms
 from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
@@ -22,6 +21,7 @@ from aepo.engines.local.sequence import LocalSequence, Request
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import Stopping, vocabulary_texts
+from aepo.out_of_memory import memory_advice
 from aepo.rollout.generator import Sampled, Sequence, Stop
 
 if TYPE_CHECKING:

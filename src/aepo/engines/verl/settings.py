@@ -45,6 +45,7 @@ OURS = {
     "rollout.date": "the agent loop's chat protocol",
     "rollout.max_tool_calls": "the agent loop's limit",
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
+    "rewards.": "rewards are asked beside the agent loops, so many at once in each",
     "tools.": "tools run beside the agent loops; limits of a service are divided among them",
     "train.max_trajectories": "trainer.total_training_steps ends there",
     "train.layout": "whole trajectories are trained: the same result, to rounding",
