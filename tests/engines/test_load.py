@@ -88,3 +88,8 @@ def test_a_tokenizer_larger_than_the_model_is_refused(folder, words):
     words(VOCABULARY + 4).save_pretrained(folder)
     with pytest.raises(ValueError, match="100 tokens, but the model only 96"):
         load_policy(folder, device="cpu")
+
+
+def test_float16_is_refused_before_anything_is_loaded(model_folder):
+    with pytest.raises(ValueError, match='"float16" loses small gradients; take bfloat16'):
+        load_policy(model_folder, dtype="float16")
