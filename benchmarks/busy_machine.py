@@ -62,7 +62,7 @@ def main() -> None:
             a, b = (median(row[name] for row in half) for half in (quiet, busy))
             print(f"{name.removeprefix('time/'):12}{a:9.2f}{b:9.2f}{b / a:8.2f}")
         for line in told.splitlines():
-            if "threads instead of" in line:
+            if "load changed" in line:
                 print(line.strip())
 
 

@@ -22,15 +22,19 @@ def test_a_steady_speed_chooses_nothing():
 
 @pytest.mark.parametrize("factor", [1.1 * CHANGED, 20.0, 1 / (1.1 * CHANGED), 0.01])
 def test_slower_and_faster_are_both_a_reason(factor):
-    assert told([1.0] * 5 + [factor]) == [6]
+    assert told([1.0] * 5 + [factor] * 2) == [7]
+
+
+def test_one_step_alone_is_none():
+    assert told([1.0, 1.0, 1.0, 1.0, 10.0, 0.1] * 5) == []
 
 
 def test_after_a_choice_the_next_step_is_what_later_ones_are_compared_with():
-    assert told([1.0] * 5 + [10.0] * 20) == [6]
+    assert told([1.0] * 5 + [10.0] * 20) == [7]
 
 
 def test_two_choices_are_some_steps_apart():
-    found = told([1.0, 10.0, 1.0, 10.0] * 10)
+    found = told([1.0] * 4 + [10.0] * 4 + ([1.0] * 3 + [10.0] * 3) * 10)
     assert found and all(b - a > REST for a, b in itertools.pairwise(found))
 
 

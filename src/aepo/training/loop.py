@@ -270,7 +270,7 @@ class Trainer:
         if changed:
             before, now = torch.get_num_threads(), self.parts.choose_threads()
             if now != before:
-                self.display.message(f"the machine's load changed: {now} threads instead of {before}")
+                self.display.message(f"the machine's load changed: CPU threads {before} -> {now}")
 
     def _evaluate(self) -> None:
         self.display.phase("evaluate")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 CHANGED = 1.5
 """Updates that take this many times as long for a token, or as short, are a reason to choose threads anew."""
+IN_A_ROW = 2
+"""So many of them, since one may have met anything."""
 REST = 3
 """Steps between two choices: a choice costs a second or so."""
 
@@ -17,10 +19,12 @@ class UpdateSpeed:
     Attributes:
         chosen: Seconds a token in that first step; None before it.
         steps: Steps since the choice.
+        other: Steps in a row that were slower, or, negative, faster.
     """
 
     chosen: float | None = None
     steps: int = 0
+    other: int = 0
 
     def after(self, seconds: float, tokens: float) -> tuple[UpdateSpeed, bool]:
         """The speed after one more update, and whether threads should be chosen anew.
@@ -34,7 +38,8 @@ class UpdateSpeed:
         now = seconds / tokens
         if self.chosen is None:
             return UpdateSpeed(now, 1), False
-        changed = not 1 / CHANGED < now / self.chosen < CHANGED
-        if changed and self.steps >= REST:
+        side = (now > CHANGED * self.chosen) - (now < self.chosen / CHANGED)
+        other = side + (self.other if side * self.other > 0 else 0)
+        if abs(other) >= IN_A_ROW and self.steps >= REST:
             return UpdateSpeed(), True
-        return replace(self, steps=self.steps + 1), False
+        return replace(self, steps=self.steps + 1, other=other), False
