@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import random
 import statistics
 import subprocess
 import sys
@@ -23,10 +22,10 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aepo.algorithms import AEPO
+from aepo.bench.training import trained
 from aepo.engines.local.scoring import Scorer
 from aepo.training.batch import Batch
-from aepo.training.step import Layout, update
+from aepo.training.step import Layout
 
 VOCABULARY = 8192
 LAYOUTS: tuple[Layout, ...] = ("flat", "tree")
@@ -83,22 +82,8 @@ def batch(shared: int, suffix: int, rows: int) -> Batch:
 
 def seconds(policy: Trained, layout: Layout, given: Batch, micro_batch_tokens: int) -> float:
     """Wall time of one step without the optimizer's own work."""
-    optimizer = torch.optim.SGD(policy.parameters(), lr=0.0)
     began = time.perf_counter()
-    update(
-        policy,
-        optimizer,
-        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
-        AEPO(),
-        given,
-        temperature=1.0,
-        minibatch_count=1,
-        epochs=1,
-        max_grad_norm=1.0,
-        micro_batch_tokens=micro_batch_tokens,
-        rng=random.Random(0),
-        layout=layout,
-    )
+    trained(policy, layout, given, micro_batch_tokens)
     return time.perf_counter() - began
 
 

@@ -16,7 +16,7 @@ from aepo.core.trie import trie
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Sampled, Stop
 from aepo.training.batch import Batch
-from aepo.training.step import Layout, update
+from aepo.training.step import Layout, TrainablePolicy, update
 
 
 def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:
@@ -46,7 +46,7 @@ def shared_for(sharing: float, alone: int, rows: int) -> int:
     return round(rows * alone * (sharing - 1) / (rows - sharing))
 
 
-def trained(policy: LocalPolicy, layout: Layout, batch: Batch, micro_batch_tokens: int) -> dict[str, float]:
+def trained(policy: TrainablePolicy, layout: Layout, batch: Batch, micro_batch_tokens: int) -> dict[str, float]:
     """Forward and backward of one optimizer step, without the optimizer's own work; its metrics."""
     parameters = list(policy.parameters())
     optimizer = torch.optim.SGD(parameters, lr=0.0)
