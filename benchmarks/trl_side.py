@@ -162,7 +162,7 @@ class Rollout:
         """Append a tool's result; False if it leaves no room to go on, and the row ends without it."""
         assert row.turn.call is not None
         row.calls += 1
-        tokens = self.protocol.observation(result, row.turn.call)
+        tokens = self.protocol.observation(result, row.turn.call, row.completion)
         row.turn = ParsedTurn()
         if len(row.completion) + len(tokens) >= self.settings.max_tokens:
             return False

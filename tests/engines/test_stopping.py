@@ -1,57 +1,81 @@
-"""Which tokens a model's configurations declare as the end of a turn, and that the local engine stops at them."""
+"""What a model declares as the end of a turn, and that the local engine stops there."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import GenerationConfig, PreTrainedConfig
+from tokenizers import AddedToken
+from transformers import AutoTokenizer, Gemma3Config, GenerationConfig, PreTrainedConfig
 
 from aepo import api
 from aepo.config import load
 from aepo.engines.stopping import declared_ends, ends_of
+from aepo.rollout.generator import Stop
 from aepo.types import Kind
 from tests import tiny
 
 
 @pytest.mark.parametrize(
-    ("config", "generation", "ends"),
+    ("sources", "tokens", "strings"),
     [
-        (7, None, {7}),
-        (None, [5, 7], {5, 7}),
-        ([1, 2], 3, {1, 2, 3}),
-        (None, None, set()),
+        ([PreTrainedConfig(eos_token_id=7)], {7}, ()),
+        ([PreTrainedConfig(eos_token_id=[1, 2]), GenerationConfig(eos_token_id=3)], {1, 2, 3}, ()),
+        ([PreTrainedConfig(), GenerationConfig(), None], set(), ()),
+        ([Gemma3Config(text_config={"eos_token_id": 106, "num_hidden_layers": 2}, eos_token_id=[1])], {1, 106}, ()),
+        ([{"thinker_config": {"text_config": {"eos_token_id": 9}}}], {9}, ()),
+        ([GenerationConfig(forced_eos_token_id=[5])], {5}, ()),
+        ([GenerationConfig(stop_strings="###")], set(), ("###",)),
+        ([GenerationConfig(stop_strings=["###", "", "Q:", "###"], eos_token_id=4)], {4}, ("###", "Q:")),
+        ([{"eos_token_id": True, "bos_token_id": 1, "pad_token_id": 2}], set(), ()),
+        ([{"eos_token_id": None, "stop_token_ids": [8]}], {8}, ()),
+        ([{"additional_stop_tokens": ["<a>", {"content": "<b>"}]}, {"eot_token": "<c>"}], set(), ("<a>", "<b>", "<c>")),
+        ([{"extra_special_tokens": {"eot_token": "<turn|>", "sot_token": "<|turn>"}}], set(), ("<turn|>",)),
+        ([{"eot_token": AddedToken("<c>")}, []], set(), ("<c>",)),
     ],
 )
-def test_one_token_or_a_list_from_either_configuration(config: object, generation: object, ends: set[int]) -> None:
-    assert declared_ends(PreTrainedConfig(eos_token_id=config), GenerationConfig(eos_token_id=generation)) == ends
+def test_what_configurations_tokenizers_and_their_parts_declare(
+    sources: list[object], tokens: set[int], strings: tuple[str, ...]
+) -> None:
+    assert declared_ends(*sources) == Stop(frozenset(tokens), strings)
 
 
-def test_a_part_of_a_configuration_declares_too() -> None:
-    from transformers import Gemma3Config
-
-    composed = Gemma3Config(text_config={"eos_token_id": 106, "num_hidden_layers": 2}, eos_token_id=[1])
-    assert declared_ends(composed, None) == {1, 106}
-
-
-def test_a_folder_is_read_and_a_tokenizer_alone_declares_nothing(tmp_path: Path) -> None:
+def test_a_folder_is_read_and_a_tokenizer_alone_declares_its_own(tmp_path: Path) -> None:
     tiny.tokenizer().save_pretrained(tmp_path)
-    assert ends_of(str(tmp_path)) == frozenset()
-    GenerationConfig(eos_token_id=[5, 7]).save_pretrained(tmp_path)
-    assert ends_of(str(tmp_path)) == {5, 7}
+    assert ends_of(str(tmp_path)) == Stop()
+    # No library has to know the architecture.
+    (tmp_path / "config.json").write_text('{"model_type": "of tomorrow", "text_config": {"eos_token_id": 3}}')
+    GenerationConfig(eos_token_id=[5, 7], stop_strings=["\nQ:"]).save_pretrained(tmp_path)
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "eot_token": "<|user|>"}))
+    assert ends_of(str(tmp_path)) == Stop(frozenset({3, 5, 7}), ("\nQ:", "<|user|>"))
+    # A loaded tokenizer says what its file does.
+    assert declared_ends(AutoTokenizer.from_pretrained(tmp_path)) == Stop(strings=("<|user|>",))
 
 
-def test_a_turn_of_the_local_engine_ends_at_a_token_that_generation_config_declares(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("declaration", "texts"),
+    [
+        ({"eos_token_id": [1, tiny.tokenizer().convert_tokens_to_ids("<search>")]}, ["<search>"]),
+        ({"stop_strings": "<search>"}, ["<search>"]),
+        ({"stop_strings": ["b", "d", "f", "g"]}, "bdfg"),
+    ],
+)
+def test_a_turn_of_the_local_engine_ends_where_generation_config_says(
+    tmp_path: Path, declaration: dict[str, Any], texts: Sequence[str]
+) -> None:
     folder = tiny.save_model(tmp_path / "model")
-    words = tiny.tokenizer()
-    # After each result the model may begin another search: declared as an end, that token ends the turn.
-    declared = words.convert_tokens_to_ids("<search>")
-    GenerationConfig(eos_token_id=[words.eos_token_id, declared]).save_pretrained(folder)
+    GenerationConfig(**declaration).save_pretrained(folder)
     policy = api.load_policy(str(folder))
-    assert policy.ends == {words.eos_token_id, declared}
+    words = tiny.tokenizer()
+    # After each result the model may begin another search; every other search has one of these letters.
+    endings = set(words.convert_tokens_to_ids(list(texts)))
     found = api.evaluate(
         policy, tiny.letters(), samples=4, greedy=False, config=load(None, tiny.settings(tmp_path / "run", folder))
     )
     turns = [n.tokens for g in found.sampled for n in g.tree.nodes if n.kind is Kind.POLICY]
-    assert any(turn[-1] == declared for turn in turns)
-    assert all(declared not in turn[:-1] for turn in turns)
+    assert any(turn[-1] in endings for turn in turns)
+    assert not any(endings & {*turn[:-1]} for turn in turns)

@@ -259,7 +259,7 @@ class ToyProtocol:
         assert tokens[-1] in (CALL, MISCALL)
         return max(0, len(tokens) - 2)
 
-    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
+    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
         return [RESULT, *encode(result.text)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aepo.config import ModelConfig
 from aepo.doctor.finding import Finding
+from aepo.rollout.generator import Stop
 from aepo.tools.base import Tool, tool
 
 ESTIMATORS = {
@@ -35,10 +36,10 @@ def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | No
         engine: The one that is needed.
     """
     try:
-        tokenizer, served = _tokenizer(settings)
+        tokenizer, ends, served = _tokenizer(settings)
     except (ValueError, OSError, RuntimeError) as error:
         return [Finding("model", settings.path, _line(error), "missing")]
-    verdicts = {name: _template(tokenizer, name) for name in ("tags", "chat")}
+    verdicts = {name: _template(tokenizer, ends, name) for name in ("tags", "chat")}
     usable = [name for name, refused in verdicts.items() if refused is None]
     found = [Finding("model", settings.path, f"tokenizer of {len(tokenizer):,} tokens")]  # type: ignore[arg-type]
     for name, refused in verdicts.items():
@@ -51,16 +52,18 @@ def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | No
     return [*found, *served, *_attention(settings, engine in ("local", "trl"))]
 
 
-def _tokenizer(settings: ModelConfig) -> tuple[object, list[Finding]]:
+def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
     from aepo.api import is_server, load_policy, policy_folder
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
         engine = policy.generator(temperature=1.0, max_sequences=1, max_length=64)
-        return policy.tokenizer, [ESTIMATORS[engine.entropy_estimator]]
+        return policy.tokenizer, policy.ends, [ESTIMATORS[engine.entropy_estimator]]
     from aepo.engines.local.load import load_tokenizer
+    from aepo.engines.stopping import ends_of
 
-    return load_tokenizer(policy_folder(settings.path), settings.pad_token), [ESTIMATORS["full"]]
+    path = policy_folder(settings.path)
+    return load_tokenizer(path, settings.pad_token), ends_of(path), [ESTIMATORS["full"]]
 
 
 def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
@@ -79,12 +82,12 @@ def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
     return [Finding("model", "engine local", "reading token by token gives what one pass gives")]
 
 
-def _template(tokenizer: object, protocol: str) -> str | None:
+def _template(tokenizer: object, ends: Stop, protocol: str) -> str | None:
     """Why a protocol cannot be used with it; None if it can."""
     from aepo.rollout.chat import make_protocol
 
     try:
-        made = make_protocol(protocol, tokenizer, [_lookup()])  # type: ignore[arg-type]
+        made = make_protocol(protocol, tokenizer, [_lookup()], ends=ends)  # type: ignore[arg-type]
         made.prompt("Who wrote Emma?")
     except ValueError as error:
         return _line(error)

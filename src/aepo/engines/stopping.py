@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aepo.rollout.generator import Stop
@@ -16,26 +19,62 @@ REPLACEMENT = "\ufffd"
 MARGIN = 4
 
 
-def declared_ends(*configs: Any) -> frozenset[int]:
-    """Tokens that end a turn by what configurations and their parts say: `eos_token_id`, one or a list."""
-    found: set[int] = set()
-    for config in configs:
-        parts = [config, config.get_text_config(decoder=True)] if hasattr(config, "get_text_config") else [config]
-        for part in parts:
-            named = getattr(part, "eos_token_id", None)
-            found |= {i for i in (named if isinstance(named, list | tuple) else [named]) if isinstance(i, int)}
-    return frozenset(found)
+# What a model declares, one or a list, in its configuration or a part of it: as ids, as texts of tokens, as strings.
+DECLARATIONS = frozenset(
+    {
+        "eos_token_id",
+        "forced_eos_token_id",
+        "eot_token_id",
+        "eom_token_id",
+        "stop_token_ids",
+        "eot_token",
+        "eom_token",
+        "end_of_turn_token",
+        "end_of_utterance_token",
+        "additional_stop_tokens",
+        "stop_tokens",
+        "stop_strings",
+    }
+)
+FILES = ("config.json", "generation_config.json", "tokenizer_config.json")
 
 
-def ends_of(path: str) -> frozenset[int]:
-    """`declared_ends` of a model that is not loaded: a folder or a hub name; none where it holds a tokenizer alone."""
-    from transformers import AutoConfig, GenerationConfig
+def declared_ends(*sources: Any) -> Stop:
+    """What a model says to end a turn, besides its tokenizer's `eos_token`.
 
-    configs: list[Any] = []
-    for kind in (AutoConfig, GenerationConfig):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            configs.append(kind.from_pretrained(path))
-    return declared_ends(*configs)
+    Args:
+        sources: Tokenizers, configurations, and what their files hold.
+    """
+    found = [end for source in sources for end in _declared(_fields(source))]
+    texts = dict.fromkeys(end for end in found if isinstance(end, str) and end)
+    return Stop(frozenset(end for end in found if type(end) is int), tuple(texts))
+
+
+def ends_of(path: str) -> Stop:
+    """`declared_ends` of the files of a model that is not loaded: a folder or a hub name, which may lack some."""
+    from transformers.utils import cached_file
+
+    read = []
+    for name in FILES:
+        with contextlib.suppress(OSError, ValueError):
+            if file := cached_file(path, name):
+                read.append(json.loads(Path(file).read_text(encoding="utf-8")))
+    return declared_ends(*read)
+
+
+def _fields(source: Any) -> Any:
+    if hasattr(source, "init_kwargs"):
+        return source.init_kwargs
+    return source.to_dict() if hasattr(source, "to_dict") else source
+
+
+def _declared(fields: Any) -> Iterator[Any]:
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        if name not in DECLARATIONS:
+            yield from _declared(value)
+            continue
+        for end in value if isinstance(value, list | tuple) else [value]:
+            yield end.get("content") if isinstance(end, dict) else getattr(end, "content", end)
 
 
 class Stopping:
@@ -82,6 +121,12 @@ class Stopping:
 
     def _text(self, tokens: list[int]) -> str:
         return decode(self._tokenizer, tokens) if tokens else ""
+
+
+def stoppings(tokenizer: PreTrainedTokenizerBase) -> Callable[[Stop], Stopping]:
+    """A function that prepares each stop condition once."""
+    texts = functools.cache(functools.partial(vocabulary_texts, tokenizer))
+    return functools.cache(lambda stop: Stopping(stop, tokenizer, texts() if stop.strings else []))
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:

@@ -134,8 +134,8 @@ class Agent:
         kept = list(path.kept)
         while True:
             sampled = await self._turn(path, observation, peek)
-            parsed = self.protocol.parse(kept + sampled.tokens) if sampled.stopped else ParsedTurn()
-            kept = []
+            turn, kept = kept + sampled.tokens, []
+            parsed = self.protocol.parse(turn) if sampled.stopped else ParsedTurn()
             path.node = self._write(tree, path, sampled, parsed)
             if parsed.call is None or path.calls == self.limits.max_tool_calls:
                 return self._end(path, _reason(sampled, parsed), parsed)
@@ -145,7 +145,7 @@ class Agent:
                 bug.add_note(f"in path {path.id}, after its last node")
                 raise
             path.calls += 1
-            tokens = self.protocol.observation(result, parsed.call)
+            tokens = self.protocol.observation(result, parsed.call, turn)
             fits = len(tokens) < self._room(path)
             # A result that does not fit is kept without tokens: the call was made, and is counted.
             observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens if fits else [], path.id)

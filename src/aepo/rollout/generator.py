@@ -23,6 +23,10 @@ class Stop:
     strings: tuple[str, ...] = ()
 
 
+NOTHING = Stop()
+"""Ends no turn."""
+
+
 @dataclass(frozen=True)
 class Sampled:
     """Newly sampled tokens of one sequence.

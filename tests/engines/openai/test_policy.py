@@ -101,6 +101,26 @@ def test_a_server_is_not_trained(serve: Serve, model_folder: Path) -> None:
     assert not server.asked
 
 
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+@pytest.mark.parametrize("protocol", ["tags", "chat"])
+def test_every_request_has_the_ends_that_files_beside_the_tokenizer_declare(
+    kind: str, protocol: str, serve: Serve, tmp_path: Path
+) -> None:
+    words = tiny.tokenizer()
+    words.save_pretrained(tmp_path)
+    first, second = words.convert_tokens_to_ids(["<|system|>", "<|user|>"])
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"eos_token_id": first}}))
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [second], "stop_strings": ["ab"]}))
+    server = serve(kind)
+    config = load(None, settings(server.url, tmp_path, f"rollout.protocol={protocol}"))
+    policy = api.load_policy(server.url, config.model)
+    server.asked.clear()
+    aepo.evaluate(policy, tiny.letters(), samples=2, config=config)
+    asked = [body.get("sampling_params", body) for body in server.requests()]
+    assert asked and all({first, second, words.eos_token_id} <= set(one["stop_token_ids"]) for one in asked)
+    assert all("ab" in one["stop"] for one in asked)
+
+
 def test_settings_of_servers_are_refused_for_folders(model_folder: Path) -> None:
     config = load(None, [f"model.path={model_folder}", "model.tokenizer=x"])
     with pytest.raises(ConfigError, match=r"model.tokenizer is set, but .* is no server"):

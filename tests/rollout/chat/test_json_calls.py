@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepo.rollout.chat import JsonCallProtocol, ParsedTurn, make_protocol
+from aepo.rollout.generator import Stop
 from aepo.types import ToolCall, ToolResult
 
 SEARCH_CALL = '<tool_call>\n{"name": "search", "arguments": {"query": "capital"}}\n</tool_call>'
@@ -99,7 +100,7 @@ def test_what_the_model_declares_ends_a_turn_and_stays_what_was_sampled(tokenize
     tokenizer = tokenizers["qwen25"]
     declared = tokenizer.convert_tokens_to_ids("<|eot_id|>")
     text = tokenizer.convert_tokens_to_ids("a")
-    protocol = make_protocol(name, tokenizer, tools, ends=[declared, text, 10_000])
+    protocol = make_protocol(name, tokenizer, tools, ends=Stop(frozenset({declared, text, 10_000})))
     assert protocol.stop.tokens == make_protocol(name, tokenizer, tools).stop.tokens | {declared}
     call = "<search>capital</search>" if name == "tags" else SEARCH_CALL
     turn = [*tokenizer.encode(call, add_special_tokens=False), declared]

@@ -20,7 +20,7 @@ from aepo.engines.local.schedule import compacting_moves, exact_moves, prefill_b
 from aepo.engines.local.sequence import LocalSequence, Request
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
-from aepo.engines.stopping import Stopping, vocabulary_texts
+from aepo.engines.stopping import stoppings
 from aepo.out_of_memory import memory_advice
 from aepo.rollout.generator import Sampled, Sequence, Stop
 
@@ -97,8 +97,7 @@ class LocalGenerator:
         self._requests: dict[LocalSequence, Request] = {}
         self._opened = 0
         self._live = 0
-        self._texts: list[str] | None = None
-        self._stoppings: dict[Stop, Stopping] = {}
+        self._stopping = stoppings(tokenizer)
         self._group: anyio.abc.TaskGroup | None = None
         self._wake = anyio.Event()
         self._was_training = False
@@ -280,13 +279,6 @@ class LocalGenerator:
         if own in self._requests:
             raise RuntimeError(f"a sequence that is being sampled cannot be {what}")
         return own
-
-    def _stopping(self, stop: Stop) -> Stopping:
-        if stop not in self._stoppings:
-            if stop.strings and self._texts is None:
-                self._texts = vocabulary_texts(self.tokenizer)
-            self._stoppings[stop] = Stopping(stop, self.tokenizer, (self._texts or []) if stop.strings else [])
-        return self._stoppings[stop]
 
     async def _drive(self) -> None:
         while True:

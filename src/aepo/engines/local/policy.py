@@ -28,14 +28,14 @@ class LocalPolicy:
         tokenizer: Its tokenizer.
         path: Where it was loaded from.
         device: Where it is.
-        ends: Tokens by which its configurations say that a turn ends.
+        ends: What ends a turn, by its tokenizer and its configurations.
     """
 
     def __init__(self, loaded: Policy) -> None:
         self.model: PreTrainedModel = loaded.model
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device
-        self.ends = declared_ends(self.model.config, getattr(self.model, "generation_config", None))
+        self.ends = declared_ends(self.tokenizer, self.model.config, getattr(self.model, "generation_config", None))
         self._loaded = loaded
         self._scorer = Scorer(self.model, len(self.tokenizer))
         self._checkpointed = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]

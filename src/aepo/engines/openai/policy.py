@@ -10,6 +10,7 @@ from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served, chosen, models, probe
 from aepo.engines.stopping import ends_of
+from aepo.rollout.generator import NOTHING, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,7 +25,7 @@ class ServerPolicy:
         endpoint: The server.
         served: The model there, and what the server gives.
         tokenizer: The model's.
-        ends: Tokens by which the model's configurations say that a turn ends, where they lie beside its tokenizer.
+        ends: What ends a turn, by the model's files that lie beside its tokenizer.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class ServerPolicy:
         endpoint: Endpoint,
         served: Served,
         tokenizer: PreTrainedTokenizerBase,
-        ends: frozenset[int] = frozenset(),
+        ends: Stop = NOTHING,
     ) -> None:
         """Use `connect`, which finds out what the server gives."""
         self.endpoint, self.served, self.tokenizer, self.ends = endpoint, served, tokenizer, ends

@@ -47,7 +47,7 @@ def prepare(config: Config, policy: LocalPolicy, task: Task) -> AEPOTrainer:
     refuse(config)
     rollout, train = config.rollout, config.train
     held_out = task.held_out[: config.evaluation.questions]
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date)
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
     longest = max(len(protocol.prompt(s.question)) for s in (*task.samples, *held_out)) + rollout.max_tokens
     asked = [
         sample

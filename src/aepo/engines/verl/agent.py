@@ -16,7 +16,7 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorke
 
 from aepo.api import agent_over, scorer_of, tools_of
 from aepo.core.exploration import ExplorationState, IndependentSamples
-from aepo.engines.stopping import Stopping, ends_of, vocabulary_texts
+from aepo.engines.stopping import ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
@@ -40,7 +40,7 @@ class Desk:
         self.scorer = scorer_of(task, self.config)
         rollout, ends = self.config.rollout, ends_of(self.config.model.path)
         self.protocol = make_protocol(rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends)
-        self.stopping = Stopping(self.protocol.stop, tokenizer, vocabulary_texts(tokenizer))
+        self.stopping = stoppings(tokenizer)(self.protocol.stop)
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
 

@@ -8,6 +8,7 @@ from typing import Any
 from aepo.api import BUILT_IN_MODELS
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
+from aepo.engines.stopping import ends_of
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
 from aepo.rollout.chat import make_protocol
@@ -35,7 +36,8 @@ def longest_prompt(config: Config, task: Task) -> int:
         tokenizer: Any = AutoTokenizer.from_pretrained(config.model.path)
     except (OSError, ValueError) as error:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
-    protocol = make_protocol(config.rollout.protocol, tokenizer, task.tools, task.system, config.rollout.date)
+    rollout, ends = config.rollout, ends_of(config.model.path)
+    protocol = make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends)
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
     return max(len(protocol.prompt(sample.question)) for sample in asked)
 

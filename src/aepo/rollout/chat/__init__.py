@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn, Tokenizer, ToolLike
 from aepo.rollout.chat.json_calls import JsonCallProtocol
 from aepo.rollout.chat.tags import TagProtocol
+from aepo.rollout.generator import NOTHING, Stop
 
 __all__ = [
     "ChatProtocol",
@@ -27,7 +28,7 @@ def make_protocol(
     tools: Sequence[ToolLike] = (),
     system: str | None = None,
     date: datetime.date | None = None,
-    ends: Collection[int] = (),
+    ends: Stop = NOTHING,
 ) -> ChatProtocol:
     """The protocol of that name, its template checked.
 
@@ -37,7 +38,7 @@ def make_protocol(
         tools: What the model may call.
         system: The system text; None for the protocol's default, empty for none.
         date: The day that a template is told when it asks; today's by default, and it stays that one.
-        ends: Tokens by which the model, beside its tokenizer and template, says that a turn ends.
+        ends: What the model itself, beside its template, declares to end a turn.
 
     Raises:
         ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.

@@ -128,8 +128,14 @@ class ChatProtocol(Protocol):
         """
         ...
 
-    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
-        """The tokens between the turn that ended with `call` and the next turn."""
+    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
+        """The tokens between the turn that ended with `call` and the next turn.
+
+        Args:
+            result: What the tool gave.
+            call: What `parse` found in the turn.
+            turn: Its tokens; none if a token ended it.
+        """
         ...
 
 

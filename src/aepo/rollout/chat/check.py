@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from aepo.rollout.chat.base import ToolLike
 from aepo.rollout.chat.calls import find_call
 from aepo.rollout.chat.glue import Glue
-from aepo.rollout.chat.template import MessageDict, Template, message
+from aepo.rollout.chat.template import MessageDict, Template, calling, message
 from aepo.types import ToolCall
 
 _WAY_OUT = "use protocol: tags, or a chat template that only appends"
@@ -54,13 +54,7 @@ def check_call_format(template: Template, opening: Sequence[MessageDict], glue: 
     arguments = {"value": "aepo sentinel"}
     prompt = template.render(opening)
     for given in (arguments, json.dumps(arguments)):
-        function = {"name": tool.name, "arguments": given}
-        # The id has the length that Mistral's templates insist on.
-        calling = {
-            **message("assistant", ""),
-            "tool_calls": [{"id": "aepo00001", "type": "function", "function": function}],
-        }
-        rendered = template.try_render([*opening, calling], generation_prompt=False)
+        rendered = template.try_render([*opening, calling(tool.name, given)], generation_prompt=False)
         if rendered is None:
             continue
         written = rendered[_common(prompt, rendered) :].rpartition("</think>")[2]

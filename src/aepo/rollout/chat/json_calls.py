@@ -1,7 +1,7 @@
 """The chat protocol: the model's own template, its own tool messages, calls as JSON.
 
-A turn ends with the template's end-of-turn token. A turn without a call is the final answer. What stands inside
-a call's JSON is data, whatever markup it resembles.
+A turn ends with the template's end-of-turn token, or where the model says that it ends. A turn without a call is the
+final answer. What stands inside a call's JSON is data, whatever markup it resembles.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from aepo.boxed import last_boxed
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
 from aepo.rollout.chat.calls import blanked, call_position, find_call
 from aepo.rollout.chat.check import check_append_only, check_call_format
+from aepo.rollout.chat.ends import find_ends
 from aepo.rollout.chat.glue import learn_glue
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.template import Template, tool_schema
-from aepo.rollout.generator import Stop
+from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
 
 _MARKUP = ("tool_call", "tool_response", "think", "answer")
@@ -30,7 +31,7 @@ class JsonCallProtocol:
 
     Attributes:
         name: "chat".
-        stop: After any token that ends a turn.
+        stop: After any token or string that ends a turn.
         system: The system text; empty means that the template's own default stands.
         tool_role: "tool" if results go through the template's tool role, "user" if it has none and they are shown as
             a user's `<tool_response>`.
@@ -46,7 +47,7 @@ class JsonCallProtocol:
         tools: Sequence[ToolLike] = (),
         system: str | None = None,
         date: datetime.date | None = None,
-        ends: Collection[int] = (),
+        ends: Stop = NOTHING,
     ) -> None:
         """Learn the template and check it.
 
@@ -55,7 +56,7 @@ class JsonCallProtocol:
             tools: Offered to the model.
             system: None for no system text of ours, save the tools' description if the template ignores tools.
             date: Told to a template that asks; None lets it look at the clock.
-            ends: Of turns, as the model declares them.
+            ends: What the model declares to end a turn.
 
         Raises:
             ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.
@@ -77,13 +78,14 @@ class JsonCallProtocol:
         for tool in tools[:1]:
             check_call_format(self._template, opening, self._glue, tool)
 
-        self._ends = self._template.ends(ends) | {self._glue.end}
-        self.stop = Stop(self._ends)
+        ends = Stop(ends.tokens | {self._glue.end}, ends.strings)
+        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"))
+        self.stop = Stop(self._ends.tokens, self._ends.strings)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
         self._quote = quoter(control.keys() | tags)
         self._quote_question = quoter(control.keys() - tags)
-        ending = {self._template.decode([i]) for i in self._ends}
+        ending = {self._template.decode([i]) for i in self._ends.tokens}
         between = self._glue.before + self._glue.after
         self._forbidden = sorted(t for t in control.keys() - tags - ending if t in between)
         self._forbidden += ["<tool_response>", "</tool_response>"]
@@ -95,7 +97,7 @@ class JsonCallProtocol:
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Read one turn: its call, else its answer."""
-        text = self._opened + self._template.decode(self._template.split_end(tokens, self._ends))
+        text = self._opened + self._ends.text(tokens)
         shown = blanked(text)
         for written in self._forbidden:
             if written in shown:
@@ -113,17 +115,19 @@ class JsonCallProtocol:
 
     def call_start(self, tokens: Sequence[int]) -> int:
         """Tokens before the call's JSON, or before the tag around it."""
-        text = self._template.decode(self._template.split_end(tokens, self._ends))
+        text = self._ends.text(tokens)
         thought, closed, _ = blanked(text).rpartition("</think>")
         start = len(thought + closed)
         return self._template.tokens_before(tokens, start + call_position(text[start:]))
 
-    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
+    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
         """The template's text after the end-of-turn token, around the result; the result is stripped of outer space.
 
-        The turn's own end token is never inserted: `stop` sees to it that the policy sampled one.
+        An end token is inserted only if the policy sampled none, because a string ended the turn.
         """
-        return self._glue.encode(self._template, self._quote(result.text.strip()), self._quote(call.name))
+        by_string = turn and turn[-1] not in self._ends.tokens
+        text = self._glue.encode(self._template, self._quote(result.text.strip()), self._quote(call.name))
+        return [self._glue.end, *text] if by_string else text
 
     def _shows_tools(self, bare: Template) -> bool:
         question = bare.opening("", "question")

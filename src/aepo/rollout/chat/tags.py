@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
+from aepo.rollout.chat.ends import find_ends
 from aepo.rollout.chat.json_text import load_object, load_value
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.template import Template
-from aepo.rollout.generator import Stop
+from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
 
 _OWN = ("think", "result", "answer")
@@ -30,8 +31,8 @@ class TagProtocol:
 
     Attributes:
         name: "tags".
-        stop: After a tool's close tag, `</answer>`, a `<result>` of the policy's own, or the end of the text. By token
-            if the tokenizer has one token for each of these tags, else by string.
+        stop: After a tool's close tag, `</answer>`, a `<result>` of the policy's own, or what the model declares. Tags
+            are met by token if the tokenizer has one for each of them, else by string.
         system: The system text; empty means no system message.
     """
 
@@ -43,7 +44,7 @@ class TagProtocol:
         tools: Sequence[ToolLike] = (),
         system: str | None = None,
         date: datetime.date | None = None,
-        ends: Collection[int] = (),
+        ends: Stop = NOTHING,
     ) -> None:
         """Prepare prompts and stops.
 
@@ -52,7 +53,7 @@ class TagProtocol:
             tools: One tag each.
             system: None for `describe(tools)`, empty for no system message.
             date: Told to a template that asks; None lets it look at the clock.
-            ends: Of turns, as the model declares them.
+            ends: What the model declares to end a turn.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
@@ -65,13 +66,13 @@ class TagProtocol:
                     f"a tool cannot be named {name!r} under protocol tags: rename it, or use protocol chat"
                 )
         self.system = describe(tools) if system is None else system
-        self._ends = self._template.ends(ends)
         self._tag = re.compile("<(/?)(" + "|".join(map(re.escape, (*_OWN, *self._tools))) + ")>")
         closing = [f"</{name}>" for name in (*self._tools, "answer")] + ["<result>"]
-        single = [self._template.single_token(tag) for tag in closing]
-        ids = frozenset(i for i in single if i is not None)
-        by_token = len(ids) == len(closing)
-        self.stop = Stop(self._ends | ids) if by_token else Stop(self._ends, tuple(closing))
+        self._ends = find_ends(self._template, ends, ("</think>", *closing))
+        self.stop = Stop(self._ends.tokens, (*closing, *self._ends.strings))
+        ids = [i for i in map(self._template.single_token, closing) if i is not None]
+        if len(ids) == len(closing):
+            self.stop = Stop(self._ends.tokens.union(ids), self._ends.strings)
         own = {f"<{slash}{name}>" for name in (*_OWN, *self._tools) for slash in ("", "/")}
         control = set(self._template.control_tokens())
         self._quote = quoter(control | own)
@@ -86,8 +87,7 @@ class TagProtocol:
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Read the tags of one turn."""
-        text = self._template.decode(self._template.split_end(tokens, self._ends))
-        return _parse(text, self._tag, self._tools, self._thinking)
+        return _parse(self._ends.text(tokens), self._tag, self._tools, self._thinking)
 
     def call_start(self, tokens: Sequence[int]) -> int:
         """Tokens before the tool's open tag."""
@@ -96,7 +96,7 @@ class TagProtocol:
         start = next(tag.start() for tag in tags if tag.group(2) in self._tools)
         return self._template.tokens_before(tokens, start)
 
-    def observation(self, result: ToolResult, call: ToolCall) -> list[int]:
+    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
         """`<result>` text `</result>`; forged tags and special tokens in the text are made harmless (`quote`)."""
         return self._template.encode(f"<result>{self._quote(result.text)}</result>")
 

@@ -1,10 +1,10 @@
-"""A tokenizer together with its chat template: rendering, encoding, and what ends an assistant's turn."""
+"""A tokenizer together with its chat template: rendering and encoding."""
 
 from __future__ import annotations
 
 import datetime
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,17 @@ from aepo.rollout.chat.dates import NO_FORMAT, VARIABLE, asks_for_the_date, with
 
 MessageDict = dict[str, Any]
 
-# Written by models of several families at the end of a turn or a document although their templates end turns otherwise.
-_OTHER_ENDS = ("<|eom_id|>", "<|endoftext|>", "<|end_of_text|>")
-_MARK = "aepo sentinel"
-
 
 def message(role: str, content: str) -> MessageDict:
     """A message as templates take it."""
     return {"role": role, "content": content}
+
+
+def calling(name: str, arguments: object) -> MessageDict:
+    """An assistant's message that is a tool call."""
+    # The id has the length that Mistral's templates insist on.
+    call = {"id": "aepo00001", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {**message("assistant", ""), "tool_calls": [call]}
 
 
 def tool_schema(tool: ToolLike) -> dict[str, Any]:
@@ -127,41 +130,3 @@ class Template:
         if rendered is not None and system.strip() in rendered:
             return messages
         return [message("user", f"{system}\n\n{question}")]
-
-    def ends_of_turns(self) -> set[int]:
-        """The control tokens that the template writes first after an assistant's text, and after its call."""
-        # The id has the length that Mistral's templates insist on.
-        call = {"id": "aepo00001", "type": "function", "function": {"name": "f", "arguments": {"value": _MARK}}}
-        called = {**message("assistant", ""), "tool_calls": [call]}
-        # What closes a call before its turn is closed, such as </tool_call>, is markup.
-        control = {i for text, i in self.control_tokens().items() if not text.startswith("</")}
-        control |= {*self.tokenizer.all_special_ids}
-        found = set()
-        for turn in (message("assistant", _MARK), called):
-            rendered = self.try_render([message("user", "question"), turn], generation_prompt=False)
-            _, written, after = (rendered or "").rpartition(_MARK)
-            found |= set([i for i in self.encode(after) if i in control][:1]) if written else set()
-        return found
-
-    def ends(self, declared: Collection[int] = ()) -> frozenset[int]:
-        """Every token that ends a turn of the policy.
-
-        Args:
-            declared: By the model. Configurations often hold their class's default: what the tokenizer has as plain
-                text ends nothing.
-
-        Raises:
-            ValueError: There is none.
-        """
-        added = self.tokenizer.get_added_vocab()
-        found = {self.tokenizer.eos_token_id, *self.ends_of_turns(), *(added.get(text) for text in _OTHER_ENDS)}
-        found |= {*declared} & {*added.values(), *self.tokenizer.all_special_ids}
-        ends = frozenset(i for i in found if i is not None)
-        if not ends:
-            raise ValueError("nothing can end a turn: the tokenizer has no eos_token; set one")
-        return ends
-
-    @staticmethod
-    def split_end(tokens: Sequence[int], ends: frozenset[int]) -> Sequence[int]:
-        """The turn without the token that ended it."""
-        return tokens[:-1] if tokens and tokens[-1] in ends else tokens
