@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,24 +18,10 @@ if TYPE_CHECKING:
 REPLACEMENT = "\ufffd"
 # Tokens decoded besides those a stop string can span: a tokenizer may treat the first ones of a text in its own way.
 MARGIN = 4
-
-
 # What a model declares, one or a list, in its configuration or a part of it: as ids, as texts of tokens, as strings.
-DECLARATIONS = frozenset(
-    {
-        "eos_token_id",
-        "forced_eos_token_id",
-        "eot_token_id",
-        "eom_token_id",
-        "stop_token_ids",
-        "eot_token",
-        "eom_token",
-        "end_of_turn_token",
-        "end_of_utterance_token",
-        "additional_stop_tokens",
-        "stop_tokens",
-        "stop_strings",
-    }
+DECLARATIONS = re.compile(
+    "(forced_)?eos_token_id|(eot|eom)_token(_id)?|end_of_(turn|utterance)_token|"
+    "(additional_)?stop_tokens|stop_token_ids|stop_strings"
 )
 FILES = ("config.json", "generation_config.json", "tokenizer_config.json")
 
@@ -70,7 +57,7 @@ def _fields(source: Any) -> Any:
 
 def _declared(fields: Any) -> Iterator[Any]:
     for name, value in fields.items() if isinstance(fields, dict) else ():
-        if name not in DECLARATIONS:
+        if not DECLARATIONS.fullmatch(str(name)):
             yield from _declared(value)
             continue
         for end in value if isinstance(value, list | tuple) else [value]:

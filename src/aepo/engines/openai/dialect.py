@@ -10,6 +10,9 @@ from typing import Any
 from aepo.engines.openai.client import BadReply, Call
 from aepo.rollout.generator import Stop
 
+WHOLE = {"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Settings that leave the distribution as it is, by the names that vLLM and SGLang share."""
+
 
 class GivenUp(BadReply):
     """The server ended a request before it was done, as it does when its weights are changed or it is shut down."""
@@ -56,6 +59,17 @@ class Reply:
     top: list[dict[int, float]]
 
 
+def tokenize(model: str, text: str) -> Call:
+    """Ask for the ids of a text."""
+    return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
+
+
+def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
+    """The length that the server was started with."""
+    length = model.get("max_model_len")
+    return length if isinstance(length, int) else None
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How one kind of server is spoken to.
@@ -65,23 +79,21 @@ class Dialect:
         owner: What such a server says in `owned_by` of /v1/models.
         request: The request for tokens.
         parse: Its reply; raises `BadReply` if something is missing that was asked for, `GivenUp` if it was not ended.
+        tempered: How to start such a server so that its log-probabilities are those at the sampling temperature.
         tokenize: The request for the ids of a plain text.
-        read_ids: Its reply.
         context: From the model's entry in /v1/models, and /props if the server has it: tokens a sequence may hold; None
             if neither says it.
         piece: Most tokens of one request; None for no limit.
-        tempered: How to start such a server so that its log-probabilities are those at the sampling temperature.
     """
 
     name: str
     owner: str
     request: Callable[[Wanted], Call]
     parse: Callable[[Any, Wanted], Reply]
-    tokenize: Callable[[str, str], Call]
-    read_ids: Callable[[Any], list[int]]
-    context: Callable[[Mapping[str, Any], Mapping[str, Any]], int | None]
-    piece: int | None
     tempered: str
+    tokenize: Callable[[str, str], Call] = tokenize
+    context: Callable[[Mapping[str, Any], Mapping[str, Any]], int | None] = context
+    piece: int | None = None
 
 
 def ids(values: Any) -> list[int]:

@@ -82,11 +82,6 @@ def tokenize(model: str, text: str) -> Call:
     return Call("/tokenize", {"content": text, "add_special": False})
 
 
-def read_ids(data: Any) -> list[int]:
-    """The ids of a text."""
-    return ids(data.get("tokens") if isinstance(data, dict) else None)
-
-
 def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
     """Tokens of one slot: `--ctx-size` over `--parallel`."""
     settings = props.get("default_generation_settings")
@@ -100,7 +95,6 @@ LLAMA_CPP = Dialect(
     request=request,
     parse=parse,
     tokenize=tokenize,
-    read_ids=read_ids,
     context=context,
     piece=PIECE,
     tempered="from a version with post_sampling_probs",

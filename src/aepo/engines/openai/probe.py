@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aepo.engines.openai.client import BadReply, Call, Client, ServerError, ServerRefusal
-from aepo.engines.openai.dialect import Dialect, Reply, Wanted
+from aepo.engines.openai.dialect import Dialect, Reply, Wanted, ids
 from aepo.engines.openai.llama_cpp import LLAMA_CPP
 from aepo.engines.openai.sglang import SGLANG
 from aepo.engines.openai.vllm import VLLM
@@ -146,7 +146,8 @@ async def _best(client: Client, dialect: Dialect, model: str, given: list[int]) 
 
 async def _same_tokenizer(client: Client, dialect: Dialect, model: str, given: list[int]) -> None:
     try:
-        found = dialect.read_ids(await client.ask(dialect.tokenize(model, TEXT)))
+        data = await client.ask(dialect.tokenize(model, TEXT))
+        found = ids(data.get("tokens") if isinstance(data, dict) else None)
     except (ServerRefusal, BadReply, ServerError):
         _log.warning("server %s does not tokenize: its tokenizer is not compared with ours", client.endpoint.url)
         return

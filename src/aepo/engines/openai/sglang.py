@@ -7,11 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aepo.engines.openai.client import BadReply, Call
-from aepo.engines.openai.dialect import Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
+from aepo.engines.openai.dialect import WHOLE, Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
 
 
 def request(wanted: Wanted) -> Call:
@@ -19,12 +18,8 @@ def request(wanted: Wanted) -> Call:
     parameters = {
         "max_new_tokens": wanted.max_tokens,
         "temperature": 0.0 if wanted.greedy else wanted.temperature,
-        "top_p": 1.0,
+        **WHOLE,
         "top_k": -1,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
         # Has an effect under --enable-deterministic-inference only.
         "sampling_seed": wanted.seed,
         "stop": list(wanted.stop.strings),
@@ -63,30 +58,10 @@ def parse(data: Any, wanted: Wanted) -> Reply:
     return checked(Reply(tokens, logprobs, top), wanted)
 
 
-def tokenize(model: str, text: str) -> Call:
-    """Ask for the ids of a text."""
-    return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
-
-
-def read_ids(data: Any) -> list[int]:
-    """The ids of a text."""
-    return ids(data.get("tokens") if isinstance(data, dict) else None)
-
-
-def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
-    """`--context-length`."""
-    length = model.get("max_model_len")
-    return length if isinstance(length, int) else None
-
-
 SGLANG = Dialect(
     name="SGLang",
     owner="sglang",
     request=request,
     parse=parse,
-    tokenize=tokenize,
-    read_ids=read_ids,
-    context=context,
-    piece=None,
     tempered="without SGLANG_RETURN_ORIGINAL_LOGPROB",
 )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aepo.engines.openai.client import BadReply, Call
-from aepo.engines.openai.dialect import Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
+from aepo.engines.openai.dialect import WHOLE, Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
 
 PREFIX = "token_id:"
 
@@ -24,12 +24,8 @@ def request(wanted: Wanted) -> Call:
         "prompt": list(wanted.prompt),
         "max_tokens": wanted.max_tokens,
         "temperature": 0.0 if wanted.greedy else wanted.temperature,
-        "top_p": 1.0,
+        **WHOLE,
         "top_k": 0,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
         "seed": wanted.seed,
         "stop": list(wanted.stop.strings),
         "stop_token_ids": sorted(wanted.stop.tokens),
@@ -69,30 +65,10 @@ def _likeliest(entry: Mapping[str, Any]) -> dict[int, float]:
     return {int(name[len(PREFIX) :]): logprob(value) for name, value in entry.items()}
 
 
-def tokenize(model: str, text: str) -> Call:
-    """Ask for the ids of a text."""
-    return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
-
-
-def read_ids(data: Any) -> list[int]:
-    """The ids of a text."""
-    return ids(data.get("tokens") if isinstance(data, dict) else None)
-
-
-def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
-    """`--max-model-len`."""
-    length = model.get("max_model_len")
-    return length if isinstance(length, int) else None
-
-
 VLLM = Dialect(
     name="vLLM",
     owner="vllm",
     request=request,
     parse=parse,
-    tokenize=tokenize,
-    read_ids=read_ids,
-    context=context,
-    piece=None,
     tempered="with --logprobs-mode processed_logprobs",
 )

@@ -22,33 +22,26 @@ class Tokenizer(Protocol):
     @property
     def eos_token_id(self) -> int | None:
         """None if the tokenizer has no end token."""
-        ...
 
     @property
     def all_special_ids(self) -> Sequence[int]:
         """Ids that never come from plain text."""
-        ...
 
     @property
     def chat_template(self) -> Any:
         """The jinja source, or a dict of several; None without one."""
-        ...
 
     def get_added_vocab(self) -> Mapping[str, int]:
         """Tokens that were added to the trained vocabulary, special or not."""
-        ...
 
     def convert_tokens_to_ids(self, tokens: str) -> int | None:
         """The id of one token; None or the unknown token's id if there is no such token."""
-        ...
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> Sequence[int]:
         """Text to ids."""
-        ...
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
         """Ids to text."""
-        ...
 
     def apply_chat_template(
         self,
@@ -60,7 +53,6 @@ class Tokenizer(Protocol):
         **variables: Any,
     ) -> Any:
         """Messages to text when `tokenize` is False."""
-        ...
 
 
 class ToolLike(Protocol):
@@ -69,17 +61,14 @@ class ToolLike(Protocol):
     @property
     def name(self) -> str:
         """Letters, digits, `_` and `-`."""
-        ...
 
     @property
     def description(self) -> str:
         """What it is good for."""
-        ...
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """JSON schema of an object."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -105,20 +94,16 @@ class ChatProtocol(Protocol):
     @property
     def name(self) -> str:
         """As the configuration names it."""
-        ...
 
     @property
     def stop(self) -> Stop:
         """What ends a turn."""
-        ...
 
     def prompt(self, question: str) -> list[int]:
         """The tokens that a trajectory starts from."""
-        ...
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Understand one turn, the token that stopped it included; raises nothing, whatever was sampled."""
-        ...
 
     def call_start(self, tokens: Sequence[int]) -> int:
         """How many tokens of a turn come before its call; a token that the call begins inside of is not one of them.
@@ -126,7 +111,6 @@ class ChatProtocol(Protocol):
         Args:
             tokens: A turn of which `parse` gives a call.
         """
-        ...
 
     def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
         """The tokens between the turn that ended with `call` and the next turn.
@@ -136,7 +120,6 @@ class ChatProtocol(Protocol):
             call: What `parse` found in the turn.
             turn: Its tokens; none if a token ended it.
         """
-        ...
 
 
 def check_tools(tools: Sequence[ToolLike]) -> dict[str, ToolLike]:

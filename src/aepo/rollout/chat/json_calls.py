@@ -49,14 +49,9 @@ class JsonCallProtocol:
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
     ) -> None:
-        """Learn the template and check it.
+        """As `make_protocol`; without a date a template asks the clock.
 
-        Args:
-            tokenizer: With a chat template.
-            tools: Offered to the model.
-            system: None for no system text of ours, save the tools' description if the template ignores tools.
-            date: Told to a template that asks; None lets it look at the clock.
-            ends: What the model declares to end a turn.
+        Tools that the template ignores are described in the system text, unless `system` is empty.
 
         Raises:
             ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.

@@ -46,14 +46,7 @@ class TagProtocol:
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
     ) -> None:
-        """Prepare prompts and stops.
-
-        Args:
-            tokenizer: With a chat template for the prompt.
-            tools: One tag each.
-            system: None for `describe(tools)`, empty for no system message.
-            date: Told to a template that asks; None lets it look at the clock.
-            ends: What the model declares to end a turn.
+        """As `make_protocol`; `system` is by default `describe(tools)`, and without a date a template asks the clock.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
