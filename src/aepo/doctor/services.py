@@ -14,11 +14,10 @@ SECONDS = 2.0
 
 def keys() -> list[Finding]:
     """Which search services have a key in the environment."""
-    from aepo.tools.search import brave, brightdata, serper, tavily
+    from aepo.tools.search.web import KEYS
 
-    variables = [module.VARIABLE for module in (brave, serper, tavily, brightdata)]
-    there = [name for name in variables if os.environ.get(name, "").strip()]
-    lacking = [name for name in variables if name not in there]
+    there = [name for name in KEYS if os.environ.get(name, "").strip()]
+    lacking = [name for name in KEYS if name not in there]
     found = [Finding("keys", "set", ", ".join(there) or "none")]
     return found + ([Finding("keys", "not set", ", ".join(lacking))] if lacking else [])
 

@@ -1,67 +1,86 @@
-"""`RemoteSearch`: a backend made of a service, a function that builds its request, and one that reads its reply."""
+"""`RemoteSearch`: what the backends over HTTP share. Whatever a service answers becomes hits or a `BadReply`."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from aepo.tools.address import service_address
+from aepo.tools.key import ApiKey
 from aepo.tools.search.base import Hit
-from aepo.tools.service import HttpService, Request
+from aepo.tools.search.corpus import valid
+from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
 from aepo.types import ToolError
+
+_LONGEST_TEXT = 4000
 
 
 class RemoteSearch:
-    """What the backends over HTTP share; each is a subclass with `request` and `read`.
+    """A `SearchBackend` over HTTP; each is a dataclass that sets the attributes and has a `request`.
 
     Attributes:
         name: Of the service.
         version: Of its results.
         most_hits: The largest `top_k` that it can answer.
+        limits: Of the service, `usual_limits` by default.
+        url: Of the endpoint.
         service: Asks it.
+        hits_at: Names on the way from the reply to the list of hits.
+        hit_members: What each hit calls its title, its address and its text.
     """
 
     name: str
     version: str
     most_hits: int
+    limits: ServiceLimits | None
+    url: str
     service: HttpService
+    usual_limits: ClassVar[ServiceLimits] = ServiceLimits()
+    hits_at: ClassVar[tuple[str, ...]]
+    hit_members: ClassVar[tuple[str, str, str]]
+
+    def reach(self, key: ApiKey | None = None, refusals: Mapping[tuple[int, bytes], str] | None = None) -> None:
+        """Check the address, and set up the service; nothing is sent.
+
+        Raises:
+            ValueError: The address is none, or it holds a password: that would end in logs.
+        """
+        try:
+            parts = service_address(self.url)
+        except ValueError as error:
+            raise ValueError(f"the address of a search service is {error}") from None
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(f"the address of {parts.hostname} must hold neither user, password, query nor fragment")
+        self.url = self.url.rstrip("/")
+        self.service = HttpService(self.name, "search", key, self.limits or self.usual_limits, refusals)
 
     def request(self, query: str, top_k: int) -> Request:
         """What to ask."""
         raise NotImplementedError
 
     def read(self, reply: Any) -> list[Hit]:
-        """The hits in decoded JSON.
+        """The hits in decoded JSON; those without words are left out.
 
         Raises:
             BadReply: It is not what the service promises.
         """
-        raise NotImplementedError
+        entries = member(reply, *self.hits_at)
+        found = kept([] if entries is None else entries, self._hit)
+        return [hit for hit in found if hit.title or hit.text]
+
+    def _hit(self, entry: Any) -> Hit:
+        if not isinstance(entry, dict):
+            raise BadReply("no objects where the hits should be")
+        title, url, text = (words(entry.get(name)) for name in self.hit_members)
+        return Hit(title, url, text, number(entry.get("score")))
 
     async def search(self, query: str, top_k: int) -> list[Hit]:
         """See `SearchBackend`; queries that differ in white space only are equal."""
-        asked = " ".join(query.encode("utf-8", "replace").decode().split())
+        asked = " ".join(valid(query).split())
         if not asked:
             raise ToolError("the query has no words")
         return (await self.service.fetch(self.request(asked, top_k), self.read))[:top_k]
-
-    def __repr__(self) -> str:
-        """Name and version."""
-        return f"{type(self).__name__}({self.name!r}, {self.version!r})"
-
-
-def checked_url(url: str) -> str:
-    """The address of a service.
-
-    Raises:
-        ValueError: It is not one, or it holds a password: that would end in logs.
-    """
-    try:
-        parts = service_address(url)
-    except ValueError as error:
-        raise ValueError(f"the address of a search service is {error}") from None
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError(f"the address of {parts.hostname} must hold neither user, password, query nor fragment")
-    return url.rstrip("/")
 
 
 def clipped(query: str, characters: int, words: int) -> str:
@@ -70,3 +89,51 @@ def clipped(query: str, characters: int, words: int) -> str:
     while len(kept) > 1 and len(" ".join(kept)) > characters:
         kept.pop()
     return " ".join(kept)[:characters]
+
+
+def member(value: Any, *names: str) -> Any:
+    """What is found by going down these names; None where one is missing.
+
+    Raises:
+        BadReply: There is something else than an object on the way.
+    """
+    for name in names:
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise BadReply(f"no object around {name!r}")
+        value = value.get(name)
+    return value
+
+
+def kept(entries: Any, read: Callable[[Any], Hit]) -> list[Hit]:
+    """What `read` makes of each entry of a list; an entry that it cannot read is left out, and costs no other.
+
+    Raises:
+        BadReply: It is no list, or it has entries and not one can be read.
+    """
+    if not isinstance(entries, list):
+        raise BadReply("no list where the hits should be")
+    found: list[Hit] = []
+    failure: BadReply | None = None
+    for entry in entries:
+        try:
+            found.append(read(entry))
+        except BadReply as error:
+            failure = error
+    if failure is not None and not found:
+        raise failure
+    return found
+
+
+def words(value: Any) -> str:
+    """A text on one line, not endless, as UTF-8 can carry it; anything else is empty."""
+    return " ".join(valid(value[:_LONGEST_TEXT]).split()) if isinstance(value, str) else ""
+
+
+def number(value: Any) -> float:
+    """A finite number; anything else is 0."""
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+    except OverflowError:
+        return 0.0

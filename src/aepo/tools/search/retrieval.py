@@ -8,33 +8,33 @@ Sources: PeterGriffinJin/Search-R1, search_r1/search; verl, verl/tools/utils/sea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from aepo.tools.search.base import Hit
 from aepo.tools.search.corpus import NotADocument, document
-from aepo.tools.search.remote import RemoteSearch, checked_url
-from aepo.tools.search.reply import kept, member, number, words
-from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
+from aepo.tools.search.remote import RemoteSearch, kept, member, number, words
+from aepo.tools.service import BadReply, Request, ServiceLimits
 
 
+@dataclass(eq=False)
 class Retrieval(RemoteSearch):
-    """A retrieval server of your own; it needs no key."""
+    """A retrieval server of your own, e.g. http://localhost:8000/retrieve; it needs no key.
 
-    def __init__(self, url: str, limits: ServiceLimits | None = None, version: str = "1") -> None:
-        """Nothing is sent yet.
+    Args:
+        url: Of the endpoint.
+        limits: Of the service.
+        version: Of corpus and index behind it; change it with them where answers are cached.
+    """
 
-        Args:
-            url: Of the endpoint, for instance http://localhost:8000/retrieve.
-            limits: Of the service.
-            version: Of corpus and index behind it; change it with them where answers are cached.
+    url: str
+    limits: ServiceLimits | None = None
+    version: str = "1"
 
-        Raises:
-            ValueError: The address is none.
-        """
+    def __post_init__(self) -> None:
         self.name, self.most_hits = "retrieval", 1000
-        self.url = checked_url(url)
-        self.version = f"{version} {self.url}"
-        self.service = HttpService("retrieval", "search", None, limits)
+        self.reach()
+        self.version = f"{self.version} {self.url}"
 
     def request(self, query: str, top_k: int) -> Request:
         """One query."""
@@ -45,10 +45,10 @@ class Retrieval(RemoteSearch):
         answers = member(reply, "result")
         if not (isinstance(answers, list) and len(answers) == 1 and isinstance(answers[0], list)):
             raise BadReply("not one list of documents under 'result'")
-        return kept(answers[0], _hit)
+        return kept(answers[0], _document)
 
 
-def _hit(entry: Any) -> Hit:
+def _document(entry: Any) -> Hit:
     held = entry.get("document", entry) if isinstance(entry, dict) else entry
     try:
         found = document({"text": held} if isinstance(held, str) else held)
