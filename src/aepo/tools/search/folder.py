@@ -11,10 +11,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tantivy
+from pydantic import TypeAdapter
 
 from aepo.tools.search.corpus import Document, Fingerprint
 from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema
@@ -141,27 +143,19 @@ def _written(documents: Iterable[Document], building: Path, whole: Path) -> Mani
 def _manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder; build it with `aepo tools index`")
-    try:
-        data = json.loads((folder / MANIFEST).read_bytes())
-        version = data["version"]
-    except FileNotFoundError:
-        raise ValueError(
-            f"{folder}: not an index, or one that was not finished; build it with `aepo tools index`"
-        ) from None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(f"{folder}: {MANIFEST} is damaged; build the index again with `aepo tools index`") from None
-    if version != VERSION:
-        versions = f"an index of version {version}, this is version {VERSION}"
-        raise ValueError(f"{folder}: {versions}: build it again with `aepo tools index`")
-    try:
-        manifest = Manifest(**data)
-        proper = all(Path(name).name == name and isinstance(digest, str) for name, digest in manifest.files.items())
-        proper = proper and manifest.schema == _FIELDS and isinstance(manifest.documents, int)
-    except (TypeError, AttributeError):
-        proper = False
-    if not proper:
-        raise ValueError(f"{folder}: {MANIFEST} is damaged; build the index again with `aepo tools index`")
-    return manifest
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(f"{folder}: not an index, or one that was not finished; build it with `aepo tools index`")
+    problem = f"{MANIFEST} is damaged; build the index again with `aepo tools index`"
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        text = (folder / MANIFEST).read_bytes()
+        if (version := json.loads(text)["version"]) != VERSION:
+            versions = f"an index of version {version}, this is version {VERSION}"
+            problem = f"{versions}: build it again with `aepo tools index`"
+        else:
+            manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
+            if manifest.schema == _FIELDS and all(Path(name).name == name for name in manifest.files):
+                return manifest
+    raise ValueError(f"{folder}: {problem}")
 
 
 def _sha256(path: Path) -> str:

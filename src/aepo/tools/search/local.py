@@ -7,7 +7,7 @@ One thread writes one segment, so scores are the same in every process; equal sc
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Index:
         writer.commit()
         writer.wait_merging_threads()
         index.reload()
-        self._set(index, lambda _, order: corpus[order], len(corpus), fingerprint.digest(), title_boost)
+        self._read(index, title_boost, len(corpus), fingerprint.digest(), corpus)
 
     @classmethod
     def open(cls, folder: str | PathLike[str], title_boost: float = 2.0) -> Index:
@@ -63,22 +63,16 @@ class Index:
         manifest, index, view = on_disk.opened(Path(folder))
         made = cls.__new__(cls)
         weakref.finalize(made, on_disk.remove, view)
-        made._set(index, None, manifest.documents, manifest.corpus, title_boost)
+        made._read(index, title_boost, manifest.documents, manifest.corpus)
         return made
 
-    def _set(
-        self,
-        index: tantivy.Index,
-        document: Callable[[Any, int], Document] | None,
-        size: int,
-        corpus: str,
-        title_boost: float,
+    def _read(
+        self, index: tantivy.Index, title_boost: float, size: int, digest: str, corpus: list[Document] | None = None
     ) -> None:
-        self._searcher = index.searcher()
-        self._document = document or self._stored
-        self._schema, self._analyser = index.schema, analyser()
-        self._size, self._title_boost = size, title_boost
-        self.version = f"{VERSION} {title_boost:g} {corpus}"
+        """Without a corpus the index has the documents."""
+        self._searcher, self._schema, self._analyser = index.searcher(), index.schema, analyser()
+        self._size, self._title_boost, self._corpus = size, title_boost, corpus
+        self.version = f"{VERSION} {title_boost:g} {digest}"
 
     def __len__(self) -> int:
         """How many documents."""
@@ -111,11 +105,8 @@ class Index:
         return [self._hit(-score, found[at][1], order) for score, order, at in ranked[:top_k]]
 
     def _hit(self, score: float, address: Any, order: int) -> Hit:
-        document = self._document(address, order)
+        document = shown(self._searcher.doc(address)) if self._corpus is None else self._corpus[order]
         return Hit(document.title, "", " ".join(document.text.split()), score)
-
-    def _stored(self, address: Any, order: int) -> Document:
-        return shown(self._searcher.doc(address))
 
     def _query(self, words: list[str]) -> tantivy.Query:
         parts: list[tuple[Any, tantivy.Query]] = []

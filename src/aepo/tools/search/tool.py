@@ -42,25 +42,18 @@ def search(
     backend = source if isinstance(source, SearchBackend) else LocalSearch(_index(source))
     if top_k > backend.most_hits:
         raise ValueError(f"tool {name}: top_k is {top_k}, {backend.name} gives at most {backend.most_hits} hits")
-    if isinstance(backend, LocalSearch):
-        return tool(
-            name=name,
-            timeout=10.0 if timeout is None else timeout,
-            concurrency=32 if concurrency is None else concurrency,
-            max_characters=max_characters,
-            inline=backend.inline,
-            version=f"{backend.version}/{top_k}",
-            pure=True,
-        )(_local(backend.index, top_k))
+    of_documents = isinstance(backend, LocalSearch)
+    usual_timeout, usual_concurrency = (10.0, 32) if of_documents else (math.inf, 1024)
     return tool(
         name=name,
-        timeout=math.inf if timeout is None else timeout,
-        concurrency=1024 if concurrency is None else concurrency,
+        timeout=usual_timeout if timeout is None else timeout,
+        concurrency=usual_concurrency if concurrency is None else concurrency,
         max_characters=max_characters,
+        inline=of_documents and backend.inline,
         version=f"{backend.version}/{top_k}",
         pure=True,
-        service=backend.name,
-    )(_remote(backend, top_k))
+        service="" if of_documents else backend.name,
+    )(_local(backend.index, top_k) if of_documents else _remote(backend, top_k))
 
 
 def _local(index: Index, top_k: int) -> Callable[[str], str]:
