@@ -46,6 +46,11 @@ def test_blank_lines_a_byte_order_mark_and_rare_line_separators_do_no_harm(write
     assert sample.question == "one\u2028two"
 
 
+def test_a_file_of_one_array_gives_the_same_samples(write: Write) -> None:
+    array = write(json.dumps(ROWS, indent=1).encode(), "rows.json")
+    assert load_samples(find("gsm8k"), array) == load_samples(find("gsm8k"), write(ROWS))
+
+
 def test_a_parquet_file_gives_the_same_samples(write: Write, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -68,11 +73,12 @@ def test_a_parquet_row_is_named_by_its_number(tmp_path: Path) -> None:
     [
         (b"", "rows.jsonl holds no rows"),
         (b"\n\n", "rows.jsonl holds no rows"),
-        (b'{"question": "?"\n', "rows.jsonl, line 1: not JSON"),
-        (b'{"question": "a", "answer": "#### 1"}\n{"quest', "rows.jsonl, line 2: not JSON"),
-        (b"[1]\n", "rows.jsonl, line 1: a list; write one JSON object a line"),
-        (b'[\n{"question": "a"}\n]', "one array over the whole file? write one object a line"),
-        (b'{"question": "\xff"}', "rows.jsonl, line 1: not UTF-8"),
+        (b'{"question": "?"\n', "rows.jsonl, line 1: expected an object in JSON"),
+        (b'{"question": "a", "answer": "#### 1"}\n{"quest', "rows.jsonl, line 2: expected an object in JSON"),
+        (b'{"question": "a", "answer": "#### 1"}\n[]', "rows.jsonl, line 2: a list; write one JSON object a line"),
+        (b"[1]\n", "rows.jsonl, entry 1: a int; write one JSON object a line"),
+        (b'[\n{"question": "a"}\n]', "rows.jsonl, entry 1: no field 'answer'"),
+        (b'{"question": "\xff"}', "rows.jsonl, line 1: expected UTF-8, found the byte 0xff"),
         (b'{"question": "a"}', "rows.jsonl, line 1: no field 'answer' (or 'golden_answers'); found: question"),
         (
             b'\n{"q": "a", "answer": "#### 1"}',
@@ -92,13 +98,13 @@ def test_a_file_that_is_missing_or_of_another_kind_is_refused(write: Write, tmp_
     with pytest.raises(DataError, match=r"a data file is \.jsonl"):
         load_samples(find("gsm8k"), write(b"a,b", "rows.csv"))
     pytest.importorskip("pyarrow")
-    with pytest.raises(DataError, match="is not a whole Parquet file"):
+    with pytest.raises(DataError, match=r"rows\.parquet: not a whole Parquet file"):
         load_samples(find("gsm8k"), write(b"PAR1 and then nothing", "rows.parquet"))
 
 
 def test_without_pyarrow_the_line_names_the_extra(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=re.escape('pip install "aepo-rl[data]"')):
+    with pytest.raises(DataError, match=re.escape('pip install "aepo-rl[parquet]"')):
         load_samples(find("gsm8k"), write(b"PAR1", "rows.parquet"))
 
 
@@ -148,7 +154,7 @@ def test_a_file_has_no_splits(write: Write) -> None:
         (rb'{"answer": "\udc00", "question": "a"}', "the row['answer'] holds half of a surrogate pair"),
         (rb'{"answer": "x", "question": "a", "id": "\udc00"}', "the row['id'] holds half of a surrogate pair"),
         (rb'{"answer": "x", "question": "a", "\udc00": 1}', "the row has the key"),
-        (b'{"answer": ' + b"[" * 100_000, "not JSON"),
+        (b'{"answer": ' + b"[" * 100_000, "nested too deep"),
     ],
 )
 def test_what_is_no_json_value_is_named_with_file_and_line(write: Write, line: bytes, wrong: str) -> None:

@@ -1,4 +1,4 @@
-"""A corpus: documents in a file, read one after the other. How the rows are found in a file is in `rows`."""
+"""A corpus: documents in a file, read one after the other. How the rows are found in a file is in `aepo.rows`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aepo.tools.search.rows import rows
+from aepo.rows import rows
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def read_documents(path: str | PathLike[str]) -> Iterator[Document]:
         ValueError: A row is no document (the message names file and line), the file is damaged or not UTF-8, or Parquet
             needs the extra `parquet`.
     """
-    for place, row in rows(Path(path)):
+    for place, row in rows(Path(path), ("title", "text", "contents")):
         try:
             yield document(row)
         except NotADocument as error:

@@ -9,7 +9,7 @@ import json
 import lzma
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,15 +21,21 @@ _PACKED: dict[bytes, Callable[[Path], IO[bytes]]] = {
 _BOM = b"\xef\xbb\xbf"
 
 
-def rows(path: Path) -> Iterator[tuple[str, Any]]:
+def rows(path: Path, columns: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
     """Rows with "line 3", "entry 3" or "row 3"; blank lines are skipped.
+
+    JSON lines or one JSON array; a table with tabs (`.tsv`); Parquet (`.parquet`). All but Parquet may be compressed.
+
+    Args:
+        path: The file.
+        columns: Of Parquet, to read no others, which may be large; all of them if it has none of these.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: One cannot be read, which the message names.
+        ValueError: One cannot be read; the message names file and place.
     """
     if path.suffix == ".parquet":
-        yield from _parquet(path)
+        yield from _parquet(path, columns)
         return
     with path.open("rb") as file:
         head = file.read(8)
@@ -68,7 +74,7 @@ def _json(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
             yield from ((f"entry {place}", entry) for place, entry in enumerate(entries, 1))
             return
         begun = True
-        yield f"line {number}", _decoded(path, number, line)
+        yield f"line {number}", _decoded(path, number, line.rstrip())
 
 
 def _decoded(path: Path, number: int, text: str) -> Any:
@@ -104,7 +110,7 @@ def _table(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"{path}, line {reader.line_num}: quotation marks that do not match ({error})") from None
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+def _parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, Any]]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -114,11 +120,10 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             present = file.schema_arrow.names
-            # Others may be large; without any of these their names are told.
-            names = [name for name in ("title", "text", "contents") if name in present] or present
+            names = [name for name in present if name in columns] or present
             for batch in file.iter_batches(batch_size=1000, columns=names):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"row {number}", row
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path}: not a whole Parquet file: {str(error).splitlines()[0]}") from None
