@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+from importlib import import_module
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from aepo.rewards import math, paper
 from aepo.tasks import load
-from aepo.tasks.datasets import NAMES, find
+from aepo.tasks.datasets import _MODULES, NAMES, find
 from aepo.tasks.datasets.xbench import decoded
 from aepo.tasks.reading import DataError, Row, load_samples
 from aepo.tools.sandbox.base import SandboxUnavailable
@@ -155,8 +156,7 @@ def test_each_names_the_missing_field_and_those_found(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_says_where_it_is_from_and_under_what_licence(name: str) -> None:
     data_set = find(name)
-    module = __import__(data_set.sample.__module__, fromlist=["x"])
-    told = module.__doc__
+    told = import_module(f"aepo.tasks.datasets.{_MODULES.get(name, name)}").__doc__ or ""
     assert data_set.name == name and data_set.rows > 0
     for part in (data_set.hub.repository, data_set.hub.split, "Licence:", "Score:", '{"'):
         assert part in told, part

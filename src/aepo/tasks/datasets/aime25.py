@@ -10,16 +10,7 @@ Score: mathematical equality.
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.boxed import answer_of
-from aepo.tasks.reading.row import QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One problem."""
-    question = row.text(*QUESTION)
-    return Sample(question, answer_of(row), row.id("aime25", question, "id"), {"score": "math"})
-
+from aepo.tasks.reading.boxed import problem_and_answer
 
 DATA_SET = DataSet(
     name="aime25",
@@ -28,6 +19,6 @@ DATA_SET = DataSet(
     licence="Apache-2.0; problems by the MAA",
     rows=30,
     method="math",
-    sample=sample,
+    read=problem_and_answer,
     tools=("python",),
 )

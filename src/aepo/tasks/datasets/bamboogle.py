@@ -9,15 +9,6 @@ Score: exact match and token F1, the publisher's.
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    return Sample(question, row.texts(*ANSWER), row.id("bamboogle", question, "id"), {"score": "f1"})
-
 
 DATA_SET = DataSet(
     name="bamboogle",
@@ -26,5 +17,4 @@ DATA_SET = DataSet(
     licence="MIT",
     rows=125,
     method="words",
-    sample=sample,
 )

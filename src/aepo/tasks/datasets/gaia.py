@@ -14,14 +14,11 @@ from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
 from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
 
 
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    about = {"score": "f1", **row.kept("level")}
-    return Sample(question, row.texts("final_answer", *ANSWER), row.id("gaia", question, "task_id", "id"), about)
+def question_and_answers(row: Row) -> tuple[str, list[str]]:
+    """The answer has a name of its own."""
+    return row.text(*QUESTION), row.texts("final_answer", *ANSWER)
 
 
 def needs(row: Row) -> str | None:
@@ -36,7 +33,9 @@ DATA_SET = DataSet(
     licence="none named; not to be reshared",
     rows=165,
     method="judge",
-    sample=sample,
+    read=question_and_answers,
+    ids=("task_id", "id"),
+    kept=("level",),
     tools=("search", "browse", "python"),
     gated=True,
     needs=needs,

@@ -11,17 +11,16 @@ from __future__ import annotations
 from aepo.rewards.answer import number
 from aepo.tasks.reading.base import DataSet, Hub
 from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
 
 
-def sample(row: Row) -> Sample:
-    """One problem; a row whose answer is the bare number is read too."""
+def problem_and_number(row: Row) -> tuple[str, str]:
+    """A row whose answer is the bare number is read too."""
     question = row.text(*QUESTION)
     (solution, *others) = row.texts(*ANSWER)
     target = solution.rpartition("####")[2].strip().replace(",", "")
     if others or number(target) is None:
         raise row.error("field 'answer' does not end with '#### <number>'")
-    return Sample(question, target, row.id("gsm8k", question, "id"), {"score": "math"})
+    return question, target
 
 
 DATA_SET = DataSet(
@@ -31,6 +30,6 @@ DATA_SET = DataSet(
     licence="MIT",
     rows=1319,
     method="math",
-    sample=sample,
+    read=problem_and_number,
     tools=("python",),
 )

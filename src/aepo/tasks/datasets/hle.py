@@ -13,15 +13,7 @@ from __future__ import annotations
 
 from aepo.rewards.judge import YES_NO
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    about = {"score": "f1", **row.kept("answer_type", "category", "raw_subject")}
-    return Sample(question, row.texts(*ANSWER), row.id("hle", question, "id"), about)
+from aepo.tasks.reading.row import Row
 
 
 def needs(row: Row) -> str | None:
@@ -36,7 +28,7 @@ DATA_SET = DataSet(
     licence="MIT",
     rows=2500,
     method="judge",
-    sample=sample,
+    kept=("answer_type", "category", "raw_subject"),
     gated=True,
     needs=needs,
     prompt=YES_NO,

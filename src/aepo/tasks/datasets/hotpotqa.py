@@ -11,16 +11,6 @@ Score: exact match, and token F1, the publisher's; a yes or no that meets anythi
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    about = {"score": "f1", **row.kept("type", "level")}
-    return Sample(question, row.texts(*ANSWER), row.id("hotpotqa", question, "id", "_id"), about)
-
 
 DATA_SET = DataSet(
     name="hotpotqa",
@@ -29,5 +19,6 @@ DATA_SET = DataSet(
     licence="CC BY-SA 4.0",
     rows=7405,
     method="words",
-    sample=sample,
+    ids=("id", "_id"),
+    kept=("type", "level"),
 )

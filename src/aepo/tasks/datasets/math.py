@@ -10,9 +10,7 @@ Score: mathematical equality.
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.boxed import answer_of
-from aepo.tasks.reading.row import QUESTION, Row
-from aepo.types import Sample
+from aepo.tasks.reading.boxed import problem_and_answer
 
 SUBJECTS = (
     "algebra",
@@ -25,13 +23,6 @@ SUBJECTS = (
 )
 
 
-def sample(row: Row) -> Sample:
-    """One problem."""
-    question = row.text(*QUESTION)
-    about = {"score": "math", **row.kept("type", "subject", "level")}
-    return Sample(question, answer_of(row), row.id("math", question, "unique_id", "id"), about)
-
-
 DATA_SET = DataSet(
     name="math",
     title="MATH",
@@ -39,6 +30,8 @@ DATA_SET = DataSet(
     licence="MIT",
     rows=5000,
     method="math",
-    sample=sample,
+    read=problem_and_answer,
+    ids=("unique_id", "id"),
+    kept=("type", "subject", "level"),
     tools=("python",),
 )

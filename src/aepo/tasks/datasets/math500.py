@@ -10,17 +10,7 @@ Score: mathematical equality.
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.boxed import answer_of
-from aepo.tasks.reading.row import QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One problem."""
-    question = row.text(*QUESTION)
-    about = {"score": "math", **row.kept("subject", "level")}
-    return Sample(question, answer_of(row), row.id("math500", question, "unique_id", "id"), about)
-
+from aepo.tasks.reading.boxed import problem_and_answer
 
 DATA_SET = DataSet(
     name="math500",
@@ -29,6 +19,8 @@ DATA_SET = DataSet(
     licence="MIT",
     rows=500,
     method="math",
-    sample=sample,
+    read=problem_and_answer,
+    ids=("unique_id", "id"),
+    kept=("subject", "level"),
     tools=("python",),
 )

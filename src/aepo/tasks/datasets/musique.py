@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
 from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
 
 
-def sample(row: Row) -> Sample:
-    """One question."""
+def question_and_aliases(row: Row) -> tuple[str, list[str]]:
+    """All answers that are accepted."""
     question = row.text(*QUESTION)
     accepted = row.texts(*ANSWER)
     if row.optional("answer_aliases"):
         accepted += row.texts("answer_aliases")
-    targets = list(dict.fromkeys(accepted))
-    return Sample(question, targets, row.id("musique", question, "id"), {"score": "f1"})
+    return question, list(dict.fromkeys(accepted))
 
 
 def unanswerable(row: Row) -> str | None:
@@ -37,6 +35,6 @@ DATA_SET = DataSet(
     licence="CC BY 4.0",
     rows=2417,
     method="words",
-    sample=sample,
+    read=question_and_aliases,
     needs=unanswerable,
 )

@@ -11,15 +11,6 @@ Score: a judge with correct, incorrect and not attempted, as the publisher's, in
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    return Sample(question, row.texts(*ANSWER), row.id("simpleqa", question, "id"), {"score": "f1"})
-
 
 DATA_SET = DataSet(
     name="simpleqa",
@@ -28,5 +19,4 @@ DATA_SET = DataSet(
     licence="MIT",
     rows=4326,
     method="judge",
-    sample=sample,
 )

@@ -11,16 +11,6 @@ Score: exact match and token F1, the publisher's, over all aliases that a row li
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    about = {"score": "f1", **row.kept("type")}
-    return Sample(question, row.texts(*ANSWER), row.id("2wiki", question, "id", "_id"), about)
-
 
 DATA_SET = DataSet(
     name="2wiki",
@@ -29,5 +19,6 @@ DATA_SET = DataSet(
     licence="Apache-2.0",
     rows=12576,
     method="words",
-    sample=sample,
+    ids=("id", "_id"),
+    kept=("type",),
 )

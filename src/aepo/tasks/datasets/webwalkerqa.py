@@ -14,16 +14,6 @@ the root page, which is in the sample's metadata.
 from __future__ import annotations
 
 from aepo.tasks.reading.base import DataSet, Hub
-from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
-
-
-def sample(row: Row) -> Sample:
-    """One question."""
-    question = row.text(*QUESTION)
-    about = {"score": "f1", **row.kept("root_url", "info")}
-    return Sample(question, row.texts(*ANSWER), row.id("webwalkerqa", question, "id"), about)
-
 
 DATA_SET = DataSet(
     name="webwalkerqa",
@@ -32,6 +22,6 @@ DATA_SET = DataSet(
     licence="Apache-2.0",
     rows=680,
     method="judge",
-    sample=sample,
+    kept=("root_url", "info"),
     tools=("search", "browse", "python"),
 )

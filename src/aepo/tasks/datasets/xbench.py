@@ -18,11 +18,10 @@ from itertools import cycle
 
 from aepo.tasks.reading.base import DataSet, Hub
 from aepo.tasks.reading.row import ANSWER, QUESTION, Row
-from aepo.types import Sample
 
 
-def sample(row: Row) -> Sample:
-    """One question, decoded."""
+def decoded_question_and_answers(row: Row) -> tuple[str, list[str]]:
+    """Both as plain text."""
     question, targets = row.text("prompt", *QUESTION), row.texts(*ANSWER)
     canary = row.optional("canary")
     # Whether it is encrypted shows in the question alone: a short plain answer may look like base64 by chance.
@@ -31,7 +30,7 @@ def sample(row: Row) -> Sample:
             question, *targets = (decoded(text, str(canary)) for text in (question, *targets))
         except (binascii.Error, UnicodeDecodeError):
             raise row.error("field 'prompt' or 'answer' cannot be decoded with the row's 'canary'") from None
-    return Sample(question, targets, row.id("xbench", question, "id"), {"score": "f1"})
+    return question, targets
 
 
 def decoded(text: str, canary: str) -> str:
@@ -59,6 +58,6 @@ DATA_SET = DataSet(
     licence="see the card; not to be published decoded",
     rows=100,
     method="judge",
-    sample=sample,
+    read=decoded_question_and_answers,
     tools=("search", "browse", "python"),
 )

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aepo.rewards.judge import GRADED, Prompt
-from aepo.tasks.reading.row import Row
+from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 from aepo.types import Sample
+
+Read = Callable[[Row], tuple[str, str | list[str]]]
+"""Question and target of a row; raises `DataError` for a wrong one."""
 
 Method = Literal["math", "words", "judge"]
 """How answers are scored: mathematical equality; exact match and token F1; a judge model."""
+
+
+def question_and_answers(row: Row) -> tuple[str, list[str]]:
+    """The two fields that most have."""
+    return row.text(*QUESTION), row.texts(*ANSWER)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ class DataSet:
         licence: Of the questions, and whose they are.
         rows: How many rows the evaluated split has.
         method: How its answers are scored by convention.
-        sample: Turns a row into a sample; raises `DataError` for a wrong one.
+        read: Question and target of a row.
+        ids: Fields that may hold the publisher's id.
+        kept: Fields that a sample keeps as metadata.
         gated: Whether the hub asks for consent first.
         needs: What a row needs that a text model does not have, e.g. "an image"; such rows are left out and counted.
         tools: Names of the tools that it is answered with.
@@ -58,8 +68,20 @@ class DataSet:
     licence: str
     rows: int
     method: Method
-    sample: Callable[[Row], Sample]
+    read: Read = question_and_answers
+    ids: tuple[str, ...] = ("id",)
+    kept: tuple[str, ...] = ()
     gated: bool = False
     needs: Callable[[Row], str | None] = lambda row: None
     tools: tuple[str, ...] = ("search", "python")
     prompt: Prompt = GRADED
+
+    def sample(self, row: Row) -> Sample:
+        """The sample of a row.
+
+        Raises:
+            DataError: The row is wrong.
+        """
+        question, target = self.read(row)
+        about = {"score": "math" if self.method == "math" else "f1", **row.kept(*self.kept)}
+        return Sample(question, target, row.id(self.name, question, *self.ids), about)

@@ -3,19 +3,20 @@ r"""The answer of a mathematical row: its own field, or the last `\boxed{...}` o
 from __future__ import annotations
 
 from aepo.boxed import last_boxed
-from aepo.tasks.reading.row import ANSWER, Row
+from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 
 
-def answer_of(row: Row) -> str | list[str]:
-    """The target of a row with `answer`, or with a `solution` that boxes it.
+def problem_and_answer(row: Row) -> tuple[str, str | list[str]]:
+    """The question, and the target of a row with `answer`, or with a `solution` that boxes it.
 
     Raises:
         DataError: It has neither.
     """
+    question = row.text(*QUESTION)
     if row.optional(*ANSWER) is not None or row.optional("solution") is None:
         found = [last_boxed(text) or text for text in row.texts(*ANSWER, "solution")]
-        return found[0] if len(found) == 1 else found
+        return question, found[0] if len(found) == 1 else found
     boxed = last_boxed(row.text("solution"))
     if not boxed:
         raise row.error("no field 'answer', and field 'solution' has no \\boxed{...}")
-    return boxed
+    return question, boxed
