@@ -1,6 +1,6 @@
 """The tools of MCP servers as tools of a task (extra `[mcp]`)."""
 
-from aepo.tools.mcp.connection import McpServerError
+from aepo.tools.mcp.offer import McpServerError
 from aepo.tools.mcp.tools import mcp_tools
 
 __all__ = ["McpServerError", "mcp_tools"]

@@ -74,7 +74,6 @@ class Checks:
         self._name, self._seconds = name, seconds
         self._lock = anyio.Lock()
         self._process: Process | None = None
-        self._lines: BufferedByteReceiveStream | None = None
         self._told: set[tuple[str, str]] = set()
 
     async def usable(self, tool: str, schema: Mapping[str, Any]) -> None:
@@ -105,7 +104,8 @@ class Checks:
             process, self._process = self._process, None
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.aclose()
+            with anyio.CancelScope(shield=True):
+                await process.aclose()
 
     async def _asked(self, tool: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -115,53 +115,42 @@ class Checks:
         answer: dict[str, Any] = {}
         async with self._lock:
             try:
-                lines = await self._started()
+                process = await self._started()
                 with anyio.fail_after(self._seconds):
-                    await self._send(question)
-                    answer = await _line(lines)
+                    await process.stdin.send(question.encode() + b"\n")
+                    answer = await self._line()
                     if answer.get("fits") is False:
                         # Naming what is wrong can take much longer than finding that something is.
                         answer["errors"] = [[[], "they do not fit its schema"]]
-                        answer |= await _line(lines)
-            except _NO_ANSWER:
-                await self._stop()
+                        answer |= await self._line()
+            except BaseException as error:
+                await self.close()
+                if not isinstance(error, _NO_ANSWER):
+                    raise
                 if not answer:
                     self._say(tool, "its arguments take too long to check")
-            except BaseException:
-                await self._stop()
-                raise
         for pattern in answer.get("skipped", ()):
             self._say(tool, f"the pattern {pattern[:80]!r} cannot be read here")
         return answer
 
-    async def _started(self) -> BufferedByteReceiveStream:
-        if self._process is None or self._lines is None:
+    async def _started(self) -> Process:
+        if self._process is None:
             # Not in isolated mode, which would hide packages of the user; but this folder must not be on the path.
             command = [sys.executable, "-P", str(_CHECK)]
             self._process = await anyio.open_process(command, stderr=subprocess.DEVNULL, start_new_session=True)
-            assert self._process.stdout is not None
             self._lines = BufferedByteReceiveStream(self._process.stdout)
             with anyio.fail_after(_READY_SECONDS):
-                await self._lines.receive_until(b"\n", 100)
-        return self._lines
+                await self._line()
+        return self._process
 
-    async def _send(self, question: str) -> None:
-        assert self._process is not None and self._process.stdin is not None
-        await self._process.stdin.send(question.encode() + b"\n")
-
-    async def _stop(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.close()
+    async def _line(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await self._lines.receive_until(b"\n", _LONGEST_ANSWER))
+        return answer
 
     def _say(self, tool: str, what: str) -> None:
         if (tool, what) not in self._told:
             self._told.add((tool, what))
             _log.warning("MCP server %s: tool %r: %s; the server alone checks it", self._name, tool, what)
-
-
-async def _line(lines: BufferedByteReceiveStream) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(await lines.receive_until(b"\n", _LONGEST_ANSWER))
-    return answer
 
 
 def _words(path: list[Any], message: str) -> str:

@@ -92,7 +92,7 @@ def _answers(schema: str, arguments: Any) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Answer until the other side is gone."""
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-    print("ready", flush=True)
+    print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin.buffer:
         for answer in _answers(*json.loads(line)):
             print(json.dumps(answer), flush=True)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
+from mcp.client._transport import TransportStreams
+from mcp.shared.exceptions import MCPError
+from mcp_types import PARSE_ERROR
 
 from aepo.tools.mcp.arguments import Checks
 from aepo.tools.mcp.life import TOO_LONG, Life
 from aepo.tools.mcp.messages import NO_RESULT, UNREADABLE
-from aepo.tools.mcp.offer import Offer
-from aepo.tools.mcp.session import Session, greeted
+from aepo.tools.mcp.offer import McpServerError, Offer
 from aepo.types import ToolError
-
-if TYPE_CHECKING:
-    from mcp.client._transport import TransportStreams
-    from mcp.shared.exceptions import MCPError
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +26,6 @@ _LAST_LINES = 5
 # What the SDK says where it has no error of the server.
 _CLOSED, _NO_ANSWER = "Connection closed", "SSE stream ended"
 _BAD_STATUS = "Server returned an error response"
-
-
-class McpServerError(RuntimeError):
-    """A server does not start, dies again and again, or is no longer the one that the tools were made from."""
 
 
 class Connection:
@@ -81,7 +75,7 @@ class Connection:
             self._wanted = anyio.Event()
             if self._closing.is_set():
                 return
-            life = Life()
+            life = Life(self._start_timeout)
             reason = await self._live(life)
             deaths = 1 if life.answered else deaths + 1
             if self._closing.is_set() or self._failure:
@@ -113,7 +107,7 @@ class Connection:
         while True:
             if self._failure is not None:
                 raise McpServerError(self._failure)
-            if self._life is not None and self._life.session is not None and not self._life.over.is_set():
+            if self._life is not None and self._life.ready and not self._life.over.is_set():
                 return self._life
             self._wanted.set()
             await self._changed.wait()
@@ -127,15 +121,12 @@ class Connection:
             ToolError: The server refuses the call, or is gone.
             McpServerError: See `ready`.
         """
-        from mcp.shared.exceptions import MCPError
-
         for tries in (1, 2):
             life = await self.ready()
-            assert life.session is not None
             try:
                 # The tool's own timeout ends the call first, and tells the server.
                 asked = {"name": tool, "arguments": dict(arguments)}
-                result = await life.session.request("tools/call", asked, 2 * timeout)
+                result = await life.request("tools/call", asked, 2 * timeout)
                 life.answered = True
                 return result
             except MCPError as error:
@@ -152,10 +143,10 @@ class Connection:
         try:
             async with (
                 self._transport(life) as streams,
-                greeted(streams, self._start_timeout, lambda: self._list_again(life)) as session,
+                life.greeted(streams, lambda: self._list_again(life)),
             ):
-                await self._list(life, session)
-                life.session, self._started = session, True
+                await self._list(life)
+                life.ready = self._started = True
                 self._notify()
                 await life.over.wait()
         except Exception as error:
@@ -165,10 +156,10 @@ class Connection:
             life.over.set()
         return "; ".join(filter(None, [reason, _last_lines(life)])) or "it closed the connection"
 
-    async def _list(self, life: Life, session: Session) -> None:
+    async def _list(self, life: Life) -> None:
         offer, cursors = Offer(), list[str]()
         while len(cursors) < _MOST_PAGES:
-            page = await session.request("tools/list", {"cursor": cursors[-1]} if cursors else None)
+            page = await life.request("tools/list", {"cursor": cursors[-1]} if cursors else None)
             if not isinstance(entries := page.get("tools"), list):
                 raise ValueError("its answer to 'tools/list' holds no list of tools")
             offer.add(entries)
@@ -185,12 +176,10 @@ class Connection:
         self.offer = known
 
     async def _list_again(self, life: Life) -> None:
-        from mcp.shared.exceptions import MCPError
-
-        if life.session is not None:
+        if life.ready:
             # A session that ends meanwhile is asked again when the next one begins.
             with suppress(MCPError, ValueError):
-                await self._list(life, life.session)
+                await self._list(life)
 
     def _fail(self, what: str) -> None:
         self._failure = f"MCP server {self.name} {what}"
@@ -209,8 +198,6 @@ def _lost(error: MCPError, life: Life) -> bool:
 
 
 def _words(error: MCPError) -> str:
-    from mcp_types import PARSE_ERROR
-
     if TOO_LONG in error.message:
         return TOO_LONG
     # The SDK's own transport tells what its models did not like.
@@ -218,8 +205,6 @@ def _words(error: MCPError) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    from mcp.shared.exceptions import MCPError
-
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, MCPError):

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+
+import httpx2
+from mcp.client._transport import TransportStreams
+from mcp.client.streamable_http import streamable_http_client
 
 from aepo.tools.mcp.life import MOST_BYTES, TOO_LONG, Life
 from aepo.tools.mcp.lines import Lines
 from aepo.tools.mcp.messages import messages
-
-if TYPE_CHECKING:
-    import httpx2
-    from mcp.client._transport import TransportStreams
-
-Way: TypeAlias = Callable[[AsyncIterable[bytes]], AsyncIterator[bytes]]
 
 _CONNECT_SECONDS = 10.0
 _SILENT_SECONDS = 300.0
@@ -33,15 +30,30 @@ async def http(url: str, headers: Mapping[str, str], life: Life) -> AsyncIterato
         headers: Sent with each request.
         life: Told when the server forgot the session, and of statuses that are no success.
     """
-    import httpx2
-    from mcp.client.streamable_http import streamable_http_client
+
+    async def replied(response: httpx2.Response) -> None:
+        # No redirect is followed, but the client would read where it leads, and may fail there.
+        response.headers.pop("location", None)
+        if response.request.method == "POST" and response.status_code >= 400:
+            life.last_words = f"HTTP status {response.status_code}".encode()
+            if response.status_code == 404 and "mcp-session-id" in response.request.headers:
+                life.forgotten = True
+                life.over.set()
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise httpx2.RemoteProtocolError("the server compresses its replies although it is asked not to")
+        # A length that was sent is not that of what is read here.
+        response.headers.pop("content-length", None)
+        events = response.headers.get("content-type", "").startswith("text/event-stream")
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Bounded(response.stream, _events if events else _body)
 
     async with (
         httpx2.AsyncClient(
             # A compressed reply says nothing about its size.
             headers={**headers, "Accept-Encoding": "identity"},
-            transport=_bounded(httpx2.Limits(max_connections=_CONNECTIONS), life),
+            limits=httpx2.Limits(max_connections=_CONNECTIONS),
             timeout=httpx2.Timeout(_CONNECT_SECONDS, read=_SILENT_SECONDS),
+            event_hooks={"response": [replied]},
             trust_env=False,
         ) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=MOST_BYTES) as streams,
@@ -49,45 +61,20 @@ async def http(url: str, headers: Mapping[str, str], life: Life) -> AsyncIterato
         yield streams
 
 
-def _bounded(limits: httpx2.Limits, life: Life) -> httpx2.AsyncBaseTransport:
-    import httpx2
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(
+        self, stream: httpx2.AsyncByteStream, way: Callable[[AsyncIterable[bytes]], AsyncIterator[bytes]]
+    ) -> None:
+        self._stream, self._way = stream, way
 
-    class Bounded(httpx2.AsyncHTTPTransport):
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            response = await super().handle_async_request(request)
-            # No redirect is followed, but the client would read where it leads, and may fail there.
-            response.headers.pop("location", None)
-            if request.method == "POST" and response.status_code >= 400:
-                life.last_words = f"HTTP status {response.status_code}".encode()
-                if response.status_code == 404 and "mcp-session-id" in request.headers:
-                    life.forgotten = True
-                    life.over.set()
-            if response.headers.get("content-encoding", "identity") != "identity":
-                await response.aclose()
-                raise httpx2.RemoteProtocolError("the server compresses its replies although it is asked not to")
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
-            events = response.headers.get("content-type", "").startswith("text/event-stream")
-            # A length that was sent is not that of what is read here.
-            response.headers.pop("content-length", None)
-            response.stream = Read(response.stream, _events if events else _body)
-            return response
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._way(self._stream)
 
-    class Read(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream, way: Way) -> None:
-            self._stream, self._way = stream, way
-
-        def __aiter__(self) -> AsyncIterator[bytes]:
-            return self._way(self._stream)
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    return Bounded(limits=limits, trust_env=False)
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def _body(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    import httpx2
-
     body = bytearray()
     async for chunk in chunks:
         body += chunk
@@ -97,8 +84,6 @@ async def _body(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    import httpx2
-
     lines, size = Lines(MOST_BYTES), 0
     async for chunk in chunks:
         size += len(chunk)
@@ -117,8 +102,7 @@ async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 def _readable(text: bytes) -> bytes:
     """One message as the SDK's models want it, the reply if there are several; else the text as it is."""
-    found = [one.message for one in messages(text)[0]]
+    found, _ = messages(text)
     if not found:
         return text
-    message = next((one for one in found if not hasattr(one, "method")), found[0])
-    return json.dumps(message.model_dump(by_alias=True, exclude_unset=True)).encode()
+    return json.dumps(next((one for one in found if "method" not in one), found[0])).encode()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
+
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCMessage, jsonrpc_message_adapter
 
 from aepo.tools.mcp.life import MOST_BYTES, TOO_LONG
 from aepo.tools.mcp.messages import UNREADABLE, answered, failure, messages
-
-if TYPE_CHECKING:
-    from mcp.shared.message import SessionMessage
-    from mcp_types import JSONRPCMessage
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +81,9 @@ class Reader:
 
     def read(self, line: Line) -> list[SessionMessage]:
         """The messages that end in this line; for a reply that cannot be read, an error that answers its request."""
+        return [SessionMessage(jsonrpc_message_adapter.validate_python(one)) for one in self._read(line)]
+
+    def _read(self, line: Line) -> list[dict[str, Any]]:
         if line.cut:
             return self._failed(line.text, line.tail, TOO_LONG)
         found, broken = messages(line.text)
@@ -97,7 +100,7 @@ class Reader:
             _log.debug("an MCP server wrote a line that is no message: %r", line.text[:200])
         return []
 
-    def _continued(self, text: bytes) -> list[SessionMessage]:
+    def _continued(self, text: bytes) -> list[dict[str, Any]]:
         self._spread += text + b"\n"
         if not text.startswith(b"}") and len(self._spread) <= MOST_BYTES:
             return []
@@ -105,10 +108,9 @@ class Reader:
         self._spread.clear()
         if len(whole) > MOST_BYTES:
             return self._failed(whole, whole, TOO_LONG)
-        found, _ = messages(whole)
-        return found or self._failed(whole, whole, UNREADABLE)
+        return messages(whole)[0] or self._failed(whole, whole, UNREADABLE)
 
-    def _failed(self, head: bytes, tail: bytes, words: str) -> list[SessionMessage]:
+    def _failed(self, head: bytes, tail: bytes, words: str) -> list[dict[str, Any]]:
         number = answered(head, tail)
         if number is None:
             _log.warning("an MCP server wrote something that answers nothing and cannot be read: %r", head[:80])
@@ -116,16 +118,11 @@ class Reader:
         self.waiting.discard(number)
         return [failure(number, words)]
 
-    def _addressed(self, one: SessionMessage) -> SessionMessage | None:
+    def _addressed(self, one: dict[str, Any]) -> dict[str, Any] | None:
         """The same with the id of the request that it must mean, if it is an error that names none."""
-        from mcp.shared.dispatcher import coerce_request_id
-
-        message = one.message
-        if hasattr(message, "method"):
+        if "method" in one:
             return one
-        if message.id is not None:
-            self.waiting.discard(coerce_request_id(message.id))
+        if one["id"] is not None:
+            self.waiting.discard(coerce_request_id(one["id"]))
             return one
-        if len(self.waiting) != 1:
-            return None
-        return failure(self.waiting.pop(), message.error.message)
+        return failure(self.waiting.pop(), one["error"]["message"]) if len(self.waiting) == 1 else None

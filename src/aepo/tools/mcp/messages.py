@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mcp.shared.message import SessionMessage
+from typing import Any
 
 UNREADABLE = "the server's reply cannot be read; ask in another way, or go on without it"
 NO_RESULT = "the tool answered with something that is no result"
 
+_INTERNAL_ERROR = -32603
 _KEPT = 512
 _MOST_TRIES = 1000
 _ID = re.compile(rb'"id" {0,9}: {0,9}"?(\d{1,18})(?:\.0)?"? {0,9}[,}\r\n]')
@@ -24,13 +22,13 @@ _BEGINNING = re.compile(r'\{\s{0,99}(?:["}]|$)')
 _DECODER = json.JSONDecoder(strict=False)
 
 
-def messages(text: bytes) -> tuple[list[SessionMessage], bool]:
+def messages(text: bytes) -> tuple[list[dict[str, Any]], bool]:
     """The messages in a piece of output, and whether something that may be one is left that cannot be read.
 
     What stands before, between and after them is passed over: a byte-order mark, words, the brackets of a batch.
     """
     decoded = text.decode("utf-8", "replace")
-    found: list[SessionMessage] = []
+    found: list[dict[str, Any]] = []
     at = decoded.find("{")
     for _ in range(_MOST_TRIES):
         if at < 0:
@@ -50,12 +48,9 @@ def messages(text: bytes) -> tuple[list[SessionMessage], bool]:
     return found, False
 
 
-def failure(number: int | str, words: str) -> SessionMessage:
+def failure(number: int | str | None, words: str, code: int = _INTERNAL_ERROR) -> dict[str, Any]:
     """An error that answers a request."""
-    from mcp.shared.message import SessionMessage
-    from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError
-
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=INTERNAL_ERROR, message=words)))
+    return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}}
 
 
 def answered(head: bytes, tail: bytes) -> int | None:
@@ -67,34 +62,23 @@ def answered(head: bytes, tail: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
-def _message(value: Any) -> SessionMessage | None:
-    from mcp.shared.message import SessionMessage
-    from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
-
-    method, number, ours = value.get("method"), _number(value.get("id")), "jsonrpc" in value
-    if isinstance(method, str) and ours:
-        params = value.get("params") if isinstance(value.get("params"), dict) else None
-        if number is None:
-            return SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=method, params=params))
-        return SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=number, method=method, params=params))
-    if value.get("error") is not None and (ours or number is not None):
-        return _error(number, value["error"])
+def _message(value: dict[str, Any]) -> dict[str, Any] | None:
+    """The same with the members that JSON-RPC wants, or nothing."""
+    number, ours = _number(value.get("id")), "jsonrpc" in value
+    if isinstance(method := value.get("method"), str) and ours:
+        named = {} if number is None else {"id": number}
+        params = {"params": value["params"]} if isinstance(value.get("params"), dict) else {}
+        return {"jsonrpc": "2.0", **named, "method": method, **params}
+    if (error := value.get("error")) is not None and (ours or number is not None):
+        fields = error if isinstance(error, dict) else {"message": error}
+        code, words = fields.get("code"), fields.get("message")
+        words = words if isinstance(words, str) else "" if words is None else json.dumps(words, ensure_ascii=False)
+        return failure(number, words, code if type(code) is int else _INTERNAL_ERROR)
     if number is None or not (ours or "result" in value):
         return None  # a line of a log, perhaps
     if isinstance(result := value.get("result"), dict):
-        return SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=number, result=result))
+        return {"jsonrpc": "2.0", "id": number, "result": result}
     return failure(number, NO_RESULT)
-
-
-def _error(number: int | str | None, error: Any) -> SessionMessage:
-    from mcp.shared.message import SessionMessage
-    from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError
-
-    fields = error if isinstance(error, dict) else {"message": error}
-    code, words = fields.get("code"), fields.get("message")
-    code = code if isinstance(code, int) and not isinstance(code, bool) else INTERNAL_ERROR
-    words = words if isinstance(words, str) else "" if words is None else json.dumps(words, ensure_ascii=False)
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=code, message=words)))
 
 
 def _number(value: Any) -> int | str | None:

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class McpServerError(RuntimeError):
+    """A server does not start, dies again and again, or is no longer the one that the tools were made from."""
+
+
 @dataclass(frozen=True)
 class Offered:
     """One tool, as far as it is used here.

@@ -18,8 +18,8 @@ from typing import Any
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from aepo.tools.mcp.connection import Connection, McpServerError
-from aepo.tools.mcp.offer import Offer, Offered
+from aepo.tools.mcp.connection import Connection
+from aepo.tools.mcp.offer import McpServerError, Offer, Offered
 
 _CLOSE_SECONDS = 10.0
 
@@ -81,22 +81,14 @@ class Server:
 
 
 async def _hold(connection: Connection, begun: Future[tuple[BlockingPortal, Callable[[], object]]]) -> None:
-    asked = anyio.Event()
-    loop = asyncio.get_running_loop()
-    ended = anyio.Event()
-
-    async def keep() -> None:
-        await connection.keep()
-        ended.set()
-
-    async with BlockingPortal() as portal, anyio.create_task_group() as tasks:
-        tasks.start_soon(keep)
-        begun.set_result((portal, lambda: loop.call_soon_threadsafe(asked.set)))
-        await asked.wait()
-        connection.close()
-        with anyio.move_on_after(_CLOSE_SECONDS):
-            await ended.wait()
-        tasks.cancel_scope.cancel()
+    asked, loop = anyio.Event(), asyncio.get_running_loop()
+    async with BlockingPortal() as portal:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connection.keep)
+            begun.set_result((portal, lambda: loop.call_soon_threadsafe(asked.set)))
+            await asked.wait()
+            connection.close()
+            tasks.cancel_scope.deadline = anyio.current_time() + _CLOSE_SECONDS
         await portal.stop(cancel_remaining=True)
 
 

@@ -11,18 +11,15 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.client._transport import TransportStreams
+from mcp.shared.message import SessionMessage
 
 from aepo.tools.mcp.life import MOST_BYTES, Life
 from aepo.tools.mcp.lines import Line, Lines, Reader
-
-if TYPE_CHECKING:
-    from mcp.client._transport import TransportStreams
-    from mcp.shared.message import SessionMessage
 
 _GUARD = Path(__file__).with_name("guard.py")
 # The guard takes twice 2 s at most to end a server that does not want to.
@@ -59,8 +56,8 @@ async def stdio(
     finally:
         os.close(lifeline)
     assert process.stdin and process.stdout and process.stderr
-    incoming, read = anyio.create_memory_object_stream["SessionMessage | Exception"](0)
-    write, outgoing = anyio.create_memory_object_stream["SessionMessage"](0)
+    incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     heard, reader = anyio.Event(), Reader()
     try:
         async with anyio.create_task_group() as tasks:

@@ -15,17 +15,14 @@ from aepo.paths import expanded
 from aepo.tools.address import service_address
 from aepo.tools.base import Tool
 from aepo.tools.mcp.arguments import plain
-from aepo.tools.mcp.connection import Connection, McpServerError
-from aepo.tools.mcp.http import http
-from aepo.tools.mcp.offer import Offered
+from aepo.tools.mcp.offer import McpServerError, Offered
 from aepo.tools.mcp.result import text_of
-from aepo.tools.mcp.server import Server
-from aepo.tools.mcp.stdio import stdio
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
 
     from aepo.tools.mcp.life import Life
+    from aepo.tools.mcp.server import Server
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +76,9 @@ def mcp_tools(
     """
     try:
         import jsonschema_rs  # noqa: F401
-        import mcp  # noqa: F401
+
+        from aepo.tools.mcp.connection import Connection
+        from aepo.tools.mcp.server import Server
     except ImportError as error:
         raise ImportError("MCP servers need the extra: pip install 'aepo-rl[mcp]'") from error
     for limit, value in (("timeout", timeout), ("concurrency", concurrency), ("max_characters", max_characters)):
@@ -105,6 +104,9 @@ def _transport(
     headers: Mapping[str, str],
 ) -> tuple[str, Callable[[Life], AbstractAsyncContextManager[TransportStreams]]]:
     """The server's name, and what makes a transport from a `Life`."""
+    from aepo.tools.mcp.http import http
+    from aepo.tools.mcp.stdio import stdio
+
     if isinstance(server, str):
         try:
             parts = service_address(server)
