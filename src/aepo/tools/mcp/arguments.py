@@ -24,14 +24,7 @@ _CHECK = Path(__file__).with_name("check.py")
 _DEEPEST, _LONGEST = 64, 1 << 20
 _LONGEST_ANSWER = 16 << 20
 _SHOWN = 150
-_NO_ANSWER = (
-    TimeoutError,
-    OSError,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.IncompleteRead,
-    anyio.DelimiterNotFound,
-)
+_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.IncompleteRead, anyio.DelimiterNotFound)
 _READY_SECONDS = 60.0
 
 
@@ -125,7 +118,7 @@ class Checks:
                         answer |= await self._line()
             except BaseException as error:
                 await self.close()
-                if not isinstance(error, _NO_ANSWER):
+                if not isinstance(error, (OSError, *_GONE)):  # a timeout is an OSError
                     raise
                 if not answer:
                     self._say(tool, "its arguments take too long to check")

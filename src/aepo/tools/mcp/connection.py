@@ -12,7 +12,6 @@ from mcp.client._transport import TransportStreams
 from mcp.shared.exceptions import MCPError
 from mcp_types import PARSE_ERROR
 
-from aepo.tools.mcp.arguments import Checks
 from aepo.tools.mcp.life import TOO_LONG, Life
 from aepo.tools.mcp.messages import NO_RESULT, UNREADABLE
 from aepo.tools.mcp.offer import McpServerError, Offer
@@ -34,7 +33,6 @@ class Connection:
     Attributes:
         offer: The server's tools, as they were when it first started.
         used: Names of those that must stay as they are.
-        checks: Of arguments.
     """
 
     def __init__(
@@ -52,7 +50,7 @@ class Connection:
             start_timeout: Seconds for each of the requests before the first call.
             restarts: Deaths in a row, without an answered call between them, after which calls raise.
         """
-        self.name, self.used, self.checks = name, frozenset[str](), Checks(name)
+        self.name, self.used = name, frozenset[str]()
         self.offer: Offer | None = None
         self._transport, self._start_timeout, self._restarts = transport, start_timeout, restarts
         self._failure: str | None = None
@@ -62,13 +60,6 @@ class Connection:
 
     async def keep(self) -> None:
         """Hold the sessions, each entered and left here, until `close` is called or too many have died."""
-        try:
-            await self._keep()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.checks.close()
-
-    async def _keep(self) -> None:
         deaths = 0
         while self._failure is None:
             await self._wanted.wait()

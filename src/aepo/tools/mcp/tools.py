@@ -143,16 +143,13 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
     """
     offer = server.offer()
     chosen = offer.tools if names is None else names
-    wanted = dict(chosen) if isinstance(chosen, Mapping) and names is not None else {tool: tool for tool in chosen}
+    wanted = dict(chosen) if isinstance(names, Mapping) else {tool: tool for tool in chosen}
+    for tool in wanted.keys() - offer.tools.keys() - offer.refused.keys():
+        raise ValueError(f"MCP server {server.name} has no tool {tool!r}; it has: {', '.join(offer.tools) or 'none'}")
     found: list[tuple[Offered, str]] = []
     refused = dict(offer.refused)
-    for tool, shown in wanted.items():
-        if tool not in offer.tools and tool not in refused:
-            known = ", ".join(offer.tools) or "none"
-            raise ValueError(f"MCP server {server.name} has no tool {tool!r}; it has: {known}")
-        if tool in refused:
-            continue
-        called = prefix + shown
+    for tool in [tool for tool in wanted if tool not in offer.refused]:
+        called = prefix + wanted[tool]
         try:
             if not _NAME.fullmatch(called):
                 raise ValueError(
@@ -160,17 +157,15 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
                     f"give it another with names="
                 )
             server.usable(offer.tools[tool])
+            found.append((offer.tools[tool], called))
         except ValueError as error:
             refused[tool] = str(error)
-        else:
-            found.append((offer.tools[tool], called))
     lines = {tool: f"MCP server {server.name}: tool {tool[:80]!r}: {why}" for tool, why in refused.items()}
-    if names is not None:
-        for tool in wanted.keys() & refused.keys():
-            raise McpServerError(f"{lines[tool]}; leave it out of names=")
-    else:
-        for line in lines.values():
+    for tool, line in lines.items():
+        if names is None:
             _log.warning("%s; it is left out", line)
+        elif tool in wanted:
+            raise McpServerError(f"{line}; leave it out of names=")
     if not found:
         raise McpServerError("; ".join([f"MCP server {server.name} has no tools", *list(lines.values())[:_MOST_TOLD]]))
     return found

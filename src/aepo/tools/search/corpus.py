@@ -71,18 +71,6 @@ def document(row: Any) -> Document:
     raise NotADocument(f"{wanted}, found {f'only {names}' if names else 'an empty one'}")
 
 
-def split_contents(contents: str) -> tuple[str, str]:
-    """Title and text of "contents": the first line is a title if it is in quotation marks and a text follows.
-
-    That is how Search-R1 writes it. Other corpora begin with the text at once, and nothing of it may be lost.
-    """
-    first, _, text = contents.partition("\n")
-    first = first.strip()
-    if len(first) > 1 and first[0] == first[-1] == '"' and text.strip():
-        return first[1:-1], text
-    return "", contents
-
-
 def valid(text: str) -> str:
     """The text as UTF-8 can carry it: a model's JSON may hold half a surrogate pair."""
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -109,10 +97,16 @@ class Fingerprint:
 
 
 def _with_contents(title: str, contents: str) -> Document:
-    if not title:
-        return Document(*split_contents(contents))
+    """The first line of "contents" is the title if it repeats it, or is in quotation marks, and a text follows.
+
+    That is how Search-R1 writes it. Other corpora begin with the text at once, and nothing of it may be lost.
+    """
     first, _, text = contents.partition("\n")
-    return Document(title, text if first.strip().strip('"') == title.strip() and text.strip() else contents)
+    first = first.strip()
+    quoted = len(first) > 1 and first[0] == first[-1] == '"'
+    if text.strip() and (first.strip('"') == title.strip() if title else quoted):
+        return Document(title or first[1:-1], text)
+    return Document(title, contents)
 
 
 def _kind(value: Any) -> str:

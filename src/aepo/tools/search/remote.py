@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from aepo.tools.address import service_address
 from aepo.tools.key import ApiKey
-from aepo.tools.search.base import Hit
+from aepo.tools.search.base import Hit, SearchBackend
 from aepo.tools.search.corpus import valid
 from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
 from aepo.types import ToolError
@@ -16,13 +16,10 @@ from aepo.types import ToolError
 _LONGEST_TEXT = 4000
 
 
-class RemoteSearch:
-    """A `SearchBackend` over HTTP; each is a dataclass that sets the attributes and has a `request`.
+class RemoteSearch(SearchBackend):
+    """A backend over HTTP; each is a dataclass that sets the attributes and has a `request`.
 
     Attributes:
-        name: Of the service.
-        version: Of its results.
-        most_hits: The largest `top_k` that it can answer.
         limits: Of the service, `usual_limits` by default.
         url: Of the endpoint.
         service: Asks it.
@@ -30,9 +27,6 @@ class RemoteSearch:
         hit_members: What each hit calls its title, its address and its text.
     """
 
-    name: str
-    version: str
-    most_hits: int
     limits: ServiceLimits | None
     url: str
     service: HttpService
