@@ -73,7 +73,7 @@ def choose(
         own, left_out = rows.samples, rows.left_out
         if wanted is not None:
             inside = {sample.id for sample in own}
-            own, left_out = chosen(own, [i for i in wanted if i in inside], one.name), {}
+            own, left_out = chosen(rows, [i for i in wanted if i in inside], one.name), {}
             if not own:
                 raise DataError(f"{one.name}: none of the ids is one of its questions; leave the data set out")
         task = Task(one.name, own, make_tools(one, listed, corpus), system=system)

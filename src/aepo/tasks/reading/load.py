@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,16 @@ class Loaded:
 
     Attributes:
         samples: In the order of the rows, each with an id.
-        left_out: Rows that a text model cannot answer, by what they need, e.g. {"an image": 342}.
+        needs: What those need that a text model cannot answer, by id; they are left out.
     """
 
     samples: tuple[Sample, ...]
-    left_out: dict[str, int]
+    needs: dict[str, str]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many rows need what, e.g. {"an image": 342}."""
+        return dict(Counter(self.needs.values()))
 
 
 def load_samples(
@@ -49,14 +55,12 @@ def load_samples(
     if data is not None and split is not None:
         raise DataError(f"{data_set.name}: a file has no splits, give data or split")
     rows = read_hub(data_set, split, load) if data is None else read_file(data)
-    loaded, needs = converted(data_set, rows)
-    if ids is None:
-        return loaded
-    return Loaded(chosen(loaded.samples, read_ids(ids), data_set.name, needs), {})
+    loaded = converted(data_set, rows)
+    return loaded if ids is None else Loaded(chosen(loaded, read_ids(ids), data_set.name), {})
 
 
-def converted(data_set: DataSet, rows: Iterable[Row]) -> tuple[Loaded, dict[str, str]]:
-    """The samples of all rows, and what each left-out one needs, by id.
+def converted(data_set: DataSet, rows: Iterable[Row]) -> Loaded:
+    """The samples of all rows.
 
     Raises:
         DataError: A row is wrong, two share an id, or nothing is left.
@@ -74,10 +78,10 @@ def converted(data_set: DataSet, rows: Iterable[Row]) -> tuple[Loaded, dict[str,
             samples.append(sample)
         else:
             needs[sample.id] = need
-    counts = {need: list(needs.values()).count(need) for need in dict.fromkeys(needs.values())}
+    loaded = Loaded(tuple(samples), needs)
     if not samples:
-        raise DataError(f"{data_set.name}: no row is left; those that need more than text: {counts}")
-    return Loaded(tuple(samples), counts), needs
+        raise DataError(f"{data_set.name}: no row is left; those that need more than text: {loaded.left_out}")
+    return loaded
 
 
 def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
@@ -99,20 +103,18 @@ def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def chosen(
-    samples: Sequence[Sample], ids: Sequence[str], name: str, needs: dict[str, str] | None = None
-) -> tuple[Sample, ...]:
+def chosen(loaded: Loaded, ids: Sequence[str], name: str) -> tuple[Sample, ...]:
     """The samples with these ids.
 
     Raises:
         DataError: An id is not there, or its row needs more than text.
     """
-    wanted, known = set(ids), {sample.id for sample in samples}
+    wanted, known = set(ids), {sample.id for sample in loaded.samples}
     for one in ids:
-        if one in (needs or {}):
-            raise DataError(f"{name}: question {one!r} needs {(needs or {})[one]}, and only text is answered")
+        if one in loaded.needs:
+            raise DataError(f"{name}: question {one!r} needs {loaded.needs[one]}, and only text is answered")
     missing = [one for one in ids if one not in known]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"{name}: no question has the id {missing[0]!r}{more}; an id is e.g. {samples[0].id!r}")
-    return tuple(sample for sample in samples if sample.id in wanted)
+        raise DataError(f"{name}: no question has the id {missing[0]!r}{more}; an id is e.g. {loaded.samples[0].id!r}")
+    return tuple(sample for sample in loaded.samples if sample.id in wanted)
