@@ -8,7 +8,6 @@ become children of the keeper, its parent, which kills them. Should the keeper b
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import ctypes
 import itertools
@@ -22,20 +21,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.capture import START_SECONDS
 from aepo.tools.sandbox.sandlock import SandlockSandbox
+from aepo.tools.sandbox.supervised import PREFIX, waited
 
 _log = logging.getLogger(__name__)
 
@@ -89,19 +87,11 @@ class SandlockWorker:
         if future is None:
             return _lost("the sandbox's process does not start")
         try:
-            with anyio.move_on_after(timeout + _STUCK_SECONDS):
-                return await asyncio.shield(asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            self._cancel(number)
-            deadline = time.monotonic() + _STUCK_SECONDS
-            # A task cancelled by asyncio itself may be so once more, whatever the scope.
-            while not future.done() and time.monotonic() < deadline:
-                with suppress(asyncio.CancelledError), anyio.CancelScope(shield=True):
-                    await anyio.sleep(0.01)
+            return await waited(future, partial(self._cancel, number), timeout + _STUCK_SECONDS)
+        except TimeoutError:
+            return _lost("the sandbox's process did not answer in time")
+        finally:
             self._retire(number)
-            raise
-        self._retire(number)
-        return _lost("the sandbox's process did not answer in time")
 
     def close(self) -> None:
         """End the process, and with it every program; the next call starts another."""
@@ -183,49 +173,35 @@ def _lost(reason: str) -> SandboxResult:
     return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr=reason)
 
 
-async def serve(limits: Limits, packages: str | None) -> None:
+def serve(limits: Limits, packages: str | None) -> None:
     """Run what comes in, a JSON object a line, all at once; answer each with its number. Ends with its input."""
     sandbox = SandlockSandbox(limits, packages)
-    scopes: dict[int, anyio.CancelScope] = {}
+    running: dict[int, tuple[Future[SandboxResult], Callable[[], None]]] = {}
+    writing = threading.Lock()
 
-    def answer(number: int, result: SandboxResult) -> None:
-        sys.stdout.buffer.write(json.dumps({"number": number, **asdict(result)}).encode() + b"\n")
-        sys.stdout.buffer.flush()
+    def answer(number: int, future: Future[SandboxResult]) -> None:
+        with writing:
+            sys.stdout.buffer.write(json.dumps({"number": number, **asdict(future.result())}).encode() + b"\n")
+            sys.stdout.buffer.flush()
+        del running[number]
 
-    async def one(number: int, code: str, timeout: float) -> None:
-        result = _lost("the sandbox's process was ended")
-        with anyio.CancelScope() as scope:
-            scopes[number] = scope
-            ran = await sandbox.run(code, timeout)
-            # A program that this process killed says nothing of itself.
-            if not (scope.cancel_called or tasks.cancel_scope.cancel_called):
-                result = ran
-        del scopes[number]
-        answer(number, result)
-
-    def end() -> None:
-        tasks.cancel_scope.cancel()
-        # Nothing that a program holds up may keep this process alive.
-        alarm = threading.Timer(_END_SECONDS, os._exit, (1,))
-        alarm.daemon = True
-        alarm.start()
-
-    async with anyio.create_task_group() as tasks:
-
-        async def end_when_told() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-                async for _ in signals:
-                    end()
-
-        tasks.start_soon(end_when_told)
-        while line := await anyio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        for line in sys.stdin.buffer:
             message = json.loads(line)
-            if "cancel" in message:
-                if message["cancel"] in scopes:
-                    scopes[message["cancel"]].cancel()
-                continue
-            tasks.start_soon(one, message["number"], message["code"], message["timeout"])
-        end()
+            if "cancel" not in message:
+                number = message["number"]
+                running[number] = begun = sandbox.begin(message["code"], message["timeout"])
+                begun[0].add_done_callback(partial(answer, number))
+            elif found := running.get(message["cancel"]):
+                found[1]()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        left = list(running.values())
+        for _, cancel in left:
+            cancel()
+        # Nothing that a program holds up may keep this process alive.
+        wait([future for future, _ in left], _END_SECONDS)
 
 
 def keep(worker: int) -> int:
@@ -246,7 +222,7 @@ def keep(worker: int) -> int:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
-    for folder in Path(tempfile.gettempdir()).glob(f"aepo-{worker}-*"):
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX.format(worker) + "*"):
         shutil.rmtree(folder, ignore_errors=True)
     return abs(code)
 
@@ -264,9 +240,10 @@ def main() -> None:
     _prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() == keeper:
         limits, packages = json.loads(sys.argv[1])
-        anyio.run(serve, Limits(**limits), packages)
-        # The thread that reads may still wait for a line.
-        os._exit(0)
+        try:
+            serve(Limits(**limits), packages)
+        finally:
+            os._exit(0)
 
 
 def _prctl(option: int, value: int) -> None:
