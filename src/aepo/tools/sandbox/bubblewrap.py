@@ -78,11 +78,11 @@ class BubblewrapSandbox(Supervised):
         start, shown = [str(binary), *_namespaces(self._as_root)], {path: path for path in self._packages}
         if self._fonts is not None:
             shown[_FONTS] = self._fonts
-        empty = _empty()
-        self._arguments = [*start, *_file_system(self.limits.disk, shown, empty)]
-        own_files = empty is not None and _starts(self._arguments)
-        if not own_files:
-            self._arguments = [*start, *_file_system(self.limits.disk, shown, None)]
+        self._arguments, own_files = [*start, *_file_system(self.limits.disk, shown, None)], False
+        with suppress(OSError):
+            arguments = [*start, *_file_system(self.limits.disk, shown, kept("empty"))]
+            if own_files := _starts(arguments):
+                self._arguments = arguments
         self._filter = seccomp.program(shared_files=not own_files)
 
     def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
@@ -169,13 +169,6 @@ def _namespaces(as_root: bool) -> list[str]:
         user = "--unshare-user --disable-userns --uid 1000 --gid 1000"
     environment = [word for item in ENVIRONMENT.items() for word in ("--setenv", *item)]
     return [*flags.split(), *user.split(), "--hostname", "sandbox", "--clearenv", *environment]
-
-
-def _empty() -> Path | None:
-    try:
-        return kept("empty")
-    except OSError:
-        return None
 
 
 def _starts(arguments: list[str]) -> bool:
