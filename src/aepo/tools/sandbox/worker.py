@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -45,10 +45,11 @@ _END_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class _Process:
-    """The keeper's process, and what waits to be written to it: the caller's event loop must not wait for a pipe."""
+    """The keeper's process, what is to be written to it (event loops must not wait for a pipe), who waits for what."""
 
     popen: subprocess.Popen[bytes]
-    outbox: SimpleQueue[dict[str, Any] | None]
+    outbox: SimpleQueue[dict[str, Any] | None] = field(default_factory=SimpleQueue)
+    waiting: dict[int, Future[SandboxResult]] = field(default_factory=dict)
 
     def write(self) -> None:
         assert self.popen.stdin is not None
@@ -75,23 +76,28 @@ class SandlockWorker:
         self._packages = None if packages is None else str(packages)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[_Process, Future[SandboxResult]]] = {}
         self._process: _Process | None = None
         atexit.register(self.close)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        number = next(self._numbers)
-        # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
-        future = self._send(number, {"number": number, "code": code, "timeout": timeout})
-        if future is None:
-            return _lost("the sandbox's process does not start")
+        number, future = next(self._numbers), Future[SandboxResult]()
+        with self._lock:
+            try:
+                if self._process is None or self._process.popen.poll() is not None:
+                    self._process = self._start()
+            except (OSError, RuntimeError):
+                return _lost("the sandbox's process does not start")
+            process = self._process
+            process.waiting[number] = future
+            # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
+            process.outbox.put({"number": number, "code": code, "timeout": timeout})
         try:
-            return await waited(future, partial(self._cancel, number), timeout + _STUCK_SECONDS)
+            return await waited(future, partial(process.outbox.put, {"cancel": number}), timeout + _STUCK_SECONDS)
         except TimeoutError:
             return _lost("the sandbox's process did not answer in time")
         finally:
-            self._retire(number)
+            self._retire(process, number)
 
     def close(self) -> None:
         """End the process, and with it every program; the next call starts another."""
@@ -105,28 +111,10 @@ class SandlockWorker:
                 process.popen.terminate()
                 process.popen.wait()
 
-    def _send(self, number: int, message: dict[str, Any]) -> Future[SandboxResult] | None:
-        future = Future[SandboxResult]()
-        with self._lock:
-            if self._process is None or self._process.popen.poll() is not None:
-                try:
-                    self._process = self._start()
-                except (OSError, RuntimeError):
-                    return None
-            self._waiting[number] = (self._process, future)
-            self._process.outbox.put(message)
-        return future
-
-    def _cancel(self, number: int) -> None:
-        with self._lock:
-            if number in self._waiting:
-                self._waiting[number][0].outbox.put({"cancel": number})
-
-    def _retire(self, number: int) -> None:
+    def _retire(self, process: _Process, number: int) -> None:
         """If a call is still not answered, kill its process; the calls beside it are lost, too."""
         with self._lock:
-            process, _ = self._waiting.pop(number, (None, None))
-            if process is not None:
+            if process.waiting.pop(number, None) is not None:
                 _log.error("the sandbox's process is stuck, and is replaced")
                 process.popen.terminate()
                 if self._process is process:
@@ -143,7 +131,7 @@ class SandlockWorker:
             # Ctrl-C is for the host, which ends this process when it is done with it.
             start_new_session=True,
         )
-        process = _Process(popen, SimpleQueue())
+        process = _Process(popen)
         threading.Thread(target=self._read, args=(process,), name="sandlock results", daemon=True).start()
         threading.Thread(target=process.write, name="sandlock programs", daemon=True).start()
         return process
@@ -155,18 +143,16 @@ class SandlockWorker:
                 answer = json.loads(line)
                 number = answer.pop("number")
                 with self._lock:
-                    _, future = self._waiting.pop(number, (None, None))
-                if future is not None and not future.done():
+                    future = process.waiting.pop(number, None)
+                if future is not None:
                     future.set_result(SandboxResult(**{**answer, "status": SandboxStatus(answer["status"])}))
         process.popen.wait()
         process.outbox.put(None)
         with self._lock:
-            lost = {n: future for n, (asked, future) in self._waiting.items() if asked is process}
-            for number in lost:
-                del self._waiting[number]
-        for future in lost.values():
-            if not future.done():
-                future.set_result(_lost("the sandbox's process died"))
+            lost = list(process.waiting.values())
+            process.waiting.clear()
+        for future in lost:
+            future.set_result(_lost("the sandbox's process died"))
 
 
 def _lost(reason: str) -> SandboxResult:
@@ -240,10 +226,7 @@ def main() -> None:
     _prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() == keeper:
         limits, packages = json.loads(sys.argv[1])
-        try:
-            serve(Limits(**limits), packages)
-        finally:
-            os._exit(0)
+        serve(Limits(**limits), packages)
 
 
 def _prctl(option: int, value: int) -> None:
