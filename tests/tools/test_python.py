@@ -159,6 +159,7 @@ def test_everything_that_was_written_is_shown_however_the_program_ends(
         ("import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint(1)", "1"),
         ("print(1, sep=2)", "TypeError: sep must be None or a string, not int (line 1)"),
         ("print(*'ab', sep=None, end=None)", "a b"),
+        ("class A:\n    def __str__(self): 1 / 0\nprint('a', A())", "a \nZeroDivisionError: division by zero (line 2)"),
         ("print(1, last='')", "TypeError: print() got an unexpected keyword argument 'last' (line 1)"),
         ("import pickle\npickle.loads(pickle.dumps(print)) is print", "True"),
         ("import sys\nsys.stdout.name, sys.stdout.encoding, sys.stderr.name", "('<stdout>', 'utf-8', '<stderr>')"),

@@ -23,7 +23,10 @@ def print(*values, sep=" ", end="\n", file=None, flush=False):
     file = sys.stdout if file is None else file
     if type(file) is Stream:
         # In one write: it is faster, and lines of threads and processes stay whole.
-        pieces(*values, sep=sep, end=end, file=file.whole, flush=True)
+        try:
+            pieces(*values, sep=sep, end=end, file=file.whole)
+        finally:
+            file.whole.flush()
     else:
         pieces(*values, sep=sep, end=end, file=file, flush=flush)
 

@@ -16,11 +16,10 @@ from pathlib import Path
 import anyio
 
 from aepo import event_loop
-from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
 
 _SECONDS = 5.0
 _AT_ONCE = 4
-_KEPT_AT_MOST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -210,6 +209,6 @@ def checks(host: Canaries) -> list[Check]:
         Check(
             "flood",
             "while True: print('x' * 65536)",
-            lambda result: result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= _KEPT_AT_MOST,
+            lambda result: result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= Limits().output_kept,
         ),
     ]

@@ -94,7 +94,7 @@ async def waited(future: Future[T], cancel: Callable[[], object], seconds: float
     deadline = time.monotonic() + seconds
     try:
         answer = asyncio.wrap_future(future)
-        await asyncio.wait([answer], timeout=None if seconds == float("inf") else seconds)
+        await asyncio.wait([answer], timeout=seconds)
     except asyncio.CancelledError:
         cancel()
         # A task cancelled by asyncio itself may be so once more, whatever the scope.
