@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aepo.tools.python import _text, python
-from aepo.tools.sandbox.base import SandboxResult, SandboxStatus, SandboxUnavailable
+from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus, SandboxUnavailable
+from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.choose import choose
+from aepo.tools.sandbox.unsafe import UnsafeNoSandbox
+from aepo.tools.sandbox.worker import SandlockWorker
 from aepo.types import ToolResult, ToolStatus
 
 
@@ -87,6 +90,98 @@ def test_what_was_printed_before_the_time_was_up_or_the_program_died_is_shown() 
     assert result.status is ToolStatus.TIMEOUT and result.text == "0\n1\n2\nstopped after 1 s; write a faster program"
     assert run("print('a')\nimport ctypes; ctypes.string_at(0)").text == "a\ncrashed, or used too much memory"
     assert run("print('a')\nb = bytearray(10 << 30)").text == "a\nMemoryError (line 2); used too much memory"
+
+
+WRITES = """
+import os, sys
+print('a', end='')
+print('b', 'c', sep='', end=' ')
+sys.stdout.write('d')
+sys.stdout.buffer.write(b'e')
+sys.stderr.write('f')
+print('g', end='', file=sys.stderr)
+sys.__stdout__.write('h')
+sys.stdout.writelines(['i', 'j'])
+"""
+LATE, CRASHED = "\nstopped after 3 s; write a faster program", "\ncrashed, or used too much memory"
+ENDS = {
+    "while True: pass": LATE,
+    "sum(range(10 ** 12))": LATE,
+    "import time; time.sleep(99)": LATE,
+    "if os.fork() == 0:\n    print('k', end='')\n    while True: pass\nos.wait()": "k" + LATE,
+    "import ctypes; ctypes.string_at(0)": CRASHED,
+    "os.kill(os.getpid(), 9)": CRASHED,
+    "import signal; os.kill(os.getpid(), signal.SIGALRM)": "\nended by signal 14",
+    "os._exit(137)": "",
+    "held = bytearray(300 << 20)\nheld[::4096] = b'x' * len(held[::4096])\nwhile True: pass": (
+        "\nstopped: used too much memory"
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", [SandlockWorker, BubblewrapSandbox, UnsafeNoSandbox])
+def test_everything_that_was_written_is_shown_however_the_program_ends(
+    backend: type[SandlockWorker | BubblewrapSandbox | UnsafeNoSandbox],
+) -> None:
+    if backend is not UnsafeNoSandbox:
+        try:
+            choose(backend.name)
+        except SandboxUnavailable as error:
+            pytest.skip(str(error))
+    box = backend(Limits(memory_total=200 << 20))
+    # Without a sandbox nobody looks at the memory of programs.
+    ends = {code: told for code, told in ENDS.items() if "held" not in code or backend is not UnsafeNoSandbox}
+    shown: dict[str, str] = {}
+
+    async def one(code: str) -> None:
+        shown[code] = (await python(sandbox=box, timeout=3).call({"code": WRITES + code})).text
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for code in ends:
+                tasks.start_soon(one, code)
+
+    anyio.run(main)
+    assert shown == {code: "abc defghij" + told for code, told in ends.items()}
+    if isinstance(box, SandlockWorker):
+        box.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("class W:\n    def write(self, text): told.append(text)\ntold = []\nprint(1, file=W())\ntold", "['1', '\\n']"),
+        (
+            "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as f: print(1)\nf.getvalue()",
+            r"'1\n'",
+        ),
+        ("import sys\nsys.stdout = None\nprint(1)\nsys.stdout = sys.__stdout__\nprint(2)", "2"),
+        ("import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint(1)", "1"),
+        ("print(1, sep=2)", "TypeError: sep must be None or a string, not int (line 1)"),
+        ("print(*'ab', sep=None, end=None)", "a b"),
+        ("class A:\n    def __str__(self): 1 / 0\nprint('a', A())", "a \nZeroDivisionError: division by zero (line 2)"),
+        ("print(1, last='')", "TypeError: print() got an unexpected keyword argument 'last' (line 1)"),
+        ("import pickle\npickle.loads(pickle.dumps(print)) is print", "True"),
+        ("import sys\nsys.stdout.name, sys.stdout.encoding, sys.stderr.name", "('<stdout>', 'utf-8', '<stderr>')"),
+    ],
+)
+def test_print_and_its_streams_are_as_python_has_them(code: str, text: str) -> None:
+    assert run(code).text == text
+
+
+def test_lines_of_threads_and_processes_stay_whole() -> None:
+    code = """
+import os, threading
+def lines():
+    for _ in range(150): print('a' * 20, 'b' * 20)
+if child := os.fork(): pass
+threads = [threading.Thread(target=lines) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+if child: os.wait()
+"""
+    lines = anyio.run(python(timeout=30, max_characters=100_000).call, {"code": code}).text.split("\n")
+    assert len(lines) == 1200 and set(lines) == {"a" * 20 + " " + "b" * 20}
 
 
 def test_both_streams_are_shown_in_the_order_of_their_lines() -> None:

@@ -7,6 +7,7 @@ nothing. The program is the module `__main__`, these lines are not in it, so it 
 import _ast
 import _sitebuiltins
 import builtins
+import io
 import os
 import sys
 
@@ -14,13 +15,40 @@ FILE = "cell.py"
 """Where the program's text is written, for those that look there: tracebacks, warnings, `inspect`, processes that are
 not forked."""
 
+pieces = builtins.print
+
+
+def print(*values, sep=" ", end="\n", file=None, flush=False):
+    """Print the values, with `sep` between them and `end` after them, to `file` or else to sys.stdout."""
+    file = sys.stdout if file is None else file
+    if type(file) is Stream:
+        # In one write: it is faster, and lines of threads and processes stay whole.
+        try:
+            pieces(*values, sep=sep, end=end, file=file.whole)
+        finally:
+            file.whole.flush()
+    else:
+        pieces(*values, sep=sep, end=end, file=file, flush=flush)
+
+
+class Stream(io.TextIOWrapper):
+    """Keeps nothing back: what is still held when a program is killed, in whatever loop, is lost."""
+
+    def __init__(self, old):
+        """Take the place of a stream."""
+        encoding, errors, buffer = old.encoding, old.errors, old.detach()
+        self.whole = io.TextIOWrapper(buffer, encoding, errors)
+        super().__init__(buffer.raw, encoding, errors, write_through=True)
+
 
 def run(source):
     """Run it, print the value of a last bare expression, and tell of an exception in one line on the old stderr."""
     names, told = sys.modules["__main__"].__dict__, os.dup(2)
-    # As on a terminal: both streams in the order of their lines, each line as soon as it is whole.
+    # As on a terminal: both streams in the order of what is written.
     os.dup2(1, 2)
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout = sys.__stdout__ = Stream(sys.stdout)
+    sys.stderr = sys.__stderr__ = Stream(sys.stderr)
+    builtins.print = print
     builtins.exit, builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D"), _sitebuiltins.Quitter("quit", "Ctrl-D")
     builtins.help = _sitebuiltins._Helper()
     error = None
@@ -43,14 +71,9 @@ def run(source):
         error = caught
     if error is not None:
         line = described(error).replace("\n", " ")
-        # Either may be closed by now.
-        try:  # noqa: SIM105
-            sys.stdout.flush()
-        except Exception:
-            pass
         try:
             os.write(told, f"\n{line}\n".encode("utf-8", "backslashreplace"))
-        except OSError:
+        except OSError:  # the program has closed it
             print(line)
         raise SystemExit(1)
 

@@ -8,6 +8,7 @@ and the key comes into nothing but the request.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -112,7 +113,7 @@ class _Failure(Exception):
 
     def __init__(self, cause: str, again: bool, after: float | None = None) -> None:
         super().__init__(cause)
-        self.cause, self.again, self.after = cause, again, after
+        self.again, self.after = again, after
 
 
 class _Refusal(_Failure):
@@ -231,48 +232,46 @@ class HttpService:
 
     async def _call(self, request: Request, read: Callable[[Any], T]) -> T:
         loop = self._loop()
-        async with loop.places:
-            failure = await self._tried(loop.client, request, read)
-        if not isinstance(failure, _Failure):
-            return failure
-        if isinstance(failure, _Refusal):
+        try:
+            async with loop.places:
+                return await self._tried(loop.client, request, read)
+        except _Refusal as refusal:
             check = f"; check {self.key.variable}" if self.key else ""
-            raise ToolMisconfigured(f"{self.name} ({_address(request.url)}) {failure.cause}{check}")
-        if not self._down:
-            self._down = True
-            _log.warning("%s (%s) is unavailable: %s", self.name, _address(request.url), failure.cause)
-        raise ToolError(f"{self.what} is unavailable now; go on without it")
+            raise ToolMisconfigured(f"{self.name} ({_address(request.url)}) {refusal}{check}") from None
+        except _Failure as failure:
+            if not self._down:
+                self._down = True
+                _log.warning("%s (%s) is unavailable: %s", self.name, _address(request.url), failure)
+            raise ToolError(f"{self.what} is unavailable now; go on without it") from None
 
-    async def _tried(self, client: httpx.AsyncClient, request: Request, read: Callable[[Any], T]) -> T | _Failure:
-        """The answer, or why the last try failed."""
+    async def _tried(self, client: httpx.AsyncClient, request: Request, read: Callable[[Any], T]) -> T:
+        """The answer, or the failure of the last try."""
         if (held := self._pace.held(self._clock())) > self.limits.deadline:
-            return _Failure(f"asks to be left alone for another {held:.0f} s", again=False)
+            raise _Failure(f"asks to be left alone for another {held:.0f} s", again=False)
         # After a call has failed in all its tries, and until one succeeds, the others are not made to wait as long.
         attempts = 1 if self._down else self.limits.attempts
         ends = float("inf")
-        for attempt in range(1, attempts + 1):
+        for attempt in itertools.count(1):
             await self._sleep(self._pace.wait(self._clock()))
             ends = min(ends, self._clock() + self.limits.deadline)
             seconds = min(self.limits.attempt_seconds, ends - self._clock())
             try:
                 result = read(_decoded(await self._sent(client, request, max(0.0, seconds))))
-            except BadReply as error:
-                return _Failure(f"sent what its documentation does not say: {error}", again=False)
-            except _Failure as error:
-                failure = error
-            else:
-                if self._down:
-                    _log.warning("%s is available again", self.name)
-                self._accepted, self._down = True, False
-                return result
-            delay = backoff(attempt, self._random.random()) if failure.after is None else failure.after
-            if failure.after is not None:
-                self._pace.hold(self._clock() + delay)
-            if not failure.again or attempt == attempts or self._clock() + delay >= ends:
                 break
+            except BadReply as error:
+                raise _Failure(f"sent what its documentation does not say: {error}", again=False) from None
+            except _Failure as failure:
+                delay = backoff(attempt, self._random.random()) if failure.after is None else failure.after
+                if failure.after is not None:
+                    self._pace.hold(self._clock() + delay)
+                if not failure.again or attempt == attempts or self._clock() + delay >= ends:
+                    raise
             count("retries")
             await self._sleep(delay)
-        return failure
+        if self._down:
+            _log.warning("%s is available again", self.name)
+        self._accepted, self._down = True, False
+        return result
 
     async def _sent(self, client: httpx.AsyncClient, request: Request, seconds: float) -> bytes:
         """The body of a good reply.

@@ -23,9 +23,19 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 _SOURCE = """
 def _start():
     import os, resource, sys
-    uid, limits, processes, drop, packages, fonts, variables, filter = {values}
+    report, uid, limits, processes, drop, packages, fonts, variables, filter = {values}
     for kind, limit in limits:
         resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit))
+    if report is not None:
+        if program := os.fork():
+            # No signal ends the first process of a namespace, except one that it handles.
+            import _signal
+            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+            while (ended := os.waitpid(-1, 0))[0] != program:
+                pass
+            os.write(report, b"%d\\n" % ended[1])
+            os._exit(0)
+        os.close(report)
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -70,6 +80,7 @@ exec(_start())
 def command(
     limits: Limits,
     *,
+    report: int | None = None,
     uid: int | None = None,
     processes: bool = False,
     drop: bool = False,
@@ -81,6 +92,7 @@ def command(
 
     Args:
         limits: Lowered for good before the code runs.
+        report: Run the program in a child and write how that ended to this descriptor, as a line with its wait status.
         uid: Become this user first (the process must be able to).
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
@@ -93,7 +105,7 @@ def command(
     found, variables = [str(p) for p in packages], THREADS if packages else {}
     bounds = {"AS": limits.memory, "FSIZE": limits.file_size, "NOFILE": limits.files, "SIGPENDING": limits.files}
     kinds = (*bounds.items(), ("CORE", 0), ("MEMLOCK", 0))
-    values = (uid, kinds, allowed, drop, found, fonts and str(fonts), variables, filter)
+    values = (report, uid, kinds, allowed, drop, found, fonts and str(fonts), variables, filter)
     source = _SOURCE.format(values=repr(values), ready=READY)
     # Not -I: it implies -E, and PYTHONHASHSEED could not be given. The environment holds nothing else.
     return [str(interpreter()), "-S", "-s", "-P", "-B", "-X", "utf8", "-c", source]

@@ -17,33 +17,28 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import resource
 import select
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from aepo.tools.sandbox import seccomp
-from aepo.tools.sandbox.base import Limits, SandboxResult
+from aepo.tools.sandbox.base import Limits
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
-from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, Stop, capture, in_thread
-from aepo.tools.sandbox.exits import exit_code
+from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, Stop
 from aepo.tools.sandbox.kept import kept
 from aepo.tools.sandbox.memory import holds_more
-from aepo.tools.sandbox.outcome import FAULTS, failure, outcome
 from aepo.tools.sandbox.packages import folders, fonts, interpreter
+from aepo.tools.sandbox.supervised import Supervised, pidfd
 
 _NEEDED_AS_ROOT = (1 << 21) | (1 << 7) | (1 << 6)  # CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID
 _USERS = range(40_000, 60_000)
 _FONTS = Path("/run/matplotlib")
 _SCRATCH = ("/tmp", "/dev/shm")
 _REAP_SECONDS = 10.0
-_LOOK_SECONDS = 0.002
 
 
 def find_bwrap() -> Path | None:
@@ -57,7 +52,7 @@ def find_bwrap() -> Path | None:
         return Path(found) if found else None
 
 
-class BubblewrapSandbox:
+class BubblewrapSandbox(Supervised):
     """Runs each program in its own namespaces, on a file system of system folders (read-only) and scratch memory."""
 
     name = "bubblewrap"
@@ -83,73 +78,55 @@ class BubblewrapSandbox:
         start, shown = [str(binary), *_namespaces(self._as_root)], {path: path for path in self._packages}
         if self._fonts is not None:
             shown[_FONTS] = self._fonts
-        empty = _empty()
-        self._arguments = [*start, *_file_system(self.limits.disk, shown, empty)]
-        own_files = empty is not None and _starts(self._arguments)
-        if not own_files:
-            self._arguments = [*start, *_file_system(self.limits.disk, shown, None)]
+        self._arguments, own_files = [*start, *_file_system(self.limits.disk, shown, None)], False
+        with suppress(OSError):
+            arguments = [*start, *_file_system(self.limits.disk, shown, kept("empty"))]
+            if own_files := _starts(arguments):
+                self._arguments = arguments
         self._filter = seccomp.program(shared_files=not own_files)
 
-    async def run(self, code: str, timeout: float) -> SandboxResult:
-        """See `Sandbox.run`."""
-        try:
-            return await in_thread(partial(self._run, code, timeout))
-        except (OSError, RuntimeError) as error:
-            return failure(error, 0.0)
+    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
+        read, write = os.pipe()
+        with open(read, "rb") as told:
+            with ExitStack() as stack:
+                process = stack.enter_context(self._start(write))
+                stack.callback(_wait, process)
+                line, large = told.readline(), None
+                if line.endswith(b"\n"):
+                    first = json.loads(line)["child-pid"]
+                    large = partial(holds_more, first, self.limits.memory_total, _SCRATCH)
+                    with suppress(ProcessLookupError):
+                        stack.callback(_kill, stack.enter_context(pidfd(first)))
+                else:  # half a line, or none: bwrap was killed
+                    stack.callback(process.kill)
+                captured = self._capture(process, code, timeout, stop, large)
+            os.set_blocking(read, False)
+            status = told.readline()
+        if captured.end is not End.EXIT:
+            return captured, None, True
+        if not status.strip().isdigit():
+            # It was the sandbox that was killed.
+            return Captured(captured.end, b"", captured.stderr), process.returncode, True
+        ended = os.waitstatus_to_exitcode(int(status))
+        return captured, ended, ended < 0
 
-    def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
-        started = time.monotonic()
-        try:
-            captured, returncode, ended = self._supervise(code, timeout, stop)
-        except Exception as error:
-            return failure(error, time.monotonic() - started)
-        if returncode < 0 and captured.stdout:
-            # It is bwrap itself that was killed.
-            captured = Captured(captured.end, b"", captured.stderr)
-        if ended is None:
-            # bwrap tells of signals as 128 + n; a program may end itself so, too.
-            ended = 128 - returncode if returncode - 128 in FAULTS else returncode
-        return outcome(captured, ended, ended < 0, time.monotonic() - started)
-
-    def _supervise(self, code: str, timeout: float, stop: Stop) -> tuple[Captured, int, int | None]:
-        """What was read, how bwrap ended, and how the program did, if the kernel tells."""
-        with ExitStack() as stack:
-            read, write = os.pipe()
-            # Open until the end: bwrap writes there once more.
-            status_file = stack.enter_context(os.fdopen(read, "rb"))
-            process = self._start(write)
-            status = status_file.readline()
-            # Half a line, or none: it was killed.
-            number = json.loads(status)["child-pid"] if status.endswith(b"\n") else None
-            stack.enter_context(_running(process, number))
-            if number is not None:
-                _limit(number, self.limits)
-            assert process.stdin and process.stdout and process.stderr
-            exited = os.pidfd_open(process.pid)
-            stack.callback(os.close, exited)
-            # Before it has its code, so it is still there.
-            program = stack.enter_context(_only_child(number, exited))
-            stdin = os.dup(process.stdin.fileno())
-            process.stdin.close()
-            streams = (process.stdout.fileno(), process.stderr.fileno())
-            source = code.encode("utf-8", "surrogatepass")
-            large = partial(holds_more, number, self.limits.memory_total, _SCRATCH) if number else None
-            captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
-            ended = exit_code(program) if program is not None and captured.end is End.EXIT else None
-        return captured, process.returncode, ended
-
-    def _start(self, status: int) -> subprocess.Popen[bytes]:
-        """Start bwrap, which writes about itself to `status`; closes it here."""
+    def _start(self, told: int) -> subprocess.Popen[bytes]:
+        """Start bwrap. It writes about itself to `told`, and then the program's end is; closes it here."""
         user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
-        listed = self._fonts and _FONTS
-        inside = command(self.limits, uid=user, processes=True, packages=self._packages, fonts=listed)
         with ExitStack() as passed:
-            passed.callback(os.close, status)
-            fds, extra = [status], ["--json-status-fd", str(status)]
+            passed.callback(os.close, told)
+            # bwrap keeps the first to itself.
+            report = os.dup(told)
+            passed.callback(os.close, report)
+            fds, extra = [told, report], ["--json-status-fd", str(told)]
             if self._filter is not None:
                 fds.append(_memory_file(self._filter))
                 passed.callback(os.close, fds[-1])
                 extra += ["--seccomp", str(fds[-1])]
+            listed = self._fonts and _FONTS
+            inside = command(
+                self.limits, report=report, uid=user, processes=True, packages=self._packages, fonts=listed
+            )
             pipe = subprocess.PIPE
             return subprocess.Popen(
                 [*self._arguments, *extra, "--", *inside],
@@ -162,72 +139,18 @@ class BubblewrapSandbox:
             )
 
 
-@contextmanager
-def _only_child(first: int | None, ended: int) -> Iterator[int | None]:
-    """A pidfd of the program, which the first process of the namespace starts; None if that one ends without it."""
-    found, deadline = "", time.monotonic() + START_SECONDS
-    while first is not None and not found and time.monotonic() < deadline and not _ended(ended, _LOOK_SECONDS):
-        # Not by pathlib, see `memory`.
-        with suppress(OSError), open(f"/proc/{first}/task/{first}/children") as children:
-            found = children.read()
-    try:
-        program = os.pidfd_open(int(found.split()[0])) if found else None
-    except ProcessLookupError:
-        program = None
-    try:
-        yield program
-    finally:
-        if program is not None:
-            os.close(program)
-
-
-@contextmanager
-def _running(process: subprocess.Popen[bytes], number: int | None) -> Iterator[None]:
-    """Hold the first process of the namespace, whose death is the death of everything in it; kill it at the end."""
-    first: int | None = None
-    try:
-        if number is not None:
-            try:
-                first = os.pidfd_open(number)
-            except ProcessLookupError:
-                first = None
-        yield
-    finally:
-        if first is not None:
-            # Of the two that can end the program, this one ends all that it started.
-            if not _ended(first, 0):
-                signal.pidfd_send_signal(first, signal.SIGKILL)
-            _ended(first, _REAP_SECONDS)
-            os.close(first)
-        else:
-            process.kill()
-        try:
-            process.wait(_REAP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def _limit(process: int, limits: Limits) -> None:
-    """Limit the namespace's first process, which is bwrap's: a program of the same user may take it over."""
-    kinds = {
-        resource.RLIMIT_AS: limits.memory,
-        resource.RLIMIT_FSIZE: limits.file_size,
-        resource.RLIMIT_NOFILE: limits.files,
-        resource.RLIMIT_CORE: 0,
-    }
+def _kill(first: int) -> None:
+    """End the first process of the namespace, whose death is the death of everything in it."""
     with suppress(ProcessLookupError):
-        for kind, most in kinds.items():
-            resource.prlimit(process, kind, (most, most))
+        signal.pidfd_send_signal(first, signal.SIGKILL)
+    select.select([first], [], [], _REAP_SECONDS)
 
 
-def _ended(pidfd: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_REAP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _memory_file(content: bytes) -> int:
@@ -237,9 +160,8 @@ def _memory_file(content: bytes) -> int:
 
 
 def _namespaces(as_root: bool) -> list[str]:
-    flags = (
-        "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --die-with-parent --new-session"
-    )
+    flags = "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try"
+    flags += " --as-pid-1 --die-with-parent --new-session"
     if as_root:
         # bwrap leaves root all capabilities unless told otherwise. These two go when the program changes its user.
         user = "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
@@ -247,13 +169,6 @@ def _namespaces(as_root: bool) -> list[str]:
         user = "--unshare-user --disable-userns --uid 1000 --gid 1000"
     environment = [word for item in ENVIRONMENT.items() for word in ("--setenv", *item)]
     return [*flags.split(), *user.split(), "--hostname", "sandbox", "--clearenv", *environment]
-
-
-def _empty() -> Path | None:
-    try:
-        return kept("empty")
-    except OSError:
-        return None
 
 
 def _starts(arguments: list[str]) -> bool:

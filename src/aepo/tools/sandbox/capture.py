@@ -1,7 +1,4 @@
-"""Feeding a program its code and reading what it prints, with a deadline, two caps and a way to stop early.
-
-It runs in a thread, on plain file descriptors, so that both backends and both event loops of anyio share it.
-"""
+"""Feeding a program its code and reading what it prints, with a deadline, two caps and a way to stop early."""
 
 from __future__ import annotations
 
@@ -11,25 +8,21 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
-
-import anyio
-import anyio.lowlevel
-import anyio.to_thread
 
 from aepo.tools.sandbox.base import Limits
 from aepo.tools.sandbox.bootstrap import READY
-
-T = TypeVar("T")
 
 START_SECONDS = 20.0
 """How long a sandbox may take to start."""
 
 WATCH_SECONDS = 0.1
 """How often a program is looked at from outside, where the backend does that."""
+
+_PAUSE_SECONDS = 0.001
+"""Between two looks at what it printed: to wake for every line costs both sides more than the line."""
 
 
 class End(Enum):
@@ -57,65 +50,43 @@ class Stop:
 
     def __init__(self) -> None:
         """Open it."""
-        self.fd, self._write = os.pipe()
-        self._lock, self._open = threading.Lock(), True
+        self.fd = os.eventfd(0)
+        self._lock = threading.Lock()
 
     def set(self) -> None:
         """Raise it, if it is still open."""
         with self._lock:
-            if self._open:
-                os.write(self._write, b"\0")
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
 
     def close(self) -> None:
-        """Free the descriptors; may be called twice."""
+        """Free the descriptor."""
         with self._lock:
-            if self._open:
-                self._open = False
-                os.close(self.fd)
-                os.close(self._write)
+            os.close(self.fd)
+            self.fd = -1
 
 
-async def in_thread(run: Callable[[Stop], T]) -> T:
-    """Run `run(stop)` in a thread; cancelling raises the flag and waits until the thread has cleaned up."""
-    stop, turn, begun, ended = Stop(), threading.Lock(), False, threading.Event()
-    result: list[T] = []
+class _Output:
+    """What is kept of the two streams."""
 
-    def work() -> None:
-        nonlocal begun
-        with turn:
-            if ended.is_set():
-                return
-            begun = True
-        try:
-            result.append(run(stop))
-        finally:
-            ended.set()
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._head, self._tail = bytearray(), bytearray()
+        self.total = self._characters = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    try:
-        async with anyio.create_task_group() as tasks:
+    def add(self, chunk: bytes, is_stdout: bool) -> None:
+        self.total += len(chunk)
+        if is_stdout:
+            self._characters += len(self._decoder.decode(chunk))
+            self._head += chunk[: max(0, self._kept + len(READY) - len(self._head))]
+        else:
+            self._tail += chunk
+            del self._tail[: max(0, len(self._tail) - self._kept)]
 
-            async def watch() -> None:
-                try:
-                    await anyio.sleep_forever()
-                finally:
-                    stop.set()
-
-            tasks.start_soon(watch)
-            await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
-            tasks.cancel_scope.cancel()
-    finally:
-        # A task cancelled by asyncio itself, rather than by a scope, leaves the thread behind; even more than once.
-        stop.set()
-        with turn:
-            if not begun:
-                ended.set()
-        while not ended.is_set():
-            with suppress(anyio.get_cancelled_exc_class()), anyio.CancelScope(shield=True):
-                await anyio.sleep(0.01)
-        stop.close()
-    # A thread is waited for whatever happens, so the scope that was cancelled meanwhile has raised nothing yet.
-    await anyio.lowlevel.checkpoint_if_cancelled()
-    return result[0]
+    def captured(self, end: End) -> Captured:
+        characters = self._characters + len(self._decoder.decode(b"", True))
+        return Captured(end, bytes(self._head), bytes(self._tail), characters)
 
 
 def capture(
@@ -143,105 +114,50 @@ def capture(
         too_large: Asked now and then, once it is ready, whether the program holds too much memory.
     """
     with ExitStack() as stack:
-        source = _Source(stdin, code)
-        stack.callback(source.close)
+        source = stack.enter_context(open(stdin, "wb", buffering=0))
         selector = stack.enter_context(selectors.DefaultSelector())
-        return _read(selector, source, stdout, stderr, exited, timeout, limits, stop, too_large)
-
-
-class _Source:
-    """What is left of the code to write, and where."""
-
-    def __init__(self, fd: int, code: bytes) -> None:
-        self.fd = fd
-        self._left = memoryview(code)
-
-    def write(self) -> bool:
-        """Write what fits; whether that was all."""
-        try:
-            self._left = self._left[os.write(self.fd, self._left) :]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:
-            self._left = self._left[:0]
-        return not self._left
-
-    def close(self) -> None:
-        """The end of the input; may be called twice."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-def _read(
-    selector: selectors.BaseSelector,
-    source: _Source,
-    stdout: int,
-    stderr: int,
-    exited: int,
-    timeout: float,
-    limits: Limits,
-    stop: Stop,
-    too_large: Callable[[], bool] | None,
-) -> Captured:
-    deadline, started, ended = time.monotonic() + START_SECONDS, False, False
-    look = time.monotonic() + WATCH_SECONDS
-    kept = {stdout: bytearray(), stderr: bytearray()}
-    total, characters = 0, 0
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def captured(end: End) -> Captured:
-        return Captured(end, bytes(kept[stdout]), bytes(kept[stderr]), characters + len(decoder.decode(b"", True)))
-
-    def end_input() -> None:
-        if source.fd >= 0:
-            selector.unregister(source.fd)
-            source.close()
-
-    for fd in (source.fd, stdout, stderr):
-        os.set_blocking(fd, False)
-    for fd in (stdout, stderr, exited, stop.fd):
-        selector.register(fd, selectors.EVENT_READ)
-    selector.register(source.fd, selectors.EVENT_WRITE)
-    while True:
-        # After the exit, only what already lies in the pipes is read.
-        until = min(deadline, look) if started and too_large is not None else deadline
-        events = selector.select(0 if ended else max(0.0, until - time.monotonic()))
-        ready = {key.fd for key, _ in events}
-        if stop.fd in ready:
-            return captured(End.STOPPED)
-        if source.fd in ready and source.write():
-            end_input()
-        streams = ready & kept.keys()
-        for fd in streams:
-            try:
+        for fd in (stdin, stdout, stderr):
+            os.set_blocking(fd, False)
+        for fd in (stdout, stderr, exited, stop.fd):
+            selector.register(fd, selectors.EVENT_READ)
+        selector.register(stdin, selectors.EVENT_WRITE)
+        left, output, started = memoryview(code), _Output(limits.output_kept), False
+        deadline, look = time.monotonic() + START_SECONDS, float("inf")
+        end: End | None = None
+        while True:
+            # After its end, only what already lies in the pipes is read.
+            wait = max(0.0, min(deadline, look) - time.monotonic()) if end is None else 0
+            ready = {key.fd for key, _ in selector.select(wait)}
+            if stop.fd in ready:
+                return output.captured(End.STOPPED)
+            if stdin in ready:
+                try:
+                    left = left[source.write(left) or 0 :]
+                except BrokenPipeError:
+                    left = left[:0]
+            if not source.closed and (not left or end is not None):
+                selector.unregister(stdin)
+                source.close()
+            streams = ready & {stdout, stderr}
+            for fd in streams:
                 chunk = os.read(fd, 1 << 16)
-            except BlockingIOError:
-                continue
-            if not chunk:
-                selector.unregister(fd)
-                continue
-            if fd == stdout and not started:
-                deadline, started = time.monotonic() + timeout, True
-            total += len(chunk)
-            keep = kept[fd]
-            if fd == stderr:
-                keep += chunk
-                del keep[: max(0, len(keep) - limits.output_kept)]
-            else:
-                characters += len(decoder.decode(chunk))
-                keep += chunk[: max(0, limits.output_kept + len(READY) - len(keep))]
-        if total > limits.output_killed:
-            return captured(End.OUTPUT)
-        if ended and not streams:
-            return captured(End.EXIT)
-        now = time.monotonic()
-        if exited in ready and not ended:
-            ended = True
-            end_input()
-        elif not ended and now >= deadline:
-            return captured(End.TIMEOUT)
-        elif started and not ended and too_large is not None and now >= look:
-            look = now + WATCH_SECONDS
-            if too_large():
-                return captured(End.MEMORY)
+                output.add(chunk, fd == stdout)
+                if not chunk:
+                    selector.unregister(fd)
+                elif fd == stdout and not started:
+                    started, deadline = True, time.monotonic() + timeout
+                    look = look if too_large is None else time.monotonic() + WATCH_SECONDS
+            if output.total > limits.output_killed:
+                return output.captured(End.OUTPUT)
+            if end is End.MEMORY or (end is End.EXIT and not streams):
+                return output.captured(end)
+            now = time.monotonic()
+            if exited in ready:
+                end = End.EXIT
+            elif now >= deadline:
+                return output.captured(End.TIMEOUT)
+            elif now >= look:
+                look = now + WATCH_SECONDS
+                end = End.MEMORY if too_large is not None and too_large() else None
+            elif streams:
+                time.sleep(_PAUSE_SECONDS)

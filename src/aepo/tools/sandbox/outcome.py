@@ -13,7 +13,7 @@ _ENDS = {
     End.TIMEOUT: SandboxStatus.TIMEOUT,
     End.OUTPUT: SandboxStatus.OUTPUT_LIMIT,
     End.MEMORY: SandboxStatus.MEMORY_LIMIT,
-    End.STOPPED: SandboxStatus.KILLED,
+    End.STOPPED: SandboxStatus.INFRASTRUCTURE_ERROR,
 }
 FAULTS = frozenset(
     {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGSEGV}

@@ -9,18 +9,17 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
-from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+from aepo import event_loop
+from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
 
 _SECONDS = 5.0
 _AT_ONCE = 4
-_KEPT_AT_MOST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -53,54 +52,26 @@ class Canaries:
         return found
 
 
+def _not_done(result: SandboxResult) -> bool:
+    return "DONE" not in result.stdout
+
+
 @dataclass(frozen=True)
 class Check:
     """One hostile program and how to see that it was contained."""
 
     name: str
     code: str
-    contained: Callable[[SandboxResult, Canaries], bool]
+    contained: Callable[[SandboxResult], bool] = _not_done
     seconds: float = _SECONDS
 
 
 def probe(sandbox: Sandbox) -> list[str]:
     """Run the checks and name those that failed; empty means that the sandbox may be trusted. Takes a second or two."""
-    # In a thread of its own: the caller may be inside a running event loop.
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(anyio.run, _probe, sandbox).result()
-
-
-def works(sandbox: Sandbox) -> str | None:
-    """Why an ordinary program does not run there; None if it does."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(anyio.run, _works, sandbox).result()
-
-
-async def _works(sandbox: Sandbox) -> str | None:
-    ran = await sandbox.run("import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
-    if ran.status is SandboxStatus.OK and ran.stdout == "42\n":
-        return None
-    return (ran.stderr.strip().splitlines() or [ran.status.value])[-1][:200]
-
-
-async def _probe(sandbox: Sandbox) -> list[str]:
-    if reason := await _works(sandbox):
+    if reason := works(sandbox):
         return [f"print: an ordinary program did not run ({reason})"]
-    failed: list[str] = []
-    places = anyio.CapacityLimiter(_AT_ONCE)
     with canaries() as host:
-
-        async def one(check: Check) -> None:
-            async with places:
-                result = await sandbox.run(check.code, check.seconds)
-            if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
-                failed.append(f"{check.name}: the sandbox itself failed ({result.stderr.strip()[-200:]})")
-            elif not check.contained(result, host):
-                failed.append(f"{check.name}: not contained")
-
-        async with anyio.create_task_group() as tasks:
-            for check in checks(host):
-                tasks.start_soon(one, check)
+        failed = event_loop.run(_failed, sandbox, host)
         if host.reached():
             failed.append("network: a socket of the host was reached")
         if survivors := processes_with(host.marker):
@@ -108,6 +79,32 @@ async def _probe(sandbox: Sandbox) -> list[str]:
             for survivor in survivors:
                 os.kill(survivor, signal.SIGKILL)
     return sorted(failed)
+
+
+def works(sandbox: Sandbox) -> str | None:
+    """Why an ordinary program does not run there; None if it does."""
+    ran = event_loop.run(sandbox.run, "import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
+    if ran.status is SandboxStatus.OK and ran.stdout == "42\n":
+        return None
+    return (ran.stderr.strip().splitlines() or [ran.status.value])[-1][:200]
+
+
+async def _failed(sandbox: Sandbox, host: Canaries) -> list[str]:
+    failed: list[str] = []
+    places = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def one(check: Check) -> None:
+        async with places:
+            result = await sandbox.run(check.code, check.seconds)
+        if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
+            failed.append(f"{check.name}: the sandbox itself failed ({result.stderr.strip()[-200:]})")
+        elif not check.contained(result):
+            failed.append(f"{check.name}: not contained")
+
+    async with anyio.create_task_group() as tasks:
+        for check in checks(host):
+            tasks.start_soon(one, check)
+    return failed
 
 
 @contextmanager
@@ -154,80 +151,64 @@ def _scan(marker: str) -> list[int]:
     return found
 
 
-def _says_nothing(result: SandboxResult, host: Canaries) -> bool:
-    return host.secret not in result.stdout + result.stderr
-
-
-def _not_done(result: SandboxResult, host: Canaries) -> bool:
-    return "DONE" not in result.stdout
-
-
 def checks(host: Canaries) -> list[Check]:
     """The hostile one-liners."""
     secret, owned = host.folder / "secret.txt", host.folder / "owned"
+
+    def says_nothing(result: SandboxResult) -> bool:
+        return host.secret not in result.stdout + result.stderr
+
     return [
-        Check("file", f"print(open({str(secret)!r}).read())", _says_nothing),
+        Check("file", f"print(open({str(secret)!r}).read())", says_nothing),
         Check(
             "environment",
             "import os\nprint(dict(os.environ))\n"
             f"for p in ('self', os.getppid(), 1, {os.getpid()}):\n"
             "    try: print(open(f'/proc/{p}/environ').read())\n"
             "    except OSError: pass",
-            _says_nothing,
+            says_nothing,
         ),
-        Check(
-            "network",
-            f"import socket\nsocket.create_connection(('127.0.0.1', {host.port}), 2)\nprint('DONE')",
-            lambda result, host: _not_done(result, host) and not host.reached(),
-        ),
+        Check("network", f"import socket\nsocket.create_connection(('127.0.0.1', {host.port}), 2)\nprint('DONE')"),
         Check(
             "fast open",
             f"import socket\nsocket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', {host.port}))\nprint('DONE')",
-            lambda result, host: _not_done(result, host) and not host.reached(),
         ),
         Check(
             "abstract socket",
             f"import socket\nsocket.socket(socket.AF_UNIX).connect('\\0{host.marker}')\nprint('DONE')",
-            lambda result, host: _not_done(result, host) and not host.reached(),
         ),
-        Check("mode", f"import os\nos.chmod({str(secret)!r}, 0o600)\nprint('DONE')", _not_done),
+        Check("mode", f"import os\nos.chmod({str(secret)!r}, 0o600)\nprint('DONE')"),
         Check(
             "limits of the host",
             f"import resource\nresource.prlimit({os.getpid()}, resource.RLIMIT_CORE)\nprint('DONE')",
-            _not_done,
         ),
-        Check("signal", f"import os\nos.kill({os.getpid()}, 0)\nprint('DONE')", _not_done),
-        Check("write", f"open({str(owned)!r}, 'w').write('x')", lambda result, host: not owned.exists()),
+        Check("signal", f"import os\nos.kill({os.getpid()}, 0)\nprint('DONE')"),
+        Check("write", f"open({str(owned)!r}, 'w').write('x')", lambda _: not owned.exists()),
         Check(
+            # What it leaves is looked for at the end.
             "daemon",
             "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
             "        for f in (0, 1, 2): os.close(f)\n"
             f"        os.execv('/bin/sleep', [{host.marker!r}, '60'])\n    os._exit(0)\nos.wait()",
-            lambda result, host: not processes_with(host.marker),
         ),
         Check(
             "processes",
             "import os, time\nfor i in range(200):\n"
             "    if os.fork() == 0:\n        time.sleep(9)\n        os._exit(0)\nprint('DONE')",
-            _not_done,
         ),
-        Check("memory", "b = bytearray(4 << 30)\nprint('DONE')", _not_done),
-        Check(
-            "disk",
-            "for i in range(256): open(str(i), 'wb').write(bytes(1 << 20))\nprint('DONE')",
-            _not_done,
-        ),
+        Check("memory", "b = bytearray(4 << 30)\nprint('DONE')"),
+        Check("disk", "for i in range(256): open(str(i), 'wb').write(bytes(1 << 20))\nprint('DONE')"),
         Check(
             "loop",
             "import signal\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n"
             "    except (OSError, ValueError): pass\n"
             "while True: pass",
-            lambda result, host: result.status is SandboxStatus.TIMEOUT,
+            lambda result: result.status is SandboxStatus.TIMEOUT,
             seconds=0.5,
         ),
         Check(
             "flood",
             "while True: print('x' * 65536)",
-            lambda result, host: result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= _KEPT_AT_MOST,
+            lambda result: result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= Limits().output_kept,
         ),
     ]

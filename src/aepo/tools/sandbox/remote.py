@@ -29,11 +29,7 @@ _SPARE_SECONDS = 20.0
 
 
 class _Failed(Exception):
-    """The service, not the program, failed.
-
-    Attributes:
-        again: Whether another try may help.
-    """
+    """The service, not the program, failed; whether another try may help."""
 
     def __init__(self, reason: str, again: bool) -> None:
         super().__init__(reason)

@@ -19,24 +19,23 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aepo.tools.sandbox import seccomp
-from aepo.tools.sandbox.base import Limits, SandboxResult
+from aepo.tools.sandbox.base import Limits
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
-from aepo.tools.sandbox.capture import End, Stop, capture, in_thread
+from aepo.tools.sandbox.capture import Captured, End, Stop
 from aepo.tools.sandbox.memory import holds_more
-from aepo.tools.sandbox.outcome import failure, outcome
 from aepo.tools.sandbox.packages import folders, fonts
+from aepo.tools.sandbox.supervised import PREFIX, Supervised
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _REAP_SECONDS = 10.0
 
 
-class SandlockSandbox:
+class SandlockSandbox(Supervised):
     """Runs each program in its own sandlock sandbox and scratch folder; what it writes is dropped."""
 
     name = "sandlock"
@@ -61,43 +60,22 @@ class SandlockSandbox:
         self._readable = [*readable_paths(), *found, *filter(None, [listed])]
         self._command = command(self.limits, drop=os.geteuid() == 0, packages=found, fonts=listed, filter=own)
 
-    async def run(self, code: str, timeout: float) -> SandboxResult:
-        """See `Sandbox.run`."""
-        try:
-            return await in_thread(partial(self._run, code, timeout))
-        except (OSError, RuntimeError) as error:
-            return failure(error, 0.0)
-
-    def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
-        started = time.monotonic()
-        try:
-            with tempfile.TemporaryDirectory(prefix=f"aepo-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
-                return self._supervise(Path(folder), code, started, timeout, stop)
-        except Exception as error:
-            return failure(error, time.monotonic() - started)
-
-    def _supervise(self, folder: Path, code: str, started: float, timeout: float, stop: Stop) -> SandboxResult:
+    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
         from sandlock import ExitReason, StdioMode
 
         pipe = StdioMode.PIPED
-        with self._policy(folder).popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-            exited = os.pidfd_open(process.pid)
-            try:
-                source = code.encode("utf-8", "surrogatepass")
-                streams = (process.stdout.fileno(), process.stderr.fileno())
-                stdin = os.dup(process.stdin.fileno())
-                process.stdin.close()
-                # Not sandlock's own limit, which counts what the kernel then refuses, and kills for it.
-                large = partial(holds_more, process.pid, self.limits.memory_total)
-                captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop, large)
-                if captured.end is not End.EXIT:
-                    process.kill()
-                result = process.wait(timeout=_REAP_SECONDS)
-            finally:
-                os.close(exited)
+        with (
+            tempfile.TemporaryDirectory(prefix=PREFIX.format(os.getpid()), ignore_cleanup_errors=True) as folder,
+            self._policy(Path(folder)).popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe) as process,
+        ):
+            # Not sandlock's own limit, which counts what the kernel then refuses, and kills for it.
+            large = partial(holds_more, process.pid, self.limits.memory_total)
+            captured = self._capture(process, code, timeout, stop, large)
+            if captured.end is not End.EXIT:
+                process.kill()
+            result = process.wait(timeout=_REAP_SECONDS)
         died = result.reason is not ExitReason.EXITED
-        code_or_signal = -result.signal if result.signal > 0 else None if died else result.exit_code
-        return outcome(captured, code_or_signal, died, time.monotonic() - started)
+        return captured, -result.signal if result.signal > 0 else None if died else result.exit_code, died
 
     def _policy(self, folder: Path) -> Any:
         from sandlock import BranchAction, Sandbox

@@ -185,14 +185,11 @@ class _Rule:
     def lines(self) -> Iterator[Line]:
         """From the argument loaded to the number loaded again, or an answer."""
         yield (_LOAD, 0, 0, _ARGUMENTS + 8 * self.argument)
-        compare, count = _ANY_BIT if self.bit else _EQUAL, len(self.values)
-        if self.refuse:
-            # To the answer, past it if none fits.
-            for i, value in enumerate(self.values):
-                yield (compare, count - 1 - i, int(i == count - 1), value)
-        else:
-            for i, value in enumerate(self.values):
-                yield (compare, count - i, 0, value)
+        compare, last = _ANY_BIT if self.bit else _EQUAL, len(self.values) - 1
+        for i, value in enumerate(self.values):
+            # What fits goes on to the answer if it is refused, else past it; the last that does not fit, the other way.
+            fits, misses = (last - i, int(i == last)) if self.refuse else (last - i + 1, 0)
+            yield (compare, fits, misses, value)
         yield (_RETURN, 0, 0, _ERRNO | self.errno)
         yield (_LOAD, 0, 0, _NUMBER)
 

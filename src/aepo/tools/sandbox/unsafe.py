@@ -7,24 +7,24 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
-from contextlib import ExitStack, suppress
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
-from aepo.tools.sandbox.base import Limits, SandboxResult
+from aepo.tools.sandbox.base import Limits
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command
-from aepo.tools.sandbox.capture import Stop, capture, in_thread
-from aepo.tools.sandbox.outcome import failure, outcome
+from aepo.tools.sandbox.capture import Captured, Stop
 from aepo.tools.sandbox.packages import folders, fonts
+from aepo.tools.sandbox.supervised import PREFIX, Supervised
 
 _log = logging.getLogger(__name__)
 
 
-class UnsafeNoSandbox:
+class UnsafeNoSandbox(Supervised):
     """Runs programs as ordinary processes of the user: they read its files, use its network, and may leave daemons.
 
-    The time limit, the limits on output and those of a single process hold against mistakes, not against intent.
+    The time limit, the limits on output and those of a single process hold against mistakes, not against intent. What a
+    program detached from itself stays.
     """
 
     name = "unsafe_no_sandbox"
@@ -40,52 +40,27 @@ class UnsafeNoSandbox:
         self._command = command(self.limits, packages=found, fonts=fonts(found))
         _warn()
 
-    async def run(self, code: str, timeout: float) -> SandboxResult:
-        """Run `code` in a fresh interpreter for at most `timeout` seconds; what it detached from itself stays."""
-        try:
-            return await in_thread(partial(self._run, code, timeout))
-        except (OSError, RuntimeError) as error:
-            return failure(error, 0.0)
-
-    def _run(self, code: str, timeout: float, stop: Stop) -> SandboxResult:
-        started = time.monotonic()
-        try:
-            with ExitStack() as stack:
-                folder = stack.enter_context(
-                    tempfile.TemporaryDirectory(prefix=f"aepo-{os.getpid()}-", ignore_cleanup_errors=True)
-                )
-                pipe = subprocess.PIPE
-                process = subprocess.Popen(
-                    self._command,
-                    stdin=pipe,
-                    stdout=pipe,
-                    stderr=pipe,
-                    env=ENVIRONMENT,
-                    cwd=folder,
-                    bufsize=0,
-                    start_new_session=True,
-                )
-                stack.callback(_end, process)
-                assert process.stdin and process.stdout and process.stderr
-                exited = os.pidfd_open(process.pid)
-                stack.callback(os.close, exited)
-                stdin = os.dup(process.stdin.fileno())
-                process.stdin.close()
-                streams = (process.stdout.fileno(), process.stderr.fileno())
-                source = code.encode("utf-8", "surrogatepass")
-                captured = capture(stdin, *streams, exited, source, timeout, self.limits, stop)
-        except Exception as error:
-            return failure(error, time.monotonic() - started)
-        return outcome(captured, process.returncode, process.returncode < 0, time.monotonic() - started)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
+    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
+        pipe = subprocess.PIPE
+        with (
+            tempfile.TemporaryDirectory(prefix=PREFIX.format(os.getpid()), ignore_cleanup_errors=True) as folder,
+            subprocess.Popen(
+                self._command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=ENVIRONMENT,
+                cwd=folder,
+                bufsize=0,
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                captured = self._capture(process, code, timeout, stop)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        return captured, process.returncode, process.returncode < 0
 
 
 @cache

@@ -8,7 +8,6 @@ become children of the keeper, its parent, which kills them. Should the keeper b
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import ctypes
 import itertools
@@ -22,20 +21,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.capture import START_SECONDS
 from aepo.tools.sandbox.sandlock import SandlockSandbox
+from aepo.tools.sandbox.supervised import PREFIX, waited
 
 _log = logging.getLogger(__name__)
 
@@ -47,10 +45,11 @@ _END_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class _Process:
-    """The keeper's process, and what waits to be written to it: the caller's event loop must not wait for a pipe."""
+    """The keeper's process, what is to be written to it (event loops must not wait for a pipe), who waits for what."""
 
     popen: subprocess.Popen[bytes]
-    outbox: SimpleQueue[dict[str, Any] | None]
+    outbox: SimpleQueue[dict[str, Any] | None] = field(default_factory=SimpleQueue)
+    waiting: dict[int, Future[SandboxResult]] = field(default_factory=dict)
 
     def write(self) -> None:
         assert self.popen.stdin is not None
@@ -77,31 +76,28 @@ class SandlockWorker:
         self._packages = None if packages is None else str(packages)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[_Process, Future[SandboxResult]]] = {}
         self._process: _Process | None = None
         atexit.register(self.close)
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
-        number = next(self._numbers)
-        # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
-        future = self._send(number, {"number": number, "code": code, "timeout": timeout})
-        if future is None:
-            return _lost("the sandbox's process does not start")
+        number, future = next(self._numbers), Future[SandboxResult]()
+        with self._lock:
+            try:
+                if self._process is None or self._process.popen.poll() is not None:
+                    self._process = self._start()
+            except (OSError, RuntimeError):
+                return _lost("the sandbox's process does not start")
+            process = self._process
+            process.waiting[number] = future
+            # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
+            process.outbox.put({"number": number, "code": code, "timeout": timeout})
         try:
-            with anyio.move_on_after(timeout + _STUCK_SECONDS):
-                return await asyncio.shield(asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            self._cancel(number)
-            deadline = time.monotonic() + _STUCK_SECONDS
-            # A task cancelled by asyncio itself may be so once more, whatever the scope.
-            while not future.done() and time.monotonic() < deadline:
-                with suppress(asyncio.CancelledError), anyio.CancelScope(shield=True):
-                    await anyio.sleep(0.01)
-            self._retire(number)
-            raise
-        self._retire(number)
-        return _lost("the sandbox's process did not answer in time")
+            return await waited(future, partial(process.outbox.put, {"cancel": number}), timeout + _STUCK_SECONDS)
+        except TimeoutError:
+            return _lost("the sandbox's process did not answer in time")
+        finally:
+            self._retire(process, number)
 
     def close(self) -> None:
         """End the process, and with it every program; the next call starts another."""
@@ -115,28 +111,10 @@ class SandlockWorker:
                 process.popen.terminate()
                 process.popen.wait()
 
-    def _send(self, number: int, message: dict[str, Any]) -> Future[SandboxResult] | None:
-        future = Future[SandboxResult]()
-        with self._lock:
-            if self._process is None or self._process.popen.poll() is not None:
-                try:
-                    self._process = self._start()
-                except (OSError, RuntimeError):
-                    return None
-            self._waiting[number] = (self._process, future)
-            self._process.outbox.put(message)
-        return future
-
-    def _cancel(self, number: int) -> None:
-        with self._lock:
-            if number in self._waiting:
-                self._waiting[number][0].outbox.put({"cancel": number})
-
-    def _retire(self, number: int) -> None:
+    def _retire(self, process: _Process, number: int) -> None:
         """If a call is still not answered, kill its process; the calls beside it are lost, too."""
         with self._lock:
-            process, _ = self._waiting.pop(number, (None, None))
-            if process is not None:
+            if process.waiting.pop(number, None) is not None:
                 _log.error("the sandbox's process is stuck, and is replaced")
                 process.popen.terminate()
                 if self._process is process:
@@ -153,7 +131,7 @@ class SandlockWorker:
             # Ctrl-C is for the host, which ends this process when it is done with it.
             start_new_session=True,
         )
-        process = _Process(popen, SimpleQueue())
+        process = _Process(popen)
         threading.Thread(target=self._read, args=(process,), name="sandlock results", daemon=True).start()
         threading.Thread(target=process.write, name="sandlock programs", daemon=True).start()
         return process
@@ -165,67 +143,51 @@ class SandlockWorker:
                 answer = json.loads(line)
                 number = answer.pop("number")
                 with self._lock:
-                    _, future = self._waiting.pop(number, (None, None))
-                if future is not None and not future.done():
+                    future = process.waiting.pop(number, None)
+                if future is not None:
                     future.set_result(SandboxResult(**{**answer, "status": SandboxStatus(answer["status"])}))
         process.popen.wait()
         process.outbox.put(None)
         with self._lock:
-            lost = {n: future for n, (asked, future) in self._waiting.items() if asked is process}
-            for number in lost:
-                del self._waiting[number]
-        for future in lost.values():
-            if not future.done():
-                future.set_result(_lost("the sandbox's process died"))
+            lost = list(process.waiting.values())
+            process.waiting.clear()
+        for future in lost:
+            future.set_result(_lost("the sandbox's process died"))
 
 
 def _lost(reason: str) -> SandboxResult:
     return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr=reason)
 
 
-async def serve(limits: Limits, packages: str | None) -> None:
+def serve(limits: Limits, packages: str | None) -> None:
     """Run what comes in, a JSON object a line, all at once; answer each with its number. Ends with its input."""
     sandbox = SandlockSandbox(limits, packages)
-    scopes: dict[int, anyio.CancelScope] = {}
+    running: dict[int, tuple[Future[SandboxResult], Callable[[], None]]] = {}
+    writing = threading.Lock()
 
-    def answer(number: int, result: SandboxResult) -> None:
-        sys.stdout.buffer.write(json.dumps({"number": number, **asdict(result)}).encode() + b"\n")
-        sys.stdout.buffer.flush()
+    def answer(number: int, future: Future[SandboxResult]) -> None:
+        with writing:
+            sys.stdout.buffer.write(json.dumps({"number": number, **asdict(future.result())}).encode() + b"\n")
+            sys.stdout.buffer.flush()
+        del running[number]
 
-    async def one(number: int, code: str, timeout: float) -> None:
-        result = _lost("the sandbox's process was ended")
-        with anyio.CancelScope() as scope:
-            scopes[number] = scope
-            ran = await sandbox.run(code, timeout)
-            # A program that this process killed says nothing of itself.
-            if not (scope.cancel_called or tasks.cancel_scope.cancel_called):
-                result = ran
-        del scopes[number]
-        answer(number, result)
-
-    def end() -> None:
-        tasks.cancel_scope.cancel()
-        # Nothing that a program holds up may keep this process alive.
-        alarm = threading.Timer(_END_SECONDS, os._exit, (1,))
-        alarm.daemon = True
-        alarm.start()
-
-    async with anyio.create_task_group() as tasks:
-
-        async def end_when_told() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-                async for _ in signals:
-                    end()
-
-        tasks.start_soon(end_when_told)
-        while line := await anyio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        for line in sys.stdin.buffer:
             message = json.loads(line)
-            if "cancel" in message:
-                if message["cancel"] in scopes:
-                    scopes[message["cancel"]].cancel()
-                continue
-            tasks.start_soon(one, message["number"], message["code"], message["timeout"])
-        end()
+            if "cancel" not in message:
+                number = message["number"]
+                running[number] = begun = sandbox.begin(message["code"], message["timeout"])
+                begun[0].add_done_callback(partial(answer, number))
+            elif found := running.get(message["cancel"]):
+                found[1]()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        left = list(running.values())
+        for _, cancel in left:
+            cancel()
+        # Nothing that a program holds up may keep this process alive.
+        wait([future for future, _ in left], _END_SECONDS)
 
 
 def keep(worker: int) -> int:
@@ -246,7 +208,7 @@ def keep(worker: int) -> int:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
-    for folder in Path(tempfile.gettempdir()).glob(f"aepo-{worker}-*"):
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX.format(worker) + "*"):
         shutil.rmtree(folder, ignore_errors=True)
     return abs(code)
 
@@ -264,9 +226,7 @@ def main() -> None:
     _prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() == keeper:
         limits, packages = json.loads(sys.argv[1])
-        anyio.run(serve, Limits(**limits), packages)
-        # The thread that reads may still wait for a line.
-        os._exit(0)
+        serve(Limits(**limits), packages)
 
 
 def _prctl(option: int, value: int) -> None:
