@@ -39,12 +39,9 @@ def equivalent(answer: str, targets: str | Sequence[str]) -> float:
     written = formula(answer)
     if not written.text:
         return 0.0
-    golds = [formula(target) for target in listed]
-    verdicts = [at_sight(written, gold) for gold in golds]
-    if True in verdicts:
-        return 1.0
-    unsure = [gold for gold, verdict in zip(golds, verdicts, strict=True) if verdict is None]
-    return float(any(_verified(written, gold) for gold in unsure))
+    verdicts = {gold: at_sight(written, gold) for gold in map(formula, listed)}
+    unsure = (gold for gold, verdict in verdicts.items() if verdict is None)
+    return float(True in verdicts.values() or any(_verified(written, gold) for gold in unsure))
 
 
 def math(sample: Sample, trajectory: Trajectory) -> float:
@@ -69,8 +66,8 @@ def at_sight(answer: Formula, target: Formula) -> bool | None:
 
 def _verified(answer: Formula, target: Formula) -> bool:
     with _lock:
-        child = _running()
-        reply = _ask(child, json.dumps([answer.text, target.text, answer.currency, target.currency]), SECONDS)
+        question = json.dumps([answer.text, target.text, answer.currency, target.currency])
+        reply = _ask(_running(), question, SECONDS)
         if reply == "":
             _stop()
         return reply == "true"

@@ -22,12 +22,10 @@ _EXACT = 10**9
 
 def equal(left: Expr, right: Expr) -> bool:
     """Whether two numbers are one. A percentage is its number and its value: 50% is 50 and 0.5."""
-    parts = [get_pct_val(one) for one in (left, right)]
-    if all(part is not None for part in parts):
-        return equal(*parts)
-    if any(part is not None for part in parts):
-        plain, percent = (left, parts[1]) if parts[0] is None else (right, parts[0])
-        return equal(plain, percent) or equal(100 * plain, percent)
+    here, there = get_pct_val(left, left), get_pct_val(right, right)
+    if here is not left or there is not right:
+        of_one = equal(100 * here, there) if here is left else there is right and equal(here, 100 * there)
+        return of_one or equal(here, there)
     short, long = sorted((safe_sympy_doit(one) for one in (left, right)), key=_digits)
     one, other = _exact(short), _exact(long)
     if one == other:

@@ -36,10 +36,8 @@ def split(text: str) -> tuple[str, str]:
     found = _UNIT.fullmatch(text)
     if not found or _MATHS.search(found["unit"]):
         return text, ""
-    unit = found["unit"].replace("\\circ", " degree ")
-    words = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", unit)
-    words = re.sub(r"\^\{?\s*(?= degree)", " ", words)
-    return _added(text) or (found["body"].strip(), _DEGREES.sub(r"deg\1", " ".join(_SPOKEN.sub(" ", words).split())))
+    unit = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", re.sub(r"\^\{?\\circ", " degree ", found["unit"]))
+    return _added(text) or (found["body"].strip(), _DEGREES.sub(r"deg\1", " ".join(_SPOKEN.sub(" ", unit).split())))
 
 
 def factor(unit: str, other: str) -> Fraction | None:
