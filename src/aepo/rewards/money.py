@@ -40,7 +40,7 @@ _MONEY = re.compile(
     rf"|(?<![A-Za-z\\])(?<!per )(?:(?i:US)\s)?(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
 )
 _COINS = re.compile(
-    r"(?P<sum>[$€£] ?\d[\d,]*|\d[\d,]*(?= (?:dollar|euro)))(?P<word> (?:dollar|euro)s?)?(?: and)? "
+    r"(?P<sum>[$€£] ?\d[\d,]*(?<!,)|\d[\d,]*(?= (?:dollar|euro)))(?P<word> (?:dollar|euro)s?)?(?: and)? "
     r"(?P<coins>\d\d?) (?:cents?|pence)(?![a-zA-Z])"
 )
 _EMPTY = re.compile(r"(?:\\(?:text|math)[a-z]*\s*|(?<!\\))\{\s*\}")
