@@ -45,15 +45,12 @@ _SPACING = re.compile(r"\\[,!]\s*|\{(?=,\})|(?<=\{,)\}")
 _WRAPPED = re.compile(r"([-+]?)\s*\\text\{([^{}]*)\}\s*")
 _ARTICLES = frozenset({"a", "an", "the"})
 _CLOSED = frozenset({"yes", "no", "noanswer"})
-_NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?")
+_NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?", re.ASCII)
 
 
 def fold(text: str) -> str:
     """Lower case, without accents and typographic variants; superscripts and fractions keep their own signs."""
-    plain = "".join(
-        c if unicodedata.decomposition(c).startswith(("<super>", "<sub>", "<fraction>")) else _compatible(c)
-        for c in text
-    )
+    plain = text if text.isascii() else "".join(map(_compatible, text))
     folded = _MARKS.sub("", unicodedata.normalize("NFD", plain.casefold()))
     return unicodedata.normalize("NFC", folded).translate(_FOLD)
 
@@ -66,7 +63,7 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an answer says: equal answers may have different readings, see `agree`.
+    """What an answer says; `agree` compares two.
 
     Attributes:
         number: If it is a plain number or a sum of money.
@@ -82,7 +79,7 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    """Read an answer; `agree` compares two."""
+    """Read an answer."""
     folded = fold(text).strip()
     signs = folded.strip(" .*") or folded
     return Reading(*_valued(text), (normalise(text), normalise(_JOINT.sub("", text))), signs if text.strip() else None)
@@ -151,20 +148,15 @@ def _overlap(left: Counter[str], right: Counter[str]) -> float:
 
 
 def _compatible(char: str) -> str:
-    return unicodedata.normalize("NFKC", char) if ord(char) > 127 else char
+    kept = unicodedata.decomposition(char).startswith(("<super>", "<sub>", "<fraction>"))
+    return char if kept else unicodedata.normalize("NFKC", char)
 
 
 def _kept(piece: re.Match[str]) -> str:
-    kind, text = piece.lastgroup, piece.group()
-    if kind == "minus":
-        before = piece.string[piece.start() - 1 : piece.start()]
-        return "-" if not before or before.isspace() else " -"
-    if kind == "dot":
-        return ""
-    if kind == "other":
-        operator = unicodedata.category(text) == "Sm" or text == "^"
-        return f" {text} " if operator and text != "~" else " "
-    return text
+    text = piece.group()
+    operator = (unicodedata.category(text[0]) == "Sm" or text == "^") and text != "~"
+    other = f" {text} " if operator else " "
+    return {"minus": " -", "dot": "", "other": other}.get(piece.lastgroup or "", text)
 
 
 def _valued(text: str) -> tuple[Fraction | None, str]:
@@ -172,13 +164,10 @@ def _valued(text: str) -> tuple[Fraction | None, str]:
     if wrapped := _WRAPPED.fullmatch(plain.strip()):
         plain = wrapped[1] + wrapped[2]
     plain = plain.strip().removesuffix(".")
-    sign, plain = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
-    above, slash, below = (sign + plain.strip()).partition("/")
+    above, slash, below = re.sub(r"^-\s+", "-", plain).strip().partition("/")
     top, bottom = _decimal(above), _decimal(below) if slash else Fraction(1)
     return (top / bottom if top is not None and bottom else None), currency
 
 
 def _decimal(text: str) -> Fraction | None:
-    if len(text) > 200 or not text.isascii() or not _NUMBER.fullmatch(text):
-        return None
-    return Fraction(text.replace(",", ""))
+    return Fraction(text.replace(",", "")) if _NUMBER.fullmatch(text) else None

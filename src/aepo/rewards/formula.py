@@ -112,8 +112,7 @@ def formula(text: str) -> Formula:
     plain = _SCALE.sub(lambda m: rf"\times {_SCALES[m['scale']]}{m['text'] or ' '}", plain)
     plain = _THOUSANDS.sub(lambda m: m[0] if _inside(m.string[: m.start()]) else m[0].replace(",", ""), plain)
     plain = _BASE.sub(lambda m: f"{m['digits']}_{{{_SPELLED.get(m[m.lastindex or 0], m[m.lastindex or 0])}}}", plain)
-    plain = _EDGES.sub("", plain)
-    return Formula(plain, currency)
+    return Formula(_EDGES.sub("", plain), currency)
 
 
 def _latin(text: str) -> str:

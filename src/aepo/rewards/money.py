@@ -24,19 +24,12 @@ _WRITTEN = {
 }
 _HUNDREDTHS = {"cent": ("dollar", "euro"), "penny": ("pound",)}
 _NAMES = {mark.casefold(): name for name, marks in _WRITTEN.items() for mark in marks}
-_COMMANDS = {
-    "pounds": "pound",
-    "mathdollar": "dollar",
-    "textdollar": "dollar",
-    "textsterling": "pound",
-    "texteuro": "euro",
-    "textyen": "yen",
-}
+_COMMANDS = {"pounds": "pound"}  # the word is a weight
 _SIGN = "".join(mark for mark in _NAMES if not mark.isalpha())
 _WORD = "|".join(mark for mark in _NAMES if mark.isalpha())
 _MONEY = re.compile(
     rf"\\?(?<![a-z])(?:(?i:US)\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
-    rf"|\\(?P<command>{'|'.join(_COMMANDS)}|euro|yen|cent)(?![a-zA-Z])(?:\{{\}})?"
+    r"|\\(?:text|math)?(?P<command>pounds|dollar|sterling|euro|yen|cent)(?![a-zA-Z])(?:\{\})?"
     rf"|(?<![A-Za-z\\])(?<!per )(?:(?i:US)\s)?(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
 )
 _COINS = re.compile(

@@ -31,7 +31,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for (name, value), least in zip(vars(self).items(), (1, 0, 1, 0), strict=True):
-            if value is not None and not (math.isfinite(value) and value >= least):
+            if value is not None and not least <= value < math.inf:
                 raise ValueError(f"a budget of {value} {name}: give at least {least}")
         if self.money == 0:
             raise ValueError("a budget of 0 money: give more than that")
@@ -66,7 +66,7 @@ class Prices:
 
     def __post_init__(self) -> None:
         for price in (self.input, self.output):
-            if not (math.isfinite(price) and price >= 0):
+            if not 0 <= price < math.inf:
                 raise ValueError(f"a price of {price} for a million tokens: give a number from 0 on")
 
     def of(self, read: int, written: int) -> float:
@@ -93,6 +93,9 @@ class Spent:
     tokens_read: int = 0
     money: float = 0.0
     seconds: float = 0.0
+
+    def __add__(self, more: Spent) -> Spent:
+        return Spent(*(mine + other for mine, other in zip(vars(self).values(), vars(more).values(), strict=True)))
 
 
 def rounds(trajectories: int, group_size: int) -> list[int]:

@@ -36,20 +36,13 @@ Keep = Callable[[int, Group], object]
 
 @dataclass(frozen=True)
 class Means:
-    """With what a question is solved.
+    """With what a question is solved; reward, judge, watch and kept are those of `aepo.solve`.
 
     Attributes:
         agent: Grows trajectories; its engine has to be entered.
         algorithm: Its rules of the rollout are used, its `group_size` is the largest round.
         state: What is known about entropies before the first round.
-        budget: What may be used.
-        prices: What tokens cost.
-        reward: Chooses among trajectories; None lets them vote.
-        rewards_at_once: Calls of it at once.
-        judge: Chooses among answers; None lets them vote.
-        seed: Of all chance.
-        watch: Told whenever a trajectory has ended.
-        kept: Given each round's group as soon as it is whole, or cut.
+        rewards_at_once: Calls of the reward at once.
     """
 
     agent: Agent
@@ -76,7 +69,7 @@ class Solving:
     def __init__(self, sample: Sample, means: Means) -> None:
         """Nothing is spent."""
         prices = [tool.price for tool in means.agent.tools.values()]
-        sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
+        self._sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
         if means.budget.money is not None and not (means.prices.input or means.prices.output or any(prices)):
             raise ValueError("a budget of money needs a price: of a million tokens, or of a tool's call")
         if means.reward is not None and means.judge is not None:
@@ -86,13 +79,12 @@ class Solving:
                 "a deterministic engine waits for all trajectories, but a budget of calls, tokens or money holds some "
                 "back: set rollout.deterministic to false, or limit trajectories alone"
             )
-        for size in sizes:
+        for size in self._sizes:
             _rules(means.algorithm, size)
         self.sample, self.means = sample, means
         self.meter = Meter(means.budget, means.prices)
         self._agent = metered(means.agent, self.meter, self._changed)
         self._scorer = None if means.reward is None else Scorer(means.reward, means.rewards_at_once)
-        self._sizes = sizes
         self._groups: list[Group] = []
         self._growing: Question | None = None
         self._began = 0.0
@@ -158,17 +150,13 @@ class Solving:
     def _changed(self) -> None:
         if self.means.watch is not None:
             answers = [leaf.answer for leaf in self._leaves()]
-            at, rounds, wanted = len(self._groups) + 1, len(self._sizes), sum(self._sizes)
-            self.means.watch(Progress(at, rounds, wanted, len(answers), tally(answers), self._spent()))
+            at, of, wanted = len(self._groups) + 1, len(self._sizes), sum(self._sizes)
+            self.means.watch(Progress(at, of, wanted, len(answers), tally(answers), self._spent()))
 
     def _spent(self) -> Spent:
         return replace(self.meter.spent, seconds=time.perf_counter() - self._began)
 
 
 def _rules(algorithm: Algorithm, size: int) -> Exploration:
-    """The rules for a round of another size.
-
-    Raises:
-        ValueError: It is too small for them.
-    """
+    """The rules for a round of another size; ValueError if that is too small for them."""
     return algorithm.model_copy(update={"group_size": size}).exploration()

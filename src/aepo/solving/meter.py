@@ -70,7 +70,7 @@ class Meter:
     def begins(self, path: int) -> None:
         """A trajectory grows from now on."""
         self._growing.add(path)
-        self.spent = replace(self.spent, trajectories=self.spent.trajectories + 1)
+        self.spent += Spent(trajectories=1)
 
     def ends(self, path: int) -> None:
         """It does not grow any more."""
@@ -90,20 +90,14 @@ class Meter:
         try:
             await self._paid(path, lambda: self._pay_turn(read, wanted, granted))
         except BaseException:
-            for grant in granted:
-                self._held.remove(grant)
+            self._held = [grant for grant in self._held if grant not in granted]
             raise
         return granted[0]
 
     def settle(self, grant: Grant, written: int) -> None:
         """Pay for what a turn has written, and give the rest back."""
         self._held.remove(grant)
-        self.spent = replace(
-            self.spent,
-            tokens=self.spent.tokens + written,
-            tokens_read=self.spent.tokens_read + grant.read,
-            money=self.spent.money + self.prices.of(grant.read, written),
-        )
+        self.spent += Spent(0, 0, written, grant.read, self.prices.of(grant.read, written))
         self._serve()
 
     async def give_up(self, path: int) -> None:
@@ -144,17 +138,13 @@ class Meter:
 
     def _serve(self) -> None:
         """Pay for whoever can be paid for, the oldest first; nobody overtakes one who waits for tokens."""
-        blocked = False
         for waiting in sorted(self._waiting, key=lambda one: one.age):
-            is_call = waiting.age == CALLS_FIRST
-            if blocked and not is_call:
-                continue
             waiting.refused = waiting.pay()
             if waiting.refused is None:
                 self._waiting.remove(waiting)
                 waiting.paid.set()
-            elif not is_call:
-                blocked = True
+            elif waiting.age != CALLS_FIRST:
+                break
         if self._waiting and len(self._waiting) == len(self._growing) and not self._held:
             self._end(next(one.refused for one in self._waiting if one.refused))
 
@@ -168,7 +158,7 @@ class Meter:
             return "calls"
         if price > self._free_money() * (1 + ROUNDING):
             return "money"
-        self.spent = replace(self.spent, calls=self.spent.calls + 1, money=self.spent.money + price)
+        self.spent += Spent(calls=1, money=price)
         return None
 
     def _pay_turn(self, read: int, wanted: int, granted: list[Grant]) -> str | None:
@@ -187,12 +177,9 @@ class Meter:
         return math.inf if price == 0 or math.isinf(money) else math.floor(money / price + ROUNDING)
 
     def _free_tokens(self) -> float:
-        if self.budget.tokens is None:
-            return math.inf
-        return self.budget.tokens - self.spent.tokens - sum(grant.tokens for grant in self._held)
+        limit = math.inf if self.budget.tokens is None else self.budget.tokens
+        return limit - self.spent.tokens - sum(grant.tokens for grant in self._held)
 
     def _free_money(self) -> float:
-        if self.budget.money is None:
-            return math.inf
-        held = sum(self.prices.of(grant.read, grant.tokens) for grant in self._held)
-        return self.budget.money - self.spent.money - held
+        limit = math.inf if self.budget.money is None else self.budget.money
+        return limit - self.spent.money - sum(self.prices.of(grant.read, grant.tokens) for grant in self._held)

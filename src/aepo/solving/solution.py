@@ -122,13 +122,10 @@ def lines(solution: Solution) -> list[str]:
 
 def spending(spent: Spent) -> str:
     """What was used, on one line."""
-    parts = [
-        count(spent.trajectories, "trajectory", "trajectories"),
-        count(spent.calls, "call"),
-        f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read",
-    ]
-    parts += [f"cost {spent.money:.4g}"] if spent.money else []
-    return ", ".join([*parts, f"{spent.seconds:.1f} s"])
+    used = f"{count(spent.trajectories, 'trajectory', 'trajectories')}, {count(spent.calls, 'call')}"
+    tokens = f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read"
+    cost = f", cost {spent.money:.4g}" if spent.money else ""
+    return f"{used}, {tokens}{cost}, {spent.seconds:.1f} s"
 
 
 def listed(texts: Sequence[str]) -> str:
