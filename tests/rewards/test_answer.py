@@ -25,6 +25,8 @@ TRAPS = [  # pairs that a punctuation-stripping normaliser calls equal
     ("007", "7"),
     ("€18", "$18"),
     ("5 cents", "5 dollars"),
+    ("50 cents", "$50"),
+    ("50 cents", "£0.50"),
     ("p-q", "pq"),
     ("x-6", "x6"),
     ("1990-1995", "19901995"),
@@ -65,6 +67,8 @@ def test_token_f1_gives_nothing_for_another_number(answer, target):
             for money in ("$18", "\\$18", "\\$18.00", "\\text{\\$18}", "18\\text{ dollars}", "USD 18", "€18", "$18$")
         ],
         ("-$3", "-3"),
+        ("50 cents", "$0.50"),
+        ("$2 and 50 cents", "250¢"),
         ("-\\$5", "-5"),
         ("\\$32,\\!348", "$32,348"),
         ("\\boxed{Paris}", "Paris"),

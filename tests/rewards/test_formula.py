@@ -25,6 +25,8 @@ def test_money_is_a_number_and_its_currency(written):
         ("$5, $6", "5, 6", "dollar"),
         ("$\\$18$", "18", "dollar"),
         ("$5 = 4€", "5 = 4", "dollar euro"),
+        ("2 dollars and 50 cents", "2.50", "dollar"),
+        ("$5, 50 cents", "5, 50", "cent dollar"),
     ],
 )
 def test_a_dollar_is_money_or_the_mark_of_a_formula(text, plain, currency):
@@ -47,6 +49,9 @@ def test_every_sum_is_read_in_every_spelling(value, way):
         ("18 eggs per day", "18", "eggs per day"),
         ("90^{\\circ}", "90", "degree"),
         ("5 m", "5", "m"),
+        ("5 ft 11 in", "71", "in"),
+        ("1 \\text{ hour } 30.5 \\text{ minutes}", "181/2", "minutes"),
+        ("5 m 3 s", "5 m 3", "s"),
         *[(text, text, "") for text in ("5m", "5 x", "2k", "\\cot x", "\\text{east}", "3 squared", "5 hundredths")],
     ],
 )

@@ -1,5 +1,6 @@
 """Answers that are the same are one, whatever they look like; ties are told."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,20 @@ def test_the_most_frequent_answer_comes_first_in_the_spelling_that_most_used() -
 def test_numbers_are_compared_as_numbers_and_never_as_words() -> None:
     found = tally(["1,000", "1000", "$1000", "0.5", "1/2", "-6", "6"])
     assert [(one.answer, one.votes) for one in found] == [("1,000", 3), ("0.5", 2), ("-6", 1), ("6", 1)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "votes"),
+    [
+        (["€5", "$5"], [("€5", 1), ("$5", 1)]),
+        (["$5", "5", "€5"], [("$5", 2), ("€5", 1)]),
+        (["5", "€5", "$5"], [("5", 2), ("$5", 1)]),
+        (["$0.50", "50 cents", "50"], [("$0.50", 2), ("50", 1)]),
+        (["Spider-Man", "\\boxed{Spiderman}"], [("Spider-Man", 2)]),
+    ],
+)
+def test_answers_are_the_same_where_rewards_say_so(answers: list[str], votes: list[tuple[str, int]]) -> None:
+    assert [(one.answer, one.votes) for one in tally(answers)] == votes
 
 
 def test_among_equals_the_first_one_is_taken_and_all_are_told() -> None:

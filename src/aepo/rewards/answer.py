@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from aepo.boxed import unboxed
 from aepo.rewards.base import targets as accepted
-from aepo.rewards.money import without_money
+from aepo.rewards.money import rate, without_money
 from aepo.types import Sample, Trajectory
 
 # Letters that Unicode does not decompose, signs with several code points, quotes that texts leave out.
@@ -44,15 +45,12 @@ _SPACING = re.compile(r"\\[,!]\s*|\{(?=,\})|(?<=\{,)\}")
 _WRAPPED = re.compile(r"([-+]?)\s*\\text\{([^{}]*)\}\s*")
 _ARTICLES = frozenset({"a", "an", "the"})
 _CLOSED = frozenset({"yes", "no", "noanswer"})
-_NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?")
+_NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d+)?(?:e[-+]?\d{1,3})?", re.ASCII)
 
 
 def fold(text: str) -> str:
     """Lower case, without accents and typographic variants; superscripts and fractions keep their own signs."""
-    plain = "".join(
-        c if unicodedata.decomposition(c).startswith(("<super>", "<sub>", "<fraction>")) else _compatible(c)
-        for c in text
-    )
+    plain = text if text.isascii() else "".join(map(_compatible, text))
     folded = _MARKS.sub("", unicodedata.normalize("NFD", plain.casefold()))
     return unicodedata.normalize("NFC", folded).translate(_FOLD)
 
@@ -63,28 +61,52 @@ def normalise(text: str) -> str:
     return " ".join([w for w in words if w not in _ARTICLES] or words)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What an answer says; `agree` compares two.
+
+    Attributes:
+        number: If it is a plain number or a sum of money.
+        currency: "dollar", "euro", ...; "" if none is named.
+        words: Normalised, and with the signs inside words left out and not replaced by a space.
+        signs: What there is to compare of an answer without any words; None of a blank one.
+    """
+
+    number: Fraction | None
+    currency: str
+    words: tuple[str, str]
+    signs: str | None
+
+
+def read(text: str) -> Reading:
+    """Read an answer."""
+    folded = fold(text).strip()
+    signs = folded.strip(" .*") or folded
+    return Reading(*_valued(text), (normalise(text), normalise(_JOINT.sub("", text))), signs if text.strip() else None)
+
+
 def number(text: str) -> Fraction | None:
     """The exact value of "-6", "1,234.50", "$18", "1/2" or "2.5e3"; None for anything else ("007", "5 km", "50%")."""
     return _valued(text)[0]
 
 
-def same(answer: str, target: str) -> bool:
+def agree(answer: Reading, target: Reading) -> bool:
     """Whether two answers are equal: as numbers if both are numbers, else as normalised text.
 
     Two sums of money in different currencies are different. A sign inside a word may stand for nothing or for a space:
     "Spider-Man" is "Spiderman", as SQuAD has it, and "Spider Man".
     """
-    (left, currency), (right, other) = _valued(answer), _valued(target)
-    if left is not None and right is not None:
-        return left == right and (not currency or not other or currency == other)
-    if not normalise(answer) and not normalise(target):  # nothing but signs
-        return bool(answer.strip()) and _signs(answer) == _signs(target)
-    return any(words(answer) == words(target) for words in (normalise, _joined))
+    if answer.number is not None and target.number is not None:
+        times = rate(answer.currency, target.currency)
+        return times is not None and answer.number * times == target.number
+    if not answer.words[0] and not target.words[0]:
+        return answer.signs is not None and answer.signs == target.signs
+    return any(one == other for one, other in zip(answer.words, target.words, strict=True))
 
 
 def exact_match(answer: str, targets: str | Sequence[str]) -> float:
     r"""1.0 if `answer`, or what its last `\boxed{}` holds, is one of `targets`, else 0.0."""
-    return float(any(same(unboxed(answer), unboxed(t)) for t in _listed(targets)))
+    return _best(lambda said, target: float(agree(said, target)), answer, targets)
 
 
 def token_f1(answer: str, targets: str | Sequence[str]) -> float:
@@ -92,7 +114,7 @@ def token_f1(answer: str, targets: str | Sequence[str]) -> float:
 
     Two numbers either agree or score 0, and so does a yes or no that meets anything else.
     """
-    return max((_f1(unboxed(answer), unboxed(t)) for t in _listed(targets)), default=0.0)
+    return _best(_f1, answer, targets)
 
 
 def exact(sample: Sample, trajectory: Trajectory) -> float:
@@ -105,50 +127,36 @@ def f1(sample: Sample, trajectory: Trajectory) -> float:
     return token_f1(trajectory.answer or "", accepted(sample))
 
 
-def _f1(answer: str, target: str) -> float:
-    if same(answer, target):
+def _best(score: Callable[[Reading, Reading], float], answer: str, targets: str | Sequence[str]) -> float:
+    said = read(unboxed(answer))
+    listed = [targets] if isinstance(targets, str) else targets
+    return max((score(said, read(unboxed(target))) for target in listed), default=0.0)
+
+
+def _f1(answer: Reading, target: Reading) -> float:
+    if agree(answer, target):
         return 1.0
-    if number(answer) is not None and number(target) is not None:
+    if None not in (answer.number, target.number) or not _CLOSED.isdisjoint((answer.words[0], target.words[0])):
         return 0.0
-    if not _CLOSED.isdisjoint(map(normalise, (answer, target))):
-        return 0.0
-    return max(_overlap(words(answer).split(), words(target).split()) for words in (normalise, _joined))
+    pairs = zip(answer.words, target.words, strict=True)
+    return max(_overlap(Counter(one.split()), Counter(other.split())) for one, other in pairs)
 
 
-def _overlap(left_words: list[str], right_words: list[str]) -> float:
-    shared = sum((Counter(left_words) & Counter(right_words)).values())
-    return 2 * shared / (len(left_words) + len(right_words)) if shared else 0.0
-
-
-def _listed(targets: str | Sequence[str]) -> Sequence[str]:
-    return [targets] if isinstance(targets, str) else targets
+def _overlap(left: Counter[str], right: Counter[str]) -> float:
+    shared = (left & right).total()
+    return 2 * shared / (left.total() + right.total()) if shared else 0.0
 
 
 def _compatible(char: str) -> str:
-    return unicodedata.normalize("NFKC", char) if ord(char) > 127 else char
+    kept = unicodedata.decomposition(char).startswith(("<super>", "<sub>", "<fraction>"))
+    return char if kept else unicodedata.normalize("NFKC", char)
 
 
 def _kept(piece: re.Match[str]) -> str:
-    kind, text = piece.lastgroup, piece.group()
-    if kind == "minus":
-        before = piece.string[piece.start() - 1 : piece.start()]
-        return "-" if not before or before.isspace() else " -"
-    if kind == "dot":
-        return ""
-    if kind == "other":
-        operator = unicodedata.category(text) == "Sm" or text == "^"
-        return f" {text} " if operator and text != "~" else " "
-    return text
-
-
-def _signs(text: str) -> str:
-    folded = fold(text).strip()
-    return folded.strip(" .*") or folded
-
-
-def _joined(text: str) -> str:
-    """As `normalise`, with the signs inside words left out and not replaced by a space."""
-    return normalise(_JOINT.sub("", text))
+    text = piece.group()
+    operator = (unicodedata.category(text[0]) == "Sm" or text == "^") and text != "~"
+    other = f" {text} " if operator else " "
+    return {"minus": " -", "dot": "", "other": other}.get(piece.lastgroup or "", text)
 
 
 def _valued(text: str) -> tuple[Fraction | None, str]:
@@ -156,13 +164,10 @@ def _valued(text: str) -> tuple[Fraction | None, str]:
     if wrapped := _WRAPPED.fullmatch(plain.strip()):
         plain = wrapped[1] + wrapped[2]
     plain = plain.strip().removesuffix(".")
-    sign, plain = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
-    above, slash, below = (sign + plain.strip()).partition("/")
+    above, slash, below = re.sub(r"^-\s+", "-", plain).strip().partition("/")
     top, bottom = _decimal(above), _decimal(below) if slash else Fraction(1)
     return (top / bottom if top is not None and bottom else None), currency
 
 
 def _decimal(text: str) -> Fraction | None:
-    if len(text) > 200 or not text.isascii() or not _NUMBER.fullmatch(text):
-        return None
-    return Fraction(text.replace(",", ""))
+    return Fraction(text.replace(",", "")) if _NUMBER.fullmatch(text) else None

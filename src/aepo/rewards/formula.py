@@ -1,7 +1,6 @@
-r"""One way to write a formula, out of the many that models and data sets use.
+r"""One way to write a formula: `\text{\$32,\!348}` and `The answer is $32,348.` are both the text `32348` in dollars.
 
-`\text{\$32,\!348}`, `$32,348`, `32348 dollars` and `The answer is $32,348.` are all the text `32348` in dollars. What a
-formula means is for `verify.py` to say; here it is only written in one way.
+What a formula means is for `verify.py` to say; what math-verify reads by itself, such as `\dfrac`, is left alone.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _SHIFTED = re.compile("(?P<raised>[⁰¹²³⁴-⁹⁺⁻ⁿⁱ]+)|(?P<lowered>[
 
 _LEAD = re.compile(r"^.*\banswer\b(?:\s+is\b|\s*[:=])+\s*|^[a-z][a-z ]{2,}:\s*", re.IGNORECASE | re.DOTALL)
 _EDGES = re.compile(r"^[\s*`]+|[\s*`.]+$")
-_SCALES = {"dozen": "12", "hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}"}
-_SCALES["trillion"] = "10^{12}"
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORDS = re.compile(r"(?:\\text\{\s*)?([^\W\d_]++(?:[' .,-]++[^\W\d_]++)*+)\s*\}?")
 
+_FONTS = "math(?:rm|bf|it|sf)|text(?:bf|it|rm|normal)|mbox|operatorname|boldsymbol|underline|bm"
 _TIDY = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
@@ -39,12 +38,7 @@ _TIDY = tuple(
         (r"(?<=\d)(?<!\d{4})(?:\\[,! ]|[ ~])(?=\d{3}(?:\D|$))", ","),  # 1\,000 and 1 000
         (r"(?<!\\)\\[,;:!> ]|\\q?quad(?![a-zA-Z])|~|\\displaystyle(?![a-zA-Z])", " "),
         (r"\\(?:left|right)\.|\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\\(le|ge)(?:q|qslant)(?![a-zA-Z])", r"\\\1 "),
-        (
-            r"\\(?:math(?:rm|bf|it|sf)|text(?:bf|it|rm|normal)|mbox|operatorname|boldsymbol|underline|bm)\s*(?=\{)",
-            r"\\text",
-        ),
+        (rf"\\(?:{_FONTS})\s*(?=\{{)", r"\\text"),
         (r"(?<![\\a-zA-Z])(sqrt|frac)(?=\{)", r"\\\1"),
         (r"^\s*\\text\{([^{}]*[\d()][^{}]*)\}\s*$", r"\1"),
         (r"^\s*\(?([A-Z])[).]*\s*$", r"\1"),  # a letter of multiple choice
@@ -64,8 +58,8 @@ _BASE = re.compile(
     r"(?<![\w\\])(?P<digits>(?=[\dA-F]*\d)[\dA-F]+)\s*_\s*"
     r"(?:\{\s*\\text\{\s*(\w+)\s*\}\s*\}|\\text\{\s*(\w+)\s*\}|\{\s*(\w+)\s*\}|(\w+))"
 )
-_SPELLED = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
-_SPELLED |= {"ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16"}
+_SPELLED = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+_SPELLED |= {"eleven": 11, "twelve": 12, "sixteen": 16}
 _IGNORED = re.compile(r"(?<!\d)\s+|\s+(?!\d)|\\text(?=\{)")
 _SINGLE = re.compile(r"\{(\w)\}")
 
@@ -75,8 +69,7 @@ class Formula:
     r"""A formula in one way of writing.
 
     Attributes:
-        text: LaTeX without marks of formulas and of money, without thousands separators and spacing commands; or what
-            SymPy and calculators print.
+        text: LaTeX, or what SymPy and calculators print, without marks of formulas and of money.
         currency: "dollar", "euro", ...; "" if none is named.
     """
 
@@ -119,8 +112,7 @@ def formula(text: str) -> Formula:
     plain = _SCALE.sub(lambda m: rf"\times {_SCALES[m['scale']]}{m['text'] or ' '}", plain)
     plain = _THOUSANDS.sub(lambda m: m[0] if _inside(m.string[: m.start()]) else m[0].replace(",", ""), plain)
     plain = _BASE.sub(lambda m: f"{m['digits']}_{{{_SPELLED.get(m[m.lastindex or 0], m[m.lastindex or 0])}}}", plain)
-    plain = _EDGES.sub("", plain)
-    return Formula(plain, currency)
+    return Formula(_EDGES.sub("", plain), currency)
 
 
 def _latin(text: str) -> str:

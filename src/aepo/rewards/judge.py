@@ -1,11 +1,8 @@
 """Answers scored by another model, the judge: what it is asked, how its reply is read, what is kept of it.
 
-Two prompts: `GRADED` sorts an answer into correct, incorrect and not attempted, as SimpleQA's grader does; `YES_NO`
-asks whether it is correct, as HLE's does. Both are in words of our own. **Scores under another prompt, or of another
-judge, are not comparable**, so every judgement carries the version of its prompt and the name of the judge.
-
-A reply that cannot be read is neither right nor wrong: it is kept as `unreadable`, and counted wherever scores are
-shown.
+`GRADED` sorts an answer into correct, incorrect and not attempted, as SimpleQA's grader does; `YES_NO` asks whether it
+is correct, as HLE's does. **Scores under another prompt, or of another judge, are not comparable**, so every judgement
+carries the version of its prompt and the name of the judge. A reply that cannot be read is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -33,10 +30,8 @@ class Verdict(StrEnum):
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
-    NOT_ATTEMPTED = "not_attempted"
-    """There is no answer, or it leaves the matter open."""
-    UNREADABLE = "unreadable"
-    """The judge replied with something else than it was asked for."""
+    NOT_ATTEMPTED = "not_attempted"  # there is no answer, or it leaves the matter open
+    UNREADABLE = "unreadable"  # the judge replied with something else than it was asked for
 
 
 @dataclass(frozen=True)
@@ -56,9 +51,8 @@ class Prompt:
     def fill(self, question: str, targets: Sequence[str], answer: str) -> str:
         """The prompt for one answer; what is put in cannot close its own marks."""
         listed = targets[0] if len(targets) == 1 else "\n".join(f"- {target}" for target in targets)
-        return Template(self.text).substitute(
-            question=_fenced(question), targets=_fenced(listed), answer=_fenced(answer)
-        )
+        parts = {"question": question, "targets": listed, "answer": answer}
+        return Template(self.text).substitute({name: fenced(text) for name, text in parts.items()})
 
     def read(self, reply: str) -> Verdict:
         """The verdict of a reply (`aepo.rewards.reply`): unreadable if its last line is none, or two lines disagree."""
@@ -70,7 +64,7 @@ class Judge:
     """A judge model.
 
     Attributes:
-        ask: Sends a prompt, gives the reply.
+        ask: Sends it a prompt.
         model: Its name, kept with every verdict.
     """
 
@@ -142,16 +136,28 @@ async def judge(
         raise ValueError(f"sample {id!r} has no target: a judge has nothing to compare with")
     if answer is None or not answer.strip():
         return Judgement(id, question, accepted, None, prompt.version, judge.model, "", Verdict.NOT_ATTEMPTED)
-    reply = await user_code.call(partial(judge.ask, prompt.fill(question, accepted, answer)))
-    if not isinstance(reply, str):
-        raise TypeError(f"judge {judge.model!r} gave a {type(reply).__name__}: it must return text")
+    reply = await replied(judge.ask, prompt.fill(question, accepted, answer), f"judge {judge.model!r}")
     return Judgement(id, question, accepted, answer, prompt.version, judge.model, reply, prompt.read(reply))
 
 
-_MARKS = re.compile(r"<(?=\s*/?\s*(?:question|reference|answer)\b)", re.IGNORECASE)
+async def replied(ask: Ask, prompt: str, name: str = "the judge") -> str:
+    """What the judge replies.
+
+    Raises:
+        TypeError: It gave something else than text.
+        Exception: Whatever it raises.
+    """
+    reply = await user_code.call(partial(ask, prompt))
+    if not isinstance(reply, str):
+        raise TypeError(f"{name} gave a {type(reply).__name__}: it must return text")
+    return reply
 
 
-def _fenced(text: str) -> str:
+_MARKS = re.compile(r"<(?=\s*(?:/\s*)?(?:question|reference|answer|candidate)\b)", re.IGNORECASE)
+
+
+def fenced(text: str) -> str:
+    """`text` that cannot close the marks around it, nor open others."""
     return _MARKS.sub("(", text)
 
 
@@ -186,13 +192,9 @@ the reference even if you disagree with it.
 
 Reply with the single letter A, B or C.""",
     verdicts={
-        "A": Verdict.CORRECT,
-        "CORRECT": Verdict.CORRECT,
-        "B": Verdict.INCORRECT,
-        "INCORRECT": Verdict.INCORRECT,
-        "C": Verdict.NOT_ATTEMPTED,
-        "NOT_ATTEMPTED": Verdict.NOT_ATTEMPTED,
-        "NOT ATTEMPTED": Verdict.NOT_ATTEMPTED,
+        **dict.fromkeys(("A", "CORRECT"), Verdict.CORRECT),
+        **dict.fromkeys(("B", "INCORRECT"), Verdict.INCORRECT),
+        **dict.fromkeys(("C", "NOT_ATTEMPTED", "NOT ATTEMPTED"), Verdict.NOT_ATTEMPTED),
     },
 )
 """Correct, incorrect or not attempted."""

@@ -13,11 +13,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 
-from aepo.rewards.answer import number, same
+from aepo.rewards.answer import agree, number, read
 from aepo.rewards.base import targets as accepted
 from aepo.rewards.formula import Formula, formula
+from aepo.rewards.money import rate
 from aepo.types import Sample, Trajectory
 
 SECONDS = 10.0
@@ -39,12 +39,9 @@ def equivalent(answer: str, targets: str | Sequence[str]) -> float:
     written = formula(answer)
     if not written.text:
         return 0.0
-    golds = [formula(target) for target in listed]
-    verdicts = [at_sight(written, gold) for gold in golds]
-    if True in verdicts:
-        return 1.0
-    unsure = [gold for gold, verdict in zip(golds, verdicts, strict=True) if verdict is None]
-    return float(any(_verified(written, gold) for gold in unsure))
+    verdicts = {gold: at_sight(written, gold) for gold in map(formula, listed)}
+    unsure = (gold for gold, verdict in verdicts.items() if verdict is None)
+    return float(True in verdicts.values() or any(_verified(written, gold) for gold in unsure))
 
 
 def math(sample: Sample, trajectory: Trajectory) -> float:
@@ -54,22 +51,23 @@ def math(sample: Sample, trajectory: Trajectory) -> float:
 
 def at_sight(answer: Formula, target: Formula) -> bool | None:
     """Whether two formulas are the same; None where that takes mathematics."""
-    if answer.currency and target.currency and answer.currency != target.currency:
+    times = rate(answer.currency, target.currency)
+    if times is None:
         return False
     left, right = number(answer.text), number(target.text)
     if left is not None and right is not None:
-        return left == right or (None if "." in answer.text + target.text else False)
+        return left * times == right or (None if "." in answer.text + target.text else False)
     if answer.bare == target.bare != "":
-        return True
+        return times == 1
     if answer.bases != target.bases or {answer.kind, target.kind} == {"set", "tuple"}:
         return False
-    return same(answer.words, target.words) if answer.words and target.words else None
+    return agree(read(answer.words), read(target.words)) if answer.words and target.words else None
 
 
 def _verified(answer: Formula, target: Formula) -> bool:
     with _lock:
-        child = _running()
-        reply = _ask(child, json.dumps([answer.text, target.text, answer.currency, target.currency]), SECONDS)
+        question = json.dumps([answer.text, target.text, answer.currency, target.currency])
+        reply = _ask(_running(), question, SECONDS)
         if reply == "":
             _stop()
         return reply == "true"
@@ -87,12 +85,9 @@ def _running() -> subprocess.Popen[str]:
             encoding="ascii",
         )
         _child = (os.getpid(), child)
-        said = _ask(child, "", START_SECONDS)
-        if said != "ready":
+        if _ask(child, "", START_SECONDS) != "ready":
             _stop()
-            raise RuntimeError(
-                f"formulas cannot be compared ({said or 'the process ended'}): pip install math-verify pint"
-            )
+            raise RuntimeError(f"formulas cannot be compared: python -m {_CHILD} tells why")
     return _child[1]
 
 
@@ -116,13 +111,8 @@ def _ask(child: subprocess.Popen[str], line: str, seconds: float) -> str:
 def _stop() -> None:
     global _child
     if _child is not None and _child[0] == os.getpid():
-        child = _child[1]
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # a question may still be in its buffer
-                    pipe.close()
+        _child[1].kill()
+        _child[1].communicate()
     _child = None
 
 

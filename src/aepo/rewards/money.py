@@ -7,6 +7,7 @@ their inner side, and no digit follows the second one.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 _WRITTEN = {
     "dollar": ("$", "USD", "dollar", "bucks"),
@@ -19,22 +20,21 @@ _WRITTEN = {
     "rouble": ("₽", "rouble", "ruble"),
     "franc": ("CHF", "franc"),
     "cent": ("¢", "cent"),
+    "penny": ("pence",),
 }
+_HUNDREDTHS = {"cent": ("dollar", "euro"), "penny": ("pound",)}
 _NAMES = {mark.casefold(): name for name, marks in _WRITTEN.items() for mark in marks}
-_COMMANDS = {
-    "pounds": "pound",
-    "mathdollar": "dollar",
-    "textdollar": "dollar",
-    "textsterling": "pound",
-    "texteuro": "euro",
-    "textyen": "yen",
-}
+_COMMANDS = {"pounds": "pound"}  # the word is a weight
 _SIGN = "".join(mark for mark in _NAMES if not mark.isalpha())
 _WORD = "|".join(mark for mark in _NAMES if mark.isalpha())
 _MONEY = re.compile(
     rf"\\?(?<![a-z])(?:(?i:US)\s?)?\\?(?P<sign>[{re.escape(_SIGN)}])"
-    rf"|\\(?P<command>{'|'.join(_COMMANDS)}|euro|yen|cent)(?![a-zA-Z])(?:\{{\}})?"
+    r"|\\(?:text|math)?(?P<command>pounds|dollar|sterling|euro|yen|cent)(?![a-zA-Z])(?:\{\})?"
     rf"|(?<![A-Za-z\\])(?<!per )(?:(?i:US)\s)?(?P<word>(?i:{_WORD}))s?(?![A-Za-z])\.?"
+)
+_COINS = re.compile(
+    r"(?P<sum>[$€£] ?\d[\d,]*(?<!,)|\d[\d,]*(?= (?:dollar|euro)))(?P<word> (?:dollar|euro)s?)?(?: and)? "
+    r"(?P<coins>\d\d?) (?:cents?|pence)(?![a-zA-Z])"
 )
 _EMPTY = re.compile(r"(?:\\(?:text|math)[a-z]*\s*|(?<!\\))\{\s*\}")
 _INSIDE = r"(?:[^$\\]|\\.)*+"
@@ -54,5 +54,15 @@ def without_money(text: str) -> tuple[str, str]:
     inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
     if not re.search(r"\d", inner):  # a word alone is no sum
         return inner, ""
+    inner = _COINS.sub(lambda found: f"{found['sum']}.{found['coins']:>02}{found['word'] or ''}", inner)
     found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
     return _EMPTY.sub(" ", _MONEY.sub(" ", inner)), " ".join(sorted(found))
+
+
+def rate(currency: str, other: str) -> Fraction | None:
+    """How many of `other` one of `currency` is; 1 if one of them is not named; None if they are different things."""
+    if not currency or not other or currency == other:
+        return Fraction(1)
+    if other in _HUNDREDTHS.get(currency, ()):
+        return Fraction(1, 100)
+    return Fraction(100) if currency in _HUNDREDTHS.get(other, ()) else None

@@ -1,4 +1,4 @@
-"""How near two numbers must be to be one, in place of math-verify's rule.
+"""How near two numbers must be to be one.
 
 math-verify rounds to six places after the point: every tiny number equals every other, and two huge ones never agree.
 Here numbers are equal exactly, with one exception: a decimal stands for a longer number that it is the rounding of, if
@@ -8,33 +8,25 @@ it has at least six digits that matter. So 0.333333 is 1/3 and 0.333 is not, and
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from math_verify import grader
-from sympy import Expr, Float, MatrixBase, MatrixExpr, Rational, floor, log
+from math_verify.grader import get_pct_val, safe_sympy_doit
+from sympy import Expr, Float, MatrixBase, Rational, floor, log
 
 DIGITS = 6
-_DOUBLE = 15  # digits that a double holds
 _PRECISION = 60
+_DOUBLE = 15  # digits that a double holds
 _EXACT = 10**9
-
-_library = grader.sympy_numeric_eq
-
-
-def install() -> None:
-    """Have math-verify compare numbers by the rule of this module, in this process."""
-    grader.sympy_numeric_eq = _numeric_eq
 
 
 def equal(left: Expr, right: Expr) -> bool:
     """Whether two numbers are one. A percentage is its number and its value: 50% is 50 and 0.5."""
-    parts = [grader.get_pct_val(one) for one in (left, right)]
-    if all(part is not None for part in parts):
-        return equal(*parts)
-    if any(part is not None for part in parts):
-        plain, percent = (left, parts[1]) if parts[0] is None else (right, parts[0])
-        return equal(plain, percent) or equal(100 * plain, percent)
-    short, long = sorted((grader.safe_sympy_doit(one) for one in (left, right)), key=_digits)
+    here, there = get_pct_val(left, left), get_pct_val(right, right)
+    if here is not left or there is not right:
+        of_one = equal(100 * here, there) if here is left else there is right and equal(here, 100 * there)
+        return of_one or equal(here, there)
+    short, long = sorted((safe_sympy_doit(one) for one in (left, right)), key=_digits)
     one, other = _exact(short), _exact(long)
     if one == other:
         return True
@@ -51,10 +43,33 @@ def equal(left: Expr, right: Expr) -> bool:
     return DIGITS <= fewer < more and bool(gap <= last / 2 or (abs(b) >= abs(a) and gap < last))
 
 
-def _numeric_eq(left: Any, right: Any, *precision: int) -> bool:
-    if isinstance(left, MatrixBase | MatrixExpr) or isinstance(right, MatrixBase | MatrixExpr):
-        return bool(_library(left, right, *precision))  # it comes back here for each entry
-    return not (left.free_symbols or right.free_symbols) and equal(left, right)
+def aligned(answer: Any, gold: Any) -> tuple[Any, Any]:
+    """Both without decimals, and each number of the answer that is one of the gold's written as it is there.
+
+    So math-verify, which compares them, need not know how near is near.
+    """
+    theirs: dict[Expr, Expr] = {}
+    gold = _numbers_as(gold, lambda number: theirs.setdefault(number, _value(number)))
+
+    def as_there(number: Expr) -> Expr:
+        return next((value for one, value in theirs.items() if equal(number, one)), _value(number))
+
+    return _numbers_as(answer, as_there), gold
+
+
+def _numbers_as(whole: Any, written: Callable[[Expr], Expr]) -> Any:
+    """`whole` with its largest parts that are numbers in another way of writing."""
+    if isinstance(whole, Expr) and not whole.free_symbols:
+        return written(whole)
+    if isinstance(whole, MatrixBase):
+        return whole.applyfunc(lambda entry: _numbers_as(entry, written))
+    parts = getattr(whole, "_unsorted_args", whole.args)  # math-verify goes by the order in which they were written
+    others = [_numbers_as(part, written) for part in parts]
+    return whole if others == list(parts) else whole.func(*others)
+
+
+def _value(number: Expr) -> Expr:
+    return _exact(safe_sympy_doit(number))
 
 
 def _exact(number: Expr) -> Expr:

@@ -17,16 +17,14 @@ from sympy.parsing.sympy_parser import (
     standard_transformations,
 )
 
-_FUNCTIONS = (
-    *("sqrt", "cbrt", "root", "log", "exp", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "sinh"),
-    *("cosh", "tanh", "Abs", "factorial", "binomial", "gamma", "gcd", "lcm", "floor", "ceiling", "Min", "Max"),
-    *("Rational", "Integer", "Float", "Matrix", "Tuple", "FiniteSet", "Interval", "Union", "Eq", "Ne", "Lt", "Le"),
-    *("Gt", "Ge"),
+_SYMPY = (
+    "pi E I oo sqrt cbrt root log ln exp sin cos tan cot sec csc asin acos atan sinh cosh tanh Abs factorial binomial "
+    "gamma gcd lcm floor ceiling Min Max Rational Integer Float Matrix ImmutableMatrix Tuple FiniteSet EmptySet "
+    "Interval Union Eq Ne Lt Le Gt Ge"
 )
-_NAMES = {name: getattr(sympy, name) for name in _FUNCTIONS} | {
-    **{"pi": sympy.pi, "E": sympy.E, "I": sympy.I, "oo": sympy.oo, "inf": sympy.oo, "infinity": sympy.oo},
-    **{"arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "ln": sympy.log, "abs": sympy.Abs},
-    **{"EmptySet": sympy.EmptySet, "ImmutableMatrix": sympy.Matrix, "Fraction": sympy.Rational},
+_NAMES = {name: getattr(sympy, name) for name in _SYMPY.split()} | {
+    **{"inf": sympy.oo, "infinity": sympy.oo, "abs": sympy.Abs, "Fraction": sympy.Rational},
+    **{"arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan},
     "OpenInterval": sympy.Interval.open,
     "LOpenInterval": sympy.Interval.Lopen,
     "ROpenInterval": sympy.Interval.Ropen,
@@ -51,14 +49,8 @@ def readings(text: str) -> list[str]:
         return [text]
     text = _OPEN.sub(r"\1OpenInterval", _NUMPY.sub(r"\1\2", _COMPLEX.sub("*I", text)))
     text = _ROWS.sub(r"Matrix(\g<0>)", text) if _ROWS.fullmatch(text) else text
-    at, names = 0, set()
-    while at < len(text):
-        token = _TOKEN.match(text, at)
-        if token is None:
-            return [text]
-        at = token.end()
-        names.add(token["name"] or "x")
-    if any(len(name) > 1 and name not in _NAMES for name in names):
+    names = {token["name"] for token in _TOKEN.finditer(text)} - {None}
+    if _TOKEN.sub("", text) or any(len(name) > 1 and name not in _NAMES for name in names):
         return [text]
     symbols = {name: sympy.Symbol(name) for name in names if len(name) == 1 and name not in _NAMES}
     try:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 import anyio
 
 from aepo import user_code
 from aepo.rewards.base import Reward, checked
 from aepo.tools.places import Places
-from aepo.types import Group, Leaf, Trajectory
+from aepo.types import Group, Trajectory
 
 AT_ONCE = 16
 """Rewards that are asked for at once, unless somebody says otherwise."""
 
 
 class RewardBug(RuntimeError):
-    """A reward raised something.
-
-    Attributes:
-        original: What it raised.
-    """
+    """A reward raised something, `original`."""
 
     def __init__(self, reward: Reward, sample: str, original: BaseException) -> None:
         """Name the function and the sample."""
@@ -31,12 +28,7 @@ class RewardBug(RuntimeError):
 
 
 class Scorer:
-    """Asks a reward, in threads if it is no async function; the others wait for a place.
-
-    Args:
-        reward: The function.
-        concurrency: Calls at once.
-    """
+    """Asks a reward, `concurrency` calls at once, in threads if it is no async function."""
 
     def __init__(self, reward: Reward, concurrency: int = AT_ONCE) -> None:
         self.reward, self._places = reward, Places(concurrency)
@@ -46,7 +38,7 @@ class Scorer:
 
         Raises:
             RewardBug: The function raised something, be it `SystemExit`.
-            ValueError: It is None, NaN or no number; the line names the sample.
+            ValueError: As `checked`.
         """
         sample = trajectory.sample
         async with self._places():
@@ -59,26 +51,16 @@ class Scorer:
 
 
 async def score(groups: Sequence[Group], reward: Reward, concurrency: int = AT_ONCE) -> None:
-    """Set the reward of every leaf that has none yet.
-
-    Raises:
-        RewardBug: The function raised something.
-        ValueError: A reward is None, NaN or no number; the line names the sample.
-    """
+    """Set the reward of every leaf that has none yet; the first failure of a `Scorer` is raised."""
     scorer = Scorer(reward, concurrency)
-    failures: list[Exception] = []
 
-    async def set_reward(leaf: Leaf, trajectory: Trajectory) -> None:
-        try:
-            leaf.reward = await scorer(trajectory)
-        except Exception as error:
-            failures.append(error)
-            tasks.cancel_scope.cancel()
+    async def set_reward(trajectory: Trajectory) -> None:
+        trajectory.leaf.reward = await scorer(trajectory)
 
-    async with anyio.create_task_group() as tasks:
-        for group in groups:
-            for trajectory in group.trajectories():
+    try:
+        async with anyio.create_task_group() as tasks:
+            for trajectory in chain.from_iterable(group.trajectories() for group in groups):
                 if trajectory.reward is None:
-                    tasks.start_soon(set_reward, trajectory.leaf, trajectory)
-    if failures:
-        raise failures[0]
+                    tasks.start_soon(set_reward, trajectory)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0]  # noqa: B904  (its own cause says more)

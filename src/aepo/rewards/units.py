@@ -19,6 +19,7 @@ _WORD = rf"(?:[^\W\d_]{{3,}}+|(?<=[\d}}] )(?:{_SHORT})(?![a-zA-Z]))"
 _TEXT = r"\\text\{[^{}\d]*\}"
 _FIRST = rf"(?:/?\s*{_TEXT}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WORD}){_POWER}"
 _MORE = rf"(?:[\s/.(-]*(?:{_TEXT}|[^\W\d_]++){_POWER}\)?)*+"
+_PART = re.compile(rf"(\d+(?:\.\d+)?)\s*({_TEXT}|{_WORD})\.?[\s,]*")
 _UNIT = re.compile(rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*{_FIRST}{_MORE})\s*", re.DOTALL)
 # "5 hundredths" and "3 squared" are other numbers than 5 and 3.
 _MATHS = re.compile(
@@ -35,10 +36,8 @@ def split(text: str) -> tuple[str, str]:
     found = _UNIT.fullmatch(text)
     if not found or _MATHS.search(found["unit"]):
         return text, ""
-    unit = found["unit"].replace("\\circ", " degree ")
-    words = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", unit)
-    words = re.sub(r"\^\{?\s*(?= degree)", " ", words)
-    return found["body"].strip(), _DEGREES.sub(r"deg\1", " ".join(_SPOKEN.sub(" ", words).split()))
+    unit = re.sub(r"(?<=\^)\{?(-?\d)\}?", r"\1", re.sub(r"\^\{?\\circ", " degree ", found["unit"]))
+    return _added(text) or (found["body"].strip(), _DEGREES.sub(r"deg\1", " ".join(_SPOKEN.sub(" ", unit).split())))
 
 
 def factor(unit: str, other: str) -> Fraction | None:
@@ -53,6 +52,21 @@ def factor(unit: str, other: str) -> Fraction | None:
         left, right = _stems(unit), _stems(other)
         return Fraction(1) if left <= right or right <= left else None
     return Fraction(one) if zero == 0 else None  # degrees of temperature have another zero
+
+
+def _added(text: str) -> tuple[str, str] | None:
+    """`5 ft 11 in` in the last of its units, 71 and in; None unless each part is less than one of the unit before."""
+    parts = _PART.findall(text)
+    if len(parts) < 2 or _PART.sub("", text):
+        return None
+    total, last = Fraction(0), ""
+    for amount, written in parts:
+        unit = _SPOKEN.sub(" ", written).strip()
+        times = factor(last, unit)
+        if times is None or (last and Fraction(amount) >= times):
+            return None
+        total, last = total * times + Fraction(amount), unit
+    return str(total), last
 
 
 def _stems(unit: str) -> set[str]:

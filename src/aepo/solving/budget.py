@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 DEFAULT_TRAJECTORIES = 8
 # A question that needs no tool would never spend a budget of calls.
@@ -30,10 +30,9 @@ class Budget:
     money: float | None = None
 
     def __post_init__(self) -> None:
-        for field, least in zip(fields(self), (1, 0, 1, 0), strict=True):
-            value = getattr(self, field.name)
-            if value is not None and not (math.isfinite(value) and value >= least):
-                raise ValueError(f"a budget of {value} {field.name}: give at least {least}")
+        for (name, value), least in zip(vars(self).items(), (1, 0, 1, 0), strict=True):
+            if value is not None and not least <= value < math.inf:
+                raise ValueError(f"a budget of {value} {name}: give at least {least}")
         if self.money == 0:
             raise ValueError("a budget of 0 money: give more than that")
 
@@ -42,8 +41,7 @@ class Budget:
         """How many trajectories may be begun."""
         if self.trajectories is not None:
             return self.trajectories
-        others = (self.calls, self.tokens, self.money)
-        return DEFAULT_TRAJECTORIES if all(limit is None for limit in others) else MOST_TRAJECTORIES
+        return MOST_TRAJECTORIES if self.holds_back else DEFAULT_TRAJECTORIES
 
     @property
     def holds_back(self) -> bool:
@@ -68,7 +66,7 @@ class Prices:
 
     def __post_init__(self) -> None:
         for price in (self.input, self.output):
-            if not (math.isfinite(price) and price >= 0):
+            if not 0 <= price < math.inf:
                 raise ValueError(f"a price of {price} for a million tokens: give a number from 0 on")
 
     def of(self, read: int, written: int) -> float:
@@ -95,6 +93,9 @@ class Spent:
     tokens_read: int = 0
     money: float = 0.0
     seconds: float = 0.0
+
+    def __add__(self, more: Spent) -> Spent:
+        return Spent(*(mine + other for mine, other in zip(vars(self).values(), vars(more).values(), strict=True)))
 
 
 def rounds(trajectories: int, group_size: int) -> list[int]:

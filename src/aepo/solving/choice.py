@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 
-from aepo import user_code
-from aepo.rewards.judge import Ask
+from aepo.rewards.judge import Ask, fenced, replied
 from aepo.solving.vote import Tally
 
-# What an answer may not close, so that it cannot pass for another candidate or for the question.
-_MARKS = re.compile(r"<(?=\s*(?:/\s*)?(?:question|candidate)\b)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 
 _TASK = """Several attempts at a question came to the answers below. Decide which answer is right. How often an answer \
@@ -29,10 +25,10 @@ Think it through, then write the number of the right answer alone on the last li
 def prompt(question: str, tallies: Sequence[Tally]) -> str:
     """What the judge is asked."""
     candidates = "\n\n".join(
-        f'<candidate number="{at}" given="{one.votes}">\n{_fenced(one.answer)}\n</candidate>'
+        f'<candidate number="{at}" given="{one.votes}">\n{fenced(one.answer)}\n</candidate>'
         for at, one in enumerate(tallies, 1)
     )
-    return _TASK.format(question=_fenced(question), candidates=candidates)
+    return _TASK.format(question=fenced(question), candidates=candidates)
 
 
 def read(reply: str, candidates: int) -> int | None:
@@ -50,16 +46,8 @@ async def choose(ask: Ask, question: str, tallies: Sequence[Tally]) -> int | Non
         Place of the chosen answer; None if the reply cannot be read.
 
     Raises:
-        TypeError: The judge gave something else than text.
-        Exception: Whatever the judge raises.
+        Exception: As `replied`.
     """
     if len(tallies) < 2:
         return 0 if tallies else None
-    reply = await user_code.call(partial(ask, prompt(question, tallies)))
-    if not isinstance(reply, str):
-        raise TypeError(f"the judge gave a {type(reply).__name__}: it must return text")
-    return read(reply, len(tallies))
-
-
-def _fenced(text: str) -> str:
-    return _MARKS.sub("(", text)
+    return read(await replied(ask, prompt(question, tallies)), len(tallies))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aepo.solving.solution import LONGEST, SHOWN, Progress, Solution, lines, listed, spending
+from aepo.solving.solution import LONGEST, SHOWN, Progress, Solution, lines, listed, short, spending
 from aepo.solving.vote import Tally
 
 WIDEST = 100
@@ -40,9 +38,7 @@ class SolvingDisplay:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -84,14 +80,12 @@ class SolvingDisplay:
         table.add_column(ratio=1)
         table.add_column(justify="right", no_wrap=True)
         for at, one in enumerate(tallies[:SHOWN]):
-            bar = ProgressBar(
-                total=tallies[0].votes, completed=one.votes, complete_style="green" if at == 0 else "cyan"
-            )
-            table.add_row(Text(self._printable(_short(one.answer))), bar, str(one.votes))
-        if len(tallies) > SHOWN:
-            table.add_row(Text(f"and {len(tallies) - SHOWN} other answers", style="dim"), "", "")
-        if not tallies:
-            table.add_row(Text("no answer yet", style="dim"), "", "")
+            style = "cyan" if at else "green"
+            bar = ProgressBar(total=tallies[0].votes, completed=one.votes, complete_style=style)
+            table.add_row(Text(self._printable(short(one.answer))), bar, str(one.votes))
+        more = f"and {len(tallies) - SHOWN} other answers" if len(tallies) > SHOWN else ""
+        if said := more if tallies else "no answer yet":
+            table.add_row(Text(said, style="dim"), "", "")
         return table
 
     def _print(self, text: str, style: str = "") -> None:
@@ -105,7 +99,7 @@ class SolvingDisplay:
 
 def plain_line(progress: Progress) -> str:
     """Like "3/8 trajectories  Madrid 2, Lima 1  14 calls, 310 tokens"."""
-    answers = listed([f"{_short(one.answer)} {one.votes}" for one in progress.tallies]) or "no answer yet"
+    answers = listed([f"{short(one.answer)} {one.votes}" for one in progress.tallies]) or "no answer yet"
     spent = progress.spent
     return f"{_count(progress)}  {answers}  {spent.calls} calls, {spent.tokens:,} tokens"
 
@@ -113,8 +107,3 @@ def plain_line(progress: Progress) -> str:
 def _count(progress: Progress) -> str:
     of = f"round {progress.round}, " if progress.rounds > 1 else ""
     return f"{of}{progress.ended}/{progress.wanted} trajectories"
-
-
-def _short(answer: str) -> str:
-    line = " ".join(answer.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
-from types import TracebackType
-from typing import Self
+from copy import copy
+from typing import Any
 
 from aepo.rollout.agent import Agent
 from aepo.rollout.generator import Generator, Sampled, Sequence, Stop
@@ -23,18 +23,11 @@ class MeteredGenerator:
 
     def __init__(self, engine: Generator, meter: Meter, ended: Callable[[], None]) -> None:
         self.engine, self.meter, self.ended = engine, meter, ended
-        self.entropy_estimator, self.max_sequences = engine.entropy_estimator, engine.max_sequences
         self._numbers: dict[int, int] = {}
         self._begun = 0
 
-    async def __aenter__(self) -> Self:
-        await self.engine.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.engine.__aexit__(kind, error, trace)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)  # nothing else costs anything
 
     def open(self, tokens: Tokens[int], noise: int) -> Sequence:
         """Begin a sequence with given tokens."""
@@ -43,10 +36,6 @@ class MeteredGenerator:
     def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
         """A new sequence with the first tokens of another."""
         return self._begins(self.engine.fork(sequence, length, noise))
-
-    def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
-        """Append given tokens, which cost nothing before they are read."""
-        self.engine.extend(sequence, tokens)
 
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens once they can be paid for; does not return if they never can."""
@@ -73,14 +62,6 @@ class MeteredGenerator:
         if number is not None:
             self.meter.ends(number)
 
-    def pause(self) -> None:
-        """Sample nothing until `resume`."""
-        self.engine.pause()
-
-    def resume(self) -> None:
-        """Go on."""
-        self.engine.resume()
-
     def _begins(self, sequence: Sequence) -> Sequence:
         self._numbers[id(sequence)] = self._begun
         self.meter.begins(self._begun)
@@ -90,13 +71,7 @@ class MeteredGenerator:
 
 def metered(agent: Agent, meter: Meter, ended: Callable[[], None]) -> Agent:
     """The same agent, whose turns and calls are paid for."""
-    return Agent(
-        MeteredGenerator(agent.generator, meter, ended),
-        agent.protocol,
-        {name: meter.tool(tool) for name, tool in agent.tools.items()},
-        agent.limits,
-        agent.window,
-        agent.entropy_scale,
-        agent.on_tool_bug,
-        agent.repeat,
-    )
+    paying = copy(agent)
+    paying.generator = MeteredGenerator(agent.generator, meter, ended)
+    paying.tools = {name: meter.tool(tool) for name, tool in agent.tools.items()}
+    return paying

@@ -1,11 +1,9 @@
 """Spending a budget on one question, round after round.
 
-A round is a group: the same rules as in training say how many trajectories start at the question and where others
-branch off. After a round its entropies become what the next one is measured by (`ExplorationState`): the gap between
-question and tool results, the changes after results, and how many results a trajectory sees. So a first round compares
-entropies in nats, and every later one compares them with what is usual for this question. Where calls, tokens
-or money are limited, a later round is no larger than what is left can pay for at the cost so far. Rounds have trees of
-their own: a later one does not branch inside an earlier one.
+A round is a group with a tree of its own: the same rules as in training say how many trajectories start at the question
+and where others branch off. The first round compares entropies in nats, every later one with what is usual for this
+question (`ExplorationState`). Where calls, tokens or money are limited, a later round is no larger than what is left
+can pay for at the cost so far.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from aepo.rewards.judge import Ask
 from aepo.rewards.score import AT_ONCE, Scorer, score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Question, Rollout, Seeds
-from aepo.solving.budget import Budget, Prices, rounds
+from aepo.solving.budget import Budget, Prices, Spent, rounds
 from aepo.solving.choice import choose
 from aepo.solving.engine import metered
 from aepo.solving.meter import Meter
@@ -33,28 +31,18 @@ from aepo.training.metrics import exploration_update
 from aepo.types import Group, Leaf, Sample
 
 Watch = Callable[[Progress], None]
-
-
-def silent(progress: Progress) -> None:
-    """Tells nobody."""
+Keep = Callable[[int, Group], object]
 
 
 @dataclass(frozen=True)
 class Means:
-    """With what a question is solved.
+    """With what a question is solved; reward, judge, watch and kept are those of `aepo.solve`.
 
     Attributes:
         agent: Grows trajectories; its engine has to be entered.
         algorithm: Its rules of the rollout are used, its `group_size` is the largest round.
         state: What is known about entropies before the first round.
-        budget: What may be used.
-        prices: What tokens cost.
-        reward: Chooses among trajectories; None lets them vote.
-        rewards_at_once: Calls of it at once.
-        judge: Chooses among answers; None lets them vote.
-        seed: Of all chance.
-        watch: Told whenever a trajectory has ended.
-        kept: Given each round's group as soon as it is whole, or cut.
+        rewards_at_once: Calls of the reward at once.
     """
 
     agent: Agent
@@ -66,8 +54,8 @@ class Means:
     rewards_at_once: int = AT_ONCE
     judge: Ask | None = None
     seed: int = 0
-    watch: Watch = silent
-    kept: Callable[[int, Group], object] = lambda number, group: None
+    watch: Watch | None = None
+    kept: Keep | None = None
 
 
 class Solving:
@@ -81,7 +69,7 @@ class Solving:
     def __init__(self, sample: Sample, means: Means) -> None:
         """Nothing is spent."""
         prices = [tool.price for tool in means.agent.tools.values()]
-        sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
+        self._sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
         if means.budget.money is not None and not (means.prices.input or means.prices.output or any(prices)):
             raise ValueError("a budget of money needs a price: of a million tokens, or of a tool's call")
         if means.reward is not None and means.judge is not None:
@@ -91,13 +79,12 @@ class Solving:
                 "a deterministic engine waits for all trajectories, but a budget of calls, tokens or money holds some "
                 "back: set rollout.deterministic to false, or limit trajectories alone"
             )
-        for size in sizes:
+        for size in self._sizes:
             _rules(means.algorithm, size)
         self.sample, self.means = sample, means
         self.meter = Meter(means.budget, means.prices)
         self._agent = metered(means.agent, self.meter, self._changed)
         self._scorer = None if means.reward is None else Scorer(means.reward, means.rewards_at_once)
-        self._sizes = sizes
         self._groups: list[Group] = []
         self._growing: Question | None = None
         self._began = 0.0
@@ -115,7 +102,7 @@ class Solving:
         for number, size in enumerate(self._sizes, 1):
             group = await self._round(number, min(size, max(least, affordable)), state)
             self._groups.append(group)
-            self.means.kept(number, group)
+            self._keep(number, group)
             affordable = self.meter.affordable()
             if self.meter.exhausted is not None:
                 break
@@ -136,29 +123,24 @@ class Solving:
             self._growing = question
         self._growing = None
         if rollout.failure is not None:
-            self.means.kept(number, question.group())
+            self._keep(number, question.group())
             raise rollout.failure
         return question.grown or question.group()
 
+    def _keep(self, number: int, group: Group) -> None:
+        if self.means.kept is not None:
+            self.means.kept(number, group)
+
     async def _decide(self) -> Solution:
-        means = self.means
-        if means.reward is not None:
-            await score(self._groups, means.reward, means.rewards_at_once)
+        reward, judge, question = self.means.reward, self.means.judge, self.sample.question
+        if reward is not None:
+            await score(self._groups, reward, self.means.rewards_at_once)
         leaves = self._leaves()
-        rewards = None if means.reward is None else [leaf.reward for leaf in leaves]
-        tallies = tally([leaf.answer for leaf in leaves], rewards)
-        place: int | None = 0
-        if means.judge is not None:
-            place = await choose(means.judge, self.sample.question, tallies)
-        return decided(
-            self.sample.question,
-            tuple(self._groups),
-            tallies,
-            "judge" if means.judge is not None else "reward" if means.reward is not None else "vote",
-            place,
-            self.meter.exhausted or "trajectories",
-            replace(self.meter.spent, seconds=time.perf_counter() - self._began),
-        )
+        tallies = tally([leaf.answer for leaf in leaves], [leaf.reward for leaf in leaves])
+        by = "judge" if judge is not None else "reward" if reward is not None else "vote"
+        place = 0 if judge is None else await choose(judge, question, tallies)
+        limit = self.meter.exhausted or "trajectories"
+        return decided(question, tuple(self._groups), tallies, by, place, limit, self._spent())
 
     def _leaves(self) -> list[Leaf]:
         leaves = [leaf for group in self._groups for leaf in group.tree.leaves]
@@ -166,23 +148,15 @@ class Solving:
         return leaves + [path.leaf for path in growing if path.leaf is not None]
 
     def _changed(self) -> None:
-        leaves = self._leaves()
-        self.means.watch(
-            Progress(
-                round=len(self._groups) + 1,
-                rounds=len(self._sizes),
-                wanted=sum(self._sizes),
-                ended=len(leaves),
-                tallies=tally([leaf.answer for leaf in leaves]),
-                spent=replace(self.meter.spent, seconds=time.perf_counter() - self._began),
-            )
-        )
+        if self.means.watch is not None:
+            answers = [leaf.answer for leaf in self._leaves()]
+            at, of, wanted = len(self._groups) + 1, len(self._sizes), sum(self._sizes)
+            self.means.watch(Progress(at, of, wanted, len(answers), tally(answers), self._spent()))
+
+    def _spent(self) -> Spent:
+        return replace(self.meter.spent, seconds=time.perf_counter() - self._began)
 
 
 def _rules(algorithm: Algorithm, size: int) -> Exploration:
-    """The rules for a round of another size.
-
-    Raises:
-        ValueError: It is too small for them.
-    """
+    """The rules for a round of another size; ValueError if that is too small for them."""
     return algorithm.model_copy(update={"group_size": size}).exploration()

@@ -1,9 +1,8 @@
 """Paying for tokens and calls, so that no limit is ever exceeded.
 
 Everything is paid for before it happens. A turn is begun once all that it may write can be paid for; what it did not
-write is given back. Where that is not enough for everybody the others wait, and the trajectory that began first is
-served first: a few whole trajectories are worth more than many halves. Nobody is stopped because somebody else cannot
-go on. Only when every trajectory that has not ended waits for what cannot come is the budget spent, and `stop` called.
+write is given back. The others wait, and the trajectory that began first is served first: a few whole trajectories are
+worth more than many halves. When every trajectory that has not ended waits for what cannot come, the budget is spent.
 """
 
 from __future__ import annotations
@@ -23,31 +22,20 @@ ROUNDING = 1e-9
 CALLS_FIRST = -1
 
 
-@dataclass
+@dataclass(eq=False)
 class Grant:
-    """What a turn may use.
-
-    Attributes:
-        tokens: It may write.
-        read: Tokens before them.
-    """
+    """What a turn may use: tokens that it may write, and those before them that it reads."""
 
     tokens: int
     read: int
 
 
 @dataclass(eq=False)
-class Waiting:
-    """Somebody who asks for something.
-
-    Attributes:
-        age: Who is served first; small is old.
-        pay: Pays if that is possible, and gives the limit that forbids it else.
-        paid: Set once it is.
-    """
-
+class _Waiting:
     age: int
+    """The smallest is served first."""
     pay: Callable[[], str | None]
+    """Pays if that is possible, and gives the limit that forbids it else."""
     paid: anyio.Event = field(default_factory=anyio.Event)
     refused: str | None = None
 
@@ -56,30 +44,25 @@ class Meter:
     """What one question has used.
 
     Attributes:
+        spent: So far, seconds left out.
         exhausted: The limit that ended it; None as long as none did.
         stop: Called when nothing can go on.
     """
 
     def __init__(self, budget: Budget, prices: Prices) -> None:
         """Nothing is spent."""
-        self.budget, self.prices = budget, prices
+        self.budget, self.prices, self.spent = budget, prices, Spent()
         self.exhausted: str | None = None
         self.stop: Callable[[], None] = lambda: None
-        self._spent = Spent()
         self._held: list[Grant] = []
-        self._waiting: list[Waiting] = []
+        self._waiting: list[_Waiting] = []
         self._growing: set[int] = set()
-
-    @property
-    def spent(self) -> Spent:
-        """So far, seconds left out."""
-        return self._spent
 
     def tool(self, tool: Tool) -> Tool:
         """The same tool, whose calls are paid for. A call that another one answers from what was kept is one too."""
 
         async def around(execute: Execute, values: dict[str, object]) -> ToolResult:
-            await self._paid(Waiting(CALLS_FIRST, lambda: self._pay_call(tool.price)))
+            await self._paid(CALLS_FIRST, lambda: self._pay_call(tool.price))
             return await execute(values)
 
         return replace(tool, around=(*tool.around, around))
@@ -87,7 +70,7 @@ class Meter:
     def begins(self, path: int) -> None:
         """A trajectory grows from now on."""
         self._growing.add(path)
-        self._spent = replace(self._spent, trajectories=self._spent.trajectories + 1)
+        self.spent += Spent(trajectories=1)
 
     def ends(self, path: int) -> None:
         """It does not grow any more."""
@@ -104,37 +87,30 @@ class Meter:
             wanted: Tokens that it may write. It is granted fewer if no more are left and nobody gives any back.
         """
         granted: list[Grant] = []
-        waiting = Waiting(path, lambda: self._pay_turn(read, wanted, granted))
         try:
-            await self._paid(waiting)
+            await self._paid(path, lambda: self._pay_turn(read, wanted, granted))
         except BaseException:
-            for grant in granted:
-                self._held.remove(grant)
+            self._held = [grant for grant in self._held if grant not in granted]
             raise
         return granted[0]
 
     def settle(self, grant: Grant, written: int) -> None:
         """Pay for what a turn has written, and give the rest back."""
         self._held.remove(grant)
-        self._spent = replace(
-            self._spent,
-            tokens=self._spent.tokens + written,
-            tokens_read=self._spent.tokens_read + grant.read,
-            money=self._spent.money + self.prices.of(grant.read, written),
-        )
+        self.spent += Spent(0, 0, written, grant.read, self.prices.of(grant.read, written))
         self._serve()
 
     async def give_up(self, path: int) -> None:
         """Wait for ever: the turn was granted all that was left, and that was not enough."""
         limit = "tokens" if self._free_tokens() <= 0 else "money"
-        await self._paid(Waiting(path, lambda: limit))
+        await self._paid(path, lambda: limit)
 
     def affordable(self) -> int:
         """Whole trajectories that what is left pays for, if they cost what those before did on average.
 
         If nothing is left, `exhausted` is set.
         """
-        spent, budget = self._spent, self.budget
+        spent, budget = self.spent, self.budget
         most = budget.most_trajectories - spent.trajectories
         for name in ("calls", "tokens", "money"):
             used, limit = getattr(spent, name), getattr(budget, name)
@@ -149,7 +125,8 @@ class Meter:
         """End it here; a person asked for it."""
         self._end("interrupted")
 
-    async def _paid(self, waiting: Waiting) -> None:
+    async def _paid(self, age: int, pay: Callable[[], str | None]) -> None:
+        waiting = _Waiting(age, pay)
         self._waiting.append(waiting)
         try:
             self._serve()
@@ -161,17 +138,13 @@ class Meter:
 
     def _serve(self) -> None:
         """Pay for whoever can be paid for, the oldest first; nobody overtakes one who waits for tokens."""
-        blocked = False
         for waiting in sorted(self._waiting, key=lambda one: one.age):
-            is_call = waiting.age == CALLS_FIRST
-            if blocked and not is_call:
-                continue
             waiting.refused = waiting.pay()
             if waiting.refused is None:
                 self._waiting.remove(waiting)
                 waiting.paid.set()
-            elif not is_call:
-                blocked = True
+            elif waiting.age != CALLS_FIRST:
+                break
         if self._waiting and len(self._waiting) == len(self._growing) and not self._held:
             self._end(next(one.refused for one in self._waiting if one.refused))
 
@@ -181,11 +154,11 @@ class Meter:
             self.stop()
 
     def _pay_call(self, price: float) -> str | None:
-        if self.budget.calls is not None and self._spent.calls >= self.budget.calls:
+        if self.budget.calls is not None and self.spent.calls >= self.budget.calls:
             return "calls"
         if price > self._free_money() * (1 + ROUNDING):
             return "money"
-        self._spent = replace(self._spent, calls=self._spent.calls + 1, money=self._spent.money + price)
+        self.spent += Spent(calls=1, money=price)
         return None
 
     def _pay_turn(self, read: int, wanted: int, granted: list[Grant]) -> str | None:
@@ -198,19 +171,15 @@ class Meter:
         return None
 
     def _tokens_for(self, money: float) -> float:
-        """Tokens that the policy may write for it; none for less than nothing."""
         if money < 0:
             return 0
         price = self.prices.of(0, 1)
         return math.inf if price == 0 or math.isinf(money) else math.floor(money / price + ROUNDING)
 
     def _free_tokens(self) -> float:
-        if self.budget.tokens is None:
-            return math.inf
-        return self.budget.tokens - self._spent.tokens - sum(grant.tokens for grant in self._held)
+        limit = math.inf if self.budget.tokens is None else self.budget.tokens
+        return limit - self.spent.tokens - sum(grant.tokens for grant in self._held)
 
     def _free_money(self) -> float:
-        if self.budget.money is None:
-            return math.inf
-        held = sum(self.prices.of(grant.read, grant.tokens) for grant in self._held)
-        return self.budget.money - self._spent.money - held
+        limit = math.inf if self.budget.money is None else self.budget.money
+        return limit - self.spent.money - sum(self.prices.of(grant.read, grant.tokens) for grant in self._held)

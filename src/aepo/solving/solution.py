@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -111,31 +111,33 @@ def lines(solution: Solution) -> list[str]:
         others = listed([one.answer for one in solution.tied[1:]])
         told.append(f"a tie with {others}: the answer that came first was taken")
     told.append(spending(solution.spent))
-    branches = solution.ended - solution.fresh_starts
+    branches, by = solution.ended - solution.fresh_starts, solution.ended_by
     told.append(
         f"{count(len(solution.groups), 'round')}: {count(solution.fresh_starts, 'fresh start')}, "
         f"{count(branches, 'branch', 'branches')}, {solution.spent.trajectories - solution.ended} cut; "
-        f"ended by {_REASONS[solution.ended_by]}"
+        f"ended by {'an interrupt' if by == 'interrupted' else f'the budget of {by}'}"
     )
     return told
 
 
 def spending(spent: Spent) -> str:
     """What was used, on one line."""
-    parts = [
-        count(spent.trajectories, "trajectory", "trajectories"),
-        count(spent.calls, "call"),
-        f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read",
-    ]
-    parts += [f"cost {spent.money:.4g}"] if spent.money else []
-    return ", ".join([*parts, f"{spent.seconds:.1f} s"])
+    used = f"{count(spent.trajectories, 'trajectory', 'trajectories')}, {count(spent.calls, 'call')}"
+    tokens = f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read"
+    cost = f", cost {spent.money:.4g}" if spent.money else ""
+    return f"{used}, {tokens}{cost}, {spent.seconds:.1f} s"
 
 
 def listed(texts: Sequence[str]) -> str:
-    """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
-    shown = [" ".join(text.split()) for text in texts[:SHOWN]]
-    shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in shown]
-    return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
+    """With commas; only the first `SHOWN`, each in short, and how many others there are."""
+    shown = ", ".join(map(short, texts[:SHOWN]))
+    return shown + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
+
+
+def short(text: str) -> str:
+    """On one line, of `LONGEST` characters at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -163,26 +165,14 @@ def decided(
         ended_by: The limit that was reached.
         spent: What was used.
     """
-    equal = tied(tallies)
-    unreadable = by == "judge" and place is None and len(tallies) > 0
-    chosen = tallies[place or 0] if tallies else None
-    ordered = tallies if chosen is None else (chosen, *(one for one in tallies if one is not chosen))
-    if chosen is None:
-        by = "nobody"
-    elif unreadable or (by == "judge" and len(tallies) == 1):
+    if not tallies:
+        return Solution(question, None, (), (), "nobody", False, ended_by, spent, groups)
+    unreadable = by == "judge" and place is None
+    if unreadable or (by == "judge" and len(tallies) == 1):
         by = "vote"
-    return Solution(
-        question, None if chosen is None else chosen.answer, ordered, equal, by, unreadable, ended_by, spent, groups
-    )
-
-
-_REASONS: Mapping[str, str] = {
-    "trajectories": "the budget of trajectories",
-    "calls": "the budget of calls",
-    "tokens": "the budget of tokens",
-    "money": "the budget of money",
-    "interrupted": "an interrupt",
-}
+    chosen = tallies[place or 0]
+    ordered = (chosen, *(one for one in tallies if one is not chosen))
+    return Solution(question, chosen.answer, ordered, tied(tallies), by, unreadable, ended_by, spent, groups)
 
 
 def _agreement(solution: Solution) -> str:
@@ -193,7 +183,6 @@ def _agreement(solution: Solution) -> str:
     if first.reward is not None:
         said += f", reward {first.reward:.3g}"
     silent = solution.ended - solution.votes
-    rest = [listed([f"{one.votes} {one.answer}" for one in others])] if others else []
-    rest += [f"{silent} without an answer"] if silent else []
-    chosen = {"judge": "; chosen by the judge", "reward": "; chosen by reward"}.get(solution.chosen_by, "")
-    return "; ".join([said, ", ".join(rest)] if rest else [said]) + chosen
+    rest = [listed([f"{one.votes} {one.answer}" for one in others]), f"{silent} without an answer" if silent else ""]
+    chosen = {"judge": "chosen by the judge", "reward": "chosen by reward"}.get(solution.chosen_by, "")
+    return "; ".join(filter(None, [said, ", ".join(filter(None, rest)), chosen]))

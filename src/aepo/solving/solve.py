@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ from aepo.rewards.judge import Ask
 from aepo.rollout.generator import Generator
 from aepo.signals import terminable
 from aepo.solving.budget import Budget, Prices
-from aepo.solving.loop import Means, Solving, Watch, silent
+from aepo.solving.loop import Keep, Means, Solving, Watch
 from aepo.solving.solution import Solution
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.tools.state import warn_of_state
-from aepo.types import Group, Sample
+from aepo.types import Sample
 
 if TYPE_CHECKING:
     from aepo.algorithms.base import Algorithm
@@ -46,7 +46,7 @@ def solve(
     config: Config | None = None,
     interruptible: bool = False,
     watch: Watch | None = None,
-    kept: Callable[[int, Group], object] | None = None,
+    kept: Keep | None = None,
 ) -> Solution:
     """Answer one question: AEPO's rollout under a budget, and a vote over what it found (`docs/solve.md`).
 
@@ -105,14 +105,13 @@ def solve(
         rewards_at_once=settings.rewards.concurrency,
         judge=judge,
         seed=settings.seed,
-        watch=watch or silent,
-        kept=kept or (lambda number, group: None),
+        watch=watch,
+        kept=kept,
     )
     solving = Solving(sample, means)
+    interrupt = solving.interrupt if interruptible else None
     with equipment.in_use(Path(settings.run)):
-        return event_loop.run(
-            _solve, solving, agent.generator, interrupted=solving.interrupt if interruptible else None
-        )
+        return event_loop.run(_solve, solving, agent.generator, interrupted=interrupt)
 
 
 async def _solve(solving: Solving, generator: Generator) -> Solution:

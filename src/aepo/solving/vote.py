@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aepo.rewards.answer import fold, normalise, number
+from aepo.boxed import unboxed
+from aepo.rewards.answer import Reading, agree, read
 
 
 @dataclass(frozen=True)
@@ -24,35 +25,33 @@ class Tally:
     reward: float | None = None
 
 
-def key(answer: str) -> Hashable:
-    """Equal for answers that are the same: as numbers if they are numbers, else as words (`aepo.rewards.answer`)."""
-    value = number(answer)
-    if value is not None:
-        return value
-    return normalise(answer) or fold(answer).strip()
+def key(answer: str) -> Reading:
+    """What an answer is compared by, as rewards compare it (`aepo.rewards.answer`)."""
+    return read(unboxed(answer))
 
 
 def tally(answers: Sequence[str | None], rewards: Sequence[float | None] | None = None) -> tuple[Tally, ...]:
     """The distinct answers, best first: by highest reward if there are rewards, then by votes, then who came first.
 
+    An answer votes with the first ones that it agrees with, all of them: where somebody said 5, €5 and $5 stay apart.
+
     Args:
         answers: One a trajectory; None and blank ones do not vote.
         rewards: One a trajectory; by default votes decide alone.
     """
-    spellings: dict[Hashable, Counter[str]] = {}
-    best: dict[Hashable, float] = {}
-    for at, answer in enumerate(answers):
-        if answer is None or not answer.strip():
-            continue
-        same = key(answer)
-        spellings.setdefault(same, Counter())[answer.strip()] += 1
-        reward = None if rewards is None else rewards[at]
-        if reward is not None:
-            best[same] = max(reward, best.get(same, reward))
-    found = [
-        Tally(written.most_common(1)[0][0], written.total(), best.get(same)) for same, written in spellings.items()
-    ]
-    return tuple(sorted(found, key=lambda one: (*_rank(one),), reverse=True))
+    given = [(answer.strip(), key(answer), at) for at, answer in enumerate(answers) if answer and answer.strip()]
+    groups: list[list[tuple[str, Reading, int]]] = []
+    for one in given:
+        agreeing = (group for group in groups if all(agree(one[1], other) for _, other, _ in group))
+        if (group := next(agreeing, None)) is None:
+            groups.append(group := [])
+        group.append(one)
+    found = []
+    for group in groups:
+        spelling, _ = Counter(answer for answer, _, _ in group).most_common(1)[0]
+        scores = [rewards[at] for _, _, at in group if rewards is not None and rewards[at] is not None]
+        found.append(Tally(spelling, len(group), max(scores, default=None)))
+    return tuple(sorted(found, key=_rank, reverse=True))
 
 
 def tied(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
