@@ -147,3 +147,22 @@ def test_the_reward_reads_the_trajectory():
     assert math_reward(Sample("?", "1/2", "q1"), trajectory) == 1.0
     with pytest.raises(ValueError, match="'q2' has no target"):
         math_reward(Sample("?", "", "q2"), trajectory)
+
+
+def test_seconds_are_those_of_computing_so_that_a_busy_machine_changes_no_verdict(monkeypatch):
+    import importlib
+
+    module = importlib.import_module("aepo.rewards.math")
+    assert equivalent("\\frac{2}{6}", "\\frac{1}{3}") == 1.0  # started
+    child = module._running()
+    asked = module._ask
+
+    def held_back(child, line, seconds):
+        """Ask a process that gets no processor for longer than it may compute."""
+        os.kill(child.pid, signal.SIGSTOP)
+        threading.Timer(4.0, os.kill, (child.pid, signal.SIGCONT)).start()
+        return asked(child, line, seconds)
+
+    monkeypatch.setattr(module, "_ask", held_back)
+    assert equivalent("\\frac{x^2-1}{x-1}", "x+1") == 1.0
+    assert module._running() is child

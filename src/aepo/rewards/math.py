@@ -20,8 +20,8 @@ from aepo.rewards.formula import Formula, formula
 from aepo.rewards.money import rate
 from aepo.types import Sample, Trajectory
 
-SECONDS = 10.0
-"""Longest time for one comparison; then the answer counts as wrong."""
+SECONDS = 120.0
+"""Longest wait for one comparison; then the answer counts as wrong. The child counts its own seconds of computing."""
 
 START_SECONDS = 120.0
 _CHILD = "aepo.rewards.verify"

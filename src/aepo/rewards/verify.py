@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
+import resource
+import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import product
 from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig
 from latex2sympy2_extended.latex2sympy2 import convert_to_pct
 from math_verify import LatexExtractionConfig, parse, verify
+from math_verify.errors import TimeoutException
 from math_verify.grader import is_assignment_relation, is_equation, is_relation
 from sympy import Expr, I, Symbol
 
@@ -21,7 +28,8 @@ from aepo.rewards.printed import readings
 from aepo.rewards.units import factor, split
 
 MEMORY = 4 << 30  # bytes of address space: a huge power must fail here, not on the machine
-SECONDS = 3
+# Of computing, not by the clock: on a busy machine the same formulas are compared.
+SECONDS, LIMIT = 3, 10  # of one call of math-verify; of a whole comparison, in whatever C call it is
 DIGITS = 1000  # math-verify takes a smaller difference for none
 
 _LATEX = [
@@ -57,12 +65,33 @@ def same(answer: str, target: str, currency: str, other_currency: str) -> bool:
 def _parsed(text: str) -> list[Any]:
     """What `text` may be to SymPy; nothing if it has words: math-verify multiplies their letters."""
     body = text.removesuffix("\\%")
-    found = [
-        parse(f"${_IMAGINARY.sub(' i', one)}$", _LATEX, parsing_timeout=SECONDS)
-        for one in readings(body)
-        if not _WORDS.search(one)
-    ]
+    found = [_parse(f"${_IMAGINARY.sub(' i', one)}$") for one in readings(body) if not _WORDS.search(one)]
     return [_valued(value, body != text) for values in found for value in values]
+
+
+def _parse(text: str) -> list[Any]:
+    with _limited():
+        return parse(text, _LATEX, parsing_timeout=None)
+
+
+def _verify(gold: Any, answer: Any) -> bool:
+    with _limited():
+        return verify(gold, answer, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None)
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Let math-verify end as by its own limit, which goes by the clock."""
+
+    def end(number: int, frame: object) -> None:
+        raise TimeoutException
+
+    signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def _valued(value: Any, percent: bool) -> Any:
@@ -81,10 +110,7 @@ def _equal(gold: Any, answer: Any) -> bool:
     answer, gold = aligned(answer, gold)
     # math-verify takes the right side of an equation or not, by which of the two it stands in.
     orders = [(gold, answer), (answer, gold)] if is_relation(gold) or is_relation(answer) else [(gold, answer)]
-    return any(
-        verify(one, two, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=SECONDS)
-        for one, two in orders
-    )
+    return any(_verify(one, two) for one, two in orders)
 
 
 def _states(value: Any) -> bool:
@@ -94,15 +120,14 @@ def _states(value: Any) -> bool:
 
 def main() -> None:
     """Answer until the input ends."""
-    try:
-        import resource
-
+    with suppress(ValueError, OSError):  # no such limit on this system: that of time remains
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    except (ImportError, ValueError, OSError):  # no such limit on this system: the time limit remains
-        pass
     logging.disable()
     print("ready", flush=True)
     for line in sys.stdin:
+        # Its end kills the process, which the other side finds out at once.
+        limit = math.ceil(time.process_time()) + LIMIT
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         try:
             equal = same(*json.loads(line))
         except Exception:  # sympy raises anything on what a policy writes
