@@ -6,13 +6,11 @@ import base64
 import logging
 import re
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import anyio
-
+from aepo import event_loop
 from aepo.tools.counts import count
 from aepo.tools.pages.fetch import Document
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
@@ -65,9 +63,7 @@ def versions(sandbox: Sandbox) -> str:
     Raises:
         ImportError: They cannot; says what to install.
     """
-    # In a thread of its own: the caller may be inside a running event loop.
-    with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(anyio.run, sandbox.run, _VERSIONS, _VERSIONS_SECONDS).result()
+    result = event_loop.run(sandbox.run, _VERSIONS, _VERSIONS_SECONDS)
     if result.status is not SandboxStatus.OK:
         raise ImportError(
             f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]' "

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from itertools import islice
+from operator import itemgetter
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 _XML = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
@@ -41,6 +42,7 @@ _BLOCKS = frozenset((
     "legend", "li", "main", "nav", "noframes", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th",
     "thead", "tr", *_HEADINGS, *_LISTS,
 ))  # fmt: skip
+_STYLE = re.compile(r"(?:^|;)\s*(display|visibility)\s*:\s*([\w-]*)\s*(!?)")
 # Landmarks, as browsers tell them to screen readers.
 _MAIN = "descendant::*[self::main or @role='main'][not(ancestor::main or ancestor::*[@role='main'])]"
 _FRAME = (
@@ -190,14 +192,11 @@ def _hidden(element) -> bool:
     """Whether a browser shows nothing of it, as far as the page's mark-up says; style sheets are not read."""
     if element.tag == "dialog" and "open" not in element.attrib:
         return True
-    said = {}
-    for part in re.sub(r"/\*.*?\*/", "", element.get("style", "")[:2000].lower()).split(";"):
-        name, _, value = part.partition(":")
-        value, _, important = value.partition("!")
-        if important or not said.get(name.strip(), ("", ""))[1]:
-            said[name.strip()] = (value.strip(), important)
-    display = said.get("display", ("none" if "hidden" in element.attrib else "",))[0]
-    return display == "none" or said.get("visibility", ("",))[0] in ("hidden", "collapse")
+    said = _STYLE.findall(re.sub(r"/\*.*?\*/", "", element.get("style", "")[:2000].lower()))
+    # The last word counts, an important one before others.
+    style = {name: value for name, value, _ in sorted(said, key=itemgetter(2))}
+    display = style.get("display", "none" if "hidden" in element.attrib else "")
+    return display == "none" or style.get("visibility") in ("hidden", "collapse")
 
 
 def _parted(tree) -> tuple[list, list]:

@@ -107,7 +107,7 @@ class _Connection:
             where = url.place
             if url.scheme != ("https" if tunnel else "http"):
                 raise Refused("only http and tunnels pass")
-            upstream = await self._backend.connect_tcp(*where)
+            upstream = await self._backend.connect(*where)
         except (ValueError, ToolError) as error:
             self._traffic.problems[where] = error if isinstance(error, ToolError) else Refused("not an address")
             return await self._say(f"{REFUSED} Forbidden")
