@@ -1,7 +1,6 @@
 """Pages as a browser shows them: a Chromium of this machine runs their scripts, behind the filtering proxy.
 
-One Chromium serves a number of pages and is then replaced; each page has a context and a proxy of its own. The browser
-lives on an event loop in a thread of its own, so that one tool serves any number of loops and stalls none.
+One Chromium serves a number of pages and is then replaced; each page has a context and a proxy of its own.
 """
 
 from __future__ import annotations
@@ -94,7 +93,8 @@ class Renderer:
 
     def close(self) -> None:
         """End the browser; the next call starts another."""
-        event_loop.run(self._retire)
+        if self._current is not None:
+            event_loop.run(self._retire)
 
     async def _fetch(self, address: str) -> Document:
         with named(address):
