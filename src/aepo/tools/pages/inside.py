@@ -371,7 +371,7 @@ def links(tree, groups: tuple[list, list], url: str) -> list[str]:
 def _in_menu(link) -> bool:
     """Whether it is all that there is of an item of a list."""
     item = next(link.iterancestors("li"), None)
-    if item is None or len([*islice(item.iter("a"), 2)]) == 2:
+    if link.tag != "a" or item is None or len([*islice(item.iter("a"), 2)]) == 2:
         return False
     return item.text_content().strip() == link.text_content().strip()
 
