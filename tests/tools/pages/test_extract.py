@@ -270,7 +270,7 @@ def test_how_a_parser_ended_is_told(status: SandboxStatus, returncode: int | Non
 
 
 def test_a_sandbox_says_which_parsers_it_has_and_one_without_them_what_to_install(reader: Sandbox) -> None:
-    assert re.fullmatch(r"trafilatura \d\S*, pypdf \d\S*, chardet \d\S*, webencodings \d\S*", versions(reader))
+    assert re.fullmatch(r"lxml \d\S*, pypdf \d\S*, chardet \d\S*, webencodings \d\S*", versions(reader))
     with pytest.raises(ImportError, match=r"No module named 'chardet'; pip install 'aepo-rl\[pages\]'"):
         versions(choose(reader.name))
 

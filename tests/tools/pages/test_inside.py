@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-pytest.importorskip("trafilatura")
+pytest.importorskip("lxml")
 
 from aepo.tools.pages.inside import chunks, html_text
 from tests.tools.pages.fuzz import bodies
@@ -137,6 +137,72 @@ def test_a_table_that_gives_a_page_its_form_is_read_as_its_text() -> None:
     assert "Long words." in found and "Other words." in found
 
 
+WRITTEN = {
+    "<ol><li>one<ul><li>two</ul><li>three</ol>": "1. one\n  - two\n2. three",
+    "<ul><li><h3>Card</h3><p>Words.</p><li>Other</ul>": "- Card\nWords.\n- Other",
+    "<p>a</p><h2>Head</h2><p>b</p>": "a\n\nHead\nb",
+    "<ul><li><a href=/x>X</a><li><a href=/y>Y</a><li>Z, <a href=/z>z</a></ul>": "- X; Y\n- Z, z",
+    "<p>a</p><ul><li><a href=/x>X</a></ul><p>b</p><ul><li><a href=/y>Y</a></ul>": "a\n- X\nb\n- Y",
+    "<a href=/x>Log in</a><a href=/y>Cart</a>": "Log in Cart",
+    "<p>a<sup><a href=#1>[1]</a></sup><a href=#2>[2]</a>.": "a[1] [2].",
+    "<dl><dt>Open</dt><dd><time>1 March</time> to <time>3 May</time></dd></dl>": "Open\n1 March to 3 May",
+    "<p><del>\u20ac20</del> <ins>\u20ac10</ins>": "~~\u20ac20~~ \u20ac10",
+    "<p>so <img alt='E=mc^2'> holds": "so E=mc^2 holds",
+    "<div><img alt='A bridge'><h3>Bridges</h3></div>": "Bridges",
+    "<pre>def f():\n\n    return <b>1</b>\n</pre><p>a": "def f():\n\n    return 1\na",
+    "<h3><button>Fees</button></h3><p>None.</p><button>Buy</button>": "Fees\nNone.",
+    "<label>City <select><option>a<option>b</select></label><textarea>c</textarea>": "City",
+    "<figure><img><figcaption>Built in 1412</figcaption></figure>": "Built in 1412",
+    "<table><caption>Towns</caption><tr><td>a<td>b</table>": "Towns\n| a | b |",
+    "<p>a&#1;b": "ab",
+}
+
+
+@pytest.mark.parametrize("body", WRITTEN)
+def test_a_page_is_written_down_as_it_is_read(body: str) -> None:
+    assert text(body) == WRITTEN[body]
+
+
+def test_a_box_of_facts_around_a_table_keeps_a_line_for_each_fact() -> None:
+    box = (
+        "<tr><th colspan=2>Malmo<tr><td colspan=2><table><tr><td>Map</table><tr><th>Mayor<td>A. Berg<tr><th>Area<td>77"
+    )
+    assert text(f"<table>{box}</table><p>{'A town. ' * 90}").splitlines()[:4] == [
+        "Malmo",
+        "Map",
+        "| Mayor | A. Berg |",
+        "| Area | 77 |",
+    ]
+
+
+def test_every_post_and_every_teaser_is_there_however_short() -> None:
+    posts = [
+        f"<div class=post><a href=/u/{n}>user{n}</a><div>{'Long words. ' * n}answer {n}</div></div>" for n in range(9)
+    ]
+    teasers = [f"<article><a href=/s/{n}><h3>Headline {n}</h3></a><p>{n} comments</p></article>" for n in range(9)]
+    found = text("".join([*posts, *teasers]))
+    for n in range(9):
+        assert f"answer {n}" in found and f"Headline {n}" in found and f"{n} comments" in found
+
+
+AROUND = {
+    "<nav><a href=/>Home</a></nav><main><p>Text</main>": "Text",
+    "<p>Made by X</p><main><h1>Text</h1></main><div><a href=/>A</a> | <a href=/x>X</a></div>": "Text\n\nMade by X",
+    "<header>Head</header><div role=main>Text</div><footer><p>Street 1</p><a href=tel:1>01-2</a></footer>": (
+        "Text\n\nHead\nStreet 1\n01-2"
+    ),
+    "<main><header><h1>Title</h1></header>Text<aside>Note</aside><nav>Way</nav></main>": "Title\nText\nNote\n\nWay",
+    "<div role=dialog>We use <a href=/c>cookies</a></div><p>Text": "Text\n\nWe use cookies",
+    "<nav><a href=/a>One</a><a href=/b>Two</a></nav>": "One Two",
+    "<main></main><p>Text": "Text",
+}
+
+
+@pytest.mark.parametrize("body", AROUND)
+def test_what_stands_around_the_main_part_comes_behind_it_without_its_menus(body: str) -> None:
+    assert text(body) == AROUND[body]
+
+
 LEADS = {
     "<a href=c>n</a>": "- n: http://site.test/a/c",
     "<a href='/c d'>n</a>": "- n: http://site.test/c%20d",
@@ -158,6 +224,7 @@ LEADS = {
     "<base href=/d/><a href=c>n</a>": "- n: http://site.test/d/c",
     "<base href=https://other.test><a href=c>n</a>": "- n: https://other.test/c",
     "<base href='javascript:x'><a href=/c>n</a>": "- n: http://site.test/c",
+    "<a href=/c>http://site.test/c</a>": "- http://site.test/c",
     "<a href=/c></a><a href=/c>n</a><a href=/c#z>m</a>": "- n: http://site.test/c",
 }
 
@@ -194,6 +261,12 @@ def test_links_of_the_text_come_before_those_of_the_frame() -> None:
     body += "<p><a href=/1>one</a> <a href=/3>y</a>"
     assert [line.rpartition("/")[2] for line in links(body)] == ["1", "3", "h", "2"]
     assert links(body)[0] == "- one: http://site.test/1"
+
+
+def test_links_of_menus_come_behind_those_of_sentences() -> None:
+    body = "<ul><li><a href=/1>de</a><li><a href=/2>fr</a></ul>"
+    body += "<p>A <a href=/3>town</a><ul><li><a href=/4>Ek</a>, writer</ul>"
+    assert [line[-1] for line in links(f"<main>{body}</main><a href=/5>x</a>")] == ["3", "4", "1", "2", "5"]
 
 
 def test_links_are_parted_by_number_and_by_characters() -> None:

@@ -64,45 +64,35 @@ def unpacked(body: bytes, encoding: str, limit: int, whole: bool = True) -> byte
         raise ToolError(f"sent in the encoding {wrong!r}, which was not asked for")
     for number, name in enumerate([name for name in names[::-1] if name in ("gzip", "x-gzip", "deflate")] or [""]):
         if body.startswith(_GZIP):
-            body = _gunzipped(body, limit, whole)
+            body = _inflated(body, _GZIP_BITS, limit, whole)
         elif name == "deflate" and body:
-            body = _inflated(body, limit, whole)
+            # Some servers leave out zlib's header, whose first two bytes are a multiple of 31.
+            bare = body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31
+            body = _inflated(body, _RAW_BITS if bare else _ZLIB_BITS, limit, whole)
         elif name and body and not number:
             raise ToolError("the answer cannot be decompressed")
     return body
 
 
-def _gunzipped(packed: bytes, limit: int, whole: bool) -> bytes:
+def _inflated(packed: bytes, bits: int, limit: int, whole: bool) -> bytes:
+    """All streams that follow one another."""
     made, at = bytearray(), 0
-    while packed.startswith(_GZIP, at):
-        at = _stream(packed, at, made, zlib.decompressobj(_GZIP_BITS), limit, whole)
+    while not at or packed.startswith(_GZIP, at):
+        decoder = zlib.decompressobj(bits)
+        while not decoder.eof and at < len(packed):
+            # In pieces: a stream's end hands back all that came with it.
+            piece = packed[at : at + _PIECE]
+            try:
+                # One byte over the limit is enough to see that it is passed.
+                made += decoder.decompress(piece, limit - len(made) + 1)
+            except zlib.error:
+                raise ToolError("the answer cannot be decompressed") from None
+            if len(made) > limit:
+                raise too_large(limit)
+            at += len(piece) - len(decoder.unused_data)
+        if whole and not decoder.eof:
+            raise ToolError("the answer broke off")
     return bytes(made)
-
-
-def _inflated(packed: bytes, limit: int, whole: bool) -> bytes:
-    # Some servers send deflate without zlib's header, whose first two bytes are a multiple of 31.
-    bits = _RAW_BITS if packed[0] & 15 != 8 or int.from_bytes(packed[:2], "big") % 31 else _ZLIB_BITS
-    made = bytearray()
-    _stream(packed, 0, made, zlib.decompressobj(bits), limit, whole)
-    return bytes(made)
-
-
-def _stream(packed: bytes, at: int, made: bytearray, decoder: zlib._Decompress, limit: int, whole: bool) -> int:
-    """Unpack one stream that begins at `at` onto what is made already; where it ends."""
-    while not decoder.eof and at < len(packed):
-        # In pieces: a stream's end hands back all that came with it.
-        piece = packed[at : at + _PIECE]
-        try:
-            # One byte over the limit is enough to see that it is passed.
-            made += decoder.decompress(piece, limit - len(made) + 1)
-        except zlib.error:
-            raise ToolError("the answer cannot be decompressed") from None
-        if len(made) > limit:
-            raise too_large(limit)
-        at += len(piece) - len(decoder.unused_data)
-    if whole and not decoder.eof:
-        raise ToolError("the answer broke off")
-    return at
 
 
 def too_large(limit: int) -> ToolError:
@@ -125,11 +115,6 @@ def media_type(header: str) -> tuple[str, str]:
         if named:
             charset = named[1].lower()
     return essence, charset
-
-
-def charset_of(content_type: str) -> str:
-    """The charset that a Content-Type names, or nothing."""
-    return media_type(content_type)[1]
 
 
 def kind_of(content_type: str, start: bytes) -> Kind | None:

@@ -45,7 +45,7 @@ def browse(
         max_characters: Of the text of one part, at most 16,000.
         links: The most addresses of a page's links in one part, with at most 100 times as many characters; 0 for none.
         concurrency: Pages at once.
-        sandbox: Where pages are parsed: a sandbox whose programs can import trafilatura, pypdf, chardet and
+        sandbox: Where pages are parsed: a sandbox whose programs can import lxml, pypdf, chardet and
             webencodings, or what `choose` takes; by default what that finds.
         resolve: From a host name and port to addresses; the system's resolver by default.
         dial: Opens a connection to a checked address; plain TCP by default.

@@ -9,6 +9,7 @@ from typing import Any
 import httpcore
 
 from aepo.tools.pages.guard import Guard
+from aepo.tools.pages.heads import Mending
 
 CONNECT_SECONDS = 5.0
 """How long one address may take to accept a connection; the next one is tried then."""
@@ -43,6 +44,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """As httpcore connects: by `connect`, for one request, with heads of answers mended."""
+        return Mending(await self.connect(host, port, timeout or CONNECT_SECONDS))
+
+    async def connect(self, host: str, port: int, seconds: float = CONNECT_SECONDS) -> httpcore.AsyncNetworkStream:
         """Connect to the first address that answers.
 
         Raises:
@@ -54,10 +59,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         addresses = await self._guard.addresses(host, port)
         for address in addresses[:-1]:
             try:
-                return await self._dial(address, port, timeout or CONNECT_SECONDS)
+                return await self._dial(address, port, seconds)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._dial(addresses[-1], port, timeout or CONNECT_SECONDS)
+        return await self._dial(addresses[-1], port, seconds)
 
 
 def trust() -> ssl.SSLContext:

@@ -6,13 +6,11 @@ import base64
 import logging
 import re
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import anyio
-
+from aepo import event_loop
 from aepo.tools.counts import count
 from aepo.tools.pages.fetch import Document
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
@@ -27,8 +25,8 @@ WALL_SECONDS = 30.0
 """For when a machine is so busy that its processors do not come round."""
 
 _VERSIONS = """from importlib.metadata import version
-import chardet, pypdf, trafilatura, webencodings
-print(', '.join(f'{name} {version(name)}' for name in ('trafilatura', 'pypdf', 'chardet', 'webencodings')))
+import chardet, lxml.html, pypdf, webencodings
+print(', '.join(f'{name} {version(name)}' for name in ('lxml', 'pypdf', 'chardet', 'webencodings')))
 """
 _VERSIONS_SECONDS = 120.0
 """Libraries that nobody has used yet come from the disk."""
@@ -60,18 +58,16 @@ class Extract:
 
 
 def versions(sandbox: Sandbox) -> str:
-    """Which parsers programs in a sandbox can import, e.g. "trafilatura 2.3.1, pypdf 7.1.1, ..."; takes about a second.
+    """Which parsers programs in a sandbox can import, e.g. "lxml 6.1.3, pypdf 7.1.1, ..."; takes about a second.
 
     Raises:
         ImportError: They cannot; says what to install.
     """
-    # In a thread of its own: the caller may be inside a running event loop.
-    with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(anyio.run, sandbox.run, _VERSIONS, _VERSIONS_SECONDS).result()
+    result = event_loop.run(sandbox.run, _VERSIONS, _VERSIONS_SECONDS)
     if result.status is not SandboxStatus.OK:
         raise ImportError(
             f"pages cannot be read in the sandbox {sandbox.name}: {_last_line(result)}; pip install 'aepo-rl[pages]' "
-            f"(a sandbox of your own needs packages='host', a service trafilatura, pypdf, chardet and webencodings)"
+            f"(a sandbox of your own needs packages='host', a service lxml, pypdf, chardet and webencodings)"
         )
     return result.stdout.strip()
 

@@ -11,10 +11,9 @@ import anyio
 import httpcore
 
 from aepo.tools.base import ToolTimeout
-from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, Kind, charset_of, kind_of, too_large, unpacked
+from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, Kind, kind_of, media_type, too_large, unpacked
 from aepo.tools.pages.connect import CONNECT_SECONDS, GuardedBackend
 from aepo.tools.pages.guard import Guard, Refused, Url, normal, shorten
-from aepo.tools.pages.heads import MendingBackend
 from aepo.types import ToolError
 
 MOST_REDIRECTS = 8
@@ -74,9 +73,8 @@ class Fetcher:
         with named(address):
             url = self.guard.url(address)
         with anyio.move_on_after(self.seconds):
-            backend = MendingBackend(self.backend)
             # No proxy of the environment, no HTTP/2, no cookies kept.
-            async with httpcore.AsyncConnectionPool(ssl_context=self.trust, network_backend=backend) as pool:
+            async with httpcore.AsyncConnectionPool(ssl_context=self.trust, network_backend=self.backend) as pool:
                 return await self._follow(pool, url)
         raise ToolTimeout(f"{shorten(str(url))}: no complete answer within {self.seconds:g} s")
 
@@ -134,7 +132,7 @@ class Fetcher:
         kind = kind_of(content_type, content)
         if kind is None:
             raise unreadable
-        return Document(str(url), kind, charset_of(content_type), content)
+        return Document(str(url), kind, media_type(content_type)[1], content)
 
 
 def _headers(answer: httpcore.Response, name: bytes) -> list[str]:

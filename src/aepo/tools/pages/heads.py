@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterable
 from typing import Any
 
 import httpcore
@@ -40,27 +39,11 @@ def mended(head: bytes) -> bytes:
     return b"\r\n".join([*kept, *([b"Transfer-Encoding: chunked"] * chunked), b"", b""])
 
 
-class MendingBackend(httpcore.AsyncNetworkBackend):
-    """Connections of another backend, each for one request, on which heads of answers are mended."""
+class Mending(httpcore.AsyncNetworkStream):
+    """A connection for one request, on which heads of answers are mended."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
-        """Take what connects."""
-        self._backend = backend
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect as the other does."""
-        return _Mending(await self._backend.connect_tcp(host, port, timeout))
-
-
-class _Mending(httpcore.AsyncNetworkStream):
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        """Take the connection."""
         self._stream = stream
         self._body = False
 
@@ -99,7 +82,7 @@ class _Mending(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        return _Mending(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        return Mending(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

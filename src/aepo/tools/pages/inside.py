@@ -10,6 +10,8 @@ import re
 import resource
 import sys
 import time
+from itertools import islice
+from operator import itemgetter
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 _XML = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
@@ -23,18 +25,31 @@ _JIS = re.compile(rb"\x1b(\$[@B]|\([BIJ])([^\x1b]*)")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]")
 _OTHER = re.compile(r"[\u0370-\u06ff]")
 
-# What a page may hold and XML may not.
+# Control characters and halves of pairs, which no text has.
 _NO_TEXT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _LINK_TEXT, _LINK_ADDRESS, _LINK_LINE = 80, 300, 100
-_FRAME = ("nav", "header", "footer", "aside")
-_TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td")
-_WIDEST = 50
 _LONGEST_CELL = 300
-_BLOCKS = frozenset(
-    ("address", "article", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "section", "ul")
+_WIDEST = 50
+# What is filled in, played or drawn, and what is written for machines.
+_UNREAD = ("annotation", "annotation-xml", "audio", "button", "canvas", "datalist", "object", "script", "select")
+_UNREAD += ("style", "svg", "template", "textarea", "title", "video")
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_LISTS = ("ol", "ul", "menu", "dir")
+_BLOCKS = frozenset((
+    "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "frameset", "header", "hr", "html", "iframe",
+    "legend", "li", "main", "nav", "noframes", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th",
+    "thead", "tr", *_HEADINGS, *_LISTS,
+))  # fmt: skip
+_STYLE = re.compile(r"(?:^|;)\s*(display|visibility)\s*:\s*([\w-]*)\s*(!?)")
+# Landmarks, as browsers tell them to screen readers.
+_MAIN = "descendant::*[self::main or @role='main'][not(ancestor::main or ancestor::*[@role='main'])]"
+_FRAME = (
+    "descendant::*[self::nav or contains(' alertdialog banner complementary contentinfo dialog navigation search ',"
+    " concat(' ', @role, ' ')) or (self::header or self::footer or self::aside)"
+    " and not(ancestor::article or ancestor::main or ancestor::section or ancestor::*[@role='main'])]"
 )
-_BLOCKS |= {*_TABLE, "h1", "h2", "h3", "h4", "h5", "h6"}
 
 
 def decode(content: bytes, charset: str, kind: str = "") -> str:
@@ -142,12 +157,14 @@ codecs.register_error("web", _broken)
 
 
 def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[str]]:
-    """The main text of a page below its title, or all of its text where no part is the main one; and its links."""
+    """The text of a page below its title, first of its main part, then of what stands around it; and its links.
+
+    Of what stands around the main part (menus, heads, feet) links are not repeated in the text.
+    """
     import lxml.etree
     import lxml.html
-    import trafilatura
 
-    # Not trafilatura's own way of reading, which takes a page without <html> for none. UTF-8, whatever it declares.
+    # UTF-8, whatever it declares.
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     text = _NO_TEXT.sub("", decode(content, charset, "html"))
     try:
@@ -156,52 +173,207 @@ def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[st
         # Nothing but comments, or nothing at all.
         return "", []
     title = " ".join((tree.findtext(".//title") or "").split())
-    for element in tree.xpath("//*[@hidden or @style or self::template or self::datalist or self::dialog]"):
+    for element in tree.xpath("//*[@hidden or @style or self::dialog]"):
         if element.tag not in ("html", "body") and _hidden(element):
             element.drop_tree()
-    found = links(tree, url)
-    outer = tree.xpath("//table[.//table]")
-    for table in tree.xpath("//table[not(.//table)]"):
-        _write_rows(table)
-    for element in [element for table in outer for element in table.iter(*_TABLE)]:
-        # A table around tables gives a page its form.
-        element.tag = "div"
-    text = trafilatura.extract(tree, include_comments=False, favor_recall=True) or trafilatura.html2txt(tree)
-    return (text if title in ("", text.partition("\n")[0]) else f"{title}\n\n{text}"), found
+    for button in tree.xpath(" | ".join(f"//{heading}/button" for heading in _HEADINGS)):
+        # It opens what stands below the heading.
+        button.tag = "span"
+    lxml.etree.strip_elements(tree, *_UNREAD, with_tail=False)
+    main, around = _parted(tree)
+    lead = links(tree, (main, around), url)
+    text = "\n".join(line for element in main for line in lines(element)).strip()
+    rest = "\n".join(line for element in around for line in lines(element, menus=not text)).strip()
+    text = "\n\n".join(part for part in (text, rest) if part)
+    return (text if title in ("", text.partition("\n")[0]) else f"{title}\n\n{text}"), lead
 
 
 def _hidden(element) -> bool:
     """Whether a browser shows nothing of it, as far as the page's mark-up says; style sheets are not read."""
-    if element.tag in ("template", "datalist") or (element.tag == "dialog" and "open" not in element.attrib):
+    if element.tag == "dialog" and "open" not in element.attrib:
         return True
-    said = {}
-    for part in re.sub(r"/\*.*?\*/", "", element.get("style", "")[:2000].lower()).split(";"):
-        name, _, value = part.partition(":")
-        value, _, important = value.partition("!")
-        if important or not said.get(name.strip(), ("", ""))[1]:
-            said[name.strip()] = (value.strip(), important)
-    display = said.get("display", ("none" if "hidden" in element.attrib else "",))[0]
-    return display == "none" or said.get("visibility", ("",))[0] in ("hidden", "collapse")
+    said = _STYLE.findall(re.sub(r"/\*.*?\*/", "", element.get("style", "")[:2000].lower()))
+    # The last word counts, an important one before others.
+    style = {name: value for name, value, _ in sorted(said, key=itemgetter(2))}
+    display = style.get("display", "none" if "hidden" in element.attrib else "")
+    return display == "none" or style.get("visibility") in ("hidden", "collapse")
 
 
-def links(tree, url: str) -> list[str]:
-    """One line for each address of the web that a page leads to, each once; those of its frame come last."""
+def _parted(tree) -> tuple[list, list]:
+    """The elements of a page's main part, and what stands around it; they are taken out of each other."""
+    main = [element for element in tree.xpath(_MAIN) if element.text_content().strip()]
+    around = tree.xpath(_FRAME)
+    for element in [*around, *main]:
+        element.drop_tree()
+    return (main, [tree, *around]) if main else ([tree], around)
+
+
+def lines(element, menus: bool = True) -> list[str]:
+    """The text of an element, a line for each block and for each row of a table.
+
+    Items of a list that are nothing but a link share a line. Without `menus` lines of nothing but links are left out.
+    """
+    from lxml.etree import iterwalk
+
+    made = _Lines(menus)
+    # Numbers of the items of open lists; cells that reach down in open tables.
+    lists, tables = [], [{}]
+    walk = iterwalk(element, events=("start", "end"))
+    for event, inside in walk:
+        tag, starts = inside.tag, event == "start"
+        if tag in _BLOCKS:
+            made.end()
+        if tag in _LISTS:
+            lists = [*lists, 0] if starts else lists[:-1]
+        elif tag == "table":
+            tables = [*tables, {}] if starts else tables[:-1]
+        elif tag == "li" and lists:
+            lists[-1] += starts
+            sign = f"{lists[-1]}. " if inside.getparent().tag == "ol" else "- "
+            made.mark = "  " * (len(lists) - 1) + sign if starts else ""
+        elif tag in _HEADINGS:
+            made.mark = (made.mark or "\n") if starts else ""
+        elif tag == "a" and not inside.get("href", "").startswith(("mailto:", "tel:")):
+            made.turn_link(starts)
+        elif tag in ("del", "s", "strike"):
+            made.write("~~")
+        if not starts:
+            made.write("" if inside is element else inside.tail or "")
+        elif tag == "pre":
+            made.add(_NO_TEXT.sub("", inside.text_content()).strip("\n"))
+            walk.skip_subtree()
+        elif tag == "tr" and (cells := _cells(inside, tables[-1])):
+            made.add(_one_line(f"| {' | '.join(cells)} |") if any(cells) else "")
+            walk.skip_subtree()
+        elif tag == "iframe":
+            walk.skip_subtree()
+        else:
+            made.write(_alternative(inside) if tag == "img" else inside.text or "")
+    made.end()
+    return made.lines
+
+
+class _Lines:
+    """Lines that are written piece by piece.
+
+    Attributes:
+        lines: Those that are whole.
+        mark: What comes before the next one.
+    """
+
+    def __init__(self, menus: bool) -> None:
+        self.lines: list[str] = []
+        self.mark = ""
+        self._menus = menus
+        self._menu = ""
+        self._parts: list[str] = []
+        self._in_link = False
+        self._is_menu = True
+
+    def write(self, text: str) -> None:
+        if text:
+            self._parts.append(text)
+            self._is_menu = self._is_menu and (self._in_link or not re.search(r"\w", text))
+
+    def turn_link(self, starts: bool) -> None:
+        self._in_link = starts
+        # Two links side by side are two words.
+        self._parts.append(" " if starts and self._parts[-1:] == [""] else "")
+
+    def end(self) -> None:
+        line, is_menu = _one_line("".join(self._parts)), self._is_menu
+        self._parts, self._is_menu = [], True
+        if is_menu and line and self._menu == self.mark != "":
+            self.lines[-1] += f"; {line}"
+        elif line and (self._menus or not is_menu):
+            menu = self.mark if is_menu and self.mark.endswith("- ") else ""
+            self.add(line)
+            self._menu = menu
+
+    def add(self, text: str) -> None:
+        """Add what is a line, or several, as it stands."""
+        self.lines += (self.mark + text).split("\n") if text else []
+        self.mark = self._menu = ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_NO_TEXT.sub("", text).split())
+
+
+def _alternative(picture) -> str:
+    """What stands for a picture in running text, such as a formula or a sign."""
+    block = next(picture.iterancestors(*_BLOCKS), None)
+    return picture.get("alt", "") if block is not None and block.tag in ("p", "dd", *_HEADINGS) else ""
+
+
+def _cells(row, below: dict[int, tuple[int, str]]) -> list[str]:
+    """The texts of a row's cells, where a cell reaches down the same text again; none where they are no short cells.
+
+    Args:
+        row: The row.
+        below: By column, how often the text of a cell above comes again, and this text; changed for the next row.
+    """
+    own = [*row.iterchildren("td", "th")][:_WIDEST]
+    if row.find(".//table") is not None or len(own) + len(below) < 2:
+        # It gives the page its form.
+        return []
+    cells: list[str] = []
+    for cell in (*own, None):
+        while len(cells) in below:
+            left, text = below.pop(len(cells))
+            if left > 1:
+                below[len(cells)] = left - 1, text
+            cells.append(text)
+        if cell is None:
+            break
+        text = _words(cell).replace("|", "¦")
+        down = _span(cell, "rowspan")
+        for column in range(min(_span(cell, "colspan"), _WIDEST - len(cells))):
+            if down > 1:
+                below[len(cells)] = down - 1, text
+            cells.append("" if column else text)
+    return [] if any(len(text) > _LONGEST_CELL for text in cells) else cells
+
+
+def _span(cell, name: str) -> int:
+    text = cell.get(name, "").strip()
+    return max(1, min(int(text[:5]), 1000)) if text[:5].isdecimal() else 1
+
+
+def _words(element) -> str:
+    """The text of an element on one line."""
+    return _one_line(" ".join(lines(element)))
+
+
+def links(tree, groups: tuple[list, list], url: str) -> list[str]:
+    """One line for each address of the web to which a page leads, each once.
+
+    Args:
+        tree: The page.
+        groups: Its elements; the links of a group come before those of the next, in it those of menus come last.
+        url: Where the page is.
+    """
     base = next((tag.get("href") for tag in tree.iter("base") if tag.get("href")), "")
     base = _joined(url, base) or url
-    main: dict[str, str] = {}
-    frame: dict[str, str] = {}
-    for element in tree.xpath("//a[@href] | //area[@href] | //frame[@src] | //iframe[@src] | //meta[@content]"):
-        target = element.get("href") or element.get("src") or ""
-        if element.get("http-equiv", "").strip().lower() == "refresh":
-            target = element.get("content", "").partition("=")[2].strip(" \"'")
-        address = _joined(base, target) if target else ""
-        if not address or len(address) > _LINK_ADDRESS or address == urldefrag(url)[0]:
-            continue
-        lines = frame if next(element.iterancestors(*_FRAME), None) is not None else main
-        if not lines.get(address):
-            lines[address] = _name(element)
-    every = main | {address: main.get(address) or text for address, text in frame.items()}
-    return [f"- {text}: {address}" if text else f"- {address}" for address, text in every.items()]
+    found: dict[str, str] = {}
+    for group in groups:
+        leading = [link for part in group for link in part.iter("a", "area", "frame", "iframe", "meta")]
+        for element in sorted(leading, key=_in_menu):
+            target = element.get("href") or element.get("src") or ""
+            if element.get("http-equiv", "").strip().lower() == "refresh":
+                target = element.get("content", "").partition("=")[2].strip(" \"'")
+            address = _joined(base, target) if target else ""
+            if address and len(address) <= _LINK_ADDRESS and address != urldefrag(url)[0]:
+                found[address] = found.get(address) or _name(element)
+    return [f"- {address}" if text in ("", address) else f"- {text}: {address}" for address, text in found.items()]
+
+
+def _in_menu(link) -> bool:
+    """Whether it is all that there is of an item of a list."""
+    item = next(link.iterancestors("li"), None)
+    if link.tag != "a" or item is None or len([*islice(item.iter("a"), 2)]) == 2:
+        return False
+    return item.text_content().strip() == link.text_content().strip()
 
 
 def _name(link) -> str:
@@ -220,64 +392,6 @@ def _joined(base: str, target: str) -> str:
     except ValueError:
         return ""
     return re.sub(r"\s", "%20", parts.geturl()) if parts.scheme in ("http", "https") and parts.netloc else ""
-
-
-def _words(element) -> str:
-    """The text of an element on one line, with a blank between its blocks."""
-    from lxml.etree import iterwalk
-
-    parts: list[str] = []
-    for event, inside in iterwalk(element, events=("start", "end")):
-        if inside.tag in _BLOCKS:
-            parts.append(" ")
-        parts.append((inside.text if event == "start" else inside.tail if inside is not element else "") or "")
-    return " ".join(_NO_TEXT.sub("", "".join(parts)).split())
-
-
-def _write_rows(table) -> None:
-    """Put a line for each row in the place of a table, where its cells are short; others give the page its form."""
-    import lxml.html
-
-    rows = _rows(table)
-    if len(rows) < 2 or max(map(len, rows)) < 2 or any(len(text) > _LONGEST_CELL for row in rows for text in row):
-        return
-    block = lxml.html.Element("div")
-    block.tail = table.tail
-    for cells in rows:
-        line = lxml.html.Element("p")
-        line.text = f"| {' | '.join(cells)} |"
-        block.append(line)
-    table.getparent().replace(table, block)
-
-
-def _rows(table) -> list[list[str]]:
-    """The texts of a table's cells, where a cell reaches down the same text again; rows without text are left out."""
-    rows: list[list[str]] = []
-    below: dict[int, tuple[int, str]] = {}
-    for row in table.iter("tr"):
-        cells: list[str] = []
-        for cell in (*[*row.iterchildren("td", "th")][:_WIDEST], None):
-            # Cells of earlier rows reach down into this one.
-            while len(cells) in below:
-                left, text = below.pop(len(cells))
-                if left > 1:
-                    below[len(cells)] = left - 1, text
-                cells.append(text)
-            if cell is None:
-                break
-            text = _words(cell).replace("|", "¦")
-            down = _span(cell, "rowspan")
-            for column in range(min(_span(cell, "colspan"), _WIDEST - len(cells))):
-                if down > 1:
-                    below[len(cells)] = down - 1, text
-                cells.append("" if column else text)
-        rows.append(cells)
-    return [row for row in rows if any(row)]
-
-
-def _span(cell, name: str) -> int:
-    text = cell.get(name, "").strip()
-    return max(1, min(int(text[:5]), 1000)) if text[:5].isdecimal() else 1
 
 
 class Unreadable(Exception):

@@ -7,8 +7,11 @@ that a page sends can reach another server than the one that was judged for it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from math import inf
 
 import httpcore
 
@@ -22,6 +25,7 @@ REFUSED, NO_CONNECTION = 403, 502
 _HEAD_BYTES = 64 << 10
 _SECONDS = 30.0
 _CHUNK = 64 << 10
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 # These speak about the connection to the proxy, not about the request.
 _DROPPED = (b"proxy-", b"connection", b"keep-alive", b"upgrade")
 
@@ -71,30 +75,26 @@ async def filtering_proxy(guard: Guard, backend: GuardedBackend, max_bytes: int)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@dataclass(frozen=True)
 class _Connection:
-    def __init__(
-        self,
-        guard: Guard,
-        backend: GuardedBackend,
-        traffic: Traffic,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._guard, self._backend, self._traffic = guard, backend, traffic
-        self._reader, self._writer = reader, writer
+    guard: Guard
+    backend: GuardedBackend
+    traffic: Traffic
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
     async def serve(self) -> None:
         """Answer one request, or one tunnel."""
         try:
             async with asyncio.timeout(_SECONDS):
-                head = await self._reader.readuntil(b"\r\n\r\n")
+                head = await self.reader.readuntil(b"\r\n\r\n")
             await self._answer(head)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
             pass
         finally:
-            self._writer.close()
+            self.writer.close()
             with suppress(OSError):
-                await self._writer.wait_closed()
+                await self.writer.wait_closed()
 
     async def _answer(self, head: bytes) -> None:
         first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
@@ -103,67 +103,61 @@ class _Connection:
             method, target = first.decode("ascii").split(" ")[:2]
             tunnel = method == "CONNECT"
             # In a tunnel the name alone is known; a user name or path has no place in it.
-            url = self._guard.url(f"https://{target}/" if tunnel else target)
+            url = self.guard.url(f"https://{target}/" if tunnel else target)
             where = url.place
             if url.scheme != ("https" if tunnel else "http"):
                 raise Refused("only http and tunnels pass")
-            upstream = await self._backend.connect_tcp(*where)
+            upstream = await self.backend.connect(*where)
         except (ValueError, ToolError) as error:
-            self._traffic.problems[where] = error if isinstance(error, ToolError) else Refused("not an address")
+            self.traffic.problems[where] = error if isinstance(error, ToolError) else Refused("not an address")
             return await self._say(f"{REFUSED} Forbidden")
         except (httpcore.NetworkError, httpcore.TimeoutException):
-            self._traffic.problems[where] = ToolError("no connection to the server")
+            self.traffic.problems[where] = ToolError("no connection to the server")
             return await self._say(f"{NO_CONNECTION} Bad Gateway")
         try:
             if tunnel:
-                self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                await self._relay(upstream, None)
+                self.writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                await self._relay(upstream, inf)
             else:
                 kept = [line for line in lines if not line.lower().startswith(_DROPPED)]
                 request = b"%s %s HTTP/1.1" % (method.encode(), url.target)
                 await upstream.write(b"\r\n".join([request, *kept, b"Connection: close", b"", b""]), _SECONDS)
-                await self._relay(upstream, _length(lines))
+                await self._relay(upstream, _length(head))
         except (httpcore.NetworkError, httpcore.TimeoutException):
             pass
         finally:
             await upstream.aclose()
 
-    async def _relay(self, upstream: httpcore.AsyncNetworkStream, length: int | None) -> None:
+    async def _relay(self, upstream: httpcore.AsyncNetworkStream, length: float) -> None:
         """Pass bytes on until the server ends; of a request no more than its body, however long the connection is."""
         sending = asyncio.create_task(self._send(upstream, length))
         try:
             while chunk := await upstream.read(_CHUNK, _SECONDS):
-                if not self._traffic.spend(len(chunk)):
+                if not self.traffic.spend(len(chunk)):
                     return
-                self._writer.write(chunk)
-                await self._writer.drain()
+                self.writer.write(chunk)
+                await self.writer.drain()
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    async def _send(self, upstream: httpcore.AsyncNetworkStream, length: int | None) -> None:
-        while length is None or length > 0:
-            chunk = await self._reader.read(_CHUNK if length is None else min(_CHUNK, length))
-            if not chunk:
-                break
-            if not self._traffic.spend(len(chunk)):
+    async def _send(self, upstream: httpcore.AsyncNetworkStream, length: float) -> None:
+        while length > 0:
+            chunk = await self.reader.read(int(min(_CHUNK, length)))
+            if not chunk or not self.traffic.spend(len(chunk)):
                 break
             await upstream.write(chunk, _SECONDS)
-            if length is not None:
-                length -= len(chunk)
-        if length is None:
+            length -= len(chunk)
+        if length == inf:
             # The browser has left the tunnel, or has sent too much.
             await upstream.aclose()
 
     async def _say(self, status: str) -> None:
-        self._writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        await self._writer.drain()
+        self.writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await self.writer.drain()
 
 
-def _length(lines: list[bytes]) -> int:
+def _length(head: bytes) -> int:
     """Bytes of a request's body; browsers say it beforehand."""
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and value.strip().isdigit():
-            return int(value.strip()[:18])
-    return 0
+    found = _LENGTH.search(head)
+    return int(found[1][:18]) if found else 0

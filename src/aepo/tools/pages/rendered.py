@@ -1,7 +1,6 @@
 """Pages as a browser shows them: a Chromium of this machine runs their scripts, behind the filtering proxy.
 
-One Chromium serves a number of pages and is then replaced; each page has a context and a proxy of its own. The browser
-lives on an event loop in a thread of its own, so that one tool serves any number of loops and stalls none.
+One Chromium serves a number of pages and is then replaced; each page has a context and a proxy of its own.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ import secrets
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 from playwright.async_api import BrowserContext, Error, Page, async_playwright
 
+from aepo import event_loop
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.body import Kind
 from aepo.tools.pages.fetch import Document, Fetcher, named
@@ -74,11 +74,11 @@ class Renderer:
         """
         self._plain = plain
         self._chromium = chromium or find_chromium()
-        self._at_once = pages_at_once
         self._per_browser = pages_per_browser
-        self._start = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._places = asyncio.Semaphore(pages_at_once)
+        self._changing = asyncio.Lock()
         self._current: _Browser | None = None
+        atexit.register(self.close)
 
     async def fetch(self, address: str) -> Document:
         """Load a page and run its scripts.
@@ -88,29 +88,13 @@ class Renderer:
             ToolTimeout: It did not come within the time.
             ToolError: It cannot be had or is too large.
         """
-        future = asyncio.run_coroutine_threadsafe(self._fetch(address), self._running())
-        return await asyncio.wrap_future(future)
+        # The browser belongs to one loop, whichever loop asks.
+        return await anyio.to_thread.run_sync(event_loop.run, self._fetch, address, abandon_on_cancel=True)
 
     def close(self) -> None:
         """End the browser; the next call starts another."""
-        with self._start:
-            loop, self._loop = self._loop, None
-        if loop is None:
-            return
-        closing = asyncio.run_coroutine_threadsafe(self._retire(), loop)
-        with suppress(TimeoutError):
-            closing.result(3 * _CLOSE_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._start:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._places = asyncio.Semaphore(self._at_once)
-                self._changing = asyncio.Lock()
-                threading.Thread(target=self._loop.run_forever, name="browser", daemon=True).start()
-                atexit.register(self.close)
-            return self._loop
+        if self._current is not None:
+            event_loop.run(self._retire)
 
     async def _fetch(self, address: str) -> Document:
         with named(address):
