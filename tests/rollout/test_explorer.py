@@ -19,8 +19,9 @@ from aepo.core.noise import uniform
 from aepo.core.scale import MODES
 from aepo.rollout import generator as engine
 from aepo.rollout.agent import Agent, Limits
-from aepo.rollout.explorer import PathLost, Question, RolloutError, Seeds, executed_calls, explore
+from aepo.rollout.explorer import RolloutError, Seeds, executed_calls, explore
 from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.growing import PathLost, Question
 from aepo.types import (
     BranchDecision,
     Group,

@@ -17,7 +17,8 @@ from aepo.core.exploration import Ended, Exploration, IndependentSamples, Restar
 from aepo.core.noise import uniform
 from aepo.core.resampling import CallResampling
 from aepo.rollout.agent import Limits
-from aepo.rollout.explorer import Scorer, executed_calls
+from aepo.rollout.explorer import executed_calls
+from aepo.rollout.growing import Scorer
 from aepo.types import Group, Kind, Node, Origin, StopReason, ToolCall, Trajectory, TrajectoryTree
 from tests.rollout.toy import (
     ANSWER,

@@ -17,8 +17,9 @@ from aepo.core.noise import noise_key, uniform
 from aepo.rollout import generator as engine
 from aepo.rollout.agent import Agent, Limits, OnToolBug
 from aepo.rollout.chat.base import ParsedTurn
-from aepo.rollout.explorer import Scorer, Seeds, explore
+from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.growing import Scorer
 from aepo.tools.base import Tool, tool
 from aepo.types import Group, Sample, ToolCall, ToolResult
 

@@ -10,7 +10,8 @@ from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.passk import Estimate, estimate, pass_at_k
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Scorer, Seeds, executed_calls, explore
+from aepo.rollout.explorer import Seeds, executed_calls, explore
+from aepo.rollout.growing import Scorer
 from aepo.types import SUCCESS, Group, Kind, Sample
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Tokens
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aepo.core.scale import segment_entropy
@@ -49,12 +49,12 @@ class Path:
         prompt_length: Tokens of the prompt.
         calls: Tool calls so far, inherited ones included.
         root_entropy: h_init; inherited by who begins in another path, else known after the first W tokens.
-        consecutive: l, branches in a row up to now.
         parent: The path it began in.
         depth: Observations it inherited.
         observed: Observations so far after which its first W tokens are known, inherited ones included.
         kept: Tokens before its first own one that belong to the same turn; not empty if it begins inside a turn.
         leaf: Set when it has ended.
+        observations: Its own ones, in order; each is the end of a call.
     """
 
     id: int
@@ -64,12 +64,16 @@ class Path:
     prompt_length: int
     calls: int = 0
     root_entropy: float | None = None
-    consecutive: int = 0
     parent: int | None = None
     depth: int = 0
     observed: int = 0
     kept: Tokens[int] = ()
     leaf: Leaf | None = None
+    observations: list[Node] = field(default_factory=list)
+
+    def observation(self, number: int) -> Node:
+        """Observation i, one of its own; inherited ones counted."""
+        return self.observations[number - self.depth - 1]
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,7 @@ class Agent:
             # A result that does not fit is kept without tokens: the call was made, and is counted.
             observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens if fits else [], path.id)
             observation.result = result
+            path.observations.append(observation)
             if not fits:
                 return self._end(path, StopReason.LENGTH, ParsedTurn())
             self.generator.extend(path.sequence, tokens)

@@ -5,12 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from aepo.rollout.chat.base import ChatProtocol
-from aepo.types import Kind, Node, TrajectoryTree
-
-
-def own_observations(tree: TrajectoryTree, path: int) -> list[Node]:
-    """The observations that a path made itself, in order; each is the end of a call."""
-    return [node for node in tree.nodes if node.path == path and node.kind is Kind.OBSERVATION]
+from aepo.types import Node, TrajectoryTree
 
 
 def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> float:

@@ -20,7 +20,8 @@ from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
 from aepo.rewards.score import AT_ONCE, Scorer, score
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Question, Rollout, Seeds
+from aepo.rollout.explorer import Rollout, Seeds
+from aepo.rollout.growing import Question
 from aepo.solving.budget import Budget, Prices, Spent, rounds
 from aepo.solving.choice import choose
 from aepo.solving.engine import metered
@@ -144,8 +145,7 @@ class Solving:
 
     def _leaves(self) -> list[Leaf]:
         leaves = [leaf for group in self._groups for leaf in group.tree.leaves]
-        growing = [] if self._growing is None else self._growing.paths
-        return leaves + [path.leaf for path in growing if path.leaf is not None]
+        return leaves if self._growing is None else leaves + self._growing.leaves
 
     def _changed(self) -> None:
         if self.means.watch is not None:

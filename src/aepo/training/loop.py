@@ -24,7 +24,7 @@ from aepo.core.exploration import ExplorationState
 from aepo.evaluation.outcomes import outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Scorer as RewardScorer
+from aepo.rollout.growing import Scorer as RewardScorer
 from aepo.signals import signals_wait
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import Budget

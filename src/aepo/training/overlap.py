@@ -22,7 +22,8 @@ from aepo import event_loop
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Question, Rollout, Scorer, Seeds
+from aepo.rollout.explorer import Rollout, Seeds
+from aepo.rollout.growing import Question, Scorer
 from aepo.training.sampling import StepGroups
 from aepo.types import Group, Sample
 

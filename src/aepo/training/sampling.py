@@ -15,7 +15,8 @@ from itertools import cycle, islice
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Scorer, Seeds, explore
+from aepo.rollout.explorer import Seeds, explore
+from aepo.rollout.growing import Scorer
 from aepo.types import Group, Sample
 
 

@@ -1,0 +1,204 @@
+"""The group of one question while it grows: its paths, their sequences in the engine, the tree, the rewards.
+
+Nothing is decided here: what begins is what `Spending` says (`spending.py` has the order of its decisions). Every path
+is a coroutine over one batching engine, and the paths of all questions share the batch. Each thing that happens to a
+path has one place:
+
+- `_at_question`: it starts at the question;
+- `_inside`: it starts inside another path, whose sequence is forked;
+- `_shown`: it has shown its entropy after an observation, and goes on;
+- `_ended`: it has ended, is scored, and can still be forked;
+- `_close`: the sequences of all paths are given back, as soon as the last one has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+
+from aepo.rollout.agent import Agent, Observation, Path
+from aepo.rollout.generator import Sequence
+from aepo.rollout.hindsight import before_call, call_entropy
+from aepo.rollout.spending import Spending, Stage, Start
+from aepo.tools.cache.layer import trajectory
+from aepo.types import Group, Kind, Leaf, Origin, Sample, Trajectory, TrajectoryTree, flatten
+
+Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
+"""Gives a trajectory that has ended its reward, one finite number."""
+
+
+class PathLost(RuntimeError):
+    """A path ended without a leaf or a reward, although nobody stopped it."""
+
+
+class Question:
+    """One question and its growing group.
+
+    Attributes:
+        sample: What is asked.
+        paths: All that have begun, by number.
+        grown: The group, once it is whole.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        agent: Agent,
+        spending: Spending,
+        noise: Callable[[int], int],
+        scorer: Scorer | None,
+        left: Callable[[], None],
+    ) -> None:
+        """Nothing is asked of the engine.
+
+        Args:
+            sample: What is asked.
+            agent: How a path grows.
+            spending: Which paths begin, where and when.
+            noise: The key of a path's chance, by its number.
+            scorer: Asked about every trajectory as soon as it has ended; None leaves all leaves without a reward.
+            left: Called once the group has left the engine; rewards may still be missing.
+        """
+        self.sample, self.agent, self.spending, self.noise = sample, agent, spending, noise
+        self.scorer, self.left = scorer, left
+        self.tree = TrajectoryTree()
+        self.paths: list[Path] = []
+        self.grown: Group | None = None
+        self._sequences: list[Sequence] = []
+        self._scored = anyio.Event()
+        self._tasks: TaskGroup
+
+    def open(self) -> None:
+        """Take room in the engine, with the sequence that the first path has and others are forked from."""
+        prompt = self.agent.protocol.prompt(self.sample.question)
+        self.tree.add(None, Kind.PROMPT, prompt, 0)
+        self._sequences.append(self.agent.generator.open(prompt, self.noise(0)))
+
+    async def run(self) -> None:
+        """Grow all k paths, and score them; then `grown` is set.
+
+        Raises:
+            ToolBug: A tool has a bug, and the agent's `on_tool_bug` is "stop".
+            PathLost: A path was lost.
+        """
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._begin(self.spending.begin())
+        finally:
+            self._close()
+        group = self.group()
+        self._check_whole(group)
+        self.grown = group
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """Those of the paths that have ended."""
+        return [path.leaf for path in self.paths if path.leaf is not None]
+
+    def group(self) -> Group:
+        """What there is of the group."""
+        self.tree.gap, self.tree.global_samples = self.spending.gap, self.spending.global_samples
+        self.tree.leaves = self.leaves
+        for (path, number), decision in self.spending.decisions.items():
+            self.paths[path].observation(number).decision = decision
+        return Group(self.sample, self.tree.in_path_order())
+
+    def _check_whole(self, group: Group) -> None:
+        # A smaller group would be trained on as if it were one.
+        leaves, size = group.tree.leaves, self.spending.rules.group_size
+        if len(leaves) != size:
+            raise PathLost(f"{len(leaves)} of {size} trajectories have ended, the others were lost")
+        if self.scorer is not None and any(leaf.reward is None for leaf in leaves):
+            raise PathLost("the reward of a trajectory was lost")
+
+    def _begin(self, starts: list[Start]) -> None:
+        for start in starts:
+            path = self._at_question(start) if start.parent is None else self._inside(start, self.paths[start.parent])
+            self.paths.append(path)
+            self._tasks.start_soon(self._grow, path, start.watched)
+
+    def _at_question(self, start: Start) -> Path:
+        number, prompt = len(self.paths), self.tree.nodes[0]
+        sequence, length = self._sequences[0], len(prompt.tokens)
+        return Path(number, start.origin, sequence if number == 0 else self._fork(sequence, length), prompt, length)
+
+    def _inside(self, start: Start, parent: Path) -> Path:
+        if start.origin is Origin.RESAMPLED:
+            call = parent.observation(start.depth + 1)
+            node, kept = before_call(self.tree, call, self.agent.protocol)
+        else:
+            node, kept = parent.observation(start.depth), []
+        length = sum(len(part.tokens) for part in self.tree.walk(node.id))
+        return Path(
+            id=len(self.paths),
+            origin=start.origin,
+            sequence=self._fork(parent.sequence, length),
+            node=node,
+            prompt_length=parent.prompt_length,
+            calls=start.depth,
+            root_entropy=parent.root_entropy,
+            parent=parent.id,
+            depth=start.depth,
+            observed=start.depth,
+            kept=kept,
+        )
+
+    def _fork(self, sequence: Sequence, length: int) -> Sequence:
+        self._sequences.append(self.agent.generator.fork(sequence, length, self.noise(len(self.paths))))
+        return self._sequences[-1]
+
+    async def _grow(self, path: Path, watched: bool) -> None:
+        trajectory.set(f"{self.noise(path.id):x}")
+        try:
+            await self.agent.grow(path, self.tree, self._shown if watched else None)
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -inf:
+                raise
+            # In a task group it would end this path only, and those who wait for it would wait for ever.
+            raise PathLost(f"path {path.id} was cancelled inside the engine") from error
+        await self._ended(path)
+
+    def _shown(self, observation: Observation) -> None:
+        path = observation.path
+        starts = self.spending.shown(path.id, observation.number, observation.entropy, path.root_entropy or 0.0)
+        self._begin(starts)
+
+    async def _ended(self, path: Path) -> None:
+        if self.scorer is not None:
+            self._tasks.start_soon(self._score, path, self.scorer)
+        self._begin(self.spending.ended(path.id))
+        if self.spending.stage is Stage.FILLING:
+            await self._fill()
+        # The last path is held until those after it are there: an engine that waits for all who are not ended must not
+        # meet a question between two waves.
+        self.agent.generator.end(path.sequence)
+        if self.spending.stage is Stage.WHOLE:
+            self._close()
+            self.left()
+
+    async def _fill(self) -> None:
+        """Begin the last paths, once the rules can be told what they read of those that have ended."""
+        rules = self.spending.rules
+        while rules.needs_rewards and any(leaf.reward is None for leaf in self.leaves):
+            self._scored = anyio.Event()
+            await self._scored.wait()
+        rewards = [leaf.reward if rules.needs_rewards else None for leaf in self.leaves]
+        calls = [path.observations for path in self.paths]
+        entropies: list[list[float | None]] = [[None] * len(made) for made in calls]
+        if rules.needs_call_entropy:
+            entropies = [[call_entropy(self.tree, call, self.agent.protocol) for call in made] for made in calls]
+        self._begin(self.spending.fill(entropies, rewards))
+
+    async def _score(self, path: Path, scorer: Scorer) -> None:
+        assert path.leaf is not None
+        path.leaf.reward = await scorer(flatten(self.sample, self.tree, path.leaf))
+        self._scored.set()
+
+    def _close(self) -> None:
+        sequences, self._sequences = self._sequences, []
+        for sequence in sequences:
+            self.agent.generator.close(sequence)

@@ -1,0 +1,250 @@
+"""How the k trajectories of a question are spent: which paths begin, where, when (spec 3). No engine, no event loop.
+
+The decisions in their order:
+
+1. At once, `head_start` paths begin at the question. The first of them are the probes.
+2. When all probes have ended, their entropies give the gap, and the gap gives m. Paths begin at the question until
+   there are m. Without probes this comes at once as well.
+3. Branches are decided about by observation: first about the first observations of all paths together, then about
+   the second ones, and so on. Number i is due when each path has shown its entropy after observation i, or has ended.
+   Branches begin at once, so that number i + 1 waits for them too. What the probes showed counts, though they have
+   ended.
+4. When all paths have ended and fewer than k have begun, the rules look back and begin paths inside those that have
+   ended. All that is still missing begins at the question, at the same time.
+5. When k paths have ended, the group is whole.
+
+A path never waits for a decision. What is decided depends on paths, observations and entropies, and never on the order
+in which they come: which tool answers first changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from aepo.core.exploration import Candidate, Ended, Exploration, ExplorationState, Restart, Step
+from aepo.core.noise import uniform
+from aepo.types import BranchDecision, Origin
+
+
+class Stage(StrEnum):
+    """How far the spending of a question has come."""
+
+    PROBING = "probing"
+    """The probes grow; m is not known."""
+    BRANCHING = "branching"
+    """m is known; branches begin as paths show their entropies."""
+    FILLING = "filling"
+    """All paths have ended, fewer than k have begun; the rest begins as soon as the rewards that it needs are there."""
+    FINISHING = "finishing"
+    """The rest grows; nothing is left to decide."""
+    WHOLE = "whole"
+    """k paths have ended."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A path that begins now; paths are numbered from 0 in the order in which they begin.
+
+    Attributes:
+        origin: Why it begins.
+        watched: Whether it has to show its entropy after each observation.
+        parent: The path that it begins in; None if it begins at the question.
+        depth: Calls that it inherits. In a parent it begins right after the observation with this number, or, with the
+            origin "resampled", before the call that follows.
+    """
+
+    origin: Origin
+    watched: bool
+    parent: int | None = None
+    depth: int = 0
+
+
+@dataclass
+class _Path:
+    """What decisions read of a path.
+
+    Attributes:
+        depth: Observations it inherited.
+        observed: The last observation after which it has shown its entropy, inherited ones counted.
+        consecutive: l, branches in a row up to now.
+        root_entropy: h_init; 0 until it has shown an entropy.
+        ended: Whether it has ended.
+    """
+
+    depth: int = 0
+    observed: int = 0
+    consecutive: int = 0
+    root_entropy: float = 0.0
+    ended: bool = False
+
+
+class Spending:
+    """The decisions about one question. Each method is told what has happened, and returns the paths that begin.
+
+    Attributes:
+        rules: The algorithm's.
+        stage: How far it has come.
+        gap: The mean gap of the probes, in nats; None without probes, or before they have ended.
+        global_samples: m; 0 before it is known.
+        decisions: What was decided, by path and number of the observation.
+    """
+
+    def __init__(self, rules: Exploration, state: ExplorationState, noise: Callable[[int], int]) -> None:
+        """Nothing has begun.
+
+        Args:
+            rules: The algorithm's.
+            state: The run's entropy scales.
+            noise: The key of a path's chance, by its number.
+        """
+        self.rules = rules
+        self.stage = Stage.PROBING
+        self.gap: float | None = None
+        self.global_samples = 0
+        self.decisions: dict[tuple[int, int], BranchDecision] = {}
+        self._state, self._noise = state, noise
+        self._paths: list[_Path] = []
+        self._entropies: dict[int, dict[int, float]] = {}
+        """H_t by number of the observation, then by path."""
+        self._decided = 0
+        self._branches = 0
+
+    def begin(self) -> list[Start]:
+        """Begin what starts in any case."""
+        probes, count = self.rules.probes, self.rules.head_start()
+        starts = [self._start(Origin.PROBE if number < probes else Origin.GLOBAL) for number in range(count)]
+        return starts + self._due()
+
+    def shown(self, path: int, observation: int, entropy: float, root_entropy: float) -> list[Start]:
+        """A path has shown its entropy after an observation.
+
+        Args:
+            path: Its number.
+            observation: i, from 1, inherited ones counted.
+            entropy: H_t, in nats.
+            root_entropy: h_init of the path, in nats.
+        """
+        self._entropies.setdefault(observation, {})[path] = entropy
+        self._paths[path].observed, self._paths[path].root_entropy = observation, root_entropy
+        return self._due()
+
+    def ended(self, path: int) -> list[Start]:
+        """A path has ended. When the stage is FILLING after that, `fill` has to follow."""
+        self._paths[path].ended = True
+        starts = self._due()
+        if all(path.ended for path in self._paths):
+            self.stage = Stage.FILLING if self._left() > 0 else Stage.WHOLE
+        return starts
+
+    def fill(self, call_entropies: Sequence[Sequence[float | None]], rewards: Sequence[float | None]) -> list[Start]:
+        """Begin all that is missing: inside paths that have ended where the rules say so, the rest at the question.
+
+        Args:
+            call_entropies: For each path one number a call that it made itself: the mean entropy of the call's tokens,
+                in nats; None where the rules do not need it.
+            rewards: One a path; None where the rules do not need it.
+        """
+        self.stage = Stage.FINISHING
+        ended = [
+            Ended(number, self._steps(number, entropies), reward)
+            for number, (entropies, reward) in enumerate(zip(call_entropies, rewards, strict=True))
+        ]
+        restarts = self.rules.restarts(ended, self._left(), self._mean_observations(self._paths))
+        starts = [self._restart(restart) for restart in restarts]
+        return starts + [self._start(Origin.LEFTOVER) for _ in range(self._left())]
+
+    def _left(self) -> int:
+        """Paths that are missing from k."""
+        return self.rules.group_size - len(self._paths)
+
+    def _due(self) -> list[Start]:
+        """Take every decision that is due."""
+        starts: list[Start] = []
+        if self.stage is Stage.PROBING and all(probe.ended for probe in self._probes()):
+            starts += self._end_probing()
+        while self.stage is Stage.BRANCHING and self._all_shown(self._decided + 1):
+            self._decided += 1
+            starts += self._branch(self._decided)
+        return starts
+
+    def _end_probing(self) -> list[Start]:
+        """Fix m, and begin what is missing of it."""
+        gaps = [self._gap(number) for number in range(len(self._probes()))]
+        self.gap = sum(gaps) / len(gaps) if gaps else None
+        self.global_samples = self.rules.global_samples(self.gap, self._state)
+        self.stage = Stage.BRANCHING
+        return [self._start(Origin.GLOBAL) for _ in range(self.global_samples - len(self._paths))]
+
+    def _gap(self, probe: int) -> float:
+        """H_root - mean H_tool of a probe; 0 if it called no tool (spec 3.1)."""
+        after = [by_path[probe] for by_path in self._entropies.values() if probe in by_path]
+        return self._paths[probe].root_entropy - sum(after) / len(after) if after else 0.0
+
+    def _all_shown(self, number: int) -> bool:
+        """Whether all paths have shown their entropy after observation `number`, or ended; and one has shown it."""
+        return number in self._entropies and all(path.ended or path.observed >= number for path in self._paths)
+
+    def _branch(self, number: int) -> list[Start]:
+        """Decide about all observations of this number, and begin the branches."""
+        paths = sorted(self._entropies[number])
+        candidates = [
+            Candidate(
+                path=path,
+                entropy=self._entropies[number][path],
+                root_entropy=self._paths[path].root_entropy,
+                consecutive=self._paths[path].consecutive,
+                uniform=uniform(self._noise(path), -number),
+            )
+            for path in paths
+        ]
+        decisions = self.rules.decide(
+            candidates,
+            number,
+            self._branches,
+            self.rules.group_size - self.global_samples,
+            # What other paths have observed by now depends on how fast their tools are.
+            self._mean_observations(self._probes()),
+            self._state,
+        )
+        starts: list[Start] = []
+        for path, decision in zip(paths, decisions, strict=True):
+            self.decisions[path, number] = decision
+            self._paths[path].consecutive = self._paths[path].consecutive + 1 if decision.branches else 0
+            starts += [self._start(Origin.BRANCH, path, number) for _ in range(decision.branches)]
+        self._branches += len(starts)
+        return starts
+
+    def _steps(self, path: int, call_entropies: Sequence[float | None]) -> list[Step]:
+        """What the rules are told of the calls that a path made itself."""
+        return [
+            Step(call, uniform(self._noise(path), -call), self.decisions.get((path, call)), entropy)
+            for call, entropy in enumerate(call_entropies, self._paths[path].depth + 1)
+        ]
+
+    def _restart(self, restart: Restart) -> Start:
+        """Begin a path inside one that has ended."""
+        if restart.before_call:
+            return self._start(Origin.RESAMPLED, restart.path, restart.call - 1)
+        decision = self.decisions.get((restart.path, restart.call))
+        if decision is not None:
+            changed = replace(decision, branches=decision.branches + 1, stopped_by=None)
+            self.decisions[restart.path, restart.call] = changed
+        return self._start(Origin.BRANCH, restart.path, restart.call)
+
+    def _start(self, origin: Origin, parent: int | None = None, depth: int = 0) -> Start:
+        consecutive = 0 if parent is None else self._paths[parent].consecutive
+        self._paths.append(_Path(depth, depth, consecutive))
+        # Probes are asked for their gap, be there branches or not. Who fills the last slots leaves none to branch into.
+        watched = origin is Origin.PROBE or (self.rules.watches and self.stage is not Stage.FINISHING)
+        return Start(origin, watched, parent, depth)
+
+    def _probes(self) -> list[_Path]:
+        return self._paths[: self.rules.probes]
+
+    def _mean_observations(self, ended: Sequence[_Path]) -> float:
+        """T; in the first step of a run, which has no mean yet, that of `ended`, and 1 without them."""
+        if self._state.mean_observations is not None:
+            return max(1.0, self._state.mean_observations)
+        return max(1.0, sum(path.observed for path in ended) / max(1, len(ended)))
