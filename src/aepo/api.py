@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from aepo.tasks.base import Task
 from aepo.tasks.checks import checked
 from aepo.tasks.identity import difference, identity
 from aepo.tools.base import Tool
-from aepo.tools.limits import Budget
 from aepo.tools.state import warn_of_state
 from aepo.training.resumed import same_run, same_task, task_of_run, with_date
 from aepo.training.run_folder import RunFolder, environment, write_whole
@@ -131,7 +130,6 @@ def policy_folder(path: str) -> str:
     Raises:
         ValueError: The run has no checkpoint that can be loaded.
     """
-    from aepo.engines.trl import checkpoints
     from aepo.training import checkpoint
 
     where = BUILT_IN_MODELS.get(path) or local(path)
@@ -140,10 +138,9 @@ def policy_folder(path: str) -> str:
     if (kept / "latest_checkpointed_iteration.txt").is_file():
         raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
     newest = checkpoint.latest(kept)
-    found = checkpoints.newest(kept) if newest is None else newest / "policy"
-    if found is None:
+    if newest is None:
         raise ValueError(f"run {where} has no whole checkpoint yet")
-    return str(found)
+    return str(newest / "policy")
 
 
 def started_from(config: Config) -> Config:
@@ -229,44 +226,21 @@ def train_task(
     if config.engine == "verl":
         return _train_on_verl(config, task, resume)
     from aepo.training.display import Display
+    from aepo.training.loop import Trainer
 
     equipment = equip(config, tools_of(task))
-    policy, run = _engine(config, replace(task, tools=equipment.tools), display or Display(), resume, equipment.budget)
+    policy, parts = build(config, replace(task, tools=equipment.tools))
+    parts = replace(parts, budget=equipment.budget)
     folder = _run_folder(config, task, resume, named)
     try:
         with equipment.in_use(folder.path, keep=True, resume=resume):
-            run(folder)
+            Trainer(config, parts, folder, display or Display(), resume).run()
     except RolloutError as error:
         folder.keep_failure(error)
         raise
     finally:
         folder.close()
     return Run(folder.path, policy, config)
-
-
-def _engine(
-    config: Config, task: Task, display: Display, resume: bool, budget: Budget | None
-) -> tuple[LocalPolicy, Callable[[RunFolder], None]]:
-    """The policy, and what trains it once there is a run folder; all of it checked before.
-
-    Raises:
-        ValueError: Something does not fit.
-    """
-    if config.engine == "trl":
-        try:
-            from aepo.engines.trl import run as trl
-        except ModuleNotFoundError as error:
-            raise configuration.ConfigError(
-                f'engine: trl needs the package {error.name}: pip install "aepo-rl[trl]"'
-            ) from error
-        policy = load_to_train(config)
-        trainer = trl.prepare(config, policy, task)
-        return policy, lambda folder: trl.run(trainer, config, folder, display, resume, budget)
-    from aepo.training.loop import Trainer
-
-    policy, parts = build(config, task)
-    parts = replace(parts, budget=budget)
-    return policy, lambda folder: Trainer(config, parts, folder, display, resume).run()
 
 
 def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:

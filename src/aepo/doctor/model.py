@@ -49,7 +49,7 @@ def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | No
         else:
             missing = name == protocol or not usable
             found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
-    return [*found, *served, *_attention(settings, engine in ("local", "trl"))]
+    return [*found, *served, *_attention(settings, engine == "local")]
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
