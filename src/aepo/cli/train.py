@@ -96,7 +96,8 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     from dataclasses import replace
 
     from aepo import event_loop, tasks
-    from aepo.api import build, tools_of
+    from aepo.api import build
+    from aepo.assembly import tools_of
     from aepo.equipment import equip
     from aepo.rollout.explorer import Seeds, explore
     from aepo.training.budget import Spent

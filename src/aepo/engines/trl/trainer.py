@@ -19,8 +19,9 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from aepo import api, event_loop
+from aepo import event_loop
 from aepo.algorithms import AEPO, AnyAlgorithm
+from aepo.assembly import agents, scorer_of
 from aepo.config import Config, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
@@ -181,11 +182,11 @@ class AEPOTrainer(GRPOTrainer):
     def _prepare_rollout(self, config: Config) -> None:
         """What samples and scores, before the first rollout."""
         task = self.task
-        self._rewards = api.scorer_of(task, config)
+        self._rewards = scorer_of(task, config)
         path = getattr(self.model.config, "_name_or_path", "")
         self.policy = LocalPolicy(Policy(self.model, self._tokenizer, path, self.model.device))
         asked = [*task.samples, *task.held_out]
-        self._agent, self._greedy = api.agents(self.policy, task, config, asked)
+        self._agent, self._greedy = agents(self.policy, task, config, asked)
         if self.layout == "tree":
             self.policy.refuse_tree(self._agent.protocol.prompt(asked[0].question))
         self._scorer = Scorer(self.model, len(self._tokenizer))
@@ -283,9 +284,9 @@ class AEPOTrainer(GRPOTrainer):
             raise ValueError(f"no question of task {self.task.name!r} to evaluate with: give eval_dataset")
         by_id = {sample.id: sample for sample in self.task.held_out or self.task.samples}
         asked = [by_id[one] for one in checked("eval_dataset", rows, list(by_id.values()))["id"]]
-        agents = (self._agent, self._greedy if self.eval_greedy else None)
+        greedy = self._greedy if self.eval_greedy else None
         how = (self.num_generations_eval, self.args.seed)
-        self.evaluation = event_loop.run(evaluate, asked, self._rewards, *agents, *how)
+        self.evaluation = event_loop.run(evaluate, asked, self._rewards, self._agent, greedy, *how)
         found = self.evaluation.metrics()
         metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": value for name, value in found.items()}
         # TRL tells by it whose metrics it logs.
