@@ -56,10 +56,6 @@ if TYPE_CHECKING:
 
 STATE_FILE = "exploration.json"
 STATE_FORMAT = 1
-# Figures of an optimizer step that TRL logs itself, or that say nothing alone.
-NOT_LOGGED = ("loss", "flat_tokens")
-# What the others are called in the logs, where that differs.
-LOGGED_AS = {"difference": "logprobs/rollout_difference_mean", "difference_max": "logprobs/rollout_difference_max"}
 
 
 class Rollout(NamedTuple):
@@ -264,8 +260,9 @@ class AEPOTrainer(GRPOTrainer):
             norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
             if not bool(torch.isfinite(norm)):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
-            figures = {**self._sums, "grad/norm": float(norm)}
-            self._keep_metrics({LOGGED_AS.get(n, n): value for n, value in figures.items() if n not in NOT_LOGGED})
+            # TRL logs the loss itself.
+            figures = {name: value for name, value in self._sums.items() if name != "loss"}
+            self._keep_metrics({**figures, "grad/norm": float(norm)})
             self._sums = zero_sums(self.layout)
         return loss
 
