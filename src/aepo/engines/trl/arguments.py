@@ -128,12 +128,14 @@ def question_dataset(samples: Sequence[Sample]) -> Dataset:
     return Dataset.from_dict({"prompt": [s.question for s in samples], "id": [s.id for s in samples]})
 
 
-def checked(name: str, rows: Any, samples: Sequence[Sample], least: int = 0) -> Dataset:
-    """A data set that asks questions of the task only, `least` of them at least.
+def data_set(name: str, rows: Any, samples: Sequence[Sample], least: int = 0) -> Dataset:
+    """The data set of that name, checked to ask questions of the task, `least` at least; all of them without one.
 
     Raises:
         ValueError: It does not; says why.
     """
+    if rows is None:
+        rows = question_dataset(samples)
     if not isinstance(rows, Dataset) or "id" not in rows.column_names:
         raise ValueError(f"{name} has no column 'id': make it with aepo.engines.trl.question_dataset(samples)")
     known = {sample.id for sample in samples}

@@ -28,14 +28,7 @@ from aepo.core.exploration import ExplorationState
 from aepo.engines.local.load import Policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import Scorer
-from aepo.engines.trl.arguments import (
-    check,
-    check_model,
-    checked,
-    optimizer_steps,
-    question_dataset,
-    whole_model,
-)
+from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.rewards.score import AT_ONCE
@@ -135,18 +128,14 @@ class AEPOTrainer(GRPOTrainer):
         eval_greedy: bool = True,
     ) -> None:
         self.algorithm = algorithm or AEPO(group_size=args.num_generations)
-        check(args, self.algorithm)
+        given.check(args, self.algorithm)
         self.task, self.layout, self.eval_greedy = task, layout, eval_greedy
-        self.steps_per_rollout = optimizer_steps(args)
-        if train_dataset is None:
-            train_dataset = question_dataset(task.samples)
-        checked("train_dataset", train_dataset, task.samples, args.generation_batch_size // args.num_generations)
-        if eval_dataset is None and task.held_out:
-            eval_dataset = question_dataset(task.held_out)
-        if eval_dataset is not None:
-            checked("eval_dataset", eval_dataset, task.held_out or task.samples)
+        together = args.generation_batch_size // args.num_generations
+        train_dataset = given.data_set("train_dataset", train_dataset, task.samples, together)
+        if eval_dataset is not None or task.held_out:
+            eval_dataset = given.data_set("eval_dataset", eval_dataset, task.held_out or task.samples)
         super().__init__(
-            model=whole_model(model) if isinstance(model, str) else model,
+            model=given.whole_model(model) if isinstance(model, str) else model,
             reward_funcs=[_given_in_the_rollout],
             args=args,
             train_dataset=train_dataset,
@@ -156,7 +145,6 @@ class AEPOTrainer(GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
-        check_model(self.model)
         config = Config(
             algorithm=self.algorithm,
             rollout=RolloutConfig(
@@ -177,6 +165,7 @@ class AEPOTrainer(GRPOTrainer):
 
     def _prepare_rollout(self, config: Config) -> None:
         """What samples and scores, before the first rollout."""
+        given.check_model(self.model)
         task = self.task
         self._rewards = scorer_of(task, config)
         path = getattr(self.model.config, "_name_or_path", "")
@@ -191,6 +180,7 @@ class AEPOTrainer(GRPOTrainer):
         self.spent = Spent()
         self.rollout: Rollout | None = None
         self.evaluation: Evaluation | None = None
+        self.steps_per_rollout = given.optimizer_steps(self.args)
         self._micro_batches: list[MicroBatch] = []
         self._sums = zero_sums(self.layout)
 
@@ -280,7 +270,7 @@ class AEPOTrainer(GRPOTrainer):
         if rows is None or len(rows) == 0:
             raise ValueError(f"no question of task {self.task.name!r} to evaluate with: give eval_dataset")
         by_id = {sample.id: sample for sample in self.task.held_out or self.task.samples}
-        asked = [by_id[one] for one in checked("eval_dataset", rows, list(by_id.values()))["id"]]
+        asked = [by_id[one] for one in given.data_set("eval_dataset", rows, list(by_id.values()))["id"]]
         greedy = self._greedy if self.eval_greedy else None
         how = (self.num_generations_eval, self.args.seed)
         self.evaluation = event_loop.run(evaluate, asked, self._rewards, self._agent, greedy, *how)
