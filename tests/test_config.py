@@ -39,6 +39,12 @@ CONFIGS = [
         ("train.steps", "cannot read 'train.steps': write key=value, e.g. train.steps=50"),
         ("seed.x=1", "seed: input should be a valid integer"),
         ("train.steps=[", "cannot read the value in 'train.steps=['"),
+        ("engine=ray", "engine: input should be 'local' or 'verl', got 'ray'"),
+        (
+            "engine=trl",
+            "engine: trl is not there any more: use engine: local to train in this process, "
+            "or AEPOTrainer in a script for TRL (docs/trl.md)",
+        ),
         ("run=", "run: input should be a valid string, got None"),
         ("seed=0x10", "seed: input should be a valid integer, unable to parse string as an integer, got '0x10'"),
     ],

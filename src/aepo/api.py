@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aepo import config as configuration
 from aepo import event_loop, tasks
+from aepo.assembly import agents, reward_of, scorer_of, tools_of
 from aepo.config import Config
 from aepo.equipment import equip
-from aepo.paths import expanded, local
-from aepo.rewards.score import Scorer
-from aepo.rollout.agent import Agent, Limits
-from aepo.rollout.chat import make_protocol
+from aepo.paths import expanded
+from aepo.policies import BUILT_IN_MODELS, is_server, policy_folder
 from aepo.rollout.explorer import RolloutError
 from aepo.signals import terminable
 from aepo.tasks.base import Task
 from aepo.tasks.checks import checked
 from aepo.tasks.identity import difference, identity
-from aepo.tools.base import Tool
-from aepo.tools.limits import Budget
 from aepo.tools.state import warn_of_state
 from aepo.training.resumed import same_run, same_task, task_of_run, with_date
 from aepo.training.run_folder import RunFolder, environment, write_whole
@@ -34,14 +31,11 @@ if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
     from aepo.engines.openai.policy import ServerPolicy
     from aepo.evaluation.runner import Evaluation
-    from aepo.rollout.chat import ChatProtocol
-    from aepo.rollout.generator import Generator
     from aepo.training.display import Display
     from aepo.training.loop import Parts
 
 MODEL_KEY = "AEPO_MODEL_KEY"
 """The environment variable with the key of a model server; none is sent if it is not set."""
-BUILT_IN_MODELS = {"atlas": Path(__file__).parent / "models" / "atlas"}
 
 
 @dataclass(frozen=True)
@@ -61,11 +55,6 @@ class Run:
     def __fspath__(self) -> str:
         """So that `aepo.view(run)` and `open` take it for its folder."""
         return str(self.folder)
-
-
-def is_server(path: str) -> bool:
-    """Whether what is to be loaded is the address of a server."""
-    return path.startswith(("http://", "https://"))
 
 
 def load_policy(
@@ -123,27 +112,6 @@ def _load_local(path: str, settings: configuration.ModelConfig, train: bool) -> 
             train=train,
         )
     )
-
-
-def policy_folder(path: str) -> str:
-    """Where the files of a policy are: of a run its newest checkpoint, of "atlas" its folder, else the path itself.
-
-    Raises:
-        ValueError: The run has no checkpoint that can be loaded.
-    """
-    from aepo.engines.trl import checkpoints
-    from aepo.training import checkpoint
-
-    where = BUILT_IN_MODELS.get(path) or local(path)
-    if not (kept := where / "checkpoints").is_dir():
-        return str(BUILT_IN_MODELS.get(path, expanded(path)))
-    if (kept / "latest_checkpointed_iteration.txt").is_file():
-        raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-    newest = checkpoint.latest(kept)
-    found = checkpoints.newest(kept) if newest is None else newest / "policy"
-    if found is None:
-        raise ValueError(f"run {where} has no whole checkpoint yet")
-    return str(found)
 
 
 def started_from(config: Config) -> Config:
@@ -229,44 +197,21 @@ def train_task(
     if config.engine == "verl":
         return _train_on_verl(config, task, resume)
     from aepo.training.display import Display
+    from aepo.training.loop import Trainer
 
     equipment = equip(config, tools_of(task))
-    policy, run = _engine(config, replace(task, tools=equipment.tools), display or Display(), resume, equipment.budget)
+    policy, parts = build(config, replace(task, tools=equipment.tools))
+    parts = replace(parts, budget=equipment.budget)
     folder = _run_folder(config, task, resume, named)
     try:
         with equipment.in_use(folder.path, keep=True, resume=resume):
-            run(folder)
+            Trainer(config, parts, folder, display or Display(), resume).run()
     except RolloutError as error:
         folder.keep_failure(error)
         raise
     finally:
         folder.close()
     return Run(folder.path, policy, config)
-
-
-def _engine(
-    config: Config, task: Task, display: Display, resume: bool, budget: Budget | None
-) -> tuple[LocalPolicy, Callable[[RunFolder], None]]:
-    """The policy, and what trains it once there is a run folder; all of it checked before.
-
-    Raises:
-        ValueError: Something does not fit.
-    """
-    if config.engine == "trl":
-        try:
-            from aepo.engines.trl import run as trl
-        except ModuleNotFoundError as error:
-            raise configuration.ConfigError(
-                f'engine: trl needs the package {error.name}: pip install "aepo-rl[trl]"'
-            ) from error
-        policy = load_to_train(config)
-        trainer = trl.prepare(config, policy, task)
-        return policy, lambda folder: trl.run(trainer, config, folder, display, resume, budget)
-    from aepo.training.loop import Trainer
-
-    policy, parts = build(config, task)
-    parts = replace(parts, budget=budget)
-    return policy, lambda folder: Trainer(config, parts, folder, display, resume).run()
 
 
 def _train_on_verl(config: Config, task: Task, resume: bool) -> Run:
@@ -416,83 +361,6 @@ def load_to_train(config: Config) -> LocalPolicy:
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
     return policy
-
-
-def agents(
-    policy: LocalPolicy | ServerPolicy, task: Task, config: Config, questions: Sequence[Sample]
-) -> tuple[Agent, Agent]:
-    """A sampling and a greedy agent for a task.
-
-    Raises:
-        ValueError: The chat template or a tool does not fit the protocol, prompts are too long for the model, or a
-            server cannot do what is asked.
-    """
-    rollout, algorithm = config.rollout, config.algorithm
-    tools = tools_of(task)
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
-    longest = max(len(protocol.prompt(sample.question)) for sample in questions)
-
-    def agent(greedy: bool) -> Agent:
-        generator = policy.generator(
-            temperature=rollout.temperature,
-            max_sequences=max(rollout.max_sequences, algorithm.group_size),
-            max_length=longest + rollout.max_tokens,
-            deterministic=rollout.deterministic,
-            greedy=greedy,
-            reference_entropy=algorithm.exploration().entropy_scale == "reference",
-        )
-        return agent_over(generator, protocol, tools, config)
-
-    return agent(False), agent(True)
-
-
-def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:
-    """What grows paths on an engine, by the rules of a configuration."""
-    rules, rollout = config.algorithm.exploration(), config.rollout
-    return Agent(
-        generator,
-        protocol,
-        {tool.name: tool for tool in tools},
-        Limits(rollout.max_tokens, rollout.max_tool_calls),
-        rules.entropy_window,
-        rules.entropy_scale,
-        rollout.on_tool_bug,
-        config.tools.repeat,
-    )
-
-
-def tools_of(task: Task) -> list[Tool]:
-    """The task's tools.
-
-    Raises:
-        ValueError: One is not a tool.
-    """
-    for tool in task.tools:
-        if not isinstance(tool, Tool):
-            raise ValueError(
-                f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool"
-            )
-    return list(task.tools)
-
-
-def reward_of(task: Task) -> Any:
-    """The task's reward.
-
-    Raises:
-        ValueError: It has none.
-    """
-    if task.reward is None:
-        raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
-    return task.reward
-
-
-def scorer_of(task: Task, config: Config) -> Scorer:
-    """What gives a trajectory of a task its reward.
-
-    Raises:
-        ValueError: The task has no reward.
-    """
-    return Scorer(reward_of(task), config.rewards.concurrency)
 
 
 __all__ = ["Run", "evaluate", "load_policy", "train", "train_config", "train_task"]

@@ -100,11 +100,13 @@ def _evaluate_task(
 ) -> None:
     from aepo import tasks
     from aepo.api import evaluate as measure
-    from aepo.api import is_server, load_policy, tools_of
+    from aepo.api import load_policy
+    from aepo.assembly import tools_of
     from aepo.equipment import equip
     from aepo.evaluation.figures import money
     from aepo.evaluation.outcomes import outcomes
     from aepo.evaluation.prices import Prices
+    from aepo.policies import is_server
     from aepo.rollout.explorer import RolloutError
     from aepo.training.resumed import task_of_run
     from aepo.training.run_folder import RunFolder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -21,7 +21,7 @@ def train(
     overrides: Positional[tuple[str, ...]] = (),
     /,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
-    engine: Literal["local", "trl", "verl"] | None = None,
+    engine: Annotated[str | None, arg(metavar="{local,verl}")] = None,
     dry_run: bool = False,
 ) -> None:
     """Train a policy.
@@ -44,10 +44,6 @@ def train(
     settings = configuration.load(file, overrides)
     if resume is not None:
         settings = settings.model_copy(update={"run": str(resume)})
-    if settings.engine == "trl":
-        from aepo.engines.trl.keys import refuse
-
-        refuse(settings)
     if dry_run:
         print(configuration.dump(settings))
         print(on_verl(settings) if settings.engine == "verl" else expected_cost(settings))
@@ -100,7 +96,8 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     from dataclasses import replace
 
     from aepo import event_loop, tasks
-    from aepo.api import build, tools_of
+    from aepo.api import build
+    from aepo.assembly import tools_of
     from aepo.equipment import equip
     from aepo.rollout.explorer import Seeds, explore
     from aepo.training.budget import Spent

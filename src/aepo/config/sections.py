@@ -269,15 +269,14 @@ class Config(Section):
     """A whole run.
 
     Attributes:
-        engine: What samples and trains: "local", this process; "trl", Hugging Face's trainer (docs/trl.md); "verl",
-            a Ray cluster (docs/cluster.md).
+        engine: What samples and trains: "local", this process; "verl", a Ray cluster (docs/cluster.md).
         run: Folder of the run.
         seed: Of everything that is drawn.
         verl: Settings of verl itself, by its own dotted keys, and `entropy_source` (docs/cluster.md); for engine verl
             only.
     """
 
-    engine: Literal["local", "trl", "verl"] = "local"
+    engine: Literal["local", "verl"] = "local"
     run: str = "runs/latest"
     seed: int = 0
     model: ModelConfig = ModelConfig()
@@ -289,6 +288,16 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     verl: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_engine_trl(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("engine") == "trl":
+            raise ValueError(
+                "engine: trl is not there any more: use engine: local to train in this process, "
+                "or AEPOTrainer in a script for TRL (docs/trl.md)"
+            )
+        return data
 
     @model_validator(mode="before")
     @classmethod

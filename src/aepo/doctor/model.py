@@ -49,11 +49,12 @@ def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | No
         else:
             missing = name == protocol or not usable
             found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
-    return [*found, *served, *_attention(settings, engine in ("local", "trl"))]
+    return [*found, *served, *_attention(settings, engine == "local")]
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
-    from aepo.api import is_server, load_policy, policy_folder
+    from aepo.api import load_policy
+    from aepo.policies import is_server, policy_folder
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
@@ -68,7 +69,7 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
 
 def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
     """Whether the local engine runs the model; a server may run what it does not."""
-    from aepo.api import is_server, policy_folder
+    from aepo.policies import is_server, policy_folder
 
     if is_server(settings.path):
         return []

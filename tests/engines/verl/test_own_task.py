@@ -1,4 +1,4 @@
-"""The user's file that `local` and `trl` train (`tests/engines/own_task.py`) trains on verl, with the same settings.
+"""The user's file that `local` trains (`tests/engines/own_task.py`) trains on verl, with the same settings.
 
 The rollout servers of this run give no entropies in their replies but have an HTTP interface: `test_endpoint_run` looks
 at what was made of it.

@@ -1,60 +1,50 @@
-"""The arguments of TRL's trainer: which of them cannot be honoured, and what a `Config` becomes."""
+"""What TRL's trainer is given: arguments, model, questions; what cannot be honoured is refused."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import torch
+from datasets import Dataset
 from trl import GRPOConfig
 
 from aepo.algorithms.base import Algorithm
-from aepo.config import Config
-from aepo.engines.trl.keys import groups_a_pass
+from aepo.engines.local.adapters import find_adapter
+from aepo.policies import policy_folder
+from aepo.types import Sample
 
-LOSS = "the loss is that of the algorithm, with settings of its own"
-SAMPLING = "entropies and old log-probabilities are those of the whole distribution at `temperature`"
-GENERATION = "paths grow, branch and stop by our own engine"
-ADVANTAGE = "the advantage is that of the algorithm, and the reward that of the task"
-REPLACED = {
-    "beta": "the KL term is the algorithm's kl_weight",
-    "sync_ref_model": "the KL term is measured against the model that training started from",
-    "loss_type": LOSS,
-    "epsilon": "the clip range is the algorithm's clip_low and clip_high",
-    "epsilon_high": "the clip range is the algorithm's clip_low and clip_high",
-    "delta": "it is the algorithm's dual_clip",
-    "importance_sampling_level": LOSS,
-    "top_entropy_quantile": LOSS,
-    "entropy_coef": LOSS,
-    "use_adaptive_entropy": LOSS,
-    "off_policy_mask_threshold": LOSS,
-    "mask_truncated_completions": LOSS,
-    "router_aux_loss_coef": LOSS,
-    "cast_lm_head_to_fp32": LOSS,
-    "scale_rewards": ADVANTAGE,
-    "reward_weights": ADVANTAGE,
-    "multi_objective_aggregation": ADVANTAGE,
-    "top_p": SAMPLING,
-    "top_k": SAMPLING,
-    "min_p": SAMPLING,
-    "repetition_penalty": SAMPLING,
-    "generation_kwargs": GENERATION,
-    "cache_implementation": GENERATION,
-    "use_transformers_continuous_batching": GENERATION,
-    "use_vllm": f"{GENERATION}, which reads entropies that TRL's vLLM does not give: engine: verl samples with vLLM",
-    "chat_template_kwargs": "prompts are those of `protocol`",
-    "max_tool_calling_iterations": "it is max_tool_calls",
-    "log_completions": "`metrics` and the trees of `rollout` say what was sampled",
-    "pad_to_multiple_of": "a forward pass is as long as its trajectories",
-    "remove_unused_columns": "questions are known by their column 'id'",
-    "use_liger_kernel": "it replaces the model's forward, which the rollout and the loss call in parts",
-    "neftune_noise_alpha": "the policy that is trained must be the one that sampled",
-    "label_smoothing_factor": LOSS,
-    "fp16": "gradients are not scaled: load the model in bfloat16 instead",
-    "torch_compile": "it was not tested",
-    "deepspeed": "it was not tested",
-    "fsdp": "it was not tested: engine: verl trains on several GPUs",
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_REASONS = {
+    "the KL term is the algorithm's kl_weight": "beta",
+    "the KL term is measured against the model that training started from": "sync_ref_model",
+    "the clip range is the algorithm's clip_low and clip_high": "epsilon epsilon_high",
+    "it is the algorithm's dual_clip": "delta",
+    "the loss is that of the algorithm, with settings of its own": "loss_type importance_sampling_level "
+    "top_entropy_quantile entropy_coef use_adaptive_entropy off_policy_mask_threshold mask_truncated_completions "
+    "router_aux_loss_coef cast_lm_head_to_fp32 label_smoothing_factor",
+    "the advantage is that of the algorithm, and the reward that of the task": "scale_rewards reward_weights "
+    "multi_objective_aggregation",
+    "entropies and old log-probabilities are those of the whole distribution at `temperature`": "top_p top_k min_p "
+    "repetition_penalty",
+    "paths grow, branch and stop by our own engine": "generation_kwargs cache_implementation "
+    "use_transformers_continuous_batching",
+    "our own engine samples, since TRL's vLLM gives no entropies: engine: verl samples with vLLM": "use_vllm",
+    "prompts are those of `protocol`": "chat_template_kwargs",
+    "it is max_tool_calls": "max_tool_calling_iterations",
+    "metrics and the trees of `rollout` say what was sampled": "log_completions",
+    "a forward pass is as long as its trajectories": "pad_to_multiple_of",
+    "questions are known by their column 'id'": "remove_unused_columns",
+    "it replaces the model's forward, which the rollout and the loss call in parts": "use_liger_kernel",
+    "the policy that is trained must be the one that sampled": "neftune_noise_alpha",
+    "gradients are not scaled: load the model in bfloat16 instead": "fp16",
+    "it was not tested": "torch_compile deepspeed",
+    "it was not tested: engine: verl trains on several GPUs": "fsdp",
 }
+REPLACED = {name: why for why, names in _REASONS.items() for name in names.split()}
 """Arguments that have to stay at their defaults, and why."""
 
 
@@ -78,29 +68,22 @@ def check(args: GRPOConfig, algorithm: Algorithm) -> None:
         raise ValueError(
             f"AEPOTrainer trains in one process, not in {args.world_size}: engine: verl trains on several GPUs"
         )
-    size = algorithm.group_size
+    size, passes, every = algorithm.group_size, args.gradient_accumulation_steps, optimizer_steps(args)
     if args.num_generations != size:
         raise ValueError(
             f"GRPOConfig.num_generations is {args.num_generations}, algorithm.group_size {size}: they differ"
         )
-    if args.per_device_train_batch_size % size:
-        raise ValueError(
-            f"GRPOConfig.per_device_train_batch_size is {args.per_device_train_batch_size}: a forward pass takes whole "
-            f"groups, give it a multiple of num_generations = {size}"
-        )
-    if args.steps_per_generation % args.gradient_accumulation_steps:
-        raise ValueError(
-            f"GRPOConfig.steps_per_generation is {args.steps_per_generation}: a rollout is divided into whole "
-            f"optimizer steps, give it a multiple of gradient_accumulation_steps = {args.gradient_accumulation_steps}"
-        )
-    every = optimizer_steps(args)
-    for name, wanted in (("save_steps", args.save_strategy == "steps"), ("max_steps", args.max_steps > 0)):
-        value = getattr(args, name)
-        if wanted and (value != int(value) or value % every):
-            raise ValueError(
-                f"GRPOConfig.{name} is {value}, amid a rollout: give it a multiple of {every}, the optimizer steps "
-                "that a rollout is trained in"
-            )
+    multiples = [
+        ("per_device_train_batch_size", size, "num_generations", ": a forward pass takes whole groups"),
+        ("steps_per_generation", passes, "gradient_accumulation_steps", ": an optimizer step would be cut"),
+    ]
+    if args.save_strategy == "steps":
+        multiples.append(("save_steps", every, "its optimizer steps", ", amid a rollout"))
+    if args.max_steps > 0:
+        multiples.append(("max_steps", every, "its optimizer steps", ", amid a rollout"))
+    for name, unit, meaning, why in multiples:
+        if (value := getattr(args, name)) % unit:
+            raise ValueError(f"GRPOConfig.{name} is {value}{why}; give it a multiple of {unit} ({meaning})")
 
 
 def optimizer_steps(args: GRPOConfig) -> int:
@@ -108,53 +91,57 @@ def optimizer_steps(args: GRPOConfig) -> int:
     return int(args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
 
 
-def from_config(config: Config, folder: Path, longest: int, device: str, evaluates: bool) -> GRPOConfig:
-    """What a run's configuration is for TRL; `KEYS` says which key becomes what.
-
-    Args:
-        config: The run's, not refused.
-        folder: Of TRL's checkpoints.
-        longest: Tokens that a trajectory may have, its prompt included.
-        device: Type of the model's.
-        evaluates: Whether there are held-out questions.
+def whole_model(path: str) -> str:
+    """Where TRL finds the model; it would put an adapter on its model such that nothing is trained.
 
     Raises:
-        ConfigError: A forward pass has no room for a group.
+        ValueError: It is an adapter.
     """
-    rollout, train, evaluation = config.rollout, config.train, config.evaluation
-    size = config.algorithm.group_size
-    together = groups_a_pass(config, longest)
-    passes = rollout.questions // train.minibatches // together
-    every = train.minibatches * train.epochs
-    with warnings.catch_warnings():
-        # transformers warns of a name that TRL itself still uses.
-        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
-        return GRPOConfig(
-            output_dir=str(folder),
-            seed=config.seed,
-            use_cpu=device == "cpu",
-            bf16=False,
-            gradient_checkpointing=config.model.gradient_checkpointing,
-            num_generations=size,
-            max_completion_length=rollout.max_tokens,
-            temperature=rollout.temperature,
-            per_device_train_batch_size=together * size,
-            gradient_accumulation_steps=passes,
-            steps_per_generation=train.minibatches * passes,
-            num_iterations=train.epochs,
-            max_steps=train.steps * every,
-            learning_rate=train.learning_rate,
-            weight_decay=train.weight_decay,
-            max_grad_norm=train.max_grad_norm,
-            shuffle_dataset=False,
-            num_generations_eval=evaluation.samples,
-            per_device_eval_batch_size=evaluation.samples,
-            eval_strategy="steps" if evaluation.every and evaluates else "no",
-            eval_steps=evaluation.every * every or None,
-            save_strategy="steps",
-            save_steps=train.checkpoint_every * every,
-            save_total_limit=train.keep_checkpoints,
-            logging_steps=every,
-            report_to="none",
-            disable_tqdm=True,
+    folder = policy_folder(path)
+    if (adapter := find_adapter(folder)) is not None:
+        raise ValueError(
+            f"{path} is an adapter: give peft.PeftModel.from_pretrained(model, {adapter.path!r}, is_trainable=True), "
+            f"with {adapter.base} as model, to train it on; or its merge_and_unload(), to train all weights"
         )
+    return folder
+
+
+def check_model(model: PreTrainedModel) -> None:
+    """Check that there is something to train, and that a model in training computes what it sampled by.
+
+    Raises:
+        ValueError: All weights are frozen, or it has dropout.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("no weight of the model can be trained: load its adapter with is_trainable=True")
+    inside = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
+    attention = getattr(model.config.get_text_config(), "attention_dropout", 0.0) or 0.0
+    if inside or attention > 0:
+        raise ValueError(
+            "the model has dropout, which would train another policy than the one that sampled: set "
+            "GRPOConfig.disable_dropout=True" + (", and attention_dropout of its config to 0" if attention else "")
+        )
+
+
+def question_dataset(samples: Sequence[Sample]) -> Dataset:
+    """A row for each question: `prompt`, as TRL wants it, and the `id` by which a task knows it."""
+    return Dataset.from_dict({"prompt": [s.question for s in samples], "id": [s.id for s in samples]})
+
+
+def data_set(name: str, rows: Any, samples: Sequence[Sample], least: int = 0) -> Dataset:
+    """The data set of that name, checked to ask questions of the task, `least` at least; all of them without one.
+
+    Raises:
+        ValueError: It does not; says why.
+    """
+    if rows is None:
+        rows = question_dataset(samples)
+    if not isinstance(rows, Dataset) or "id" not in rows.column_names:
+        raise ValueError(f"{name} has no column 'id': make it with aepo.engines.trl.question_dataset(samples)")
+    known = {sample.id for sample in samples}
+    for number, one in enumerate(rows["id"]):
+        if one not in known:
+            raise ValueError(f"{name}: the task has no question with the id {one!r} of row {number}")
+    if len(rows) < least:
+        raise ValueError(f"{name} has {len(rows)} questions, and a rollout takes {least}")
+    return rows

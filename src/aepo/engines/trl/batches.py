@@ -25,10 +25,10 @@ class MicroBatch:
     """
 
     batch: Batch | None
-    tokens: float
-    trajectories: float
-    computed: float
-    idle_share: float
+    tokens: float = 1.0
+    trajectories: float = 1.0
+    computed: float = 1.0
+    idle_share: float = 1.0
 
 
 def divide(
@@ -36,23 +36,16 @@ def divide(
 ) -> list[MicroBatch]:
     """`epochs` * `steps` * `passes` of them, in the order in which they are trained.
 
-    The trajectories of a question stay together, in an optimizer step (as `minibatches` has it) and in a pass. A
-    rollout that has fewer groups than wanted fills the last ones only in part.
-
-    Args:
-        batch: All trajectories of the rollout.
-        steps: Optimizer steps of an epoch.
-        passes: Forward passes of an optimizer step.
-        epochs: How often each trajectory is trained.
-        rng: Shuffles questions into optimizer steps.
-        reference: The model that the KL term is measured against; None without one.
+    An epoch is `steps` optimizer steps of `passes` forward passes each. The trajectories of a question stay together,
+    in an optimizer step (as `minibatches` has it) and in a pass. A rollout that has fewer groups than wanted fills the
+    last ones only in part.
     """
     found: list[MicroBatch] = []
     for _ in range(epochs):
         rows = minibatches(batch.groups_B, steps, rng)
         for rows_B in rows:
             found += _passes(batch.rows(rows_B), passes, reference)
-        found += [MicroBatch(None, 1.0, 1.0, 1.0, 1.0)] * ((steps - len(rows)) * passes)
+        found += [MicroBatch(None)] * ((steps - len(rows)) * passes)
     return found
 
 
@@ -64,8 +57,6 @@ def _passes(step: Batch, passes: int, reference: Scorer | None) -> list[MicroBat
     computed = max(float(step.loss_mask_BT[busy_B].sum()), 1.0)
     idle_share = 1.0 - len(busy_B) / len(step.lengths_B)
     names = step.groups_B.unique()
-    found = []
-    for part in range(passes):
-        rows_B = busy_B[torch.isin(step.groups_B[busy_B], names[part::passes])]
-        found.append(MicroBatch(step.rows(rows_B) if len(rows_B) else None, tokens, trajectories, computed, idle_share))
-    return found
+    rows = [busy_B[torch.isin(step.groups_B[busy_B], names[part::passes])] for part in range(passes)]
+    parts = [step.rows(rows_B) if len(rows_B) else None for rows_B in rows]
+    return [MicroBatch(part, tokens, trajectories, computed, idle_share) for part in parts]

@@ -7,32 +7,29 @@ methods two are replaced: `_prepare_inputs`, which it calls for the trajectories
 from __future__ import annotations
 
 import datetime
+import json
 import random
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from aepo import api, event_loop
+from aepo import event_loop
 from aepo.algorithms import AEPO, AnyAlgorithm
-from aepo.config import Config, EvaluationConfig, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
+from aepo.assembly import agents, scorer_of
+from aepo.config import Config, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
-from aepo.engines.local.adapters import find_adapter
 from aepo.engines.local.load import Policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import Scorer
-from aepo.engines.trl.arguments import check, optimizer_steps
+from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
-from aepo.engines.trl.checkpoints import read_state, write_state
-from aepo.engines.trl.dataset import asked, check_rows, question_dataset
-from aepo.engines.trl.figures import LOGGED_AS, Rollout
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.rewards.score import AT_ONCE
 from aepo.rollout.agent import OnToolBug
@@ -40,8 +37,8 @@ from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
 from aepo.training.metrics import exploration_update, rollout_metrics
-from aepo.training.objective import Objective, Pass, flat_passes, tree_passes
-from aepo.training.sampling import sample_groups
+from aepo.training.objective import Objective, flat_passes, tree_passes
+from aepo.training.sampling import StepGroups, sample_groups
 from aepo.training.step import Layout, NonFiniteLoss, note, zero_sums
 from aepo.training.tree import forest
 from aepo.types import Sample
@@ -49,6 +46,16 @@ from aepo.types import Sample
 if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+STATE_FILE = "exploration.json"
+STATE_FORMAT = 1
+
+
+class Rollout(NamedTuple):
+    """A rollout: its number in the run, from 1, and what was sampled."""
+
+    step: int
+    groups: StepGroups
 
 
 class AEPOTrainer(GRPOTrainer):
@@ -67,9 +74,7 @@ class AEPOTrainer(GRPOTrainer):
         train_dataset: Of `question_dataset`, to choose or to order the task's questions; all of them by default.
         eval_dataset: The same, to evaluate with; the task's held-out questions by default.
         processing_class: The tokenizer; the model's own by default.
-        callbacks: As in TRL.
-        optimizers: As in TRL.
-        peft_config: As in TRL.
+        callbacks, optimizers, peft_config: As in TRL.
         protocol: "tags", or "chat" for the model's own template with JSON tool calls.
         max_tool_calls: Of a trajectory.
         max_sequences: Trajectories in the engine at once.
@@ -88,7 +93,6 @@ class AEPOTrainer(GRPOTrainer):
         rollout: The last one; None before the first.
         evaluation: The last one; None before the first.
         steps_per_rollout: Optimizer steps that a rollout is trained in.
-        sampling: Whether trajectories are sampled at the moment; weights and state are whole then.
 
     Raises:
         ValueError: Something does not fit; the line says what.
@@ -124,23 +128,14 @@ class AEPOTrainer(GRPOTrainer):
         eval_greedy: bool = True,
     ) -> None:
         self.algorithm = algorithm or AEPO(group_size=args.num_generations)
-        check(args, self.algorithm)
+        given.check(args, self.algorithm)
         self.task, self.layout, self.eval_greedy = task, layout, eval_greedy
-        self.steps_per_rollout = optimizer_steps(args)
-        self._questions = {sample.id: sample for sample in task.samples}
-        self._eval_questions = {sample.id: sample for sample in task.held_out or task.samples}
-        if train_dataset is None:
-            train_dataset = question_dataset(task.samples)
-        if eval_dataset is None and task.held_out:
-            eval_dataset = question_dataset(task.held_out)
-        check_rows("train_dataset", train_dataset, self._questions)
-        if eval_dataset is not None:
-            check_rows("eval_dataset", eval_dataset, self._eval_questions)
         together = args.generation_batch_size // args.num_generations
-        if len(train_dataset) < together:
-            raise ValueError(f"train_dataset has {len(train_dataset)} questions, and a rollout takes {together}")
+        train_dataset = given.data_set("train_dataset", train_dataset, task.samples, together)
+        if eval_dataset is not None or task.held_out:
+            eval_dataset = given.data_set("eval_dataset", eval_dataset, task.held_out or task.samples)
         super().__init__(
-            model=_whole_model(model) if isinstance(model, str) else model,
+            model=given.whole_model(model) if isinstance(model, str) else model,
             reward_funcs=[_given_in_the_rollout],
             args=args,
             train_dataset=train_dataset,
@@ -150,16 +145,10 @@ class AEPOTrainer(GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
-            raise ValueError("no weight of the model can be trained: load its adapter with is_trainable=True")
-        _refuse_dropout(self.model)
         config = Config(
-            seed=args.seed,
-            engine="trl",
             algorithm=self.algorithm,
             rollout=RolloutConfig(
                 protocol=protocol,
-                questions=together,
                 temperature=args.temperature,
                 max_tokens=args.max_completion_length,
                 max_tool_calls=max_tool_calls,
@@ -171,68 +160,59 @@ class AEPOTrainer(GRPOTrainer):
             rewards=RewardsConfig(concurrency=rewards_at_once),
             tools=ToolsConfig(repeat=repeat),
             train=TrainConfig(layout=layout),
-            evaluation=EvaluationConfig(samples=self.num_generations_eval, greedy=eval_greedy),
         )
-        self._rewards = api.scorer_of(task, config)
+        self._prepare_rollout(config)
+
+    def _prepare_rollout(self, config: Config) -> None:
+        """What samples and scores, before the first rollout."""
+        given.check_model(self.model)
+        task = self.task
+        self._rewards = scorer_of(task, config)
         path = getattr(self.model.config, "_name_or_path", "")
         self.policy = LocalPolicy(Policy(self.model, self._tokenizer, path, self.model.device))
         asked = [*task.samples, *task.held_out]
-        self._agent, self._greedy = api.agents(self.policy, task, config, asked)
-        if layout == "tree":
+        self._agent, self._greedy = agents(self.policy, task, config, asked)
+        if self.layout == "tree":
             self.policy.refuse_tree(self._agent.protocol.prompt(asked[0].question))
         self._scorer = Scorer(self.model, len(self._tokenizer))
         self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
-        self._rules = self.algorithm.exploration()
-        self.exploration: ExplorationState = self._rules.initial_state(len(self._tokenizer))
+        self.exploration: ExplorationState = self.algorithm.exploration().initial_state(len(self._tokenizer))
         self.spent = Spent()
         self.rollout: Rollout | None = None
         self.evaluation: Evaluation | None = None
-        self.sampling = False
+        self.steps_per_rollout = given.optimizer_steps(self.args)
         self._micro_batches: list[MicroBatch] = []
-        self._sums = zero_sums(layout)
+        self._sums = zero_sums(self.layout)
 
     def _prepare_inputs(self, generation_batch: Sequence[Mapping[str, Any]]) -> MicroBatch:
         """The trajectories of the next forward pass; samples a rollout where the last one is trained."""
         at = self._step % (self.args.steps_per_generation * self.num_iterations)
         if at == 0:
+            by_id = {sample.id: sample for sample in self.task.samples}
             # TRL repeats each question for its group.
-            self._micro_batches = self._sample(asked(generation_batch[:: self.num_generations], self._questions))
+            self._micro_batches = self._sample([by_id[row["id"]] for row in generation_batch[:: self.num_generations]])
         return self._micro_batches[at]
 
     def _sample(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         """One rollout, scored, and divided into forward passes."""
-        began = time.perf_counter()
-        step, seed = self.state.global_step // self.steps_per_rollout, self.args.seed
-        self.sampling = True
-        groups = event_loop.run(
-            sample_groups,
-            samples,
-            self.task.samples,
-            self._agent,
-            self._rewards,
-            self.algorithm,
-            self.exploration,
-            seed,
-            step,
-        )
-        self.sampling = False
-        batch = flat_batch(groups.kept, self.algorithm, self._tokenizer.pad_token_id, self.max_completion_length)
+        step, seed, algorithm = self.state.global_step // self.steps_per_rollout, self.args.seed, self.algorithm
+        growing = (self._agent, self._rewards, algorithm, self.exploration)
+        groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
+        self.rollout = Rollout(step + 1, groups)
         self.exploration = exploration_update(groups.sampled, self.exploration)
         self.spent = self.spent.after(groups.sampled)
-        metrics = rollout_metrics(groups.sampled, self._rules.entropy_window, list(self._agent.tools))
-        metrics |= groups.metrics() | self.spent.metrics()
-        self.rollout = Rollout(step + 1, groups, metrics, began)
+        metrics = rollout_metrics(groups.sampled, algorithm.exploration().entropy_window, list(self._agent.tools))
+        self._keep_metrics(metrics | groups.metrics() | self.spent.metrics())
+        batch = flat_batch(groups.kept, algorithm, self._tokenizer.pad_token_id, self.max_completion_length)
+        passes, rng = self.args.gradient_accumulation_steps, random.Random(f"minibatches {seed} {step}")
+        steps = self.args.steps_per_generation // passes
+        return divide(batch, steps, passes, self.num_iterations, rng, self._reference)
+
+    def _keep_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """For TRL's next log; it has no place for histograms."""
         for name, value in metrics.items():
             if not isinstance(value, dict):
                 self._metrics["train"][name].append(value)
-        return divide(
-            batch,
-            self.args.steps_per_generation // self.args.gradient_accumulation_steps,
-            self.args.gradient_accumulation_steps,
-            self.num_iterations,
-            random.Random(f"minibatches {seed} {step}"),
-            self._reference,
-        )
 
     def _compute_loss(self, model: torch.nn.Module, inputs: MicroBatch) -> Tensor:
         """The algorithm's loss; those of an optimizer step add up to its mean.
@@ -244,23 +224,20 @@ class AEPOTrainer(GRPOTrainer):
         if inputs.batch is None:
             # Nothing is learned, but momentum must go on.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
-        of = Objective(
-            self.algorithm, self._scorer, self._reference, self.temperature, inputs.tokens, inputs.trajectories
-        )
-        found = self._pass(of, inputs.batch)
+        counts = (inputs.tokens, inputs.trajectories)
+        of = Objective(self.algorithm, self._scorer, self._reference, self.temperature, *counts)
+        device = self.model.device
+        if self.layout == "flat":
+            (found,) = flat_passes(of, [inputs.batch.to(device)])
+        else:
+            weights_B = row_weights(inputs.batch.loss_mask_BT, self.algorithm.aggregation, *counts)
+            grown = forest(inputs.batch, weights_B, sys.maxsize)
+            self._sums["train/distinct_tokens"] += grown.distinct_tokens
+            (found,) = tree_passes(of, [tree.to(device) for tree in grown.batches])
         if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
         note(self._sums, found, of, inputs.computed)
         return found.loss
-
-    def _pass(self, of: Objective, batch: Any) -> Pass:
-        if self.layout == "flat":
-            return next(flat_passes(of, [batch.to(self.model.device)]))
-        weights_B = row_weights(batch.loss_mask_BT, self.algorithm.aggregation, of.tokens, of.trajectories)
-        grown = forest(batch, weights_B, sys.maxsize)
-        self._sums["train/distinct_tokens"] += grown.distinct_tokens
-        self._sums["flat_tokens"] += grown.flat_tokens
-        return next(tree_passes(of, [tree.to(self.model.device) for tree in grown.batches]))
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """As TRL's; after the last forward pass of an optimizer step its gradient is checked and its figures logged.
@@ -273,14 +250,10 @@ class AEPOTrainer(GRPOTrainer):
             norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
             if not bool(torch.isfinite(norm)):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
-            figures = {**self._sums, "grad/norm": float(norm)}
+            # TRL logs the loss itself.
+            figures = {name: value for name, value in self._sums.items() if name != "loss"}
+            self._keep_metrics({**figures, "grad/norm": float(norm)})
             self._sums = zero_sums(self.layout)
-            for name, value in figures.items():
-                # TRL logs the loss itself.
-                if name not in ("loss", "flat_tokens"):
-                    self._metrics["train"][LOGGED_AS.get(name, name)].append(value)
-            assert self.rollout is not None
-            self.rollout.updates.append(figures)
         return loss
 
     def evaluate(
@@ -288,10 +261,7 @@ class AEPOTrainer(GRPOTrainer):
     ) -> dict[str, float]:
         """Pass@1, Pass@`num_generations_eval`, greedy success, tool calls and tokens, as `eval_success` and so on.
 
-        Args:
-            eval_dataset: Of `question_dataset`; the trainer's by default.
-            ignore_keys: There are none.
-            metric_key_prefix: Instead of "eval".
+        The arguments are TRL's; there are no keys to ignore.
 
         Raises:
             ValueError: There are no questions.
@@ -299,23 +269,13 @@ class AEPOTrainer(GRPOTrainer):
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
         if rows is None or len(rows) == 0:
             raise ValueError(f"no question of task {self.task.name!r} to evaluate with: give eval_dataset")
-        check_rows("eval_dataset", rows, self._eval_questions)
+        by_id = {sample.id: sample for sample in self.task.held_out or self.task.samples}
+        asked = [by_id[one] for one in given.data_set("eval_dataset", rows, list(by_id.values()))["id"]]
         greedy = self._greedy if self.eval_greedy else None
-        self.sampling = True
-        self.evaluation = event_loop.run(
-            evaluate,
-            asked(rows, self._eval_questions),
-            self._rewards,
-            self._agent,
-            greedy,
-            self.num_generations_eval,
-            self.args.seed,
-        )
-        self.sampling = False
-        metrics = {
-            f"{metric_key_prefix}_{name.removeprefix('eval/')}": value
-            for name, value in self.evaluation.metrics().items()
-        }
+        how = (self.num_generations_eval, self.args.seed)
+        self.evaluation = event_loop.run(evaluate, asked, self._rewards, self._agent, greedy, *how)
+        found = self.evaluation.metrics()
+        metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": value for name, value in found.items()}
         # TRL tells by it whose metrics it logs.
         self.model.eval()
         self.log(metrics)
@@ -324,7 +284,8 @@ class AEPOTrainer(GRPOTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        write_state(Path(output_dir), self.exploration, self.spent)
+        state = {"format": STATE_FORMAT, "exploration": self.exploration.to_dict(), "spent": self.spent.to_dict()}
+        (Path(output_dir) / STATE_FILE).write_text(json.dumps(state) + "\n", encoding="utf-8")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -335,41 +296,15 @@ class AEPOTrainer(GRPOTrainer):
                 f"cannot go on from {checkpoint}: it was saved amid a rollout, whose {self.steps_per_rollout} "
                 "optimizer steps belong together"
             )
-        state = read_state(Path(checkpoint))
-        self.exploration = ExplorationState.from_dict(state["exploration"])
-        self.spent = Spent.from_dict(state["spent"])
+        try:
+            state = json.loads((Path(checkpoint) / STATE_FILE).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"cannot go on from {checkpoint}: {STATE_FILE}: {error.strerror}") from error
+        if (found := state["format"]) != STATE_FORMAT:
+            raise ValueError(f"{checkpoint}: {STATE_FILE} has format {found!r}, this version reads {STATE_FORMAT}")
+        self.exploration, self.spent = ExplorationState.from_dict(state["exploration"]), Spent.from_dict(state["spent"])
 
 
 def _given_in_the_rollout(completions: list[Any], **columns: Any) -> list[float]:
     """TRL's trainer asks for a function of rewards; it calls it in methods that are replaced here."""
     raise AssertionError("rewards are given where trajectories end")
-
-
-def _whole_model(path: str) -> str:
-    """Where TRL finds the model; it would put an adapter on its model such that nothing is trained.
-
-    Raises:
-        ValueError: It is an adapter.
-    """
-    folder = api.policy_folder(path)
-    if (adapter := find_adapter(folder)) is not None:
-        raise ValueError(
-            f"{path} is an adapter: give peft.PeftModel.from_pretrained(model, {adapter.path!r}, is_trainable=True), "
-            f"with {adapter.base} as model, to train it on; or its merge_and_unload(), to train all weights"
-        )
-    return folder
-
-
-def _refuse_dropout(model: PreTrainedModel) -> None:
-    """Check that a model in training computes what it sampled by.
-
-    Raises:
-        ValueError: It has dropout.
-    """
-    inside = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
-    attention = getattr(model.config.get_text_config(), "attention_dropout", 0.0) or 0.0
-    if inside or attention > 0:
-        raise ValueError(
-            "the model has dropout, which would train another policy than the one that sampled: set "
-            "GRPOConfig.disable_dropout=True" + (", and attention_dropout of its config to 0" if attention else "")
-        )

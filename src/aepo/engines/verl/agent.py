@@ -14,7 +14,7 @@ import ray
 import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from aepo.api import agent_over, scorer_of, tools_of
+from aepo.assembly import agent_over, scorer_of, tools_of
 from aepo.core.exploration import ExplorationState, IndependentSamples
 from aepo.engines.stopping import ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from aepo.api import BUILT_IN_MODELS
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
 from aepo.engines.stopping import ends_of
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
+from aepo.policies import BUILT_IN_MODELS
 from aepo.rollout.chat import make_protocol
 from aepo.tasks.base import Task
 

@@ -1,4 +1,4 @@
-"""A user's task file of twenty lines trains as it is on `local` and `trl`; `tests/engines/verl` runs it on `verl`."""
+"""A user's task file of twenty lines trains as it is on `local`; `tests/engines/verl` runs it on `verl`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ def test_the_file_has_twenty_lines():
     assert len(FILE.read_text(encoding="utf-8").splitlines()) <= 20
 
 
-@pytest.mark.parametrize("engine", ["local", "trl"])
-def test_the_file_trains_as_it_is(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    if engine == "trl":
-        pytest.importorskip("trl", exc_type=ImportError)
+def test_the_file_trains_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(USER)
     monkeypatch.syspath_prepend(str(USER))
-    run = api.train_config(config.parse(settings(engine, tmp_path / "run")))
+    run = api.train_config(config.parse(settings("local", tmp_path / "run")))
     check_trees(run.folder)
     assert [row["step"] for row in read_metrics(run.folder / "metrics.jsonl") if "loss" in row] == [1, 2]
