@@ -20,7 +20,7 @@ import torch
 
 from aepo import event_loop, tasks
 from aepo.algorithms import AEPO, GRPO, Algorithm
-from aepo.api import build
+from aepo.assembly.parts import build
 from aepo.config import Config, merged, parse, read
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -49,7 +49,7 @@ class Side:
         began = time.perf_counter()
         rules = self.algorithm.exploration()
         seeds = Seeds(0, number)
-        groups = event_loop.run(explore, samples, self.parts.sampler, rules, self.state, seeds, self.parts.scorer)
+        groups = event_loop.run(explore, samples, self.parts.agent, rules, self.state, seeds, self.parts.scorer)
         rolled = time.perf_counter()
         self.state = exploration_update(groups, self.state)
         optimizer = torch.optim.AdamW(self.parts.policy.parameters(), lr=1e-5)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aepo import api, config
 from aepo.algorithms import AEPO, GRPO, Algorithm, AnyAlgorithm
+from aepo.assembly.parts import build
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -38,11 +39,11 @@ def rollout(model_folder: Path) -> list[Group]:
     """Scored groups of the tiny model, with tool calls and branches."""
     task = tiny.letters(4)
     settings = config.load(None, tiny.settings(Path("unused"), model_folder))
-    _, parts = api.build(settings, task)
+    _, parts = build(settings, task)
     rules = settings.algorithm.exploration()
 
     async def sample() -> list[Group]:
-        groups = await explore(task.samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
+        groups = await explore(task.samples, parts.agent, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
         await score(groups, tiny.early)
         return groups
 

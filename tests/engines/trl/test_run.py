@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from aepo import api, cli, config
+from aepo.assembly.policies import BUILT_IN_MODELS, load_to_train
 from aepo.config import ConfigError
 from aepo.rollout.explorer import RolloutError
+from aepo.runs.metrics import read_metrics
 from aepo.training.metrics import comparable
-from aepo.training.trackers import read_metrics
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
 
@@ -187,7 +188,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, go: Go) -> 
 def test_settings_become_arguments_of_trl(tmp_path: Path, model_folder: Path) -> None:
     given = ["rollout.questions=4", "rollout.temperature=0.7", "train.epochs=2", "train.max_grad_norm=0.5", "seed=7"]
     settings = config.load(None, tiny.settings(tmp_path / "run", model_folder, "engine=trl", *given))
-    trainer = trl.prepare(settings, api.load_to_train(settings), tiny.letters())
+    trainer = trl.prepare(settings, load_to_train(settings), tiny.letters())
     args = trainer.args
     assert (args.num_generations, args.max_completion_length, args.temperature) == (6, 40, 0.7)
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (12, 1)
@@ -222,7 +223,7 @@ def capitals() -> aepo.Task:
 def test_a_task_of_twenty_lines_runs_unchanged(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not (api.BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
+    if not (BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
         pytest.skip("the small model is not in this copy: `aepo warmstart src/aepo/models/atlas` makes it")
     assert len(TASK.strip().splitlines()) <= 20
     (tmp_path / "capitals_task.py").write_text(TASK)

@@ -13,7 +13,7 @@ import torch
 
 import aepo
 from aepo.algorithms import AEPO, DAPO, GRPO, Algorithm, AnyAlgorithm
-from aepo.api import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
 from aepo.training.batch import flat_batch
 from aepo.training.step import Layout, NonFiniteLoss, update
 from aepo.types import SUCCESS, Kind, Origin

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aepo import api, config
 from aepo.algorithms import Algorithm, AnyAlgorithm
+from aepo.assembly.parts import build
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, explore
 from aepo.training.batch import flat_batch
@@ -35,11 +36,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rollout(model_folder: Path) -> list[Group]:
     """Scored groups with tool calls and branches."""
     task = tiny.letters(4)
-    _, parts = api.build(config.load(None, tiny.settings(Path("unused"), model_folder)), task)
+    _, parts = build(config.load(None, tiny.settings(Path("unused"), model_folder)), task)
     rules = config.load(None, tiny.settings(Path("unused"), model_folder)).algorithm.exploration()
 
     async def sample() -> list[Group]:
-        groups = await explore(task.samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
+        groups = await explore(task.samples, parts.agent, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
         await score(groups, tiny.early)
         return groups
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from aepo.core.exploration import ExplorationState
+from aepo.files.whole import write_whole
 from aepo.training.budget import Spent
-from aepo.training.run_folder import write_whole
 
 STATE_FILE = "exploration.json"
 STATE_FORMAT = 1

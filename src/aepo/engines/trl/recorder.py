@@ -12,12 +12,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from aepo.config import Config
 from aepo.engines.trl.trainer import AEPOTrainer
 from aepo.evaluation.outcomes import outcomes
+from aepo.runs.folder import RunFolder
 from aepo.tools.counts import taken
 from aepo.tools.limits import Budget
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.budget import ended
 from aepo.training.display import Display
-from aepo.training.run_folder import RunFolder
 from aepo.training.trackers import Tracker
 
 

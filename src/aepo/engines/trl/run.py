@@ -18,6 +18,8 @@ from aepo.engines.trl.keys import refuse
 from aepo.engines.trl.recorder import Recorder
 from aepo.engines.trl.trainer import AEPOTrainer
 from aepo.rollout.chat import make_protocol
+from aepo.runs.folder import RunFolder
+from aepo.runs.metrics import read_metrics
 from aepo.signals import signals_wait
 from aepo.tasks.base import Task
 from aepo.tools.counts import counting
@@ -25,9 +27,8 @@ from aepo.tools.limits import Budget
 from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.optimizer import AdamW, rate_factor
-from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import step_questions
-from aepo.training.trackers import make_trackers, read_metrics
+from aepo.training.trackers import make_trackers
 
 
 def prepare(config: Config, policy: LocalPolicy, task: Task) -> AEPOTrainer:

@@ -1,0 +1,85 @@
+"""How a path of a task grows under a configuration: the chat protocol, the tools, the limits, on an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aepo.config import Config
+from aepo.rewards.score import Scorer
+from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.chat import make_protocol
+from aepo.tasks.base import Task
+from aepo.tools.base import Tool
+from aepo.types import Sample
+
+if TYPE_CHECKING:
+    from aepo.engines.local.policy import LocalPolicy
+    from aepo.engines.openai.policy import ServerPolicy
+    from aepo.rollout.chat import ChatProtocol
+    from aepo.rollout.generator import Generator
+    from aepo.rollout.sampler import Sampler
+
+
+def agents(
+    policy: LocalPolicy | ServerPolicy,
+    task: Task,
+    config: Config,
+    questions: Sequence[Sample],
+    sampler: Sampler | None = None,
+) -> tuple[Agent, Agent]:
+    """A sampling and a greedy agent for a task.
+
+    Args:
+        policy: Whose turns they are.
+        task: With the tools that paths call.
+        config: Limits and the algorithm's rules.
+        questions: What will be asked, for the longest prompt.
+        sampler: Who samples for the policy; by default it does so itself.
+
+    Raises:
+        ValueError: The chat template or a tool does not fit the protocol, prompts are too long for the model, or a
+            server cannot do what is asked.
+    """
+    rollout, algorithm = config.rollout, config.algorithm
+    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
+    longest = max(len(protocol.prompt(sample.question)) for sample in questions)
+
+    def agent(greedy: bool) -> Agent:
+        generator = (sampler or policy.sampler).generator(
+            temperature=rollout.temperature,
+            max_sequences=max(rollout.max_sequences, algorithm.group_size),
+            max_length=longest + rollout.max_tokens,
+            deterministic=rollout.deterministic,
+            greedy=greedy,
+            reference_entropy=algorithm.exploration().entropy_scale == "reference",
+        )
+        return agent_over(generator, protocol, task.tools, config)
+
+    return agent(False), agent(True)
+
+
+def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:
+    """What grows paths on an engine, by the rules of a configuration."""
+    rules, rollout = config.algorithm.exploration(), config.rollout
+    return Agent(
+        generator,
+        protocol,
+        {tool.name: tool for tool in tools},
+        Limits(rollout.max_tokens, rollout.max_tool_calls),
+        rules.entropy_window,
+        rules.entropy_scale,
+        rollout.on_tool_bug,
+        config.tools.repeat,
+    )
+
+
+def scorer_of(task: Task, config: Config) -> Scorer:
+    """What gives a trajectory of a task its reward.
+
+    Raises:
+        ValueError: The task has no reward.
+    """
+    if task.reward is None:
+        raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
+    return Scorer(task.reward, config.rewards.concurrency)
