@@ -11,12 +11,13 @@ import torch
 from aepo import api, config
 from aepo.algorithms import AEPO
 from aepo.assembly.parts import build
+from aepo.config import TrainConfig
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, explore
 from aepo.runs.folder import RunFolder
 from aepo.runs.trees import save_trees
 from aepo.training.batch import flat_batch
-from aepo.training.step import update
+from aepo.training.step import Learner, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.types import Kind
 from aepo.viewer import read_trees
@@ -46,9 +47,8 @@ def updated(model_folder, groups, layout, micro_batch_tokens=10**6, minibatches=
     seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan)
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.3)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
-    given = {"temperature": 1.0, "epochs": 2, "max_grad_norm": 1.0, "rng": random.Random(0)}
-    given |= {"minibatch_count": minibatches, "micro_batch_tokens": micro_batch_tokens, "layout": layout}
-    update(policy, optimizer, schedule, algorithm, batch, seen_BT=seen_BT, **given)
+    settings = TrainConfig(epochs=2, minibatches=minibatches, micro_batch_tokens=micro_batch_tokens, layout=layout)
+    update(Learner(policy, optimizer, schedule, algorithm, settings), batch, random.Random(0), seen_BT)
     return batch, seen_BT, token_updates(groups, batch, seen_BT, algorithm)
 
 

@@ -43,7 +43,7 @@ from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.slowdown import UpdateSpeed
-from aepo.training.step import TrainablePolicy, update
+from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import make_trackers
 from aepo.types import Group, Sample
@@ -119,6 +119,15 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, rate_factor(train.schedule, train.warmup, total)
         )
+        self.learner = Learner(
+            parts.policy,
+            self.optimizer,
+            self.schedule,
+            config.algorithm,
+            train,
+            config.rollout.temperature,
+            parts.reference,
+        )
         resumed = self._restore() if resume else None
         self.trackers = make_trackers(config.train.trackers, folder.path, resumed)
 
@@ -187,9 +196,7 @@ class Trainer:
             self.display.phase("train")
             # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
             tools = list(self.parts.agent.tools)
-            metrics = (
-                rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
-            )
+            metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
             self._whole = False
             keep = (self.step + 1) % self.config.train.trees_every == 0 or self.step == 0
             trained, updates = self._update(groups.kept, keep)
@@ -249,28 +256,13 @@ class Trainer:
 
     def _update(self, groups: Sequence[Group], keep: bool) -> tuple[dict[str, float], list[TokenUpdates]]:
         """Metrics, and if wanted what became of each token of each group."""
-        train, rollout = self.config.train, self.config.rollout
         # Dropout of adapters is the only other chance there is.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         algorithm = self.config.algorithm
-        batch = flat_batch(groups, algorithm, self.parts.pad_token_id, rollout.max_tokens)
+        batch = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
         seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan) if keep else None
-        metrics = update(
-            self.parts.policy,
-            self.optimizer,
-            self.schedule,
-            algorithm,
-            batch,
-            temperature=rollout.temperature,
-            minibatch_count=train.minibatches,
-            epochs=train.epochs,
-            max_grad_norm=train.max_grad_norm,
-            micro_batch_tokens=train.micro_batch_tokens,
-            rng=random.Random(f"minibatches {self.config.seed} {self.step}"),
-            reference=self.parts.reference,
-            layout=train.layout,
-            seen_BT=seen_BT,
-        )
+        rng = random.Random(f"minibatches {self.config.seed} {self.step}")
+        metrics = update(self.learner, batch, rng, seen_BT)
         return metrics, [] if seen_BT is None else token_updates(groups, batch, seen_BT, algorithm)
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
