@@ -85,7 +85,7 @@ def measure_trl(config: Config, steps: int, micro_batch_rows: int) -> Measured:
     import torch
     from trl_side import Rollout, StepClock, make_trainer
 
-    from aepo.api import load_policy
+    from aepo.assembly.policies import load_policy
 
     torch.set_num_threads(config.train.threads or torch.get_num_threads())
     policy = load_policy(config.model.path, config.model)

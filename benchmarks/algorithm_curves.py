@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aepo.comparison.series import Band, Line, band, band_of_points, line
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 
 OWN, OTHERS = "#0072B2", "0.78"
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 
 BUSY = "while True: pass"
 

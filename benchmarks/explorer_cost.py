@@ -24,7 +24,7 @@ from transformers import AutoTokenizer
 
 import aepo
 from aepo.algorithms import AEPO, GRPO
-from aepo.api import BUILT_IN_MODELS
+from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.core.noise import uniform
 from aepo.rollout import generator as engine
 from aepo.rollout.agent import Agent, Limits

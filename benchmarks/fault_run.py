@@ -28,12 +28,12 @@ from typing import Any
 from tool_site import Site
 
 from aepo import api, config
+from aepo.runs.metrics import read_metrics
 from aepo.tasks.atlas import atlas
 from aepo.tasks.atlas.world import MAX_NAMESAKES
 from aepo.tools.python import python
 from aepo.tools.search import Retrieval, search
 from aepo.tools.service import ServiceLimits
-from aepo.training.trackers import read_metrics
 
 SHOWN = {
     "reward/mean": "mean",

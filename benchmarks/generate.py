@@ -25,7 +25,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from aepo.api import BUILT_IN_MODELS
+from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.core.noise import noise_key
 from aepo.engines.local import LocalGenerator
 from aepo.rollout.generator import Stop

@@ -204,7 +204,7 @@ def one_run(model: Path, algorithm: str, kind: str, small: bool) -> dict[str, An
     from aepo.doctor import estimate
     from aepo.engines.local.shape import shape_of
     from aepo.engines.local.table import RowTable
-    from aepo.training import checkpoint
+    from aepo.runs import checkpoint
 
     where = model.parent / f"{algorithm}-{kind}"
     # A checkpoint of gigabytes takes longer than the steps.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from aepo.api import BUILT_IN_MODELS
+from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.bench.sizes import SIZES, Dimensions
 
 CONSTANT, AWAY = 0.05, 20.0

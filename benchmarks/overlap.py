@@ -22,9 +22,9 @@ from typing import Any
 import anyio
 
 from aepo import api, config
+from aepo.runs.metrics import read_metrics
 from aepo.tasks.atlas import atlas
 from aepo.tools.base import Tool
-from aepo.training.trackers import read_metrics
 
 SHOWN = ("time/step", "time/rollout", "overlap/stale_share", "logprobs/rollout_difference_mean", "reward/mean")
 

@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import yaml
 
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 
 COLOURS = {"aepo": "#0072B2", "grpo": "#D55E00"}  # Okabe and Ito: told apart by the colour-blind
 SMOOTH = 7

@@ -70,7 +70,7 @@ async def walk(
 def alone(side: Side, groups: Sequence[Group]) -> float:
     """Seconds that the engine needs for the trees of a rollout."""
     began = time.perf_counter()
-    anyio.run(grow, [group.tree for group in groups], side.parts.sampler.generator)
+    anyio.run(grow, [group.tree for group in groups], side.parts.agent.generator)
     return time.perf_counter() - began
 
 

@@ -27,10 +27,10 @@ from rollout_speed import grow
 from tree_training import Trained, seconds
 
 from aepo.algorithms import AEPO
+from aepo.config import Layout
 from aepo.engines.local import LocalGenerator
 from aepo.engines.local.scoring import Scorer
 from aepo.training.batch import flat_batch
-from aepo.training.step import Layout
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
 PROMPT = 32

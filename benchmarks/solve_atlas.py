@@ -28,7 +28,8 @@ import torch
 import aepo
 from aepo import config as configuration
 from aepo.algorithms import AEPO, ARPO, GRPO, Algorithm
-from aepo.api import agents, load_policy
+from aepo.assembly.agents import agents
+from aepo.assembly.policies import load_policy
 from aepo.comparison.figures import HEIGHT, LEGEND_WIDTH, WIDTH, looks_of, save
 from aepo.comparison.statistics import Interval, cost, difference, success
 from aepo.rewards.answer import exact_match

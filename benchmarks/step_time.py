@@ -20,14 +20,14 @@ import torch
 
 from aepo import event_loop, tasks
 from aepo.algorithms import AEPO, GRPO, Algorithm
-from aepo.api import build
+from aepo.assembly.parts import build
 from aepo.config import Config, merged, parse, read
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.explorer import Seeds, executed_calls, explore
 from aepo.training.batch import flat_batch
 from aepo.training.loop import Parts
 from aepo.training.metrics import exploration_update
-from aepo.training.step import update
+from aepo.training.step import Learner, update
 from aepo.types import Group, Kind, Sample
 
 
@@ -49,24 +49,14 @@ class Side:
         began = time.perf_counter()
         rules = self.algorithm.exploration()
         seeds = Seeds(0, number)
-        groups = event_loop.run(explore, samples, self.parts.sampler, rules, self.state, seeds, self.parts.scorer)
+        groups = event_loop.run(explore, samples, self.parts.agent, rules, self.state, seeds, self.parts.scorer)
         rolled = time.perf_counter()
         self.state = exploration_update(groups, self.state)
         optimizer = torch.optim.AdamW(self.parts.policy.parameters(), lr=1e-5)
-        update(
-            self.parts.policy,
-            optimizer,
-            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
-            self.algorithm,
-            flat_batch(groups, self.algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens),
-            temperature=1.0,
-            minibatch_count=self.config.train.minibatches,
-            epochs=1,
-            max_grad_norm=1.0,
-            micro_batch_tokens=self.config.train.micro_batch_tokens,
-            rng=random.Random(number),
-            layout=self.config.train.layout,
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
+        learner = Learner(self.parts.policy, optimizer, schedule, self.algorithm, self.config.train)
+        limit = self.config.rollout.max_tokens
+        update(learner, flat_batch(groups, self.algorithm, self.parts.pad_token_id, limit), random.Random(number))
         self.rollout.append(rolled - began)
         self.train.append(time.perf_counter() - rolled)
         self.tokens.append(sum(len(n.tokens) for g in groups for n in g.tree.nodes if n.kind is Kind.POLICY))

@@ -23,9 +23,9 @@ import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from aepo.bench.training import trained
+from aepo.config import Layout
 from aepo.engines.local.scoring import Scorer
 from aepo.training.batch import Batch
-from aepo.training.step import Layout
 
 VOCABULARY = 8192
 LAYOUTS: tuple[Layout, ...] = ("flat", "tree")

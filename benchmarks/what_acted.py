@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import Any
 
 from aepo.config import load
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 from aepo.types import Group, Kind, Origin
 from aepo.viewer import read_trees
 

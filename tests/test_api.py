@@ -14,7 +14,7 @@ import aepo
 from aepo import config
 from aepo.config import Config
 from aepo.rollout.explorer import RolloutError
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 from aepo.types import TrajectoryTree
 from tests import tiny
 
@@ -77,11 +77,10 @@ def plain(query: str) -> str:
     ("task", "line"),
     [
         (replace(tiny.letters(), reward=None), r"task 'letters' has no reward: give it a function of \(sample, traj"),
-        (replace(tiny.letters(), tools=[plain]), "tool 'plain' of task 'letters': decorate it with @aepo.tool"),
         (replace(tiny.letters(), tools=[tiny.search, tiny.search]), "two tools are named 'search': rename one"),
         (replace(tiny.letters(), system="a" * 500), "max_length is .*, but the model was built for 512 positions"),
     ],
-    ids=["reward", "tool", "two tools", "long prompt"],
+    ids=["reward", "two tools", "long prompt"],
 )
 def test_a_task_that_does_not_fit_is_refused_before_there_is_a_run(
     task: aepo.Task, line: str, settings: Config, model_folder: Path, tmp_path: Path
@@ -89,6 +88,11 @@ def test_a_task_that_does_not_fit_is_refused_before_there_is_a_run(
     with pytest.raises(ValueError, match=line):
         aepo.train(str(model_folder), task, config=settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_task_takes_tools_not_plain_functions() -> None:
+    with pytest.raises(ValueError, match=r"tool .plain. of task .letters.: decorate it with @aepo\.tool"):
+        replace(tiny.letters(), tools=[plain])
 
 
 def test_what_the_tools_say_of_themselves_stands_in_the_run(

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aepo.api import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
 from aepo.core import advantages, branching, budget, losses
 from aepo.core.scale import EntropyScale
 

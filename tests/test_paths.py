@@ -9,7 +9,7 @@ import pytest
 
 import aepo
 from aepo import config
-from aepo.api import load_policy
+from aepo.assembly.policies import load_policy
 from aepo.cli import main
 from aepo.comparison import plan
 from aepo.paths import expanded, local

@@ -16,12 +16,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from aepo import rewards
     from aepo.algorithms import AEPO, ARPO, AXPO, CISPO, DAPO, GPPO, GRPO, Algorithm, GiGPO, ReinforcePP
-    from aepo.api import Run, evaluate, load_policy, train
+    from aepo.api import Run, evaluate, load_policy, solve, train, view
     from aepo.config import Config
     from aepo.config import load as load_config
     from aepo.evaluation.runner import Evaluation
     from aepo.solving.solution import Solution
-    from aepo.solving.solve import solve
     from aepo.tasks.atlas import atlas
     from aepo.tasks.base import Task
     from aepo.tools.base import Tool, tool
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from aepo.tools.python import python
     from aepo.tools.search import Document, search
     from aepo.types import Group, Sample, ToolError, Trajectory, TrajectoryTree
-    from aepo.viewer import view
 
 _WHERE = {
     "AEPO": "aepo.algorithms",
@@ -64,10 +62,10 @@ _WHERE = {
     "python": "aepo.tools.python",
     "rewards": "aepo.rewards",
     "search": "aepo.tools.search",
-    "solve": "aepo.solving.solve",
+    "solve": "aepo.api",
     "tool": "aepo.tools.base",
     "train": "aepo.api",
-    "view": "aepo.viewer",
+    "view": "aepo.api",
 }
 
 __all__ = [

@@ -177,6 +177,8 @@ class Node:
         call: The tool call that ends a policy node; the last part of a split turn has it.
         result: The result that an observation node shows.
         decision: On observation nodes: whether a branch started after it, and why (not).
+        version: On policy nodes: of the weights that gave its last token, as training counts them; None where nobody
+            does.
     """
 
     id: int
@@ -189,6 +191,7 @@ class Node:
     call: ToolCall | None = None
     result: ToolResult | None = None
     decision: BranchDecision | None = None
+    version: int | None = None
 
 
 @dataclass
@@ -339,6 +342,7 @@ class TrajectoryTree:
             raise ValueError(f"cannot split {late.kind} node {node} of {len(late.tokens)} tokens after {length} tokens")
         early = self.add(late.parent, Kind.POLICY, late.tokens[:length], late.path)
         early.logprobs, early.entropies = late.logprobs[:length], late.entropies[:length]
+        early.version = late.version
         late.parent, late.tokens = early.id, late.tokens[length:]
         late.logprobs, late.entropies = late.logprobs[length:], late.entropies[length:]
         return early

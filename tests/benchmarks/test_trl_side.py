@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aepo.api import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
 from aepo.config import Config
 from aepo.rewards import exact, with_format
 from aepo.tasks.base import Task

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from aepo import api
+from aepo.assembly import agents as assembled
+from aepo.assembly import policies
 from aepo.cli import main
 from aepo.evaluation.answers import Answered
 from aepo.rewards.judge import Judgement
@@ -58,7 +59,7 @@ SCRIPT = {
     "Who was first?": ["Ada", "Zoe"],
     "Who came next?": ["Ada", "Bob"],
 }
-REAL = {"load_policy": api.load_policy, "agents": api.agents}
+REAL = ((policies, "load_policy", policies.load_policy), (assembled, "agents", assembled.agents))
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -72,12 +73,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stub_judges.py").write_text(JUDGES)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "load_policy", lambda *_: SimpleNamespace(decode=str))
+    monkeypatch.setattr(policies, "load_policy", lambda *_: SimpleNamespace(decode=str))
 
     def agents(policy: object, task: Any, settings: Any, questions: Sequence[Sample]) -> tuple[object, None]:
         return scripted.agent(SCRIPT, questions, settings.seed), None
 
-    monkeypatch.setattr(api, "agents", agents)
+    monkeypatch.setattr(assembled, "agents", agents)
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_everything_is_kept_and_a_table_beside_it(run: Run) -> None:
 def test_a_table_is_judged_again_without_asking_the_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*ALL, "--judge", "stub_judges:strange")
     before = Path("out/simpleqa/answers.jsonl").read_bytes()
-    monkeypatch.setattr(api, "load_policy", None)
+    monkeypatch.setattr(policies, "load_policy", None)
     code, out, err = run(*ALL, "--judge", "stub_judges:kind", "--resume")
     assert code == 0, err
     assert row(out, "SimpleQA")["Pass@1"] == "100.0 [100.0, 100.0]" and "Judge stub_judges:kind" in out
@@ -189,7 +190,7 @@ def test_a_subset_is_taken_by_ids_and_never_by_a_count(run: Run, tmp_path: Path)
 def test_two_models_are_compared_question_by_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*ALL, "--judge", "stub_judges:strange")
     worse = {**SCRIPT, "Three sixes?": ["17", "17"], "Who?": ["Frank", "Frank"]}
-    monkeypatch.setattr(api, "agents", lambda p, t, s, q: (scripted.agent(worse, q, s.seed), None))
+    monkeypatch.setattr(assembled, "agents", lambda p, t, s, q: (scripted.agent(worse, q, s.seed), None))
     run("gsm8k,hotpotqa", "--model", "n", *ALL[3:-1], "other")
     code, out, err = run("--compare", "out", "other")
     assert code == 0, err
@@ -408,7 +409,7 @@ def test_real_files_of_seven_data_sets_are_evaluated_in_one_command(run: Run, mo
         script = {q.question: [q.target if isinstance(q.target, str) else q.target[0], "qxzy"] for q in questions}
         return scripted.agent(script, questions, settings.seed), None
 
-    monkeypatch.setattr(api, "agents", agents)
+    monkeypatch.setattr(assembled, "agents", agents)
     arguments = (",".join(names), "--model", "m", "--samples", "2", "--data", str(DATA), "--tools", "none")
     # Mathematics as words too: a thousand formulas of math-verify would take minutes.
     code, out, err = run(*arguments, "--score", "words", "--out", "out")
@@ -424,8 +425,8 @@ def test_real_files_of_seven_data_sets_are_evaluated_in_one_command(run: Run, mo
 def test_a_real_small_model_goes_the_whole_way(
     run: Run, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, real in REAL.items():
-        monkeypatch.setattr(api, name, real)
+    for module, name, real in REAL:
+        monkeypatch.setattr(module, name, real)
     rows = [{"question": "ab", "answer": "i"}, {"question": "cd", "answer": "j"}]
     (tmp_path / "letters.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, out, err = run(

@@ -16,7 +16,7 @@ import torch
 import aepo
 from aepo.cli import main
 from aepo.evaluation.outcomes import from_lines
-from aepo.training import checkpoint
+from aepo.runs import checkpoint
 from aepo.types import TrajectoryTree
 from tests import tiny
 

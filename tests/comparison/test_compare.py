@@ -19,14 +19,14 @@ import pytest
 
 import aepo
 from aepo import config as configuration
-from aepo.api import BUILT_IN_MODELS
+from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.cli import main
 from aepo.comparison import figures
 from aepo.evaluation.outcomes import from_lines
-from aepo.training import checkpoint
+from aepo.runs import checkpoint
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.runs.metrics import read_metrics
 from aepo.training.metrics import comparable
-from aepo.training.run_folder import RunFolder, RunFolderError
-from aepo.training.trackers import read_metrics
 from tests.comparison import staged
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aepo import api, config
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 from tests.engines.own_task import FILE, USER, check_trees, settings
 
 

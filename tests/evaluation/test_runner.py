@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from aepo import api, config
+from aepo.assembly.agents import agents
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
 from aepo.evaluation import bootstrap_interval
@@ -106,7 +107,7 @@ def measured(model_folder: Path):
     def run(policy: LocalPolicy, *overrides: str, seed: int = 3, questions: int = 3) -> Evaluation:
         settings = config.load(None, tiny.settings(Path("unused"), model_folder, *overrides))
         task = tiny.letters(questions)
-        sampler, greedy = api.agents(policy, task, settings, task.samples)
+        sampler, greedy = agents(policy, task, settings, task.samples)
         return anyio.run(evaluate, task.samples, Scorer(tiny.early), sampler, greedy, 3, seed)
 
     return run
@@ -167,5 +168,5 @@ def test_two_policies_are_measured_on_the_same_draws(
 def other(policy: LocalPolicy, model: Path, overrides: list[str]) -> Evaluation:
     settings = config.load(None, [f"model.path={model}", "rollout.max_tokens=40", *overrides])
     task = tiny.letters(3)
-    sampler, greedy = api.agents(policy, task, settings, task.samples)
+    sampler, greedy = agents(policy, task, settings, task.samples)
     return anyio.run(evaluate, task.samples, Scorer(tiny.early), sampler, greedy, 3, 3)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from aepo.cli import main
-from aepo.training import checkpoint, loop
+from aepo.runs import checkpoint
+from aepo.training import loop
 from tests import tiny
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aepo import api, config
+from aepo.runs.metrics import read_metrics
 from aepo.training.metrics import comparable
-from aepo.training.trackers import read_metrics
 from tests import tiny
 
 pytest.importorskip("peft")

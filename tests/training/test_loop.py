@@ -28,11 +28,12 @@ from aepo.config import Config, ConfigError
 from aepo.evaluation.outcomes import from_lines
 from aepo.rewards.score import Scorer
 from aepo.rollout.agent import Agent
-from aepo.training import checkpoint, loop
+from aepo.runs import checkpoint
+from aepo.runs.metrics import read_metrics
+from aepo.training import loop
 from aepo.training.display import Display
 from aepo.training.metrics import comparable
 from aepo.training.step import NonFiniteLoss
-from aepo.training.trackers import read_metrics
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
 

@@ -20,15 +20,17 @@ import torch
 import aepo
 from aepo import api, config
 from aepo.algorithms import AXPO, DAPO, GRPO, Algorithm
+from aepo.assembly.parts import build
 from aepo.config import ConfigError
 from aepo.core.exploration import ExplorationState
 from aepo.rollout.explorer import RolloutError
-from aepo.training import checkpoint, loop
+from aepo.runs import checkpoint
+from aepo.runs.metrics import read_metrics
+from aepo.training import loop
 from aepo.training.display import Display
 from aepo.training.loop import Parts
 from aepo.training.overlap import OverlappedRollout, overlapping
 from aepo.training.sampling import step_questions
-from aepo.training.trackers import read_metrics
 from aepo.types import Group, Kind
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
@@ -94,7 +96,7 @@ def task(tool: aepo.Tool, questions: int = 6) -> aepo.Task:
 
 
 def parts_of(model_folder: Path, tool: aepo.Tool) -> Parts:
-    return api.build(config.load(None, tiny.settings(Path("unused"), model_folder, *OVERLAP)), task(tool))[1]
+    return build(config.load(None, tiny.settings(Path("unused"), model_folder, *OVERLAP)), task(tool))[1]
 
 
 def asked_in(step: int) -> list[aepo.Sample]:
@@ -109,7 +111,7 @@ PLAIN = GRPO(group_size=4)
 
 
 def opened(parts: Parts, algorithm: Algorithm = PLAIN) -> AbstractContextManager[OverlappedRollout]:
-    return overlapping(parts.sampler, parts.scorer, algorithm, SEED, 1)
+    return overlapping(parts.agent, parts.scorer, algorithm, SEED, 1)
 
 
 def initial_state(parts: Parts) -> ExplorationState:

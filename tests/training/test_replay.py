@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 import aepo
 from aepo import api, config
-from aepo.equipment import CACHE, SPENT
+from aepo.assembly.equipment import CACHE, SPENT
+from aepo.runs import checkpoint
+from aepo.runs.metrics import read_metrics
 from aepo.tools.cache.layer import ReplayError
 from aepo.tools.limits import BudgetSpent
-from aepo.training import checkpoint
 from aepo.training.metrics import comparable
-from aepo.training.trackers import read_metrics
 from aepo.types import ToolError
 from aepo.viewer import read_trees, tree_files
 from tests import tiny

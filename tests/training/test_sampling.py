@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aepo
-from aepo import api, config
+from aepo import config
 from aepo.algorithms import AEPO, ARPO, AXPO, DAPO, GRPO, Algorithm
+from aepo.assembly.parts import build
 from aepo.rewards.score import Scorer
 from aepo.rollout.explorer import Seeds, explore
 from aepo.training.loop import Parts
@@ -30,7 +31,7 @@ Sample = Callable[..., StepGroups]
 
 def parts_of(model_folder: Path) -> Parts:
     task = aepo.Task("letters", QUESTIONS, [tiny.search], tiny.early, system="")
-    return api.build(config.load(None, tiny.settings(Path("unused"), model_folder)), task)[1]
+    return build(config.load(None, tiny.settings(Path("unused"), model_folder)), task)[1]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def sample(model_folder: Path) -> Sample:
         parts = parts_of(model_folder)
         state = algorithm.exploration().initial_state(parts.vocab_size)
         asked = QUESTIONS[:questions]
-        return anyio.run(sample_step, asked, COUNT, parts.sampler, Scorer(reward), algorithm, state, SEED, STEP)
+        return anyio.run(sample_step, asked, COUNT, parts.agent, Scorer(reward), algorithm, state, SEED, STEP)
 
     return run
 
@@ -68,7 +69,7 @@ def test_most_algorithms_train_on_all_that_they_sample_once(sample: Sample, mode
     parts, rules = parts_of(model_folder), GRPO(group_size=2).exploration()
     samples = [group.sample for group in step.kept]
     state = rules.initial_state(parts.vocab_size)
-    same = anyio.run(explore, samples, parts.sampler, rules, state, Seeds(SEED, STEP))
+    same = anyio.run(explore, samples, parts.agent, rules, state, Seeds(SEED, STEP))
     assert list(map(tokens, step.kept)) == list(map(tokens, same))
 
 
@@ -143,7 +144,7 @@ def test_what_starts_after_the_others_have_ended_does_not_depend_on_who_answered
         monkeypatch.setattr(tiny, "on_call", lambda: time.sleep(delay()))
         parts = parts_of(model_folder)
         state = algorithm.exploration().initial_state(parts.vocab_size)
-        return anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, Scorer(reward), algorithm, state, SEED, STEP)
+        return anyio.run(sample_step, QUESTIONS, COUNT, parts.agent, Scorer(reward), algorithm, state, SEED, STEP)
 
     first = delayed(0)
     begun = [leaf.origin for group in first.kept for leaf in group.tree.leaves]
@@ -161,7 +162,7 @@ def test_axpo_asks_the_reward_about_each_trajectory_once(model_folder: Path) -> 
 
     parts, algorithm = parts_of(model_folder), AXPO(group_size=4)
     state = algorithm.exploration().initial_state(parts.vocab_size)
-    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.sampler, Scorer(reward), algorithm, state, SEED, STEP)
+    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.agent, Scorer(reward), algorithm, state, SEED, STEP)
     assert asked == Counter({(name, path): 1 for name in FIRST for path in range(4)})
     assert all(group.rewards == [0.1 * path for path in range(4)] for group in step.kept)
     for group in step.kept:

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from aepo import api, config
 from aepo.algorithms import AEPO, GRPO, Algorithm, AnyAlgorithm
+from aepo.assembly.parts import build
+from aepo.config import TrainConfig
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, executed_calls, explore
 from aepo.training.batch import Batch, flat_batch
-from aepo.training.step import NonFiniteLoss, update
+from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.types import Group, Origin
 from tests import tiny
 
@@ -38,11 +40,11 @@ def rollout(model_folder: Path) -> list[Group]:
     """Scored groups of the tiny model, with tool calls and branches."""
     task = tiny.letters(4)
     settings = config.load(None, tiny.settings(Path("unused"), model_folder))
-    _, parts = api.build(settings, task)
+    _, parts = build(settings, task)
     rules = settings.algorithm.exploration()
 
     async def sample() -> list[Group]:
-        groups = await explore(task.samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
+        groups = await explore(task.samples, parts.agent, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
         await score(groups, tiny.early)
         return groups
 
@@ -73,16 +75,12 @@ def train(policy: LocalPolicy, layout: str) -> Train:
     def run(algorithm: Algorithm, batch: Batch, optimizer: torch.optim.Optimizer | None = None, **changes: object):
         optimizer = optimizer or torch.optim.SGD(policy.parameters(), lr=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
-        given = {
-            "temperature": 1.0,
-            "minibatch_count": 1,
-            "epochs": 1,
-            "max_grad_norm": 1e9,
-            "micro_batch_tokens": 10**6,
-            "rng": random.Random(0),
-            "layout": layout,
-        }
-        return update(policy, optimizer, schedule, algorithm, batch, **{**given, **changes})
+        of_call = {name: changes.pop(name) for name in ("rng", "seen_BT") if name in changes}
+        of_run = {name: changes.pop(name) for name in ("temperature", "reference") if name in changes}
+        given = {"minibatches": 1, "max_grad_norm": 1e9, "micro_batch_tokens": 10**6, "layout": layout}
+        settings = TrainConfig(**{**given, **changes})
+        learner = Learner(policy, optimizer, schedule, algorithm, settings, **of_run)
+        return update(learner, batch, **{"rng": random.Random(0), **of_call})
 
     return run
 
@@ -181,14 +179,14 @@ def test_before_the_first_change_the_policy_is_the_one_that_sampled(rollout: lis
 
 def test_later_steps_on_the_same_batch_are_clipped(rollout: list[Group], policy: LocalPolicy, train: Train) -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-2, weight_decay=0.0)
-    metrics = train(AEPO(), flat_batch(rollout, AEPO(), 0, LIMIT), optimizer, minibatch_count=2, epochs=3)
+    metrics = train(AEPO(), flat_batch(rollout, AEPO(), 0, LIMIT), optimizer, minibatches=2, epochs=3)
     assert metrics["train/optimizer_steps"] == 6
     assert metrics["clip/low_fraction"] + metrics["clip/high_fraction"] > 0
     assert metrics["logprobs/rollout_difference_mean"] < 1e-5, "it is measured before the first change"
 
 
 def test_there_are_at_most_as_many_steps_as_questions(rollout: list[Group], train: Train) -> None:
-    metrics = train(GRPO(), flat_batch(rollout[:2], GRPO(), 0, LIMIT), minibatch_count=8, epochs=2)
+    metrics = train(GRPO(), flat_batch(rollout[:2], GRPO(), 0, LIMIT), minibatches=8, epochs=2)
     assert metrics["train/optimizer_steps"] == 4
 
 
@@ -203,7 +201,7 @@ def test_equal_rewards_leave_the_weights_as_they_are(
         for leaf in leaves:
             leaf.reward = 0.1
         optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-2, weight_decay=0.0)
-        metrics = train(kind(), flat_batch(rollout, kind(), 0, LIMIT), optimizer, minibatch_count=2, epochs=2)
+        metrics = train(kind(), flat_batch(rollout, kind(), 0, LIMIT), optimizer, minibatches=2, epochs=2)
     finally:
         for leaf, reward in zip(leaves, rewards, strict=True):
             leaf.reward = reward
@@ -263,22 +261,8 @@ def test_the_learning_rate_follows_its_schedule(rollout: list[Group], policy: Lo
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.5)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, (n + 1) / 4))
     batch = flat_batch(rollout, GRPO(), 0, LIMIT)
-    rates = [
-        update(
-            policy,
-            optimizer,
-            schedule,
-            GRPO(),
-            batch,
-            temperature=1.0,
-            minibatch_count=1,
-            epochs=1,
-            max_grad_norm=1e-9,
-            micro_batch_tokens=10**6,
-            rng=random.Random(0),
-        )["train/learning_rate"]
-        for _ in range(5)
-    ]
+    learner = Learner(policy, optimizer, schedule, GRPO(), TrainConfig(minibatches=1, max_grad_norm=1e-9))
+    rates = [update(learner, batch, random.Random(0))["train/learning_rate"] for _ in range(5)]
     assert rates == pytest.approx([0.25, 0.375, 0.5, 0.5, 0.5])
 
 

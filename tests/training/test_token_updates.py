@@ -10,11 +10,14 @@ import torch
 
 from aepo import api, config
 from aepo.algorithms import AEPO
+from aepo.assembly.parts import build
+from aepo.config import TrainConfig
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, explore
+from aepo.runs.folder import RunFolder
+from aepo.runs.trees import save_trees
 from aepo.training.batch import flat_batch
-from aepo.training.run_folder import RunFolder
-from aepo.training.step import update
+from aepo.training.step import Learner, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.types import Kind
 from aepo.viewer import read_trees
@@ -25,11 +28,11 @@ from tests import tiny
 def rollout(model_folder):
     task = tiny.letters(4)
     settings = config.load(None, tiny.settings(Path("unused"), model_folder))
-    _, parts = api.build(settings, task)
+    _, parts = build(settings, task)
     rules = settings.algorithm.exploration()
 
     async def sample():
-        groups = await explore(task.samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
+        groups = await explore(task.samples, parts.agent, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
         await score(groups, tiny.early)
         return groups
 
@@ -44,9 +47,8 @@ def updated(model_folder, groups, layout, micro_batch_tokens=10**6, minibatches=
     seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan)
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.3)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
-    given = {"temperature": 1.0, "epochs": 2, "max_grad_norm": 1.0, "rng": random.Random(0)}
-    given |= {"minibatch_count": minibatches, "micro_batch_tokens": micro_batch_tokens, "layout": layout}
-    update(policy, optimizer, schedule, algorithm, batch, seen_BT=seen_BT, **given)
+    settings = TrainConfig(epochs=2, minibatches=minibatches, micro_batch_tokens=micro_batch_tokens, layout=layout)
+    update(Learner(policy, optimizer, schedule, algorithm, settings), batch, random.Random(0), seen_BT)
     return batch, seen_BT, token_updates(groups, batch, seen_BT, algorithm)
 
 
@@ -79,7 +81,13 @@ def test_every_token_of_a_busy_trajectory_has_its_ratio_and_advantage(model_fold
 
 def test_they_come_back_from_the_folder_and_what_was_not_trained_on_has_none(tmp_path, model_folder, rollout):
     _, _, found = updated(model_folder, rollout, "tree")
-    path = RunFolder(tmp_path).save_trees(1, rollout, lambda ids: f"<{ids[0]}>" * len(ids), found[:2])
+    path = save_trees(
+        RunFolder(tmp_path),
+        1,
+        rollout,
+        lambda ids: f"<{ids[0]}>" * len(ids),
+        [update.to_dict() for update in found[:2]],
+    )
     records = list(read_trees(path))
     assert [r.update for r in records[:2]] == found[:2] and all(r.update is None for r in records[2:])
     assert TokenUpdates.from_dict(found[0].to_dict(), rollout[0].tree) == found[0]

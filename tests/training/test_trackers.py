@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from aepo.training.run_folder import RunFolderError
-from aepo.training.trackers import JsonlTracker, TensorBoardTracker, make_trackers, read_metrics
+from aepo.runs.folder import RunFolderError
+from aepo.runs.metrics import JsonlTracker, read_metrics
+from aepo.training.trackers import TensorBoardTracker, make_trackers
 
 
 def test_numbers_keep_every_bit(tmp_path):
@@ -69,8 +70,8 @@ def test_resuming_drops_the_steps_that_come_again(tmp_path):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from aepo.training.run_folder import RunFolderError
-from aepo.training.trackers import JsonlTracker
+from aepo.runs.folder import RunFolderError
+from aepo.runs.metrics import JsonlTracker
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 tracker = JsonlTracker(Path(sys.argv[1]))
 tracker.log(1, {"a": 1.0})

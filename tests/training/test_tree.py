@@ -15,11 +15,12 @@ from torch import Tensor
 
 from aepo import api
 from aepo.algorithms import GRPO, Algorithm, AnyAlgorithm
+from aepo.config import TrainConfig
 from aepo.core.aggregation import MODES, row_weights
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.scoring import FrozenScorer
 from aepo.training.batch import Batch, flat_batch
-from aepo.training.step import NonFiniteLoss, update
+from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.training.tree import Forest, forest
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
@@ -84,15 +85,10 @@ def step(policy: LocalPolicy, algorithm: Algorithm, batch: Batch, **changes: Any
     """Gradient and metrics of one optimizer step that changes nothing."""
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
-    given = {
-        "temperature": 1.0,
-        "minibatch_count": 1,
-        "epochs": 1,
-        "max_grad_norm": 1e9,
-        "micro_batch_tokens": 10**6,
-        "rng": random.Random(0),
-    }
-    metrics = update(policy, optimizer, schedule, algorithm, batch, **{**given, **changes})
+    reference = changes.pop("reference", None)
+    settings = TrainConfig(**{"minibatches": 1, "max_grad_norm": 1e9, "micro_batch_tokens": 10**6, **changes})
+    learner = Learner(policy, optimizer, schedule, algorithm, settings, reference=reference)
+    metrics = update(learner, batch, random.Random(0))
     return torch.cat([p.grad.flatten() for p in policy.parameters()]), metrics
 
 

@@ -29,7 +29,7 @@ def prompts_of(policy: LocalPolicy, rows: int, length: int) -> torch.Tensor:
 
 def engine_of(policy: LocalPolicy, rows: int, length: int, temperature: float = 1.0) -> LocalGenerator:
     """An engine with room for so many rows of so many tokens."""
-    return policy.generator(temperature=temperature, max_sequences=rows, max_length=length)
+    return policy.sampler.generator(temperature=temperature, max_sequences=rows, max_length=length)
 
 
 def sampled(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> tuple[Cost, float]:

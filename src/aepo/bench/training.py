@@ -11,12 +11,13 @@ from torch import Tensor
 
 from aepo.algorithms import AEPO
 from aepo.bench.sampling import engine_of, prompts_of
+from aepo.config import Layout, TrainConfig
 from aepo.core.noise import noise_key
 from aepo.core.trie import trie
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Sampled, Stop
 from aepo.training.batch import Batch
-from aepo.training.step import Layout, TrainablePolicy, update
+from aepo.training.step import Learner, TrainablePolicy, update
 
 
 def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:
@@ -51,20 +52,9 @@ def trained(policy: TrainablePolicy, layout: Layout, batch: Batch, micro_batch_t
     parameters = list(policy.parameters())
     optimizer = torch.optim.SGD(parameters, lr=0.0)
     try:
-        return update(
-            policy,
-            optimizer,
-            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0),
-            AEPO(),
-            batch,
-            temperature=1.0,
-            minibatch_count=1,
-            epochs=1,
-            max_grad_norm=1.0,
-            micro_batch_tokens=micro_batch_tokens,
-            rng=random.Random(0),
-            layout=layout,
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
+        settings = TrainConfig(minibatches=1, micro_batch_tokens=micro_batch_tokens, layout=layout)
+        return update(Learner(policy, optimizer, schedule, AEPO(), settings), batch, random.Random(0))
     finally:
         optimizer.zero_grad(set_to_none=True)
 

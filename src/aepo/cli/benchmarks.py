@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aepo import api, event_loop
 from aepo import config as configuration
+from aepo import event_loop
+from aepo.assembly import agents as assembled
+from aepo.assembly import policies
+from aepo.assembly.equipment import Equipment, equip
 from aepo.cli.chosen import Asked, choose, load_judge
 from aepo.config import Config
-from aepo.equipment import Equipment, equip
 from aepo.evaluation.prices import Prices
 from aepo.paths import local
 from aepo.rewards.judge import Judge
@@ -59,7 +61,8 @@ def evaluate_data_sets(
     from aepo.evaluation.figures import table
     from aepo.evaluation.folder import EvaluationFolder
     from aepo.rollout.explorer import RolloutError
-    from aepo.training.run_folder import RunFolder
+    from aepo.runs.failures import keep_failure
+    from aepo.runs.folder import RunFolder
 
     if samples < 1:
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
@@ -73,10 +76,10 @@ def evaluate_data_sets(
     fixed = _fixed(chosen, settings, samples, model)
     # Answers that are there are scored again without the model, which may be gone.
     if any(unanswered):
-        policy = api.load_policy(model, settings.model.model_copy(update={"path": model}))
-        samplers = [api.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
+        policy = policies.load_policy(model, settings.model.model_copy(update={"path": model}))
+        samplers = [assembled.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
         fixed |= {"entropy_estimator": samplers[0].generator.entropy_estimator}
-        fixed |= {"served": policy.path} if api.is_server(model) else {}
+        fixed |= {"served": policy.path} if policies.is_server(model) else {}
     folder.begin(fixed, resume)
     known = folder.settings()
     plan = _plan(chosen, settings, samples, known.get("served", model), known.get("entropy_estimator", "full"))
@@ -90,7 +93,7 @@ def evaluate_data_sets(
                 try:
                     event_loop.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
                 except RolloutError as error:
-                    RunFolder(folder.path / name).keep_failure(error)
+                    keep_failure(RunFolder(folder.path / name), error)
                     raise
             figures.append(score_data_set(folder, one, asked_judge, settings.rewards.concurrency))
     text = table(figures, prices(settings, chosen))
@@ -104,7 +107,7 @@ def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Eq
     Raises:
         ValueError: The limits name no tool, or kept results have no file.
     """
-    each = [api.tools_of(one.task) for one in chosen]
+    each = [one.task.tools for one in chosen]
     equipment = equip(settings, [tool for tools in each for tool in tools])
     if equipment.store is not None and settings.tools.cache is None:
         raise configuration.ConfigError("an evaluation keeps tool results where it is told: give tools.cache a file")
@@ -116,7 +119,7 @@ def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Eq
 def prices(settings: Config, chosen: Sequence[Asked]) -> Prices:
     """What tokens and tool calls cost."""
     tokens = settings.model.price
-    tools = {tool.name: tool.price for one in chosen for tool in api.tools_of(one.task)}
+    tools = {tool.name: tool.price for one in chosen for tool in one.task.tools}
     return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools)
 
 

@@ -100,16 +100,16 @@ def _evaluate_task(
 ) -> None:
     from aepo import tasks
     from aepo.api import evaluate as measure
-    from aepo.api import load_policy
-    from aepo.assembly import tools_of
-    from aepo.equipment import equip
+    from aepo.assembly.equipment import equip
+    from aepo.assembly.policies import is_server, load_policy
     from aepo.evaluation.figures import money
-    from aepo.evaluation.outcomes import outcomes
+    from aepo.evaluation.outcomes import outcomes, save_outcomes
     from aepo.evaluation.prices import Prices
-    from aepo.policies import is_server
     from aepo.rollout.explorer import RolloutError
-    from aepo.training.resumed import task_of_run
-    from aepo.training.run_folder import RunFolder
+    from aepo.runs.failures import keep_failure
+    from aepo.runs.folder import RunFolder
+    from aepo.runs.resumed import task_of_run
+    from aepo.runs.trees import save_trees
 
     run = local(model)
     is_run = (run / "config.yaml").is_file()
@@ -126,22 +126,22 @@ def _evaluate_task(
         result = measure(policy, task, samples, greedy, asked, settings)
     except RolloutError as error:
         folder.mkdir(parents=True, exist_ok=True)
-        kept.keep_failure(error)
+        keep_failure(kept, error)
         raise
     name = policy.path if is_server(model) else model
     print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)
     tokens = settings.model.price
-    tools = {tool.name: tool.price for tool in equip(settings, tools_of(task)).tools}
+    tools = {tool.name: tool.price for tool in equip(settings, task.tools).tools}
     if prices := Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools):
         print(f"cost    {money(result.cost(prices))} per question, greedy not counted")
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    kept.save_outcomes(0, outcomes(result))
-    kept.save_trees(0, result.sampled, policy.decode)
+    save_outcomes(kept, 0, outcomes(result))
+    save_trees(kept, 0, result.sampled, policy.decode)
     if result.greedy:
-        kept.save_trees(1, result.greedy, policy.decode)
+        save_trees(kept, 1, result.greedy, policy.decode)
     report = {"model": name, "task": task.name, "options": settings.task.options, "samples": samples}
     report |= {"questions": len(asked), **result.metrics()}
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -16,9 +16,9 @@ from aepo.config import Config
 from aepo.paths import local
 
 if TYPE_CHECKING:
+    from aepo.runs.folder import RunFolder
     from aepo.solving.solution import Solution
     from aepo.tasks.base import Task
-    from aepo.training.run_folder import RunFolder
 
 
 def solve(
@@ -64,12 +64,14 @@ def solve(
         out: Folder for trees and solution; by default one in `solved`.
         json: Print the solution as JSON and nothing else.
     """
-    from aepo.api import load_policy
+    from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
     from aepo.rollout.explorer import RolloutError
+    from aepo.runs.failures import keep_failure
+    from aepo.runs.folder import RunFolder, in_shell
+    from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as find
-    from aepo.training.run_folder import RunFolder, in_shell
 
     run_config = local(model) / "config.yaml"
     is_run = run_config.is_file()
@@ -97,7 +99,7 @@ def solve(
         judge=ask,
         config=settings,
         interruptible=True,
-        kept=lambda number, group: folder.save_trees(number, [group], policy.decode),
+        kept=lambda number, group: save_trees(folder, number, [group], policy.decode),
     )
     try:
         if json:
@@ -109,7 +111,7 @@ def solve(
                 solution = ask_it(watch=display.watch)
     except RolloutError as error:
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.keep_failure(error)
+        keep_failure(folder, error)
         raise
     _write(folder, solution, model)
     if json:
@@ -125,9 +127,9 @@ def _task(
 ) -> Task:
     """The tools and the system message that the question is answered with."""
     from aepo import tasks
+    from aepo.runs.resumed import task_of_run
     from aepo.tasks.base import Task
     from aepo.tools.named import named
-    from aepo.training.resumed import task_of_run
     from aepo.types import Sample
 
     if task is not None:

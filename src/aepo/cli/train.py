@@ -49,7 +49,7 @@ def train(
         print(on_verl(settings) if settings.engine == "verl" else expected_cost(settings))
         return
     from aepo.api import train_config
-    from aepo.training.run_folder import in_shell
+    from aepo.runs.folder import in_shell
 
     run = train_config(settings, resume=resume is not None)
     print(learned(run.folder))
@@ -61,7 +61,7 @@ def train(
 
 def learned(run: Path) -> str:
     """Held-out success before and after a run, a line each."""
-    from aepo.training.trackers import read_metrics
+    from aepo.runs.metrics import read_metrics
 
     rows = [row for row in read_metrics(run / "metrics.jsonl") if "eval/success" in row]
     lines = []
@@ -96,20 +96,19 @@ def expected_cost(config: Config, trial: int = 4) -> str:
     from dataclasses import replace
 
     from aepo import event_loop, tasks
-    from aepo.api import build
-    from aepo.assembly import tools_of
-    from aepo.equipment import equip
+    from aepo.assembly.equipment import equip
+    from aepo.assembly.parts import build
     from aepo.rollout.explorer import Seeds, explore
     from aepo.training.budget import Spent
 
     task = tasks.load(config.task.name, config.task.options)
-    equipment = equip(config, tools_of(task), "replay" if config.tools.mode == "replay" else "live")
+    equipment = equip(config, task.tools, "replay" if config.tools.mode == "replay" else "live")
     _, parts = build(config, replace(task, tools=equipment.tools))
     rules = config.algorithm.exploration()
     samples = list(parts.questions[:trial])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
     with equipment.in_use(Path(config.run)):
-        groups = event_loop.run(explore, samples, parts.sampler, rules, state, seeds, parts.scorer)
+        groups = event_loop.run(explore, samples, parts.agent, rules, state, seeds, parts.scorer)
     scale = config.rollout.questions / len(groups)
     spent = Spent().after(groups)
     stored = sum(g.tree.distinct_tokens() for g in groups)

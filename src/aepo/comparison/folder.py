@@ -22,11 +22,12 @@ import yaml
 
 from aepo.comparison.plan import LIMITS, Plan, PlannedRun
 from aepo.config import ConfigError, flat, merged
-from aepo.training import checkpoint
+from aepo.files.whole import write_whole
+from aepo.runs import checkpoint
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.runs.metrics import read_metrics
+from aepo.runs.resumed import FREE_FOR_RUN
 from aepo.training.budget import Spent, ended
-from aepo.training.resumed import FREE_FOR_RUN
-from aepo.training.run_folder import RunFolder, RunFolderError, write_whole
-from aepo.training.trackers import read_metrics
 
 FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
 """Settings that a comparison may change when it goes on: they touch neither what a step computes nor the budget."""

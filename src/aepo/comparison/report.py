@@ -16,8 +16,8 @@ from aepo.comparison.reach import entropy_table, reach_table
 from aepo.comparison.results import Result
 from aepo.comparison.series import SMOOTHED_STEPS, Band, band, band_of_points, line, shares
 from aepo.comparison.table import markdown, notes, rows, show, tables
+from aepo.files.whole import write_whole
 from aepo.training.alarm import SMOOTHED_STEPS as START_STEPS
-from aepo.training.run_folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

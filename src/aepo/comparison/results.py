@@ -9,8 +9,8 @@ from typing import Any
 
 from aepo.comparison.plan import PlannedRun
 from aepo.evaluation.outcomes import Outcome, from_lines
-from aepo.training.run_folder import RunFolder
-from aepo.training.trackers import read_metrics
+from aepo.runs.folder import RunFolder
+from aepo.runs.metrics import read_metrics
 
 
 @dataclass(frozen=True)

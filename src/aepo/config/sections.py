@@ -125,6 +125,10 @@ class RolloutConfig(Section):
     date: datetime.date | None = None
 
 
+Layout = Literal["tree", "flat"]
+"""Each distinct token once, or each trajectory whole."""
+
+
 class TrainConfig(Section):
     """The optimizer and what a run keeps.
 
@@ -163,7 +167,7 @@ class TrainConfig(Section):
     schedule: Literal["constant", "linear"] = "constant"
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
-    layout: Literal["tree", "flat"] = "tree"
+    layout: Layout = "tree"
     micro_batch_tokens: int = Field(default=16384, ge=1)
     checkpoint_every: int = Field(default=25, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

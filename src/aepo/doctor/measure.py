@@ -30,10 +30,10 @@ TRAIN_TOKENS = 2048
 def speed(config: Config, parts: Parts) -> Speed:
     """Seconds of a decode call by its rows, and of a token of training."""
     policy = cast("LocalPolicy", parts.policy)
-    prompt = parts.sampler.protocol.prompt(parts.questions[0].question)
+    prompt = parts.agent.protocol.prompt(parts.questions[0].question)
     rows = min(MOST, config.rollout.questions * config.algorithm.group_size)
     # One that waits for nobody, whatever the run's does: its calls cost the same.
-    engine = policy.generator(
+    engine = policy.sampler.generator(
         temperature=config.rollout.temperature, max_sequences=rows, max_length=len(prompt) + CALLS + WARM_UP
     )
     few, many = (_decode(engine, prompt, count) for count in (min(FEW, rows), rows))
@@ -46,7 +46,7 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
 
     Args:
         config: The run's.
-        parts: Of `aepo.api.build`.
+        parts: Of `aepo.assembly.parts.build`.
         questions: How many.
     """
     from aepo.rollout.explorer import Seeds, explore
@@ -56,7 +56,7 @@ def trial(config: Config, parts: Parts, questions: int) -> Lengths:
     asked = list(parts.questions[:questions])
     state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "doctor")
     began = time.perf_counter()
-    groups = event_loop.run(explore, asked, parts.sampler, rules, state, seeds, parts.scorer)
+    groups = event_loop.run(explore, asked, parts.agent, rules, state, seeds, parts.scorer)
     took = time.perf_counter() - began
     scale = config.rollout.questions * config.algorithm.rounds / len(groups)
     nodes = [node for group in groups for node in group.tree.nodes]

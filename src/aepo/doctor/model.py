@@ -53,12 +53,11 @@ def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | No
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
-    from aepo.api import load_policy
-    from aepo.policies import is_server, policy_folder
+    from aepo.assembly.policies import is_server, load_policy, policy_folder
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
-        engine = policy.generator(temperature=1.0, max_sequences=1, max_length=64)
+        engine = policy.sampler.generator(temperature=1.0, max_sequences=1, max_length=64)
         return policy.tokenizer, policy.ends, [ESTIMATORS[engine.entropy_estimator]]
     from aepo.engines.local.load import load_tokenizer
     from aepo.engines.stopping import ends_of
@@ -69,7 +68,7 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
 
 def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
     """Whether the local engine runs the model; a server may run what it does not."""
-    from aepo.policies import is_server, policy_folder
+    from aepo.assembly.policies import is_server, policy_folder
 
     if is_server(settings.path):
         return []

@@ -71,9 +71,9 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     """
     import torch
 
+    from aepo.assembly.policies import policy_folder
     from aepo.doctor.host import memory as host_memory
     from aepo.engines.local.shape import shape_of
-    from aepo.policies import policy_folder
 
     try:
         shape = shape_of(policy_folder(config.model.path))
@@ -129,14 +129,13 @@ def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> 
 def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
     import torch
 
-    from aepo.api import build
-    from aepo.assembly import tools_of
+    from aepo.assembly.equipment import equip
+    from aepo.assembly.parts import build
     from aepo.doctor import measure
     from aepo.doctor.host import processors
-    from aepo.equipment import equip
 
     try:
-        equipment = equip(config, tools_of(task), "replay" if config.tools.mode == "replay" else "live")
+        equipment = equip(config, task.tools, "replay" if config.tools.mode == "replay" else "live")
         policy, parts = build(config, replace(task, tools=equipment.tools))
     except (ValueError, OSError) as error:
         yield Finding("step", "start", " ".join(str(error).split()), "missing")
@@ -150,7 +149,7 @@ def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
         if load > processors():
             text = f"load {load:.1f} on {processors()} processors: others compute here, times below are too long"
             yield Finding("step", "load", text, "note", "look again when the machine is quiet")
-    prompt = len(parts.sampler.protocol.prompt(parts.questions[0].question))
+    prompt = len(parts.agent.protocol.prompt(parts.questions[0].question))
     lengths = estimate.limits(config, prompt)
     if trial:
         with equipment.in_use(Path(config.run)):

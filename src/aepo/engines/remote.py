@@ -215,4 +215,5 @@ def _joined(before: Sampled, new: Sampled, count: int, stopped: bool) -> Sampled
         before.entropies + new.entropies[:count],
         stopped,
         before.reference_entropies + new.reference_entropies[:count],
+        new.version,
     )

@@ -24,8 +24,10 @@ from typing import Any, TypeVar
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.figures import Figures
 from aepo.evaluation.scoring import Scored
+from aepo.files.whole import write_whole
 from aepo.rewards.judge import Judgement
-from aepo.training.run_folder import RunFolder, write_whole
+from aepo.runs.folder import RunFolder
+from aepo.runs.trees import save_trees
 from aepo.types import Group, Sample
 
 FORMAT = 1
@@ -117,7 +119,7 @@ class EvaluationFolder:
     ) -> None:
         """Append what was just answered, and its trees under the number of questions before."""
         (self.path / name).mkdir(parents=True, exist_ok=True)
-        RunFolder(self.path / name).save_trees(len(self.answers(name)), groups, decode)
+        save_trees(RunFolder(self.path / name), len(self.answers(name)), groups, decode)
         _append(self.path / name / "answers.jsonl", [one.to_line() for one in part])
 
     def keep_verdict(self, name: str, verdict: Judgement) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from aepo.evaluation.passk import pass_at_k
 from aepo.evaluation.runner import Evaluation
+from aepo.files.whole import write_whole
+from aepo.runs.folder import RunFolder, refusal
 from aepo.types import SUCCESS, Group
 
 FORMAT = 1
@@ -55,6 +58,21 @@ def outcomes(evaluation: Evaluation) -> list[Outcome]:
 def to_lines(found: Sequence[Outcome]) -> str:
     """One JSON object a line; `from_lines` reads it back equal."""
     return "".join(json.dumps({"format": FORMAT, **asdict(outcome)}, ensure_ascii=False) + "\n" for outcome in found)
+
+
+def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Path:
+    """Write what each question of a step's evaluation came to, all or nothing.
+
+    Raises:
+        RunFolderError: The disk is full or refuses.
+    """
+    path = folder.outcomes / f"step-{step:06d}.jsonl"
+    try:
+        folder.outcomes.mkdir(parents=True, exist_ok=True)
+        write_whole(path, to_lines(found).encode())
+    except OSError as error:
+        raise refusal(path, error) from error
+    return path
 
 
 def from_lines(text: str) -> list[Outcome]:

@@ -195,6 +195,7 @@ class Agent:
     def _write(self, tree: TrajectoryTree, path: Path, sampled: Sampled, parsed: ParsedTurn) -> Node:
         node = tree.add(path.node.id, Kind.POLICY, sampled.tokens, path.id)
         node.logprobs, node.entropies, node.call = sampled.logprobs, sampled.entropies, parsed.call
+        node.version = sampled.version
         return node
 
     def _end(self, path: Path, reason: StopReason, parsed: ParsedTurn) -> None:
@@ -228,4 +229,5 @@ def _joined(a: Sampled, b: Sampled) -> Sampled:
         a.entropies + b.entropies,
         b.stopped,
         a.reference_entropies + b.reference_entropies,
+        b.version,
     )

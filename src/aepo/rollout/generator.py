@@ -38,6 +38,7 @@ class Sampled:
         stopped: True if the stop condition was met, False if `max_tokens` was reached.
         reference_entropies: -sum p ln p over the ten likeliest tokens, in nats; empty unless the engine was told to
             record it (for `entropy_scale: reference`).
+        version: Of the weights that gave the last of the tokens (`Sampler.version`); None where nobody counts them.
     """
 
     tokens: list[int]
@@ -45,6 +46,7 @@ class Sampled:
     entropies: list[float]
     stopped: bool
     reference_entropies: list[float] = field(default_factory=list)
+    version: int | None = None
 
 
 class Sequence(Protocol):

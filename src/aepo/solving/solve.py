@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from aepo import config as configuration
 from aepo import event_loop
-from aepo.api import load_policy
-from aepo.assembly import agents, tools_of
+from aepo.assembly.agents import agents
+from aepo.assembly.equipment import equip
+from aepo.assembly.policies import load_policy
 from aepo.config import Config
-from aepo.equipment import equip
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
 from aepo.rollout.generator import Generator
@@ -85,8 +85,8 @@ def solve(
     asked = Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
-    warn_of_state(tools_of(asked))
-    equipment = equip(settings, tools_of(asked))
+    warn_of_state(asked.tools)
+    equipment = equip(settings, asked.tools)
     if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
         raise configuration.ConfigError("results of tools are kept where you say: give tools.cache a file")
     agent, _ = agents(policy, replace(asked, tools=equipment.tools), settings, [sample])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aepo.tasks.checks import check_held_out, checked
+from aepo.tools.base import Tool
 from aepo.types import Sample, Trajectory
 
 Reward = Callable[[Sample, Trajectory], float]
@@ -26,12 +26,12 @@ class Task:
 
     Raises:
         ValueError: There are no samples, one of them cannot be used (the line names it and says why), or two share an
-            id.
+            id; or a tool is a plain function.
     """
 
     name: str
     samples: Sequence[Sample]
-    tools: Sequence[Any] = ()
+    tools: Sequence[Tool] = ()
     reward: Reward | None = None
     held_out: Sequence[Sample] = field(default=())
     system: str | None = None
@@ -40,6 +40,11 @@ class Task:
         object.__setattr__(self, "samples", checked(self.samples, f"{self.name}-", f"task {self.name!r}"))
         if not self.samples:
             raise ValueError(f"task {self.name!r} has no samples")
+        object.__setattr__(self, "tools", tuple(self.tools))
+        for tool in self.tools:
+            if not isinstance(tool, Tool):
+                name = getattr(tool, "__name__", tool)
+                raise ValueError(f"tool {name!r} of task {self.name!r}: decorate it with @aepo.tool")
         held_out = checked(self.held_out, f"{self.name}-held-out-", f"task {self.name!r}, held_out")
         object.__setattr__(self, "held_out", held_out)
         check_held_out(self.samples, held_out, f"task {self.name!r}")

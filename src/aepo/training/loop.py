@@ -21,14 +21,18 @@ import torch
 from aepo import event_loop
 from aepo.config import Config
 from aepo.core.exploration import ExplorationState
-from aepo.evaluation.outcomes import outcomes
+from aepo.evaluation.outcomes import outcomes, save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import Scorer as RewardScorer
+from aepo.rollout.sampler import Sampler
+from aepo.runs import checkpoint
+from aepo.runs.folder import RunFolder
+from aepo.runs.metrics import read_metrics
+from aepo.runs.trees import save_trees
 from aepo.signals import signals_wait
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import Budget
-from aepo.training import checkpoint
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent, ended, steps_at_most
@@ -37,12 +41,11 @@ from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Scorer
 from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
-from aepo.training.run_folder import RunFolder
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.slowdown import UpdateSpeed
-from aepo.training.step import TrainablePolicy, update
+from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
-from aepo.training.trackers import make_trackers, read_metrics
+from aepo.training.trackers import make_trackers
 from aepo.types import Group, Sample
 
 STATE_FORMAT = 2
@@ -54,9 +57,10 @@ class Parts:
 
     Attributes:
         policy: Trained in place.
-        sampler: How a path grows, at the rollout's temperature.
-        evaluation_sampler: The same, for evaluations.
-        greedy: The same, taking the likeliest token.
+        sampler: Who samples, with the policy's weights as they were handed over.
+        agent: How a path grows, at the rollout's temperature.
+        evaluation_agent: The same, for evaluations.
+        greedy_agent: The same, taking the likeliest token.
         reference: What the KL term is measured against; None without one.
         scorer: Gives a trajectory its reward.
         questions: To train on.
@@ -69,9 +73,10 @@ class Parts:
     """
 
     policy: TrainablePolicy
-    sampler: Agent
-    evaluation_sampler: Agent
-    greedy: Agent
+    sampler: Sampler
+    agent: Agent
+    evaluation_agent: Agent
+    greedy_agent: Agent
     reference: Scorer | None
     scorer: RewardScorer
     questions: Sequence[Sample]
@@ -113,6 +118,15 @@ class Trainer:
         total = train.steps * train.minibatches * train.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, rate_factor(train.schedule, train.warmup, total)
+        )
+        self.learner = Learner(
+            parts.policy,
+            self.optimizer,
+            self.schedule,
+            config.algorithm,
+            train,
+            config.rollout.temperature,
+            parts.reference,
         )
         resumed = self._restore() if resume else None
         self.trackers = make_trackers(config.train.trackers, folder.path, resumed)
@@ -174,17 +188,19 @@ class Trainer:
     def _train_step(self, sample: Callable[[], StepGroups]) -> None:
         began = time.perf_counter()
         self.display.phase("rollout")
+        handed = self._hand_over()
         groups = sample()
+        self.parts.sampler.free()
         rolled = time.perf_counter()
         with signals_wait():
             self.display.phase("train")
             # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
-            tools = list(self.parts.sampler.tools)
+            tools = list(self.parts.agent.tools)
             metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
             self._whole = False
             keep = (self.step + 1) % self.config.train.trees_every == 0 or self.step == 0
             trained, updates = self._update(groups.kept, keep)
-            metrics |= trained
+            metrics |= trained | handed
             self.state = exploration_update(groups.sampled, self.state)
             self.spent = self.spent.after(groups.sampled)
             self.left = groups.left
@@ -195,8 +211,15 @@ class Trainer:
             metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
             self._watch_speed(updated - rolled, metrics)
             if keep:
-                self.folder.save_trees(self.step, groups.sampled, self.parts.decode, updates)
+                save_trees(
+                    self.folder, self.step, groups.sampled, self.parts.decode, [update.to_dict() for update in updates]
+                )
             self._log(metrics)
+
+    def _hand_over(self) -> dict[str, float]:
+        """Give the weights to who samples, if they have changed; a run that fails here has a whole step behind it."""
+        sampler = self.parts.sampler
+        return {} if sampler.version == self.step else sampler.push(self.step)
 
     @contextmanager
     def _sampling(self) -> Iterator[Callable[[], StepGroups]]:
@@ -210,7 +233,7 @@ class Trainer:
             return ended(self.step + 1, self.spent.after(groups), config.train)
 
         with overlapping(
-            parts.sampler, parts.scorer, config.algorithm, config.seed, config.rollout.overlap, self.left
+            parts.agent, parts.scorer, config.algorithm, config.seed, config.rollout.overlap, self.left
         ) as rollout:
             yield lambda: rollout.step(
                 step_questions(parts.questions, config.rollout.questions, config.seed, self.step),
@@ -223,7 +246,7 @@ class Trainer:
         return await sample_step(
             self.parts.questions,
             self.config.rollout.questions,
-            self.parts.sampler,
+            self.parts.agent,
             self.parts.scorer,
             self.config.algorithm,
             self.state,
@@ -233,28 +256,13 @@ class Trainer:
 
     def _update(self, groups: Sequence[Group], keep: bool) -> tuple[dict[str, float], list[TokenUpdates]]:
         """Metrics, and if wanted what became of each token of each group."""
-        train, rollout = self.config.train, self.config.rollout
         # Dropout of adapters is the only other chance there is.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         algorithm = self.config.algorithm
-        batch = flat_batch(groups, algorithm, self.parts.pad_token_id, rollout.max_tokens)
+        batch = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
         seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan) if keep else None
-        metrics = update(
-            self.parts.policy,
-            self.optimizer,
-            self.schedule,
-            algorithm,
-            batch,
-            temperature=rollout.temperature,
-            minibatch_count=train.minibatches,
-            epochs=train.epochs,
-            max_grad_norm=train.max_grad_norm,
-            micro_batch_tokens=train.micro_batch_tokens,
-            rng=random.Random(f"minibatches {self.config.seed} {self.step}"),
-            reference=self.parts.reference,
-            layout=train.layout,
-            seen_BT=seen_BT,
-        )
+        rng = random.Random(f"minibatches {self.config.seed} {self.step}")
+        metrics = update(self.learner, batch, rng, seen_BT)
         return metrics, [] if seen_BT is None else token_updates(groups, batch, seen_BT, algorithm)
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -276,21 +284,22 @@ class Trainer:
         self.display.phase("evaluate")
         settings = self.config.evaluation
         began = time.perf_counter()
+        handed = self._hand_over()
         result = event_loop.run(
             evaluate,
             self.parts.held_out,
             self.parts.scorer,
-            self.parts.evaluation_sampler,
-            self.parts.greedy if settings.greedy else None,
+            self.parts.evaluation_agent,
+            self.parts.greedy_agent if settings.greedy else None,
             settings.samples,
             self.config.seed,
         )
         with signals_wait():
             self.evaluated = self.step
             # Before the metrics, which tell a resumed run that this evaluation is done.
-            self.folder.save_outcomes(self.step, outcomes(result))
+            save_outcomes(self.folder, self.step, outcomes(result))
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
-            self._log({**result.metrics(), **counts, "time/evaluate": time.perf_counter() - began})
+            self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
 
     def _tool_counts(self) -> dict[str, float]:
         return taken(self.counts) | ({} if self.parts.budget is None else self.parts.budget.metrics())

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from aepo.algorithms.base import Algorithm
+from aepo.config import TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.out_of_memory import memory_advice
 from aepo.training.batch import Batch, micro_batches, minibatches
-from aepo.training.objective import Objective, Pass, Scorer, flat_passes, tree_passes
-from aepo.training.tree import Forest, forest
-
-Layout = Literal["tree", "flat"]
-"""Each distinct token once, or each trajectory whole."""
-DIFFERENCES = ("logprobs/rollout_difference_mean", "logprobs/rollout_difference_max")
-"""How far the rollout's log-probabilities are from those computed here."""
+from aepo.training.figures import StepFigures, mean, reading_metrics
+from aepo.training.objective import Objective, Scorer, flat_passes, tree_passes
+from aepo.training.tree import Forest, Reading, forest
 
 
 class TrainablePolicy(Scorer, Protocol):
@@ -42,40 +39,37 @@ class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite; the step was not taken."""
 
 
-@memory_advice("training", "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora")
-def update(
-    policy: TrainablePolicy,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    algorithm: Algorithm,
-    batch: Batch,
-    *,
-    temperature: float,
-    minibatch_count: int,
-    epochs: int,
-    max_grad_norm: float,
-    micro_batch_tokens: int,
-    rng: random.Random,
-    reference: Scorer | None = None,
-    layout: Layout = "tree",
-    seen_BT: Tensor | None = None,
-) -> dict[str, float]:
-    """Train on one rollout.
+@dataclass(frozen=True)
+class Learner:
+    """What updates a policy, the same over a whole run.
 
-    Args:
+    Attributes:
         policy: Changed in place.
         optimizer: Of its parameters.
         schedule: Of the learning rate; stepped once an optimizer step.
         algorithm: Gives the loss.
+        settings: Minibatches, epochs, the layout, and what fits into one forward pass.
+        temperature: At which trajectories are sampled.
+        reference: The model that the KL term is measured against; None without one.
+    """
+
+    policy: TrainablePolicy
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    algorithm: Algorithm
+    settings: TrainConfig
+    temperature: float = 1.0
+    reference: Scorer | None = None
+
+
+@memory_advice("training", "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora")
+def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor | None = None) -> dict[str, float]:
+    """Train on one rollout.
+
+    Args:
+        learner: What trains.
         batch: All trajectories of the step, with advantages.
-        temperature: At which they were sampled.
-        minibatch_count: Optimizer steps a pass.
-        epochs: Passes.
-        max_grad_norm: Gradients are scaled down to it.
-        micro_batch_tokens: Tokens of a forward pass: distinct ones, or with padding.
         rng: Shuffles questions into minibatches.
-        reference: The model that the KL term is measured against.
-        layout: What is computed; the result is the same, to rounding.
         seen_BT: Filled with ln p of each trained token as the last pass over it found it, on the CPU; tokens that were
             not computed keep what stands there.
 
@@ -92,92 +86,80 @@ def update(
         OutOfMemory: The device's memory is full.
         NonFiniteLoss: A loss is not finite. Weights are as they were before that optimizer step.
     """
-    totals: dict[str, float] = defaultdict(float)
-    first: dict[str, float] = {}
-    steps = 0
-    for _ in range(epochs):
-        for rows_B in minibatches(batch.groups_B, minibatch_count, rng):
+    settings = learner.settings
+    steps: list[StepFigures] = []
+    readings: list[Reading] = []
+    norms: list[float] = []
+    for _ in range(settings.epochs):
+        for rows_B in minibatches(batch.groups_B, settings.minibatches, rng):
             part = batch.rows(rows_B)
-            optimizer.zero_grad(set_to_none=True)
+            learner.optimizer.zero_grad(set_to_none=True)
             found_BT = None if seen_BT is None else seen_BT[rows_B, : part.tokens_BT.shape[1]]
-            sums = _accumulate(policy, algorithm, part, temperature, micro_batch_tokens, reference, layout, found_BT)
+            figures, reading = _accumulate(learner, part, found_BT)
             if seen_BT is not None and found_BT is not None:
                 seen_BT[rows_B, : part.tokens_BT.shape[1]] = found_BT
-            norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
-            if not bool(torch.isfinite(norm)):
-                optimizer.zero_grad(set_to_none=True)
-                raise NonFiniteLoss(
-                    f"the gradient is not finite after {steps} optimizer steps of this batch; lower the learning rate"
-                )
-            optimizer.step()
-            schedule.step()
-            if steps == 0:
-                first = {name: sums[name] for name in DIFFERENCES}
-            for name, value in sums.items():
-                totals[name] += value
-            totals["grad/norm"] += float(norm)
-            steps += 1
-    metrics = {name: value / steps for name, value in totals.items()}
-    if layout == "tree":
-        read = metrics.pop("flat_tokens", 0.0)
-        metrics["train/sharing"] = read / metrics["train/distinct_tokens"] if read else 1.0
-    return {**metrics, **first, "train/optimizer_steps": float(steps), "train/learning_rate": schedule.get_last_lr()[0]}
+            norms.append(_optimize(learner, len(steps)))
+            steps.append(figures)
+            readings.append(reading)
+    return {
+        **mean([figures.metrics() for figures in steps]),
+        **reading_metrics(readings, settings.layout == "tree"),
+        **mean([{"grad/norm": norm} for norm in norms]),
+        **steps[0].differences(),
+        "train/optimizer_steps": float(len(steps)),
+        "train/learning_rate": learner.schedule.get_last_lr()[0],
+    }
 
 
-def _accumulate(
-    policy: TrainablePolicy,
-    algorithm: Algorithm,
-    part: Batch,
-    temperature: float,
-    micro_batch_tokens: int,
-    reference: Scorer | None,
-    layout: Layout,
-    seen_BT: Tensor | None,
-) -> dict[str, float]:
-    """Backward through one optimizer step's trajectories; metrics, of which some are only sums."""
+def _optimize(learner: Learner, taken: int) -> float:
+    """One optimizer step with the gradient that is there, after `taken` others; its norm before it is cut."""
+    norm = torch.nn.utils.clip_grad_norm_(learner.policy.parameters(), learner.settings.max_grad_norm)
+    if not bool(torch.isfinite(norm)):
+        learner.optimizer.zero_grad(set_to_none=True)
+        raise NonFiniteLoss(
+            f"the gradient is not finite after {taken} optimizer steps of this batch; lower the learning rate"
+        )
+    learner.optimizer.step()
+    learner.schedule.step()
+    return float(norm)
+
+
+def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[StepFigures, Reading]:
+    """Backward through one optimizer step's trajectories."""
+    policy, algorithm, limit = learner.policy, learner.algorithm, learner.settings.micro_batch_tokens
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
-    of = Objective(algorithm, policy, reference, temperature, tokens, trajectories)
-    busy_B = busy_rows(part, reference)
+    of = Objective(algorithm, policy, learner.reference, learner.temperature, tokens, trajectories)
+    busy_B = busy_rows(part, learner.reference)
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
-    sums = zero_sums(layout)
-    sums["train/idle_share"] = 1.0 - len(busy_B) / len(part.lengths_B)
+    reading = Reading(1.0 - len(busy_B) / len(part.lengths_B))
+    figures = StepFigures()
     if not len(busy_B):
         # An optimizer passes over parameters without a gradient, but its momentum must go on.
         for parameter in policy.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        return sums
+        return figures, reading
     rows: Sequence[Tensor] = ()
     grown: Forest | None = None
-    if layout == "tree":
+    if learner.settings.layout == "tree":
         weights_B = row_weights(part.loss_mask_BT, algorithm.aggregation, tokens, trajectories)
-        grown = forest(part.rows(busy_B), weights_B[busy_B], micro_batch_tokens)
-        sums["train/distinct_tokens"] = float(grown.distinct_tokens)
-        sums["train/repeated_tokens"] = float(grown.repeated_tokens)
-        sums["flat_tokens"] = float(grown.flat_tokens)
+        grown = forest(part.rows(busy_B), weights_B[busy_B], limit)
+        reading += grown.reading
         passes = tree_passes(of, (batch.to(policy.device) for batch in grown.batches))
     else:
-        rows = [busy_B[rows_B] for rows_B in micro_batches(part.lengths_B[busy_B], micro_batch_tokens)]
+        rows = [busy_B[rows_B] for rows_B in micro_batches(part.lengths_B[busy_B], limit)]
         passes = flat_passes(of, (part.rows(rows_B).to(policy.device) for rows_B in rows))
     logprobs = []
     for found in passes:
         if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
         found.loss.backward()
-        note(sums, found, of, computed)
+        figures += StepFigures.of(found, of, computed)
         if seen_BT is not None:
             logprobs.append(found.logprobs.float().cpu())
     if seen_BT is not None:
         _record(seen_BT, part, logprobs, busy_B, rows, grown)
-    return sums
-
-
-def zero_sums(layout: Layout) -> defaultdict[str, float]:
-    """The figures of an optimizer step before its first pass; `note` adds to them."""
-    names = ["loss", "clip/low_fraction", "clip/high_fraction", "kl/rollout", *DIFFERENCES]
-    if layout == "tree":
-        names += ["train/distinct_tokens", "train/repeated_tokens"]
-    return defaultdict(float, dict.fromkeys(names, 0.0))
+    return figures, reading
 
 
 def busy_rows(part: Batch, reference: Scorer | None) -> Tensor:
@@ -191,26 +173,6 @@ def busy_rows(part: Batch, reference: Scorer | None) -> Tensor:
     if reference is None:
         wanted_BT = wanted_BT & (part.advantages_BT != 0)
     return wanted_BT.any(-1).nonzero()[:, 0]
-
-
-def note(sums: MutableMapping[str, float], found: Pass, of: Objective, computed: float) -> None:
-    """Add the figures of a pass to those of its optimizer step.
-
-    Args:
-        sums: Of the step; all are sums but the largest difference.
-        found: The pass.
-        of: What the step minimizes.
-        computed: Trained tokens of the step that are computed.
-    """
-    sums["loss"] += float(found.loss.detach())
-    sums["clip/low_fraction"] += found.low / of.tokens
-    sums["clip/high_fraction"] += found.high / of.tokens
-    sums["kl/rollout"] -= found.difference / computed
-    if of.reference is not None:
-        sums["kl/reference"] += found.reference_kl / computed
-    mean, largest = DIFFERENCES
-    sums[mean] += found.absolute_difference / computed
-    sums[largest] = max(sums[largest], found.largest_difference)
 
 
 def _record(

@@ -7,7 +7,7 @@ it is worth to all trajectories that contain it (spec 4.4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -75,6 +75,27 @@ class TreeBatch:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What an optimizer step, or a part of it, had the model read; parts add up with `+`.
+
+    Attributes:
+        idle_share: Trajectories that were not computed, see `update`.
+        distinct_tokens: Tokens of the tree; 0 on whole trajectories.
+        repeated_tokens: Those read again since a tree was split.
+        flat_tokens: What it would have read trajectory by trajectory.
+    """
+
+    idle_share: float = 0.0
+    distinct_tokens: float = 0.0
+    repeated_tokens: float = 0.0
+    flat_tokens: float = 0.0
+
+    def __add__(self, other: Reading) -> Reading:
+        """What both parts read."""
+        return Reading(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
 class Forest:
     """Trajectories as tries.
 
@@ -98,6 +119,11 @@ class Forest:
     def repeated_tokens(self) -> int:
         """How many more are computed, since trees had to be split."""
         return sum(len(batch.tree.tokens_N) for batch in self.batches) - self.distinct_tokens
+
+    @property
+    def reading(self) -> Reading:
+        """What the model has to read."""
+        return Reading(0.0, self.distinct_tokens, self.repeated_tokens, self.flat_tokens)
 
     def spread(self, values_M: Tensor, out_BT: Tensor) -> None:
         """Write one value a term to where its token stands in every trajectory that contains it."""

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from aepo.paths import local
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 from aepo.viewer.read import Record, read_trees, tree_files
 
 __all__ = ["Record", "read_metrics", "read_trees", "tree_files", "view"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aepo.evaluation.folder import EvaluationFolder
-from aepo.training.run_folder import RunFolder
+from aepo.runs.folder import RunFolder
 from aepo.viewer.read import STEP_FILE
 
 FACTS = (

@@ -16,7 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from aepo.training.trackers import read_metrics
+from aepo.runs.metrics import read_metrics
 from aepo.types import SUCCESS
 from aepo.viewer.question import digest, whole
 from aepo.viewer.read import nth_record, read_trees

@@ -11,6 +11,8 @@ import pytest
 
 import aepo
 from aepo import api
+from aepo.assembly.agents import agents
+from aepo.assembly.parts import build
 from aepo.cli import main
 from aepo.config import ConfigError, load
 from aepo.core.scale import segment_entropy
@@ -35,7 +37,7 @@ def test_a_group_of_aepo_grows_over_a_server(serve: Serve, link: Link, model_fol
     policy = link(server)
     config = load(None, settings(server.url, model_folder, "algorithm.tau=0"))
     task = tiny.letters()
-    sampler, _ = api.agents(policy, task, config, task.samples)
+    sampler, _ = agents(policy, task, config, task.samples)
     rules = config.algorithm.exploration()
 
     async def grow() -> list[aepo.Group]:
@@ -87,7 +89,7 @@ def test_without_log_probabilities_it_can_be_measured_and_not_explored(
     (trajectory, _) = found.sampled[0].trajectories()
     assert len(trajectory.logprobs) == len(trajectory.tokens) and set(trajectory.logprobs) == {0.0}
     task = tiny.letters()
-    sampler, _ = api.agents(link(server), task, config, task.samples)
+    sampler, _ = agents(link(server), task, config, task.samples)
     rules = config.algorithm.exploration()
     with pytest.raises(ValueError, match="read token entropies, and the engine gives none"):
         anyio.run(lambda: explore(task.samples, sampler, rules, rules.initial_state(9), Seeds(0, 1)))
@@ -97,7 +99,7 @@ def test_a_server_is_not_trained(serve: Serve, model_folder: Path) -> None:
     server = serve()
     config = load(None, settings(server.url, model_folder))
     with pytest.raises(ConfigError, match=r"model.path is a server \(http.*\), which cannot be trained"):
-        api.build(config, tiny.letters())
+        build(config, tiny.letters())
     assert not server.asked
 
 

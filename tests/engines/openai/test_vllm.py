@@ -12,7 +12,7 @@ import anyio
 import pytest
 import torch
 
-from aepo import api
+from aepo.assembly.agents import agents
 from aepo.config import load
 from aepo.core.entropy import topk_entropy
 from aepo.engines.openai.client import Endpoint, ServerRefusal
@@ -126,7 +126,7 @@ def test_too_long_a_context_is_one_line_of_its_own_words(policy: ServerPolicy) -
 def test_a_group_of_aepo_grows(policy: ServerPolicy, url: str, folder: Path) -> None:
     own = tiny.settings(Path("unused"), folder, f"model.path={url}", "rollout.deterministic=false", "algorithm.tau=0")
     config, task = load(None, own), tiny.letters()
-    sampler, _ = api.agents(policy, task, config, task.samples)
+    sampler, _ = agents(policy, task, config, task.samples)
     rules = config.algorithm.exploration()
     state = rules.initial_state(len(policy.tokenizer))
     groups = anyio.run(lambda: explore(task.samples[:3], sampler, rules, state, Seeds(0, 1)))

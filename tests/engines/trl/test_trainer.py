@@ -14,9 +14,10 @@ import torch
 
 import aepo
 from aepo.algorithms import AEPO, DAPO, GRPO, Algorithm, AnyAlgorithm
-from aepo.api import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
+from aepo.config import Layout, TrainConfig
 from aepo.training.batch import flat_batch
-from aepo.training.step import Layout, NonFiniteLoss, update
+from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.types import SUCCESS, Kind, Origin
 from tests import tiny
 
@@ -119,21 +120,11 @@ def test_loss_and_gradient_are_those_of_the_local_engine(
     ours = load_policy(str(model_folder))
     reference = ours.frozen()
     sgd = torch.optim.SGD(ours.model.parameters(), 0.5)
-    metrics = update(
-        ours,
-        sgd,
-        torch.optim.lr_scheduler.ConstantLR(sgd, 1.0),
-        algorithm,
-        flat_batch(rollout.groups.kept, algorithm, policy.tokenizer.pad_token_id, 40),
-        temperature=1.0,
-        minibatch_count=2,
-        epochs=1,
-        max_grad_norm=1e9,
-        micro_batch_tokens=10**6,
-        rng=random.Random(f"minibatches {args.seed} 0"),
-        reference=reference,
-        layout="flat",
-    )
+    settings = TrainConfig(minibatches=2, max_grad_norm=1e9, micro_batch_tokens=10**6, layout="flat")
+    schedule = torch.optim.lr_scheduler.ConstantLR(sgd, 1.0)
+    learner = Learner(ours, sgd, schedule, algorithm, settings, reference=reference)
+    batch = flat_batch(rollout.groups.kept, algorithm, policy.tokenizer.pad_token_id, 40)
+    metrics = update(learner, batch, random.Random(f"minibatches {args.seed} 0"))
     rows = steps(trainer)
     assert len(gradients.kept) == len(rows) == 2
     for name in ("loss", "grad/norm", "kl/rollout", "kl/reference", "clip/high_fraction", "train/idle_share"):

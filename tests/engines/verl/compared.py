@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from aepo.algorithms import Algorithm
+from aepo.config import TrainConfig
 from aepo.engines.local.load import load_policy
 from aepo.engines.local.policy import LocalPolicy
 from aepo.training.batch import flat_batch
-from aepo.training.step import update
+from aepo.training.step import Learner, update
 from aepo.types import Group, Sample, TrajectoryTree
 
 
@@ -31,19 +32,7 @@ def local_step(model: Path, groups: list[Group], algorithm: Algorithm, max_token
     batch = flat_batch(groups, algorithm, policy.tokenizer.pad_token_id, max_tokens)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=0.0)
     schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-    found = update(
-        policy,
-        optimizer,
-        schedule,
-        algorithm,
-        batch,
-        temperature=1.0,
-        minibatch_count=1,
-        epochs=1,
-        max_grad_norm=1.0,
-        micro_batch_tokens=1024,
-        rng=random.Random(0),
-        layout="tree",
-    )
+    settings = TrainConfig(minibatches=1, micro_batch_tokens=1024)
+    found = update(Learner(policy, optimizer, schedule, algorithm, settings), batch, random.Random(0))
     trained = batch.advantages_BT[batch.loss_mask_BT != 0]
     return {**found, "advantages/max": float(trained.max()), "advantages/min": float(trained.min())}

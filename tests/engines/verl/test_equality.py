@@ -14,10 +14,11 @@ from torch import Tensor
 
 from aepo import api, config
 from aepo.algorithms import Algorithm, AnyAlgorithm
+from aepo.assembly.parts import build
 from aepo.rewards.score import score
 from aepo.rollout.explorer import Seeds, explore
 from aepo.training.batch import flat_batch
-from aepo.training.step import update
+from aepo.training.step import Learner, update
 from aepo.types import Group, Trajectory
 from tests import tiny
 
@@ -35,11 +36,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rollout(model_folder: Path) -> list[Group]:
     """Scored groups with tool calls and branches."""
     task = tiny.letters(4)
-    _, parts = api.build(config.load(None, tiny.settings(Path("unused"), model_folder)), task)
+    _, parts = build(config.load(None, tiny.settings(Path("unused"), model_folder)), task)
     rules = config.load(None, tiny.settings(Path("unused"), model_folder)).algorithm.exploration()
 
     async def sample() -> list[Group]:
-        groups = await explore(task.samples, parts.sampler, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
+        groups = await explore(task.samples, parts.agent, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
         await score(groups, tiny.early)
         return groups
 
@@ -91,19 +92,9 @@ def test_verls_loss_function_gives_the_local_loss_and_gradient(
     batch = flat_batch(groups, algorithm, before.tokenizer.pad_token_id, LIMIT)
     policy = changed(model_folder)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=0.0)
-    local = update(
-        policy,
-        optimizer,
-        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0),
-        algorithm,
-        batch,
-        temperature=1.0,
-        minibatch_count=1,
-        epochs=1,
-        max_grad_norm=1e9,
-        micro_batch_tokens=512,
-        rng=random.Random(0),
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    settings = config.TrainConfig(minibatches=1, max_grad_norm=1e9, micro_batch_tokens=512)
+    local = update(Learner(policy, optimizer, schedule, algorithm, settings), batch, random.Random(0))
 
     with torch.no_grad():
         passes = [scored(before, t) for t in trajectories]

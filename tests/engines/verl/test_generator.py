@@ -97,7 +97,7 @@ def test_entropies_are_the_servers_where_it_has_them():
     generator = over(Client([A, B], estimator="topk", entropies=[0.25, 0.75]), Stop())
     found = sample(generator, generator.open([A], 1), 2, Stop())
     assert (found.entropies, generator.entropy_estimator) == ([0.25, 0.75], "topk")
-    assert generator.versions == {3}
+    assert found.version == 3
 
 
 def test_a_server_that_ends_a_turn_for_a_reason_of_its_own_is_asked_again():

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from aepo.algorithms import AEPO
-from aepo.api import BUILT_IN_MODELS
+from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.cli import main
 from aepo.core.advantages import group_relative
 from aepo.engines.verl.export import export, merged

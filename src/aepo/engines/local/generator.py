@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -57,6 +58,7 @@ class LocalGenerator:
             all sequences that start together before sampling from the first.
         greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
         reference_entropy: Record also -sum p ln p over the ten likeliest tokens.
+        version: Says which weights the model has; what is sampled carries it.
         direct: On a CPU, run a Llama-shaped model without its modules (`direct_forward`); same results to rounding.
 
     Raises:
@@ -76,6 +78,7 @@ class LocalGenerator:
         deterministic: bool = False,
         greedy: bool = False,
         reference_entropy: bool = False,
+        version: Callable[[], int | None] = lambda: None,
         direct: bool = True,
     ) -> None:
         refuse_unsupported(model.config, max_length)
@@ -92,6 +95,7 @@ class LocalGenerator:
         self.deterministic = deterministic
         self.greedy = greedy
         self.reference_entropy = reference_entropy
+        self.version = version
         self._table = RowTable(model, len(tokenizer), max_sequences, max_length, direct)
         self._prefixes = ReadPrefixes()
         self._requests: dict[LocalSequence, Request] = {}
@@ -184,7 +188,12 @@ class LocalGenerator:
         if request.error is not None:
             raise request.error
         return Sampled(
-            own.tokens[start:], request.logprobs, request.entropies, request.stopped, request.reference_entropies
+            own.tokens[start:],
+            request.logprobs,
+            request.entropies,
+            request.stopped,
+            request.reference_entropies,
+            self.version(),
         )
 
     def fork(self, sequence: Sequence, length: int, noise: int) -> LocalSequence:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aepo.core.trie import Trie
-from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.load import Policy, quiet
+from aepo.engines.local.sampler import LocalSampler
 from aepo.engines.local.scoring import FrozenScorer, Scorer
 from aepo.engines.local.tree_check import refuse_tree
 from aepo.engines.stopping import declared_ends
@@ -29,6 +29,7 @@ class LocalPolicy:
         path: Where it was loaded from.
         device: Where it is.
         ends: What ends a turn, by its tokenizer and its configurations.
+        sampler: Samples with the weights as training has left them.
     """
 
     def __init__(self, loaded: Policy) -> None:
@@ -36,6 +37,7 @@ class LocalPolicy:
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device
         self.ends = declared_ends(self.tokenizer, self.model.config, getattr(self.model, "generation_config", None))
+        self.sampler = LocalSampler(self.model, self.tokenizer)
         self._loaded = loaded
         self._scorer = Scorer(self.model, len(self.tokenizer))
         self._checkpointed = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]
@@ -71,28 +73,6 @@ class LocalPolicy:
     def frozen(self) -> FrozenScorer:
         """The model as it is now, whatever training does to it afterwards."""
         return FrozenScorer(self.model, len(self.tokenizer))
-
-    def generator(
-        self,
-        *,
-        temperature: float,
-        max_sequences: int,
-        max_length: int,
-        deterministic: bool = False,
-        greedy: bool = False,
-        reference_entropy: bool = False,
-    ) -> LocalGenerator:
-        """An engine over the model; see `LocalGenerator`."""
-        return LocalGenerator(
-            self.model,
-            self.tokenizer,
-            temperature=temperature,
-            max_sequences=max_sequences,
-            max_length=max_length,
-            deterministic=deterministic,
-            greedy=greedy,
-            reference_entropy=reference_entropy,
-        )
 
     def decode(self, tokens: list[int]) -> str:
         """Ids to text, special tokens included."""

@@ -43,6 +43,11 @@ class ServerPolicy:
         """Model and server, "MODEL@http://..."."""
         return f"{self.served.model}@{self.endpoint.url}"
 
+    @property
+    def sampler(self) -> ServerPolicy:
+        """Itself: nothing else can be done with it."""
+        return self
+
     def generator(
         self,
         *,

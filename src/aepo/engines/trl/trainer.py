@@ -21,8 +21,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from aepo import event_loop
 from aepo.algorithms import AEPO, AnyAlgorithm
-from aepo.assembly import agents, scorer_of
-from aepo.config import Config, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
+from aepo.assembly.agents import agents, scorer_of
+from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.load import Policy
@@ -36,11 +36,12 @@ from aepo.rollout.agent import OnToolBug
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
+from aepo.training.figures import StepFigures, reading_metrics
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Objective, flat_passes, tree_passes
 from aepo.training.sampling import StepGroups, sample_groups
-from aepo.training.step import Layout, NonFiniteLoss, note, zero_sums
-from aepo.training.tree import forest
+from aepo.training.step import NonFiniteLoss
+from aepo.training.tree import Reading, forest
 from aepo.types import Sample
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class AEPOTrainer(GRPOTrainer):
         self.evaluation: Evaluation | None = None
         self.steps_per_rollout = given.optimizer_steps(self.args)
         self._micro_batches: list[MicroBatch] = []
-        self._sums = zero_sums(self.layout)
+        self._figures, self._reading = StepFigures(), Reading()
 
     def _prepare_inputs(self, generation_batch: Sequence[Mapping[str, Any]]) -> MicroBatch:
         """The trajectories of the next forward pass; samples a rollout where the last one is trained."""
@@ -220,7 +221,7 @@ class AEPOTrainer(GRPOTrainer):
         Raises:
             NonFiniteLoss: It is not finite; the step was not taken.
         """
-        self._sums["train/idle_share"] += inputs.idle_share / self.args.gradient_accumulation_steps
+        self._reading += Reading(inputs.idle_share / self.args.gradient_accumulation_steps)
         if inputs.batch is None:
             # Nothing is learned, but momentum must go on.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
@@ -232,11 +233,11 @@ class AEPOTrainer(GRPOTrainer):
         else:
             weights_B = row_weights(inputs.batch.loss_mask_BT, self.algorithm.aggregation, *counts)
             grown = forest(inputs.batch, weights_B, sys.maxsize)
-            self._sums["train/distinct_tokens"] += grown.distinct_tokens
+            self._reading += grown.reading
             (found,) = tree_passes(of, [tree.to(device) for tree in grown.batches])
         if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
-        note(self._sums, found, of, inputs.computed)
+        self._figures += StepFigures.of(found, of, inputs.computed)
         return found.loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
@@ -251,9 +252,10 @@ class AEPOTrainer(GRPOTrainer):
             if not bool(torch.isfinite(norm)):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
             # TRL logs the loss itself.
-            figures = {name: value for name, value in self._sums.items() if name != "loss"}
-            self._keep_metrics({**figures, "grad/norm": float(norm)})
-            self._sums = zero_sums(self.layout)
+            figures = {**self._figures.metrics(), **self._figures.differences(), "grad/norm": float(norm)}
+            del figures["loss"]
+            self._keep_metrics(figures | reading_metrics([self._reading], self.layout == "tree"))
+            self._figures, self._reading = StepFigures(), Reading()
         return loss
 
     def evaluate(

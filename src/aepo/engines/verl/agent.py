@@ -14,14 +14,14 @@ import ray
 import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from aepo.assembly import agent_over, scorer_of, tools_of
+from aepo.assembly.agents import agent_over, scorer_of
+from aepo.assembly.equipment import equip
 from aepo.core.exploration import ExplorationState, IndependentSamples
 from aepo.engines.stopping import ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
-from aepo.equipment import equip
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import Group
@@ -33,7 +33,7 @@ class Desk:
     def __init__(self, tokenizer: Any, workers: int, resume: bool) -> None:
         self.config, task = run_config(), run_task()
         self.config = self.config.model_copy(update={"tools": divided(self.config.tools, workers)})
-        equipment = equip(self.config, tools_of(task))
+        equipment = equip(self.config, task.tools)
         self._open = contextlib.ExitStack()
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = replace(task, tools=equipment.tools)
@@ -90,7 +90,7 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
         sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
         generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
         group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
-        for number, row in enumerate(rows(group, generator.versions)):
+        for number, row in enumerate(rows(group)):
             # A list of rows would be one session, scored by its last one.
             await self._agent_loop_postprocess([row], validate, session_id=number, **prompt)
 

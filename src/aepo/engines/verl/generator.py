@@ -18,7 +18,6 @@ class ServedGenerator(RemoteGenerator):
 
     Attributes:
         entropy_estimator: The client's.
-        versions: Steps whose weights sampled.
 
     Args:
         client: Of `aepo.engines.verl.sources`.
@@ -30,7 +29,6 @@ class ServedGenerator(RemoteGenerator):
         super().__init__(lambda _: stopping, sys.maxsize, sys.maxsize)
         self.client, self.sampling = client, sampling
         self.entropy_estimator = client.estimator
-        self.versions: set[int] = set()
         # Requests of one name go to one server, which has the shared prefix in its cache.
         self._name = uuid.uuid4().hex
 
@@ -48,11 +46,11 @@ class ServedGenerator(RemoteGenerator):
         )
         if not output.token_ids or output.log_probs is None:
             raise RuntimeError(f"a rollout server gave no tokens (it says: {output.stop_reason})")
-        self.versions |= {v for v in (output.extra_fields.get("global_steps"),) if v is not None}
         logprobs = [float(value) for value in output.log_probs]
         entropies = [-value for value in logprobs]
         if self.entropy_estimator != "sampled":
             if "entropies" not in output.extra_fields:
                 raise RuntimeError(f"a rollout server gave no entropies, which were {self.entropy_estimator!r} before")
             entropies = output.extra_fields["entropies"]
-        return Sampled(list(output.token_ids), logprobs, entropies, stopped=False)
+        step = output.extra_fields.get("global_steps")
+        return Sampled(list(output.token_ids), logprobs, entropies, stopped=False, version=step)

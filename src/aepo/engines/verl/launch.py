@@ -5,17 +5,52 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from aepo import tasks
+from aepo.assembly.agents import scorer_of
+from aepo.assembly.equipment import equip
+from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
 from aepo.engines.stopping import ends_of
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
-from aepo.policies import BUILT_IN_MODELS
 from aepo.rollout.chat import make_protocol
+from aepo.runs.begun import begun, gone_on
 from aepo.tasks.base import Task
+from aepo.tasks.identity import difference, identity
 
 MODULES = "VERL_USE_EXTERNAL_MODULES"
 PLUGIN = "aepo.engines.verl.plugin"
+
+
+def train(config: Config, task: Task, resume: bool) -> None:
+    """Check a run, open its folder, and run it.
+
+    Args:
+        config: The run's.
+        task: The one that `config.task` names.
+        resume: Go on with the run of that folder.
+
+    Raises:
+        ValueError: Something does not fit; nothing was trained.
+        RunFolderError: The run folder holds another run or cannot be written.
+        RuntimeError: The run failed; notes say what is kept and how to go on.
+    """
+    # Every node loads the task for itself.
+    loaded = tasks.load(config.task.name, config.task.options)
+    if (what := difference(identity(loaded), identity(task))) is not None:
+        raise ValueError(
+            f"engine verl loads the task on every node: {config.task.name!r} gives another one than this ({what} "
+            f'there); give task.name as "package.module:function"'
+        )
+    equip(config, task.tools)
+    scorer_of(task, config)
+    settings = prepared(config, task, resume)
+    folder = (gone_on if resume else begun)(config, task, named=True)
+    try:
+        run(settings)
+    finally:
+        folder.close()
 
 
 def placed(config: Config) -> Config:

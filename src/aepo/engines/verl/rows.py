@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,13 +28,9 @@ def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
     return Group(samples[data["sample"]], TrajectoryTree.from_dict(data["tree"]))
 
 
-def rows(group: Group, versions: Collection[int]) -> list[AgentLoopOutput]:
-    """One row a leaf, with its own reward; the first one carries the whole group.
-
-    Args:
-        group: Scored.
-        versions: Steps whose weights sampled it.
-    """
+def rows(group: Group) -> list[AgentLoopOutput]:
+    """One row a leaf of a scored group, with its own reward; the first one carries the whole group."""
+    versions = {node.version for node in group.tree.nodes if node.version is not None}
     span = {"min_global_steps": min(versions, default=0), "max_global_steps": max(versions, default=0)}
     made = [_row(trajectory) for trajectory in group.trajectories()]
     for number, row in enumerate(made):

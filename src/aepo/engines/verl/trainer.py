@@ -30,11 +30,14 @@ from aepo.engines.verl.questions import GREEDY
 from aepo.engines.verl.rows import gathered, loaded
 from aepo.engines.verl.settings import source_of
 from aepo.engines.verl.sources import choose
-from aepo.evaluation.outcomes import outcomes
+from aepo.evaluation.outcomes import outcomes, save_outcomes
 from aepo.evaluation.runner import Evaluation
+from aepo.files.whole import write_whole
+from aepo.runs.failures import save_failure
+from aepo.runs.folder import RunFolder
+from aepo.runs.trees import save_trees
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.metrics import exploration_update, rollout_metrics
-from aepo.training.run_folder import RunFolder, write_whole
 from aepo.training.step import NonFiniteLoss
 from aepo.training.trackers import make_trackers
 from aepo.types import Group
@@ -163,7 +166,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self._log({**self.told, **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
         if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
             decode = partial(self.tokenizer.decode, skip_special_tokens=False)
-            self.folder.save_trees(self.global_steps, self.groups, decode)
+            save_trees(self.folder, self.global_steps, self.groups, decode)
         if self.lost is not None:
             raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
 
@@ -185,7 +188,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
             if text:
                 found[source.endswith(GREEDY)].append(loaded(text, self.samples))
         result = Evaluation(found[False], found[True])
-        self.folder.save_outcomes(self.global_steps, outcomes(result))
+        save_outcomes(self.folder, self.global_steps, outcomes(result))
         self._log(result.metrics())
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
@@ -214,7 +217,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _keep(self, error: Exception) -> None:
         """Lose nothing to a failure; its note says how to go on."""
         if isinstance(error, RolloutFailed) and "group" in error.cause:
-            kept = self.folder.save_failure(loaded(error.cause["group"], self.samples), error.cause["trace"])
+            kept = save_failure(self.folder, loaded(error.cause["group"], self.samples), error.cause["trace"])
             error.add_note(f"the trajectory is kept in {kept}")
         try:
             if self.whole and self.done and self.saved != self.done:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aepo.training import checkpoint
-from aepo.training.checkpoint import CheckpointError, CheckpointWarning
+from aepo.runs import checkpoint
+from aepo.runs.checkpoint import CheckpointError, CheckpointWarning
 
 SOURCE = str(Path(checkpoint.__file__).parents[2])
 
@@ -19,7 +19,7 @@ WRITER = """
 import os, shutil, signal, sys
 sys.path.insert(0, {source!r})
 from pathlib import Path
-from aepo.training import checkpoint
+from aepo.runs import checkpoint
 
 events, kill_at = 0, 0
 

@@ -1,9 +1,9 @@
-"""The parts of a task put together: agents that grow its paths, and what gives its rewards."""
+"""How a path of a task grows under a configuration: the chat protocol, the tools, the limits, on an engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aepo.config import Config
 from aepo.rewards.score import Scorer
@@ -18,24 +18,35 @@ if TYPE_CHECKING:
     from aepo.engines.openai.policy import ServerPolicy
     from aepo.rollout.chat import ChatProtocol
     from aepo.rollout.generator import Generator
+    from aepo.rollout.sampler import Sampler
 
 
 def agents(
-    policy: LocalPolicy | ServerPolicy, task: Task, config: Config, questions: Sequence[Sample]
+    policy: LocalPolicy | ServerPolicy,
+    task: Task,
+    config: Config,
+    questions: Sequence[Sample],
+    sampler: Sampler | None = None,
 ) -> tuple[Agent, Agent]:
     """A sampling and a greedy agent for a task.
+
+    Args:
+        policy: Whose turns they are.
+        task: With the tools that paths call.
+        config: Limits and the algorithm's rules.
+        questions: What will be asked, for the longest prompt.
+        sampler: Who samples for the policy; by default it does so itself.
 
     Raises:
         ValueError: The chat template or a tool does not fit the protocol, prompts are too long for the model, or a
             server cannot do what is asked.
     """
     rollout, algorithm = config.rollout, config.algorithm
-    tools = tools_of(task)
     protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
     def agent(greedy: bool) -> Agent:
-        generator = policy.generator(
+        generator = (sampler or policy.sampler).generator(
             temperature=rollout.temperature,
             max_sequences=max(rollout.max_sequences, algorithm.group_size),
             max_length=longest + rollout.max_tokens,
@@ -43,7 +54,7 @@ def agents(
             greedy=greedy,
             reference_entropy=algorithm.exploration().entropy_scale == "reference",
         )
-        return agent_over(generator, protocol, tools, config)
+        return agent_over(generator, protocol, task.tools, config)
 
     return agent(False), agent(True)
 
@@ -63,35 +74,12 @@ def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Too
     )
 
 
-def tools_of(task: Task) -> list[Tool]:
-    """The task's tools.
-
-    Raises:
-        ValueError: One is not a tool.
-    """
-    for tool in task.tools:
-        if not isinstance(tool, Tool):
-            raise ValueError(
-                f"tool {getattr(tool, '__name__', tool)!r} of task {task.name!r}: decorate it with @aepo.tool"
-            )
-    return list(task.tools)
-
-
-def reward_of(task: Task) -> Any:
-    """The task's reward.
-
-    Raises:
-        ValueError: It has none.
-    """
-    if task.reward is None:
-        raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
-    return task.reward
-
-
 def scorer_of(task: Task, config: Config) -> Scorer:
     """What gives a trajectory of a task its reward.
 
     Raises:
         ValueError: The task has no reward.
     """
-    return Scorer(reward_of(task), config.rewards.concurrency)
+    if task.reward is None:
+        raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
+    return Scorer(task.reward, config.rewards.concurrency)

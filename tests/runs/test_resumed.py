@@ -14,11 +14,11 @@ import pytest
 import aepo
 from aepo import api, config
 from aepo.cli import main
-from aepo.training.run_folder import RunFolder
-from aepo.training.trackers import read_metrics
+from aepo.runs.folder import RunFolder
+from aepo.runs.metrics import read_metrics
 from tests import tiny
 
-HERE = "tests.training.test_resumed"
+HERE = "tests.runs.test_resumed"
 
 
 def settings(run: Path, model: Path, *more: str) -> aepo.Config:

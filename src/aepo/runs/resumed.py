@@ -8,9 +8,9 @@ from typing import Any
 
 from aepo import tasks
 from aepo.config import Config, ConfigError, flat, parse
+from aepo.runs.folder import RunFolder
 from aepo.tasks.base import Task
 from aepo.tasks.identity import difference, identity
-from aepo.training.run_folder import RunFolder
 
 FREE_FOR_RUN = (
     "run",

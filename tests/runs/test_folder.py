@@ -5,8 +5,12 @@ import sys
 
 import pytest
 
-from aepo.training.run_folder import RunFolder, RunFolderError, environment, token_texts, write_whole
-from aepo.training.trackers import JsonlTracker
+from aepo.files.whole import write_whole
+from aepo.runs.failures import save_failure
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.runs.metrics import JsonlTracker
+from aepo.runs.trees import save_trees, token_texts
+from aepo.runs.versions import environment
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolResult, TrajectoryTree
 from aepo.viewer.read import read_trees, tree_files
 
@@ -86,7 +90,7 @@ def test_what_holds_no_run_is_not_opened(tmp_path):
 
 SECOND = """
 import sys
-from aepo.training.run_folder import RunFolder, RunFolderError
+from aepo.runs.folder import RunFolder, RunFolderError
 try:
     getattr(RunFolder, sys.argv[1])(sys.argv[2], *([{}] if sys.argv[1] == "create" else []))
     print("ok")
@@ -130,7 +134,7 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path):
 def test_trees_come_back_from_the_viewer_as_they_were(tmp_path):
     folder = RunFolder.create(tmp_path / "a", CONFIG)
     groups = [a_group("one"), a_group("two")]
-    path = folder.save_trees(10, groups, words)
+    path = save_trees(folder, 10, groups, words)
     assert tree_files(folder.path) == [path]
     records = list(read_trees(path))
     assert [(record.step, record.group) for record in records] == [(10, group) for group in groups]
@@ -139,15 +143,15 @@ def test_trees_come_back_from_the_viewer_as_they_were(tmp_path):
 
 def test_equal_trees_give_equal_files(tmp_path):
     folder = RunFolder.create(tmp_path / "a", CONFIG)
-    first = folder.save_trees(1, [a_group()], words).read_bytes()
-    assert folder.save_trees(1, [a_group()], words).read_bytes() == first
+    first = save_trees(folder, 1, [a_group()], words).read_bytes()
+    assert save_trees(folder, 1, [a_group()], words).read_bytes() == first
     assert [p.name for p in folder.trees.iterdir()] == ["step-000001.jsonl.gz"]
 
 
 def test_resuming_drops_the_trees_that_come_again(tmp_path):
     folder = RunFolder.create(tmp_path / "a", CONFIG)
     for step in (5, 10, 15):
-        folder.save_trees(step, [a_group()], words)
+        save_trees(folder, step, [a_group()], words)
     folder.truncate_after(10)
     assert [path.name for path in tree_files(folder.path)] == ["step-000005.jsonl.gz", "step-000010.jsonl.gz"]
 
@@ -164,19 +168,19 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
     folder = RunFolder(tmp_path)
     with pytest.raises(RunFolderError, match=r"cannot write .*step-000001\.jsonl\.gz: No space left on device"):
-        folder.save_trees(1, [a_group()], words)
+        save_trees(folder, 1, [a_group()], words)
 
 
 def test_failures_are_kept_side_by_side_under_safe_names(tmp_path):
     folder = RunFolder.create(tmp_path / "a", CONFIG)
     group = a_group("../../etc/passwd")
     group.tree.leaves.clear()
-    first, second = folder.save_failure(group, "ZeroDivisionError"), folder.save_failure(group, "again")
+    first, second = save_failure(folder, group, "ZeroDivisionError"), save_failure(folder, group, "again")
     assert first != second and first.parent == second.parent == folder.failures
     data = json.loads(first.read_text())
     assert data["error"] == "ZeroDivisionError"
     assert TrajectoryTree.from_dict(data["tree"]) == group.tree
-    assert folder.save_failure(Group(Sample("q"), TrajectoryTree()), "x").name == "sample-1.json"
+    assert save_failure(folder, Group(Sample("q"), TrajectoryTree()), "x").name == "sample-1.json"
 
 
 def test_characters_of_several_tokens_are_shown_on_the_last_one():

@@ -1,0 +1,46 @@
+"""An evaluation of a policy on a task, under a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aepo import event_loop
+from aepo.assembly.agents import agents, scorer_of
+from aepo.assembly.equipment import equip
+from aepo.config import Config, ConfigError
+from aepo.evaluation import runner
+from aepo.evaluation.runner import Evaluation
+from aepo.tasks.base import Task
+from aepo.tasks.checks import checked
+from aepo.tools.state import warn_of_state
+from aepo.types import Sample
+
+if TYPE_CHECKING:
+    from aepo.engines.local.policy import LocalPolicy
+    from aepo.engines.openai.policy import ServerPolicy
+
+
+def evaluate(
+    policy: LocalPolicy | ServerPolicy,
+    task: Task,
+    samples: int,
+    greedy: bool,
+    questions: Sequence[Sample] | None,
+    config: Config,
+) -> Evaluation:
+    """Ask a policy a task's questions; arguments and errors as of `aepo.api.evaluate`."""
+    asked = list(checked(task.held_out or task.samples if questions is None else questions, "question-", "questions"))
+    if not asked:
+        raise ValueError(f"no question of task {task.name!r} to evaluate with: ask at least one")
+    warn_of_state(task.tools)
+    equipment = equip(config, task.tools)
+    if equipment.store is not None and config.tools.cache is None and not Path(config.run).is_dir():
+        raise ConfigError("an evaluation keeps tool results where it is told: give tools.cache a file")
+    agent, best = agents(policy, replace(task, tools=equipment.tools), config, asked)
+    with equipment.in_use(Path(config.run)):
+        return event_loop.run(
+            runner.evaluate, asked, scorer_of(task, config), agent, best if greedy else None, samples, config.seed
+        )

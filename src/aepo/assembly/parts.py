@@ -1,0 +1,55 @@
+"""What a run works with, put together and checked before there is a run folder."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aepo.assembly.agents import agents, scorer_of
+from aepo.assembly.policies import load_to_train
+from aepo.config import Config
+from aepo.engines.local.policy import LocalPolicy
+from aepo.engines.local.threads import fastest_threads
+from aepo.tasks.base import Task
+from aepo.tools.limits import Budget
+from aepo.training.loop import Parts
+
+
+def build(config: Config, task: Task, budget: Budget | None = None) -> tuple[LocalPolicy, Parts]:
+    """Load the model, and put together what trains it.
+
+    Args:
+        config: The run's.
+        task: With the tools that paths call.
+        budget: What the tools may be used for.
+
+    Raises:
+        ValueError: Something does not fit.
+    """
+    policy = load_to_train(config)
+    # Another number of threads rounds otherwise, so where every bit counts the first choice stays.
+    fixed = config.train.threads is not None or config.rollout.deterministic or policy.device.type != "cpu"
+    held_out = task.held_out[: config.evaluation.questions]
+    asked = [*task.samples, *held_out]
+    sampler = policy.sampler
+    agent, greedy = agents(policy, task, config, asked, sampler)
+    if config.train.layout == "tree":
+        policy.refuse_tree(agent.protocol.prompt(asked[0].question))
+    if config.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
+        raise ValueError(f"{config.algorithm.name} reads token entropies, and the engine gives none")
+    return policy, Parts(
+        policy=policy,
+        sampler=sampler,
+        agent=agent,
+        # An engine that is kept open from step to step serves nobody else.
+        evaluation_agent=agents(policy, task, config, asked, sampler)[0] if config.rollout.overlap else agent,
+        greedy_agent=greedy,
+        reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,
+        scorer=scorer_of(task, config),
+        questions=task.samples,
+        held_out=held_out,
+        decode=policy.decode,
+        pad_token_id=policy.tokenizer.pad_token_id,
+        vocab_size=len(policy.tokenizer),
+        budget=budget,
+        choose_threads=None if fixed else partial(fastest_threads, policy),
+    )

@@ -1,0 +1,129 @@
+"""What a name or an address means: the policy to train, to evaluate or to solve with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from aepo.config import Config, ConfigError, ModelConfig
+from aepo.paths import expanded, local
+
+if TYPE_CHECKING:
+    from aepo.engines.local.policy import LocalPolicy
+    from aepo.engines.openai.policy import ServerPolicy
+
+MODEL_KEY = "AEPO_MODEL_KEY"
+"""The environment variable with the key of a model server; none is sent if it is not set."""
+BUILT_IN_MODELS = {"atlas": Path(__file__).parents[1] / "models" / "atlas"}
+
+
+def is_server(path: str) -> bool:
+    """Whether what is to be loaded is the address of a server."""
+    return path.startswith(("http://", "https://"))
+
+
+def load_policy(path: str, model: ModelConfig | None = None, train: bool = False) -> LocalPolicy | ServerPolicy:
+    """A policy to evaluate: a folder, a hub name, "atlas", a run's folder (its newest checkpoint), a server's address.
+
+    A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
+
+    Args:
+        path: Which.
+        model: The other settings.
+        train: It will be trained: an adapter is merged into the weights, unless `model.lora` says that it is trained.
+
+    Raises:
+        ValueError: It cannot be loaded; the line says why.
+        ServerError: The server does not answer.
+    """
+    settings = model or ModelConfig(path=path)
+    if is_server(path):
+        return _connect(path, settings)
+    for key in ("name", "tokenizer"):
+        if getattr(settings, key) is not None:
+            raise ConfigError(f"model.{key} is set, but {path} is no server (http://host:port/v1)")
+    return _load_local(path, settings, train)
+
+
+def _connect(url: str, settings: ModelConfig) -> ServerPolicy:
+    from aepo.engines.openai.client import Endpoint
+    from aepo.engines.openai.policy import connect
+    from aepo.tools.key import ApiKey
+
+    key = ApiKey(MODEL_KEY) if os.environ.get(MODEL_KEY) else None
+    return connect(Endpoint(url, key, settings.timeout), settings.name, settings.tokenizer)
+
+
+def _load_local(path: str, settings: ModelConfig, train: bool) -> LocalPolicy:
+    from aepo.engines.local.adapters import Lora
+    from aepo.engines.local.load import load_policy as load
+    from aepo.engines.local.policy import LocalPolicy
+
+    lora = settings.lora
+    return LocalPolicy(
+        load(
+            policy_folder(path),
+            device=settings.device,
+            dtype=settings.dtype,
+            gradient_checkpointing=settings.gradient_checkpointing,
+            lora=None
+            if lora is None
+            else Lora(
+                lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
+            ),
+            pad_token=settings.pad_token,
+            train=train,
+        )
+    )
+
+
+def policy_folder(path: str) -> str:
+    """Where the files of a policy are: of a run its newest checkpoint, of "atlas" its folder, else the path itself.
+
+    Raises:
+        ValueError: The run has no checkpoint that can be loaded.
+    """
+    from aepo.runs import checkpoint
+
+    where = BUILT_IN_MODELS.get(path) or local(path)
+    if not (kept := where / "checkpoints").is_dir():
+        return str(BUILT_IN_MODELS.get(path, expanded(path)))
+    if (kept / "latest_checkpointed_iteration.txt").is_file():
+        raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
+    if (newest := checkpoint.latest(kept)) is None:
+        raise ValueError(f"run {where} has no whole checkpoint yet")
+    return str(newest / "policy")
+
+
+def started_from(config: Config) -> Config:
+    """The configuration with the checkpoint that a run now starts from, in place of the other run that it names.
+
+    That run may train on; a resumed run must know the same start again.
+    """
+    path = config.model.path
+    if path in BUILT_IN_MODELS or is_server(path):
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"path": policy_folder(path)})})
+
+
+def load_to_train(config: Config) -> LocalPolicy:
+    """The model of a configuration, and the threads that it is fastest with.
+
+    Raises:
+        ValueError: It cannot be loaded.
+    """
+    import torch
+
+    from aepo.engines.local.threads import fastest_threads
+
+    if is_server(config.model.path):
+        raise ConfigError(
+            f"model.path is a server ({config.model.path}), which cannot be trained: give a folder or a hub name"
+        )
+    # New adapters begin at random.
+    torch.manual_seed(config.seed)
+    policy = cast("LocalPolicy", load_policy(config.model.path, config.model, train=True))
+    if policy.device.type == "cpu":
+        torch.set_num_threads(config.train.threads or fastest_threads(policy))
+    return policy

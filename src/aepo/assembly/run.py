@@ -1,0 +1,32 @@
+"""A run in this process, from its configuration to the policy that it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aepo.assembly.equipment import equip
+from aepo.assembly.parts import build
+from aepo.config import Config
+from aepo.engines.local.policy import LocalPolicy
+from aepo.rollout.explorer import RolloutError
+from aepo.runs.begun import begun, gone_on
+from aepo.runs.failures import keep_failure
+from aepo.tasks.base import Task
+from aepo.training.display import Display
+from aepo.training.loop import Trainer
+
+
+def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display) -> LocalPolicy:
+    """Train, and leave everything in the run folder; arguments and errors as of `aepo.api.train_task`."""
+    equipment = equip(config, task.tools)
+    policy, parts = build(config, replace(task, tools=equipment.tools), equipment.budget)
+    folder = (gone_on if resume else begun)(config, task, named)
+    try:
+        with equipment.in_use(folder.path, keep=True, resume=resume):
+            Trainer(config, parts, folder, display, resume).run()
+    except RolloutError as error:
+        keep_failure(folder, error)
+        raise
+    finally:
+        folder.close()
+    return policy

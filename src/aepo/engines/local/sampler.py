@@ -1,0 +1,53 @@
+"""The policy of this process samples for itself: its weights are there already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aepo.engines.local.generator import LocalGenerator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class LocalSampler:
+    """Gives engines over a model that is trained in place (the `Sampler` protocol).
+
+    Attributes:
+        version: Of its weights, as the last `push` called them.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.version = -1
+        self._model, self._tokenizer = model, tokenizer
+
+    def generator(
+        self,
+        *,
+        temperature: float,
+        max_sequences: int,
+        max_length: int,
+        deterministic: bool = False,
+        greedy: bool = False,
+        reference_entropy: bool = False,
+    ) -> LocalGenerator:
+        """An engine over the model; see `LocalGenerator`."""
+        return LocalGenerator(
+            self._model,
+            self._tokenizer,
+            temperature=temperature,
+            max_sequences=max_sequences,
+            max_length=max_length,
+            deterministic=deterministic,
+            greedy=greedy,
+            reference_entropy=reference_entropy,
+            version=lambda: self.version,
+        )
+
+    def push(self, version: int) -> dict[str, float]:
+        """Note what the weights are called."""
+        self.version = version
+        return {}
+
+    def free(self) -> None:
+        """An engine gives its cache back by itself, when it is left or paused."""

@@ -1,0 +1,47 @@
+"""`failures/` of a run folder: trajectories that a tool's bug stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from pathlib import Path
+
+from aepo.files.whole import write_whole
+from aepo.rollout.explorer import RolloutError
+from aepo.runs.folder import RunFolder, refusal
+from aepo.runs.trees import plain
+from aepo.types import Group
+
+
+def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
+    """Keep what was sampled for a question when a tool's bug stopped it; never overwrites an earlier one.
+
+    Args:
+        folder: The run.
+        group: The question; its tree has leaves only where paths had ended.
+        text: What happened, e.g. the traceback.
+
+    Raises:
+        RunFolderError: The disk is full or refuses.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", group.sample.id)[:80].lstrip(".") or "sample"
+    try:
+        folder.failures.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while (path := folder.failures / f"{name}-{number}.json").exists():
+            number += 1
+        write_whole(path, json.dumps({"error": text, **plain(group)}, indent=1, default=str).encode() + b"\n")
+    except OSError as error:
+        raise refusal(folder.failures, error) from error
+    return path
+
+
+def keep_failure(folder: RunFolder, error: RolloutError) -> None:
+    """Save the trajectory that met a tool's bug, with the traceback, and say in a note of the error where it is.
+
+    Raises:
+        RunFolderError: The disk is full or refuses.
+    """
+    trace = "".join(traceback.format_exception(error.original))
+    error.add_note(f"the trajectory is kept in {save_failure(folder, error.group, trace)}")

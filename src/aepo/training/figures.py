@@ -1,0 +1,99 @@
+"""What optimizer steps came to: figures of passes add up to those of a step, those of steps are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from aepo.training.objective import Objective, Pass
+from aepo.training.tree import Reading
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """One optimizer step, or a part of it; parts add up with `+`.
+
+    Attributes:
+        loss: Of the step.
+        clipped_low: Share of its trained tokens with A < 0 whose ratio is below the clip range.
+        clipped_high: Share with A > 0 whose ratio is above it.
+        rollout_kl: Mean of old_logp - logp, nats, over the tokens that were computed.
+        reference_kl: Mean k3 estimate of KL(policy || reference), nats; None without a reference.
+        difference: Mean of |logp - old_logp|.
+        largest_difference: The largest of these.
+    """
+
+    loss: float = 0.0
+    clipped_low: float = 0.0
+    clipped_high: float = 0.0
+    rollout_kl: float = 0.0
+    reference_kl: float | None = None
+    difference: float = 0.0
+    largest_difference: float = 0.0
+
+    @classmethod
+    def of(cls, found: Pass, objective: Objective, computed: float) -> StepFigures:
+        """What a pass adds to its step.
+
+        Args:
+            found: The pass.
+            objective: What the step minimizes.
+            computed: Trained tokens of the step that are computed.
+        """
+        return cls(
+            loss=float(found.loss.detach()),
+            clipped_low=found.low / objective.tokens,
+            clipped_high=found.high / objective.tokens,
+            rollout_kl=-found.difference / computed,
+            reference_kl=None if objective.reference is None else found.reference_kl / computed,
+            difference=found.absolute_difference / computed,
+            largest_difference=found.largest_difference,
+        )
+
+    def __add__(self, other: StepFigures) -> StepFigures:
+        """The figures of both parts together."""
+        kls = [kl for kl in (self.reference_kl, other.reference_kl) if kl is not None]
+        return StepFigures(
+            self.loss + other.loss,
+            self.clipped_low + other.clipped_low,
+            self.clipped_high + other.clipped_high,
+            self.rollout_kl + other.rollout_kl,
+            fsum(kls) if kls else None,
+            self.difference + other.difference,
+            max(self.largest_difference, other.largest_difference),
+        )
+
+    def differences(self) -> dict[str, float]:
+        """How far the rollout's log-probabilities are from those computed here; of a rollout's first step only."""
+        return {
+            "logprobs/rollout_difference_mean": self.difference,
+            "logprobs/rollout_difference_max": self.largest_difference,
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """The others, by path."""
+        found = {"loss": self.loss, "clip/low_fraction": self.clipped_low, "clip/high_fraction": self.clipped_high}
+        kl = {} if self.reference_kl is None else {"kl/reference": self.reference_kl}
+        return {**found, "kl/rollout": self.rollout_kl, **kl}
+
+
+def mean(values: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Path by path, of the mappings that have it."""
+    names = dict.fromkeys(name for value in values for name in value)
+    return {name: fsum(value.get(name, 0.0) for value in values) / len(values) for name in names}
+
+
+def reading_metrics(readings: Sequence[Reading], tree: bool) -> dict[str, float]:
+    """Means by path; on the tree also `train/sharing`, how often each token would be read without it."""
+    found = mean([{"train/idle_share": reading.idle_share} for reading in readings])
+    if not tree:
+        return found
+    distinct = fsum(reading.distinct_tokens for reading in readings)
+    flat = fsum(reading.flat_tokens for reading in readings)
+    return {
+        **found,
+        "train/distinct_tokens": distinct / len(readings),
+        "train/repeated_tokens": fsum(reading.repeated_tokens for reading in readings) / len(readings),
+        "train/sharing": flat / distinct if flat else 1.0,
+    }
