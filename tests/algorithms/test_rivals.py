@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,9 +32,9 @@ from aepo.algorithms import (
 )
 from aepo.config import ConfigError, dump, load, parse
 from aepo.core.advantages import group_relative
-from aepo.core.entropy_branching import EntropyBranching
 from aepo.core.exploration import IndependentSamples
 from aepo.core.resampling import CallResampling
+from tests.rules import branching
 
 KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["name"].default)
@@ -198,8 +198,8 @@ def test_arpo_differs_by_attribution_only_where_tokens_are_shared(batch: ScoredB
 
 
 def test_arpo_has_a_fixed_budget_and_neither_penalty_nor_pacing() -> None:
-    rules = asdict(ARPO(group_size=10, alpha=0.4, gamma=0.3, tau=0.5, entropy_window=7, beam_size=3).exploration())
-    expected = EntropyBranching(
+    rules = ARPO(group_size=10, alpha=0.4, gamma=0.3, tau=0.5, entropy_window=7, beam_size=3).exploration()
+    expected = branching(
         group_size=10,
         beam_size=3,
         dynamic_budget=False,
@@ -210,7 +210,7 @@ def test_arpo_has_a_fixed_budget_and_neither_penalty_nor_pacing() -> None:
         pacing="none",
         entropy_window=7,
     )
-    assert rules == asdict(expected)
+    assert rules == expected
     made = ARPO(group_size=10).exploration()
     assert made.head_start() == made.global_samples(None, made.initial_state(100)) == 5
     assert ARPO().needs_entropy
