@@ -25,12 +25,12 @@ class ARPO(BranchSettings, Algorithm):
     Attributes:
         attribution: `soft`: a token counts in every trajectory that contains it, with that one's advantage; `hard`:
             with the mean advantage of all of them. The paper's default is soft.
+        branch_rule: As AEPO's; its rule `reference` is that of AEPO's public code.
     """
 
     name: Literal["arpo"] = "arpo"
     aggregation: Aggregation = "seq-mean-token-mean"
     attribution: Literal["soft", "hard"] = "soft"
-    # Without the rule `reference`, which is that of AEPO's public code.
     branch_rule: Literal["threshold", "bernoulli", "random"] = "threshold"
 
     def exploration(self) -> Exploration:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aepo.core.exploration import Exploration, IndependentSamples
 
@@ -50,10 +50,11 @@ class ScoredBatch:
 class Algorithm(BaseModel):
     """The settings that all algorithms share, and the questions that the trainer asks.
 
-    A subclass has a `name` and says only what it does otherwise: `exploration`, `advantages`, `loss`.
+    A subclass says only what it does otherwise: `exploration`, `advantages`, `loss`. docs/how-to/own_algorithm.md adds
+    one.
 
     Attributes:
-        name: What a configuration picks it by.
+        name: What a configuration picks it by; without a name of its own a class has "package.module:Class".
         group_size: k, trajectories per question.
         aggregation: How token losses become one number (spec 4.3).
         clip_low: Width of the clip range below 1.
@@ -71,6 +72,13 @@ class Algorithm(BaseModel):
     clip_high: float = Field(default=0.2, ge=0)
     dual_clip: float | None = Field(default=3.0, gt=1)
     kl_weight: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_its_place(cls, data: Any) -> Any:
+        if isinstance(data, dict) and cls.model_fields["name"].is_required():
+            return {"name": f"{cls.__module__}:{cls.__name__}", **data}
+        return data
 
     def exploration(self) -> Exploration:
         """The rules of the rollout; as it stands k independent trajectories."""

@@ -142,7 +142,7 @@ class Exploration:
     Raises:
         ValueError: `group_size` is below 1.
 
-    Example:
+    Examples:
         Half of the group starts from the question. The first observations get one branch each, while there are some:
 
         >>> from dataclasses import replace
