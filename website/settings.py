@@ -38,7 +38,7 @@ def page(package: Any) -> tuple[str, set[str]]:
 
 def _algorithms(package: Any) -> Iterator[str]:
     yield from ("", "## `algorithm` { #algorithm }", "")
-    yield "`algorithm.name` picks one. Each has its own keys and defaults."
+    yield "`algorithm.name` picks one, or a class of yours as `module:Class`. Each has its own keys and defaults."
     for model in get_args(get_args(AnyAlgorithm)[0]):
         name = model.model_fields["name"].default
         yield from ("", f"### `{name}` {{ #algorithm.{name} }}", "")
