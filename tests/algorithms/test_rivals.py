@@ -32,6 +32,7 @@ from aepo.algorithms import (
 )
 from aepo.config import ConfigError, dump, load, parse
 from aepo.core.advantages import group_relative
+from aepo.core.entropy_branching import BalancedBranchSettings, BranchSettings
 from aepo.core.exploration import IndependentSamples
 from aepo.core.resampling import CallResampling
 from tests.rules import branching
@@ -214,6 +215,19 @@ def test_arpo_has_a_fixed_budget_and_neither_penalty_nor_pacing() -> None:
     made = ARPO(group_size=10).exploration()
     assert made.head_start() == made.global_samples(None, made.initial_state(100)) == 5
     assert ARPO().needs_entropy
+
+
+@pytest.mark.parametrize(
+    "name", sorted(BalancedBranchSettings.model_fields.keys() - BranchSettings.model_fields.keys())
+)
+def test_arpo_refuses_what_only_aepo_has(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key 'algorithm.{name}'"):
+        load(None, ["algorithm.name=arpo", f"algorithm.{name}=1"])
+    assert name in AEPO.model_fields
+
+
+def test_every_branch_setting_says_what_it_means() -> None:
+    assert all(field.description for field in BalancedBranchSettings.model_fields.values())
 
 
 @pytest.mark.parametrize(("size", "waiting"), [(2, 1), (7, 1), (8, 2), (12, 3)])
