@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -150,6 +151,26 @@ def sections(member: Any) -> Iterator[str]:
             yield ""
             yield from prose(getattr(section.value, "description", str(section.value))).splitlines()
         yield ""
+    yield from _described(member)
+
+
+def _described(member: Any) -> Iterator[str]:
+    """The fields, inherited ones too, whose meaning stands in the field itself: `Field(description=...)`."""
+    fields = [(one.name, _keywords(one)) for one in member.attributes.values()] if member.is_class else []
+    told = [(name, given) for name, given in fields if "description" in given]
+    if told:
+        yield "**Fields**"
+        yield ""
+    for name, given in told:
+        value = f"`{member.attributes[name].annotation} = {given['default']}`"
+        yield item(f"`{name}`", ast.literal_eval(given["description"]), value)
+
+
+def _keywords(attribute: Any) -> dict[str, str]:
+    """The arguments of the call that gives an attribute its value."""
+    if not isinstance(attribute.value, griffe.ExprCall):
+        return {}
+    return {one.name: str(one.value) for one in attribute.value.arguments if isinstance(one, griffe.ExprKeyword)}
 
 
 def _value(member: Any, one: Any) -> str | None:

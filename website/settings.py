@@ -16,8 +16,6 @@ _INTRODUCTION = """\
 A run is described by a YAML file with these keys; every one can be overridden on the command line by its dotted name,
 `train.steps=50`. Unknown keys are errors. The defaults are the vetted setting.
 """
-# Settings of a rollout are explained where its rule is.
-_RULES = ("aepo.core.entropy_branching.EntropyBranching",)
 
 
 def page(package: Any) -> tuple[str, set[str]]:
@@ -40,7 +38,7 @@ def page(package: Any) -> tuple[str, set[str]]:
 
 def _algorithms(package: Any) -> Iterator[str]:
     yield from ("", "## `algorithm` { #algorithm }", "")
-    yield "`algorithm.name` picks one. Each has its own keys and defaults."
+    yield "`algorithm.name` picks one, or a class of yours as `module:Class`. Each has its own keys and defaults."
     for model in get_args(get_args(AnyAlgorithm)[0]):
         name = model.model_fields["name"].default
         yield from ("", f"### `{name}` {{ #algorithm.{name} }}", "")
@@ -61,7 +59,7 @@ def _rows(package: Any, model: type[BaseModel], prefix: str, key: str) -> Iterat
         for inner in type(default).model_fields:
             yield from _rows(package, type(default), f"{prefix}{key}.", inner)
         return
-    meaning = cell(meanings(package, model).get(key, "")) + _choice(field.annotation)
+    meaning = cell(field.description or meanings(package, model).get(key, "")) + _choice(field.annotation)
     yield f"| `{prefix}{key}` | `{json.dumps(default)}` | {meaning} |"
     name, inside = _parts(field.annotation)
     for inner in inside.model_fields if inside else ():
@@ -81,10 +79,10 @@ def _parts(annotation: Any) -> tuple[str, Any]:
 
 
 def meanings(package: Any, model: type[BaseModel]) -> dict[str, str]:
-    """What each field of a settings class means, by its docstring, a class before it, or the rule that it sets."""
+    """What each field of a settings class means, by its docstring or that of a class before it."""
     found: dict[str, str] = {}
     classes = [f"{one.__module__}.{one.__qualname__}" for one in model.__mro__ if one.__module__.startswith("aepo.")]
-    for path in reversed([*classes, *_RULES]):
+    for path in reversed(classes):
         documented = package[path.removeprefix("aepo.")]
         for section in documented.docstring.parsed if documented.docstring else ():
             if section.kind.value == "attributes":

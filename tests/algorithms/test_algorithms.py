@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from aepo.algorithms import AEPO, GRPO, Algorithm, ScoredBatch
 from aepo.core.advantages import entropy_aware, group_relative
-from aepo.core.entropy_branching import EntropyBranching
 from aepo.core.exploration import IndependentSamples
+from tests.rules import branching
 
 BATCH = ScoredBatch(
     rewards_B=torch.tensor([1.0, 0.0, 0.5, 2.0, 2.0, 1.0]),
@@ -36,7 +36,8 @@ def loss_and_factor(algorithm: Algorithm) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def rules(algorithm: Algorithm) -> dict[str, object]:
-    return asdict(algorithm.exploration())
+    made = algorithm.exploration()
+    return {**made.settings.model_dump(), "group_size": made.group_size, "probes": made.probes}
 
 
 def changed(switch: str) -> dict[str, tuple[object, object]]:
@@ -137,7 +138,7 @@ def test_aepo_hands_its_settings_to_the_rollout() -> None:
         "branch_time": "retrospective",
         "depth_bonus": 0.1,
     }
-    assert AEPO(**given).exploration() == EntropyBranching(**given)
+    assert AEPO(**given).exploration() == branching(**given)
 
 
 @pytest.mark.parametrize("preset", ["default", "paper", "reference"])
@@ -145,4 +146,4 @@ def test_a_preset_survives_being_written_down(preset: str) -> None:
     algorithm = AEPO(preset=preset, tau=0.7)
     assert algorithm.tau == 0.7
     assert AEPO.model_validate(algorithm.model_dump()) == algorithm
-    assert algorithm.exploration().tau == 0.7
+    assert algorithm.exploration().settings.tau == 0.7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,9 +32,10 @@ from aepo.algorithms import (
 )
 from aepo.config import ConfigError, dump, load, parse
 from aepo.core.advantages import group_relative
-from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.entropy_branching import BalancedBranchSettings, BranchSettings
 from aepo.core.exploration import IndependentSamples
 from aepo.core.resampling import CallResampling
+from tests.rules import branching
 
 KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["name"].default)
@@ -198,8 +199,8 @@ def test_arpo_differs_by_attribution_only_where_tokens_are_shared(batch: ScoredB
 
 
 def test_arpo_has_a_fixed_budget_and_neither_penalty_nor_pacing() -> None:
-    rules = asdict(ARPO(group_size=10, alpha=0.4, gamma=0.3, tau=0.5, entropy_window=7, beam_size=3).exploration())
-    expected = EntropyBranching(
+    rules = ARPO(group_size=10, alpha=0.4, gamma=0.3, tau=0.5, entropy_window=7, beam_size=3).exploration()
+    expected = branching(
         group_size=10,
         beam_size=3,
         dynamic_budget=False,
@@ -210,10 +211,23 @@ def test_arpo_has_a_fixed_budget_and_neither_penalty_nor_pacing() -> None:
         pacing="none",
         entropy_window=7,
     )
-    assert rules == asdict(expected)
+    assert rules == expected
     made = ARPO(group_size=10).exploration()
     assert made.head_start() == made.global_samples(None, made.initial_state(100)) == 5
     assert ARPO().needs_entropy
+
+
+@pytest.mark.parametrize(
+    "name", sorted(BalancedBranchSettings.model_fields.keys() - BranchSettings.model_fields.keys())
+)
+def test_arpo_refuses_what_only_aepo_has(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key 'algorithm.{name}'"):
+        load(None, ["algorithm.name=arpo", f"algorithm.{name}=1"])
+    assert name in AEPO.model_fields
+
+
+def test_every_branch_setting_says_what_it_means() -> None:
+    assert all(field.description for field in BalancedBranchSettings.model_fields.values())
 
 
 @pytest.mark.parametrize(("size", "waiting"), [(2, 1), (7, 1), (8, 2), (12, 3)])

@@ -1,15 +1,13 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aepo.core.branching import PACINGS, RULES, hindsight_score, quota
-from aepo.core.entropy_branching import EntropyBranching
 from aepo.core.exploration import Candidate, Ended, Exploration, Restart, Step
 from aepo.core.noise import noise_key, uniform
 from aepo.core.scale import MODES
 from aepo.types import BranchDecision
+from tests.rules import altered, branching
 
 entropies = st.floats(0.0, 12.0)
 candidates = st.lists(
@@ -42,7 +40,7 @@ def outcome(decisions: list[BranchDecision]) -> list[tuple[int, str | None]]:
 
 
 def test_the_highest_probability_goes_first() -> None:
-    decisions = decide(EntropyBranching(8), rises(0.6, 2.0, 1.0, -1.0), budget=2)
+    decisions = decide(branching(8), rises(0.6, 2.0, 1.0, -1.0), budget=2)
     assert outcome(decisions) == [(0, "budget"), (1, None), (1, None), (0, "threshold")]
     assert [d.probability for d in decisions] == pytest.approx([0.62, 0.9, 0.7, 0.3])
     assert [d.delta for d in decisions] == pytest.approx([0.6, 2.0, 1.0, -1.0])
@@ -51,44 +49,44 @@ def test_the_highest_probability_goes_first() -> None:
 
 def test_equal_probabilities_go_by_path_number() -> None:
     asked = rises(3.0, 3.0, 3.0)[::-1]
-    assert [c.path for c, d in zip(asked, decide(EntropyBranching(8), asked, budget=2), strict=True) if d.branches] == [
+    assert [c.path for c, d in zip(asked, decide(branching(8), asked, budget=2), strict=True) if d.branches] == [
         1,
         0,
     ]
 
 
 def test_a_wider_beam_serves_the_best_path_first() -> None:
-    decisions = decide(EntropyBranching(8, beam_size=4), rises(1.0, 2.0), budget=4)
+    decisions = decide(branching(8, beam_size=4), rises(1.0, 2.0), budget=4)
     assert outcome(decisions) == [(1, None), (3, None)]
 
 
 def test_pacing_is_asked_before_every_branch() -> None:
-    rules = EntropyBranching(8, beam_size=4)
+    rules = branching(8, beam_size=4)
     assert outcome(decide(rules, rises(1.0, 2.0), i=1, budget=4, mean=2.0)) == [(0, "pacing"), (2, None)]
     assert outcome(decide(rules, rises(1.0, 2.0), i=2, used=2, budget=4, mean=2.0)) == [(0, "budget"), (2, None)]
-    unpaced = replace(rules, pacing="none")
+    unpaced = altered(rules, pacing="none")
     assert outcome(decide(unpaced, rises(1.0, 2.0), i=1, budget=4, mean=2.0)) == [(1, None), (3, None)]
 
 
 def test_the_penalty_is_told_apart_from_the_threshold() -> None:
-    rules = EntropyBranching(8)
+    rules = branching(8, tau=0.6)
     assert outcome(decide(rules, rises(0.6, 0.1, consecutive=2))) == [(0, "penalty"), (0, "threshold")]
     assert outcome(decide(rules, rises(0.6, consecutive=0))) == [(1, None)]
-    assert outcome(decide(replace(rules, penalty=0.0), rises(0.6, consecutive=9))) == [(1, None)]
+    assert outcome(decide(altered(rules, penalty=0.0), rises(0.6, consecutive=9))) == [(1, None)]
 
 
 def test_what_the_rule_refuses_is_not_put_on_the_budget() -> None:
-    assert outcome(decide(EntropyBranching(8), rises(-1.0, 1.0), budget=0)) == [(0, "threshold"), (0, "budget")]
+    assert outcome(decide(branching(8), rises(-1.0, 1.0), budget=0)) == [(0, "threshold"), (0, "budget")]
 
 
 def test_bernoulli_compares_with_the_candidates_number() -> None:
-    rules = EntropyBranching(8, branch_rule="bernoulli")
+    rules = branching(8, branch_rule="bernoulli")
     asked = [Candidate(0, 5.0, 5.0, 0, 0.49), Candidate(1, 5.0, 5.0, 0, 0.5), Candidate(2, 5.0, 5.0, 1, 0.49)]
     assert outcome(decide(rules, asked)) == [(1, None), (0, "threshold"), (0, "penalty")]
 
 
 def test_the_reference_rule_records_how_often_it_branches() -> None:
-    rules = EntropyBranching(8, branch_rule="reference", tau=0.5, entropy_scale="nats")
+    rules = branching(8, branch_rule="reference", tau=0.5, entropy_scale="nats")
     asked = [Candidate(0, 6.0, 5.0, 3, 0.389), Candidate(1, 6.0, 5.0, 3, 0.388), Candidate(2, 6.0, 5.0, 3, 0.2)]
     decisions = decide(rules, asked)
     assert outcome(decisions) == [(1, None), (0, "penalty"), (0, "threshold")]
@@ -96,7 +94,7 @@ def test_the_reference_rule_records_how_often_it_branches() -> None:
 
 
 def test_the_random_rule_is_blind_to_entropy() -> None:
-    rules = EntropyBranching(8, branch_rule="random", pacing="none")
+    rules = branching(8, branch_rule="random", pacing="none")
     numbers = (0.9, 0.1, 0.3, 0.49, 0.51)
     for entropy in (0.0, 5.0, 9.0):
         asked = [Candidate(path, entropy, 5.0, 20, u) for path, u in enumerate(numbers)]
@@ -108,7 +106,7 @@ def test_the_random_rule_is_blind_to_entropy() -> None:
 
 
 def test_the_random_rule_is_expected_to_spend_the_budget() -> None:
-    rules = EntropyBranching(8, branch_rule="random", pacing="none")
+    rules = branching(8, branch_rule="random", pacing="none")
     questions, globals_, observations, budget = 2000, 4, 4, 4
     total = 0
     for question in range(questions):
@@ -142,7 +140,7 @@ def test_limits_hold_whatever_the_rule_and_the_order(
     beam: int,
     random,
 ) -> None:
-    rules = EntropyBranching(16, beam_size=beam, branch_rule=rule, pacing=pacing, entropy_scale=scale)
+    rules = branching(16, beam_size=beam, branch_rule=rule, pacing=pacing, entropy_scale=scale)
     decisions = decide(rules, asked, i, used, budget, mean)
     started = sum(d.branches for d in decisions)
     assert len(decisions) == len(asked)
@@ -167,7 +165,7 @@ def test_limits_hold_whatever_the_rule_and_the_order(
 
 @given(candidates)
 def test_no_probability_is_passed_over(asked: list[Candidate]) -> None:
-    decisions = decide(EntropyBranching(16), asked, budget=3)
+    decisions = decide(branching(16), asked, budget=3)
     served = [d.probability for d in decisions if d.branches]
     waiting = [d.probability for d in decisions if d.stopped_by == "budget"]
     if served and waiting:
@@ -175,34 +173,34 @@ def test_no_probability_is_passed_over(asked: list[Candidate]) -> None:
 
 
 def test_the_gap_decides_the_global_samples() -> None:
-    rules = EntropyBranching(8, beta=1.0)
+    rules = branching(8, beta=1.0)
     state = rules.initial_state(1000)
     assert [rules.global_samples(gap, state) for gap in (-9.0, -1.0, 0.0, 1.0, 9.0)] == [2, 2, 4, 6, 8]
     assert rules.head_start() == 2
     # On a run whose gaps are ten times as wide the same gap says a tenth.
     wide = state.updated([10.0, -10.0], [], [])
     assert rules.global_samples(1.0, wide) == 4
-    assert EntropyBranching(8, probes=3).head_start() == 3
-    assert EntropyBranching(12, min_global=0.0).head_start() == 1
+    assert branching(8, probes=3).head_start() == 3
+    assert branching(12, min_global=0.0).head_start() == 1
 
 
 @given(st.floats(-50.0, 50.0), st.integers(1, 32), st.data())
 def test_the_head_start_is_never_more_than_the_global_samples(gap: float, k: int, data: st.DataObject) -> None:
-    rules = EntropyBranching(k, probes=data.draw(st.integers(1, k)), min_global=data.draw(st.floats(0.0, 1.0)))
+    rules = branching(k, probes=data.draw(st.integers(1, k)), min_global=data.draw(st.floats(0.0, 1.0)))
     assert rules.probes <= rules.head_start() <= rules.global_samples(gap, rules.initial_state(1000)) <= k
 
 
 def test_a_fixed_budget_asks_no_probe() -> None:
-    rules = EntropyBranching(8, dynamic_budget=False, initial_fraction=0.5)
+    rules = branching(8, dynamic_budget=False, initial_fraction=0.5)
     state = rules.initial_state(1000)
     assert (rules.probes, rules.head_start()) == (0, 4)
     assert rules.global_samples(None, state) == rules.global_samples(100.0, state) == 4
-    assert EntropyBranching(8, dynamic_budget=False, initial_fraction=0.0).head_start() == 1
-    assert EntropyBranching(7, dynamic_budget=False).head_start() == 4
+    assert branching(8, dynamic_budget=False, initial_fraction=0.01).head_start() == 1
+    assert branching(7, dynamic_budget=False).head_start() == 4
 
 
 def test_a_dynamic_budget_needs_a_gap() -> None:
-    rules = EntropyBranching(8)
+    rules = branching(8)
     with pytest.raises(ValueError, match="needs the probes' entropy gap"):
         rules.global_samples(None, rules.initial_state(1000))
 
@@ -211,29 +209,29 @@ def test_a_dynamic_budget_needs_a_gap() -> None:
     ("fields", "message"),
     [
         ({"group_size": 0}, "group_size is 0"),
-        ({"probes": 0}, "set dynamic_budget: false"),
+        ({"probes": 0}, "probes\n  Input should be greater than or equal to 1"),
         ({"probes": 9}, "probes is 9"),
-        ({"beam_size": 1}, "beam_size is 1"),
-        ({"min_global": 2.0}, "min_global is 2.0"),
-        ({"initial_fraction": -1.0}, "initial_fraction is -1.0"),
-        ({"penalty": -0.1}, "penalty is -0.1"),
-        ({"depth_bonus": -0.1}, "depth_bonus is -0.1"),
-        ({"branch_time": "late"}, "unknown branch_time 'late', known are online, retrospective"),
-        ({"entropy_window": 0}, "entropy_window is 0"),
-        ({"branch_rule": "coin"}, "unknown branch_rule 'coin', known are threshold, bernoulli, reference, random"),
-        ({"pacing": "odd"}, "unknown pacing 'odd'"),
-        ({"entropy_scale": "bits"}, "unknown entropy_scale 'bits'"),
+        ({"beam_size": 1}, "beam_size\n  Input should be greater than or equal to 2"),
+        ({"min_global": 2.0}, "min_global\n  Input should be less than or equal to 1"),
+        ({"initial_fraction": -1.0}, "initial_fraction\n  Input should be greater than 0"),
+        ({"penalty": -0.1}, "penalty\n  Input should be greater than or equal to 0"),
+        ({"depth_bonus": -0.1}, "depth_bonus\n  Input should be greater than or equal to 0"),
+        ({"branch_time": "late"}, "branch_time\n  Input should be 'online' or 'retrospective'"),
+        ({"entropy_window": 0}, "entropy_window\n  Input should be greater than or equal to 1"),
+        ({"branch_rule": "coin"}, "branch_rule\n  Input should be 'threshold', 'bernoulli', 'reference' or 'random'"),
+        ({"pacing": "odd"}, "pacing\n  Input should be 'even' or 'none'"),
+        ({"entropy_scale": "bits"}, "entropy_scale\n  Input should be 'running', 'nats'"),
     ],
 )
 def test_impossible_explorations_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        EntropyBranching(**{"group_size": 8, **fields})
+        branching(**{"group_size": 8, **fields})
 
 
 # In retrospect.
 
 
-LATE = EntropyBranching(8, branch_time="retrospective")
+LATE = branching(8, branch_time="retrospective")
 
 
 def step(call: int, probability: float | None, u: float = 0.5) -> Step:
@@ -252,7 +250,7 @@ def at(*places: tuple[int, int]) -> list[Restart]:
 
 
 def test_in_retrospect_nobody_branches_at_once_and_the_probability_is_written_down() -> None:
-    online, late = (decide(rules, rises(2.0, -1.0)) for rules in (EntropyBranching(8), LATE))
+    online, late = (decide(rules, rises(2.0, -1.0)) for rules in (branching(8), LATE))
     assert outcome(online) == [(1, None), (0, "threshold")]
     assert outcome(late) == [(0, "budget"), (0, "budget")]
     assert [d.probability for d in late] == [d.probability for d in online]
@@ -260,7 +258,7 @@ def test_in_retrospect_nobody_branches_at_once_and_the_probability_is_written_do
 
 def test_the_best_observations_are_branched_at_whatever_the_threshold() -> None:
     ended = [path(0, 0.2, 0.4, 0.1), path(1, 0.3), path(2)]
-    rules = replace(LATE, depth_bonus=0.0)
+    rules = altered(LATE, depth_bonus=0.0)
     assert rules.restarts(ended, 3, 2.0) == at((0, 2), (1, 1), (0, 1))
     assert rules.restarts(ended, 9, 2.0) == at((0, 2), (1, 1), (0, 1), (0, 3))
 
@@ -268,25 +266,25 @@ def test_the_best_observations_are_branched_at_whatever_the_threshold() -> None:
 def test_depth_is_worth_its_share_of_the_bonus() -> None:
     # 0.5 + 0.3 / 3 against 0.35 + 0.3 * 3 / 3.
     assert LATE.restarts([path(0, 0.5, 0.0, 0.35)], 3, 3.0) == at((0, 3), (0, 1), (0, 2))
-    assert replace(LATE, depth_bonus=0.05).restarts([path(0, 0.5, 0.0, 0.35)], 3, 3.0) == at((0, 1), (0, 3), (0, 2))
+    assert altered(LATE, depth_bonus=0.05).restarts([path(0, 0.5, 0.0, 0.35)], 3, 3.0) == at((0, 1), (0, 3), (0, 2))
     assert hindsight_score(0.35, 3, 3.0) == pytest.approx(0.65)
     assert hindsight_score(0.5, 2, 0.0, depth_bonus=0.1) == pytest.approx(0.7), "T is taken as at least 1"
 
 
 def test_each_observation_takes_beam_size_minus_one_branches() -> None:
-    rules = replace(LATE, beam_size=3, depth_bonus=0.0)
+    rules = altered(LATE, beam_size=3, depth_bonus=0.0)
     assert rules.restarts([path(0, 0.9, 0.1), path(1, 0.5)], 3, 1.0) == at((0, 1), (0, 1), (1, 1))
     assert rules.restarts([path(0, 0.9), path(1, 0.5)], 9, 1.0) == at((0, 1), (0, 1), (1, 1), (1, 1))
 
 
 def test_ties_go_by_path_and_then_by_observation() -> None:
-    rules = replace(LATE, depth_bonus=0.0)
+    rules = altered(LATE, depth_bonus=0.0)
     assert rules.restarts([path(1, 0.5, 0.5), path(0, 0.5)], 3, 1.0) == at((0, 1), (1, 1), (1, 2))
 
 
 def test_the_random_rule_goes_by_its_numbers_alone() -> None:
     ended = [Ended(0, [step(1, 0.9, 0.7), step(2, 0.1, 0.2)]), Ended(1, [step(1, 0.5, 0.4)])]
-    assert replace(LATE, branch_rule="random").restarts(ended, 2, 1.0) == at((0, 2), (1, 1))
+    assert altered(LATE, branch_rule="random").restarts(ended, 2, 1.0) == at((0, 2), (1, 1))
 
 
 def test_an_observation_that_nobody_asked_about_is_passed_over() -> None:
@@ -294,7 +292,7 @@ def test_an_observation_that_nobody_asked_about_is_passed_over() -> None:
 
 
 def test_online_nobody_restarts() -> None:
-    assert EntropyBranching(8).restarts([path(0, 0.9, 0.9)], 4, 1.0) == []
+    assert branching(8).restarts([path(0, 0.9, 0.9)], 4, 1.0) == []
 
 
 @given(
@@ -308,7 +306,7 @@ def test_online_nobody_restarts() -> None:
 def test_restarts_fit_the_slots_and_leave_nothing_better(
     told: list[list[float | None]], slots: int, mean: float, beam: int, rule: str, random
 ) -> None:
-    rules = replace(LATE, beam_size=beam, branch_rule=rule)
+    rules = altered(LATE, beam_size=beam, branch_rule=rule)
     ended = [path(number, *probabilities) for number, probabilities in enumerate(told)]
     found = rules.restarts(ended, slots, mean)
     askable = {(p.path, s.call): s.decision.probability for p in ended for s in p.steps if s.decision is not None}
@@ -317,7 +315,7 @@ def test_restarts_fit_the_slots_and_leave_nothing_better(
     taken = {(r.path, r.call) for r in found}
     assert taken <= askable.keys()
     if rule != "random" and taken and len(found) == slots:
-        scores = {place: hindsight_score(p, place[1], mean, rules.depth_bonus) for place, p in askable.items()}
+        scores = {place: hindsight_score(p, place[1], mean, rules.settings.depth_bonus) for place, p in askable.items()}
         assert min(scores[place] for place in taken) >= max((scores[p] for p in askable.keys() - taken), default=-1.0)
     random.shuffle(ended)
     assert rules.restarts(ended, slots, mean) == found

@@ -67,14 +67,15 @@ from tests.rollout.trees import (
     starts,
     window_entropy,
 )
+from tests.rules import altered, branching
 
 # Every branch that the rule could refuse is allowed: what is left to decide are slots, pacing and order.
-EAGER = EntropyBranching(6, tau=-1.0, pacing="none", entropy_window=2, entropy_scale="nats", min_global=0.0)
+EAGER = branching(6, tau=-1.0, pacing="none", entropy_window=2, entropy_scale="nats", min_global=0.0)
 
 
 def fixed(size: int, globals_: int, **fields: object) -> EntropyBranching:
     """Let m of k start from the question whatever the probes would say."""
-    rules = replace(EAGER, group_size=size, dynamic_budget=False, initial_fraction=globals_ / size, **fields)
+    rules = altered(EAGER, group_size=size, dynamic_budget=False, initial_fraction=globals_ / size, **fields)
     assert rules.head_start() == globals_
     return rules
 
@@ -150,15 +151,15 @@ def check_decisions(tree: TrajectoryTree, rules: Exploration, state: Exploration
 def any_rules(draw: st.DrawFn) -> Exploration:
     size = draw(st.integers(2, 12))
     if draw(st.integers(0, 9)) == 0:
-        return IndependentSamples(size, entropy_window=2)
-    return EntropyBranching(
+        return IndependentSamples(size)
+    return branching(
         size,
         beam_size=draw(st.integers(2, 4)),
         probes=draw(st.integers(1, min(3, size))),
         dynamic_budget=draw(st.booleans()),
         beta=draw(st.sampled_from([0.5, 1.0, 5.0])),
         min_global=draw(st.sampled_from([0.0, 0.25, 1.0])),
-        initial_fraction=draw(st.sampled_from([0.0, 0.5, 1.0])),
+        initial_fraction=draw(st.sampled_from([0.01, 0.5, 1.0])),
         gamma=draw(st.sampled_from([0.2, 1.0])),
         tau=draw(st.sampled_from([0.3, 0.5, 0.6])),
         penalty=draw(st.sampled_from([0.05, 0.5])),
@@ -170,12 +171,10 @@ def any_rules(draw: st.DrawFn) -> Exploration:
 
 
 PRESETS = [
-    EntropyBranching(12),
-    EntropyBranching(12, tau=0.5, entropy_scale="log_vocab", pacing="none", min_global=0.0),
-    EntropyBranching(
-        12, branch_rule="reference", tau=0.5, entropy_scale="reference", pacing="none", min_global=0.0, beta=0.5
-    ),
-    EntropyBranching(12, dynamic_budget=False, penalty=0.0, tau=0.5),
+    branching(12, tau=0.6),
+    branching(12, tau=0.5, entropy_scale="log_vocab", pacing="none", min_global=0.0),
+    branching(12, branch_rule="reference", tau=0.5, entropy_scale="reference", pacing="none", min_global=0.0, beta=0.5),
+    branching(12, dynamic_budget=False, penalty=0.0, tau=0.5),
 ]
 
 
@@ -216,7 +215,7 @@ def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limit
 
 def test_wild_groups_show_every_way_to_begin_and_to_end() -> None:
     """What the property test above is worth."""
-    groups = run(ToyGenerator(), replace(PRESETS[0], group_size=8), questions(60), limits=Limits(60, 3))
+    groups = run(ToyGenerator(), altered(PRESETS[0], group_size=8), questions(60), limits=Limits(60, 3))
     leaves = [leaf for group in groups for leaf in group.tree.leaves]
     assert {leaf.origin for leaf in leaves} == set(Origin) - {Origin.RESAMPLED}
     assert {leaf.stop_reason for leaf in leaves} == set(StopReason)
@@ -233,7 +232,7 @@ def test_wild_groups_show_every_way_to_begin_and_to_end() -> None:
 def test_globals_start_together_once_all_probes_have_ended() -> None:
     script = Script(lambda path: 1, lambda path, turn: 2.0 - turn)
     generator = script.generator()
-    (group,) = run(generator, replace(EAGER, probes=2, beta=5.0))
+    (group,) = run(generator, altered(EAGER, probes=2, beta=5.0))
     assert origins(group.tree) == [Origin.PROBE] * 2 + [Origin.GLOBAL] * 4
     assert generator.events[starts(generator, 0)].what == "open"
     assert between(generator, [0, 1]) == {"open", "fork"}
@@ -244,7 +243,7 @@ def test_globals_start_together_once_all_probes_have_ended() -> None:
 def test_those_that_start_whatever_the_probes_say_do_not_wait_for_them() -> None:
     script = Script(lambda path: 1, lambda path, turn: 2.0 - turn)
     generator = script.generator()
-    (group,) = run(generator, replace(EAGER, min_global=0.5))
+    (group,) = run(generator, altered(EAGER, min_global=0.5))
     assert between(generator, [0, 1, 2]) == {"open", "fork"}
     assert origins(group.tree)[:3] == [Origin.PROBE, Origin.GLOBAL, Origin.GLOBAL]
 
@@ -340,7 +339,7 @@ def test_each_observation_gets_up_to_beam_size_minus_one_branches() -> None:
 def test_observations_of_an_ended_probe_are_branched_at() -> None:
     script = Script(lambda path: 2, lambda path, turn: 3.0 * turn, size=4)
     generator = script.generator()
-    (group,) = run(generator, replace(EAGER, group_size=4, beta=5.0))
+    (group,) = run(generator, altered(EAGER, group_size=4, beta=5.0))
     assert (group.tree.global_samples, origins(group.tree)[0]) == (1, Origin.PROBE)
     assert branched(group.tree) == [(0, 1), (0, 2), (1, 2)]
     assert starts(generator, 1) > last_sample(generator, 0)
@@ -369,7 +368,7 @@ def test_pacing_spreads_the_budget_over_the_observations(mean: float) -> None:
 
 def test_the_first_step_paces_by_the_probes_of_the_question() -> None:
     script = Script(lambda path: 3, lambda path, turn: float(turn), size=12)
-    (group,) = run(script.generator(), replace(EAGER, group_size=12, min_global=0.5, pacing="even", beta=5.0))
+    (group,) = run(script.generator(), altered(EAGER, group_size=12, min_global=0.5, pacing="even", beta=5.0))
     assert group.tree.global_samples == 6
     assert [i for _, i in branched(group.tree)] == [1, 1, 2, 2, 3, 3]
 
@@ -382,7 +381,7 @@ def test_the_gap_is_the_mean_over_the_probes_of_root_minus_after_tools() -> None
     script = Script(
         lambda path: [2, 1, 0][min(path, 2)], lambda path, turn: table[path][turn] if path in table else 1.0
     )
-    (group,) = run(script.generator(), replace(EAGER, probes=2, beta=0.3))
+    (group,) = run(script.generator(), altered(EAGER, probes=2, beta=0.3))
     assert group.tree.gap == ((4.0 - (1.0 + 2.0) / 2) + (3.0 - 2.5)) / 2 == 1.5
     assert group.tree.global_samples == math.floor(6 / (1 + math.exp(-0.3 * 1.5)) + 0.5) == 4
 
@@ -400,15 +399,15 @@ def test_a_probe_that_calls_no_tool_has_no_gap() -> None:
     script = Script(lambda path: int(path == 1), lambda path, turn: 3.0 - turn)
     (group,) = run(script.generator(), EAGER)
     assert (group.tree.gap, group.tree.global_samples) == (0.0, 3)
-    (group,) = run(script.generator(), replace(EAGER, probes=2))
+    (group,) = run(script.generator(), altered(EAGER, probes=2))
     assert group.tree.gap == (0.0 + 1.0) / 2
 
 
 def test_the_gap_is_known_even_when_it_can_change_nothing() -> None:
     script = Script(lambda path: 1, lambda path, turn: 3.0 - turn)
-    (group,) = run(script.generator(), replace(EAGER, min_global=1.0))
+    (group,) = run(script.generator(), altered(EAGER, min_global=1.0))
     assert (group.tree.gap, group.tree.global_samples) == (1.0, 6)
-    (group,) = run(script.generator(), replace(EAGER, group_size=2, probes=2))
+    (group,) = run(script.generator(), altered(EAGER, group_size=2, probes=2))
     assert (group.tree.gap, group.tree.global_samples) == (1.0, 2)
 
 
@@ -499,11 +498,11 @@ def test_no_questions_give_no_groups() -> None:
 # The same run gives the same tree.
 
 ORDERLESS = [
-    replace(EAGER, group_size=8, tau=0.5),
+    altered(EAGER, group_size=8, tau=0.5),
     fixed(8, 4, tau=0.5, pacing="even"),
-    replace(EAGER, group_size=12, probes=3, beam_size=3, pacing="even", min_global=0.25, tau=0.5),
-    EntropyBranching(12, branch_rule="bernoulli", entropy_window=1),
-    EntropyBranching(12, branch_rule="random", entropy_window=2),
+    altered(EAGER, group_size=12, probes=3, beam_size=3, pacing="even", min_global=0.25, tau=0.5),
+    branching(12, branch_rule="bernoulli", entropy_window=1),
+    branching(12, branch_rule="random", entropy_window=2),
     IndependentSamples(8),
 ]
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepo.core.branching import RULES
-from aepo.core.entropy_branching import EntropyBranching
 from aepo.core.exploration import Ended, Exploration, IndependentSamples, Restart, Step
 from aepo.core.noise import uniform
 from aepo.core.resampling import CallResampling
@@ -47,8 +46,9 @@ from tests.rollout.trees import (
     own,
     starts,
 )
+from tests.rules import altered, branching
 
-LATE = EntropyBranching(
+LATE = branching(
     6, dynamic_budget=False, branch_time="retrospective", depth_bonus=0.0, entropy_window=2, entropy_scale="nats"
 )
 RETRY = CallResampling(6, 2)
@@ -100,7 +100,7 @@ def test_branches_start_at_the_best_observations_once_all_paths_have_ended() -> 
 def test_every_observation_says_what_was_decided_about_it() -> None:
     heights = {(0, 2): 3.0, (1, 1): 2.0, (2, 1): 1.0}
     script = Script(lambda path: 2, lambda path, turn: heights.get((path, turn), 0.5))
-    (group,) = run(script.generator(), replace(LATE, beam_size=3))
+    (group,) = run(script.generator(), altered(LATE, beam_size=3))
     decisions = decided(group.tree)
     assert {at: (d.branches, d.stopped_by) for at, d in decisions.items()} == {
         (0, 1): (0, "budget"),
@@ -125,7 +125,7 @@ def test_slots_that_no_observation_can_take_start_from_the_question_with_the_bra
 
 def test_the_probes_still_decide_how_many_start_from_the_question() -> None:
     script = Script(lambda path: 2, lambda path, turn: 1.0 + turn)
-    (group,) = run(script.generator(), replace(LATE, dynamic_budget=True, probes=1, min_global=0.0, beta=5.0))
+    (group,) = run(script.generator(), altered(LATE, dynamic_budget=True, probes=1, min_global=0.0, beta=5.0))
     assert (group.tree.gap, group.tree.global_samples) == (-1.5, 1)
     assert origins(group.tree) == [Origin.PROBE] + [Origin.BRANCH] * 2 + [Origin.LEFTOVER] * 3
     assert branched(group.tree) == [(0, 2), (0, 1)]
@@ -134,7 +134,7 @@ def test_the_probes_still_decide_how_many_start_from_the_question() -> None:
 def test_before_there_is_a_mean_depth_is_measured_by_what_has_ended() -> None:
     # T = 2: 0.5 + 0.2 + 0.3 / 2 < 0.5 + 0.1 + 0.3 * 2 / 2; by T = 1 as well, but not by T = 4.
     script = Script(lambda path: 2, lambda path, turn: {1: 2.0, 2: 1.5}.get(turn, 1.0))
-    rules = replace(LATE, group_size=2, depth_bonus=0.3)
+    rules = altered(LATE, group_size=2, depth_bonus=0.3)
     (group,) = run(script.generator(), rules)
     assert branched(group.tree) == [(0, 2)]
     later = rules.initial_state(VOCABULARY).updated([], [], [4.0])
@@ -274,7 +274,7 @@ def test_each_trajectory_is_scored_once_while_others_grow_and_restarts_wait_for_
 
 
 def test_whatever_the_rules_every_trajectory_is_scored() -> None:
-    for rules in (LATE, IndependentSamples(3), EntropyBranching(4)):
+    for rules in (LATE, IndependentSamples(3), branching(4, tau=0.6)):
         (group,) = run(Script(lambda path: 1).generator(), rules, scorer=constant(0.5))
         assert {leaf.reward for leaf in group.tree.leaves} == {0.5}
         (group,) = run(Script(lambda path: 1).generator(), rules)
@@ -369,12 +369,12 @@ def late_rules(draw: st.DrawFn) -> Exploration:
     size = draw(st.integers(2, 10))
     if draw(st.booleans()):
         return CallResampling(size, draw(st.integers(1, size - 1)))
-    return EntropyBranching(
+    return branching(
         size,
         beam_size=draw(st.integers(2, 4)),
         dynamic_budget=draw(st.booleans()),
         min_global=draw(st.sampled_from([0.0, 0.25])),
-        initial_fraction=draw(st.sampled_from([0.0, 0.5, 1.0])),
+        initial_fraction=draw(st.sampled_from([0.01, 0.5, 1.0])),
         branch_rule=draw(st.sampled_from(RULES)),
         entropy_window=draw(st.sampled_from([1, 20])),
         branch_time="retrospective",
@@ -405,7 +405,7 @@ def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limit
 
 @pytest.mark.parametrize(
     "rules",
-    [replace(LATE, group_size=8, entropy_scale="running"), EntropyBranching(8, branch_time="retrospective"), RETRY],
+    [altered(LATE, group_size=8, entropy_scale="running"), branching(8, branch_time="retrospective"), RETRY],
 )
 def test_the_order_in_which_tools_and_rewards_answer_changes_nothing(rules: Exploration) -> None:
     def explored(answer: Callable[[str], Awaitable[str]], pause: Callable[[], int], scorer: Scorer) -> list[Group]:

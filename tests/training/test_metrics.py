@@ -3,7 +3,6 @@ import math
 
 import pytest
 
-from aepo.core.entropy_branching import EntropyBranching
 from aepo.training.metrics import comparable, exploration_update, rollout_metrics
 from aepo.types import (
     BranchDecision,
@@ -18,6 +17,7 @@ from aepo.types import (
     ToolStatus,
     TrajectoryTree,
 )
+from tests.rules import branching
 
 
 def say(tree, parent, path, entropies, call=None):
@@ -171,7 +171,7 @@ def test_a_call_that_was_made_anew_is_measured_as_what_it_is():
     assert (found["tool/executed_calls"], found["tool/calls_per_trajectory"]) == (3.0, 3 / 5)
     assert found["tool/saved_share"] == 0.0, "every path made its own call"
     assert found["tool/search/calls"] == 3.0
-    state = EntropyBranching(4).initial_state(100)
+    state = branching(4).initial_state(100)
     new = exploration_update([resampled_group()], state)
     assert (new.delta, new.mean_observations) == (state.delta, 1.0)
 
@@ -235,7 +235,7 @@ def test_top3_share_shows_branches_piling_up():
 
 
 def test_a_step_teaches_gaps_deltas_and_observations():
-    state = EntropyBranching(4).initial_state(100)
+    state = branching(4).initial_state(100)
     new = exploration_update([branching_group(), silent_group()], state)
     # The silent group's probe called nothing: its gap of 0 says nothing about tools.
     assert (new.gap.mean, new.gap.steps) == (-0.5, 1)
@@ -246,7 +246,7 @@ def test_a_step_teaches_gaps_deltas_and_observations():
 
 
 def test_a_step_without_tools_leaves_the_scales():
-    state = EntropyBranching(4).initial_state(100)
+    state = branching(4).initial_state(100)
     new = exploration_update([silent_group()], state)
     assert (new.gap, new.delta, new.mean_observations) == (state.gap, state.delta, 0.0)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.entropy_branching import EntropyBranching
+from aepo.core.entropy_branching import BalancedBranchSettings, EntropyBranching
 from aepo.core.exploration import Exploration
 
 if TYPE_CHECKING:
@@ -34,45 +34,23 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class AEPO(Algorithm):
-    """Settings of AEPO; see `Algorithm` for the shared ones, `EntropyBranching` for those of the rollout.
+class AEPO(BalancedBranchSettings, Algorithm):
+    """Settings of AEPO; see `Algorithm` for the shared ones, `BalancedBranchSettings` for those of the rollout.
 
     Attributes:
         preset: Where unset values come from: our defaults, the paper's rule, or the public reference code's.
-        dynamic_budget: Let the probes' entropy gap set m; off: m is `initial_fraction` of k.
         branch_penalty: Let consecutive branches lower the branch probability.
         entropy_clip: Keep the gradient of good tokens above the clip range; off: PPO's clip.
         entropy_advantage: Weigh advantages by token entropy.
         entropy_weight: How strongly.
         entropy_scope: Whether a token's entropy is compared with the whole batch or with its group.
-        penalty: What each branch in a row takes from the branch probability.
-        branch_time: `online`: branch as soon as all paths have come so far; `retrospective`: let the m global samples
-            end, then branch at the best of all their observations.
-        depth_bonus: What late observations gain over early ones; in retrospect only.
     """
 
     name: Literal["aepo"] = "aepo"
     preset: Literal["default", "paper", "reference"] = "default"
-    dynamic_budget: bool = True
     branch_penalty: bool = True
     entropy_clip: bool = True
     entropy_advantage: bool = True
-
-    beam_size: int = Field(default=2, ge=2)
-    probes: int = Field(default=1, ge=1)
-    beta: float = 1.0
-    min_global: float = Field(default=0.25, ge=0, le=1)
-    initial_fraction: float = Field(default=0.5, gt=0, le=1)
-    alpha: float = 0.5
-    gamma: float = 0.2
-    tau: float = 0.5
-    penalty: float = Field(default=0.05, ge=0)
-    branch_rule: Literal["threshold", "bernoulli", "reference", "random"] = "threshold"
-    pacing: Literal["even", "none"] = "even"
-    entropy_scale: Literal["running", "nats", "log_vocab", "centered", "reference"] = "running"
-    entropy_window: int = Field(default=20, ge=1)
-    branch_time: Literal["online", "retrospective"] = "online"
-    depth_bonus: float = Field(default=0.3, ge=0)
     entropy_weight: float = Field(default=0.2, ge=0)
     entropy_scope: Literal["batch", "group"] = "batch"
 
@@ -85,37 +63,19 @@ class AEPO(Algorithm):
 
     @model_validator(mode="after")
     def _probes_fit(self) -> AEPO:
-        if self.probes > self.group_size:
-            raise ValueError(f"probes is {self.probes}, it must be between 1 and group_size = {self.group_size}")
+        self.exploration()
         return self
 
     def exploration(self) -> Exploration:
         """Probes, then branches by entropy."""
-        return EntropyBranching(
-            group_size=self.group_size,
-            beam_size=self.beam_size,
-            probes=self.probes,
-            dynamic_budget=self.dynamic_budget,
-            beta=self.beta,
-            min_global=self.min_global,
-            initial_fraction=self.initial_fraction,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            tau=self.tau,
-            penalty=self.penalty if self.branch_penalty else 0.0,
-            branch_rule=self.branch_rule,
-            pacing=self.pacing,
-            entropy_scale=self.entropy_scale,
-            entropy_window=self.entropy_window,
-            branch_time=self.branch_time,
-            depth_bonus=self.depth_bonus,
-        )
+        penalty = self.penalty if self.branch_penalty else 0.0
+        return EntropyBranching(self.group_size, BalancedBranchSettings.of(self, {"penalty": penalty}))
 
     def advantages(self, batch: ScoredBatch) -> Tensor:
         """(B, T): the group's z-score, scaled by token entropy (spec 4.2)."""
-        from aepo.core.advantages import entropy_aware, group_relative
+        from aepo.core.advantages import entropy_aware
 
-        base_B1 = group_relative(batch.rewards_B, batch.groups_B)[:, None]
+        base_B1 = super().advantages(batch)
         if not self.entropy_advantage:
             return base_B1
         if self.entropy_scope == "batch":
@@ -130,12 +90,15 @@ class AEPO(Algorithm):
 
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
         """The gradient-keeping clip (spec 4.1), or PPO's without `entropy_clip`."""
-        from aepo.core.losses import clipped, entropy_balanced
+        from aepo.core.losses import entropy_balanced
 
-        loss = entropy_balanced if self.entropy_clip else clipped
-        return loss(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
+        if not self.entropy_clip:
+            return super().loss(logprobs_BT, old_logprobs_BT, advantages_BT)
+        return entropy_balanced(
+            logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip
+        )
 
     @property
     def needs_entropy(self) -> bool:
-        """Whether the rollout or the advantage reads entropies."""
-        return True
+        """Whether the advantage or the rollout reads entropies."""
+        return self.entropy_advantage or super().needs_entropy

@@ -7,16 +7,13 @@ Loss: PPO's clip. Spec 5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from aepo.algorithms.base import Aggregation, Algorithm, ScoredBatch
+from aepo.algorithms.base import Aggregation, Algorithm
 from aepo.core.exploration import Exploration
 from aepo.core.resampling import CallResampling
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class AXPO(Algorithm):
@@ -39,20 +36,3 @@ class AXPO(Algorithm):
     def exploration(self) -> Exploration:
         """K - r independent trajectories, then r where calls are made anew."""
         return CallResampling(self.group_size, self.resamples or max(1, self.group_size // 4))
-
-    def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, 1): the group's z-score."""
-        from aepo.core.advantages import group_relative
-
-        return group_relative(batch.rewards_B, batch.groups_B)[:, None]
-
-    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """PPO's clipped loss."""
-        from aepo.core.losses import clipped
-
-        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
-
-    @property
-    def needs_entropy(self) -> bool:
-        """The rollout reads entropies."""
-        return True

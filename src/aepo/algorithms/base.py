@@ -5,14 +5,13 @@ An algorithm is its own configuration: picking it by name with no other key is t
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from aepo.core.exploration import Exploration
+from aepo.core.exploration import Exploration, IndependentSamples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +47,14 @@ class ScoredBatch:
     states_BT: Tensor
 
 
-class Algorithm(BaseModel, ABC):
+class Algorithm(BaseModel):
     """The settings that all algorithms share, and the questions that the trainer asks.
 
+    A subclass says only what it does otherwise: `exploration`, `advantages`, `loss`. docs/how-to/own_algorithm.md adds
+    one.
+
     Attributes:
+        name: What a configuration picks it by; without a name of its own a class has "package.module:Class".
         group_size: k, trajectories per question.
         aggregation: How token losses become one number (spec 4.3).
         clip_low: Width of the clip range below 1.
@@ -62,6 +65,7 @@ class Algorithm(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str
     group_size: int = Field(default=8, ge=2)
     aggregation: Aggregation = "token-mean"
     clip_low: float = Field(default=0.2, ge=0, le=1)
@@ -69,20 +73,34 @@ class Algorithm(BaseModel, ABC):
     dual_clip: float | None = Field(default=3.0, gt=1)
     kl_weight: float = Field(default=0.0, ge=0)
 
-    @abstractmethod
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_its_place(cls, data: Any) -> Any:
+        if isinstance(data, dict) and cls.model_fields["name"].is_required():
+            return {"name": f"{cls.__module__}:{cls.__name__}", **data}
+        return data
+
     def exploration(self) -> Exploration:
-        """The rules of the rollout."""
-        ...
+        """The rules of the rollout; as it stands k independent trajectories."""
+        return IndependentSamples(self.group_size)
 
-    @abstractmethod
     def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, T) or (B, 1): what each token of each trajectory is worth."""
-        ...
+        """(B, T) or (B, 1): what each token of each trajectory is worth; as it stands the group's z-score."""
+        from aepo.core.advantages import group_relative
 
-    @abstractmethod
+        return group_relative(batch.rewards_B, batch.groups_B)[:, None]
+
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """(B, T): the loss of each token, before masks and averages."""
-        ...
+        """(B, T): the loss of each token, before masks and averages; as it stands PPO's clipped loss.
+
+        Args:
+            logprobs_BT: Under the policy that is trained.
+            old_logprobs_BT: Under the policy that sampled.
+            advantages_BT: Of `advantages`, weighted; shapes need only broadcast.
+        """
+        from aepo.core.losses import clipped
+
+        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
 
     def informative(self, rewards: Sequence[float]) -> bool:
         """Whether a group with these task rewards is trained on, or replaced by one of another question."""
@@ -96,4 +114,5 @@ class Algorithm(BaseModel, ABC):
     @property
     def needs_entropy(self) -> bool:
         """Whether a part that is switched on reads entropies; a run refuses an engine that has none."""
-        return False
+        rules = self.exploration()
+        return rules.watches or rules.probes > 0 or rules.needs_call_entropy

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.exploration import Exploration, IndependentSamples
+from aepo.algorithms.base import Algorithm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,16 +29,6 @@ class CISPO(Algorithm):
     clip_low: float = Field(default=1.0, ge=0, le=1)
     clip_high: float = Field(default=0.28, ge=0)
     dual_clip: None = None
-
-    def exploration(self) -> Exploration:
-        """K independent trajectories."""
-        return IndependentSamples(self.group_size)
-
-    def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, 1): the group's z-score."""
-        from aepo.core.advantages import group_relative
-
-        return group_relative(batch.rewards_B, batch.groups_B)[:, None]
 
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
         """REINFORCE with clipped importance weights."""

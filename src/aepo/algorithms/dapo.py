@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.exploration import Exploration, IndependentSamples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,10 +33,6 @@ class DAPO(Algorithm):
     overlong_buffer: float = Field(default=0.2, ge=0, le=1)
     max_rounds: int = Field(default=10, ge=1)
 
-    def exploration(self) -> Exploration:
-        """K independent trajectories."""
-        return IndependentSamples(self.group_size)
-
     def informative(self, rewards: Sequence[float]) -> bool:
         """Whether they differ."""
         return min(rewards) < max(rewards)
@@ -54,9 +49,3 @@ class DAPO(Algorithm):
 
         penalty_B = overlong_penalty(batch.lengths_B, batch.max_length, self.overlong_buffer * batch.max_length)
         return group_relative(batch.rewards_B + penalty_B, batch.groups_B)[:, None]
-
-    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """PPO's clipped loss."""
-        from aepo.core.losses import clipped
-
-        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.exploration import Exploration, IndependentSamples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,20 +29,9 @@ class GiGPO(Algorithm):
     step_weight: float = Field(default=1.0, ge=0)
     gamma: float = Field(default=0.95, ge=0, le=1)
 
-    def exploration(self) -> Exploration:
-        """K independent trajectories."""
-        return IndependentSamples(self.group_size)
-
     def advantages(self, batch: ScoredBatch) -> Tensor:
         """(B, T): of the trajectory and of the turn."""
-        from aepo.core.advantages import group_relative
         from aepo.core.credit import step_relative
 
         steps_BT = step_relative(batch.rewards_B, batch.turns_BT, batch.states_BT, self.gamma)
-        return group_relative(batch.rewards_B, batch.groups_B)[:, None] + self.step_weight * steps_BT
-
-    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """PPO's clipped loss."""
-        from aepo.core.losses import clipped
-
-        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
+        return super().advantages(batch) + self.step_weight * steps_BT

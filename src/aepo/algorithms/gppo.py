@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.exploration import Exploration, IndependentSamples
+from aepo.algorithms.base import Algorithm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,16 +27,6 @@ class GPPO(Algorithm):
     name: Literal["gppo"] = "gppo"
     beta1: float = Field(default=1.0, ge=0)
     beta2: float = Field(default=1.0, ge=0)
-
-    def exploration(self) -> Exploration:
-        """K independent trajectories."""
-        return IndependentSamples(self.group_size)
-
-    def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, 1): the group's z-score."""
-        from aepo.core.advantages import group_relative
-
-        return group_relative(batch.rewards_B, batch.groups_B)[:, None]
 
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
         """The clip that keeps gradients on both sides."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from aepo.algorithms.base import Algorithm, ScoredBatch
-from aepo.core.exploration import Exploration, IndependentSamples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,18 +19,8 @@ class ReinforcePP(Algorithm):
 
     name: Literal["reinforce_pp"] = "reinforce_pp"
 
-    def exploration(self) -> Exploration:
-        """K independent trajectories."""
-        return IndependentSamples(self.group_size)
-
     def advantages(self, batch: ScoredBatch) -> Tensor:
         """(B, T): the whitened returns."""
         from aepo.core.advantages import whitened
 
         return whitened(batch.rewards_B[:, None], batch.loss_mask_BT)
-
-    def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """PPO's clipped loss."""
-        from aepo.core.losses import clipped
-
-        return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from aepo.algorithms import AnyAlgorithm
+from aepo.config.chosen import own_algorithm
 from aepo.config.sections import Config, ConfigError, Section
 
 S = TypeVar("S", bound=Section)
@@ -36,10 +37,10 @@ def validated(model: type[S], data: Mapping[str, Any]) -> S:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, model)) from None
+        raise ConfigError(_explain(error, model, data)) from None
 
 
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+def _explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> str:
     # A misspelt key is why another one is missing.
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
@@ -50,7 +51,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         tag = None
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
-        known = _fields(model, location[:-1], tag)
+        own = own_algorithm(data["algorithm"]) if location[0] == "algorithm" and tag is None else None
+        known = _fields(model, location[:-1], tag) if own is None else list(own.model_fields)
         near = difflib.get_close_matches(location[-1], known, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {key!r}: {hint}"

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from aepo.algorithms import AEPO, AnyAlgorithm
+from aepo.algorithms import AEPO
+from aepo.config.chosen import ChosenAlgorithm
 from aepo.paths import expanded
 
 
@@ -285,7 +286,7 @@ class Config(Section):
     seed: int = 0
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
-    algorithm: AnyAlgorithm = AEPO()
+    algorithm: ChosenAlgorithm = AEPO()
     rollout: RolloutConfig = RolloutConfig()
     rewards: RewardsConfig = RewardsConfig()
     tools: ToolsConfig = ToolsConfig()

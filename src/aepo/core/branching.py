@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, TypeAlias, get_args
 
 from aepo.core.budget import ROUNDING
 
-RULES = ("threshold", "bernoulli", "reference", "random")
-PACINGS = ("even", "none")
-TIMES = ("online", "retrospective")
+Rule: TypeAlias = Literal["threshold", "bernoulli", "reference", "random"]
+Pacing: TypeAlias = Literal["even", "none"]
+Time: TypeAlias = Literal["online", "retrospective"]
+RULES: tuple[str, ...] = get_args(Rule)
+PACINGS: tuple[str, ...] = get_args(Pacing)
 
 
 def patience(consecutive: int, penalty: float = 0.05) -> float:
@@ -38,7 +41,7 @@ def branch_probability(
     return min(max((alpha + gamma * delta) * left, 0.0), 1.0)
 
 
-def threshold_rule(probability: float, tau: float = 0.6) -> bool:
+def threshold_rule(probability: float, tau: float = 0.5) -> bool:
     """The paper's rule: branch when P > tau."""
     return probability > tau
 

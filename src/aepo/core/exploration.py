@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from aepo.core import scale
 from aepo.core.budget import least_global_samples
@@ -129,51 +129,83 @@ class ExplorationState:
         return cls(gap, delta, data["mean_observations"], data["steps"])
 
 
-class Exploration(Protocol):
-    """The rules of an algorithm that the explorer asks; pure, so that a tree depends on seeds only."""
+@dataclass(frozen=True)
+class Exploration:
+    """How an algorithm spends a group of k trajectories: what the explorer asks. As it stands, all k are independent.
 
-    @property
-    def group_size(self) -> int:
-        """k, trajectories per question."""
+    A subclass says only what it does otherwise; what it needs beside `group_size` are fields of a frozen dataclass.
+    Its answers are pure functions of the arguments, so that a tree depends on seeds only.
+
+    Attributes:
+        group_size: k, trajectories per question.
+
+    Raises:
+        ValueError: `group_size` is below 1.
+
+    Examples:
+        Half of the group starts from the question. The first observations get one branch each, while there are some:
+
+        >>> from dataclasses import replace
+        >>> class EarlyBranches(Exploration):
+        ...     watches = True
         ...
+        ...     def head_start(self):
+        ...         return (self.group_size + 1) // 2
+        ...
+        ...     def decide(self, candidates, observation, used, budget, mean_observations, state):
+        ...         none = super().decide(candidates, observation, used, budget, mean_observations, state)
+        ...         first = [replace(decision, branches=1, stopped_by=None) for decision in none[: budget - used]]
+        ...         return first + none[len(first) :]
+        >>> rules = EarlyBranches(group_size=8)
+        >>> after_search = [Candidate(path, 1.5, 1.0, 0, 0.3) for path in range(4)]
+        >>> decisions = rules.decide(after_search, 1, 2, 4, 1.0, rules.initial_state(vocab_size=1000))
+        >>> [decision.branches for decision in decisions]
+        [1, 1, 0, 0]
+    """
+
+    group_size: int
+
+    def __post_init__(self) -> None:
+        """Refuse a group without members."""
+        least_global_samples(self.group_size, probes=0)
 
     @property
     def probes(self) -> int:
         """Trajectories whose entropies decide m; 0 if nothing is to be asked."""
-        ...
+        return 0
 
     @property
     def entropy_window(self) -> int:
         """W, tokens of a segment entropy."""
-        ...
+        return 20
 
     @property
-    def entropy_scale(self) -> str:
-        """One of `aepo.core.scale.MODES`."""
-        ...
+    def entropy_scale(self) -> scale.Mode:
+        """The unit of entropy changes."""
+        return "running"
 
     @property
     def watches(self) -> bool:
         """Whether paths are asked for their entropy after each observation, for `decide`; probes are in any case."""
-        ...
+        return False
 
     @property
     def needs_rewards(self) -> bool:
         """Whether `restarts` reads rewards."""
-        ...
+        return False
 
     @property
     def needs_call_entropy(self) -> bool:
         """Whether `restarts` reads how uncertain calls were."""
-        ...
+        return False
 
     def head_start(self) -> int:
         """Trajectories that start from the question at once, whatever the probes will say; at least `probes`."""
-        ...
+        return self.group_size
 
     def global_samples(self, gap: float | None, state: ExplorationState) -> int:
         """m, given the probes' gap in nats: None if no probe was asked, 0.0 if the probes called no tool."""
-        ...
+        return self.head_start()
 
     def decide(
         self,
@@ -186,6 +218,8 @@ class Exploration(Protocol):
     ) -> list[BranchDecision]:
         """Decide about the i-th observations of one question together, one decision a candidate, in their order.
 
+        As it stands nobody branches: P is 0, and no slot is left.
+
         Args:
             candidates: Every path of the question that has an i-th observation, ended paths included.
             observation: i, from 1.
@@ -194,7 +228,10 @@ class Exploration(Protocol):
             mean_observations: T, observations per trajectory.
             state: The run's scales.
         """
-        ...
+        return [
+            BranchDecision(c.entropy, state.delta(c.entropy - c.root_entropy), c.consecutive, 0.0, 0, "budget")
+            for c in candidates
+        ]
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
         """Where the last paths of a question begin; asked once, if all others have ended and slots are left.
@@ -206,90 +243,14 @@ class Exploration(Protocol):
             slots: Trajectories that are missing from k; there must not be more restarts.
             mean_observations: T, observations per trajectory.
         """
-        ...
-
-    def initial_state(self, vocab_size: int) -> ExplorationState:
-        """The state before the first step."""
-        ...
-
-
-@dataclass(frozen=True)
-class IndependentSamples:
-    """k trajectories from the question, no branches: what GRPO and its relatives do.
-
-    Attributes:
-        group_size: k.
-        entropy_window: W, for the metrics.
-        entropy_scale: Unit of the recorded entropy changes.
-    """
-
-    group_size: int
-    entropy_window: int = 20
-    entropy_scale: str = "running"
-
-    def __post_init__(self) -> None:
-        """Refuse a group without members."""
-        least_global_samples(self.group_size, probes=0)
-
-    @property
-    def probes(self) -> int:
-        """None are needed."""
-        return 0
-
-    @property
-    def watches(self) -> bool:
-        """Nobody branches."""
-        return False
-
-    @property
-    def needs_rewards(self) -> bool:
-        """Nobody restarts."""
-        return False
-
-    @property
-    def needs_call_entropy(self) -> bool:
-        """Nobody restarts."""
-        return False
-
-    def head_start(self) -> int:
-        """All of them."""
-        return self.group_size
-
-    def global_samples(self, gap: float | None, state: ExplorationState) -> int:
-        """All of them."""
-        return self.group_size
-
-    def decide(
-        self,
-        candidates: Sequence[Candidate],
-        observation: int,
-        used: int,
-        budget: int,
-        mean_observations: float,
-        state: ExplorationState,
-    ) -> list[BranchDecision]:
-        """Never branches."""
-        return no_branches(candidates, state)
-
-    def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """None: no slot is left."""
         return []
 
     def initial_state(self, vocab_size: int) -> ExplorationState:
-        """The state before the first step."""
-        return initial_state(self.entropy_scale, vocab_size)
+        """The state before the first step; entropy changes are in the unit `entropy_scale`."""
+        # Centring would take the sign from the gap, which is all that m goes by.
+        gap = scale.EntropyScale("running" if self.entropy_scale == "centered" else self.entropy_scale, vocab_size)
+        return ExplorationState(gap, scale.EntropyScale(self.entropy_scale, vocab_size))
 
 
-def no_branches(candidates: Sequence[Candidate], state: ExplorationState) -> list[BranchDecision]:
-    """The decisions of rules that never branch after an observation: P is 0 and no slot is left."""
-    return [
-        BranchDecision(c.entropy, state.delta(c.entropy - c.root_entropy), c.consecutive, 0.0, 0, "budget")
-        for c in candidates
-    ]
-
-
-def initial_state(entropy_scale: str, vocab_size: int) -> ExplorationState:
-    """The state before the first step, its entropies in the unit `entropy_scale`, one of `aepo.core.scale.MODES`."""
-    # Centring would take the sign from the gap, which is all that m goes by.
-    gap = scale.EntropyScale("running" if entropy_scale == "centered" else entropy_scale, vocab_size)
-    return ExplorationState(gap, scale.EntropyScale(entropy_scale, vocab_size))
+class IndependentSamples(Exploration):
+    """k trajectories from the question, no branches: what GRPO and its relatives do."""

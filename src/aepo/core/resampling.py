@@ -6,74 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from aepo.core.budget import least_global_samples
-from aepo.core.exploration import Candidate, Ended, ExplorationState, Restart, initial_state, no_branches
-from aepo.types import SUCCESS, BranchDecision
+from aepo.core.exploration import Ended, Exploration, Restart
+from aepo.types import SUCCESS
 
 
 @dataclass(frozen=True)
-class CallResampling:
+class CallResampling(Exploration):
     """k - r independent trajectories; then r that keep the thinking before calls which led nowhere.
 
     Attributes:
-        group_size: k.
         resamples: r, trajectories that wait for the others to end.
-        entropy_window: W, for the metrics.
-        entropy_scale: Unit of the recorded entropy changes.
     """
 
-    group_size: int
     resamples: int = 1
-    entropy_window: int = 20
-    entropy_scale: str = "running"
+
+    needs_rewards = True
+    needs_call_entropy = True
 
     def __post_init__(self) -> None:
         """Refuse a group in which nobody waits, or nobody is waited for."""
-        least_global_samples(self.group_size, probes=0)
+        super().__post_init__()
         if not 1 <= self.resamples < self.group_size:
             raise ValueError(
                 f"resamples is {self.resamples}, it must be between 1 and group_size - 1 = {self.group_size - 1}"
             )
 
-    @property
-    def probes(self) -> int:
-        """None are needed."""
-        return 0
-
-    @property
-    def watches(self) -> bool:
-        """Nobody branches after an observation."""
-        return False
-
-    @property
-    def needs_rewards(self) -> bool:
-        """Only failures are resampled."""
-        return True
-
-    @property
-    def needs_call_entropy(self) -> bool:
-        """The most uncertain calls are."""
-        return True
-
     def head_start(self) -> int:
         """All but r."""
         return self.group_size - self.resamples
-
-    def global_samples(self, gap: float | None, state: ExplorationState) -> int:
-        """All but r."""
-        return self.group_size - self.resamples
-
-    def decide(
-        self,
-        candidates: Sequence[Candidate],
-        observation: int,
-        used: int,
-        budget: int,
-        mean_observations: float,
-        state: ExplorationState,
-    ) -> list[BranchDecision]:
-        """Never branches."""
-        return no_branches(candidates, state)
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
         """Before the most uncertain calls, if some trajectory called a tool and all that did so failed; else none.
@@ -98,10 +58,6 @@ class CallResampling:
             for step in path.steps
         )
         return [Restart(path, call, before_call=True) for _, path, call in islice(cycle(ranked), slots)]
-
-    def initial_state(self, vocab_size: int) -> ExplorationState:
-        """The state before the first step."""
-        return initial_state(self.entropy_scale, vocab_size)
 
 
 def _known(value: float | None, what: str, path: Ended) -> float:

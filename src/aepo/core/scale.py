@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
-MODES = ("running", "nats", "log_vocab", "centered", "reference")
+Mode: TypeAlias = Literal["running", "nats", "log_vocab", "centered", "reference"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 # Differences this small are rounding: dividing by less would make noise look like a signal.
 SMALLEST_SCALE = 1e-6
