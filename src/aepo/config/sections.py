@@ -130,14 +130,26 @@ Layout = Literal["tree", "flat"]
 """Each distinct token once, or each trajectory whole."""
 
 
-class TrainConfig(Section):
-    """The optimizer and what a run keeps.
+class EndConfig(Section):
+    """When a run ends.
 
     Attributes:
         steps: Rollouts to train on, at most.
         max_trajectories: The run ends after the step that reaches this many, over all its steps; null is no limit.
         max_sampled_tokens: The same for tokens that the policy wrote; shared ones count once.
         max_executed_calls: The same for tool calls that really ran; shared ones count once.
+    """
+
+    steps: int = Field(default=100, ge=0)
+    max_trajectories: int | None = None
+    max_sampled_tokens: int | None = None
+    max_executed_calls: int | None = None
+
+
+class TrainConfig(EndConfig):
+    """When a run ends, the optimizer, and what is kept.
+
+    Attributes:
         minibatches: Optimizer steps that one pass over a rollout is divided into, by question.
         epochs: Passes over a rollout.
         learning_rate: Of AdamW, after the warm-up.
@@ -157,10 +169,6 @@ class TrainConfig(Section):
         trackers: Where metrics go beside `metrics.jsonl`.
     """
 
-    steps: int = Field(default=100, ge=0)
-    max_trajectories: int | None = None
-    max_sampled_tokens: int | None = None
-    max_executed_calls: int | None = None
     minibatches: int = Field(default=4, ge=1)
     epochs: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1e-6, gt=0)

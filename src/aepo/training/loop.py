@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ import torch
 
 from aepo import event_loop
 from aepo.config import Config
-from aepo.core.exploration import ExplorationState
 from aepo.evaluation.outcomes import outcomes, save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rollout.agent import Agent
@@ -35,20 +34,19 @@ from aepo.tools.counts import counting, taken
 from aepo.tools.limits import Budget
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
-from aepo.training.budget import Spent, ended, steps_at_most
+from aepo.training.budget import ended, steps_at_most
 from aepo.training.display import Display
-from aepo.training.metrics import exploration_update, rollout_metrics
+from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Scorer
 from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.slowdown import UpdateSpeed
+from aepo.training.state import RunState
 from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import make_trackers
 from aepo.types import Group, Sample
-
-STATE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -101,35 +99,22 @@ class Trainer:
 
     def __init__(self, config: Config, parts: Parts, folder: RunFolder, display: Display, resume: bool = False) -> None:
         self.config, self.parts, self.folder, self.display = config, parts, folder, display
-        self.exploration = config.algorithm.exploration()
-        self.state: ExplorationState = self.exploration.initial_state(parts.vocab_size)
-        band = config.train.entropy_band
-        self.watch = None if band is None else EntropyWatch(band)
-        self.spent = Spent()
-        self.step = 0
+        train, rules = config.train, config.algorithm.exploration()
+        watch = None if train.entropy_band is None else EntropyWatch(train.entropy_band)
+        self.state = RunState(rules.initial_state(parts.vocab_size), watch)
         self.evaluated: int | None = None
         self.saved: int | None = None
-        self.left: list[Sample] = []
         self.counts: Counter[str] = Counter()
         self.speed = UpdateSpeed()
         self._whole = True
-        train = config.train
-        self.optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay)
-        total = train.steps * train.minibatches * train.epochs
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, rate_factor(train.schedule, train.warmup, total)
-        )
+        optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay)
+        factor = rate_factor(train.schedule, train.warmup, train.steps * train.minibatches * train.epochs)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         self.learner = Learner(
-            parts.policy,
-            self.optimizer,
-            self.schedule,
-            config.algorithm,
-            train,
-            config.rollout.temperature,
-            parts.reference,
+            parts.policy, optimizer, schedule, config.algorithm, train, config.rollout.temperature, parts.reference
         )
         resumed = self._restore() if resume else None
-        self.trackers = make_trackers(config.train.trackers, folder.path, resumed)
+        self.trackers = make_trackers(train.trackers, folder.path, resumed)
 
     def run(self) -> None:
         """Train to the end. Ctrl-C ends it with a checkpoint after the last whole step, and so does SIGTERM.
@@ -145,14 +130,14 @@ class Trainer:
         """
         train = self.config.train
         trajectories_a_step = self.config.rollout.questions * self.config.algorithm.group_size
-        self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.step)
+        self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.state.step)
         try:
             with counting() as self.counts, self._sampling() as sample:
                 while True:
-                    at_end = ended(self.step, self.spent, train)
-                    if self._evaluation_due(at_end) and self.evaluated != self.step:
+                    at_end = ended(self.state.step, self.state.spent, train)
+                    if self._evaluation_due(at_end) and self.evaluated != self.state.step:
                         self._evaluate()
-                    if at_end or (self.step and self.step % train.checkpoint_every == 0):
+                    if at_end or (self.state.step and self.state.step % train.checkpoint_every == 0):
                         self._save()
                     if at_end:
                         break
@@ -174,16 +159,16 @@ class Trainer:
             return
         tell = error.add_note if isinstance(error, Exception) else self.display.message
         try:
-            if self.step or isinstance(error, KeyboardInterrupt):
+            if self.state.step or isinstance(error, KeyboardInterrupt):
                 self._save()
         except checkpoint.CheckpointError as refused:
             tell(str(refused))
         else:
-            tell(f"stopped after step {self.step}; go on with: {self.folder.resumption()}")
+            tell(f"stopped after step {self.state.step}; go on with: {self.folder.resumption()}")
 
     def _evaluation_due(self, at_end: bool) -> bool:
-        every = self.config.evaluation.every
-        return bool(self.parts.held_out) and (self.step == 0 or at_end or (every > 0 and self.step % every == 0))
+        every, step = self.config.evaluation.every, self.state.step
+        return bool(self.parts.held_out) and (step == 0 or at_end or (every > 0 and step % every == 0))
 
     def _train_step(self, sample: Callable[[], StepGroups]) -> None:
         began = time.perf_counter()
@@ -196,30 +181,27 @@ class Trainer:
             self.display.phase("train")
             # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
             tools = list(self.parts.agent.tools)
-            metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
+            window = self.config.algorithm.exploration().entropy_window
+            metrics = rollout_metrics(groups.sampled, window, tools) | groups.metrics()
             self._whole = False
-            keep = (self.step + 1) % self.config.train.trees_every == 0 or self.step == 0
+            keep = (self.state.step + 1) % self.config.train.trees_every == 0 or self.state.step == 0
             trained, updates = self._update(groups.kept, keep)
             metrics |= trained | handed
-            self.state = exploration_update(groups.sampled, self.state)
-            self.spent = self.spent.after(groups.sampled)
-            self.left = groups.left
-            self.step += 1
+            self.state = self.state.after(groups)
             self._whole = True
             updated = time.perf_counter()
-            metrics |= self.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
+            metrics |= self.state.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
             metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
             self._watch_speed(updated - rolled, metrics)
             if keep:
-                save_trees(
-                    self.folder, self.step, groups.sampled, self.parts.decode, [update.to_dict() for update in updates]
-                )
+                plain = [update.to_dict() for update in updates]
+                save_trees(self.folder, self.state.step, groups.sampled, self.parts.decode, plain)
             self._log(metrics)
 
     def _hand_over(self) -> dict[str, float]:
         """Give the weights to who samples, if they have changed; a run that fails here has a whole step behind it."""
         sampler = self.parts.sampler
-        return {} if sampler.version == self.step else sampler.push(self.step)
+        return {} if sampler.version == self.state.step else sampler.push(self.state.step)
 
     @contextmanager
     def _sampling(self) -> Iterator[Callable[[], StepGroups]]:
@@ -230,15 +212,15 @@ class Trainer:
             return
 
         def last(groups: Sequence[Group]) -> bool:
-            return ended(self.step + 1, self.spent.after(groups), config.train)
+            return ended(self.state.step + 1, self.state.spent.after(groups), config.train)
 
         with overlapping(
-            parts.agent, parts.scorer, config.algorithm, config.seed, config.rollout.overlap, self.left
+            parts.agent, parts.scorer, config.algorithm, config.seed, config.rollout.overlap, self.state.left
         ) as rollout:
             yield lambda: rollout.step(
-                step_questions(parts.questions, config.rollout.questions, config.seed, self.step),
-                self.state,
-                self.step,
+                step_questions(parts.questions, config.rollout.questions, config.seed, self.state.step),
+                self.state.exploration,
+                self.state.step,
                 last,
             )
 
@@ -249,24 +231,25 @@ class Trainer:
             self.parts.agent,
             self.parts.scorer,
             self.config.algorithm,
-            self.state,
+            self.state.exploration,
             self.config.seed,
-            self.step,
+            self.state.step,
         )
 
     def _update(self, groups: Sequence[Group], keep: bool) -> tuple[dict[str, float], list[TokenUpdates]]:
         """Metrics, and if wanted what became of each token of each group."""
         # Dropout of adapters is the only other chance there is.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.state.step)
         algorithm = self.config.algorithm
         batch = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
         seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan) if keep else None
-        rng = random.Random(f"minibatches {self.config.seed} {self.step}")
+        rng = random.Random(f"minibatches {self.config.seed} {self.state.step}")
         metrics = update(self.learner, batch, rng, seen_BT)
         return metrics, [] if seen_BT is None else token_updates(groups, batch, seen_BT, algorithm)
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:
-        self.watch, found = watched(self.watch, metrics.get("entropy/policy"), self.display.message)
+        watch, found = watched(self.state.watch, metrics.get("entropy/policy"), self.display.message)
+        self.state = replace(self.state, watch=watch)
         return found
 
     def _watch_speed(self, seconds: float, metrics: Mapping[str, Any]) -> None:
@@ -295,9 +278,9 @@ class Trainer:
             self.config.seed,
         )
         with signals_wait():
-            self.evaluated = self.step
+            self.evaluated = self.state.step
             # Before the metrics, which tell a resumed run that this evaluation is done.
-            save_outcomes(self.folder, self.step, outcomes(result))
+            save_outcomes(self.folder, self.state.step, outcomes(result))
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
             self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
 
@@ -306,32 +289,22 @@ class Trainer:
 
     def _log(self, metrics: dict[str, Any]) -> None:
         for tracker in self.trackers:
-            tracker.log(self.step, metrics)
-        self.display.step(self.step, metrics)
+            tracker.log(self.state.step, metrics)
+        self.display.step(self.state.step, metrics)
 
     def _save(self) -> None:
-        if self.saved == self.step:
+        if self.saved == self.state.step:
             return
         with signals_wait():
             self.display.phase("checkpoint")
-            checkpoint.save(self.folder.checkpoints, self.step, self._write, self.config.train.keep_checkpoints)
-            self.saved = self.step
+            checkpoint.save(self.folder.checkpoints, self.state.step, self._write, self.config.train.keep_checkpoints)
+            self.saved = self.state.step
 
     def _write(self, folder: Path) -> None:
         self.parts.policy.save(folder / "policy")
-        torch.save(
-            {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()},
-            folder / "optimizer.pt",
-        )
-        state = {
-            "format": STATE_FORMAT,
-            "step": self.step,
-            "exploration": self.state.to_dict(),
-            "spent": self.spent.to_dict(),
-            "entropy_watch": None if self.watch is None else self.watch.to_dict(),
-            "threads": torch.get_num_threads(),
-            "left": [sample.id for sample in self.left],
-        }
+        optimizer, schedule = self.learner.optimizer, self.learner.schedule
+        torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, folder / "optimizer.pt")
+        state = {**self.state.to_dict(), "threads": torch.get_num_threads()}
         (folder / "state.json").write_text(json.dumps(state) + "\n")
 
     def _restore(self) -> int:
@@ -340,28 +313,24 @@ class Trainer:
         if path is None:
             self.folder.truncate_after(0)
             return -1
-        state = json.loads((path / "state.json").read_text())
-        if state["format"] != STATE_FORMAT:
-            raise ValueError(f"{path} has state format {state['format']!r}, this version reads {STATE_FORMAT}")
+        data = json.loads((path / "state.json").read_text())
+        try:
+            self.state = self.state.restored(data, self.parts.questions)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         self.parts.policy.restore(path / "policy")
         kept = torch.load(path / "optimizer.pt", weights_only=True)
-        self.optimizer.load_state_dict(kept["optimizer"])
-        self.schedule.load_state_dict(kept["schedule"])
-        self.step = self.saved = state["step"]
+        self.learner.optimizer.load_state_dict(kept["optimizer"])
+        self.learner.schedule.load_state_dict(kept["schedule"])
+        step = self.saved = self.state.step
         # A run may have been killed between an evaluation and the checkpoint after it: the metrics know.
         rows = read_metrics(self.folder.metrics_file)
-        if any(row["step"] == self.step and "eval/success" in row for row in rows):
-            self.evaluated = self.step
-        self.state = ExplorationState.from_dict(state["exploration"])
-        self.spent = Spent.from_dict(state["spent"])
-        by_id = {sample.id: sample for sample in self.parts.questions}
-        self.left = [by_id[name] for name in state.get("left", [])]
-        if self.watch is not None and state["entropy_watch"] is not None:
-            self.watch = EntropyWatch.from_dict(state["entropy_watch"], self.watch.band)
+        if any(row["step"] == step and "eval/success" in row for row in rows):
+            self.evaluated = step
         # Sums are added up in another order by another number of threads.
-        torch.set_num_threads(state["threads"])
-        self.folder.truncate_after(self.step)
-        return self.step
+        torch.set_num_threads(data["threads"])
+        self.folder.truncate_after(step)
+        return step
 
     def _title(self) -> str:
         return f"{self.config.algorithm.name} on {self.config.task.name}, seed {self.config.seed}"

@@ -1,0 +1,79 @@
+"""What a run knows after a step, as checkpoints keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aepo.core.exploration import ExplorationState
+from aepo.training.alarm import EntropyWatch
+from aepo.training.budget import Spent
+from aepo.training.metrics import exploration_update
+from aepo.training.sampling import StepGroups
+from aepo.types import Sample
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run after some whole steps; weights and the optimizer are kept beside it.
+
+    Attributes:
+        exploration: The entropy scales.
+        watch: The watch over the policy's entropy; None without one.
+        step: Whole steps.
+        spent: What rollouts have used.
+        left: Questions whose groups are in flight and will be trained in the next step.
+    """
+
+    exploration: ExplorationState
+    watch: EntropyWatch | None
+    step: int = 0
+    spent: Spent = field(default_factory=Spent)
+    left: Sequence[Sample] = ()
+
+    def after(self, groups: StepGroups) -> RunState:
+        """The state after one more step; the watch is as it was."""
+        return replace(
+            self,
+            exploration=exploration_update(groups.sampled, self.exploration),
+            step=self.step + 1,
+            spent=self.spent.after(groups.sampled),
+            left=groups.left,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "format": FORMAT,
+            "step": self.step,
+            "exploration": self.exploration.to_dict(),
+            "spent": self.spent.to_dict(),
+            "entropy_watch": None if self.watch is None else self.watch.to_dict(),
+            "left": [sample.id for sample in self.left],
+        }
+
+    def restored(self, data: Mapping[str, Any], questions: Sequence[Sample]) -> RunState:
+        """The state that `to_dict` wrote.
+
+        Args:
+            data: What was written.
+            questions: Those of the run, among them the ones that were left.
+
+        Raises:
+            ValueError: It is of another format version.
+        """
+        if data["format"] != FORMAT:
+            raise ValueError(f"the state has format {data['format']!r}, this version reads {FORMAT}")
+        watch, by_id = self.watch, {sample.id: sample for sample in questions}
+        if watch is not None and data["entropy_watch"] is not None:
+            watch = EntropyWatch.from_dict(data["entropy_watch"], watch.band)
+        return RunState(
+            ExplorationState.from_dict(data["exploration"]),
+            watch,
+            data["step"],
+            Spent.from_dict(data["spent"]),
+            [by_id[name] for name in data.get("left", [])],
+        )
