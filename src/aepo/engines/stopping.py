@@ -84,6 +84,27 @@ class Stopping:
         return decode(self._tokenizer, tokens) if tokens else ""
 
 
+class Stoppings:
+    """The `Stopping` of each `Stop`, prepared once; the vocabulary is spelled for the first that has strings."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._prepared: dict[Stop, Stopping] = {}
+        self._texts: list[str] = []
+
+    def of(self, stop: Stop) -> Stopping:
+        """What tells which tokens end a turn.
+
+        Raises:
+            ValueError: A stop string is empty.
+        """
+        if stop not in self._prepared:
+            if stop.strings and not self._texts:
+                self._texts = vocabulary_texts(self._tokenizer)
+            self._prepared[stop] = Stopping(stop, self._tokenizer, self._texts if stop.strings else [])
+        return self._prepared[stop]
+
+
 def decode(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
     """The text of ids, special tokens included and nothing tidied."""
     return str(tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))

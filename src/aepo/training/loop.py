@@ -24,7 +24,7 @@ from aepo.core.exploration import ExplorationState
 from aepo.evaluation.outcomes import outcomes, save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rollout.agent import Agent
-from aepo.rollout.explorer import Scorer as RewardScorer
+from aepo.rollout.explorer import Scorer
 from aepo.rollout.sampler import Sampler
 from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder
@@ -38,7 +38,7 @@ from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent, ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import exploration_update, rollout_metrics
-from aepo.training.objective import Scorer
+from aepo.training.objective import Logprobs
 from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
@@ -77,8 +77,8 @@ class Parts:
     agent: Agent
     evaluation_agent: Agent
     greedy_agent: Agent
-    reference: Scorer | None
-    scorer: RewardScorer
+    reference: Logprobs | None
+    scorer: Scorer
     questions: Sequence[Sample]
     held_out: Sequence[Sample]
     decode: Callable[[list[int]], str]
@@ -187,9 +187,7 @@ class Trainer:
             self.display.phase("train")
             # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
             tools = list(self.parts.agent.tools)
-            metrics = (
-                rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
-            )
+            metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
             self._whole = False
             keep = (self.step + 1) % self.config.train.trees_every == 0 or self.step == 0
             trained, updates = self._update(groups.kept, keep)

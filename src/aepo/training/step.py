@@ -15,14 +15,14 @@ from aepo.algorithms.base import Algorithm
 from aepo.core.aggregation import row_weights
 from aepo.out_of_memory import memory_advice
 from aepo.training.batch import Batch, micro_batches, minibatches
-from aepo.training.objective import Objective, Pass, Scorer, flat_passes, tree_passes
+from aepo.training.objective import Logprobs, Objective, Pass, flat_passes, tree_passes
 from aepo.training.tree import Forest, forest
 
 Layout = Literal["tree", "flat"]
 """Each distinct token once, or each trajectory whole."""
 
 
-class TrainablePolicy(Scorer, Protocol):
+class TrainablePolicy(Logprobs, Protocol):
     """What an engine must offer to be trained."""
 
     device: torch.device
@@ -54,7 +54,7 @@ def update(
     max_grad_norm: float,
     micro_batch_tokens: int,
     rng: random.Random,
-    reference: Scorer | None = None,
+    reference: Logprobs | None = None,
     layout: Layout = "tree",
     seen_BT: Tensor | None = None,
 ) -> dict[str, float]:
@@ -133,7 +133,7 @@ def _accumulate(
     part: Batch,
     temperature: float,
     micro_batch_tokens: int,
-    reference: Scorer | None,
+    reference: Logprobs | None,
     layout: Layout,
     seen_BT: Tensor | None,
 ) -> dict[str, float]:
@@ -183,7 +183,7 @@ def zero_sums(layout: Layout) -> defaultdict[str, float]:
     return defaultdict(float, dict.fromkeys(names, 0.0))
 
 
-def busy_rows(part: Batch, reference: Scorer | None) -> Tensor:
+def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
     """Numbers of the rows that add something to the gradient of an optimizer step; see `train/idle_share` of `update`.
 
     Args:

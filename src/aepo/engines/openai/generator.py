@@ -11,7 +11,7 @@ from aepo.engines.openai.client import BadReply, Client, Endpoint, ServerError
 from aepo.engines.openai.dialect import Wanted
 from aepo.engines.openai.probe import Served
 from aepo.engines.remote import RemoteGenerator, RemoteSequence
-from aepo.engines.stopping import Stopping, vocabulary_texts
+from aepo.engines.stopping import Stoppings
 from aepo.rollout.generator import Sampled, Stop
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class ServerGenerator(RemoteGenerator):
             )
         self.reference_entropy = reference_entropy
         self._client: Client | None = None
-        self._texts: list[str] | None = None
-        self._stoppings: dict[Stop, Stopping] = {}
+        self._stoppings = Stoppings(tokenizer)
 
     async def __aenter__(self) -> Self:
         if self._client is not None:
@@ -126,10 +125,3 @@ class ServerGenerator(RemoteGenerator):
             bounds = [-value for value in reply.logprobs]
         reference = entropies.reference(reply.top) if self.reference_entropy else []
         return Sampled(reply.tokens, reply.logprobs, bounds, False, reference)
-
-    def _prepared(self, stop: Stop) -> Stopping:
-        if stop not in self._stoppings:
-            if stop.strings and self._texts is None:
-                self._texts = vocabulary_texts(self.tokenizer)
-            self._stoppings[stop] = Stopping(stop, self.tokenizer, (self._texts or []) if stop.strings else [])
-        return self._stoppings[stop]

@@ -26,8 +26,8 @@ from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.adapters import find_adapter
 from aepo.engines.local.load import Policy
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
-from aepo.engines.local.scoring import Scorer
 from aepo.engines.trl.arguments import check, optimizer_steps
 from aepo.engines.trl.batches import MicroBatch, divide
 from aepo.engines.trl.checkpoints import read_state, write_state
@@ -180,7 +180,7 @@ class AEPOTrainer(GRPOTrainer):
         self._agent, self._greedy = api.agents(self.policy, task, config, asked)
         if layout == "tree":
             self.policy.refuse_tree(self._agent.protocol.prompt(asked[0].question))
-        self._scorer = Scorer(self.model, len(self._tokenizer))
+        self._logprobs = ModelLogprobs(self.model, len(self._tokenizer))
         self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
         self._rules = self.algorithm.exploration()
         self.exploration: ExplorationState = self._rules.initial_state(len(self._tokenizer))
@@ -245,7 +245,7 @@ class AEPOTrainer(GRPOTrainer):
             # Nothing is learned, but momentum must go on.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
         of = Objective(
-            self.algorithm, self._scorer, self._reference, self.temperature, inputs.tokens, inputs.trajectories
+            self.algorithm, self._logprobs, self._reference, self.temperature, inputs.tokens, inputs.trajectories
         )
         found = self._pass(of, inputs.batch)
         if not bool(torch.isfinite(found.loss)):
