@@ -53,7 +53,7 @@ class RowLayer(CacheLayerMixin):
 
     def _grown(self, old: Tensor | None, like: Tensor) -> Tensor:
         shape = self.cache.shape(like.shape[-3], like.shape[-1])
-        if old is not None and all(has >= needs for has, needs in zip(old.shape, shape, strict=True)):
+        if old is not None and old.shape == shape:
             return old
         # Zeros: what was never written is masked, but 0 * NaN would not vanish.
         new = like.new_zeros(shape)
