@@ -63,7 +63,7 @@ class ServerGenerator(RemoteGenerator):
                 f"a trajectory may have {max_length} tokens, but server {endpoint.url} holds {served.context}: "
                 "lower rollout.max_tokens, or start it with a longer context"
             )
-        super().__init__(self._prepared, max_sequences, max_length)
+        super().__init__(Stoppings(tokenizer).of, max_sequences, max_length)
         self.endpoint, self.served, self.tokenizer = endpoint, served, tokenizer
         self.temperature, self.greedy = temperature, greedy
         self.top = served.top if served.exact_at(temperature, greedy) else None
@@ -76,7 +76,6 @@ class ServerGenerator(RemoteGenerator):
             )
         self.reference_entropy = reference_entropy
         self._client: Client | None = None
-        self._stoppings = Stoppings(tokenizer)
 
     async def __aenter__(self) -> Self:
         if self._client is not None:
