@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.core.noise import noise_key
-from aepo.engines.local import LocalGenerator
+from aepo.engines.local import GeneratorSettings, LocalGenerator
 from aepo.rollout.generator import Stop
 
 REPEATED = 20
@@ -67,7 +67,8 @@ def main() -> None:
     print(f"{'rows':>5} {'ours tok/s':>12} {'generate tok/s':>15} {'ratio':>6} {'floor tok/s':>12} {'floor ratio':>12}")
     for rows in args.rows:
         prompts = torch.randint(0, len(tokenizer), (rows, args.prompt))
-        engine = LocalGenerator(model, tokenizer, max_sequences=rows, max_length=args.prompt + args.tokens)
+        settings = GeneratorSettings(max_sequences=rows, max_length=args.prompt + args.tokens)
+        engine = LocalGenerator(model, tokenizer, settings)
         ours(engine, prompts, 8, clock)
         theirs(model, prompts, 8, clock)
         times: list[tuple[float, float]] = []

@@ -28,8 +28,8 @@ from tree_training import Trained, seconds
 
 from aepo.algorithms import AEPO
 from aepo.config import Layout
-from aepo.engines.local import LocalGenerator
-from aepo.engines.local.scoring import Scorer
+from aepo.engines.local import GeneratorSettings, LocalGenerator
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.training.batch import flat_batch
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
@@ -97,9 +97,9 @@ def measure(size: Size, questions: int, repetitions: int) -> list[float]:
     """Seconds of each of `CURVES`."""
     model, tokenizer = random_model(size.hidden)
     vocabulary = len(tokenizer)
-    policy = Trained(Scorer(model, vocabulary))
+    policy = Trained(ModelLogprobs(model, vocabulary))
     longest = PROMPT + (2 * size.turns - 1) * size.length
-    engine = LocalGenerator(model, tokenizer, max_sequences=questions * size.k, max_length=longest)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_sequences=questions * size.k, max_length=longest))
     kinds = [[made_up(size, branched, vocabulary, n) for n in range(questions)] for branched in (False, True)]
 
     def rollout(groups: list[Group]) -> Callable[[], float]:

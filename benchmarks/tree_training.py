@@ -24,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from aepo.bench.training import trained
 from aepo.config import Layout
-from aepo.engines.local.scoring import Scorer
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.training.batch import Batch
 
 VOCABULARY = 8192
@@ -35,15 +35,15 @@ LAYOUTS: tuple[Layout, ...] = ("flat", "tree")
 class Trained:
     """A model as `update` wants it."""
 
-    scorer: Scorer
+    logprobs: ModelLogprobs
     device = torch.device("cpu")
 
     def __post_init__(self) -> None:
-        self.score, self.score_tree = self.scorer.score, self.scorer.score_tree
+        self.score, self.score_tree = self.logprobs.score, self.logprobs.score_tree
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """All of them."""
-        return list(self.scorer.model.parameters())
+        return list(self.logprobs.model.parameters())
 
 
 def random_policy(hidden: int, layers: int) -> Trained:
@@ -59,7 +59,7 @@ def random_policy(hidden: int, layers: int) -> Trained:
         max_position_embeddings=1 << 16,
         tie_word_embeddings=True,
     )
-    return Trained(Scorer(LlamaForCausalLM._from_config(shape, attn_implementation="sdpa").eval(), VOCABULARY))
+    return Trained(ModelLogprobs(LlamaForCausalLM._from_config(shape, attn_implementation="sdpa").eval(), VOCABULARY))
 
 
 def prefix(sharing: float, suffix: int, rows: int) -> int:

@@ -71,6 +71,14 @@ def model():
 
 
 @pytest.fixture
+def direct(request, monkeypatch) -> bool:
+    """Whether a Llama-shaped model is run without its modules."""
+    if not request.param:
+        monkeypatch.setattr("aepo.engines.local.cpu.forward.direct_model", lambda model: None)
+    return request.param
+
+
+@pytest.fixture
 def build():
     return build_model
 

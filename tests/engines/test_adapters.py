@@ -14,8 +14,8 @@ import torch
 
 from aepo.engines.local.adapters import Lora
 from aepo.engines.local.load import load_policy
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
-from aepo.engines.local.scoring import Scorer
 from tests.engines.test_scoring import TOKENS, VOCABULARY, WANTED, on_tree, trained
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -67,7 +67,7 @@ def adapter(base, tmp_path: Path):
 def as_peft_has_it(folder: Path) -> torch.Tensor:
     source = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
     model = peft.PeftModel.from_pretrained(load_policy(source, device="cpu").model, folder)
-    return Scorer(model, VOCABULARY).score(TOKENS, WANTED, 1.0)
+    return ModelLogprobs(model, VOCABULARY).score(TOKENS, WANTED, 1.0)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, GemmaConfig, OlmoConfig
 
 from aepo.core.noise import noise_key
 from aepo.engines.local import LocalGenerator
-from aepo.engines.local.direct import direct_forward
+from aepo.engines.local.cpu.llama_shaped import direct_model
 from aepo.rollout.generator import Stop
 
 SMALL = {
@@ -29,30 +29,31 @@ SMALL = {
 @pytest.mark.parametrize("architecture", ["llama", "llama-gqa", "qwen2", "qwen3"])
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": True}, {"attention_bias": True}])
 def test_llama_shaped_models_are_taken(architecture, changes, build):
-    assert direct_forward(build(architecture, **changes)) is not None
+    assert direct_model(build(architecture, **changes)) is not None
 
 
 @pytest.mark.parametrize("kind", [GemmaConfig, OlmoConfig])
 def test_models_of_another_shape_are_left_to_themselves(kind):
     torch.manual_seed(0)
-    assert direct_forward(AutoModelForCausalLM.from_config(kind(**SMALL), attn_implementation="sdpa")) is None
+    assert direct_model(AutoModelForCausalLM.from_config(kind(**SMALL), attn_implementation="sdpa")) is None
 
 
 def test_a_model_that_differs_in_its_arithmetic_is_left_to_itself(model):
     scaling = model.model.layers[1].self_attn.scaling
     model.model.layers[1].self_attn.scaling = 3 * scaling
-    assert direct_forward(model) is None
+    assert direct_model(model) is None
 
 
 def test_adapters_are_left_to_peft(model):
     peft = pytest.importorskip("peft")
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    assert direct_forward(adapted) is None
+    assert direct_model(adapted) is None
 
 
-def test_weights_that_training_changed_are_read_anew(model, tokenizer):
+def test_weights_that_training_changed_are_read_anew(model, tokenizer, monkeypatch):
     engine = LocalGenerator(model, tokenizer)
-    plain = LocalGenerator(model, tokenizer, direct=False)
+    monkeypatch.setattr("aepo.engines.local.cpu.forward.direct_model", lambda model: None)
+    plain = LocalGenerator(model, tokenizer)
 
     async def sampled(by: LocalGenerator) -> list[int]:
         async with by:

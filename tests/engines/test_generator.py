@@ -10,7 +10,7 @@ import torch
 
 from aepo.core.entropy import token_entropy
 from aepo.core.noise import noise_key
-from aepo.engines.local import LocalGenerator
+from aepo.engines.local import GeneratorSettings, LocalGenerator
 from aepo.rollout.generator import Sampled, Stop
 
 FREE = Stop()
@@ -44,11 +44,11 @@ def check(model, tokens: list[int], start: int, sampled: Sampled, temperature: f
 
 
 @pytest.mark.parametrize("architecture", ["llama", "llama-gqa", "qwen2", "qwen3"])
-@pytest.mark.parametrize(("kernel", "direct"), [("sdpa", True), ("sdpa", False), ("eager", False)])
+@pytest.mark.parametrize(("kernel", "direct"), [("sdpa", True), ("sdpa", False), ("eager", False)], indirect=["direct"])
 def test_rows_of_different_length_equal_a_full_forward_pass(architecture, kernel, direct, tokenizer, build):
     model = build(architecture)
     model.set_attn_implementation(kernel)
-    engine = LocalGenerator(model, tokenizer, temperature=0.8, direct=direct)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(temperature=0.8))
 
     async def grow(sequence, turns):
         for given, count in turns:
@@ -70,10 +70,10 @@ def test_rows_of_different_length_equal_a_full_forward_pass(architecture, kernel
     assert model.config._attn_implementation == kernel
 
 
-@pytest.mark.parametrize(("in_place", "direct"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(("in_place", "direct"), [(True, True), (True, False), (False, False)], indirect=["direct"])
 def test_forks_equal_a_full_forward_pass_and_leave_the_source_as_it_was(model, tokenizer, in_place, direct):
     model._supports_attention_backend = in_place
-    engine = LocalGenerator(model, tokenizer, direct=direct)
+    engine = LocalGenerator(model, tokenizer)
 
     async def run(forking: bool):
         async with engine:
@@ -156,7 +156,7 @@ def test_what_a_sequence_has_read_is_not_read_again_while_it_is_open(model, toke
 
 
 def test_a_long_prompt_read_in_chunks_equals_a_full_forward_pass(model, tokenizer):
-    engine = LocalGenerator(model, tokenizer, max_length=1024)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_length=1024))
 
     async def run():
         async with engine:
@@ -204,7 +204,7 @@ def test_the_same_noise_key_gives_the_same_tokens_whatever_else_is_in_the_batch(
 
 
 def test_deterministic_batches_do_not_depend_on_who_answers_first(model, tokenizer):
-    engine = LocalGenerator(model, tokenizer, deterministic=True)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(deterministic=True))
 
     async def pause(delays: random.Random):
         for _ in range(delays.randrange(12)):
@@ -246,7 +246,7 @@ def test_deterministic_batches_do_not_depend_on_who_answers_first(model, tokeniz
 
 
 def test_sequences_that_ended_do_not_hold_up_deterministic_mode(model, tokenizer):
-    engine = LocalGenerator(model, tokenizer, deterministic=True)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(deterministic=True))
 
     async def run():
         async with engine:
@@ -265,7 +265,7 @@ def test_sequences_that_ended_do_not_hold_up_deterministic_mode(model, tokenizer
 
 
 def test_limits_are_refused_with_a_reason(model, tokenizer):
-    engine = LocalGenerator(model, tokenizer, max_sequences=2, max_length=20)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_sequences=2, max_length=20))
 
     async def run():
         async with engine:
@@ -301,7 +301,7 @@ def test_limits_are_refused_with_a_reason(model, tokenizer):
 
 
 def test_a_slot_used_again_shows_nothing_of_the_old_sequence(model, tokenizer):
-    engine = LocalGenerator(model, tokenizer, max_sequences=1)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_sequences=1))
 
     async def run():
         async with engine:
@@ -336,8 +336,9 @@ def test_cancelling_a_sample_call_leaves_the_engine_usable(model, tokenizer):
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_an_error_of_the_model_reaches_every_caller_and_the_next_call_works(model, tokenizer, monkeypatch, at):
-    engine = LocalGenerator(model, tokenizer, direct=False)
+@pytest.mark.parametrize("direct", [False], indirect=True)
+def test_an_error_of_the_model_reaches_every_caller_and_the_next_call_works(model, tokenizer, monkeypatch, at, direct):
+    engine = LocalGenerator(model, tokenizer)
     forward, calls = model.model.forward, []
 
     def failing(*args, **given):
@@ -405,7 +406,7 @@ def test_leaving_wakes_who_still_samples_and_restores_the_training_mode(model, t
 
 
 def test_greedy_takes_the_likeliest_token(model, tokenizer):
-    engine = LocalGenerator(model, tokenizer, greedy=True, temperature=0.7, reference_entropy=True)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(greedy=True, temperature=0.7, reference_entropy=True))
 
     async def run():
         async with engine:
@@ -452,7 +453,7 @@ def stops(
 
     # With a bias the logits are the model's own.
     model.lm_head.bias = torch.nn.Parameter(torch.zeros(VOCABULARY))
-    engine = LocalGenerator(model, tokenizer, direct=False)
+    engine = LocalGenerator(model, tokenizer)
     model.forward = scripted
 
     async def run():
@@ -552,10 +553,10 @@ def changed(model) -> None:
             parameter.mul_(1.3)
 
 
-@pytest.mark.parametrize(("in_place", "direct"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(("in_place", "direct"), [(True, True), (True, False), (False, False)], indirect=["direct"])
 def test_after_a_pause_all_that_is_open_is_read_by_the_new_weights(model, tokenizer, in_place, direct):
     model._supports_attention_backend = in_place
-    engine = LocalGenerator(model, tokenizer, direct=direct)
+    engine = LocalGenerator(model, tokenizer)
 
     async def run():
         async with engine, anyio.create_task_group() as tasks:

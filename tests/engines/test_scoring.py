@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig
 from aepo.core.trie import trie
 from aepo.engines.local.adapters import Lora
 from aepo.engines.local.load import load_policy
+from aepo.engines.local.logprobs import FrozenLogprobs, ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
-from aepo.engines.local.scoring import FrozenScorer, Scorer
 
 VOCABULARY = 90  # of the model's 96 rows
 TOKENS = torch.randint(0, VOCABULARY, (3, 12), generator=torch.Generator().manual_seed(1))
@@ -73,7 +73,7 @@ def gradients(model, scores: Tensor) -> Tensor:
 def test_a_score_is_the_log_softmax_of_the_models_logits(build, kind: str, temperature: float) -> None:
     changes = {"tie_word_embeddings": True} if kind == "tied" else {}
     model = capped() if kind == "capped" else build("llama" if kind == "tied" else kind, **changes)
-    scorer = Scorer(model, VOCABULARY)
+    scorer = ModelLogprobs(model, VOCABULARY)
     assert scorer.head is not None
     scores = scorer.score(TOKENS, WANTED, temperature)
     assert torch.allclose(scores, plainly(model, temperature), atol=1e-5)
@@ -84,7 +84,7 @@ def test_a_score_is_the_log_softmax_of_the_models_logits(build, kind: str, tempe
 
 @pytest.mark.parametrize("kind", ["plain", "capped"])
 def test_what_follows_a_row_changes_nothing(build, kind: str) -> None:
-    scorer = Scorer(capped() if kind == "capped" else build(), VOCABULARY)
+    scorer = ModelLogprobs(capped() if kind == "capped" else build(), VOCABULARY)
     scores = scorer.score(TOKENS, WANTED, 1.0)
     longer = torch.cat([TOKENS, torch.full((3, 7), 5)], 1)
     padded = scorer.score(longer, torch.nn.functional.pad(WANTED, (0, 7)), 1.0)
@@ -93,13 +93,16 @@ def test_what_follows_a_row_changes_nothing(build, kind: str) -> None:
 
 def test_a_frozen_model_stays_as_it_was(build) -> None:
     model = build()
-    frozen, before = FrozenScorer(model, VOCABULARY), Scorer(model, VOCABULARY).score(TOKENS, WANTED, 1.0).detach()
+    frozen, before = (
+        FrozenLogprobs(model, VOCABULARY),
+        ModelLogprobs(model, VOCABULARY).score(TOKENS, WANTED, 1.0).detach(),
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.5)
     scores = frozen.score(TOKENS, WANTED, 1.0)
     assert torch.equal(scores, before) and not scores.requires_grad
-    assert not torch.allclose(Scorer(model, VOCABULARY).score(TOKENS, WANTED, 1.0), before, atol=1e-2)
+    assert not torch.allclose(ModelLogprobs(model, VOCABULARY).score(TOKENS, WANTED, 1.0), before, atol=1e-2)
 
 
 @pytest.fixture
@@ -195,7 +198,7 @@ def on_tree(scorer, tokens: Tensor = SHARED, wanted: Tensor = WANTED, temperatur
 @pytest.mark.parametrize("kind", ["llama", "llama-gqa", "qwen2", "qwen3", "scaled"])
 def test_scores_and_gradients_on_the_tree_are_those_of_whole_rows(build, kind: str, temperature: float) -> None:
     model = scaled() if kind == "scaled" else build(kind)
-    scorer = Scorer(model, VOCABULARY)
+    scorer = ModelLogprobs(model, VOCABULARY)
     assert scorer.head is not None
     ours, theirs = on_tree(scorer, temperature=temperature), scorer.score(SHARED, WANTED, temperature)
     assert torch.allclose(ours, theirs, atol=1e-5)

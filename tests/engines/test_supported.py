@@ -9,8 +9,8 @@ import transformers
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from aepo.core.noise import noise_key
-from aepo.engines.local import LocalGenerator
-from aepo.engines.local.scoring import Scorer
+from aepo.engines.local import GeneratorSettings, LocalGenerator
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.supported import refuse_unsupported
 from tests.engines.test_generator import FREE, VOCABULARY, gather, prompt
 
@@ -108,8 +108,8 @@ def test_a_family_that_is_run_is_scored_as_it_sampled(family: str, tokenizer) ->
     config = configuration(family, RUN[family])
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
-    engine = LocalGenerator(model, tokenizer, max_length=200)
-    scorer = Scorer(model, VOCABULARY)
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_length=200))
+    scorer = ModelLogprobs(model, VOCABULARY)
 
     async def grow(number: int) -> float:
         row = engine.open(prompt(number, 3 + 20 * number), noise_key(number))
@@ -167,7 +167,7 @@ def test_what_is_refused_by_its_length_is_scored_otherwise(build) -> None:
     long = torch.cat([short, short[:, :1]], 1)
     wanted = torch.ones(1, 64)
     wanted[:, 0] = 0
-    scorer = Scorer(model, VOCABULARY)
+    scorer = ModelLogprobs(model, VOCABULARY)
     alone = scorer.score(short, wanted, 1.0)
     together = scorer.score(torch.cat([long, short[:, :1]], 1), torch.nn.functional.pad(wanted, (0, 2)), 1.0)[:, :64]
     assert (alone - together).abs().max() > 0.1

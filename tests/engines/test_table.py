@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from aepo.engines.local.cache import RowCache
+from aepo.engines.local.cpu.block_cache import BlockCache
+from aepo.engines.local.cpu.forward import DirectForward, InPlaceForward
+from aepo.engines.local.cpu.llama_shaped import direct_model
+from aepo.engines.local.forward import ModelForward, layer_count
 from aepo.engines.local.schedule import CHUNK, compacting_moves, exact_moves
 from aepo.engines.local.table import RowTable
 
@@ -20,9 +25,15 @@ def after(model, tokens: list[int]) -> torch.Tensor:
         return model(torch.tensor([tokens])).logits[0, -1, :VOCABULARY]
 
 
-@pytest.fixture(params=[True, False], ids=["direct", "modules"])
+@pytest.fixture(params=["direct", "in place", "as on a GPU"])
 def table(request, model) -> RowTable:
-    return RowTable(model, VOCABULARY, slots=8, length=1000, direct=request.param)
+    layers = layer_count(model)
+    if request.param == "as on a GPU":
+        return RowTable(ModelForward(model, VOCABULARY, RowCache(layers, 8, 1000)))
+    cache = BlockCache(layers, 8, 1000)
+    if request.param == "in place":
+        return RowTable(InPlaceForward(model, VOCABULARY, cache))
+    return RowTable(DirectForward(direct_model(model), VOCABULARY, cache))
 
 
 def opened(table: RowTable, *lengths: int) -> list:

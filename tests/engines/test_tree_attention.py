@@ -7,13 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
+from torch.nn.attention.flex_attention import create_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from aepo.core.trie import Trie, sees, trie
 from aepo.engines.local import tree_attention
-from aepo.engines.local.scoring import Scorer
-from aepo.engines.local.tree_attention import Plan, blocks, grouped, mask_mod, plan, segment_attention
+from aepo.engines.local.cpu import segments
+from aepo.engines.local.cpu.segment_attention import SegmentAttention
+from aepo.engines.local.cpu.segments import blocks, grouped
+from aepo.engines.local.dispatch import attention_of
+from aepo.engines.local.logprobs import ModelLogprobs
+from aepo.engines.local.tree_attention import FlexAttention, mask_mod
 from aepo.engines.local.tree_check import refuse_tree
 
 VOCABULARY = 90  # of the models' 96 rows
@@ -50,6 +54,12 @@ def densely(query: Tensor, key: Tensor, value: Tensor, until_N: Tensor, scaling:
     return mixed.transpose(1, 2)
 
 
+def segment_attention(
+    query: Tensor, key: Tensor, value: Tensor, until_N: Tensor, scaling: float | None = None
+) -> Tensor:
+    return SegmentAttention(until_N)(None, query, key, value, scaling)
+
+
 @settings(deadline=None)
 @given(rows, st.sampled_from([(2, 2), (4, 2), (4, 1)]), st.sampled_from([0, 3, 10**9]))
 def test_outputs_and_gradients_are_those_under_the_dense_mask(rows: Rows, heads: tuple[int, int], call: int) -> None:
@@ -58,8 +68,8 @@ def test_outputs_and_gradients_are_those_under_the_dense_mask(rows: Rows, heads:
     given = inputs(size, *heads)
     with pytest.MonkeyPatch.context() as patch:
         # Every block alone, some together, all of a level together.
-        patch.setattr(tree_attention, "CALL_COST", call)
-        ours = segment_attention(*given, plan(tree.until_N), 0.4)
+        patch.setattr(segments, "CALL_COST", call)
+        ours = segment_attention(*given, tree.until_N, 0.4)
     theirs = densely(*given, tree.until_N, 0.4)
     assert ours.shape == (1, size, heads[0], 8)
     assert torch.allclose(ours, theirs, atol=1e-12)
@@ -76,7 +86,7 @@ def test_outputs_and_gradients_are_those_under_the_dense_mask(rows: Rows, heads:
 def test_it_is_as_exact_as_the_dtype(dtype: torch.dtype, tolerance: float) -> None:
     tree = random_trie()
     given = inputs(len(tree.tokens_N), 4, 2, dtype)
-    ours, theirs = segment_attention(*given, plan(tree.until_N)), densely(*given, tree.until_N)
+    ours, theirs = segment_attention(*given, tree.until_N), densely(*given, tree.until_N)
     assert ours.dtype == dtype and (ours - theirs).abs().max() <= tolerance
     for one, other in zip(
         torch.autograd.grad(ours.square().sum(), given), torch.autograd.grad(theirs.square().sum(), given), strict=True
@@ -112,7 +122,7 @@ def test_padded_work_stays_near_what_is_attended() -> None:
     found = blocks(random_trie(400).until_N)
     groups = grouped(found)
     padded = sum(len(g) * max(b.queries for b in g) * max(b.keys for b in g) for g in groups)
-    assert padded <= sum(b.queries * b.keys for b in found) + tree_attention.CALL_COST * (len(found) - len(groups))
+    assert padded <= sum(b.queries * b.keys for b in found) + segments.CALL_COST * (len(found) - len(groups))
     assert len(groups) < len(found) / 2
 
 
@@ -128,10 +138,10 @@ def test_flex_attention_gives_the_same() -> None:
     tree = random_trie()
     size = len(tree.tokens_N)
     query, key, value = (x.detach() for x in inputs(size, 4, 2, torch.float32))
-    mask = create_block_mask(mask_mod(tree.until_N), None, None, size, size, device="cpu")
+    mask = FlexAttention(tree.until_N).block_mask
     with torch.no_grad():
         flex = flex_attention(query, key, value, block_mask=mask, enable_gqa=True).transpose(1, 2)
-        assert torch.allclose(flex, segment_attention(query, key, value, plan(tree.until_N)), atol=1e-5)
+        assert torch.allclose(flex, segment_attention(query, key, value, tree.until_N), atol=1e-5)
 
 
 def test_memory_for_the_backward_pass_grows_with_distinct_tokens_only() -> None:
@@ -139,11 +149,11 @@ def test_memory_for_the_backward_pass_grows_with_distinct_tokens_only() -> None:
     given = inputs(len(tree.tokens_N), 4, 2)
     kept: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
-        out = segment_attention(*given, plan(tree.until_N))
+        out = segment_attention(*given, tree.until_N)
     assert sum(kept) <= sum(x.numel() for x in given) + 2 * out.numel()
 
 
-def test_without_a_plan_it_is_the_usual_kernel(model) -> None:
+def test_without_a_trie_it_is_the_usual_kernel(model) -> None:
     tokens = torch.arange(10)[None]
     mask = torch.ones_like(tokens)
     mask[:, :3] = 0
@@ -158,7 +168,9 @@ def test_without_a_plan_it_is_the_usual_kernel(model) -> None:
 def test_scores_that_a_model_changes_are_refused() -> None:
     query = torch.zeros(1, 2, 3, 8)
     with pytest.raises(ValueError, match="its attention uses softcap"):
-        tree_attention.tree_attention(torch.nn.Module(), query, query, query, None, Plan(), softcap=5.0)
+        tree_attention.tree_attention(
+            torch.nn.Module(), query, query, query, None, SegmentAttention(torch.ones(3)), softcap=5.0
+        )
 
 
 def test_another_kernel_is_not_replaced(build) -> None:
@@ -182,7 +194,7 @@ def test_on_a_gpu_it_is_the_same(build, compiler) -> None:
     given = [torch.nn.functional.pad(x, (0, 8)).detach().requires_grad_() for x in given]
     model = build()
     module = model.model.layers[0].self_attn
-    flex, _ = tree_attention.tree_attention(module, *given, None, plan(tree.until_N.cuda()), scaling=0.25)
+    flex, _ = tree_attention.tree_attention(module, *given, None, attention_of(tree.until_N.cuda()), scaling=0.25)
     dense = densely(*given, tree.until_N.cuda(), 0.25)
     assert torch.allclose(flex, dense, atol=1e-3)
 
@@ -197,7 +209,7 @@ def test_on_a_gpu_its_gradients_are_the_same(build, compiler, dtype: torch.dtype
     exact = [torch.randn(s, device="cuda", generator=chance).requires_grad_() for s in shapes]
     given = [x.detach().to(dtype).requires_grad_() for x in exact]
     module = build().model.layers[0].self_attn
-    flex, _ = tree_attention.tree_attention(module, *given, None, plan(until_N), scaling=0.1)
+    flex, _ = tree_attention.tree_attention(module, *given, None, attention_of(until_N), scaling=0.1)
     dense = densely(*exact, until_N, 0.1)
     assert (flex - dense).norm() <= tolerance * dense.norm()
     ours = torch.autograd.grad(flex.float().square().sum(), given)
@@ -223,7 +235,7 @@ def test_on_a_gpu_a_model_trains_on_the_tree_as_on_its_rows(
     tree = trie(tokens_BT[:, :-1], torch.full((6,), 199), torch.zeros(6))
     wanted_BT = torch.ones_like(tokens_BT)
     wanted_BT[:, 0] = 0
-    scorer = Scorer(model, VOCABULARY)
+    scorer = ModelLogprobs(model, VOCABULARY)
     places_K, targets_K = tree.places_BT.flatten().cuda(), tokens_BT[:, 1:].flatten().cuda()
     on_tree = scorer.score_tree(tree.to("cuda"), places_K, targets_K, 0.8)
     flat = scorer.score(tokens_BT.cuda(), wanted_BT.cuda(), 0.8)[:, 1:].flatten()

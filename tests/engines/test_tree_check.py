@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconConfig, Gemma2Config
 
-from aepo.engines.local import tree_attention
-from aepo.engines.local.scoring import Scorer
+from aepo.engines.local import logprobs
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.tree_check import LAYERS, first_layers, refuse_tree, tree_difference
 
 VOCABULARY = 90  # of the model's 96 rows
@@ -23,7 +23,9 @@ def sharp(build, architecture: str = "qwen3"):
 @pytest.mark.parametrize("architecture", ["llama", "llama-gqa", "qwen2", "qwen3"])
 def test_rounding_is_no_reason_to_refuse(build, architecture: str) -> None:
     model = sharp(build, architecture)
-    assert tree_difference(Scorer(model, VOCABULARY)) > 0.1, "as it is, it rounds more than a wrong tree may differ"
+    assert tree_difference(ModelLogprobs(model, VOCABULARY)) > 0.1, (
+        "as it is, it rounds more than a wrong tree may differ"
+    )
     refuse_tree(model, VOCABULARY)
     refuse_tree(model, VOCABULARY, [5, 3, 8] * 20)
     assert model.dtype == torch.bfloat16 and len(model.model.layers) == 6
@@ -31,8 +33,8 @@ def test_rounding_is_no_reason_to_refuse(build, architecture: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_mask_that_is_not_the_trees_is_refused(build, monkeypatch, dtype: torch.dtype) -> None:
-    planned = tree_attention.plan
-    monkeypatch.setattr(tree_attention, "plan", lambda until_N: planned(torch.full_like(until_N, len(until_N))))
+    usual = logprobs.attention_of
+    monkeypatch.setattr(logprobs, "attention_of", lambda until_N: usual(torch.full_like(until_N, len(until_N))))
     with pytest.raises(ValueError, match=r"cannot be trained on trees: their scores are .* off those of sequences"):
         refuse_tree(sharp(build).to(dtype), VOCABULARY)
 

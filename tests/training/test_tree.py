@@ -17,8 +17,8 @@ from aepo import api
 from aepo.algorithms import GRPO, Algorithm, AnyAlgorithm
 from aepo.config import TrainConfig
 from aepo.core.aggregation import MODES, row_weights
+from aepo.engines.local.logprobs import FrozenLogprobs
 from aepo.engines.local.policy import LocalPolicy
-from aepo.engines.local.scoring import FrozenScorer
 from aepo.training.batch import Batch, flat_batch
 from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.training.tree import Forest, forest
@@ -52,7 +52,7 @@ def groups(draw: st.DrawFn) -> list[Group]:
 
 
 @pytest.fixture(scope="module")
-def models(model_folder: Path) -> tuple[LocalPolicy, FrozenScorer]:
+def models(model_folder: Path) -> tuple[LocalPolicy, FrozenLogprobs]:
     """A policy, and what it was before it moved a little."""
     policy = api.load_policy(str(model_folder))
     reference = policy.frozen()
@@ -103,7 +103,7 @@ def step(policy: LocalPolicy, algorithm: Algorithm, batch: Batch, **changes: Any
     seed=st.integers(0, 99),
 )
 def test_a_step_on_the_tree_is_that_on_whole_trajectories(
-    models: tuple[LocalPolicy, FrozenScorer],
+    models: tuple[LocalPolicy, FrozenLogprobs],
     kind: type[Algorithm],
     trees: list[Group],
     aggregation: str,
@@ -218,7 +218,7 @@ def test_what_is_repeated_after_a_split_is_counted_and_scored_once() -> None:
     assert sum(len(part.terms.count_M) for part in split.batches) == len(whole.batches[0].terms.count_M) == 6
 
 
-def test_trajectories_that_nobody_learns_from_are_not_computed(models: tuple[LocalPolicy, FrozenScorer]) -> None:
+def test_trajectories_that_nobody_learns_from_are_not_computed(models: tuple[LocalPolicy, FrozenLogprobs]) -> None:
     policy, reference = models
     batch = sampled(policy, [handmade()], GRPO(), 0.1, 0)
     batch = replace(batch, advantages_BT=batch.advantages_BT * torch.tensor([[1.0], [0.0], [1.0]]))
@@ -230,7 +230,7 @@ def test_trajectories_that_nobody_learns_from_are_not_computed(models: tuple[Loc
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_an_advantage_that_is_not_finite_is_refused(models: tuple[LocalPolicy, FrozenScorer], value: float) -> None:
+def test_an_advantage_that_is_not_finite_is_refused(models: tuple[LocalPolicy, FrozenLogprobs], value: float) -> None:
     batch = sampled(models[0], [handmade()], GRPO(), 0.1, 0)
     batch.advantages_BT[0, 2] = value
     with pytest.raises(NonFiniteLoss):

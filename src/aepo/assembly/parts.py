@@ -7,8 +7,8 @@ from functools import partial
 from aepo.assembly.agents import agents, scorer_of
 from aepo.assembly.policies import load_to_train
 from aepo.config import Config
+from aepo.engines.local.cpu.threads import fastest_threads
 from aepo.engines.local.policy import LocalPolicy
-from aepo.engines.local.threads import fastest_threads
 from aepo.tasks.base import Task
 from aepo.tools.limits import Budget
 from aepo.training.loop import Parts

@@ -115,7 +115,7 @@ def load_to_train(config: Config) -> LocalPolicy:
     """
     import torch
 
-    from aepo.engines.local.threads import fastest_threads
+    from aepo.engines.local.cpu.threads import fastest_threads
 
     if is_server(config.model.path):
         raise ConfigError(

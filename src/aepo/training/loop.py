@@ -23,7 +23,7 @@ from aepo.config import Config
 from aepo.evaluation.outcomes import outcomes, save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.rollout.agent import Agent
-from aepo.rollout.growing import Scorer as RewardScorer
+from aepo.rollout.growing import Scorer
 from aepo.rollout.sampler import Sampler
 from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder
@@ -37,7 +37,7 @@ from aepo.training.batch import flat_batch
 from aepo.training.budget import ended, steps_at_most
 from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
-from aepo.training.objective import Scorer
+from aepo.training.objective import Logprobs
 from aepo.training.optimizer import AdamW, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
@@ -75,8 +75,8 @@ class Parts:
     agent: Agent
     evaluation_agent: Agent
     greedy_agent: Agent
-    reference: Scorer | None
-    scorer: RewardScorer
+    reference: Logprobs | None
+    scorer: Scorer
     questions: Sequence[Sample]
     held_out: Sequence[Sample]
     decode: Callable[[list[int]], str]

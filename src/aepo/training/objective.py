@@ -17,7 +17,7 @@ from aepo.training.batch import Batch
 from aepo.training.tree import TreeBatch
 
 
-class Scorer(Protocol):
+class Logprobs(Protocol):
     """A model that says how likely given tokens are."""
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
@@ -43,8 +43,8 @@ class Objective:
     """
 
     algorithm: Algorithm
-    policy: Scorer
-    reference: Scorer | None
+    policy: Logprobs
+    reference: Logprobs | None
     temperature: float
     tokens: float
     trajectories: float

@@ -17,11 +17,11 @@ from aepo.core.aggregation import row_weights
 from aepo.out_of_memory import memory_advice
 from aepo.training.batch import Batch, micro_batches, minibatches
 from aepo.training.figures import StepFigures, mean, reading_metrics
-from aepo.training.objective import Objective, Scorer, flat_passes, tree_passes
+from aepo.training.objective import Logprobs, Objective, flat_passes, tree_passes
 from aepo.training.tree import Forest, Reading, forest
 
 
-class TrainablePolicy(Scorer, Protocol):
+class TrainablePolicy(Logprobs, Protocol):
     """What an engine must offer to be trained."""
 
     device: torch.device
@@ -59,7 +59,7 @@ class Learner:
     algorithm: Algorithm
     settings: TrainConfig
     temperature: float = 1.0
-    reference: Scorer | None = None
+    reference: Logprobs | None = None
 
 
 @memory_advice("training", "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora")
@@ -162,7 +162,7 @@ def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[
     return figures, reading
 
 
-def busy_rows(part: Batch, reference: Scorer | None) -> Tensor:
+def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
     """Numbers of the rows that add something to the gradient of an optimizer step; see `train/idle_share` of `update`.
 
     Args:

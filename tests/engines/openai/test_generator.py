@@ -12,7 +12,7 @@ import torch
 
 from aepo.core.entropy import token_entropy, topk_entropy
 from aepo.core.noise import noise_key
-from aepo.engines.local import LocalGenerator
+from aepo.engines.local import GeneratorSettings, LocalGenerator
 from aepo.engines.openai.client import ServerRefusal
 from aepo.engines.openai.policy import ServerPolicy
 from aepo.engines.stopping import decode
@@ -73,7 +73,9 @@ def test_the_likeliest_tokens_are_those_of_the_engine_in_this_process(
     _, remote = anyio.run(lambda: one(policy, 30, greedy=True))
 
     async def local() -> Sampled:
-        async with LocalGenerator(loaded.model, loaded.tokenizer, greedy=True, max_length=400) as engine:
+        async with LocalGenerator(
+            loaded.model, loaded.tokenizer, GeneratorSettings(greedy=True, max_length=400)
+        ) as engine:
             return await engine.sample(engine.open(prompt(policy), 1), 30, FREE)
 
     here = anyio.run(local)

@@ -1,15 +1,12 @@
-"""A KV cache whose rows have their own lengths, can be copied onto each other, and are read without gathering.
+"""A KV cache whose rows have their own lengths and can be copied onto each other.
 
-Each layer holds two tensors (blocks, slots, heads, block, head_dim): position p of a slot lies in block p // block. A
-decode step reads the first R slots of the first blocks, each of which is one contiguous piece; on a CPU that halves the
-time of attention against a strided view. With one block as long as the cache, the same layout is the usual one
-(slots, heads, length, head_dim).
+Each layer holds two tensors (slots, heads, length, head_dim). Attention reads views of the first slots and positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,61 +14,23 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-@dataclass
+@dataclass(frozen=True)
 class Call:
     """What one model call does to the cache.
 
     Attributes:
-        slots: (R,) the slot of each row; None: row i is slot i.
+        slots: (R,) the slot of each row; None in a decode step: row i is slot i.
         positions: (R, T) where each query token is written.
         valid: (R, T) bool, False on padding, which is not written; None: all are.
         length: Positions that the rows read, 0 if nothing but the call's own keys.
-        rows_in_block: How many leading rows read each block, for a step that reads the blocks in place; else empty.
-        written: Where what is written comes from and goes to, by number of heads: equal in all layers.
-        read: Which values each head reads, by the numbers of heads: idem.
+        read: Of a decode step: how many positions each row reads, 0 for one that nobody asked for.
     """
 
     slots: Tensor | None
     positions: Tensor
     valid: Tensor | None = None
     length: int = 0
-    rows_in_block: list[int] = field(default_factory=list)
-    written: dict[int, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
-    read: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-
-    def writes(self, heads: int, slots: int, block: int) -> tuple[Tensor | None, Tensor]:
-        """(tokens, places): which of the call's R T tokens are written (None: all), and to which flat rows of a layer.
-
-        A layer is read as (blocks * slots * heads * block, head_dim): a token has one place for each head.
-        """
-        if heads not in self.written:
-            device = self.positions.device
-            rows = torch.arange(len(self.positions), device=device) if self.slots is None else self.slots
-            first = ((self.positions // block) * slots + rows[:, None]) * heads
-            first, offset = first.reshape(-1, 1), (self.positions % block).reshape(-1, 1)
-            tokens = None
-            if self.valid is not None:
-                tokens = self.valid.reshape(-1).nonzero()[:, 0]
-                first, offset = first[tokens], offset[tokens]
-            places = (first + torch.arange(heads, device=device)) * block + offset
-            self.written[heads] = (tokens, places.reshape(-1))
-        return self.written[heads]
-
-    def reads(self, heads: int, pairs: int, slots: int, block: int) -> Tensor:
-        """(R * heads, length) int32: the flat row of a layer that holds each position, of each query head.
-
-        For a step of one token a row, where row i is slot i. Positions after the row's own stand for its first one,
-        which is at hand, so that nothing is fetched in vain; what they weigh is 0.
-        """
-        if (heads, pairs) not in self.read:
-            position = torch.arange(self.length, device=self.positions.device)
-            position = torch.where(position <= self.positions, position, 0)
-            row = torch.arange(len(self.positions), device=position.device)[:, None]
-            first = ((position // block) * slots + row) * pairs
-            pair = torch.arange(heads, device=position.device)[:, None] // (heads // pairs)
-            places = (first[:, None] + pair) * block + (position % block)[:, None]
-            self.read[heads, pairs] = places.flatten(0, 1).int()
-        return self.read[heads, pairs]
+    read: Sequence[int] = ()
 
 
 class RowLayer(CacheLayerMixin):
@@ -93,46 +52,30 @@ class RowLayer(CacheLayerMixin):
         self.values = self._grown(self.values, value)
 
     def _grown(self, old: Tensor | None, like: Tensor) -> Tensor:
-        blocks, slots, block = self.cache.blocks, self.cache.slots, self.cache.block
-        if old is not None and old.shape[0] >= blocks and old.shape[1] >= slots:
+        shape = self.cache.shape(like.shape[-3], like.shape[-1])
+        if old is not None and old.shape == shape:
             return old
         # Zeros: what was never written is masked, but 0 * NaN would not vanish.
-        new = like.new_zeros(blocks, slots, like.shape[-3], block, like.shape[-1])
+        new = like.new_zeros(shape)
         if old is not None:
-            new[: old.shape[0], : old.shape[1]] = old
+            new[tuple(map(slice, old.shape))] = old
         return new
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the call's keys and values; give those that its rows may attend to.
-
-        A step that reads in place gets back the new ones, marked with this layer, for `row_attention`.
-        """
-        call = self.cache.call
+        """Write the call's keys and values; give those that its rows may attend to."""
         self.reserve(key_states, value_states)
-        self._write(self.keys, key_states, call)
-        self._write(self.values, value_states, call)
-        if call.length == 0:
+        self._write(self.keys, key_states)
+        self._write(self.values, value_states)
+        if self.cache.call.length == 0:
             return key_states, value_states
-        if call.rows_in_block:
-            key_states.row_layer = self  # type: ignore[attr-defined]
-            return key_states, value_states
-        return self.rows(self.keys, call), self.rows(self.values, call)
+        return self.cache.rows(self.keys), self.cache.rows(self.values)
 
-    def _write(self, into: Tensor, states: Tensor, call: Call) -> None:
+    def _write(self, into: Tensor, states: Tensor) -> None:
         _, heads, _, size = states.shape
-        tokens, places = call.writes(heads, into.shape[1], self.cache.block)
+        tokens, places = self.cache.written(heads)
         new = states.transpose(1, 2).flatten(0, 1)
         new = new if tokens is None else new.index_select(0, tokens)
         into.view(-1, size).index_copy_(0, places, new.reshape(-1, size))
-
-    def rows(self, of: Tensor, call: Call) -> Tensor:
-        """(R, heads, length, head_dim) of the call's rows; a view where one block holds them."""
-        blocks = -(-call.length // self.cache.block)
-        if blocks == 1:
-            part = of[0, : len(call.positions)] if call.slots is None else of[0, call.slots]
-            return part[:, :, : call.length]
-        part = of[:blocks, : len(call.positions)] if call.slots is None else of[:blocks, call.slots]
-        return part.permute(1, 2, 0, 3, 4).flatten(2, 3)[:, :, : call.length]
 
     def get_seq_length(self) -> int:
         """0: positions are given with each call."""
@@ -140,7 +83,7 @@ class RowLayer(CacheLayerMixin):
 
     def get_max_length(self) -> int:
         """Positions allocated."""
-        return self.cache.blocks * self.cache.block
+        return self.cache.length
 
     # Its name in older transformers.
     get_max_cache_shape = get_max_length
@@ -153,36 +96,76 @@ class RowLayer(CacheLayerMixin):
 class RowCache(Cache):
     """The layers, and what the present call does to them.
 
+    Attributes:
+        most_slots: Slots that it may have.
+        most_length: Positions that are used in each.
+        slots: Allocated.
+        length: Positions allocated in each.
+        call: The present one.
+
     Args:
         layers: How many.
-        block: Positions a block.
+        slots: `most_slots`.
+        length: `most_length`.
     """
 
-    def __init__(self, layers: int, block: int) -> None:
-        self.block = block
-        self.slots = 0
-        self.blocks = 0
-        self.call = Call(None, torch.zeros(0, 0, dtype=torch.long))
-        super().__init__(layers=[RowLayer(self) for _ in range(layers)])
+    layer_type = RowLayer
 
-    def reserve(self, slots: int, length: int, max_slots: int, max_length: int) -> None:
-        """Make room, doubling slots and growing positions by half, never beyond the limits by more than a block."""
+    def __init__(self, layers: int, slots: int, length: int) -> None:
+        self.most_slots, self.most_length = slots, length
+        self.slots, self.length = 0, length
+        self.begin(Call(None, torch.zeros(0, 0, dtype=torch.long)))
+        super().__init__(layers=[self.layer_type(self) for _ in range(layers)])
+
+    def begin(self, call: Call) -> None:
+        """What the next forward pass does."""
+        self.call = call
+        self._written: dict[int, tuple[Tensor | None, Tensor]] = {}
+
+    def reserve(self, slots: int, length: int) -> None:
+        """Make room, doubling slots up to the limit; all positions of a slot are there with it."""
         if slots > self.slots:
-            self.slots = min(max(slots, 2 * self.slots, 8), max_slots)
-        blocks = -(-length // self.block)
-        if blocks > self.blocks:
-            self.blocks = min(max(blocks, self.blocks * 3 // 2), -(-max_length // self.block))
+            self.slots = min(max(slots, 2 * self.slots, 8), self.most_slots)
         for layer in self.layers:
             if layer.keys is not None:
                 layer.reserve(layer.keys, layer.values)
 
+    def shape(self, heads: int, size: int) -> tuple[int, ...]:
+        """Of a layer's keys or values, as much as is reserved."""
+        return self.slots, heads, self.length, size
+
+    def place(self, heads: int, head: Tensor, slot: Tensor, position: Tensor) -> Tensor:
+        """The row of a layer, read as (rows, head_dim), that holds a position; the arguments are broadcast."""
+        return (slot * heads + head) * self.length + position
+
+    def written(self, heads: int) -> tuple[Tensor | None, Tensor]:
+        """(tokens, places): which of the call's R T tokens are written (None: all), and to which rows of a layer.
+
+        A token has one place for each head; they are the same in all layers.
+        """
+        if heads not in self._written:
+            call, device = self.call, self.call.positions.device
+            rows = torch.arange(len(call.positions), device=device) if call.slots is None else call.slots
+            slot, position = rows[:, None].expand_as(call.positions).reshape(-1, 1), call.positions.reshape(-1, 1)
+            tokens = None
+            if call.valid is not None:
+                tokens = call.valid.reshape(-1).nonzero()[:, 0]
+                slot, position = slot[tokens], position[tokens]
+            places = self.place(heads, torch.arange(heads, device=device), slot, position)
+            self._written[heads] = (tokens, places.reshape(-1))
+        return self._written[heads]
+
+    def rows(self, of: Tensor) -> Tensor:
+        """(R, heads, length, head_dim) of the call's rows, from a layer's keys or values."""
+        part = of[: len(self.call.positions)] if self.call.slots is None else of[self.call.slots]
+        return part[:, :, : self.call.length]
+
     def move(self, source: Sequence[int], target: Sequence[int], length: int, start: int = 0) -> None:
-        """Copy the blocks with positions `start` to `length` of each source slot to its target slot, all at once.
+        """Copy positions `start` to `length` of each source slot to its target slot, all at once.
 
         Swaps are allowed, and one slot may be copied to many.
         """
-        first, last = start // self.block, -(-length // self.block)
-        if first >= last:
+        if start >= length:
             return
         # Slots that are written before their turn to be read comes.
         overwritten = {origin for i, origin in enumerate(source) if origin in target[:i]}
@@ -190,13 +173,17 @@ class RowCache(Cache):
             for kept in (layer.keys, layer.values):
                 if kept is None:
                     continue
-                part = kept[first:last, :, :, : min(length, self.block)]
-                aside = {slot: part[:, slot].clone() for slot in overwritten}
+                part = self.part(kept, start, length)
+                aside = {slot: part[slot].clone() for slot in overwritten}
                 for origin, goal in zip(source, target, strict=True):
-                    part[:, goal].copy_(aside[origin] if origin in aside else part[:, origin])
+                    part[goal].copy_(aside[origin] if origin in aside else part[origin])
+
+    def part(self, of: Tensor, start: int, length: int) -> Tensor:
+        """(slots, ...): a view of positions `start` to `length`, or of some more, of a layer's keys or values."""
+        return of[:, :, start:length]
 
     def release(self) -> None:
         """Free the memory."""
-        self.slots = self.blocks = 0
+        self.slots = 0
         for layer in self.layers:
             layer.keys = layer.values = None

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from aepo.core.noise import uniforms
+from aepo.engines.local.dispatch import forward_of
 from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
 from aepo.engines.local.schedule import compacting_moves, exact_moves, prefill_batch, prefill_group
 from aepo.engines.local.sequence import LocalSequence, Request
+from aepo.engines.local.settings import USUAL, GeneratorSettings
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import stoppings
@@ -50,19 +52,11 @@ class LocalGenerator:
     Args:
         model: A causal LM all of whose layers are full attention; attention "sdpa" or "eager".
         tokenizer: Its tokenizer.
-        temperature: T > 0.
-        max_sequences: How many may be open at once.
-        max_length: Tokens a sequence may hold.
-        deterministic: Call the model only when all open sequences that were not ended are being sampled, with rows in
-            the order of their noise keys: batches, hence roundings, then do not depend on who waited for what. Open
-            all sequences that start together before sampling from the first.
-        greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
-        reference_entropy: Record also -sum p ln p over the ten likeliest tokens.
+        settings: How it samples.
         version: Says which weights the model has; what is sampled carries it.
-        direct: On a CPU, run a Llama-shaped model without its modules (`direct_forward`); same results to rounding.
 
     Raises:
-        ValueError: The model cannot be run here, or an argument is out of range.
+        ValueError: The model cannot be run here, or not for so long.
     """
 
     entropy_estimator: str = "full"
@@ -71,37 +65,20 @@ class LocalGenerator:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        *,
-        temperature: float = 1.0,
-        max_sequences: int = 128,
-        max_length: int = 1024,
-        deterministic: bool = False,
-        greedy: bool = False,
-        reference_entropy: bool = False,
+        settings: GeneratorSettings = USUAL,
         version: Callable[[], int | None] = lambda: None,
-        direct: bool = True,
     ) -> None:
-        refuse_unsupported(model.config, max_length)
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}, it must be above 0; greedy=True takes the likeliest token")
+        refuse_unsupported(model.config, settings.max_length)
         limit = getattr(model.config, "max_position_embeddings", None)
-        if limit is not None and max_length > limit:
-            raise ValueError(f"max_length is {max_length}, but the model was built for {limit} positions")
-        self.model = model
-        self.tokenizer = tokenizer
-        self.temperature = temperature
-        self.max_sequences = max_sequences
-        self.max_length = max_length
-        self.deterministic = deterministic
-        self.greedy = greedy
-        self.reference_entropy = reference_entropy
-        self.version = version
-        self._table = RowTable(model, len(tokenizer), max_sequences, max_length, direct)
+        if limit is not None and settings.max_length > limit:
+            raise ValueError(f"max_length is {settings.max_length}, but the model was built for {limit} positions")
+        self.model, self.settings, self.version = model, settings, version
+        self.max_sequences = settings.max_sequences
+        self._table = RowTable(forward_of(model, len(tokenizer), settings.max_sequences, settings.max_length))
         self._prefixes = ReadPrefixes()
+        self._stopping = stoppings(tokenizer)
         self._requests: dict[LocalSequence, Request] = {}
         self._opened = 0
-        self._live = 0
-        self._stopping = stoppings(tokenizer)
         self._group: anyio.abc.TaskGroup | None = None
         self._wake = anyio.Event()
         self._was_training = False
@@ -131,7 +108,6 @@ class LocalGenerator:
                 sequence.closed = sequence.ended = True
             self._table.clear()
             self._prefixes.clear()
-            self._live = 0
             self._table.release()
             self.model.train(self._was_training)
 
@@ -172,7 +148,7 @@ class LocalGenerator:
         if self._group is None:
             raise RuntimeError('the generator is not running: use it inside "async with generator:"')
         start = own.length
-        limit = min(start + max_tokens, self.max_length)
+        limit = min(start + max_tokens, self.settings.max_length)
         if limit <= start:
             return Sampled([], [], [], False)
         # After a failed call everything may have been read without a token drawn: the last one is read again.
@@ -226,7 +202,6 @@ class LocalGenerator:
         if own.ended and not own.closed:
             return
         self._own(own, "ended").ended = True
-        self._live -= 1
         self._wake.set()
 
     def close(self, sequence: Sequence) -> None:
@@ -240,7 +215,6 @@ class LocalGenerator:
             return
         if own in self._requests:
             raise RuntimeError("a sequence that is being sampled cannot be closed: cancel its sample call first")
-        self._live -= not own.ended
         own.closed = own.ended = True
         self._prefixes.forget(own)
         self._table.remove(own)
@@ -269,13 +243,12 @@ class LocalGenerator:
         with torch.inference_mode():
             new = self._table.add(tokens, noise, self._opened, starts)
         self._opened += 1
-        self._live += 1
         return new
 
     def _checked(self, tokens: Tokens[int], before: int, what: str) -> list[int]:
         given = [int(t) for t in tokens]
-        if before + len(given) > self.max_length:
-            raise ValueError(f"{what} has {before + len(given)} tokens, but max_length is {self.max_length}")
+        if before + len(given) > self.settings.max_length:
+            raise ValueError(f"{what} has {before + len(given)} tokens, but max_length is {self.settings.max_length}")
         size = self.model.config.get_text_config().vocab_size
         if given and not (min(given) >= 0 and max(given) < size):
             raise ValueError(f"token ids must lie in 0..{size - 1}, got {min(given)}..{max(given)}")
@@ -291,7 +264,7 @@ class LocalGenerator:
 
     async def _drive(self) -> None:
         while True:
-            while self._paused or not self._requests or (self.deterministic and len(self._requests) < self._live):
+            while self._paused or not self._requests or (self.settings.deterministic and not self._all_ask()):
                 self._wake = anyio.Event()
                 await self._wake.wait()
             try:
@@ -303,6 +276,9 @@ class LocalGenerator:
             for _ in range(PASSES):
                 await anyio.lowlevel.checkpoint()
 
+    def _all_ask(self) -> bool:
+        return len(self._requests) >= sum(not row.ended for row in self._table)
+
     def _fail(self, error: Exception) -> None:
         for request in self._requests.values():
             request.error = error
@@ -311,12 +287,12 @@ class LocalGenerator:
 
     def _call_model(self) -> None:
         requests = list(self._requests.values())
-        if self.deterministic:
+        if self.settings.deterministic:
             requests.sort(key=lambda r: (r.sequence.noise, r.sequence.order))
         for request in requests:
             if request.sequence.uncached > 1:
                 self._take_what_was_read(request)
-        group = prefill_group(requests, eager=self.deterministic)
+        group = prefill_group(requests, eager=self.settings.deterministic)
         if group:
             batch = [request.sequence for request in prefill_batch(group, self._table.call_tokens)]
             rows, logits = self._table.prefill(batch)
@@ -325,7 +301,7 @@ class LocalGenerator:
                 self._prefixes.add(row)
         else:
             ready = [r.sequence for r in requests if r.sequence.uncached == 1]
-            rows, logits = self._table.decode(ready, exact_moves if self.deterministic else compacting_moves)
+            rows, logits = self._table.decode(ready, exact_moves if self.settings.deterministic else compacting_moves)
         if rows:
             self._draw([self._requests[row] for row in rows], logits)
 
@@ -341,7 +317,8 @@ class LocalGenerator:
         keys = np.array([r.sequence.noise & (2**64 - 1) for r in requests], dtype=np.uint64)
         places = np.array([len(r.sequence.tokens) for r in requests])
         chance = torch.from_numpy(uniforms(keys, places))
-        drawn = draw(logits, chance, self.temperature, self.greedy, self.reference_entropy)
+        how = self.settings
+        drawn = draw(logits, chance, how.temperature, how.greedy, how.reference_entropy)
         for i, (request, token) in enumerate(zip(requests, drawn.tokens, strict=True)):
             if drawn.reference_entropies:
                 request.reference_entropies.append(drawn.reference_entropies[i])

@@ -75,18 +75,7 @@ def load_policy(
     config = _config(source, revision)
     config._attn_implementation = attn_implementation
     refuse_unsupported(config)
-    try:
-        # What is downloaded may take minutes; what is read from a folder needs no bar.
-        with quiet() if Path(source).is_dir() else contextlib.nullcontext():
-            model = AutoModelForCausalLM.from_pretrained(
-                source,
-                config=config,
-                dtype=_dtype(dtype, where),
-                attn_implementation=attn_implementation,
-                revision=revision or "main",
-            )
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model {source}: {_first_line(error)}") from error
+    model = _model(source, revision, config, _dtype(dtype, where))
     size = model.config.get_text_config().vocab_size
     if len(tokenizer) > size:
         raise ValueError(f"model {name}: its tokenizer has {len(tokenizer)} tokens, but the model only {size}")
@@ -161,6 +150,21 @@ def _found(path: str | Path) -> tuple[str, Adapter | None]:
 def _config(source: str, revision: str | None) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(source, revision=revision or "main")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {source}: {_first_line(error)}") from error
+
+
+def _model(source: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        # What is downloaded may take minutes; what is read from a folder needs no bar.
+        with quiet() if Path(source).is_dir() else contextlib.nullcontext():
+            return AutoModelForCausalLM.from_pretrained(
+                source,
+                config=config,
+                dtype=dtype,
+                attn_implementation=config._attn_implementation,
+                revision=revision or "main",
+            )
     except (OSError, ValueError) as error:
         raise ValueError(f"model {source}: {_first_line(error)}") from error
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from aepo.core.trie import Trie
 from aepo.engines.local.load import Policy, quiet
+from aepo.engines.local.logprobs import FrozenLogprobs, ModelLogprobs
 from aepo.engines.local.sampler import LocalSampler
-from aepo.engines.local.scoring import FrozenScorer, Scorer
 from aepo.engines.local.tree_check import refuse_tree
 from aepo.engines.stopping import declared_ends
 
@@ -39,7 +39,7 @@ class LocalPolicy:
         self.ends = declared_ends(self.tokenizer, self.model.config, getattr(self.model, "generation_config", None))
         self.sampler = LocalSampler(self.model, self.tokenizer)
         self._loaded = loaded
-        self._scorer = Scorer(self.model, len(self.tokenizer))
+        self._logprobs = ModelLogprobs(self.model, len(self.tokenizer))
         self._checkpointed = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
@@ -49,12 +49,12 @@ class LocalPolicy:
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """(B, T): ln p of each wanted token given those before it, at a temperature; 0 elsewhere."""
         self._prepare()
-        return self._scorer.score(tokens_BT, wanted_BT, temperature)
+        return self._logprobs.score(tokens_BT, wanted_BT, temperature)
 
     def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
-        """(K,): ln p of tokens that follow on tokens of a trie; see `Scorer.score_tree`."""
+        """(K,): ln p of tokens that follow on tokens of a trie; see `ModelLogprobs.score_tree`."""
         self._prepare()
-        return self._scorer.score_tree(tree, places_K, targets_K, temperature)
+        return self._logprobs.score_tree(tree, places_K, targets_K, temperature)
 
     def refuse_tree(self, tokens: Sequence[int] = ()) -> None:
         """Check that trees can be scored, on a text that the model will read; see `tree_check.refuse_tree`.
@@ -70,9 +70,9 @@ class LocalPolicy:
         for module in self._checkpointed:
             module.training = True
 
-    def frozen(self) -> FrozenScorer:
+    def frozen(self) -> FrozenLogprobs:
         """The model as it is now, whatever training does to it afterwards."""
-        return FrozenScorer(self.model, len(self.tokenizer))
+        return FrozenLogprobs(self.model, len(self.tokenizer))
 
     def decode(self, tokens: list[int]) -> str:
         """Ids to text, special tokens included."""

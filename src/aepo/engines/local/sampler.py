@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aepo.engines.local.generator import LocalGenerator
+from aepo.engines.local.settings import GeneratorSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,18 +32,9 @@ class LocalSampler:
         greedy: bool = False,
         reference_entropy: bool = False,
     ) -> LocalGenerator:
-        """An engine over the model; see `LocalGenerator`."""
-        return LocalGenerator(
-            self._model,
-            self._tokenizer,
-            temperature=temperature,
-            max_sequences=max_sequences,
-            max_length=max_length,
-            deterministic=deterministic,
-            greedy=greedy,
-            reference_entropy=reference_entropy,
-            version=lambda: self.version,
-        )
+        """An engine over the model; see `GeneratorSettings`."""
+        settings = GeneratorSettings(temperature, max_sequences, max_length, deterministic, greedy, reference_entropy)
+        return LocalGenerator(self._model, self._tokenizer, settings, lambda: self.version)
 
     def push(self, version: int) -> dict[str, float]:
         """Note what the weights are called."""

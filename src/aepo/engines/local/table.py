@@ -1,80 +1,35 @@
-"""Sequences as rows of a forkable cache, and a model that reads on in them: which tokens, where, under what mask."""
+"""Sequences as rows of a forkable cache, and what reads on in them: which tokens, where, under what mask."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from aepo.engines.local import attention
-from aepo.engines.local.cache import Call, RowCache
-from aepo.engines.local.direct import direct_forward
-from aepo.engines.local.head import base_model, find_head
+from aepo.engines.local.cache import Call
+from aepo.engines.local.forward import Forward
 from aepo.engines.local.schedule import CHUNK
 from aepo.engines.local.sequence import LocalSequence
-from aepo.engines.local.supported import layer_count, reads_in_place
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-# Positions a cache block on a CPU: short enough that few are read in vain, long enough that calls are few.
-CPU_BLOCK = 64
-# Padded tokens in one prefill call. On a CPU few enough that what one layer hands to the next stays in the cache.
-CPU_CALL_TOKENS, CALL_TOKENS = 1024, 8192
 
 Moves = Callable[[Sequence[LocalSequence | None], Sequence[LocalSequence]], list[tuple[int, int]]]
 """(table, rows to be sampled) -> moves (from slot, to slot) that bring the rows to the front (`schedule`)."""
 
 
 class RowTable:
-    """Open sequences by their slot in the cache, and a model that reads on in them.
+    """Open sequences by their slot in the cache, and what reads on in them.
 
     Attributes:
         call_tokens: Padded tokens that one prefill call should have at most.
 
     Args:
-        model: A causal LM all of whose layers are full attention.
-        vocabulary: Ids that may be sampled: those below.
-        slots: How many sequences may be open at once.
-        length: Tokens that one may hold.
-        direct: On a CPU, run a Llama-shaped model without its modules.
-        in_place: Whether a step of one token a row reads the blocks where they lie; by default on a CPU, where it can.
+        forward: Reads tokens on; its cache says how many sequences may be open at once, and how long they may be.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        vocabulary: int,
-        slots: int,
-        length: int,
-        direct: bool,
-        in_place: bool | None = None,
-    ) -> None:
-        self._model = model
-        self._vocabulary = vocabulary
-        self._slots = slots
-        self._length = length
-        self._device = model.device
-        # Blocks pay on a CPU. An accelerator's kernels read strided views at full speed: there one block is the cache.
-        if in_place is None:
-            able = self._device.type == "cpu" and getattr(model, "_supports_attention_backend", False)
-            in_place = bool(able) and reads_in_place(model.config)
-        self._in_place = in_place
-        self._cache = RowCache(layer_count(model), CPU_BLOCK if self._in_place else length)
-        self.call_tokens = CPU_CALL_TOKENS if self._device.type == "cpu" else CALL_TOKENS
-        if self._in_place:
-            attention.register()
-        self._head = find_head(model, vocabulary)
-        # Its logits are computed here, in float32, where it is known how.
-        self._reader = model if self._head is None else base_model(model).get_decoder()
-        parameters = inspect.signature(base_model(self._reader).forward).parameters
-        self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
-        # transformers renamed the argument in 5.24.
-        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
-        self._direct = direct_forward(model) if direct and self._in_place else None
+    def __init__(self, forward: Forward) -> None:
+        self._forward, self._cache, self._device = forward, forward.cache, forward.device
+        self.call_tokens = forward.call_tokens
         self._table: list[LocalSequence | None] = []
 
     def __iter__(self) -> Iterator[LocalSequence]:
@@ -87,10 +42,8 @@ class RowTable:
             RuntimeError: None is free.
         """
         slot = next((i for i, held in enumerate(self._table) if held is None), len(self._table))
-        if slot >= self._slots:
-            raise RuntimeError(
-                f"{self._slots} sequences are open, no more are allowed: close some or raise max_sequences"
-            )
+        if slot >= (most := self._cache.most_slots):
+            raise RuntimeError(f"{most} sequences are open, no more are allowed: close some or raise max_sequences")
         if slot == len(self._table):
             self._table.append(None)
             self._reserve(0)
@@ -113,13 +66,11 @@ class RowTable:
 
     def new_weights(self) -> None:
         """Take the model's weights as they are now."""
-        if self._direct is not None:
-            self._direct.refresh()
+        self._forward.refresh()
 
     def release(self) -> None:
-        """Give an accelerator's memory back."""
-        if self._device.type != "cpu":
-            self._cache.release()
+        """Give the cache's memory back, unless it is a CPU's."""
+        self._cache.release()
 
     def copy(self, source: LocalSequence, target: LocalSequence, length: int) -> None:
         """Let `target` have read what `source` has, up to `length`; both hold the same tokens there."""
@@ -137,17 +88,15 @@ class RowTable:
         idle = LocalSequence([0], 0, 0, 0)
         held = [row or idle for row in self._table[:count]]
         # An idle row computes a token that nobody sees; what it writes lies beyond what it has cached.
-        places = [min(row.cached, self._length - 1) for row in held]
+        places = [min(row.cached, self._cache.most_length - 1) for row in held]
         last = [row.tokens[row.cached] if row.uncached else 0 for row in held]
         self._reserve(max(places) + 1)
-        longest = max(row.cached for row in rows) + 1
-        call = Call(None, self._tensor(places)[:, None], length=longest)
-        if self._in_place:
-            block = self._cache.block
-            call.rows_in_block = [
-                1 + max(row.slot for row in rows if row.cached >= start) for start in range(0, longest, block)
-            ]
-        logits = self._forward(self._tensor(last)[:, None], call)
+        wanted = {row.slot for row in rows}
+        read = [row.cached + 1 if slot in wanted else 0 for slot, row in enumerate(held)]
+        positions = self._tensor(places)[:, None]
+        call = Call(None, positions, length=max(read), read=read)
+        seen = torch.arange(call.length, device=self._device) <= positions[:, :, None]
+        logits = self._forward(self._tensor(last)[:, None], seen, call)
         for row in rows:
             row.cached += 1
         if len(rows) < count:
@@ -171,47 +120,20 @@ class RowTable:
         positions = (column - pads + self._tensor([row.cached for row in rows])[:, None]).clamp_(min=0)
         ends = [row.cached + len(part) for row, part in zip(rows, parts, strict=True)]
         self._reserve(max(ends))
-        call = Call(self._tensor([row.slot for row in rows]), positions, valid if any(padding) else None)
         if any(row.cached for row in rows):
-            call.length = max(ends)
-            seen = torch.arange(call.length, device=self._device) <= positions[:, :, None]
+            length = max(ends)
+            seen = torch.arange(length, device=self._device) <= positions[:, :, None]
         else:
+            length = 0
             seen = (column <= column[:, None]) & valid[:, None]
             # A padding query must see something: a softmax over nothing is NaN, and NaN * 0 stays.
             seen |= torch.eye(width, dtype=torch.bool, device=self._device)
-        logits = self._forward(ids, call, seen)
+        slots = self._tensor([row.slot for row in rows])
+        logits = self._forward(ids, seen, Call(slots, positions, valid if any(padding) else None, length))
         for row, end in zip(rows, ends, strict=True):
             row.cached = end
         read = [i for i, row in enumerate(rows) if not row.uncached]
         return [rows[i] for i in read], logits[self._tensor(read)]
-
-    def _forward(self, ids: Tensor, call: Call, seen: Tensor | None = None) -> Tensor:
-        """(R, V) logits after each row's last token; `seen` (R, T, keys) bool, by default all up to the position."""
-        if seen is None:
-            seen = torch.arange(call.length, device=self._device) <= call.positions[:, :, None]
-        mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=self._device)
-        mask = mask.masked_fill_(~seen, -torch.inf)[:, None]
-        self._cache.call = call
-        if self._direct is not None:
-            return self._direct(ids, mask, self._cache, self._vocabulary)
-        config = self._model.config
-        usual = config._attn_implementation
-        if call.rows_in_block:
-            config._attn_implementation = attention.NAME
-        try:
-            out = self._reader(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=call.positions,
-                use_cache=True,
-                **{self._cache_argument: self._cache},
-                **self._last_only,
-            )
-        finally:
-            config._attn_implementation = usual
-        if self._head is not None:
-            return self._head.logits(out.last_hidden_state[:, -1])
-        return cast(Tensor, out.logits[:, -1, : self._vocabulary])
 
     def _arrange(self, rows: list[LocalSequence], moves: Moves) -> None:
         found = moves(self._table, rows)
@@ -228,7 +150,7 @@ class RowTable:
             self._table[target] = row
 
     def _reserve(self, length: int) -> None:
-        self._cache.reserve(len(self._table), length, self._slots, self._length)
+        self._cache.reserve(len(self._table), length)
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self._device)

@@ -11,7 +11,7 @@ from torch import nn
 
 from aepo.core.trie import trie
 from aepo.engines.local.head import base_model
-from aepo.engines.local.scoring import Scorer
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.supported import refuse_unsupported
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] =
     # What no layout can train must not be told to change it.
     refuse_unsupported(model.config)
     try:
-        difference = tree_difference(Scorer(first_layers(model), vocab_size), tokens)
-    # Whatever a model makes of a plan that it does not know, it must not be trained on one.
+        difference = tree_difference(ModelLogprobs(first_layers(model), vocab_size), tokens)
+    # Whatever a model makes of a trie that it does not know, it must not be trained on one.
     except Exception as error:
         difference, reason = 0.0, (str(error) or type(error).__name__).splitlines()[0]
     if not difference <= TOLERANCE:
@@ -76,17 +76,17 @@ def first_layers(model: PreTrainedModel) -> PreTrainedModel:
 
 
 @torch.no_grad()
-def tree_difference(scorer: Scorer, tokens: Sequence[int] = ()) -> float:
+def tree_difference(logprobs: ModelLogprobs, tokens: Sequence[int] = ()) -> float:
     """Largest difference between scores of sequences that share a beginning and those of their trie."""
-    device = scorer.model.device
+    device = logprobs.model.device
     given = [*tokens[:LENGTH], *range(LENGTH)][:LENGTH]
-    tokens_BT = torch.tensor(given).repeat(3, 1) % scorer.vocab_size
+    tokens_BT = torch.tensor(given).repeat(3, 1) % logprobs.vocab_size
     tokens_BT[1, 8:] = tokens_BT[1, 8:].flip(0)
     tokens_BT[2, 16:] = tokens_BT[2, 16:].flip(0)
     wanted_BT = torch.ones_like(tokens_BT)
     wanted_BT[:, 0] = 0
-    flat_BT = scorer.score(tokens_BT.to(device), wanted_BT.to(device), 1.0)
+    flat_BT = logprobs.score(tokens_BT.to(device), wanted_BT.to(device), 1.0)
     tree = trie(tokens_BT[:, :-1], torch.full((3,), LENGTH - 1), torch.zeros(3))
     places_K, targets_K = tree.places_BT.flatten(), tokens_BT[:, 1:].flatten()
-    tree_K = scorer.score_tree(tree.to(device), places_K.to(device), targets_K.to(device), 1.0)
+    tree_K = logprobs.score_tree(tree.to(device), places_K.to(device), targets_K.to(device), 1.0)
     return float((tree_K - flat_BT[:, 1:].flatten()).abs().max())

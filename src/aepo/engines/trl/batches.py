@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from aepo.training.batch import Batch, minibatches
-from aepo.training.objective import Scorer
+from aepo.training.objective import Logprobs
 from aepo.training.step import busy_rows
 
 
@@ -32,7 +32,7 @@ class MicroBatch:
 
 
 def divide(
-    batch: Batch, steps: int, passes: int, epochs: int, rng: random.Random, reference: Scorer | None
+    batch: Batch, steps: int, passes: int, epochs: int, rng: random.Random, reference: Logprobs | None
 ) -> list[MicroBatch]:
     """`epochs` * `steps` * `passes` of them, in the order in which they are trained.
 
@@ -49,7 +49,7 @@ def divide(
     return found
 
 
-def _passes(step: Batch, passes: int, reference: Scorer | None) -> list[MicroBatch]:
+def _passes(step: Batch, passes: int, reference: Logprobs | None) -> list[MicroBatch]:
     """One optimizer step."""
     tokens = float(step.loss_mask_BT.sum())
     trajectories = float((step.loss_mask_BT.sum(-1) > 0).sum())

@@ -26,8 +26,8 @@ from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfi
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.load import Policy
+from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
-from aepo.engines.local.scoring import Scorer
 from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
 from aepo.evaluation.runner import Evaluation, evaluate
@@ -175,7 +175,7 @@ class AEPOTrainer(GRPOTrainer):
         self._agent, self._greedy = agents(self.policy, task, config, asked)
         if self.layout == "tree":
             self.policy.refuse_tree(self._agent.protocol.prompt(asked[0].question))
-        self._scorer = Scorer(self.model, len(self._tokenizer))
+        self._logprobs = ModelLogprobs(self.model, len(self._tokenizer))
         self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
         self.exploration: ExplorationState = self.algorithm.exploration().initial_state(len(self._tokenizer))
         self.spent = Spent()
@@ -226,7 +226,7 @@ class AEPOTrainer(GRPOTrainer):
             # Nothing is learned, but momentum must go on.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
         counts = (inputs.tokens, inputs.trajectories)
-        of = Objective(self.algorithm, self._scorer, self._reference, self.temperature, *counts)
+        of = Objective(self.algorithm, self._logprobs, self._reference, self.temperature, *counts)
         device = self.model.device
         if self.layout == "flat":
             (found,) = flat_passes(of, [inputs.batch.to(device)])

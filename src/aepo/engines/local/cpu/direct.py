@@ -1,9 +1,7 @@
 """The forward pass of Llama-shaped models without their modules: fewer operations and no Python in between.
 
 On a CPU, a decode step of a small model costs as much in module calls, casts and copies as in arithmetic. This pass
-reads the same weights and gives the same logits (to rounding). Whether a model is of this shape is not taken from its
-name: the modules must be there, and the logits must agree with the model's own on a few tokens. All other models run as
-they are.
+reads the same weights and gives the same logits (to rounding).
 """
 
 from __future__ import annotations
@@ -15,16 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
-from aepo.engines.local.attention import attend_in_place
-from aepo.engines.local.cache import Call, RowCache
+from aepo.engines.local.cpu.block_cache import BlockCache
+from aepo.engines.local.cpu.row_attention import attend_in_place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-TOLERANCE = 1e-4
-"""Largest difference to the model's own logits, relative to the largest logit."""
-PROBE = (2, 7)
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 @dataclass(frozen=True)
@@ -41,8 +34,8 @@ class Layer:
     down: Tensor
 
 
-class DirectForward:
-    """Logits of a Llama-shaped model over a `RowCache`; made by `direct_forward`.
+class DirectModel:
+    """Logits of a Llama-shaped model over a `BlockCache`; made by `direct_model`.
 
     It holds a second copy of the weights, laid out for products of few rows, and the weights of each norm multiplied
     into the matrices that read its output.
@@ -57,6 +50,7 @@ class DirectForward:
         self.pairs: int = attention.k_proj.out_features // self.size
         self.scale: float = attention.scaling
         self.epsilon: float = base.norm.variance_epsilon
+        self.device, self.dtype = model.device, model.dtype
         # Complex numbers exist of float32 and float64.
         self.exact = torch.promote_types(self.head.weight.dtype, torch.float32)
         self.refresh()
@@ -97,7 +91,7 @@ class DirectForward:
         halves = of_heads.unflatten(0, (-1, 2, self.size // 2))
         return halves.transpose(1, 2).flatten(0, 2)
 
-    def __call__(self, ids: Tensor, mask: Tensor, cache: RowCache, vocabulary: int) -> Tensor:
+    def __call__(self, ids: Tensor, mask: Tensor, cache: BlockCache, vocabulary: int) -> Tensor:
         """(R, V) logits after each row's last token.
 
         Args:
@@ -142,7 +136,7 @@ class DirectForward:
         return turned, qkv[:, self.heads + self.pairs :]
 
     def _attend(
-        self, cache: RowCache, number: int, both: Tensor, values: Tensor, mask: Tensor, rows: int, width: int
+        self, cache: BlockCache, number: int, both: Tensor, values: Tensor, mask: Tensor, rows: int, width: int
     ) -> Tensor:
         """(N, heads * head_dim): what each token reads from its row."""
         layer = cache.layers[number]
@@ -150,7 +144,7 @@ class DirectForward:
         query = both[:, : self.heads].reshape(shape).transpose(1, 2)
         new = [part.reshape(shape).transpose(1, 2) for part in (both[:, self.heads :], values)]
         keys, values = layer.update(*new)
-        if cache.call.rows_in_block:
+        if cache.call.slots is None:
             return attend_in_place(query, layer, mask, self.scale).reshape(rows * width, -1)
         mixed = scaled_dot_product_attention(query, keys, values, mask, scale=self.scale, enable_gqa=True)
         return mixed.transpose(1, 2).reshape(rows * width, -1)
@@ -159,60 +153,3 @@ class DirectForward:
 def _columns(weight: Tensor, norm: Any = None) -> Tensor:
     """A linear layer's matrix as (inputs, outputs), with the weights of the norm before it."""
     return (weight if norm is None else weight * norm.weight).detach().t().contiguous()
-
-
-def direct_forward(model: PreTrainedModel) -> DirectForward | None:
-    """The direct pass for a model that it fits, else None."""
-    if not _llama_shaped(model):
-        return None
-    direct = DirectForward(model)
-    return direct if _agrees(direct, model) else None
-
-
-def _llama_shaped(model: PreTrainedModel) -> bool:
-    """Whether the modules that the pass reads are there, plain, and the same in all layers."""
-    base = cast(Any, model.base_model)
-    head = model.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None:
-        return False
-    if not all(hasattr(base, name) for name in ("embed_tokens", "layers", "norm", "rotary_emb")):
-        return False
-    return _is_norm(base.norm) and all(_plain_layer(layer, base.norm.variance_epsilon) for layer in base.layers)
-
-
-def _plain_layer(layer: Any, epsilon: float) -> bool:
-    attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
-    norms = [getattr(layer, name, None) for name in ("input_layernorm", "post_attention_layernorm")]
-    norms += [norm for name in ("q_norm", "k_norm") if (norm := getattr(attention, name, None)) is not None]
-    parts = [getattr(attention, name, None) for name in PROJECTIONS]
-    inner = [getattr(mlp, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
-    # An adapter or a quantised layer is not an nn.Linear.
-    if not all(type(part) is nn.Linear for part in [*parts, *inner]) or not hasattr(mlp, "act_fn"):
-        return False
-    if any(part.bias is not None for part in inner) or not (hasattr(attention, "scaling")):
-        return False
-    return all(_is_norm(norm) and norm.variance_epsilon == epsilon for norm in norms)
-
-
-def _is_norm(module: Any) -> bool:
-    return hasattr(module, "variance_epsilon") and hasattr(module, "weight")
-
-
-@torch.inference_mode()
-def _agrees(direct: DirectForward, model: PreTrainedModel) -> bool:
-    """Compare with the model's own logits, token by token through a cache, on arbitrary ids."""
-    rows, width = PROBE
-    size = model.config.get_text_config().vocab_size
-    ids = (torch.arange(rows * width).reshape(rows, width) * 31 + 7) % size
-    was_training = model.training
-    expected = model.eval()(input_ids=ids, use_cache=False).logits.float()
-    model.train(was_training)
-    cache = RowCache(len(direct.layers), block=4)
-    cache.reserve(rows, width, rows, width)
-    found = []
-    for at in range(width):
-        cache.call = Call(None, torch.full((rows, 1), at), length=at + 1, rows_in_block=[rows] * (at // 4 + 1))
-        mask = torch.zeros(rows, 1, 1, at + 1, dtype=model.dtype)
-        found.append(direct(ids[:, at : at + 1], mask, cache, size).float())
-    difference = (torch.stack(found, 1) - expected).abs().max()
-    return bool(difference <= TOLERANCE * expected.abs().max().clamp(min=1.0))

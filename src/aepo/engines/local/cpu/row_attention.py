@@ -1,4 +1,4 @@
-"""Attention of one new token a row over the blocks of a `RowCache`, in place."""
+"""Attention of one new token a row over the blocks of a `BlockCache`, in place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from aepo.engines.local.cache import RowLayer
+from aepo.engines.local.cpu.block_cache import BlockLayer
 
 NAME = "aepo_rows"
 # Arguments by which some models change the scores; with them the general kernel is asked.
@@ -36,7 +36,7 @@ def row_attention(
     Args:
         module: The attention module.
         query: (R, heads, 1, head_dim).
-        key: What `RowLayer.update` gave back: the layer hangs on it if its blocks are to be read.
+        key: What `BlockLayer.update` gave back: the layer hangs on it if its blocks are to be read.
         value: Idem.
         attention_mask: (R, 1, 1, call.length), additive.
         scaling: 1 / sqrt(head_dim) unless given.
@@ -46,16 +46,16 @@ def row_attention(
     Returns:
         (R, 1, heads, head_dim).
     """
-    layer: RowLayer | None = getattr(key, "row_layer", None)
+    layer: BlockLayer | None = getattr(key, "row_layer", None)
     if layer is None or attention_mask is None or any(kwargs.get(name) is not None for name in SPECIAL):
         if layer is not None:
-            key, value = layer.rows(layer.keys, layer.cache.call), layer.rows(layer.values, layer.cache.call)
+            key, value = layer.cache.rows(layer.keys), layer.cache.rows(layer.values)
         general = ALL_ATTENTION_FUNCTIONS["sdpa"]
         return general(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
     return attend_in_place(query, layer, attention_mask, scaling), None
 
 
-def attend_in_place(query: Tensor, layer: RowLayer, attention_mask: Tensor, scaling: float | None = None) -> Tensor:
+def attend_in_place(query: Tensor, layer: BlockLayer, attention_mask: Tensor, scaling: float | None = None) -> Tensor:
     """softmax(q k scaling + mask) v over the blocks of a layer, as the call of its cache says.
 
     Args:
@@ -68,26 +68,27 @@ def attend_in_place(query: Tensor, layer: RowLayer, attention_mask: Tensor, scal
         (R, 1, heads, head_dim).
     """
     rows, heads, _, size = query.shape
-    keys, call, block = layer.keys, layer.cache.call, layer.cache.block
+    keys, cache = layer.keys, layer.cache
+    length, block = cache.call.length, cache.block
     pairs = keys.shape[2]
     scale = size**-0.5 if scaling is None else scaling
     # Heads that share keys are rows of one small matrix: nothing is repeated.
     wanted = (query * scale).reshape(rows * pairs, heads // pairs, size)
     parts = []
-    for b, count in enumerate(call.rows_in_block):
-        here, width = count * pairs, min(block, call.length - b * block)
+    for b, count in enumerate(cache.rows_in_block):
+        here, width = count * pairs, min(block, length - b * block)
         part = wanted.new_empty(rows * pairs, heads // pairs, width)
         torch.bmm(wanted[:here], keys[b, :count, :, :width].flatten(0, 1).transpose(1, 2), out=part[:here])
         part[here:] = 0.0
         parts.append(part)
-    scores = torch.cat(parts, -1).view(rows, heads, 1, call.length).add_(attention_mask)
+    scores = torch.cat(parts, -1).view(rows, heads, 1, length).add_(attention_mask)
     shares = torch.softmax(scores, -1, dtype=torch.float32).to(layer.values.dtype)
     # A sum of weighted rows is what this operation is made for: it reads them at the speed of memory, a matrix product
     # of one row at half of it.
     mixed = embedding_bag(
-        call.reads(heads, pairs, layer.values.shape[1], block),
+        cache.read(heads, pairs),
         layer.values.view(-1, layer.values.shape[-1]),
         mode="sum",
-        per_sample_weights=shares.view(rows * heads, call.length),
+        per_sample_weights=shares.view(rows * heads, length),
     )
     return mixed.view(rows, 1, heads, layer.values.shape[-1])

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from aepo.core.trie import Trie
 from aepo.engines.local import tree_attention
+from aepo.engines.local.dispatch import attention_of
 from aepo.engines.local.head import base_model, find_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Scorer:
-    """Scores tokens with a causal LM.
+class ModelLogprobs:
+    """Log-probabilities of given tokens under a causal LM (the `Logprobs` protocol).
 
     The output layer runs only where a score is wanted, and in pieces (`head`), if the model's logits are of a known
     form; other models give all logits.
@@ -62,9 +63,9 @@ class Scorer:
             temperature,
             input_ids=tree.tokens_N[None],
             position_ids=tree.positions_N[None],
-            # Of the shape that models hand on as it is; nobody reads it where the plan arrives, and all see it if not.
+            # Of the shape that models hand on as it is; nobody reads it where the trie arrives, and all see it if not.
             attention_mask=torch.full((1, 1, 1, 1), torch.nan, dtype=self.model.dtype, device=self.model.device),
-            tree=tree_attention.plan(tree.until_N),
+            tree=attention_of(tree.until_N),
         )
 
     def _picked(self, wanted: Any, targets_N: Tensor, temperature: float, **inputs: Any) -> Tensor:
@@ -77,7 +78,7 @@ class Scorer:
         return logits_NV.gather(-1, targets_N[:, None])[:, 0] - logits_NV.logsumexp(-1)
 
 
-class FrozenScorer(Scorer):
+class FrozenLogprobs(ModelLogprobs):
     """The model as it is now, whatever training does to it: a copy of what is trained takes its place for each call."""
 
     def __init__(self, model: PreTrainedModel, vocab_size: int) -> None:
@@ -85,12 +86,12 @@ class FrozenScorer(Scorer):
         self._kept = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
-        """As `Scorer.score`, without gradient."""
+        """As `ModelLogprobs.score`, without gradient."""
         with torch.no_grad(), self._as_it_was():
             return super().score(tokens_BT, wanted_BT, temperature)
 
     def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
-        """As `Scorer.score_tree`, without gradient."""
+        """As `ModelLogprobs.score_tree`, without gradient."""
         with torch.no_grad(), self._as_it_was():
             return super().score_tree(tree, places_K, targets_K, temperature)
 
