@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from aepo.evaluation.figures import PUBLISHED, Figures, percent, table
+from aepo.evaluation import figures
+from aepo.evaluation.figures import PUBLISHED, Figures, percent
 from aepo.evaluation.paired import comparison
 from aepo.evaluation.passk import bootstrap_interval, paired_difference
+from aepo.terminal.table import markdown
 from tests.evaluation.scripted import scored
 
 WORDS = Figures(
@@ -21,6 +23,10 @@ WORDS = Figures(
 JUDGED = Figures(
     "gaia", "GAIA", [scored("a", True, None, score="judge:p:m"), scored("b", False, True, score="judge:p:m")]
 )
+
+
+def table(found: list[Figures]) -> str:
+    return markdown("m", [figures.table(found)], figures.notes(found))
 
 
 def cells(text: str, title: str) -> list[str]:

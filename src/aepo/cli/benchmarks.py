@@ -58,11 +58,12 @@ def evaluate_data_sets(
         ValueError: Something does not fit; nothing was asked.
     """
     from aepo.evaluation.answers import ask
-    from aepo.evaluation.figures import table
+    from aepo.evaluation.figures import notes, table
     from aepo.evaluation.folder import EvaluationFolder
     from aepo.rollout.explorer import RolloutError
     from aepo.runs.failures import keep_failure
     from aepo.runs.folder import RunFolder
+    from aepo.terminal.table import markdown, show
 
     if samples < 1:
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
@@ -96,9 +97,12 @@ def evaluate_data_sets(
                     keep_failure(RunFolder(folder.path / name), error)
                     raise
             figures.append(score_data_set(folder, one, asked_judge, settings.rewards.concurrency))
-    text = table(figures, prices(settings, chosen))
-    folder.save_table("\n".join([f"# {known.get('served', model)}", "", text, *(f"- {line}" for line in told), ""]))
-    print(f"\n{text}\nkept in {folder.path}")
+    costs = prices(settings, chosen)
+    found, lines = [table(figures, costs)], notes(figures, costs)
+    folder.save_table(markdown(known.get("served", model), found, [*lines, *told]))
+    print()
+    show(found, lines)
+    print(f"kept in {folder.path}")
 
 
 def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Equipment]:

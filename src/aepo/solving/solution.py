@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from aepo.solving.budget import Spent
 from aepo.solving.vote import Tally, tied
+from aepo.terminal.text import one_line
 from aepo.types import Group, Origin
 
 ChosenBy = Literal["vote", "reward", "judge", "nobody"]
@@ -133,8 +134,7 @@ def spending(spent: Spent) -> str:
 
 def listed(texts: Sequence[str]) -> str:
     """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
-    shown = [" ".join(text.split()) for text in texts[:SHOWN]]
-    shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in shown]
+    shown = [one_line(text, LONGEST) for text in texts[:SHOWN]]
     return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
 
 

@@ -1,0 +1,86 @@
+"""Tables of text: on a terminal, and as Markdown in a file."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Lines = list[list[str]]
+"""A table: its head, and its rows. The first column is names, the others are figures."""
+
+# Columns of a file or a pipe: no cell is wrapped there.
+_UNLIMITED = 1000
+
+
+class Best(str):
+    """A cell that is shown in bold: nothing in its column is better."""
+
+
+class Between(Protocol):
+    """A mean with its interval; NaN limits where there is none."""
+
+    @property
+    def mean(self) -> float:
+        """The mean."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Where the interval begins."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Where it ends."""
+        ...
+
+
+def interval(value: Between | None, form: str = ".3f", scale: float = 1.0) -> str:
+    """E.g. "47.6 [40.1, 55.0]"; the mean alone without an interval, "-" for None.
+
+    Args:
+        value: What is written.
+        form: Of each number, e.g. "+.1f".
+        scale: What they are multiplied by, e.g. 100 for per cent.
+    """
+    if value is None:
+        return "-"
+    mean, low, high = (f"{scale * number:{form}}" for number in (value.mean, value.low, value.high))
+    return mean if math.isnan(value.low) else f"{mean} [{low}, {high}]"
+
+
+def markdown(title: str, tables: Sequence[Lines], notes: Sequence[str]) -> str:
+    """A Markdown file: a heading, tables, and what a reader must know to read them."""
+    parts = [f"# {title}"]
+    for head, *rows in tables:
+        rule = ["---", *["---:"] * (len(head) - 1)]
+        marked = [[f"**{cell}**" if isinstance(cell, Best) else cell for cell in row] for row in rows]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *marked)))
+    parts.append("\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def show(tables: Sequence[Lines], notes: Sequence[str], console: Console | None = None) -> None:
+    """The same on a terminal, without the heading.
+
+    Args:
+        tables: As of `markdown`.
+        notes: As of `markdown`.
+        console: Where to write; standard output by default.
+    """
+    out = console or Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED)
+    for head, *rows in tables:
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+        for number, name in enumerate(head):
+            table.add_column(Text(name), justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*(Text(cell, style="bold" if isinstance(cell, Best) else "") for cell in row))
+        out.print(table, "")
+    for note in notes:
+        out.print(Text(note), soft_wrap=True)
