@@ -20,6 +20,7 @@ from aepo.config import Config
 from aepo.evaluation.prices import Prices
 from aepo.paths import local
 from aepo.rewards.judge import Judge
+from aepo.runs.folder import config_of
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
 from aepo.tasks.reading.base import Method
@@ -176,8 +177,8 @@ def _training(model: str) -> tuple[Config, Task | None] | None:
     """How a run was trained: its configuration, and its task if that can still be made; None for other models."""
     from aepo import tasks
 
-    file = local(model) / "config.yaml"
-    if not file.is_file():
+    file = config_of(local(model))
+    if file is None:
         return None
     config = configuration.load(file)
     try:
@@ -242,7 +243,7 @@ def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Confi
 
 def _default_folder(model: str) -> Path:
     run = local(model)
-    if (run / "config.yaml").is_file():
+    if config_of(run):
         return run / "benchmarks"
     name = re.sub(r"https?://", "", model).removesuffix("/v1")
     return Path("runs") / "benchmarks" / name.strip("/.").replace("/", "--").replace(":", "-")

@@ -83,9 +83,9 @@ def evaluate(
     if questions is not None:
         raise ValueError("--questions would cut a data set short: choose questions by --ids")
     from aepo.cli.benchmarks import evaluate_data_sets
+    from aepo.runs.folder import config_of
 
-    run_config = local(model) / "config.yaml"
-    settings = configuration.load(config or (run_config if run_config.is_file() else None), overrides)
+    settings = configuration.load(config or config_of(local(model)), overrides)
     evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
 
 
@@ -107,15 +107,13 @@ def _evaluate_task(
     from aepo.evaluation.prices import Prices
     from aepo.rollout.explorer import RolloutError
     from aepo.runs.failures import keep_failure
-    from aepo.runs.folder import RunFolder
+    from aepo.runs.folder import RunFolder, config_of
     from aepo.runs.resumed import task_of_run
     from aepo.runs.trees import save_trees
 
     run = local(model)
-    is_run = (run / "config.yaml").is_file()
-    if config is None and is_run:
-        config = run / "config.yaml"
-    settings = configuration.load(config, overrides)
+    is_run = config_of(run) is not None
+    settings = configuration.load(config or config_of(run), overrides)
     python = f"aepo.evaluate({str(run)!r}, task)"
     task = task_of_run(run, settings, python) if is_run else tasks.load(settings.task.name, settings.task.options)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))

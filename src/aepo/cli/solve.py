@@ -68,17 +68,16 @@ def solve(
     from aepo.cli.chosen import load_function, named_judge
     from aepo.rollout.explorer import RolloutError
     from aepo.runs.failures import keep_failure
-    from aepo.runs.folder import RunFolder, in_shell
+    from aepo.runs.folder import RunFolder, config_of, in_shell
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as find
 
-    run_config = local(model) / "config.yaml"
-    is_run = run_config.is_file()
-    settings = configuration.load(config or (run_config if is_run else None), overrides)
-    if tools is None and task is None and (is_run or config is not None or model == "atlas"):
+    run = config_of(local(model))
+    settings = configuration.load(config or run, overrides)
+    if tools is None and task is None and (run is not None or config is not None or model == "atlas"):
         task = settings.task.name
-    chosen = _task(settings, task, tools, corpus, question, local(model) if is_run else None)
+    chosen = _task(settings, task, tools, corpus, question, run and run.parent)
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
     folder = RunFolder(out or _new_folder())

@@ -81,7 +81,8 @@ def _list(entries: Iterable[Entry], limit: int) -> None:
         totals[entry.tool, entry.version] += 1
     for entry in newest:
         stored = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.stored))
-        print(f"{stored}  {entry.status:<7} {entry.tool} {one_line(entry.arguments, _WIDTH)} -> {one_line(entry.text, _WIDTH)}")
+        asked, told = one_line(entry.arguments, _WIDTH), one_line(entry.text, _WIDTH)
+        print(f"{stored}  {entry.status:<7} {entry.tool} {asked} -> {told}")
     for (tool, version), count in sorted(totals.items()):
         print(f"{tool} version {version}: {count} results")
     print(f"{totals.total()} results in all")

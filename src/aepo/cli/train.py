@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,18 +65,16 @@ def train(
 
 def learned(run: Path) -> str:
     """Held-out success before and after a run, a line each."""
-    from aepo.runs.metrics import read_metrics
+    from aepo.runs.folder import RunFolder
+    from aepo.runs.metrics import evaluations_of, read_metrics
+    from aepo.terminal.table import interval
 
-    rows = [row for row in read_metrics(run / "metrics.jsonl") if "eval/success" in row]
+    rows = evaluations_of(read_metrics(RunFolder(run).metrics_file))
     lines = []
     for row in {row["step"]: row for row in (*rows[:1], *rows[-1:])}.values():
-        interval = (
-            f"[{row['eval/success_low']:.3f}, {row['eval/success_high']:.3f}]" if "eval/success_low" in row else ""
-        )
+        sampled = interval(row["eval/success"], row.get("eval/success_low", nan), row.get("eval/success_high", nan))
         greedy = f"  greedy {row['eval/greedy']:.3f}" if "eval/greedy" in row else ""
-        lines.append(
-            f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}"
-        )
+        lines.append(f"held-out success after {row['step']:>4} steps  sampled {sampled}{greedy}")
     return "\n".join(lines) or "no held-out questions were asked"
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+
 from aepo.comparison.plan import Plan
 from aepo.comparison.results import Result
 from aepo.comparison.statistics import Cells, Interval, cost, difference, success
 from aepo.evaluation.outcomes import Outcome
-from aepo.terminal.table import Best, Lines, interval
+from aepo.terminal.table import Best, Lines, percent
 from aepo.types import SUCCESS
 
 Score = Callable[[Outcome], float]
@@ -96,7 +97,7 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 def tables(found: Sequence[Row]) -> list[Lines]:
     """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
     differences = [
-        [row.label, measure, interval(value, "+.1f", 100), value.verdict]
+        [row.label, measure, percent(value.mean, value.low, value.high, "+.1f"), value.verdict]
         for row in found
         for measure, value in row.differences.items()
     ]
@@ -116,7 +117,7 @@ def _success(found: Sequence[Row]) -> list[list[str]]:
     for row in found:
         cells = [row.label, str(len(row.seeds))]
         for name, value in row.success.items():
-            text = interval(value, ".1f", 100)
+            text = percent(value.mean, value.low, value.high)
             cells.append(Best(text) if len(found) > 1 and value.mean == best[name] else text)
         lines.append(cells)
     return lines
@@ -140,7 +141,8 @@ def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: S
         "An interval with 0 in it is inside the noise.",
     ]
     before = [result.before for result in results if result.label == first.label]
-    lines.append(f"Before training Pass@1 was {interval(success(_cells(before, _pass_at_1)), '.1f', 100)} %.")
+    start = success(_cells(before, _pass_at_1))
+    lines.append(f"Before training Pass@1 was {percent(start.mean, start.low, start.high)} %.")
     if len(plan.seeds) == 1:
         lines.append("One seed: the intervals leave out what another training would change.")
     for row in found:

@@ -11,6 +11,7 @@ from aepo.evaluation.passk import Estimate, estimate
 from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
 from aepo.terminal.table import Lines, interval
+from aepo.terminal.table import percent as shares
 
 PUBLISHED = {"gaia": 47.6, "hle": 11.2, "webwalkerqa": 43.0}
 """Pass@1 in per cent that the paper (arXiv 2510.14545) reports for AEPO with Qwen3-14B. Not measured here."""
@@ -80,7 +81,7 @@ class Figures:
 
 
 def table(figures: Sequence[Figures], prices: Prices | None = None) -> Lines:
-    """A head and one row a data set; scores in per cent with 95 % intervals over questions; the cost if anything costs."""
+    """A head and a row a data set; scores in per cent, with 95 % intervals over questions; costs if anything costs."""
     ks = sorted({1, *(one.samples for one in figures)})
     head = ["data set", "questions", "score", *(f"Pass@{k}" for k in ks), "F1", "tool calls", "tokens", "s / question"]
     if prices:
@@ -128,9 +129,10 @@ def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]
 
 def money(value: Estimate | None) -> str:
     """E.g. "0.0123 [0.0101, 0.0145]"; "-" for None."""
-    return interval(value, ".3g")
+    return "-" if value is None else interval(value.mean, value.low, value.high, ".3g")
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:
     """E.g. "47.6 [40.1, 55.0]"; "-" for None."""
-    return interval(value, "+.1f" if signed else ".1f", 100)
+    form = "+.1f" if signed else ".1f"
+    return "-" if value is None else shares(value.mean, value.low, value.high, form)

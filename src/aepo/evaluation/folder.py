@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.figures import Figures
 from aepo.evaluation.scoring import Scored
+from aepo.files.lines import append_lines, read_lines
 from aepo.files.whole import write_whole
 from aepo.rewards.judge import Judgement
 from aepo.runs.folder import RunFolder
@@ -31,7 +31,6 @@ from aepo.runs.trees import save_trees
 from aepo.types import Group, Sample
 
 FORMAT = 1
-T = TypeVar("T")
 
 
 class EvaluationFolder:
@@ -92,7 +91,7 @@ class EvaluationFolder:
         Raises:
             ValueError: A line is broken.
         """
-        return _read(self.path / name / "answers.jsonl", Answered.from_line)
+        return read_lines(self.path / name / "answers.jsonl", Answered.from_line)
 
     def verdicts(self, name: str) -> list[Judgement]:
         """The verdicts about a data set so far, as `answers`.
@@ -100,7 +99,7 @@ class EvaluationFolder:
         Raises:
             ValueError: A line is broken.
         """
-        return _read(self.path / name / "verdicts.jsonl", Judgement.from_line)
+        return read_lines(self.path / name / "verdicts.jsonl", Judgement.from_line)
 
     def open_questions(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
         """The questions that have no answers yet.
@@ -120,11 +119,11 @@ class EvaluationFolder:
         """Append what was just answered, and its trees under the number of questions before."""
         (self.path / name).mkdir(parents=True, exist_ok=True)
         save_trees(RunFolder(self.path / name), len(self.answers(name)), groups, decode)
-        _append(self.path / name / "answers.jsonl", [one.to_line() for one in part])
+        append_lines(self.path / name / "answers.jsonl", [one.to_line() for one in part])
 
     def keep_verdict(self, name: str, verdict: Judgement) -> None:
         """Append a verdict."""
-        _append(self.path / name / "verdicts.jsonl", [verdict.to_line()])
+        append_lines(self.path / name / "verdicts.jsonl", [verdict.to_line()])
 
     def save_results(self, name: str, scored: Sequence[Scored]) -> None:
         """Write the scores of a data set, whole."""
@@ -150,7 +149,7 @@ class EvaluationFolder:
         answered = {one.id: one for one in self.answers(name)}
         if not file.is_file():
             raise ValueError(f"{name} was not scored in {self.path}: run the evaluation with --resume")
-        scored = _read(file, lambda line: Scored.from_line(line, answered))
+        scored = read_lines(file, lambda line: Scored.from_line(line, answered))
         if not scored:
             raise ValueError(f"{file} holds no results")
         return Figures(name, title, scored)
@@ -169,28 +168,3 @@ def _rewarded(line: bytes, worth: Mapping[str, Sequence[bool | None]]) -> bytes:
     for leaf, one in zip(data["tree"]["leaves"], correct, strict=True):
         leaf["reward"] = None if one is None else float(one)
     return json.dumps(data).encode()
-
-
-def _append(file: Path, lines: Sequence[str]) -> None:
-    with file.open("ab") as out:
-        out.write("".join(line + "\n" for line in lines).encode())
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _read(file: Path, parse: Callable[[str], T]) -> list[T]:
-    if not file.is_file():
-        return []
-    data = file.read_bytes()
-    whole, _, half = data.rpartition(b"\n")
-    if half:
-        # Else the next line would be glued to it.
-        os.truncate(file, len(data) - len(half))
-    found: list[T] = []
-    # Not splitlines: an answer may hold other line separators.
-    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
-        try:
-            found.append(parse(line.decode()))
-        except ValueError as error:
-            raise ValueError(f"{file}, line {number}: {error}") from error
-    return found

@@ -16,8 +16,10 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 MANIFEST = "manifest.json"
+STATE = "state.json"
 MANIFEST_FORMAT = 1
 _NAME = re.compile(r"step-(\d+)(\.old)?")
 # A write that fails with less than this free has failed for that, whatever it says.
@@ -82,6 +84,12 @@ def latest(folder: Path) -> Path | None:
             return path
         warnings.warn(f"checkpoint {path} is passed over: {reason}", CheckpointWarning, stacklevel=2)
     return None
+
+
+def state(folder: Path) -> dict[str, Any] | None:
+    """What the newest whole checkpoint of a run says of the run beside its weights; None without one."""
+    newest = latest(folder)
+    return None if newest is None else json.loads((newest / STATE).read_text(encoding="utf-8"))
 
 
 def damage(path: Path) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import traceback
+from itertools import count
 from pathlib import Path
 
 from aepo.files.whole import write_whole
 from aepo.rollout.explorer import RolloutError
-from aepo.runs.folder import RunFolder, refusal
+from aepo.runs.folder import RunFolder, writing
 from aepo.runs.trees import plain
 from aepo.types import Group
 
@@ -26,14 +27,11 @@ def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
         RunFolderError: The disk is full or refuses.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", group.sample.id)[:80].lstrip(".") or "sample"
-    try:
+    with writing(folder.failures):
         folder.failures.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while (path := folder.failures / f"{name}-{number}.json").exists():
-            number += 1
+        paths = (folder.failures / f"{name}-{number}.json" for number in count(1))
+        path = next(path for path in paths if not path.exists())
         write_whole(path, json.dumps({"error": text, **plain(group)}, indent=1, default=str).encode() + b"\n")
-    except OSError as error:
-        raise refusal(folder.failures, error) from error
     return path
 
 

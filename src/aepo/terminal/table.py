@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -22,37 +21,14 @@ class Best(str):
     """A cell that is shown in bold: nothing in its column is better."""
 
 
-class Between(Protocol):
-    """A mean with its interval; NaN limits where there is none."""
-
-    @property
-    def mean(self) -> float:
-        """The mean."""
-        ...
-
-    @property
-    def low(self) -> float:
-        """Where the interval begins."""
-        ...
-
-    @property
-    def high(self) -> float:
-        """Where it ends."""
-        ...
+def interval(mean: float, low: float, high: float, form: str = ".3f") -> str:
+    """E.g. "47.6 [40.1, 55.0]"; the mean alone where the limits are NaN. `form` is of each number, e.g. "+.1f"."""
+    return f"{mean:{form}}" if math.isnan(low) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def interval(value: Between | None, form: str = ".3f", scale: float = 1.0) -> str:
-    """E.g. "47.6 [40.1, 55.0]"; the mean alone without an interval, "-" for None.
-
-    Args:
-        value: What is written.
-        form: Of each number, e.g. "+.1f".
-        scale: What they are multiplied by, e.g. 100 for per cent.
-    """
-    if value is None:
-        return "-"
-    mean, low, high = (f"{scale * number:{form}}" for number in (value.mean, value.low, value.high))
-    return mean if math.isnan(value.low) else f"{mean} [{low}, {high}]"
+def percent(mean: float, low: float, high: float, form: str = ".1f") -> str:
+    """The same of shares, in per cent."""
+    return interval(100 * mean, 100 * low, 100 * high, form)
 
 
 def markdown(title: str, tables: Sequence[Lines], notes: Sequence[str]) -> str:

@@ -187,9 +187,7 @@ class Trainer:
             self.display.phase("train")
             # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
             tools = list(self.parts.agent.tools)
-            metrics = (
-                rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
-            )
+            metrics = rollout_metrics(groups.sampled, self.exploration.entropy_window, tools) | groups.metrics()
             self._whole = False
             keep = (self.step + 1) % self.config.train.trees_every == 0 or self.step == 0
             trained, updates = self._update(groups.kept, keep)
