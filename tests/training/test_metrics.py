@@ -4,7 +4,7 @@ import math
 import pytest
 
 from aepo.core.entropy_branching import EntropyBranching
-from aepo.training.metrics import comparable, exploration_update, rollout_metrics
+from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.types import (
     BranchDecision,
     Group,
@@ -18,6 +18,7 @@ from aepo.types import (
     ToolStatus,
     TrajectoryTree,
 )
+from tests.kept import comparable
 
 
 def say(tree, parent, path, entropies, call=None):

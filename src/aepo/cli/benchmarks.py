@@ -154,14 +154,15 @@ def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None, co
     return Figures(name, data_set.title, scored)
 
 
-def compare_folders(one: Path, other: Path) -> str:
-    """Paired differences of two evaluations on the data sets that both have.
+def compare_folders(one: Path, other: Path) -> None:
+    """Print paired differences of two evaluations on the data sets that both have.
 
     Raises:
         ValueError: They share none, or cannot be compared; the line says why.
     """
     from aepo.evaluation.folder import EvaluationFolder
     from aepo.evaluation.paired import comparison
+    from aepo.terminal.table import show
 
     folders = [EvaluationFolder(path) for path in (one, other)]
     models = [kept.get("served", kept["model"]) for kept in (folder.settings() for folder in folders)]
@@ -170,7 +171,8 @@ def compare_folders(one: Path, other: Path) -> str:
         raise ValueError(f"{one} and {other} have no data set in common")
     pairs = [[folder.results(name, find(name).title) for folder in folders] for name in shared]
     names = (models[0], models[1]) if models[0] != models[1] else (str(one), str(other))
-    return comparison(names, [(a, b) for a, b in pairs])
+    differences, told = comparison(names, [(a, b) for a, b in pairs])
+    show([differences], told)
 
 
 def _training(model: str) -> tuple[Config, Task | None] | None:

@@ -66,7 +66,7 @@ def evaluate(
     if compare is not None:
         from aepo.cli.benchmarks import compare_folders
 
-        print(compare_folders(*compare))
+        compare_folders(*compare)
         return
     if not what:
         raise ValueError("Missing from aepo eval: a policy, or data sets and --model, or --compare A B")

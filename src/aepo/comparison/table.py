@@ -97,9 +97,9 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 def tables(found: Sequence[Row]) -> list[Lines]:
     """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
     differences = [
-        [row.label, measure, percent(value.mean, value.low, value.high, "+.1f"), value.verdict]
+        [row.label, measure, _percent(interval, "+"), interval.verdict]
         for row in found
-        for measure, value in row.differences.items()
+        for measure, interval in row.differences.items()
     ]
     costs = [[row.label, *(_cost(row.costs[name]) for name in COSTS)] for row in found]
     made = [
@@ -117,15 +117,19 @@ def _success(found: Sequence[Row]) -> list[list[str]]:
     for row in found:
         cells = [row.label, str(len(row.seeds))]
         for name, value in row.success.items():
-            text = percent(value.mean, value.low, value.high)
+            text = _percent(value)
             cells.append(Best(text) if len(found) > 1 and value.mean == best[name] else text)
         lines.append(cells)
     return lines
 
 
-def _cost(value: Interval) -> str:
-    half = "" if math.isnan(value.low) else f" ± {value.high - value.mean:,.0f}"
-    return f"{value.mean:,.0f}{half}"
+def _percent(interval: Interval, sign: str = "") -> str:
+    return percent(interval.mean, interval.low, interval.high, f"{sign}.1f")
+
+
+def _cost(interval: Interval) -> str:
+    half = "" if math.isnan(interval.low) else f" ± {interval.high - interval.mean:,.0f}"
+    return f"{interval.mean:,.0f}{half}"
 
 
 def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: Sequence[str]) -> list[str]:
@@ -141,8 +145,7 @@ def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: S
         "An interval with 0 in it is inside the noise.",
     ]
     before = [result.before for result in results if result.label == first.label]
-    start = success(_cells(before, _pass_at_1))
-    lines.append(f"Before training Pass@1 was {percent(start.mean, start.low, start.high)} %.")
+    lines.append(f"Before training Pass@1 was {_percent(success(_cells(before, _pass_at_1)))} %.")
     if len(plan.seeds) == 1:
         lines.append("One seed: the intervals leave out what another training would change.")
     for row in found:

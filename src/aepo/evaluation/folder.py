@@ -154,10 +154,9 @@ class EvaluationFolder:
             raise ValueError(f"{file} holds no results")
         return Figures(name, title, scored)
 
-    def save_table(self, text: str) -> Path:
+    def save_table(self, text: str) -> None:
         """Write the table."""
         write_whole(self.path / "table.md", text.encode())
-        return self.path / "table.md"
 
 
 def _rewarded(line: bytes, worth: Mapping[str, Sequence[bool | None]]) -> bytes:

@@ -114,18 +114,6 @@ def damage(path: Path) -> str | None:
     return None
 
 
-def step_of(path: Path) -> int:
-    """The step that a checkpoint's folder is named after.
-
-    Raises:
-        ValueError: The folder is not named like one.
-    """
-    name = _NAME.fullmatch(path.name)
-    if name is None:
-        raise ValueError(f"{path} is not a checkpoint: its name should be like step-000123")
-    return int(name[1])
-
-
 def _checkpoints(folder: Path, up_to: int | None = None) -> list[Path]:
     """Newest first; one that was just being replaced (`.old`) comes after the one that replaces it."""
     found = [(int(m[1]), m[2] is None, path) for path in folder.glob("step-*") if (m := _NAME.fullmatch(path.name))]

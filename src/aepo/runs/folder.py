@@ -50,7 +50,6 @@ class RunFolder:
         trees: Folder of the rollout trees, see `aepo.runs.trees`.
         outcomes: Folder of what evaluations found, question by question, see `aepo.evaluation.outcomes`.
         checkpoints: Folder of the checkpoints, see `aepo.runs.checkpoint`.
-        tensorboard: Folder of TensorBoard's files.
         failures: Folder of what tools' bugs stopped, see `aepo.runs.failures`.
     """
 
@@ -64,7 +63,6 @@ class RunFolder:
         self.trees = path / "trees"
         self.outcomes = path / "outcomes"
         self.checkpoints = path / "checkpoints"
-        self.tensorboard = path / "tensorboard"
         self.failures = path / "failures"
         self._lock: TextIO | None = None
 

@@ -17,7 +17,6 @@ from aepo.assembly.policies import BUILT_IN_MODELS, load_to_train
 from aepo.config import ConfigError
 from aepo.rollout.explorer import RolloutError
 from aepo.runs.metrics import read_metrics
-from aepo.training.metrics import comparable
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
 
@@ -25,6 +24,7 @@ pytest.importorskip("trl", exc_type=ImportError)
 
 from aepo.engines.trl import checkpoints
 from aepo.engines.trl import run as trl
+from tests.kept import comparable
 
 Go = Callable[..., api.Run]
 # In the second step: evaluation and first step make 12 calls, the second 12 more.
