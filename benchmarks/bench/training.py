@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from aepo.algorithms import AEPO
-from aepo.bench.sampling import engine_of, prompts_of
 from aepo.core.noise import noise_key
 from aepo.core.trie import trie
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Sampled, Stop
 from aepo.training.batch import Batch
 from aepo.training.step import Layout, TrainablePolicy, update
+
+from .sampling import engine_of, prompts_of
 
 
 def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:
