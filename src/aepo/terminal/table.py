@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -53,10 +54,24 @@ def show(tables: Sequence[Lines], notes: Sequence[str], console: Console | None 
     out = console or Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED)
     for head, *rows in tables:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-        for number, name in enumerate(head):
-            table.add_column(Text(name), justify="right" if number else "left")
+        for number, (name, width) in enumerate(zip(head, _widths(head, rows, out.width), strict=True)):
+            table.add_column(Text(name), justify="right" if number else "left", overflow="fold", width=width)
         for row in rows:
             table.add_row(*(Text(cell, style="bold" if isinstance(cell, Best) else "") for cell in row))
         out.print(table, "")
     for note in notes:
         out.print(Text(note), soft_wrap=True)
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int | None]:
+    """Of the columns, such that no figure is broken; heads get what is left. None for all where that is impossible."""
+    widths = [max(map(cell_len, (*name.split(), *cells))) for name, *cells in zip(head, *rows, strict=True)]
+    left = most - sum(widths) - 2 * (len(widths) - 1)
+    if left < 0:
+        return [None] * len(widths)
+    given: list[int | None] = []
+    for name, width in zip(head, widths, strict=True):
+        more = min(left, max(0, cell_len(name) - width))
+        given.append(width + more)
+        left -= more
+    return given
