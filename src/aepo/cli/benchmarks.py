@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,11 @@ from aepo.evaluation.prices import Prices
 from aepo.paths import local
 from aepo.rewards.judge import Judge
 from aepo.runs.folder import config_of
+from aepo.runs.resumed import on_day
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
 from aepo.tasks.reading.base import Method
+from aepo.tools.base import Tool
 
 if TYPE_CHECKING:
     from aepo.evaluation.figures import Figures
@@ -98,7 +100,7 @@ def evaluate_data_sets(
                     keep_failure(RunFolder(folder.path / name), error)
                     raise
             figures.append(score_data_set(folder, one, asked_judge, settings.rewards.concurrency))
-    costs = prices(settings, chosen)
+    costs = prices(settings, equipment.tools)
     found, lines = [table(figures, costs)], notes(figures, costs)
     folder.save_table(markdown(known.get("served", model), found, [*lines, *told]))
     print()
@@ -121,11 +123,10 @@ def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Eq
     return [replace(one, task=task) for one, task in zip(chosen, tasks, strict=True)], equipment
 
 
-def prices(settings: Config, chosen: Sequence[Asked]) -> Prices:
-    """What tokens and tool calls cost."""
+def prices(settings: Config, tools: Iterable[Tool]) -> Prices:
+    """What tokens and calls of these tools cost."""
     tokens = settings.model.price
-    tools = {tool.name: tool.price for one in chosen for tool in one.task.tools}
-    return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools)
+    return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, {tool.name: tool.price for tool in tools})
 
 
 def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None, concurrency: int) -> Figures:
@@ -201,8 +202,7 @@ def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
     if settings.rollout.date is not None:
         return settings
     begun = folder.settings().get("rollout.date") if resume and (folder.path / "settings.json").is_file() else None
-    date = datetime.date.today() if begun is None else datetime.date.fromisoformat(begun)
-    return settings.model_copy(update={"rollout": settings.rollout.model_copy(update={"date": date})})
+    return on_day(settings, datetime.date.today() if begun is None else datetime.date.fromisoformat(begun))
 
 
 def _limits(settings: Config) -> dict[str, Any]:

@@ -102,9 +102,9 @@ def _evaluate_task(
     from aepo.api import evaluate as measure
     from aepo.assembly.equipment import equip
     from aepo.assembly.policies import is_server, load_policy
+    from aepo.cli.benchmarks import prices
     from aepo.evaluation.figures import money
     from aepo.evaluation.outcomes import outcomes, save_outcomes
-    from aepo.evaluation.prices import Prices
     from aepo.rollout.explorer import RolloutError
     from aepo.runs.failures import keep_failure
     from aepo.runs.folder import RunFolder, config_of
@@ -129,10 +129,8 @@ def _evaluate_task(
     name = policy.path if is_server(model) else model
     print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)
-    tokens = settings.model.price
-    tools = {tool.name: tool.price for tool in equip(settings, task.tools).tools}
-    if prices := Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools):
-        print(f"cost    {money(result.cost(prices))} per question, greedy not counted")
+    if costs := prices(settings, equip(settings, task.tools).tools):
+        print(f"cost    {money(result.cost(costs))} per question, greedy not counted")
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,12 +20,12 @@ from typing import Any
 import yaml
 
 from aepo.comparison.plan import LIMITS, Plan, PlannedRun
-from aepo.config import ConfigError, flat, merged
+from aepo.config import ConfigError, change, flat, merged
 from aepo.files.whole import write_whole
 from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder, RunFolderError, config_of
 from aepo.runs.metrics import read_metrics, steps_of
-from aepo.runs.resumed import FREE_FOR_RUN
+from aepo.runs.resumed import FREE_FOR_RUN, on_day
 from aepo.training.budget import Spent, ended
 
 FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
@@ -39,11 +39,7 @@ def dated(plan: Plan) -> Plan:
     file = plan.folder / "comparison.yaml"
     begun = _read(file).get("shared", {}).get("rollout", {}).get("date") if file.is_file() else str(date.today())
     day = None if begun is None else date.fromisoformat(begun)
-    rollouts = [run.config.rollout.model_copy(update={"date": run.config.rollout.date or day}) for run in plan.runs]
-    runs = [
-        replace(run, config=run.config.model_copy(update={"rollout": rollout}))
-        for run, rollout in zip(plan.runs, rollouts, strict=True)
-    ]
+    runs = [replace(run, config=on_day(run.config, run.config.rollout.date or day)) for run in plan.runs]
     return replace(plan, shared=merged(plan.shared, {"rollout.date": begun}), runs=runs)
 
 
@@ -93,12 +89,11 @@ def log_file(plan: Plan, run: PlannedRun) -> Path:
 
 def _same(plan: Plan, where: Path, saved: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
     before, after = flat(saved), flat(now)
-    for key in sorted(before.keys() | after.keys()):
-        if key not in FREE and before.get(key) != after.get(key):
-            raise ConfigError(
-                f"{plan.folder} holds another comparison ({where}): {what}{key} was {before.get(key)!r} and is now "
-                f"{after.get(key)!r}; set it back, or choose another folder=..."
-            )
+    if changed := change(before, after, (before.keys() | after.keys()) - FREE):
+        raise ConfigError(
+            f"{plan.folder} holds another comparison ({where}): {what}{changed}; set it back, or choose another "
+            "folder=..."
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aepo.config import change
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.figures import Figures
 from aepo.evaluation.scoring import Scored
@@ -58,12 +59,8 @@ class EvaluationFolder:
             if not resume:
                 raise ValueError(f"{self.path} holds an evaluation: go on with --resume, or choose another --out")
             before = self.settings()
-            for key in sorted(before.keys() & settings.keys()):
-                if before[key] != settings[key]:
-                    raise ValueError(
-                        f"cannot resume {self.path}: {key} was {before[key]!r} and is now {settings[key]!r}; "
-                        "set it back, or choose another --out"
-                    )
+            if what := change(before, settings, before.keys() & settings.keys()):
+                raise ValueError(f"cannot resume {self.path}: {what}; set it back, or choose another --out")
             settings = before | settings  # a data set may have been added
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(file, (json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n").encode())
