@@ -61,12 +61,9 @@ def evaluate_data_sets(
         ValueError: Something does not fit; nothing was asked.
     """
     from aepo.evaluation.answers import ask
-    from aepo.evaluation.figures import notes, table
     from aepo.evaluation.folder import EvaluationFolder
-    from aepo.rollout.explorer import RolloutError
-    from aepo.runs.failures import keep_failure
+    from aepo.runs.failures import failures_kept
     from aepo.runs.folder import RunFolder
-    from aepo.terminal.table import markdown, show
 
     if samples < 1:
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
@@ -94,15 +91,19 @@ def evaluate_data_sets(
             name = one.data_set.name
             if unanswered[place]:
                 keep = partial(folder.keep_answers, name, policy.decode)
-                try:
+                with failures_kept(RunFolder(folder.path / name)):
                     event_loop.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
-                except RolloutError as error:
-                    keep_failure(RunFolder(folder.path / name), error)
-                    raise
             figures.append(score_data_set(folder, one, asked_judge, settings.rewards.concurrency))
-    costs = prices(settings, equipment.tools)
+    _report(folder, known.get("served", model), figures, prices(settings, equipment.tools), told)
+
+
+def _report(folder: EvaluationFolder, model: str, figures: Sequence[Figures], costs: Prices, told: list[str]) -> None:
+    """Print the table and keep it, with what was told before."""
+    from aepo.evaluation.figures import notes, table
+    from aepo.terminal.table import markdown, show
+
     found, lines = [table(figures, costs)], notes(figures, costs)
-    folder.save_table(markdown(known.get("served", model), found, [*lines, *told]))
+    folder.save_table(markdown(model, found, [*lines, *told]))
     print()
     show(found, lines)
     print(f"kept in {folder.path}")

@@ -105,8 +105,7 @@ def _evaluate_task(
     from aepo.cli.benchmarks import prices
     from aepo.evaluation.figures import money
     from aepo.evaluation.outcomes import outcomes, save_outcomes
-    from aepo.rollout.explorer import RolloutError
-    from aepo.runs.failures import keep_failure
+    from aepo.runs.failures import failures_kept
     from aepo.runs.folder import RunFolder, config_of
     from aepo.runs.resumed import task_of_run
     from aepo.runs.trees import save_trees
@@ -120,12 +119,8 @@ def _evaluate_task(
     asked = list(task.held_out or task.samples)[:questions]
     folder = out or (run if is_run else Path()) / "evaluation"
     kept = RunFolder(folder)
-    try:
+    with failures_kept(kept):
         result = measure(policy, task, samples, greedy, asked, settings)
-    except RolloutError as error:
-        folder.mkdir(parents=True, exist_ok=True)
-        keep_failure(kept, error)
-        raise
     name = policy.path if is_server(model) else model
     print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)

@@ -66,8 +66,7 @@ def solve(
     """
     from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
-    from aepo.rollout.explorer import RolloutError
-    from aepo.runs.failures import keep_failure
+    from aepo.runs.failures import failures_kept
     from aepo.runs.folder import RunFolder, config_of, in_shell
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
@@ -100,7 +99,7 @@ def solve(
         interruptible=True,
         kept=lambda number, group: save_trees(folder, number, [group], policy.decode),
     )
-    try:
+    with failures_kept(folder):
         if json:
             solution = ask_it()
         else:
@@ -108,10 +107,6 @@ def solve(
             display.say(f"{model}, tools: {named}, rules of {settings.algorithm.name}")
             with display:
                 solution = ask_it(watch=display.watch)
-    except RolloutError as error:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        keep_failure(folder, error)
-        raise
     _write(folder, solution, model)
     if json:
         print(_as_json(solution))

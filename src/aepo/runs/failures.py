@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -35,11 +37,17 @@ def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
     return path
 
 
-def keep_failure(folder: RunFolder, error: RolloutError) -> None:
-    """Save the trajectory that met a tool's bug, with the traceback, and say in a note of the error where it is.
+@contextmanager
+def failures_kept(folder: RunFolder) -> Iterator[None]:
+    """Save the trajectory that meets a tool's bug inside, with the traceback; a note of the error says where it is.
 
     Raises:
+        RolloutError: That error.
         RunFolderError: The disk is full or refuses.
     """
-    trace = "".join(traceback.format_exception(error.original))
-    error.add_note(f"the trajectory is kept in {save_failure(folder, error.group, trace)}")
+    try:
+        yield
+    except RolloutError as error:
+        trace = "".join(traceback.format_exception(error.original))
+        error.add_note(f"the trajectory is kept in {save_failure(folder, error.group, trace)}")
+        raise
