@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import json as json_format
 import time
 from functools import partial
 from itertools import count
@@ -109,7 +109,7 @@ def solve(
                 solution = ask_it(watch=display.watch)
     _write(folder, solution, model)
     if json:
-        print(_as_json(solution))
+        print(json_format.dumps(solution.to_dict()))
     else:
         display.solved(solution)
         display.say(f"trees: aepo view {in_shell(folder.path)}")
@@ -150,8 +150,4 @@ def _new_folder() -> Path:
 def _write(folder: RunFolder, solution: Solution, model: str) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     kept = {"model": model, **solution.to_dict()}
-    (folder.path / "solution.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-
-
-def _as_json(solution: Solution) -> str:
-    return json.dumps(solution.to_dict())
+    (folder.path / "solution.json").write_text(json_format.dumps(kept, indent=1) + "\n", encoding="utf-8")

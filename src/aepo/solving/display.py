@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -34,9 +32,7 @@ class SolvingDisplay:
         self._screen.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._screen.stop()
 
     def watch(self, progress: Progress) -> None:
@@ -74,10 +70,9 @@ class SolvingDisplay:
             style = "green" if at == 0 else "cyan"
             bar = ProgressBar(total=tallies[0].votes, completed=one.votes, complete_style=style)
             table.add_row(Text(self._screen.printable(one_line(one.answer, LONGEST))), bar, str(one.votes))
-        if len(tallies) > SHOWN:
-            table.add_row(Text(f"and {len(tallies) - SHOWN} other answers", style="dim"), "", "")
-        if not tallies:
-            table.add_row(Text("no answer yet", style="dim"), "", "")
+        more = f"and {len(tallies) - SHOWN} other answers" if len(tallies) > SHOWN else ""
+        if said := more if tallies else "no answer yet":
+            table.add_row(Text(said, style="dim"), "", "")
         return table
 
 

@@ -338,7 +338,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "left": [sample.id for sample in self.left],
         }
-        (folder / "state.json").write_text(json.dumps(state) + "\n")
+        (folder / checkpoint.STATE).write_text(json.dumps(state) + "\n")
 
     def _restore(self) -> int:
         """Take the state of the newest whole checkpoint; returns the step whose metrics are the last to keep."""
@@ -346,7 +346,7 @@ class Trainer:
         if path is None:
             self.folder.truncate_after(0)
             return -1
-        state = json.loads((path / "state.json").read_text())
+        state = json.loads((path / checkpoint.STATE).read_text())
         if state["format"] != STATE_FORMAT:
             raise ValueError(f"{path} has state format {state['format']!r}, this version reads {STATE_FORMAT}")
         self.parts.policy.restore(path / "policy")
