@@ -97,7 +97,7 @@ class Display:
         self._title, self._total, self._done = title, total_steps, done
         self._started = self._step_end = self._phase_start = self._clock()
         if not self._screen.live:
-            self.message(f"{title}: {total_steps} steps" + (f", resumed after {done}" if done else ""))
+            self._screen.say(f"{title}: {total_steps} steps" + (f", resumed after {done}" if done else ""))
         self._screen.start()
 
     def phase(self, name: str) -> None:
@@ -124,7 +124,7 @@ class Display:
             self._evaluations.append((step, evaluation))
         if not self._screen.live:
             for line in plain_lines(step, self._total, values):
-                self.message(line)
+                self._screen.say(line)
         self._screen.refresh()
 
     def message(self, text: str) -> None:
