@@ -94,9 +94,9 @@ def kernels(figures: Figures, options: argparse.Namespace) -> None:
 
 def bench(figures: Figures, options: argparse.Namespace) -> None:
     """Sampling, training, agreement and a profile of one model with random weights."""
-    from aepo.bench.sampling import generated, profile, prompts_of, sampled
-    from aepo.bench.sizes import SIZES, random_policy
-    from aepo.bench.training import agreement, made_up, shared_for, trained
+    from bench.sampling import generated, profile, prompts_of, sampled
+    from bench.sizes import SIZES, random_policy
+    from bench.training import agreement, made_up, shared_for, trained
 
     toy, name = options.toy, options.size
     size = SIZES["toy" if toy else name]
@@ -136,7 +136,7 @@ def bench(figures: Figures, options: argparse.Namespace) -> None:
     batch = made_up(size.spoken, 1 if toy else 2, 8, shared_for(4.0, alone, 8), alone)
 
     def one_step(layout: str) -> dict[str, Any]:
-        from aepo.bench.clock import best
+        from bench.clock import best
 
         first = timed(policy, lambda: trained(policy, layout, batch, micro))
         cost = best(lambda: trained(policy, layout, batch, micro), device, 1 if toy else 2)
@@ -155,7 +155,8 @@ def bench(figures: Figures, options: argparse.Namespace) -> None:
 
 def estimated(size: Any, cached: int, trained: int, scored: int) -> dict[str, float]:
     """What `aepo doctor` would say of the same work, without an optimizer's moments."""
-    from aepo.bench.sizes import config_of
+    from bench.sizes import config_of
+
     from aepo.doctor import estimate
     from aepo.engines.local.shape import shape_from
 
@@ -168,9 +169,8 @@ def estimated(size: Any, cached: int, trained: int, scored: int) -> dict[str, fl
 
 def runs(figures: Figures, options: argparse.Namespace) -> None:
     """Five steps of AEPO and GRPO on `atlas`, in full and with adapters, by the package's agent in a large model."""
+    from bench.sizes import SIZES
     from grown import grow
-
-    from aepo.bench.sizes import SIZES
 
     toy = options.toy
     figures.put("runs/sandbox", sandbox() or "unsafe_no_sandbox")
@@ -198,9 +198,10 @@ def sandbox() -> str | None:
 
 def one_run(model: Path, algorithm: str, kind: str, small: bool) -> dict[str, Any]:
     """Figures of a run, step by step."""
+    from bench.clock import cost
+
     import aepo
     from aepo.api import train_config
-    from aepo.bench.clock import cost
     from aepo.doctor import estimate
     from aepo.engines.local.shape import shape_of
     from aepo.engines.local.table import RowTable
@@ -277,7 +278,7 @@ def one_run(model: Path, algorithm: str, kind: str, small: bool) -> dict[str, An
 
 def timed(policy: Any, work: Callable[[], Any]) -> float:
     """Seconds of a piece of work."""
-    from aepo.bench.clock import cost
+    from bench.clock import cost
 
     with cost(policy.device) as found:
         work()

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench.sizes import SIZES, Dimensions
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from aepo.assembly.policies import BUILT_IN_MODELS
-from aepo.bench.sizes import SIZES, Dimensions
 
 CONSTANT, AWAY = 0.05, 20.0
 """A value that every token has in the last channel, and what unknown ids have there instead, negated."""

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 import transformers
+from bench.training import trained
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aepo.bench.training import trained
 from aepo.config import Layout
 from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.training.batch import Batch

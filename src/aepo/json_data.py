@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -24,6 +24,18 @@ def problem(value: Any, name: str = "it") -> str | None:
 def broken_text(text: str) -> bool:
     """Whether a text holds half of a surrogate pair, which no file and no tokenizer takes."""
     return any("\ud800" <= letter <= "\udfff" for letter in text) if not text.isascii() else False
+
+
+def finite(value: Any) -> Any:
+    """The same with null for NaN and infinities, which JSON has no number for, and plain numbers for those of numpy."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    number = float(value)
+    return number if isfinite(number) else None
 
 
 def _problems(value: Any, name: str, depth: int) -> Iterator[str]:

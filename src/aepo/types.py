@@ -82,14 +82,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Message:
-    """One chat message, as chat templates take it."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True)
 class ToolCall:
     """What the policy asked for.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,11 +99,11 @@ def bad(result: tuple[int, str, str]) -> str:
 
 
 def row(text: str, title: str) -> dict[str, str]:
-    head, found = (
-        next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in ("data set", title)
-    )
-    names, cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in (head, found))
-    return dict(zip(names, cells, strict=True))
+    """A row of a table, in Markdown or as it is on a terminal."""
+    between = r" *\| *" if "| data set |" in text else " {2,}"
+    lines = [re.split(between, line.strip("| ")) for line in text.splitlines()]
+    head, found = (next(line for line in lines if line[0] == name) for name in ("data set", title))
+    return dict(zip(head, found, strict=True))
 
 
 ALL = ("gsm8k,hotpotqa,simpleqa", "--model", "m", "--samples", "2", "--data", "data", "--tools", "none", "--out", "out")

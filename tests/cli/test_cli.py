@@ -19,6 +19,7 @@ from aepo.evaluation.outcomes import from_lines
 from aepo.runs import checkpoint
 from aepo.types import TrajectoryTree
 from tests import tiny
+from tests.kept import step_of
 
 ROOT = Path(__file__).parents[2]
 TASKS = '''
@@ -226,7 +227,7 @@ def test_a_reward_that_is_no_number_names_the_sample_and_loses_nothing(
     assert line.startswith("reward of sample 'q") and f"is {told}: a reward must return one finite number" in line
     assert line.endswith(f"stopped after step 3; go on with: aepo train --resume {folder}")
     newest = checkpoint.latest(folder / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert newest is not None and step_of(newest) == 3
     code, _out, err = run("train", "--resume", str(folder), "train.steps=4")
     assert code == 0, err
 
@@ -235,7 +236,7 @@ def test_a_reward_that_ends_the_program_is_told_and_loses_nothing(train: Run, tm
     code, _, err = train("task.name=broken_tasks:leaving", "train.steps=9", "train.checkpoint_every=8")
     assert code == 1 and len(err.splitlines()) == 1 and "reward reward raised SystemExit: 0, of sample 'q" in err
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert newest is not None and step_of(newest) == 3
 
 
 def test_a_module_that_ends_the_program_is_no_task(run: Run, tmp_path: Path) -> None:

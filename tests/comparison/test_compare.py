@@ -26,8 +26,8 @@ from aepo.evaluation.outcomes import from_lines
 from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.metrics import read_metrics
-from aepo.training.metrics import comparable
 from tests.comparison import staged
+from tests.kept import comparable
 
 ROOT = Path(__file__).parents[2]
 TWO = ["algorithms=grpo,aepo", "seeds=0,1"]

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from aepo.comparison.plan import Plan, load, plan
-from aepo.comparison.table import markdown, notes, rows, show, tables
+from aepo.comparison.table import notes, rows, tables
+from aepo.terminal.table import markdown, show
 from tests.comparison.staged import result
 
 # Two seeds, three questions, two samples each.
@@ -58,7 +59,7 @@ def test_the_report_reads() -> None:
     assert "Budget of each run: 20 trajectories. Measured on 3 held-out questions, 2 samples each." in text
     assert "Before training Pass@1 was 0.0 [0.0, 0.0] %." in text
     out = io.StringIO()
-    show(Console(file=out, width=80), tables(found), lines)
+    show(tables(found), lines, Console(file=out, width=80))
     assert "inside the noise" in out.getvalue()
     assert all(len(line) <= 80 for line in out.getvalue().partition("Budget of each run")[0].splitlines())
 

@@ -1,8 +1,9 @@
 """The formulas, worked by hand."""
 
 from aepo import config as configuration
-from aepo.doctor.estimate import Lengths, Speed, Trial, limits, memory, seconds
+from aepo.doctor.estimate import Lengths, Speed, limits, memory, seconds
 from aepo.doctor.measure import distinct_tokens
+from aepo.doctor.trial import Trial
 from aepo.engines.local.shape import Shape
 
 SHAPE = Shape(1000, layers=2, hidden=8, inner=32, heads=8, pairs=4, vocabulary=100, positions=512)
@@ -60,7 +61,7 @@ def test_time_is_calls_and_rows_and_passes() -> None:
 
 
 def test_a_trial_is_scaled_by_its_questions_but_calls_are_not_made_more_often() -> None:
-    lengths = Lengths(written=120, longest=15, read=60, distinct=180, trial=Trial(seconds=2.0, scale=3.0))
+    lengths = Lengths(written=120, longest=15, read=60, distinct=180, trial=Trial([], seconds=2.0, scale=3.0))
     rollout, update = seconds(configuration.load(None, SETTINGS), lengths, Speed(fixed=0.1, row=0.01, train=0.001))
     assert abs(rollout - (3 * 2.0 - 2 * 15 * 0.1)) < 1e-9 and abs(update - 0.18) < 1e-9
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from aepo.evaluation.figures import PUBLISHED, Figures, percent, table
-from aepo.evaluation.paired import comparison
+from aepo.evaluation import figures, paired
+from aepo.evaluation.figures import PUBLISHED, Figures, percent
 from aepo.evaluation.passk import bootstrap_interval, paired_difference
+from aepo.terminal.table import markdown
 from tests.evaluation.scripted import scored
 
 WORDS = Figures(
@@ -21,6 +22,15 @@ WORDS = Figures(
 JUDGED = Figures(
     "gaia", "GAIA", [scored("a", True, None, score="judge:p:m"), scored("b", False, True, score="judge:p:m")]
 )
+
+
+def table(found: list[Figures]) -> str:
+    return markdown("m", [figures.table(found)], figures.notes(found))
+
+
+def comparison(names: tuple[str, str], pairs: list[tuple[Figures, Figures]]) -> str:
+    found, told = paired.comparison(names, pairs)
+    return markdown("m", [found], told)
 
 
 def cells(text: str, title: str) -> list[str]:

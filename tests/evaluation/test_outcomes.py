@@ -37,8 +37,8 @@ def test_what_is_written_reads_back_equal() -> None:
     ("line", "message"),
     [
         ("{", "line 2: "),
-        ('{"id": "q"}', "line 2 holds no outcome ('format')"),
-        ("[]", "line 2 holds no outcome"),
+        ('{"id": "q"}', "line 2: holds no outcome ('format')"),
+        ("[]", "line 2: holds no outcome"),
         (json.dumps({"format": 2}), "line 2: outcomes of format 2, this version reads 1"),
     ],
 )

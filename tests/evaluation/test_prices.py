@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from aepo.evaluation import figures
 from aepo.evaluation.answers import Answer, Answered
-from aepo.evaluation.figures import Figures, table
+from aepo.evaluation.figures import Figures
 from aepo.evaluation.prices import Prices, Spent, spent
 from aepo.evaluation.scoring import Scored
+from aepo.terminal.table import markdown
 from aepo.types import Kind, Leaf, Origin, Sample, StopReason, ToolCall, ToolResult, ToolStatus, TrajectoryTree, flatten
 
 
@@ -40,6 +42,10 @@ def test_tokens_are_paid_by_the_million_and_calls_one_by_one() -> None:
 
 def scored(id: str, *answers: Answer) -> Scored:
     return Scored(Answered(id, f"question {id}", ("x",), answers, 1.0), "words", tuple(True for _ in answers))
+
+
+def table(found: list[Figures], prices: Prices | None = None) -> str:
+    return markdown("m", [figures.table(found, prices)], figures.notes(found, prices))
 
 
 def test_a_table_has_costs_where_there_are_prices_and_what_was_used_is_known() -> None:

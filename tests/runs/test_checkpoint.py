@@ -10,6 +10,7 @@ import pytest
 
 from aepo.runs import checkpoint
 from aepo.runs.checkpoint import CheckpointError, CheckpointWarning
+from tests.kept import step_of
 
 SOURCE = str(Path(checkpoint.__file__).parents[2])
 
@@ -119,7 +120,7 @@ def test_the_newest_are_kept_and_found(tmp_path):
         assert checkpoint.save(folder, step, files(model=f"of {step}")) == folder / f"step-{step:06d}"
     assert sorted(p.name for p in folder.iterdir()) == ["step-000002", "step-000010"]
     found = no_warning_latest(folder)
-    assert (found.name, checkpoint.step_of(found)) == ("step-000010", 10)
+    assert (found.name, step_of(found)) == ("step-000010", 10)
     assert (found / "model").read_text() == "of 10"
 
 
@@ -304,7 +305,7 @@ def test_a_kill_at_any_event_of_a_save_leaves_a_whole_latest(tmp_path, step, mon
     steps = [step_in(path) for path in found]
     assert steps == sorted(steps)
     assert {steps[0], steps[-1]} == {3, step}
-    assert steps == [checkpoint.step_of(path) for path in found]
+    assert steps == [step_of(path) for path in found]
     # What a kill left is swept by the next save.
     for kill in kills:
         checkpoint.save(tmp_path / str(kill), 5, files(model="x"), keep=1)
@@ -326,7 +327,7 @@ def test_a_kill_at_a_random_moment_leaves_a_whole_latest(tmp_path):
             assert not reported
             continue
         # The kill may have come after the rename and before its report.
-        assert max([saved, *reported]) <= step_in(found) == checkpoint.step_of(found)
-        saved = checkpoint.step_of(found)
+        assert max([saved, *reported]) <= step_in(found) == step_of(found)
+        saved = step_of(found)
     assert saved > 2
     assert left_over > 0

@@ -9,10 +9,10 @@ from aepo.files.whole import write_whole
 from aepo.runs.failures import save_failure
 from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.metrics import JsonlTracker
+from aepo.runs.records import read_trees, tree_files
 from aepo.runs.trees import save_trees, token_texts
 from aepo.runs.versions import environment
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolResult, TrajectoryTree
-from aepo.viewer.read import read_trees, tree_files
 
 CONFIG = {"algorithm": {"name": "aepo", "tau": 0.6}, "seed": 3, "task": "ätlas", "tools": ["search"]}
 

@@ -10,8 +10,8 @@ import pytest
 
 from aepo import api, config
 from aepo.runs.metrics import read_metrics
-from aepo.training.metrics import comparable
 from tests import tiny
+from tests.kept import comparable
 
 pytest.importorskip("peft")
 Go = Callable[..., Path]

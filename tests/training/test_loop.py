@@ -32,10 +32,10 @@ from aepo.runs import checkpoint
 from aepo.runs.metrics import read_metrics
 from aepo.training import loop
 from aepo.training.display import Display
-from aepo.training.metrics import comparable
 from aepo.training.step import NonFiniteLoss
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
+from tests.kept import comparable, step_of
 
 ROOT = Path(__file__).parents[2]
 KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
@@ -163,7 +163,7 @@ def test_a_run_ends_with_the_step_that_uses_up_its_budget_resumed_or_not(whole: 
     assert metrics(run)[-1]["step"] == 3 and "eval/success" in metrics(run)[-1], "the end is evaluated"
     assert [row for row in metrics(whole) if row["step"] <= 2] == [row for row in metrics(run) if row["step"] <= 2]
     newest = checkpoint.latest(run / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert newest is not None and step_of(newest) == 3
     go(f"train.{limit}", "train.steps=2", name="resumed")
     assert_equal_runs(go(f"train.{limit}", name="resumed", resume=True), run)
     assert metrics(go(resume=True))[-1]["step"] == 5, "without the limit it goes on"
@@ -257,7 +257,7 @@ def test_ctrl_c_at_any_place_leaves_a_checkpoint_to_go_on_from(
             go()
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
     assert newest is not None
-    assert step is None or checkpoint.step_of(newest) == step
+    assert step is None or step_of(newest) == step
     assert_equal_runs(go(resume=True), whole)
 
 
@@ -308,13 +308,13 @@ def test_interrupted_twice_and_killed_a_run_still_equals_the_whole_one(
     assert code == 130, err
     assert f"go on with: aepo train --resume {run}" in out and "Traceback" not in err
     stopped = checkpoint.latest(run / "checkpoints")
-    assert stopped is not None and checkpoint.step_of(stopped) < 4
+    assert stopped is not None and step_of(stopped) < 4
 
     code, out, err = Child(tmp_path, "update", 1, ["train", "--resume", str(run)]).interrupt()
     assert code == 130, err
     newest = checkpoint.latest(run / "checkpoints")
     assert newest is not None
-    assert checkpoint.step_of(newest) == checkpoint.step_of(stopped) + 1, "an update that began is brought to its end"
+    assert step_of(newest) == step_of(stopped) + 1, "an update that began is brought to its end"
 
     Child(tmp_path, "save", 1, ["train", "--resume", str(run)]).kill()
     assert [path.name for path in (run / "checkpoints").glob(".tmp-*")], "it was killed in the middle of a checkpoint"
@@ -520,7 +520,7 @@ def test_a_failure_in_a_rollout_loses_no_step(
         with pytest.raises(ValueError, match="is nan"):
             go()
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert newest is not None and step_of(newest) == 3
     assert_equal_runs(go(resume=True), whole)
 
 
@@ -536,7 +536,7 @@ def test_a_display_that_ends_the_program_loses_no_step(
         with pytest.raises(SystemExit, match="enough"):
             go()
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 3
+    assert newest is not None and step_of(newest) == 3
     assert_equal_runs(go(resume=True), whole)
 
 
@@ -556,5 +556,5 @@ def test_a_failure_in_an_update_keeps_the_last_good_checkpoint(
         with pytest.raises(NonFiniteLoss):
             go()
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 2, "weights may be half way: they are not kept"
+    assert newest is not None and step_of(newest) == 2, "weights may be half way: they are not kept"
     assert_equal_runs(go(resume=True), whole)

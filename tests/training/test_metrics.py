@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from aepo.training.metrics import comparable, exploration_update, rollout_metrics
+from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.types import (
     BranchDecision,
     Group,
@@ -17,6 +17,7 @@ from aepo.types import (
     ToolStatus,
     TrajectoryTree,
 )
+from tests.kept import comparable
 from tests.rules import branching
 
 

@@ -34,6 +34,7 @@ from aepo.training.sampling import step_questions
 from aepo.types import Group, Kind
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
+from tests.kept import step_of
 
 OVERLAP = ("rollout.deterministic=false", "rollout.overlap=1")
 SEED, COUNT = 3, 3
@@ -282,7 +283,7 @@ def test_a_resumed_run_asks_anew_what_was_in_flight(tmp_path: Path, model_folder
         signal.signal(signal.SIGINT, before)
     assert not slow.free.is_set()
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 1
+    assert newest is not None and step_of(newest) == 1
     (late,) = json.loads((newest / "state.json").read_text())["left"]
     assert late not in trained(tmp_path / "run")[0]
     api.train_task(chosen, task(tiny.search), resume=True)
@@ -315,7 +316,7 @@ def test_ctrl_c_in_a_rollout_cancels_what_is_in_flight(tmp_path: Path, model_fol
     finally:
         signal.signal(signal.SIGINT, before)
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 0
+    assert newest is not None and step_of(newest) == 0
     assert json.loads((newest / "state.json").read_text())["left"] == []
 
 
@@ -334,7 +335,7 @@ def test_a_bug_in_a_slow_tool_stops_the_run_after_the_step_that_did_not_wait_for
         with pytest.raises(RolloutError, match="what the tool did"):
             api.train_task(chosen, task(slow.tool()))
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) == 1
+    assert newest is not None and step_of(newest) == 1
     assert len(json.loads((newest / "state.json").read_text())["left"]) == 1
 
 

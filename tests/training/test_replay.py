@@ -19,10 +19,10 @@ from aepo.runs import checkpoint
 from aepo.runs.metrics import read_metrics
 from aepo.tools.cache.layer import ReplayError
 from aepo.tools.limits import BudgetSpent
-from aepo.training.metrics import comparable
 from aepo.types import ToolError
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
+from tests.kept import comparable, step_of
 
 
 class Web:
@@ -122,9 +122,9 @@ def test_a_replay_that_meets_a_call_which_was_not_recorded_stops_with_a_checkpoi
         go(web, "replayed", "tools.mode=replay", f"tools.cache={recorded / CACHE}", "train.steps=60")
     (note,) = stopped.value.__notes__
     newest = checkpoint.latest(recorded.parent / "replayed" / "checkpoints")
-    assert newest is not None and checkpoint.step_of(newest) >= 2
+    assert newest is not None and step_of(newest) >= 2
     assert note == (
-        f"stopped after step {checkpoint.step_of(newest)}; go on with: "
+        f"stopped after step {step_of(newest)}; go on with: "
         f"aepo.train(..., run='{recorded.parent}/replayed', resume=True), all else as before"
     )
 
@@ -157,7 +157,7 @@ def test_a_budget_stops_the_run_with_a_checkpoint_and_a_larger_one_lets_it_go_on
         go(web, "run", f"tools.budget.calls={calls - 3}", "evaluation.every=1")
     (note,) = stopped.value.__notes__
     newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert newest is not None and note.startswith(f"stopped after step {checkpoint.step_of(newest)}; go on with: aepo")
+    assert newest is not None and note.startswith(f"stopped after step {step_of(newest)}; go on with: aepo")
     assert len((tmp_path / "run" / SPENT).read_text().splitlines()) == calls - 3
     # A call that was paid for may wait for its thread when the run stops.
     unmade = calls - 3 - len(web.asked)

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from aepo.runs.records import nth_record
 from aepo.types import TrajectoryTree
 from aepo.viewer import Record, read_metrics, read_trees, tree_files, view
-from aepo.viewer.read import nth_record
 
 
 def test_records_come_back_as_written(example_run, example_lines):

@@ -8,9 +8,8 @@ from aepo.assembly.equipment import equip
 from aepo.assembly.parts import build
 from aepo.config import Config
 from aepo.engines.local.policy import LocalPolicy
-from aepo.rollout.explorer import RolloutError
 from aepo.runs.begun import begun, gone_on
-from aepo.runs.failures import keep_failure
+from aepo.runs.failures import failures_kept
 from aepo.tasks.base import Task
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
@@ -22,11 +21,8 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
     policy, parts = build(config, replace(task, tools=equipment.tools), equipment.budget)
     folder = (gone_on if resume else begun)(config, task, named)
     try:
-        with equipment.in_use(folder.path, keep=True, resume=resume):
+        with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
             Trainer(config, parts, folder, display, resume).run()
-    except RolloutError as error:
-        keep_failure(folder, error)
-        raise
     finally:
         folder.close()
     return policy

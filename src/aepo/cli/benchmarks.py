@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,12 @@ from aepo.config import Config
 from aepo.evaluation.prices import Prices
 from aepo.paths import local
 from aepo.rewards.judge import Judge
+from aepo.runs.folder import config_of
+from aepo.runs.resumed import on_day
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
 from aepo.tasks.reading.base import Method
+from aepo.tools.base import Tool
 
 if TYPE_CHECKING:
     from aepo.evaluation.figures import Figures
@@ -58,10 +61,8 @@ def evaluate_data_sets(
         ValueError: Something does not fit; nothing was asked.
     """
     from aepo.evaluation.answers import ask
-    from aepo.evaluation.figures import table
     from aepo.evaluation.folder import EvaluationFolder
-    from aepo.rollout.explorer import RolloutError
-    from aepo.runs.failures import keep_failure
+    from aepo.runs.failures import failures_kept
     from aepo.runs.folder import RunFolder
 
     if samples < 1:
@@ -90,15 +91,22 @@ def evaluate_data_sets(
             name = one.data_set.name
             if unanswered[place]:
                 keep = partial(folder.keep_answers, name, policy.decode)
-                try:
+                with failures_kept(RunFolder(folder.path / name)):
                     event_loop.run(ask, unanswered[place], samplers[place], samples, settings.seed, keep)
-                except RolloutError as error:
-                    keep_failure(RunFolder(folder.path / name), error)
-                    raise
             figures.append(score_data_set(folder, one, asked_judge, settings.rewards.concurrency))
-    text = table(figures, prices(settings, chosen))
-    folder.save_table("\n".join([f"# {known.get('served', model)}", "", text, *(f"- {line}" for line in told), ""]))
-    print(f"\n{text}\nkept in {folder.path}")
+    _report(folder, known.get("served", model), figures, prices(settings, equipment.tools), told)
+
+
+def _report(folder: EvaluationFolder, model: str, figures: Sequence[Figures], costs: Prices, told: list[str]) -> None:
+    """Print the table and keep it, with what was told before."""
+    from aepo.evaluation.figures import notes, table
+    from aepo.terminal.table import markdown, show
+
+    found, lines = [table(figures, costs)], notes(figures, costs)
+    folder.save_table(markdown(model, found, [*lines, *told]))
+    print()
+    show(found, lines)
+    print(f"kept in {folder.path}")
 
 
 def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Equipment]:
@@ -116,11 +124,10 @@ def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Eq
     return [replace(one, task=task) for one, task in zip(chosen, tasks, strict=True)], equipment
 
 
-def prices(settings: Config, chosen: Sequence[Asked]) -> Prices:
-    """What tokens and tool calls cost."""
+def prices(settings: Config, tools: Iterable[Tool]) -> Prices:
+    """What tokens and calls of these tools cost."""
     tokens = settings.model.price
-    tools = {tool.name: tool.price for one in chosen for tool in one.task.tools}
-    return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools)
+    return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, {tool.name: tool.price for tool in tools})
 
 
 def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None, concurrency: int) -> Figures:
@@ -149,14 +156,15 @@ def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None, co
     return Figures(name, data_set.title, scored)
 
 
-def compare_folders(one: Path, other: Path) -> str:
-    """Paired differences of two evaluations on the data sets that both have.
+def compare_folders(one: Path, other: Path) -> None:
+    """Print paired differences of two evaluations on the data sets that both have.
 
     Raises:
         ValueError: They share none, or cannot be compared; the line says why.
     """
     from aepo.evaluation.folder import EvaluationFolder
     from aepo.evaluation.paired import comparison
+    from aepo.terminal.table import show
 
     folders = [EvaluationFolder(path) for path in (one, other)]
     models = [kept.get("served", kept["model"]) for kept in (folder.settings() for folder in folders)]
@@ -165,15 +173,16 @@ def compare_folders(one: Path, other: Path) -> str:
         raise ValueError(f"{one} and {other} have no data set in common")
     pairs = [[folder.results(name, find(name).title) for folder in folders] for name in shared]
     names = (models[0], models[1]) if models[0] != models[1] else (str(one), str(other))
-    return comparison(names, [(a, b) for a, b in pairs])
+    differences, told = comparison(names, [(a, b) for a, b in pairs])
+    show([differences], told)
 
 
 def _training(model: str) -> tuple[Config, Task | None] | None:
     """How a run was trained: its configuration, and its task if that can still be made; None for other models."""
     from aepo import tasks
 
-    file = local(model) / "config.yaml"
-    if not file.is_file():
+    file = config_of(local(model))
+    if file is None:
         return None
     config = configuration.load(file)
     try:
@@ -194,8 +203,7 @@ def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
     if settings.rollout.date is not None:
         return settings
     begun = folder.settings().get("rollout.date") if resume and (folder.path / "settings.json").is_file() else None
-    date = datetime.date.today() if begun is None else datetime.date.fromisoformat(begun)
-    return settings.model_copy(update={"rollout": settings.rollout.model_copy(update={"date": date})})
+    return on_day(settings, datetime.date.today() if begun is None else datetime.date.fromisoformat(begun))
 
 
 def _limits(settings: Config) -> dict[str, Any]:
@@ -238,7 +246,7 @@ def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Confi
 
 def _default_folder(model: str) -> Path:
     run = local(model)
-    if (run / "config.yaml").is_file():
+    if config_of(run):
         return run / "benchmarks"
     name = re.sub(r"https?://", "", model).removesuffix("/v1")
     return Path("runs") / "benchmarks" / name.strip("/.").replace("/", "--").replace(":", "-")

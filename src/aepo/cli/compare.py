@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 
 from tyro.conf import Positional
 
@@ -30,12 +30,9 @@ def compare(
         quick: Only try that all of it works, in a folder of its own: two seeds, a few steps and questions.
         figures: Whether figures are drawn; they need the extra "plots".
     """
-    from rich.console import Console
-
     from aepo import tasks
     from aepo.comparison import figures as drawing
     from aepo.comparison import folder, plan, report, results, runner
-    from aepo.training.display import PLAIN_WIDTH
 
     file, overrides = file_and_settings(config, overrides)
     if jobs < 1:
@@ -47,12 +44,11 @@ def compare(
     if not tasks.load(task.name, task.options).held_out:
         raise ValueError(f"task {task.name!r} has no held-out questions: a comparison measures on them, give it some")
     folder.claim(planned)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    failures = runner.carry_out(planned, jobs, lambda line: console.print(line, markup=False, soft_wrap=True))
+    failures = runner.carry_out(planned, jobs, partial(print, flush=True))
     failed = [failure.run for failure in failures]
     found = [results.read(run) for run in planned.runs if run not in failed]
     if found:
-        report.write(planned, found, [f"{f.run}: {f.reason}" for f in failures], console, figures)
+        report.write(planned, found, [f"{f.run}: {f.reason}" for f in failures], figures)
         print(f"kept in {planned.folder}")
     if failures:
         raise RuntimeError(

@@ -66,7 +66,7 @@ def evaluate(
     if compare is not None:
         from aepo.cli.benchmarks import compare_folders
 
-        print(compare_folders(*compare))
+        compare_folders(*compare)
         return
     if not what:
         raise ValueError("Missing from aepo eval: a policy, or data sets and --model, or --compare A B")
@@ -83,9 +83,9 @@ def evaluate(
     if questions is not None:
         raise ValueError("--questions would cut a data set short: choose questions by --ids")
     from aepo.cli.benchmarks import evaluate_data_sets
+    from aepo.runs.folder import config_of
 
-    run_config = local(model) / "config.yaml"
-    settings = configuration.load(config or (run_config if run_config.is_file() else None), overrides)
+    settings = configuration.load(config or config_of(local(model)), overrides)
     evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
 
 
@@ -102,39 +102,30 @@ def _evaluate_task(
     from aepo.api import evaluate as measure
     from aepo.assembly.equipment import equip
     from aepo.assembly.policies import is_server, load_policy
+    from aepo.cli.benchmarks import prices
     from aepo.evaluation.figures import money
     from aepo.evaluation.outcomes import outcomes, save_outcomes
-    from aepo.evaluation.prices import Prices
-    from aepo.rollout.explorer import RolloutError
-    from aepo.runs.failures import keep_failure
-    from aepo.runs.folder import RunFolder
+    from aepo.runs.failures import failures_kept
+    from aepo.runs.folder import RunFolder, config_of
     from aepo.runs.resumed import task_of_run
     from aepo.runs.trees import save_trees
 
     run = local(model)
-    is_run = (run / "config.yaml").is_file()
-    if config is None and is_run:
-        config = run / "config.yaml"
-    settings = configuration.load(config, overrides)
+    is_run = config_of(run) is not None
+    settings = configuration.load(config or config_of(run), overrides)
     python = f"aepo.evaluate({str(run)!r}, task)"
     task = task_of_run(run, settings, python) if is_run else tasks.load(settings.task.name, settings.task.options)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
     asked = list(task.held_out or task.samples)[:questions]
     folder = out or (run if is_run else Path()) / "evaluation"
     kept = RunFolder(folder)
-    try:
+    with failures_kept(kept):
         result = measure(policy, task, samples, greedy, asked, settings)
-    except RolloutError as error:
-        folder.mkdir(parents=True, exist_ok=True)
-        keep_failure(kept, error)
-        raise
     name = policy.path if is_server(model) else model
     print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)
-    tokens = settings.model.price
-    tools = {tool.name: tool.price for tool in equip(settings, task.tools).tools}
-    if prices := Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, tools):
-        print(f"cost    {money(result.cost(prices))} per question, greedy not counted")
+    if costs := prices(settings, equip(settings, task.tools).tools):
+        print(f"cost    {money(result.cost(costs))} per question, greedy not counted")
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)

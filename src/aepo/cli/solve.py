@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import json as json_format
 import time
 from functools import partial
 from itertools import count
@@ -66,19 +66,17 @@ def solve(
     """
     from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
-    from aepo.rollout.explorer import RolloutError
-    from aepo.runs.failures import keep_failure
-    from aepo.runs.folder import RunFolder, in_shell
+    from aepo.runs.failures import failures_kept
+    from aepo.runs.folder import RunFolder, config_of, in_shell
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as find
 
-    run_config = local(model) / "config.yaml"
-    is_run = run_config.is_file()
-    settings = configuration.load(config or (run_config if is_run else None), overrides)
-    if tools is None and task is None and (is_run or config is not None or model == "atlas"):
+    run = config_of(local(model))
+    settings = configuration.load(config or run, overrides)
+    if tools is None and task is None and (run is not None or config is not None or model == "atlas"):
         task = settings.task.name
-    chosen = _task(settings, task, tools, corpus, question, local(model) if is_run else None)
+    chosen = _task(settings, task, tools, corpus, question, run and run.parent)
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
     folder = RunFolder(out or _new_folder())
@@ -101,7 +99,7 @@ def solve(
         interruptible=True,
         kept=lambda number, group: save_trees(folder, number, [group], policy.decode),
     )
-    try:
+    with failures_kept(folder):
         if json:
             solution = ask_it()
         else:
@@ -109,13 +107,9 @@ def solve(
             display.say(f"{model}, tools: {named}, rules of {settings.algorithm.name}")
             with display:
                 solution = ask_it(watch=display.watch)
-    except RolloutError as error:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        keep_failure(folder, error)
-        raise
     _write(folder, solution, model)
     if json:
-        print(_as_json(solution))
+        print(json_format.dumps(solution.to_dict()))
     else:
         display.solved(solution)
         display.say(f"trees: aepo view {in_shell(folder.path)}")
@@ -156,8 +150,4 @@ def _new_folder() -> Path:
 def _write(folder: RunFolder, solution: Solution, model: str) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     kept = {"model": model, **solution.to_dict()}
-    (folder.path / "solution.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-
-
-def _as_json(solution: Solution) -> str:
-    return json.dumps(solution.to_dict())
+    (folder.path / "solution.json").write_text(json_format.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from aepo.terminal.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -79,12 +81,8 @@ def _list(entries: Iterable[Entry], limit: int) -> None:
         totals[entry.tool, entry.version] += 1
     for entry in newest:
         stored = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.stored))
-        print(f"{stored}  {entry.status:<7} {entry.tool} {_short(entry.arguments)} -> {_short(entry.text)}")
+        asked, told = one_line(entry.arguments, _WIDTH), one_line(entry.text, _WIDTH)
+        print(f"{stored}  {entry.status:<7} {entry.tool} {asked} -> {told}")
     for (tool, version), count in sorted(totals.items()):
         print(f"{tool} version {version}: {count} results")
     print(f"{totals.total()} results in all")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from aepo import config as configuration
 from aepo.cli.words import file_and_settings
-from aepo.config import Config, TrainConfig
+from aepo.config import Config
 
-if TYPE_CHECKING:
-    from aepo.training.budget import Spent
+TRIAL = 4
+"""Questions that `--dry-run` asks."""
 
 
 def train(
@@ -61,18 +61,16 @@ def train(
 
 def learned(run: Path) -> str:
     """Held-out success before and after a run, a line each."""
-    from aepo.runs.metrics import read_metrics
+    from aepo.runs.folder import RunFolder
+    from aepo.runs.metrics import evaluations_of, read_metrics
+    from aepo.terminal.table import interval
 
-    rows = [row for row in read_metrics(run / "metrics.jsonl") if "eval/success" in row]
+    rows = evaluations_of(read_metrics(RunFolder(run).metrics_file))
     lines = []
     for row in {row["step"]: row for row in (*rows[:1], *rows[-1:])}.values():
-        interval = (
-            f"[{row['eval/success_low']:.3f}, {row['eval/success_high']:.3f}]" if "eval/success_low" in row else ""
-        )
+        sampled = interval(row["eval/success"], row.get("eval/success_low", nan), row.get("eval/success_high", nan))
         greedy = f"  greedy {row['eval/greedy']:.3f}" if "eval/greedy" in row else ""
-        lines.append(
-            f"held-out success after {row['step']:>4} steps  sampled {row['eval/success']:.3f} {interval}{greedy}"
-        )
+        lines.append(f"held-out success after {row['step']:>4} steps  sampled {sampled}{greedy}")
     return "\n".join(lines) or "no held-out questions were asked"
 
 
@@ -86,61 +84,10 @@ def on_verl(config: Config) -> str:
     return explained(config, launch.longest_prompt(config, tasks.load(config.task.name, config.task.options)))
 
 
-def expected_cost(config: Config, trial: int = 4) -> str:
-    """What a step costs, from a trial rollout of a few questions with the real model and tools.
+def expected_cost(config: Config) -> str:
+    """What a step costs, by a trial with the real model and tools."""
+    from aepo import tasks
+    from aepo.doctor.trial import cost_of_a_step, prepared, trial
 
-    Args:
-        config: The resolved configuration.
-        trial: Questions of the trial.
-    """
-    from dataclasses import replace
-
-    from aepo import event_loop, tasks
-    from aepo.assembly.equipment import equip
-    from aepo.assembly.parts import build
-    from aepo.rollout.explorer import Seeds, explore
-    from aepo.training.budget import Spent
-
-    task = tasks.load(config.task.name, config.task.options)
-    equipment = equip(config, task.tools, "replay" if config.tools.mode == "replay" else "live")
-    _, parts = build(config, replace(task, tools=equipment.tools))
-    rules = config.algorithm.exploration()
-    samples = list(parts.questions[:trial])
-    state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "dry run")
-    with equipment.in_use(Path(config.run)):
-        groups = event_loop.run(explore, samples, parts.agent, rules, state, seeds, parts.scorer)
-    scale = config.rollout.questions / len(groups)
-    spent = Spent().after(groups)
-    stored = sum(g.tree.distinct_tokens() for g in groups)
-    trajectories = config.rollout.questions * rules.group_size
-    written, calls = spent.tokens_sampled * scale, spent.executed_calls * scale
-    rounds = config.algorithm.rounds
-    again = f", sampled up to {rounds} times" if rounds > 1 else ""
-    most = trajectories * rounds
-    return "\n".join(
-        [
-            f"a step, expected from a trial of {len(groups)} questions:",
-            f"  trajectories    {trajectories} ({config.rollout.questions} questions x {rules.group_size}{again})",
-            f"  tokens sampled  {written:,.0f} (at most {most * config.rollout.max_tokens:,})",
-            f"  tokens stored   {stored * scale:,.0f}, prompts and results included",
-            f"  tool calls      {calls:,.0f} (at most {most * config.rollout.max_tool_calls:,})",
-            f"  optimizer steps {min(config.train.minibatches, config.rollout.questions) * config.train.epochs}",
-            f"the run is expected to end after {expected_steps(config.train, spent, scale):,} steps",
-        ]
-    )
-
-
-def expected_steps(train: TrainConfig, trial: Spent, scale: float) -> int:
-    """Steps until the first of a run's limits.
-
-    Args:
-        train: The limits.
-        trial: What a trial rollout used.
-        scale: How many such trials a step is.
-    """
-    used = (
-        (train.max_trajectories, trial.trajectories),
-        (train.max_sampled_tokens, trial.tokens_sampled),
-        (train.max_executed_calls, trial.executed_calls),
-    )
-    return min([train.steps, *(ceil(limit / (one * scale)) for limit, one in used if limit is not None and one)])
+    _, parts, equipment = prepared(config, tasks.load(config.task.name, config.task.options))
+    return cost_of_a_step(config, trial(config, parts, equipment, TRIAL))

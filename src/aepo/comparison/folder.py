@@ -11,7 +11,6 @@ runs/comparison/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -21,12 +20,12 @@ from typing import Any
 import yaml
 
 from aepo.comparison.plan import LIMITS, Plan, PlannedRun
-from aepo.config import ConfigError, flat, merged
+from aepo.config import ConfigError, change, flat, merged
 from aepo.files.whole import write_whole
 from aepo.runs import checkpoint
-from aepo.runs.folder import RunFolder, RunFolderError
-from aepo.runs.metrics import read_metrics
-from aepo.runs.resumed import FREE_FOR_RUN
+from aepo.runs.folder import RunFolder, RunFolderError, config_of
+from aepo.runs.metrics import read_metrics, steps_of
+from aepo.runs.resumed import FREE_FOR_RUN, on_day
 from aepo.training.budget import Spent, ended
 
 FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
@@ -40,11 +39,7 @@ def dated(plan: Plan) -> Plan:
     file = plan.folder / "comparison.yaml"
     begun = _read(file).get("shared", {}).get("rollout", {}).get("date") if file.is_file() else str(date.today())
     day = None if begun is None else date.fromisoformat(begun)
-    rollouts = [run.config.rollout.model_copy(update={"date": run.config.rollout.date or day}) for run in plan.runs]
-    runs = [
-        replace(run, config=run.config.model_copy(update={"rollout": rollout}))
-        for run, rollout in zip(plan.runs, rollouts, strict=True)
-    ]
+    runs = [replace(run, config=on_day(run.config, run.config.rollout.date or day)) for run in plan.runs]
     return replace(plan, shared=merged(plan.shared, {"rollout.date": begun}), runs=runs)
 
 
@@ -61,10 +56,8 @@ def claim(plan: Plan) -> None:
     elif plan.folder.is_dir() and any(plan.folder.iterdir()):
         raise ConfigError(f"{plan.folder} holds something else than a comparison: choose another folder=...")
     for run in plan.runs:
-        if (run.folder / "config.yaml").is_file():
-            saved = RunFolder.open(run.folder).config()
-            now = run.config.model_dump(mode="json")
-            _same(plan, run.folder, saved, now, f"{run}: ")
+        if config_of(run.folder):
+            _same(plan, run.folder, RunFolder(run.folder).config(), run.config.model_dump(mode="json"), f"{run}: ")
     entries = {run.label: run.config.model_dump(mode="json", include={"algorithm"}) for run in plan.runs}
     data = {"shared": plan.shared, "seeds": plan.seeds, "budget": plan.budget.model_dump(), "entries": entries}
     try:
@@ -79,25 +72,14 @@ def finished(run: PlannedRun) -> bool:
 
     Tables and figures need no weights, so that checkpoints of finished runs may be removed to make room.
     """
-    checkpoints = run.folder / "checkpoints"
-    if not checkpoints.is_dir():
-        return _recorded_to_its_end(run)
-    newest = checkpoint.latest(checkpoints)
-    if newest is None:
+    folder = RunFolder(run.folder)
+    if folder.checkpoints.is_dir():
+        state = checkpoint.state(folder.checkpoints)
+        return state is not None and ended(state["step"], Spent.from_dict(state["spent"]), run.config.train)
+    last = next(reversed(steps_of(read_metrics(folder.metrics_file))), None)
+    if last is None or not folder.outcomes_file(last["step"]).is_file():
         return False
-    state = json.loads((newest / "state.json").read_text())
-    return ended(state["step"], Spent.from_dict(state["spent"]), run.config.train)
-
-
-def _recorded_to_its_end(run: PlannedRun) -> bool:
-    if not (run.folder / "metrics.jsonl").is_file():
-        return False
-    steps = [row for row in read_metrics(run.folder / "metrics.jsonl") if "budget/trajectories" in row]
-    if not steps:
-        return False
-    last = steps[-1]
-    evaluated = (run.folder / "outcomes" / f"step-{last['step']:06d}.jsonl").is_file()
-    return evaluated and ended(last["step"], Spent.from_metrics(last), run.config.train)
+    return ended(last["step"], Spent.from_metrics(last), run.config.train)
 
 
 def log_file(plan: Plan, run: PlannedRun) -> Path:
@@ -107,12 +89,11 @@ def log_file(plan: Plan, run: PlannedRun) -> Path:
 
 def _same(plan: Plan, where: Path, saved: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
     before, after = flat(saved), flat(now)
-    for key in sorted(before.keys() | after.keys()):
-        if key not in FREE and before.get(key) != after.get(key):
-            raise ConfigError(
-                f"{plan.folder} holds another comparison ({where}): {what}{key} was {before.get(key)!r} and is now "
-                f"{after.get(key)!r}; set it back, or choose another folder=..."
-            )
+    if changed := change(before, after, (before.keys() | after.keys()) - FREE):
+        raise ConfigError(
+            f"{plan.folder} holds another comparison ({where}): {what}{changed}; set it back, or choose another "
+            "folder=..."
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:

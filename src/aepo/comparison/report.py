@@ -8,29 +8,28 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from aepo.comparison import figures
 from aepo.comparison.plan import Plan
 from aepo.comparison.reach import entropy_table, reach_table
 from aepo.comparison.results import Result
 from aepo.comparison.series import SMOOTHED_STEPS, Band, band, band_of_points, line, shares
-from aepo.comparison.table import markdown, notes, rows, show, tables
+from aepo.comparison.table import notes, rows, tables
 from aepo.files.whole import write_whole
+from aepo.json_data import finite
+from aepo.terminal.table import markdown, show
 from aepo.training.alarm import SMOOTHED_STEPS as START_STEPS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], console: Console, with_figures: bool) -> None:
+def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], with_figures: bool) -> None:
     """Write the report into the comparison's folder and show its tables.
 
     Args:
         plan: The comparison.
         results: Of its finished runs, one at least.
         failed: A line for each that failed.
-        console: Where the tables are shown.
         with_figures: Whether figures are drawn.
 
     Raises:
@@ -47,8 +46,8 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], console:
     title = f"{', '.join(row.label for row in found)} on {plan.runs[0].config.task.name}"
     write_whole(plan.folder / "comparison.md", markdown(title, shown, lines).encode())
     data = {"budget": plan.budget.model_dump(), "rows": [asdict(row) for row in found], "failed": list(failed)}
-    write_whole(plan.folder / "comparison.json", (json.dumps(_finite(data), indent=1) + "\n").encode())
-    show(console, shown, lines)
+    write_whole(plan.folder / "comparison.json", (json.dumps(finite(data), indent=1) + "\n").encode())
+    show(shown, lines)
     if with_figures:
         folder = plan.folder / "figures"
         folder.mkdir(exist_ok=True)
@@ -103,12 +102,3 @@ def draw(plan: Plan, results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
 
 def _has(rows: Sequence[Mapping[str, Any]], metric: str) -> bool:
     return any(row.get(metric) is not None for row in rows)
-
-
-def _finite(value: Any) -> Any:
-    """The same without NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value

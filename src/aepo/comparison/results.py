@@ -8,9 +8,9 @@ from math import fsum
 from typing import Any
 
 from aepo.comparison.plan import PlannedRun
-from aepo.evaluation.outcomes import Outcome, from_lines
+from aepo.evaluation.outcomes import Outcome, read_outcomes
 from aepo.runs.folder import RunFolder
-from aepo.runs.metrics import read_metrics
+from aepo.runs.metrics import evaluations_of, read_metrics, steps_of
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,10 @@ def read(run: PlannedRun) -> Result:
     """
     folder = RunFolder.open(run.folder)
     rows = read_metrics(folder.metrics_file)
-    steps = [row for row in rows if "budget/trajectories" in row]
+    steps = steps_of(rows)
     used: dict[int, dict[str, float]] = {0: {}}
     for row in steps:
         used[row["step"]] = {name: value for name, value in row.items() if name.startswith("budget/")}
-    evaluations = [{**used[row["step"]], **row} for row in rows if "eval/success" in row]
-    last = steps[-1]["step"] if steps else 0
-    before, after = (_outcomes(folder, step) for step in (0, last))
+    evaluations = [{**used[row["step"]], **row} for row in evaluations_of(rows)]
+    before, after = (read_outcomes(folder, step) for step in (0, steps[-1]["step"] if steps else 0))
     return Result(run.label, run.seed, before, after, steps, evaluations)
-
-
-def _outcomes(folder: RunFolder, step: int) -> list[Outcome]:
-    path = folder.outcomes / f"step-{step:06d}.jsonl"
-    try:
-        return from_lines(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}; remove the run's folder to make it anew") from error
-    except ValueError as error:
-        raise ValueError(f"{path}, {error}") from error

@@ -1,4 +1,4 @@
-"""What a comparison found, as numbers; and those numbers as Markdown and on a terminal."""
+"""What a comparison found: the numbers, those numbers as tables, and what a reader must know beside them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from aepo.comparison.plan import Plan
 from aepo.comparison.results import Result
 from aepo.comparison.statistics import Cells, Interval, cost, difference, success
 from aepo.evaluation.outcomes import Outcome
+from aepo.terminal.table import Best, Lines, percent
 from aepo.types import SUCCESS
 
 Score = Callable[[Outcome], float]
-Lines = list[list[str]]
-"""A table's head and rows, as text."""
 USED = {"trajectories": "trajectories", "sampled_tokens": "tokens_sampled", "executed_calls": "executed_calls"}
 """The metric `budget/*` of each kind of budget."""
 
@@ -100,9 +96,6 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 
 def tables(found: Sequence[Row]) -> list[Lines]:
     """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
-    success_lines = [
-        [row.label, str(len(row.seeds)), *(_percent(interval) for interval in row.success.values())] for row in found
-    ]
     differences = [
         [row.label, measure, _percent(interval, "+"), interval.verdict]
         for row in found
@@ -110,18 +103,28 @@ def tables(found: Sequence[Row]) -> list[Lines]:
     ]
     costs = [[row.label, *(_cost(row.costs[name]) for name in COSTS)] for row in found]
     made = [
-        (["success, %", "seeds", *found[0].success], success_lines),
+        (["success, %", "seeds", *found[0].success], _success(found)),
         (["difference, points", "measure", "mean", "verdict"], differences),
         (["cost of training", *COSTS.values()], costs),
     ]
     return [[head, *lines] for head, lines in made if lines]
 
 
+def _success(found: Sequence[Row]) -> list[list[str]]:
+    """A line an entry; the best of several entries is marked, measure by measure."""
+    best = {name: max(row.success[name].mean for row in found) for name in found[0].success}
+    lines = []
+    for row in found:
+        cells = [row.label, str(len(row.seeds))]
+        for name, value in row.success.items():
+            text = _percent(value)
+            cells.append(Best(text) if len(found) > 1 and value.mean == best[name] else text)
+        lines.append(cells)
+    return lines
+
+
 def _percent(interval: Interval, sign: str = "") -> str:
-    mean = f"{100 * interval.mean:{sign}.1f}"
-    if math.isnan(interval.low):
-        return mean
-    return f"{mean} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]"
+    return percent(interval.mean, interval.low, interval.high, f"{sign}.1f")
 
 
 def _cost(interval: Interval) -> str:
@@ -171,26 +174,3 @@ def _alike(results: Sequence[Result], one: str, other: str) -> bool:
 
 def _pass_at_1(outcome: Outcome) -> float:
     return outcome.passes(1)
-
-
-def markdown(title: str, shown: Sequence[Lines], lines: Sequence[str]) -> str:
-    """The whole report as a Markdown file."""
-    parts = [f"# {title}"]
-    for head, *body in shown:
-        rule = ["---", *["---:"] * (len(head) - 1)]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body)))
-    parts.append("\n".join(f"- {line}" for line in lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def show(console: Console, shown: Sequence[Lines], lines: Sequence[str]) -> None:
-    """The same on a terminal."""
-    for head, *body in shown:
-        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-        for number, name in enumerate(head):
-            table.add_column(name, justify="right" if number else "left")
-        for cells in body:
-            table.add_row(*cells)
-        console.print(table, "")
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from aepo.config import Config
+from aepo.runs.folder import config_of
 from aepo.signals import terminable
 from aepo.user_code import told
 
@@ -46,7 +47,7 @@ def _train(config: Config, failure: Connection) -> int:
 
     code = 0
     try:
-        train_config(config, resume=(Path(config.run) / "config.yaml").is_file())
+        train_config(config, resume=config_of(Path(config.run)) is not None)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (Exception, SystemExit) as error:

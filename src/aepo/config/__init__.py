@@ -1,7 +1,7 @@
 """The configuration of a run: class defaults, then the YAML file, then `key=value` pairs; later layers win."""
 
 from aepo.config.checks import algorithm_names, parse, validated
-from aepo.config.files import dump, flat, load, merged, read, split
+from aepo.config.files import change, dump, flat, load, merged, read, split
 from aepo.config.sections import (
     BudgetConfig,
     Config,
@@ -39,6 +39,7 @@ __all__ = [
     "ToolsConfig",
     "TrainConfig",
     "algorithm_names",
+    "change",
     "dump",
     "flat",
     "load",

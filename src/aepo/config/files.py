@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from math import isfinite
 from pathlib import Path
@@ -123,6 +123,12 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def change(before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    """The first of these dotted keys whose value has changed, like "seed was 1 and is now 2"; None if none has."""
+    found = (key for key in sorted(keys) if before.get(key) != now.get(key))
+    return next((f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in found), None)
 
 
 def dump(config: Config) -> str:

@@ -34,6 +34,7 @@ import math
 from dataclasses import dataclass
 
 from aepo.config import Config
+from aepo.doctor.trial import Trial
 from aepo.engines.local.head import PIECE_BYTES
 from aepo.engines.local.shape import Shape
 
@@ -63,19 +64,6 @@ class Memory:
         """At the worst moment."""
         turns = (self.cache, self.activations)
         return self.weights + self.training + (sum(turns) if self.together else max(turns))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A rollout of a few questions.
-
-    Attributes:
-        seconds: It took.
-        scale: How many such rollouts a step has.
-    """
-
-    seconds: float
-    scale: float
 
 
 @dataclass(frozen=True)
@@ -173,8 +161,8 @@ def seconds(config: Config, lengths: Lengths, speed: Speed) -> tuple[float, floa
     """Seconds of a step's rollout and of its update; without a trial tools take no time."""
     update = config.train.epochs * lengths.distinct * speed.train
     if lengths.trial is not None:
-        more = lengths.trial.scale - 1
-        rollout = lengths.trial.scale * lengths.trial.seconds - max(0.0, more) * lengths.longest * speed.fixed
+        scale = lengths.trial.scale * config.algorithm.rounds
+        rollout = scale * lengths.trial.seconds - max(0.0, scale - 1) * lengths.longest * speed.fixed
         return max(rollout, 0.0), update
     k, questions = config.algorithm.group_size, config.rollout.questions
     fillings = math.ceil(questions * k / max(config.rollout.max_sequences, k)) * config.algorithm.rounds

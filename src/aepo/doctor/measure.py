@@ -1,4 +1,4 @@
-"""Short measurements: how fast this machine decodes and trains with a model, and how long trajectories are."""
+"""Short measurements: how fast this machine decodes and trains with a model, and how many tokens a step has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import anyio
 import torch
 
 from aepo import event_loop
-from aepo.doctor.estimate import Lengths, Speed, Trial
+from aepo.doctor.estimate import Lengths, Speed
+from aepo.doctor.trial import Trial
 from aepo.rollout.generator import Generator, Stop
 from aepo.rollout.generator import Sequence as Growing
 
@@ -41,35 +42,27 @@ def speed(config: Config, parts: Parts) -> Speed:
     return Speed(max(0.0, few - FEW * row), row, _train(config, parts))
 
 
-def trial(config: Config, parts: Parts, questions: int) -> Lengths:
-    """The tokens of a step, from a rollout of a few questions with the real tools and rewards.
+def lengths(config: Config, found: Trial) -> Lengths:
+    """The tokens of a step, from a trial.
 
     Args:
         config: The run's.
-        parts: Of `aepo.assembly.parts.build`.
-        questions: How many.
+        found: Its trial.
     """
-    from aepo.rollout.explorer import Seeds, explore
-    from aepo.types import Kind
-
-    rules = config.algorithm.exploration()
-    asked = list(parts.questions[:questions])
-    state, seeds = rules.initial_state(parts.vocab_size), Seeds(config.seed, "doctor")
-    began = time.perf_counter()
-    groups = event_loop.run(explore, asked, parts.agent, rules, state, seeds, parts.scorer)
-    took = time.perf_counter() - began
-    scale = config.rollout.questions * config.algorithm.rounds / len(groups)
-    nodes = [node for group in groups for node in group.tree.nodes]
-    written = sum(len(node.tokens) for node in nodes if node.kind is Kind.POLICY)
-    longest = max(sum(t.loss_mask) for group in groups for t in group.trajectories())
-    tree = sum(distinct_tokens([t.tokens for t in group.trajectories()]) for group in groups)
-    flat = sum(len(t.tokens) for group in groups for t in group.trajectories())
+    groups, scale = found.groups, found.scale * config.algorithm.rounds
+    walks = [[trajectory.tokens for trajectory in group.trajectories()] for group in groups]
+    tree, flat = sum(map(distinct_tokens, walks)), sum(len(tokens) for group in walks for tokens in group)
     # Groups of equal rewards are not computed; a few questions say only roughly how many those are.
     spread = sum(len(set(group.rewards)) > 1 for group in groups)
     trained = 1.0 if config.algorithm.kl_weight > 0 else (spread + 1) / (len(groups) + 2)
-    distinct = trained * (flat if config.train.layout == "flat" else tree)
-    read = max(0, tree - written)
-    return Lengths(round(written * scale), longest, round(read * scale), round(distinct * scale), Trial(took, scale))
+    written = found.spent.tokens_sampled
+    return Lengths(
+        written=round(written * scale),
+        longest=max(sum(t.loss_mask) for group in groups for t in group.trajectories()),
+        read=round(max(0, tree - written) * scale),
+        distinct=round(trained * (flat if config.train.layout == "flat" else tree) * scale),
+        trial=found,
+    )
 
 
 def distinct_tokens(sequences: Sequence[Sequence[int]]) -> int:

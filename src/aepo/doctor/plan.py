@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 from aepo.config import Config
 from aepo.doctor import estimate
@@ -129,14 +127,13 @@ def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> 
 def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
     import torch
 
-    from aepo.assembly.equipment import equip
-    from aepo.assembly.parts import build
     from aepo.doctor import measure
     from aepo.doctor.host import processors
+    from aepo.doctor.trial import prepared
+    from aepo.doctor.trial import trial as ask
 
     try:
-        equipment = equip(config, task.tools, "replay" if config.tools.mode == "replay" else "live")
-        policy, parts = build(config, replace(task, tools=equipment.tools))
+        policy, parts, equipment = prepared(config, task)
     except (ValueError, OSError) as error:
         yield Finding("step", "start", " ".join(str(error).split()), "missing")
         return
@@ -152,8 +149,7 @@ def _time(config: Config, task: Task, trial: int) -> Iterator[Finding]:
     prompt = len(parts.agent.protocol.prompt(parts.questions[0].question))
     lengths = estimate.limits(config, prompt)
     if trial:
-        with equipment.in_use(Path(config.run)):
-            lengths = measure.trial(config, parts, trial)
+        lengths = measure.lengths(config, ask(config, parts, equipment, trial))
     rollout, update = estimate.seconds(config, lengths, speed)
     limit = "about" if lengths.trial else "at most"
     by = f"a trial of {trial} questions" if lengths.trial else "the limits, tools not counted; --trial 8 asks some"

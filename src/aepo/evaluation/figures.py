@@ -1,4 +1,4 @@
-"""The figures of one data set, and tables of them in Markdown."""
+"""The figures of one data set, and their table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from statistics import fmean
 from aepo.evaluation.passk import Estimate, estimate
 from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
+from aepo.terminal.table import Lines, interval
+from aepo.terminal.table import percent as shares
 
 PUBLISHED = {"gaia": 47.6, "hle": 11.2, "webwalkerqa": 43.0}
 """Pass@1 in per cent that the paper (arXiv 2510.14545) reports for AEPO with Qwen3-14B. Not measured here."""
@@ -78,8 +80,8 @@ class Figures:
         return fmean(getattr(question.answered, what) for question in self.scored)
 
 
-def table(figures: Sequence[Figures], prices: Prices | None = None) -> str:
-    """One row a data set; scores in per cent with 95 % intervals over questions; the cost if anything costs."""
+def table(figures: Sequence[Figures], prices: Prices | None = None) -> Lines:
+    """A head and a row a data set; scores in per cent, with 95 % intervals over questions; costs if anything costs."""
     ks = sorted({1, *(one.samples for one in figures)})
     head = ["data set", "questions", "score", *(f"Pass@{k}" for k in ks), "F1", "tool calls", "tokens", "s / question"]
     if prices:
@@ -87,15 +89,14 @@ def table(figures: Sequence[Figures], prices: Prices | None = None) -> str:
     published = any(one.name in PUBLISHED for one in figures)
     if published:
         head.append("published Pass@1, not measured here")
-    rows = [head, [":--", *["--:"] * (len(head) - 1)]]
+    rows = [head]
     for one in figures:
         row = [one.title, str(len(one.scored)), one.scored[0].score.split(":")[0]]
         row += [percent(one.passes(k)) for k in ks]
         row += [percent(one.f1), f"{one.mean('calls'):.2f}", f"{one.mean('tokens'):.0f}", f"{one.mean('seconds'):.2f}"]
         row += [money(one.cost(prices))] if prices else []
         rows.append([*row, str(PUBLISHED.get(one.name, ""))] if published else row)
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *notes(figures, prices), ""])
+    return rows
 
 
 def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]:
@@ -123,20 +124,15 @@ def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]
             )
         if one.cut_off:
             told.append(f"{one.title}: {100 * one.cut_off:.1f} % of the trajectories were ended by a limit.")
-    return [f"- {line}" for line in told]
+    return told
 
 
 def money(value: Estimate | None) -> str:
     """E.g. "0.0123 [0.0101, 0.0145]"; "-" for None."""
-    if value is None:
-        return "-"
-    return f"{value.mean:.3g}" if isnan(value.low) else f"{value.mean:.3g} [{value.low:.3g}, {value.high:.3g}]"
+    return "-" if value is None else interval(value.mean, value.low, value.high, ".3g")
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:
     """E.g. "47.6 [40.1, 55.0]"; "-" for None."""
-    if value is None:
-        return "-"
-    sign = "+" if signed else ""
-    mean = f"{100 * value.mean:{sign}.1f}"
-    return mean if isnan(value.low) else f"{mean} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
+    form = "+.1f" if signed else ".1f"
+    return "-" if value is None else shares(value.mean, value.low, value.high, form)

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from aepo.config import change
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.figures import Figures
 from aepo.evaluation.scoring import Scored
+from aepo.files.lines import append_lines, read_lines
 from aepo.files.whole import write_whole
 from aepo.rewards.judge import Judgement
 from aepo.runs.folder import RunFolder
@@ -31,7 +32,6 @@ from aepo.runs.trees import save_trees
 from aepo.types import Group, Sample
 
 FORMAT = 1
-T = TypeVar("T")
 
 
 class EvaluationFolder:
@@ -59,12 +59,8 @@ class EvaluationFolder:
             if not resume:
                 raise ValueError(f"{self.path} holds an evaluation: go on with --resume, or choose another --out")
             before = self.settings()
-            for key in sorted(before.keys() & settings.keys()):
-                if before[key] != settings[key]:
-                    raise ValueError(
-                        f"cannot resume {self.path}: {key} was {before[key]!r} and is now {settings[key]!r}; "
-                        "set it back, or choose another --out"
-                    )
+            if what := change(before, settings, before.keys() & settings.keys()):
+                raise ValueError(f"cannot resume {self.path}: {what}; set it back, or choose another --out")
             settings = before | settings  # a data set may have been added
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(file, (json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n").encode())
@@ -92,7 +88,7 @@ class EvaluationFolder:
         Raises:
             ValueError: A line is broken.
         """
-        return _read(self.path / name / "answers.jsonl", Answered.from_line)
+        return read_lines(self.path / name / "answers.jsonl", Answered.from_line)
 
     def verdicts(self, name: str) -> list[Judgement]:
         """The verdicts about a data set so far, as `answers`.
@@ -100,7 +96,7 @@ class EvaluationFolder:
         Raises:
             ValueError: A line is broken.
         """
-        return _read(self.path / name / "verdicts.jsonl", Judgement.from_line)
+        return read_lines(self.path / name / "verdicts.jsonl", Judgement.from_line)
 
     def open_questions(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
         """The questions that have no answers yet.
@@ -120,11 +116,11 @@ class EvaluationFolder:
         """Append what was just answered, and its trees under the number of questions before."""
         (self.path / name).mkdir(parents=True, exist_ok=True)
         save_trees(RunFolder(self.path / name), len(self.answers(name)), groups, decode)
-        _append(self.path / name / "answers.jsonl", [one.to_line() for one in part])
+        append_lines(self.path / name / "answers.jsonl", [one.to_line() for one in part])
 
     def keep_verdict(self, name: str, verdict: Judgement) -> None:
         """Append a verdict."""
-        _append(self.path / name / "verdicts.jsonl", [verdict.to_line()])
+        append_lines(self.path / name / "verdicts.jsonl", [verdict.to_line()])
 
     def save_results(self, name: str, scored: Sequence[Scored]) -> None:
         """Write the scores of a data set, whole."""
@@ -150,15 +146,14 @@ class EvaluationFolder:
         answered = {one.id: one for one in self.answers(name)}
         if not file.is_file():
             raise ValueError(f"{name} was not scored in {self.path}: run the evaluation with --resume")
-        scored = _read(file, lambda line: Scored.from_line(line, answered))
+        scored = read_lines(file, lambda line: Scored.from_line(line, answered))
         if not scored:
             raise ValueError(f"{file} holds no results")
         return Figures(name, title, scored)
 
-    def save_table(self, text: str) -> Path:
+    def save_table(self, text: str) -> None:
         """Write the table."""
         write_whole(self.path / "table.md", text.encode())
-        return self.path / "table.md"
 
 
 def _rewarded(line: bytes, worth: Mapping[str, Sequence[bool | None]]) -> bytes:
@@ -169,28 +164,3 @@ def _rewarded(line: bytes, worth: Mapping[str, Sequence[bool | None]]) -> bytes:
     for leaf, one in zip(data["tree"]["leaves"], correct, strict=True):
         leaf["reward"] = None if one is None else float(one)
     return json.dumps(data).encode()
-
-
-def _append(file: Path, lines: Sequence[str]) -> None:
-    with file.open("ab") as out:
-        out.write("".join(line + "\n" for line in lines).encode())
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _read(file: Path, parse: Callable[[str], T]) -> list[T]:
-    if not file.is_file():
-        return []
-    data = file.read_bytes()
-    whole, _, half = data.rpartition(b"\n")
-    if half:
-        # Else the next line would be glued to it.
-        os.truncate(file, len(data) - len(half))
-    found: list[T] = []
-    # Not splitlines: an answer may hold other line separators.
-    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
-        try:
-            found.append(parse(line.decode()))
-        except ValueError as error:
-            raise ValueError(f"{file}, line {number}: {error}") from error
-    return found

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from aepo.evaluation.passk import pass_at_k
 from aepo.evaluation.runner import Evaluation
+from aepo.files.lines import parsed
 from aepo.files.whole import write_whole
-from aepo.runs.folder import RunFolder, refusal
+from aepo.runs.folder import RunFolder, writing
 from aepo.types import SUCCESS, Group
 
 FORMAT = 1
@@ -66,13 +67,26 @@ def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Pat
     Raises:
         RunFolderError: The disk is full or refuses.
     """
-    path = folder.outcomes / f"step-{step:06d}.jsonl"
-    try:
+    path = folder.outcomes_file(step)
+    with writing(path):
         folder.outcomes.mkdir(parents=True, exist_ok=True)
         write_whole(path, to_lines(found).encode())
-    except OSError as error:
-        raise refusal(path, error) from error
     return path
+
+
+def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
+    """What `save_outcomes` wrote.
+
+    Raises:
+        ValueError: There is no such file, or it is broken; the message names it.
+    """
+    path = folder.outcomes_file(step)
+    try:
+        return from_lines(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}; remove the run's folder to make it anew") from error
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from error
 
 
 def from_lines(text: str) -> list[Outcome]:
@@ -81,20 +95,18 @@ def from_lines(text: str) -> list[Outcome]:
     Raises:
         ValueError: A line is broken or of another format version.
     """
-    found: list[Outcome] = []
-    # Not splitlines: an answer may hold other line separators.
-    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
-        try:
-            data = json.loads(line)
-            if data["format"] != FORMAT:
-                raise ValueError(f"outcomes of format {data['format']!r}, this version reads {FORMAT}")
-            sampled = tuple(Attempt(**attempt) for attempt in data["sampled"])
-            found.append(Outcome(data["id"], sampled, None if data["greedy"] is None else Attempt(**data["greedy"])))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"line {number} holds no outcome ({error})") from error
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from error
-    return found
+    return parsed(text.encode(), _outcome)
+
+
+def _outcome(line: str) -> Outcome:
+    data = json.loads(line)
+    try:
+        if data["format"] != FORMAT:
+            raise ValueError(f"outcomes of format {data['format']!r}, this version reads {FORMAT}")
+        sampled = tuple(Attempt(**attempt) for attempt in data["sampled"])
+        return Outcome(data["id"], sampled, None if data["greedy"] is None else Attempt(**data["greedy"]))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"holds no outcome ({error})") from error
 
 
 def _attempts(group: Group) -> tuple[Attempt, ...]:

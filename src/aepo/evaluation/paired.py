@@ -9,16 +9,16 @@ from statistics import fmean
 from aepo.evaluation.figures import Figures, percent
 from aepo.evaluation.passk import Estimate, estimate, paired_difference
 from aepo.evaluation.scoring import Scored
+from aepo.terminal.table import Lines
 
 
-def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]]) -> str:
-    """Paired differences of two models, data set by data set, over the questions that both could be scored on.
+def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]]) -> tuple[Lines, list[str]]:
+    """Paired differences of two models over the questions that both could be scored on: a table, and notes on it.
 
     Raises:
         ValueError: A data set was scored in two ways, or on other questions.
     """
     rows = [["data set", "questions", names[0], names[1], "difference of Pass@1", "difference of F1"]]
-    rows.append([":--", *["--:"] * 5])
     left_out = 0
     for a, b in pairs:
         matched = _matched(a, b)
@@ -33,11 +33,10 @@ def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]])
         one, other = [pair[0] for pair in f1], [pair[1] for pair in f1]
         row.append(percent(Estimate(*paired_difference(one, other)) if f1 else None, signed=True))
         rows.append(row)
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    told = ["", "- First minus second, in per cent; an interval without 0 in it is a difference."]
+    told = ["First minus second, in per cent; an interval without 0 in it is a difference."]
     if left_out:
-        told.append(f"- {left_out} questions without a readable verdict of both are left out.")
-    return "\n".join([*lines, *told, ""])
+        told.append(f"{left_out} questions without a readable verdict of both are left out.")
+    return rows, told
 
 
 def _matched(a: Figures, b: Figures) -> list[tuple[Scored, Scored]]:

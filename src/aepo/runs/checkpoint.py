@@ -16,8 +16,10 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 MANIFEST = "manifest.json"
+STATE = "state.json"
 MANIFEST_FORMAT = 1
 _NAME = re.compile(r"step-(\d+)(\.old)?")
 # A write that fails with less than this free has failed for that, whatever it says.
@@ -84,6 +86,12 @@ def latest(folder: Path) -> Path | None:
     return None
 
 
+def state(folder: Path) -> dict[str, Any] | None:
+    """What the newest whole checkpoint of a run says of the run beside its weights; None without one."""
+    newest = latest(folder)
+    return None if newest is None else json.loads((newest / STATE).read_text(encoding="utf-8"))
+
+
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, None if every file has the size and hash that its manifest says."""
     name = _NAME.fullmatch(path.name)
@@ -104,18 +112,6 @@ def damage(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is broken"
     return None
-
-
-def step_of(path: Path) -> int:
-    """The step that a checkpoint's folder is named after.
-
-    Raises:
-        ValueError: The folder is not named like one.
-    """
-    name = _NAME.fullmatch(path.name)
-    if name is None:
-        raise ValueError(f"{path} is not a checkpoint: its name should be like step-000123")
-    return int(name[1])
 
 
 def _checkpoints(folder: Path, up_to: int | None = None) -> list[Path]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from aepo.files.whole import write_whole
 from aepo.rollout.explorer import RolloutError
-from aepo.runs.folder import RunFolder, refusal
+from aepo.runs.folder import RunFolder, writing
 from aepo.runs.trees import plain
 from aepo.types import Group
 
@@ -26,22 +29,25 @@ def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
         RunFolderError: The disk is full or refuses.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", group.sample.id)[:80].lstrip(".") or "sample"
-    try:
+    with writing(folder.failures):
         folder.failures.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while (path := folder.failures / f"{name}-{number}.json").exists():
-            number += 1
+        paths = (folder.failures / f"{name}-{number}.json" for number in count(1))
+        path = next(path for path in paths if not path.exists())
         write_whole(path, json.dumps({"error": text, **plain(group)}, indent=1, default=str).encode() + b"\n")
-    except OSError as error:
-        raise refusal(folder.failures, error) from error
     return path
 
 
-def keep_failure(folder: RunFolder, error: RolloutError) -> None:
-    """Save the trajectory that met a tool's bug, with the traceback, and say in a note of the error where it is.
+@contextmanager
+def failures_kept(folder: RunFolder) -> Iterator[None]:
+    """Save the trajectory that meets a tool's bug inside, with the traceback; a note of the error says where it is.
 
     Raises:
+        RolloutError: That error.
         RunFolderError: The disk is full or refuses.
     """
-    trace = "".join(traceback.format_exception(error.original))
-    error.add_note(f"the trajectory is kept in {save_failure(folder, error.group, trace)}")
+    try:
+        yield
+    except RolloutError as error:
+        trace = "".join(traceback.format_exception(error.original))
+        error.add_note(f"the trajectory is kept in {save_failure(folder, error.group, trace)}")
+        raise

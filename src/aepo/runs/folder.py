@@ -20,7 +20,8 @@ import fcntl
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +30,7 @@ import yaml
 from aepo.files.whole import write_whole
 from aepo.runs.versions import environment
 
+CONFIG = "config.yaml"
 _STEP_FILE = re.compile(r"step-(\d+)\.jsonl(\.gz)?")
 
 
@@ -48,21 +50,19 @@ class RunFolder:
         trees: Folder of the rollout trees, see `aepo.runs.trees`.
         outcomes: Folder of what evaluations found, question by question, see `aepo.evaluation.outcomes`.
         checkpoints: Folder of the checkpoints, see `aepo.runs.checkpoint`.
-        tensorboard: Folder of TensorBoard's files.
         failures: Folder of what tools' bugs stopped, see `aepo.runs.failures`.
     """
 
     def __init__(self, path: Path) -> None:
         """Use `create`, `open` or `resume`, which check what is there."""
         self.path = path
-        self.config_file = path / "config.yaml"
+        self.config_file = path / CONFIG
         self.versions_file = path / "versions.json"
         self.task_file = path / "task.json"
         self.metrics_file = path / "metrics.jsonl"
         self.trees = path / "trees"
         self.outcomes = path / "outcomes"
         self.checkpoints = path / "checkpoints"
-        self.tensorboard = path / "tensorboard"
         self.failures = path / "failures"
         self._lock: TextIO | None = None
 
@@ -89,7 +89,7 @@ class RunFolder:
             RunFolderError: It holds another run, is used by another process, or cannot be written.
         """
         folder = cls(Path(path))
-        try:
+        with writing(folder.path):
             folder.check_free()
             for part in (folder.path, folder.trees, folder.checkpoints):
                 part.mkdir(parents=True, exist_ok=True)
@@ -101,10 +101,6 @@ class RunFolder:
             if task is not None:
                 folder.keep_task(task)
             folder.metrics_file.touch()
-        except RunFolderError:
-            raise
-        except OSError as error:
-            raise refusal(folder.path, error) from error
         return folder
 
     def check_free(self) -> None:
@@ -138,12 +134,8 @@ class RunFolder:
             RunFolderError: There is no run, another process is writing it, or it cannot be written.
         """
         folder = cls.open(path)
-        try:
+        with writing(folder.path):
             folder._acquire()
-        except RunFolderError:
-            raise
-        except OSError as error:
-            raise refusal(folder.path, error) from error
         return folder
 
     def close(self) -> None:
@@ -180,6 +172,10 @@ class RunFolder:
         if self.task().get("named", True):
             return f"aepo train --resume {in_shell(self.path)}"
         return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
+
+    def outcomes_file(self, step: int) -> Path:
+        """Where the outcomes of the evaluation after a step are."""
+        return self.outcomes / f"step-{step:06d}.jsonl"
 
     def config(self) -> dict[str, Any]:
         """What the run was started with.
@@ -219,14 +215,30 @@ class RunFolder:
             pass
 
 
+def config_of(path: Path) -> Path | None:
+    """The configuration of the run in a folder; None where there is no run."""
+    file = path / CONFIG
+    return file if file.is_file() else None
+
+
 def in_shell(path: Path) -> str:
     """A path as a command of a shell takes it."""
     return shlex.quote(str(path))
 
 
-def refusal(path: Path, error: OSError) -> RunFolderError:
-    """What is said where the disk refuses."""
-    at = error.filename if isinstance(error.filename, str) else path
-    return RunFolderError(
-        f"cannot write {at}: {error.strerror or error}; make room, or choose a run folder that can be written"
-    )
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line what the disk refuses while a part of a run is written.
+
+    Raises:
+        RunFolderError: Of any `OSError` inside.
+    """
+    try:
+        yield
+    except RunFolderError:
+        raise
+    except OSError as error:
+        at = error.filename if isinstance(error.filename, str) else path
+        raise RunFolderError(
+            f"cannot write {at}: {error.strerror or error}; make room, or choose a run folder that can be written"
+        ) from error

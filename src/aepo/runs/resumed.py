@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aepo import tasks
-from aepo.config import Config, ConfigError, flat, parse
+from aepo.config import Config, ConfigError, change, flat, parse
 from aepo.runs.folder import RunFolder
 from aepo.tasks.base import Task
 from aepo.tasks.identity import difference, identity
@@ -38,7 +38,12 @@ def with_date(config: Config, resume: bool) -> Config:
     if config.rollout.date is not None:
         return config
     date = parse(RunFolder.open(config.run).config()).rollout.date if resume else datetime.date.today()
-    return config.model_copy(update={"rollout": config.rollout.model_copy(update={"date": date})})
+    return on_day(config, date)
+
+
+def on_day(config: Config, day: datetime.date | None) -> Config:
+    """The configuration with another day."""
+    return config.model_copy(update={"rollout": config.rollout.model_copy(update={"date": day})})
 
 
 def task_of_run(run: Path, config: Config, instead: str) -> Task:
@@ -93,11 +98,7 @@ def same_run(saved: Config, config: Config) -> None:
         ConfigError: A setting differs; the line names it.
     """
     before, now = (flat(c.model_dump(mode="json")) for c in (saved, config))
-    for key in sorted(before.keys() | now.keys()):
-        if key in FREE_FOR_RUN or (key.startswith(("evaluation.", "tools.", "verl.")) and key != "tools.repeat"):
-            continue
-        if before.get(key) != now.get(key):
-            raise ConfigError(
-                f"cannot resume {config.run}: {key} was {before.get(key)!r} and is now {now.get(key)!r}; "
-                "set it back, or start another run folder"
-            )
+    free = ("evaluation.", "tools.", "verl.")
+    fixed = [key for key in before.keys() | now.keys() if key == "tools.repeat" or not key.startswith(free)]
+    if what := change(before, now, set(fixed) - set(FREE_FOR_RUN)):
+        raise ConfigError(f"cannot resume {config.run}: {what}; set it back, or start another run folder")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aepo.files.whole import write_whole
-from aepo.runs.folder import RunFolder, refusal
+from aepo.runs.folder import RunFolder, writing
 from aepo.types import TREE_FORMAT, Group, Sample, TrajectoryTree
 
 # Bytes of one character that a tokenizer may spread over several tokens, with room for what never becomes one.
@@ -51,11 +51,9 @@ def save_trees(
                 line["update"] = dict(update)
             # A reward may have written anything into the metadata.
             file.write(json.dumps(line, default=str).encode() + b"\n")
-    try:
+    with writing(path):
         folder.trees.mkdir(parents=True, exist_ok=True)
         write_whole(path, data.getvalue())
-    except OSError as error:
-        raise refusal(path, error) from error
     return path
 
 

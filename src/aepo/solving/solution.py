@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from aepo.solving.budget import Spent
 from aepo.solving.vote import Tally, tied
+from aepo.terminal.text import one_line
 from aepo.types import Group, Origin
 
 ChosenBy = Literal["vote", "reward", "judge", "nobody"]
@@ -129,15 +130,9 @@ def spending(spent: Spent) -> str:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """With commas; only the first `SHOWN`, each in short, and how many others there are."""
-    shown = ", ".join(map(short, texts[:SHOWN]))
-    return shown + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
-
-
-def short(text: str) -> str:
-    """On one line, of `LONGEST` characters at most."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+    """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
+    shown = [one_line(text, LONGEST) for text in texts[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -9,18 +9,15 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
+from rich.console import Console, RenderableType
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from aepo.terminal.screen import PLAIN_WIDTH, Screen, framed, progress
+
 Show = Callable[[float], str]
 
-PLAIN_WIDTH = 160
 EVALUATIONS = 4
 # Below this the panel has no room for trends.
 TRENDS_WIDTH = 112
@@ -79,14 +76,11 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console = console or Console()
-        self.live_panel = self.console.is_terminal and not self.console.is_dumb_terminal
+        self._screen = Screen(self.render, console)
         self._clock = clock
-        self._live: Live | None = None
         self._title, self._total, self._done = "", 0, 0
         self._phase, self._phase_start = "", clock()
-        self._unicode = self.console.encoding.lower().startswith("utf")
-        self._spinner = Spinner("dots" if self._unicode else "line")
+        self._spinner = Spinner("dots" if self._screen.unicode else "line")
         self._durations: deque[float] = deque(maxlen=20)
         self._started = self._step_end = clock()
         self._history: dict[str, list[float]] = {}
@@ -102,11 +96,9 @@ class Display:
         """
         self._title, self._total, self._done = title, total_steps, done
         self._started = self._step_end = self._phase_start = self._clock()
-        if not self.live_panel:
-            self._print(f"{title}: {total_steps} steps" + (f", resumed after {done}" if done else ""))
-            return
-        self._live = Live(console=self.console, get_renderable=self.render, refresh_per_second=4)
-        self._live.start()
+        if not self._screen.live:
+            self._screen.say(f"{title}: {total_steps} steps" + (f", resumed after {done}" if done else ""))
+        self._screen.start()
 
     def phase(self, name: str) -> None:
         """Say what goes on now: "rollout", "train", "evaluate" ...; shown on a terminal only."""
@@ -130,22 +122,19 @@ class Display:
                 self._history.setdefault(name, []).append(values[name])
         if evaluation:
             self._evaluations.append((step, evaluation))
-        if not self.live_panel:
+        if not self._screen.live:
             for line in plain_lines(step, self._total, values):
-                self._print(line)
-        elif self._live is not None:
-            self._live.refresh()
+                self._screen.say(line)
+        self._screen.refresh()
 
     def message(self, text: str) -> None:
         """Print a line that stays, above the panel."""
-        self._print(text)
+        self._screen.say(text)
 
     def stop(self) -> None:
         """End; the panel's last state stays on the screen. May be called twice."""
         self._phase = ""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._screen.stop()
 
     def seconds_left(self) -> float | None:
         """By the mean of the last steps; None before the first one."""
@@ -157,7 +146,7 @@ class Display:
 
     def render(self) -> RenderableType:
         """The panel as it is now."""
-        trends = self._unicode and self.console.width >= TRENDS_WIDTH
+        trends = self._screen.unicode and self._screen.console.width >= TRENDS_WIDTH
         parts: list[RenderableType] = [self._progress()]
         if self._history:
             sides = Table.grid(expand=True, padding=(0, 2))
@@ -167,13 +156,9 @@ class Display:
             parts += [Text(), sides]
         if self._evaluations:
             parts += [Text(), self._evaluated()]
-        title = Text(self._printable(self._title), style="bold")
-        return Panel(Group(*parts), title=title, title_align="left", box=box.ROUNDED, border_style="dim")
+        return framed(parts, Text(self._screen.printable(self._title), style="bold"))
 
     def _progress(self) -> RenderableType:
-        grid = Table.grid(expand=True, padding=(0, 2))
-        for ratio, width in ((None, None), (1, None), (None, None), (None, 14)):
-            grid.add_column(ratio=ratio, min_width=width, no_wrap=True)
         left = self.seconds_left()
         timing = f"{clock_text(self._clock() - self._started)} gone"
         if left is not None and self._done < self._total:
@@ -182,13 +167,11 @@ class Display:
         if self._phase:
             self._spinner.update(text=Text(f"{self._phase} {self._clock() - self._phase_start:.0f} s"))
             now = self._spinner
-        bar = ProgressBar(total=max(1, self._total), completed=self._done)
-        grid.add_row(Text(f"step {self._done}/{self._total}", style="bold"), bar, timing, now)
-        return grid
+        return progress(Text(f"step {self._done}/{self._total}", style="bold"), self._done, self._total, timing, now)
 
     def _metrics(self, rows: tuple[tuple[str, str, str, Show], ...], trends: bool) -> RenderableType:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim", expand=True)
-        table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis" if self._unicode else "crop")
+        table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis" if self._screen.unicode else "crop")
         table.add_column("now", justify="right", no_wrap=True, min_width=7)
         table.add_column("last 10", justify="right", no_wrap=True, style="cyan", min_width=7)
         if trends:
@@ -214,13 +197,6 @@ class Display:
             label = "before training" if step == 0 else f"after step {step}"
             table.add_row(label, *(_number(values[name]) if name in values else "" for name in names))
         return table
-
-    def _print(self, text: str) -> None:
-        self.console.print(Text(self._printable(text)), soft_wrap=True, highlight=False)
-
-    def _printable(self, text: str) -> str:
-        """What the terminal can write of it: a name that it cannot must not end a run."""
-        return text.encode(self.console.encoding, "replace").decode(self.console.encoding, "replace")
 
 
 def plain_lines(step: int, total: int, values: Mapping[str, float]) -> list[str]:

@@ -305,7 +305,7 @@ class Trainer:
         optimizer, schedule = self.learner.optimizer, self.learner.schedule
         torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, folder / "optimizer.pt")
         state = {**self.state.to_dict(), "threads": torch.get_num_threads()}
-        (folder / "state.json").write_text(json.dumps(state) + "\n")
+        (folder / checkpoint.STATE).write_text(json.dumps(state) + "\n")
 
     def _restore(self) -> int:
         """Take the state of the newest whole checkpoint; returns the step whose metrics are the last to keep."""
@@ -313,7 +313,7 @@ class Trainer:
         if path is None:
             self.folder.truncate_after(0)
             return -1
-        data = json.loads((path / "state.json").read_text())
+        data = json.loads((path / checkpoint.STATE).read_text())
         try:
             self.state = self.state.restored(data, self.parts.questions)
         except ValueError as error:

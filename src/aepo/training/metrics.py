@@ -5,10 +5,9 @@ Metrics are paths; a value is a number, or a histogram {value as text: count}. A
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from math import fsum
 
@@ -32,7 +31,6 @@ from aepo.types import (
 
 Metrics = dict[str, float | dict[str, int]]
 
-_HOW_SERVED = re.compile(r"(eval/)?tool/(cache/|rate/|spent/|retries$)")
 STOPPED_BY = ("threshold", "penalty", "pacing", "budget")
 
 
@@ -85,16 +83,6 @@ def exploration_update(groups: Sequence[Group], state: ExplorationState) -> Expl
                 deltas.append(node.decision.entropy - of_path[node.path].root_entropy)
         observations += [float(sum(n.tokens != [] for n in _observations(tree, leaf))) for leaf in tree.leaves]
     return state.updated(gaps, deltas, observations)
-
-
-def comparable(metrics: Mapping[str, object]) -> dict[str, object]:
-    """What two runs with the same seed must agree on: not what reads a clock, nor where results of tools came from."""
-    return {name: value for name, value in metrics.items() if not timed(name) and not _HOW_SERVED.match(name)}
-
-
-def timed(name: str) -> bool:
-    """Whether a metric reads a clock: `time/*`, `*/seconds`, `*/per_second`."""
-    return name.startswith("time/") or name.endswith(("/seconds", "per_second"))
 
 
 def _reward_metrics(groups: Sequence[Group]) -> Metrics:

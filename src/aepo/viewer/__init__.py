@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aepo.paths import local
 from aepo.runs.metrics import read_metrics
-from aepo.viewer.read import Record, read_trees, tree_files
+from aepo.runs.records import Record, read_trees, tree_files
 
 __all__ = ["Record", "read_metrics", "read_trees", "tree_files", "view"]
 

@@ -13,14 +13,14 @@ _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+)\.js";\n', re.MULTIL
 _EXPORT = re.compile(r"^export (async function|function|const|class) (\w+)", re.MULTILINE)
 
 
-def bundle(entry: str = "main") -> str:
-    """The script that runs module `entry`.
+def bundle() -> str:
+    """The script that runs module `main`.
 
     Raises:
         ValueError: A module is written in another way, or two import each other.
     """
     done: dict[str, str] = {}
-    _add(entry, done, ())
+    _add("main", done, ())
     return '"use strict";\nconst modules = {};\n' + "".join(done.values())
 
 

@@ -11,11 +11,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from aepo.json_data import finite
+from aepo.runs.records import Record, read_trees
 from aepo.viewer import views
 from aepo.viewer.bundle import bundle
 from aepo.viewer.policy import for_file
 from aepo.viewer.question import digest, whole
-from aepo.viewer.read import Record, read_trees
 from aepo.viewer.source import Section, Source
 
 MEGABYTE = 1_000_000
@@ -129,4 +130,4 @@ def _within(sizes: Sequence[int], most: float) -> list[int]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(views.finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -8,8 +8,8 @@ from math import exp
 from statistics import fmean, pstdev
 from typing import Any
 
+from aepo.runs.records import Record
 from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, TrajectoryTree
-from aepo.viewer.read import Record
 
 
 def digest(record: Record, index: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from aepo.json_data import finite
 from aepo.viewer import views
 from aepo.viewer.policy import LOOPBACK, Guard
 from aepo.viewer.source import Source
@@ -102,5 +103,5 @@ async def _answer(ask: Callable[[], Any]) -> Response:
 
 def _encoded(value: Any) -> bytes:
     # A lone surrogate, which a broken tokenizer may give, becomes \udcxx: inside JSON that is the same character.
-    text = json.dumps(views.finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aepo.config import flat
 from aepo.evaluation.folder import EvaluationFolder
 from aepo.runs.folder import RunFolder
-from aepo.viewer.read import STEP_FILE
+from aepo.runs.records import step_files
 
 FACTS = (
     ("algorithm", "algorithm.name"),
@@ -69,13 +70,13 @@ class Source:
     def sections(self) -> list[Section]:
         """As the folder is now: it may be growing."""
         if self.kind == "run":
-            return [Section(str(n), f"step {n}", n, (path,)) for n, path in _step_files(self.path / "trees")]
-        if files := _step_files(self.path / "trees"):
-            return [Section(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files]
+            return [Section(str(n), f"step {n}", n, (path,)) for n, path in step_files(self.path).items()]
+        if files := step_files(self.path):
+            return [Section(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files.items()]
         found = []
         for folder in sorted(path for path in self.path.iterdir() if path.is_dir()):
-            if files := tuple(path for _, path in _step_files(folder / "trees")):
-                found.append(Section(folder.name, folder.name, None, files))
+            if files := step_files(folder):
+                found.append(Section(folder.name, folder.name, None, tuple(files.values())))
         return found
 
     def section(self, key: str) -> Section:
@@ -133,15 +134,6 @@ def _report(file: Path) -> dict[str, Any]:
     return _dotted(report)
 
 
-def _step_files(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(m[1]), path) for path in folder.glob("*") if (m := STEP_FILE.fullmatch(path.name)))
-
-
-def _dotted(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found |= _dotted(value, f"{before}{name}.")
-        else:
-            found[before + str(name)] = value if isinstance(value, str | int | float | None) else json.dumps(value)
-    return found
+def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    plain = str | int | float | None
+    return {name: value if isinstance(value, plain) else json.dumps(value) for name, value in flat(settings).items()}

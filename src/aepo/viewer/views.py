@@ -10,16 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from aepo.runs.metrics import read_metrics
+from aepo.runs.records import nth_record, read_trees
 from aepo.types import SUCCESS
 from aepo.viewer.question import digest, whole
-from aepo.viewer.read import nth_record, read_trees
 from aepo.viewer.source import Section, Source
 
 FORMAT = 1
@@ -94,17 +93,6 @@ def question(section: Section, index: int) -> dict[str, Any]:
             return whole(record, index)
         left -= count
     raise KeyError(index)
-
-
-def finite(value: Any) -> Any:
-    """NaN and infinities as null, which is all that JSON in a browser knows."""
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    return value
 
 
 def _stamp(file: Path) -> Stamp:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aepo.bench.sampling import generated, profile, prompts_of, sampled
-from aepo.bench.sizes import SIZES, config_of, random_policy
-from aepo.bench.training import Agreement, agreement, made_up, shared_for, trained
 from aepo.engines.local.load import Lora
 from aepo.engines.local.policy import LocalPolicy
+from benchmarks.bench.sampling import generated, profile, prompts_of, sampled
+from benchmarks.bench.sizes import SIZES, config_of, random_policy
+from benchmarks.bench.training import Agreement, agreement, made_up, shared_for, trained
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ from typing import Any
 import anyio
 import torch
 
-from aepo.bench.clock import Cost, cost
 from aepo.core.noise import noise_key
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Generator, Stop
 from aepo.rollout.generator import Sequence as Growing
+
+from .clock import Cost, cost
 
 WARM_UP = 4
 """Tokens of each row that are sampled first: the prompt is read by then, and memory is there."""

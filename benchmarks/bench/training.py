@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from aepo.algorithms import AEPO
-from aepo.bench.sampling import engine_of, prompts_of
 from aepo.config import Layout, TrainConfig
 from aepo.core.noise import noise_key
 from aepo.core.trie import trie
@@ -18,6 +17,8 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.rollout.generator import Sampled, Stop
 from aepo.training.batch import Batch
 from aepo.training.step import Learner, TrainablePolicy, update
+
+from .sampling import engine_of, prompts_of
 
 
 def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:

@@ -1,12 +1,10 @@
-"""Reads what a run left behind: its rollout trees and its metrics.
+"""Reads the rollout trees that a run left behind.
 
 `<run>/trees/step-000010.jsonl.gz` holds one JSON object a line:
 
     {"step": 10, "sample": {"question": ...}, "tree": {"format": 1, "nodes": [...], "leaves": [...]},
      "texts": ["text of node 0", ...]  or, better,  "token_texts": [["one", " token", " each"], ...],
-     "update": {"format": 1, ...}  where the question was trained on (`aepo.training.token_updates`)}
-
-`<run>/metrics.jsonl` holds one JSON object a step: {"step": 10, "reward/mean": 0.41, ...}.
+     "update": {"format": 1, ...}  where the question was trained on (`aepo.runs.updates`)}
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aepo.training.token_updates import TokenUpdates
+from aepo.runs.updates import TokenUpdates
 from aepo.types import Group, Sample, TrajectoryTree
 
 STEP_FILE = re.compile(r"step-(\d+)\.jsonl\.gz")
@@ -96,6 +94,12 @@ def nth_record(path: Path, number: int) -> tuple[Record | None, int]:
     return None, count
 
 
+def step_files(folder: Path) -> dict[int, Path]:
+    """The tree files of a run, by step; an evaluation's, by the number in their name."""
+    found = [(int(m[1]), path) for path in (folder / "trees").glob("*") if (m := STEP_FILE.fullmatch(path.name))]
+    return dict(sorted(found))
+
+
 def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]:
     """The tree files of a run, by step; only those of `steps` if given.
 
@@ -105,8 +109,8 @@ def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {folder}")
-    found = {int(m.group(1)): p for p in (folder / "trees").glob("*") if (m := STEP_FILE.fullmatch(p.name))}
-    chosen = [found[s] for s in sorted(found) if steps is None or s in steps]
+    found = step_files(folder)
+    chosen = [path for step, path in found.items() if steps is None or step in steps]
     if not chosen:
         which = "" if steps is None or not found else f" of step {', '.join(map(str, sorted(steps)))}"
         raise ValueError(f"{folder / 'trees'} holds no rollout trees{which} (step-000001.jsonl.gz and so on)")
