@@ -31,7 +31,8 @@ from aepo.algorithms import AEPO, ARPO, GRPO, Algorithm
 from aepo.assembly.agents import agents
 from aepo.assembly.policies import load_policy
 from aepo.comparison.figures import HEIGHT, LEGEND_WIDTH, WIDTH, looks_of, save
-from aepo.comparison.statistics import Interval, cost, difference, success
+from aepo.comparison.statistics import cost, difference, success
+from aepo.evaluation.intervals import Interval
 from aepo.rewards.answer import exact_match
 from aepo.rollout.agent import Agent
 from aepo.solving.budget import Budget
