@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aepo.evaluation.figures import PUBLISHED, Figures, percent, table
-from aepo.evaluation.intervals import interval, paired_difference
+from aepo.evaluation.intervals import estimate, paired_difference
 from aepo.evaluation.paired import comparison
 from tests.evaluation.scripted import scored
 
@@ -32,7 +32,7 @@ def cells(text: str, title: str) -> list[str]:
 
 
 def test_a_row_holds_the_hand_counted_figures() -> None:
-    found = interval([0.5, 0.0, 1.0], 0.0, 1.0)
+    found = estimate([0.5, 0.0, 1.0], 0.0, 1.0)
     assert cells(table([WORDS]), "HotpotQA")[:4] == [
         "data set: HotpotQA",
         "questions: 3",

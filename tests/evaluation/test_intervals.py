@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.evaluation import interval, paired_difference
+from aepo.evaluation import estimate, paired_difference
 from aepo.evaluation.intervals import Uncertain, quantile, tail
 
 
@@ -37,37 +37,37 @@ def test_the_quantile_is_where_the_tail_has_that_chance(chance: float, degrees: 
 
 def test_an_interval_worked_by_hand() -> None:
     # Mean 2, standard deviation 1, standard error 1 / sqrt(3); 4.303 of them.
-    found = interval([1.0, 2.0, 3.0])
+    found = estimate([1.0, 2.0, 3.0])
     assert found.mean == 2.0 and found.high - 2.0 == 2.0 - found.low == pytest.approx(4.303 / math.sqrt(3), abs=1e-3)
 
 
 @pytest.mark.parametrize(("value", "low", "high"), [(1.0, 0.7225, 1.0), (0.0, 0.0, 0.2775)])
 def test_ten_answers_alike_have_wilson_s_interval(value: float, low: float, high: float) -> None:
     # z^2 / (n + z^2) = 3.8415 / 13.8415
-    found = interval([value] * 10, 0.0, 1.0)
+    found = estimate([value] * 10, 0.0, 1.0)
     assert (found.mean, found.low, found.high) == (value, pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
 def test_values_alike_between_the_ends_leave_room_on_both_sides() -> None:
-    found = interval([0.75, 0.75], 0.0, 1.0)
+    found = estimate([0.75, 0.75], 0.0, 1.0)
     other = 3.8415 / 5.8415
     assert (found.low, found.high) == pytest.approx((0.75 - 0.75 * other, 0.75 + 0.25 * other), abs=1e-4)
-    assert interval([4.0, 4.0]).low == 4.0, "without a largest value nothing can be said"
+    assert estimate([4.0, 4.0]).low == 4.0, "without a largest value nothing can be said"
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_the_interval_lies_in_what_is_possible_and_has_the_mean_inside(values: list[float]) -> None:
-    found = interval(values, 0.0, 1.0)
+    found = estimate(values, 0.0, 1.0)
     assert -1e-9 <= found.low <= found.mean + 1e-9 <= found.high + 2e-9 <= 1 + 3e-9
     assert found.high > found.low
 
 
 def test_too_little_gives_no_interval_and_nonsense_is_refused() -> None:
-    assert math.isnan(interval([1.0]).low) and str(interval([1.0])) == "1.000"
+    assert math.isnan(estimate([1.0]).low) and str(estimate([1.0])) == "1.000"
     with pytest.raises(ValueError, match="one value a question"):
-        interval([])
+        estimate([])
     with pytest.raises(ValueError, match="finite"):
-        interval([1.0, math.nan])
+        estimate([1.0, math.nan])
 
 
 def test_pairing_finds_a_small_steady_gain_that_two_intervals_hide() -> None:
@@ -75,7 +75,7 @@ def test_pairing_finds_a_small_steady_gain_that_two_intervals_hide() -> None:
     a = b + np.where(np.arange(50) % 2, 0.04, 0.06)
     found = paired_difference(a.tolist(), b.tolist())
     assert found.mean == pytest.approx(0.05) and 0.04 < found.low < 0.05 < found.high < 0.06
-    assert interval(a.tolist()).low < interval(b.tolist()).high
+    assert estimate(a.tolist()).low < estimate(b.tolist()).high
     assert paired_difference(b.tolist(), a.tolist()).mean == pytest.approx(-0.05)
 
 

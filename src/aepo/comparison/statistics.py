@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from aepo.evaluation.intervals import CHANCE, Interval, Uncertain, interval, standard_error
+from aepo.evaluation.intervals import CHANCE, Interval, Uncertain, estimate, standard_error
 
 Cells = npt.NDArray[np.float64]
 """(seeds, questions)."""
@@ -92,7 +92,7 @@ def cost(values: Sequence[float]) -> Interval:
     """
     if not values:
         raise ValueError("an interval needs a value for each seed")
-    return interval(values)
+    return estimate(values)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
 
-from aepo.evaluation.intervals import Interval, interval
+from aepo.evaluation.intervals import Interval, estimate
 from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
 
@@ -54,7 +54,7 @@ class Figures:
         values = [question.passes(k) for question in self.scored]
         if k == 1:
             values = [value for value in values if not isnan(value)]
-        return None if not values or any(map(isnan, values)) else interval(values, 0.0, 1.0)
+        return None if not values or any(map(isnan, values)) else estimate(values, 0.0, 1.0)
 
     def bounds(self) -> tuple[float, float]:
         """Pass@1 if all unreadable verdicts were wrong, and if all were right."""
@@ -65,13 +65,13 @@ class Figures:
     def f1(self) -> Interval | None:
         """Mean F1, where words are compared."""
         values = [fmean(question.f1) for question in self.scored if question.f1 is not None]
-        return interval(values, 0.0, 1.0) if values else None
+        return estimate(values, 0.0, 1.0) if values else None
 
     def cost(self, prices: Prices) -> Interval | None:
         """Of a question, all its answers together; None if what they used was not kept."""
         values = [question.answered.cost(prices) for question in self.scored]
         known = [value for value in values if value is not None]
-        return interval(known, least=0.0) if len(known) == len(values) else None
+        return estimate(known, least=0.0) if len(known) == len(values) else None
 
     def mean(self, what: str) -> float:
         """Mean of "calls", "tokens" or "seconds" over the questions."""

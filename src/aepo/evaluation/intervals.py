@@ -95,7 +95,7 @@ class Uncertain:
         return math.exp(outside)
 
 
-def interval(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval:
+def estimate(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval:
     """The mean of one value a question (or a seed), with its interval; NaN limits for a single value.
 
     Args:
@@ -119,11 +119,11 @@ def paired_difference(one: Sequence[float], other: Sequence[float]) -> Interval:
     """The mean of one - other over the same questions, all in 0..1; an interval without 0 in it is a difference.
 
     Raises:
-        ValueError: The lists differ in length, or as `interval`.
+        ValueError: The lists differ in length, or as `estimate`.
     """
     if len(one) != len(other):
         raise ValueError(f"paired values must belong to the same questions: {len(one)} against {len(other)}")
-    return interval([a - b for a, b in zip(one, other, strict=True)], -1.0, 1.0)
+    return estimate([a - b for a, b in zip(one, other, strict=True)], -1.0, 1.0)
 
 
 def standard_error(values: np.ndarray) -> Errors:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 
 from aepo.core.exploration import IndependentSamples
-from aepo.evaluation.intervals import Interval, interval
+from aepo.evaluation.intervals import Interval, estimate
 from aepo.evaluation.passk import pass_at_k
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
@@ -36,12 +36,12 @@ class Evaluation:
         values = [pass_at_k(len(group.rewards), sum(r >= SUCCESS for r in group.rewards), k) for group in self.sampled]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")
-        return interval(values, 0.0, 1.0)
+        return estimate(values, 0.0, 1.0)
 
     @property
     def greedy_success(self) -> Interval | None:
         """Share of questions that the likeliest tokens solve."""
-        return interval([float(g.rewards[0] >= SUCCESS) for g in self.greedy], 0.0, 1.0) if self.greedy else None
+        return estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy], 0.0, 1.0) if self.greedy else None
 
     @property
     def samples(self) -> int:
@@ -51,17 +51,17 @@ class Evaluation:
     @property
     def calls(self) -> Interval:
         """Executed tool calls a sampled trajectory."""
-        return interval([executed_calls(group.tree) / self.samples for group in self.sampled], least=0.0)
+        return estimate([executed_calls(group.tree) / self.samples for group in self.sampled], least=0.0)
 
     @property
     def tokens(self) -> Interval:
         """Tokens that the policy wrote in a sampled trajectory."""
         written = [sum(len(n.tokens) for n in g.tree.nodes if n.kind is Kind.POLICY) for g in self.sampled]
-        return interval([count / self.samples for count in written], least=0.0)
+        return estimate([count / self.samples for count in written], least=0.0)
 
     def cost(self, prices: Prices) -> Interval:
         """Of a question, all its sampled trajectories together."""
-        return interval([sum(prices(spent(t)) for t in group.trajectories()) for group in self.sampled], least=0.0)
+        return estimate([sum(prices(spent(t)) for t in group.trajectories()) for group in self.sampled], least=0.0)
 
     def metrics(self) -> dict[str, float]:
         """As a run logs them."""
