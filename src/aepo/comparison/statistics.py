@@ -137,4 +137,4 @@ def _luck(cells: Cells) -> float:
     if seeds == 1 or questions == 1:
         return 0.0
     rest = cells - cells.mean(axis=1, keepdims=True) - cells.mean(axis=0, keepdims=True) + cells.mean()
-    return float((rest**2).sum()) / ((seeds - 1) * (questions - 1)) / cells.size
+    return float((rest**2).sum() / ((seeds - 1) * (questions - 1)) / cells.size)
