@@ -17,7 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from aepo.algorithms import AEPO, ARPO, GRPO, Algorithm
 from aepo.assembly.agents import agents
 from aepo.assembly.policies import load_policy
 from aepo.comparison.figures import HEIGHT, LEGEND_WIDTH, WIDTH, looks_of, save
-from aepo.comparison.statistics import Interval, cost, difference, success
+from aepo.comparison.statistics import cost, difference, holm, success
+from aepo.evaluation.intervals import Interval
 from aepo.rewards.answer import exact_match
 from aepo.rollout.agent import Agent
 from aepo.solving.budget import Budget
@@ -133,12 +134,19 @@ def figures(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         (float(table(cells, "calls", names[0], one).mean()), float(table(cells, "right", names[0], one).mean()))
         for one in budgets
     ]
+    against = {
+        (name, one): difference(table(cells, "right", name, one), table(cells, "right", names[0], one))
+        for name in names[1:]
+        for one in budgets
+    }
+    corrected = dict(zip(against, holm([one.p for one in against.values()]), strict=True))
     rows = []
     for name in names:
         for trajectories in budgets:
             right = table(cells, "right", name, trajectories)
             calls = table(cells, "calls", name, trajectories)
-            versus = difference(right, table(cells, "right", names[0], trajectories)) if name != names[0] else None
+            at = (name, trajectories)
+            versus = replace(against[at], p=corrected[at]) if at in against else None
             at_calls = float(np.interp(calls.mean(), [x for x, _ in flat], [y for _, y in flat]))
             rows.append(
                 {

@@ -54,14 +54,25 @@ def test_the_report_reads() -> None:
     head, *_ = text.split("\n\n")
     assert head == "# grpo, aepo on atlas"
     assert "| grpo | 2 | 50.0 [" in text and "| aepo | Pass@1 | +25.0 [" in text
+    assert "compared with grpo, and each" not in text, "one comparison needs no correction"
     assert "| aepo | 2 ± 0 | 100 ± 0 | 70 ± 127 | 3 ± 0 |" in text
     assert "- Failed: dapo, seed 1: out of memory" in text
     assert "Budget of each run: 20 trajectories. Measured on 3 held-out questions, 2 samples each." in text
-    assert "Before training Pass@1 was 0.0 [0.0, 0.0] %." in text
+    assert "Before training Pass@1 was 0.0 [0.0, 56.1] %." in text
     out = io.StringIO()
     show(tables(found), lines, Console(file=out, width=80))
     assert "inside the noise" in out.getvalue()
     assert all(len(line) <= 80 for line in out.getvalue().partition("Budget of each run")[0].splitlines())
+
+
+def test_several_entries_against_the_first_are_corrected_and_the_table_says_so() -> None:
+    others = [replace(one, label=label) for label in ("aepo", "arpo", "dapo") for one in AEPO]
+    alone = rows(planned(), [*GRPO, *AEPO])[1].differences["Pass@1"]
+    found = rows(planned(20, "algorithms=grpo,aepo,arpo,dapo"), [*GRPO, *others])
+    assert [row.differences["Pass@1"].p for row in found[1:]] == [pytest.approx(min(1.0, 3 * alone.p))] * 3
+    assert found[1].differences["Pass@1"].low == alone.low, "intervals are as before"
+    lines = notes(planned(20, "algorithms=grpo,aepo,arpo,dapo"), found, [*GRPO, *others], [])
+    assert any(line.startswith("3 entries are compared with grpo") and "Holm" in line for line in lines)
 
 
 def test_a_run_that_ended_before_its_budget_is_told() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from aepo.evaluation import figures, paired
 from aepo.evaluation.figures import PUBLISHED, Figures, percent
-from aepo.evaluation.passk import bootstrap_interval, paired_difference
+from aepo.evaluation.intervals import estimate, paired_difference
 from aepo.terminal.table import markdown
 from tests.evaluation.scripted import scored
 
@@ -42,15 +42,15 @@ def cells(text: str, title: str) -> list[str]:
 
 
 def test_a_row_holds_the_hand_counted_figures() -> None:
-    low, high = (100 * x for x in bootstrap_interval([0.5, 0.0, 1.0]))
+    found = estimate([0.5, 0.0, 1.0], 0.0, 1.0)
     assert cells(table([WORDS]), "HotpotQA")[:4] == [
         "data set: HotpotQA",
         "questions: 3",
         "score: words",
-        f"Pass@1: 50.0 [{low:.1f}, {high:.1f}]",
+        f"Pass@1: 50.0 [{100 * found.low:.1f}, {100 * found.high:.1f}]",
     ]
-    found = WORDS.passes(2)
-    assert found is not None and found.mean == pytest.approx(2 / 3)
+    both = WORDS.passes(2)
+    assert both is not None and both.mean == pytest.approx(2 / 3)
     assert WORDS.f1 is not None and WORDS.f1.mean == pytest.approx((0.75 + 0.25 + 1.0) / 3)
     assert cells(table([WORDS]), "HotpotQA")[-3:] == ["tool calls: 1.00", "tokens: 10", "s / question: 1.00"]
 
@@ -85,6 +85,13 @@ def test_published_figures_stand_beside_and_are_marked_as_not_measured() -> None
     assert "published" not in table([WORDS]).lower()
 
 
+def test_a_data_set_that_is_all_right_is_not_sure_to_stay_so() -> None:
+    solved = Figures("gsm8k", "GSM8K", [scored(name, True, score="math") for name in "abcdefghij"])
+    text = table([solved])
+    assert "Pass@1: 100.0 [72.2, 100.0]" in cells(text, "GSM8K")
+    assert "Wilson's where all questions agree" in text
+
+
 def test_a_single_question_has_no_interval() -> None:
     assert percent(Figures("x", "X", [scored("a", True, False)]).passes(1)) == "50.0"
 
@@ -97,10 +104,11 @@ OTHER = Figures(
 
 
 def test_differences_are_paired_by_question_whatever_the_order() -> None:
-    mean, low, high = (100 * x for x in paired_difference([0.5, 0.0, 1.0], [0.0, 0.0, 0.5]))
+    found = paired_difference([0.5, 0.0, 1.0], [0.0, 0.0, 0.5])
+    mean, low, high = (100 * x for x in (found.mean, found.low, found.high))
     text = comparison(("one", "two"), [(WORDS, OTHER)])
     assert f"| {mean:+.1f} [{low:+.1f}, {high:+.1f}] |" in text and mean == pytest.approx(100 / 3)
-    f1 = 100 * paired_difference([0.75, 0.25, 1.0], [0.25, 0.0, 1.0])[0]
+    f1 = 100 * paired_difference([0.75, 0.25, 1.0], [0.25, 0.0, 1.0]).mean
     assert f"| {f1:+.1f} [" in text and f1 == pytest.approx(25.0)
     assert "| data set | questions | one | two |" in text
 

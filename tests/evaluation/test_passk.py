@@ -1,16 +1,15 @@
-"""Pass@k against golden values, enumeration and its own laws; intervals over questions."""
+"""Pass@k against golden values, enumeration and its own laws."""
 
 import math
 import subprocess
 import sys
 from itertools import combinations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.evaluation import bootstrap_interval, paired_difference, pass_at_k
+from aepo.evaluation import pass_at_k
 
 counts = st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n)))
 
@@ -61,51 +60,6 @@ def test_fewer_attempts_than_k_say_nothing():
 def test_impossible_counts_are_refused(n, c, k):
     with pytest.raises(ValueError, match=r"Pass@k needs|successes in"):
         pass_at_k(n, c, k)
-
-
-def test_the_interval_is_deterministic_and_moves_with_the_seed():
-    values = list(np.random.default_rng(1).random(40))
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values) != bootstrap_interval(values, seed=1)
-
-
-def test_the_interval_is_near_the_normal_one():
-    values = np.random.default_rng(2).random(400)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / math.sqrt(len(values))
-    assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
-def test_the_interval_lies_between_the_extremes_and_a_wider_level_contains_it(values):
-    low, high = bootstrap_interval(values, level=0.8, resamples=50)
-    wide_low, wide_high = bootstrap_interval(values, level=0.99, resamples=50)
-    assert min(values) - 1e-9 <= wide_low <= low <= high <= wide_high <= max(values) + 1e-9
-
-
-def test_too_few_questions_and_undefined_values_give_no_interval():
-    assert all(map(math.isnan, bootstrap_interval([1.0])))
-    assert all(map(math.isnan, bootstrap_interval([1.0, math.nan, 0.0])))
-    with pytest.raises(ValueError, match="one value a question"):
-        bootstrap_interval([])
-    with pytest.raises(ValueError, match="level"):
-        bootstrap_interval([0.0, 1.0], level=95)
-
-
-def test_pairing_finds_a_small_steady_gain_that_two_intervals_hide():
-    b = np.linspace(0, 0.9, 50)
-    a = b + np.where(np.arange(50) % 2, 0.04, 0.06)
-    mean, low, high = paired_difference(a, b)
-    assert mean == pytest.approx(0.05)
-    assert 0.04 < low < 0.05 < high < 0.06
-    assert bootstrap_interval(a)[0] < bootstrap_interval(b)[1]
-    assert paired_difference(b, a)[0] == pytest.approx(-mean)
-
-
-def test_pairing_needs_the_same_questions():
-    with pytest.raises(ValueError, match="3 against 2"):
-        paired_difference([1, 0, 1], [1, 0])
 
 
 def test_evaluation_imports_without_torch():

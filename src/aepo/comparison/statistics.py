@@ -1,23 +1,21 @@
-"""How sure one can be of a comparison. Plain arrays in, numbers out; the same data give the same intervals.
+"""How sure one can be of a comparison. Plain arrays in, numbers out.
 
 A success is measured in cells, one a seed and question. Both are samples: another training seed and other questions
-would give other numbers, so both are resampled. A resample draws as many seeds as there are, with replacement, and
-independently of that as many questions. Its value is
+would give other numbers. The mean of all cells has two errors, that of the seeds' means and that of the questions'
+means, and its interval has both, each with Student's quantile t for its own number n of values:
 
-    mean of the drawn seeds' means + mean of the drawn questions' means - mean of all cells
+    half width = sqrt((t_seeds sd_seeds)^2 / n_seeds + (t_questions sd_questions)^2 / n_questions)
 
-and the interval is that of the middle 95 % of 4,000 such values.
+The luck of single samples is in the means of seeds and in those of questions. It must count once: what a cell's rest
+(the cell less its seed's and its question's mean) says of it is taken from the questions' variance, never below 0.
+Seeds that are alike by chance must not make an interval narrow: it is never narrower than that of the questions alone.
 
 Pairing. Two entries are measured with the same seeds on the same questions, and their evaluations draw from the same
-noise. So the difference is taken in each cell first, and the cells of differences are resampled: a question that is
-hard for both, or a seed that is lucky for both, adds no noise.
+noise. So the difference is taken in each cell first: a question that is hard for both, or a seed that is lucky for
+both, adds no noise.
 
-What it leaves out. Resampling S seeds gives (S - 1) / S of the variance between them; the deviations of the seeds'
-means are therefore stretched by sqrt(S / (S - 1)), and so are those of the questions. With two or three seeds the
-interval is a rough guide all the same. With one seed only questions are resampled: it then says nothing about another
-training.
-The luck of single samples is in the means of seeds and in those of questions, and so counts twice: the interval is
-somewhat too wide rather than too narrow.
+With one seed only the questions' part is there: it then says nothing about another training.
+`benchmarks/coverage.py` measures how often the interval holds the true value.
 """
 
 from __future__ import annotations
@@ -30,59 +28,60 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from aepo.evaluation.intervals import CHANCE, Interval, Uncertain, estimate, standard_error
+
 Cells = npt.NDArray[np.float64]
 """(seeds, questions)."""
 
-RESAMPLES = 4000
-# Quantiles of Student's t for two-sided 95 %, by degrees of freedom from 1; beyond them the normal one is near enough.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-
-Verdict = Literal["better", "worse", "inside the noise", "unknown"]
+Verdict = Literal["better", "worse", "may be chance", "inside the noise", "unknown"]
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; NaN where there is too little to have one."""
+class Difference(Interval):
+    """A difference in which more is better.
 
-    mean: float
-    low: float
-    high: float
+    Attributes:
+        p: The chance of one as far from 0 if there is none; corrected if it is one of several, see `holm`.
+    """
+
+    p: float
 
     @property
     def verdict(self) -> Verdict:
-        """What it says as a difference in which more is better."""
-        if math.isnan(self.low):
+        """What one may say; "may be chance": its own interval leaves out 0, but not after the correction."""
+        if math.isnan(self.p):
             return "unknown"
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "inside the noise"
+        if self.p <= CHANCE:
+            return "better" if self.mean > 0 else "worse"
+        return "may be chance" if self.low > 0 or self.high < 0 else "inside the noise"
 
 
-def success(cells: Cells, seed: int = 0) -> Interval:
+def success(cells: Cells) -> Interval:
     """Mean success of an entry, with the interval described above, inside 0..1.
 
     Args:
         cells: Success of each seed on each question, in 0..1.
-        seed: Of the resampling.
 
     Raises:
         ValueError: There is no cell, or one is not finite.
     """
-    return _interval(cells, seed, 0.0)
+    return uncertain(cells, 0.0).interval
 
 
-def difference(one: Cells, other: Cells, seed: int = 0) -> Interval:
+def difference(one: Cells, other: Cells) -> Difference:
     """Mean of one - other, paired by seed and question, with the interval described above, inside -1..1.
 
     Args:
         one: Success of each seed on each question, in 0..1.
         other: That of the other entry, with the same seeds and the same questions in the same order.
-        seed: Of the resampling.
 
     Raises:
         ValueError: The cells do not belong to the same seeds and questions, or as `success`.
     """
     if one.shape != other.shape:
         raise ValueError(f"paired cells must have the same seeds and questions: {one.shape} against {other.shape}")
-    return _interval(one - other, seed, -1.0)
+    found = uncertain(one - other, -1.0)
+    return Difference(found.mean, *found.limits(), found.p)
 
 
 def cost(values: Sequence[float]) -> Interval:
@@ -93,34 +92,49 @@ def cost(values: Sequence[float]) -> Interval:
     """
     if not values:
         raise ValueError("an interval needs a value for each seed")
-    array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean())
-    if array.size < 2:
-        return Interval(mean, math.nan, math.nan)
-    quantile = _T[array.size - 2] if array.size - 2 < len(_T) else 1.96
-    half = quantile * float(array.std(ddof=1)) / math.sqrt(array.size)
-    return Interval(mean, mean - half, mean + half)
+    return estimate(values)
 
 
-def _interval(cells: Cells, seed: int, least: float) -> Interval:
+def holm(p: Sequence[float]) -> list[float]:
+    """The p-values of several differences, corrected: with no difference at all one is below 0.05 in 5 % of cases only.
+
+    Holm's step-down: the smallest of n is multiplied by n, the next by n - 1 and so on; none is below one before it,
+    and none above 1. NaN stays, and does not count.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    known = sorted((at for at, value in enumerate(p) if not math.isnan(value)), key=lambda at: p[at])
+    corrected, highest = list(p), 0.0
+    for rank, at in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * p[at]))
+        corrected[at] = highest
+    return corrected
+
+
+def uncertain(cells: Cells, least: float) -> Uncertain:
+    """The mean of cells and the two parts of its error, as described above.
+
+    Args:
+        cells: A value of each seed on each question, in least..1.
+        least: The smallest possible value.
+
+    Raises:
+        ValueError: There is no cell, or one is not finite.
+    """
     if cells.ndim != 2 or cells.size == 0:
         raise ValueError("an interval needs a value for each seed and question")
     if not np.isfinite(cells).all():
         raise ValueError("a success is missing: every seed must have answered every question")
-    mean = float(cells.mean())
-    if cells.size == 1:
-        return Interval(mean, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    means = mean + _resampled(cells.mean(axis=1) - mean, rng) + _resampled(cells.mean(axis=0) - mean, rng)
-    # Stretched deviations can leave what a success can be.
-    low, high = np.clip(np.quantile(means, [0.025, 0.975]), least, 1.0)
-    return Interval(mean, float(low), float(high))
+    of_seeds, of_questions = standard_error(cells.mean(axis=1)), standard_error(cells.mean(axis=0))
+    less = [(math.sqrt(max(0.0, error**2 - _luck(cells))), degrees) for error, degrees in of_questions]
+    errors = [way for way in ([*of_seeds, *less], of_questions) if way]
+    return Uncertain(float(cells.mean()), errors, max(cells.shape), least, 1.0)
 
 
-def _resampled(deviations: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Means of `RESAMPLES` draws with replacement, stretched to the variance of the mean; zeros for a single one."""
-    size = deviations.size
-    if size == 1:
-        return np.zeros(RESAMPLES)
-    counts = rng.multinomial(size, [1 / size] * size, RESAMPLES)
-    return (counts @ deviations) / size * math.sqrt(size / (size - 1))
+def _luck(cells: Cells) -> float:
+    """The part of the mean's variance that comes from single cells; 0 for one seed or one question."""
+    seeds, questions = cells.shape
+    if seeds == 1 or questions == 1:
+        return 0.0
+    rest = cells - cells.mean(axis=1, keepdims=True) - cells.mean(axis=0, keepdims=True) + cells.mean()
+    return float((rest**2).sum() / ((seeds - 1) * (questions - 1)) / cells.size)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from aepo.comparison.plan import Plan
 from aepo.comparison.results import Result
-from aepo.comparison.statistics import Cells, Interval, cost, difference, success
+from aepo.comparison.statistics import Cells, Difference, cost, difference, holm, success
+from aepo.evaluation.intervals import Interval
 from aepo.evaluation.outcomes import Outcome
 from aepo.terminal.table import Best, Lines, percent
 from aepo.types import SUCCESS
@@ -30,7 +31,7 @@ class Row:
         seeds: Those that it finished with.
         success: By measure, "Pass@1" and so on; means over seeds and questions.
         differences: The same measures minus those of the first entry, over the seeds that both finished with; empty
-            for the first.
+            for the first. The p-values of a measure are corrected for all entries that were compared.
         costs: By name, means over seeds.
         short_of_budget: Seeds whose run ended before its budget was used.
     """
@@ -38,7 +39,7 @@ class Row:
     label: str
     seeds: list[int]
     success: dict[str, Interval]
-    differences: dict[str, Interval]
+    differences: dict[str, Difference]
     costs: dict[str, Interval]
     short_of_budget: list[int]
 
@@ -54,7 +55,9 @@ def rows(plan: Plan, results: Sequence[Result]) -> list[Row]:
         raise ValueError("the runs answered different questions: was the task changed between them?")
     by_label = {label: [result for result in results if result.label == label] for label in plan.labels}
     first = by_label[plan.labels[0]]
-    return [_row(plan, own, first if label != plan.labels[0] else []) for label, own in by_label.items() if own]
+    return _corrected(
+        [_row(plan, own, first if label != plan.labels[0] else []) for label, own in by_label.items() if own]
+    )
 
 
 def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> Row:
@@ -74,6 +77,16 @@ def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> Row:
         },
         short_of_budget=[r.seed for r in own if r.used(USED[plan.budget.kind]) < plan.budget.amount],
     )
+
+
+def _corrected(found: Sequence[Row]) -> list[Row]:
+    """The same with the p-values of each measure corrected for all entries that were compared with the first."""
+    differences = [dict(row.differences) for row in found]
+    for measure in found[0].success if found else ():
+        several = [one for one in differences if measure in one]
+        for one, p in zip(several, holm([one[measure].p for one in several]), strict=True):
+            one[measure] = replace(one[measure], p=p)
+    return [replace(row, differences=one) for row, one in zip(found, differences, strict=True)]
 
 
 def _measures(questions: Sequence[Outcome]) -> dict[str, Score]:
@@ -97,14 +110,14 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 def tables(found: Sequence[Row]) -> list[Lines]:
     """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
     differences = [
-        [row.label, measure, _percent(interval, "+"), interval.verdict]
+        [row.label, measure, _percent(versus, "+"), _p(versus.p), versus.verdict]
         for row in found
-        for measure, interval in row.differences.items()
+        for measure, versus in row.differences.items()
     ]
     costs = [[row.label, *(_cost(row.costs[name]) for name in COSTS)] for row in found]
     made = [
         (["success, %", "seeds", *found[0].success], _success(found)),
-        (["difference, points", "measure", "mean", "verdict"], differences),
+        (["difference, points", "measure", "mean", "p", "verdict"], differences),
         (["cost of training", *COSTS.values()], costs),
     ]
     return [[head, *lines] for head, lines in made if lines]
@@ -127,6 +140,10 @@ def _percent(interval: Interval, sign: str = "") -> str:
     return percent(interval.mean, interval.low, interval.high, f"{sign}.1f")
 
 
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def _cost(interval: Interval) -> str:
     half = "" if math.isnan(interval.low) else f" ± {interval.high - interval.mean:,.0f}"
     return f"{interval.mean:,.0f}{half}"
@@ -140,9 +157,11 @@ def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: S
     lines = [
         f"Budget of each run: {plan.budget.amount:,} {plan.budget.kind.replace('_', ' ')}. "
         f"Measured on {len(questions):,} held-out questions, {samples} samples each.",
-        "Brackets are 95 % intervals, seeds and questions resampled; ± is the 95 % interval over seeds (Student's t).",
+        "Brackets are 95 % intervals over seeds and questions, ± those over seeds (Student's t); "
+        "where all answers agree, Wilson's.",
         f"Differences are to {plan.labels[0]}, paired by seed and question. "
         "An interval with 0 in it is inside the noise.",
+        *_told_of_p(plan.labels[0], sum(bool(row.differences) for row in found)),
     ]
     before = [result.before for result in results if result.label == first.label]
     lines.append(f"Before training Pass@1 was {_percent(success(_cells(before, _pass_at_1)))} %.")
@@ -161,6 +180,15 @@ def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: S
         if _alike(results, one, other)
     ]
     return lines + [f"Failed: {line}" for line in failed]
+
+
+def _told_of_p(first: str, compared: int) -> list[str]:
+    told = "p is the chance of a difference as far from 0 if the two are equal; better or worse: p is 0.05 or less."
+    several = (
+        f"{compared} entries are compared with {first}, and each may differ by luck: so p is corrected for that "
+        "(Holm), in each measure. May be chance: the interval leaves out 0, but p after the correction is above 0.05."
+    )
+    return [told, several][: min(compared, 2)]
 
 
 def _alike(results: Sequence[Result], one: str, other: str) -> bool:

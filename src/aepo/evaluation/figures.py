@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
 
-from aepo.evaluation.passk import Estimate, estimate
+from aepo.evaluation.intervals import Interval, estimate
 from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
 from aepo.terminal.table import Lines, interval
@@ -48,7 +48,7 @@ class Figures:
         """Share of the answers that a limit ended."""
         return fmean(answer.cut_off for question in self.scored for answer in question.answered.answers)
 
-    def passes(self, k: int) -> Estimate | None:
+    def passes(self, k: int) -> Interval | None:
         """Unbiased Pass@k; None if a question has fewer than k answers that could be read.
 
         For k = 1 the questions without any are left out, unless there are no others.
@@ -56,7 +56,7 @@ class Figures:
         values = [question.passes(k) for question in self.scored]
         if k == 1:
             values = [value for value in values if not isnan(value)]
-        return None if not values or any(map(isnan, values)) else estimate(values)
+        return None if not values or any(map(isnan, values)) else estimate(values, 0.0, 1.0)
 
     def bounds(self) -> tuple[float, float]:
         """Pass@1 if all unreadable verdicts were wrong, and if all were right."""
@@ -64,16 +64,16 @@ class Figures:
         return low, high
 
     @property
-    def f1(self) -> Estimate | None:
+    def f1(self) -> Interval | None:
         """Mean F1, where words are compared."""
         values = [fmean(question.f1) for question in self.scored if question.f1 is not None]
-        return estimate(values) if values else None
+        return estimate(values, 0.0, 1.0) if values else None
 
-    def cost(self, prices: Prices) -> Estimate | None:
+    def cost(self, prices: Prices) -> Interval | None:
         """Of a question, all its answers together; None if what they used was not kept."""
         values = [question.answered.cost(prices) for question in self.scored]
         known = [value for value in values if value is not None]
-        return estimate(known) if len(known) == len(values) else None
+        return estimate(known, least=0.0) if len(known) == len(values) else None
 
     def mean(self, what: str) -> float:
         """Mean of "calls", "tokens" or "seconds" over the questions."""
@@ -101,7 +101,10 @@ def table(figures: Sequence[Figures], prices: Prices | None = None) -> Lines:
 
 def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]:
     """What a reader of the table must know."""
-    told = ["Per cent, with 95 % bootstrap intervals over questions; calls and tokens are means of one trajectory."]
+    told = [
+        "Per cent, with 95 % intervals over questions (Student's; Wilson's where all questions agree); "
+        "calls and tokens are means of one trajectory."
+    ]
     if prices:
         tools = "".join(f", {price:g} for a call of {name}" for name, price in sorted(prices.tools.items()) if price)
         told.append(
@@ -127,12 +130,12 @@ def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]
     return told
 
 
-def money(value: Estimate | None) -> str:
+def money(value: Interval | None) -> str:
     """E.g. "0.0123 [0.0101, 0.0145]"; "-" for None."""
     return "-" if value is None else interval(value.mean, value.low, value.high, ".3g")
 
 
-def percent(value: Estimate | None, signed: bool = False) -> str:
+def percent(value: Interval | None, signed: bool = False) -> str:
     """E.g. "47.6 [40.1, 55.0]"; "-" for None."""
     form = "+.1f" if signed else ".1f"
     return "-" if value is None else shares(value.mean, value.low, value.high, form)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import isnan
 
 from aepo.core.exploration import IndependentSamples
-from aepo.evaluation.passk import Estimate, estimate, pass_at_k
+from aepo.evaluation.intervals import Interval, estimate
+from aepo.evaluation.passk import pass_at_k
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -27,7 +28,7 @@ class Evaluation:
     sampled: list[Group]
     greedy: list[Group]
 
-    def passes(self, k: int) -> Estimate:
+    def passes(self, k: int) -> Interval:
         """Unbiased Pass@k over the sampled trajectories.
 
         Raises:
@@ -36,12 +37,12 @@ class Evaluation:
         values = [pass_at_k(len(group.rewards), sum(r >= SUCCESS for r in group.rewards), k) for group in self.sampled]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")
-        return estimate(values)
+        return estimate(values, 0.0, 1.0)
 
     @property
-    def greedy_success(self) -> Estimate | None:
+    def greedy_success(self) -> Interval | None:
         """Share of questions that the likeliest tokens solve."""
-        return estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy]) if self.greedy else None
+        return estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy], 0.0, 1.0) if self.greedy else None
 
     @property
     def samples(self) -> int:
@@ -49,19 +50,19 @@ class Evaluation:
         return len(self.sampled[0].tree.leaves)
 
     @property
-    def calls(self) -> Estimate:
+    def calls(self) -> Interval:
         """Executed tool calls a sampled trajectory."""
-        return estimate([executed_calls(group.tree) / self.samples for group in self.sampled])
+        return estimate([executed_calls(group.tree) / self.samples for group in self.sampled], least=0.0)
 
     @property
-    def tokens(self) -> Estimate:
+    def tokens(self) -> Interval:
         """Tokens that the policy wrote in a sampled trajectory."""
         written = [sum(len(n.tokens) for n in g.tree.nodes if n.kind is Kind.POLICY) for g in self.sampled]
-        return estimate([count / self.samples for count in written])
+        return estimate([count / self.samples for count in written], least=0.0)
 
-    def cost(self, prices: Prices) -> Estimate:
+    def cost(self, prices: Prices) -> Interval:
         """Of a question, all its sampled trajectories together."""
-        return estimate([sum(prices(spent(t)) for t in group.trajectories()) for group in self.sampled])
+        return estimate([sum(prices(spent(t)) for t in group.trajectories()) for group in self.sampled], least=0.0)
 
     def metrics(self) -> dict[str, float]:
         """As a run logs them."""

@@ -1,12 +1,8 @@
-"""`Pace`: when the next request to a service may begin; and how long to wait after one that failed."""
+"""`Pace`: when the next request to a service may begin."""
 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-
-_LONGEST = 366 * 86400.0
 
 
 class Pace:
@@ -38,21 +34,3 @@ class Pace:
     def held(self, now: float) -> float:
         """Seconds for which the service still asks to be left alone."""
         return max(0.0, self._held - now)
-
-
-def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks for, as a number or an HTTP date (RFC 9110, 10.2.3); None without."""
-    text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:12]), _LONGEST)
-    try:
-        date = parsedate_to_datetime(text)
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)) - now
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(0.0, seconds.total_seconds()), _LONGEST)
-
-
-def backoff(attempt: int, chance: float) -> float:
-    """Seconds before the try after the `attempt`-th (from 1): 0.5, 1, 2 ... 8, of which half is left to chance."""
-    return float(min(8.0, 0.5 * 2 ** min(attempt - 1, 10)) * (0.5 + 0.5 * chance))

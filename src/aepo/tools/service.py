@@ -8,10 +8,8 @@ and the key comes into nothing but the request.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
-import random
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,7 +25,8 @@ from aepo.tools.address import NO_REDIRECTS
 from aepo.tools.base import ToolMisconfigured
 from aepo.tools.counts import count
 from aepo.tools.key import ApiKey
-from aepo.tools.pace import Pace, backoff, retry_after
+from aepo.tools.pace import Pace
+from aepo.tools.retry import TryFailed, retried, retry_after
 from aepo.types import ToolError
 
 if TYPE_CHECKING:
@@ -108,15 +107,7 @@ class ServiceLimits:
                 raise ValueError(f"service limits: {name} is {value}, must be positive")
 
 
-class _Failure(Exception):
-    """One try did not work."""
-
-    def __init__(self, cause: str, again: bool, after: float | None = None) -> None:
-        super().__init__(cause)
-        self.again, self.after = again, after
-
-
-class _Refusal(_Failure):
+class _Refusal(TryFailed):
     """The service would answer nobody who asks like this."""
 
 
@@ -167,8 +158,6 @@ class HttpService:
         self._refusals = {**_REFUSALS, **(refusals or {})}
         self._clock, self._sleep = clock, sleep
         self._pace = Pace(self.limits.rate)
-        # Its own: the order in which replies come must not move anybody else's chance.
-        self._random = random.Random()
         self._accepted = self._down = False
         self._loops: anyio.lowlevel.RunVar[_Loop] = anyio.lowlevel.RunVar("service")
 
@@ -238,7 +227,7 @@ class HttpService:
         except _Refusal as refusal:
             check = f"; check {self.key.variable}" if self.key else ""
             raise ToolMisconfigured(f"{self.name} ({_address(request.url)}) {refusal}{check}") from None
-        except _Failure as failure:
+        except TryFailed as failure:
             if not self._down:
                 self._down = True
                 _log.warning("%s (%s) is unavailable: %s", self.name, _address(request.url), failure)
@@ -247,27 +236,32 @@ class HttpService:
     async def _tried(self, client: httpx.AsyncClient, request: Request, read: Callable[[Any], T]) -> T:
         """The answer, or the failure of the last try."""
         if (held := self._pace.held(self._clock())) > self.limits.deadline:
-            raise _Failure(f"asks to be left alone for another {held:.0f} s", again=False)
+            raise TryFailed(f"asks to be left alone for another {held:.0f} s", again=False)
         # After a call has failed in all its tries, and until one succeeds, the others are not made to wait as long.
         attempts = 1 if self._down else self.limits.attempts
         ends = float("inf")
-        for attempt in itertools.count(1):
+
+        async def once() -> T:
+            nonlocal ends
             await self._sleep(self._pace.wait(self._clock()))
             ends = min(ends, self._clock() + self.limits.deadline)
             seconds = min(self.limits.attempt_seconds, ends - self._clock())
             try:
-                result = read(_decoded(await self._sent(client, request, max(0.0, seconds))))
-                break
+                return read(_decoded(await self._sent(client, request, max(0.0, seconds))))
             except BadReply as error:
-                raise _Failure(f"sent what its documentation does not say: {error}", again=False) from None
-            except _Failure as failure:
-                delay = backoff(attempt, self._random.random()) if failure.after is None else failure.after
+                raise TryFailed(f"sent what its documentation does not say: {error}", again=False) from None
+            except TryFailed as failure:
                 if failure.after is not None:
-                    self._pace.hold(self._clock() + delay)
-                if not failure.again or attempt == attempts or self._clock() + delay >= ends:
-                    raise
-            count("retries")
-            await self._sleep(delay)
+                    self._pace.hold(self._clock() + failure.after)
+                raise
+
+        result = await retried(
+            once,
+            attempts,
+            self._sleep,
+            lambda wait: self._clock() + wait < ends,
+            lambda failure, attempt: count("retries"),
+        )
         if self._down:
             _log.warning("%s is available again", self.name)
         self._accepted, self._down = True, False
@@ -277,7 +271,7 @@ class HttpService:
         """The body of a good reply.
 
         Raises:
-            _Failure: There is none.
+            TryFailed: There is none.
             ToolError: The service does not take this query.
         """
         import httpx
@@ -291,11 +285,11 @@ class HttpService:
                     status, after = reply.status_code, reply.headers.get("retry-after")
                     body = await _body(reply, self.limits.reply_bytes)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise _Failure(f"no connection ({self._shown(error)})", again=True) from None
+            raise TryFailed(f"no connection ({self._shown(error)})", again=True) from None
         except httpx.TransportError as error:
-            raise _Failure(f"the connection broke ({self._shown(error)})", request.repeatable) from None
+            raise TryFailed(f"the connection broke ({self._shown(error)})", request.repeatable) from None
         except TimeoutError:
-            raise _Failure(f"no whole answer within {seconds:.3g} s", request.repeatable) from None
+            raise TryFailed(f"no whole answer within {seconds:.3g} s", request.repeatable) from None
         if self.key is not None:
             body = self.key.hide(body)
         if 200 <= status < 300:
@@ -305,11 +299,11 @@ class HttpService:
                 # A key that was good a moment ago is more likely to be refused by a fault than by a decision.
                 raise _Refusal(f"{why} (HTTP {status})", again=self._accepted)
         if status in _TRANSIENT:
-            raise _Failure(f"HTTP {status}", True, retry_after(after, datetime.now(UTC)))
+            raise TryFailed(f"HTTP {status}", True, retry_after(after, datetime.now(UTC)))
         if status in _BAD_QUERY:
             _log.info("%s does not take a query: HTTP %d", self.name, status)
             raise ToolError(f"{self.what} does not take this query; try other words")
-        raise _Failure(f"HTTP {status}", again=False)
+        raise TryFailed(f"HTTP {status}", again=False)
 
     def _shown(self, error: Exception) -> str:
         text = f"{type(error).__name__}: {error}"
@@ -320,7 +314,7 @@ async def _body(reply: httpx.Response, limit: int) -> bytes:
     """The body, not more than `limit` bytes of it, neither as sent nor unpacked."""
     encoding = reply.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
-        raise _Failure(f"an encoding that was not asked for: {encoding[:20]}", again=False)
+        raise TryFailed(f"an encoding that was not asked for: {encoding[:20]}", again=False)
     unpacker = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
     body, received = bytearray(), 0
     # The library's own decoding turns one packet of a bomb into gigabytes.
@@ -329,9 +323,9 @@ async def _body(reply: httpx.Response, limit: int) -> bytes:
         try:
             body += chunk if unpacker is None else unpacker.decompress(chunk, limit + 1 - len(body))
         except zlib.error:
-            raise _Failure("a broken gzip stream", again=True) from None
+            raise TryFailed("a broken gzip stream", again=True) from None
         if max(received, len(body)) > limit:
-            raise _Failure(f"a reply of more than {limit} bytes", again=False)
+            raise TryFailed(f"a reply of more than {limit} bytes", again=False)
     return bytes(body)
 
 
@@ -339,7 +333,7 @@ def _decoded(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise _Failure("a reply that is not JSON", again=True) from None
+        raise TryFailed("a reply that is not JSON", again=True) from None
 
 
 def _address(url: str) -> str:

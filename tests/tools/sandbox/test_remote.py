@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
+from aepo.tools import retry
 from aepo.tools.python import python
 from aepo.tools.sandbox import remote
 from aepo.tools.sandbox.base import Limits, SandboxStatus
@@ -113,7 +114,7 @@ LOST = SandboxStatus.INFRASTRUCTURE_ERROR
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_PAUSE", 0.001)
+    monkeypatch.setattr(retry, "backoff", lambda attempt, chance: 0.001)
 
 
 def run(service: Service, code: str = "print(1)", timeout: float = 5, limits: Limits | None = None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import httpx
 
 from aepo.tools.address import NO_REDIRECTS, service_address
 from aepo.tools.key import ApiKey
-from aepo.tools.pace import backoff, retry_after
+from aepo.tools.retry import TryFailed, retried, retry_after
 
 _log = logging.getLogger(__name__)
 
@@ -47,18 +46,6 @@ class ServerRefusal(ValueError):
 
 class BadReply(ValueError):
     """A reply that lacks what was asked for."""
-
-
-class _Again(Exception):
-    """A try that did not work, while another may.
-
-    Attributes:
-        after: Seconds until then, if the server names them.
-    """
-
-    def __init__(self, cause: str, after: float | None = None) -> None:
-        super().__init__(cause)
-        self.after = after
 
 
 @dataclass(frozen=True)
@@ -119,8 +106,6 @@ class Client:
             concurrency: Requests at once; the others wait.
         """
         self.endpoint, self.concurrency = endpoint, concurrency
-        # Its own: the order in which replies come must not move anybody else's chance.
-        self._random = random.Random()
         self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -151,25 +136,24 @@ class Client:
             ServerRefusal: The server does not take the request.
             RuntimeError: The client is not entered.
         """
-        attempt = 1
-        while True:
-            try:
-                return await self._once(call)
-            except _Again as failure:
-                wait = backoff(attempt, self._random.random()) if failure.after is None else failure.after
-                if attempt == ATTEMPTS or wait > LONGEST_WAIT:
-                    told = f"wants to be left alone for {wait:.0f} s" if wait > LONGEST_WAIT else f"{attempt} tries"
-                    raise ServerError(f"server {self.endpoint.url} is not available: {failure}; {told}") from None
-                if attempt == 1:
-                    _log.warning("server %s: %s; trying again", self.endpoint.url, failure)
-            await self.endpoint.sleep(wait)
-            attempt += 1
+        try:
+            return await retried(
+                lambda: self._once(call), ATTEMPTS, self.endpoint.sleep, lambda wait: wait <= LONGEST_WAIT, self._warn
+            )
+        except TryFailed as failure:
+            asked = failure.after is not None and failure.after > LONGEST_WAIT
+            told = f"wants to be left alone for {failure.after:.0f} s" if asked else f"{ATTEMPTS} tries"
+            raise ServerError(f"server {self.endpoint.url} is not available: {failure}; {told}") from None
+
+    def _warn(self, failure: TryFailed, attempt: int) -> None:
+        if attempt == 1:
+            _log.warning("server %s: %s; trying again", self.endpoint.url, failure)
 
     async def _once(self, call: Call) -> Any:
         """The decoded JSON.
 
         Raises:
-            _Again: What kept it from coming may pass.
+            TryFailed: What kept it from coming may pass.
             ServerError: It may not.
             ServerRefusal: The server does not take the request.
         """
@@ -186,12 +170,12 @@ class Client:
                 f"server {shown}: no reply within {self.endpoint.timeout:.0f} s; raise model.timeout"
             ) from None
         except httpx.TransportError as error:
-            raise _Again(self._hidden(f"{type(error).__name__} {error}".strip())) from None
+            raise TryFailed(self._hidden(f"{type(error).__name__} {error}".strip())) from None
         except httpx.InvalidURL as error:
             raise ServerRefusal(f"server {shown}: {error}", 0) from None
         if reply.status_code in _AGAIN:
             after = retry_after(reply.headers.get("retry-after"), datetime.now(UTC))
-            raise _Again(f"HTTP {reply.status_code}", after)
+            raise TryFailed(f"HTTP {reply.status_code}", after=after)
         if reply.is_success:
             try:
                 return reply.json()

@@ -16,6 +16,7 @@ import anyio
 import httpx
 
 from aepo.tools.address import NO_REDIRECTS, service_address
+from aepo.tools.retry import TryFailed, retried
 from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.outcome import FAULTS, ended
 
@@ -23,17 +24,8 @@ _REPLY = 16 << 20
 """Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
 _SERVER_KEEPS = 1 << 20
 _TRIES = 3
-_PAUSE = 0.5
 _SPARE_SECONDS = 20.0
 """For the network, the server's queue and further tries, beside the program's own time."""
-
-
-class _Failed(Exception):
-    """The service, not the program, failed; whether another try may help."""
-
-    def __init__(self, reason: str, again: bool) -> None:
-        super().__init__(reason)
-        self.again = again
 
 
 class RemoteSandbox:
@@ -63,18 +55,17 @@ class RemoteSandbox:
         except UnicodeEncodeError as error:
             # No file can hold it, so the server would refuse the request.
             return SandboxResult(SandboxStatus.ERROR, "", f"SyntaxError: {error.reason}\n", 1)
-        reason = ""
+
+        async def once() -> SandboxResult:
+            return self._result(await self._post(code, timeout), time.monotonic() - started)
+
+        reasons = ["no reply in time"]
         with anyio.move_on_after(timeout + _SPARE_SECONDS):
-            for attempt in range(_TRIES):
-                try:
-                    reply = await self._post(code, timeout)
-                    return self._result(reply, time.monotonic() - started)
-                except _Failed as failed:
-                    reason = str(failed)
-                    if not failed.again:
-                        break
-                await anyio.sleep(_PAUSE * 2**attempt if attempt + 1 < _TRIES else 0)
-        text = f"{self.url}: {reason or 'no reply in time'}"
+            try:
+                return await retried(once, _TRIES, heard=lambda failure, attempt: reasons.append(str(failure)))
+            except TryFailed as failure:
+                reasons.append(str(failure))
+        text = f"{self.url}: {reasons[-1]}"
         return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", text, None, time.monotonic() - started)
 
     async def _post(self, code: str, timeout: float) -> Mapping[str, Any]:
@@ -98,27 +89,27 @@ class RemoteSandbox:
             async with client, client.stream("POST", f"{self.url}/run_code", json=body) as response:
                 if response.status_code != 200:
                     again = response.status_code >= 500 or response.status_code in (408, 429)
-                    raise _Failed(f"HTTP {response.status_code}", again)
+                    raise TryFailed(f"HTTP {response.status_code}", again)
                 if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise _Failed("a compressed reply, which was not asked for", False)
+                    raise TryFailed("a compressed reply, which was not asked for", False)
                 async for chunk in response.aiter_raw():
                     text += chunk
                     if len(text) > _REPLY:
-                        raise _Failed(f"a reply of more than {_REPLY >> 20} MiB", False)
+                        raise TryFailed(f"a reply of more than {_REPLY >> 20} MiB", False)
         except httpx.HTTPError as error:
-            raise _Failed(f"{type(error).__name__}: {error}", True) from error
+            raise TryFailed(f"{type(error).__name__}: {error}", True) from error
         try:
             reply = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _Failed(f"not JSON: {error}", True) from error
+            raise TryFailed(f"not JSON: {error}", True) from error
         if not isinstance(reply, dict):
-            raise _Failed("not a JSON object", False)
+            raise TryFailed("not a JSON object", False)
         return reply
 
     def _result(self, reply: Mapping[str, Any], seconds: float) -> SandboxResult:
         ran = reply.get("run_result")
         if reply.get("status") not in ("Success", "Failed") or not isinstance(ran, dict):
-            raise _Failed(f"{str(reply.get('status'))[:40]}: {str(reply.get('message'))[:300]}", True)
+            raise TryFailed(f"{str(reply.get('status'))[:40]}: {str(reply.get('message'))[:300]}", True)
         out, err = (str(ran.get(stream) or "").encode("utf-8", "replace") for stream in ("stdout", "stderr"))
         stdout = out[: self.limits.output_kept].decode("utf-8", "ignore")
         stderr = err[-self.limits.output_kept :].decode("utf-8", "replace")
@@ -126,7 +117,7 @@ class RemoteSandbox:
         if ran.get("status") == "TimeLimitExceeded":
             status, returncode = SandboxStatus.TIMEOUT, None
         elif ran.get("status") != "Finished" or not isinstance(returncode, int):
-            raise _Failed(f"run {str(ran.get('status'))[:40]}: {stderr[-300:]}", True)
+            raise TryFailed(f"run {str(ran.get('status'))[:40]}: {stderr[-300:]}", True)
         elif max(len(out), len(err)) >= _SERVER_KEEPS or len(out) + len(err) > self.limits.output_killed:
             status = SandboxStatus.OUTPUT_LIMIT
         else:

@@ -1,0 +1,160 @@
+"""How sure one can be of a mean: 95 % intervals and p-values. Plain numbers in, numbers out; nothing is drawn.
+
+Few values make a standard error a guess itself. Student's quantiles allow for that: the half width of an interval is
+`quantile(chance, n - 1) * standard error` for n values.
+
+Where all values agree their standard error is 0, and says nothing. Then the interval is Wilson's for a share: after n
+questions alike, up to `z^2 / (n + z^2)` of all questions may be otherwise (z = 1.96), by any value that is possible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+
+CHANCE = 0.05
+"""Of a true mean outside of its interval."""
+_NO_WIDTH = 1e-12
+_LEAST_P = 1e-9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval; NaN where there is too little to have one."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """E.g. "0.530 [0.490, 0.570]"."""
+        return f"{self.mean:.3f}" if math.isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+Errors = Sequence[tuple[float, int]]
+"""Independent parts of a standard error, each with its degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """A mean and what is known about its error.
+
+    Attributes:
+        mean: Of the values.
+        errors: Its standard error; where there are several ways to estimate it, the widest holds. None: unknown.
+        independent: How many independent values there are.
+        least: The smallest possible value.
+        most: The largest.
+    """
+
+    mean: float
+    errors: Sequence[Errors]
+    independent: int
+    least: float = -math.inf
+    most: float = math.inf
+
+    def limits(self, chance: float = CHANCE) -> tuple[float, float]:
+        """Between them the true mean lies, but for this chance; NaN if nothing is known.
+
+        Half widths of independent parts add up as `sqrt(a^2 + b^2)`.
+        """
+        if not self.errors:
+            return math.nan, math.nan
+        half = max(math.hypot(*(quantile(chance, degrees) * error for error, degrees in way)) for way in self.errors)
+        if half < _NO_WIDTH and math.isfinite(self.most - self.least):
+            square = NormalDist().inv_cdf(1 - chance / 2) ** 2
+            other = square / (self.independent + square)
+            return self.mean - other * (self.mean - self.least), self.mean + other * (self.most - self.mean)
+        return max(self.least, self.mean - half), min(self.most, self.mean + half)
+
+    @property
+    def interval(self) -> Interval:
+        """The mean with its 95 % interval."""
+        return Interval(self.mean, *self.limits())
+
+    @property
+    def p(self) -> float:
+        """The chance of such a mean or one further from 0 if the true one is 0; NaN if nothing is known.
+
+        It is the chance at which the interval begins to leave out 0; 1e-9 stands for all that is below.
+        """
+        if not self.errors:
+            return math.nan
+        if self.mean == 0:
+            return 1.0
+        inside, outside = math.log(_LEAST_P), 0.0
+        for _ in range(40):
+            middle = (inside + outside) / 2
+            low, high = self.limits(math.exp(middle))
+            inside, outside = (middle, outside) if low <= 0 <= high else (inside, middle)
+        return math.exp(outside)
+
+
+def estimate(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval:
+    """The mean of one value a question (or a seed), with its interval; NaN limits for a single value.
+
+    Args:
+        values: Independent ones. Attempts at one question are not: give their mean.
+        least: The smallest possible value, e.g. 0 of a success.
+        most: The largest, e.g. 1.
+
+    Raises:
+        ValueError: There are no values, or one is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError("an interval needs a list with one value a question")
+    if not np.isfinite(array).all():
+        raise ValueError("an interval needs finite values")
+    errors = [standard_error(array)] if array.size > 1 else []
+    return Uncertain(float(array.mean()), errors, array.size, least, most).interval
+
+
+def paired_difference(one: Sequence[float], other: Sequence[float]) -> Interval:
+    """The mean of one - other over the same questions, all in 0..1; an interval without 0 in it is a difference.
+
+    Raises:
+        ValueError: The lists differ in length, or as `estimate`.
+    """
+    if len(one) != len(other):
+        raise ValueError(f"paired values must belong to the same questions: {len(one)} against {len(other)}")
+    return estimate([a - b for a, b in zip(one, other, strict=True)], -1.0, 1.0)
+
+
+def standard_error(values: np.ndarray) -> Errors:
+    """`sd / sqrt(n)` of n values, with n - 1 degrees of freedom; empty for one."""
+    size = values.size
+    return [] if size < 2 else [(float(values.std(ddof=1)) / math.sqrt(size), size - 1)]
+
+
+def tail(t: float, degrees: int) -> float:
+    """The chance that a value of Student's distribution is further from 0 than t.
+
+    Abramowitz and Stegun, 26.7.3 and 26.7.4; exact for whole degrees of freedom, to about 1e-15.
+    """
+    angle = math.atan(t / math.sqrt(degrees))
+    square, odd = math.cos(angle) ** 2, degrees % 2
+    term = total = 1.0
+    for k in range(2 + odd, degrees, 2):
+        term *= square * (k - 1) / k
+        total += term
+    if not odd:
+        return 1 - math.sin(angle) * total
+    return 1 - 2 / math.pi * (angle + (math.sin(angle) * math.cos(angle) * total if degrees > 1 else 0.0))
+
+
+@lru_cache(maxsize=4096)
+def quantile(chance: float, degrees: int) -> float:
+    """Student's two-sided quantile: the t with `tail(t, degrees) == chance`."""
+    low, high = 0.0, 1.0
+    while tail(high, degrees) > chance:
+        high *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tail(middle, degrees) > chance else (low, middle)
+    return high
