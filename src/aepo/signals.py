@@ -45,7 +45,7 @@ def signals_wait() -> Iterator[None]:
         return
     caught: list[int] = []
     before = {number: signal.getsignal(number) for number in _BOTH}
-    # A handler that Python did not set cannot be restored. The default of SIGTERM kills, so it stays.
+    # Only handlers of Python can be restored. The default of SIGTERM, which ends the process, stays too.
     held = [number for number, handler in before.items() if callable(handler)]
     for number in held:
         signal.signal(number, lambda number, frame: caught.append(number))

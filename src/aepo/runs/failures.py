@@ -15,12 +15,12 @@ from aepo.types import Group
 
 
 def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
-    """Keep what was sampled for a question when a tool's bug stopped it; never overwrites an earlier one.
+    """Save the group of a question that a tool's bug stopped; earlier ones are never overwritten.
 
     Args:
-        folder: The run.
-        group: The question; its tree has leaves only where paths had ended.
-        text: What happened, e.g. the traceback.
+        folder: The run folder.
+        group: The question and its tree, with leaves only for ended paths.
+        text: The error, e.g. a traceback.
 
     Raises:
         RunFolderError: The disk is full or refuses.
@@ -38,7 +38,7 @@ def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
 
 
 def keep_failure(folder: RunFolder, error: RolloutError) -> None:
-    """Save the trajectory that met a tool's bug, with the traceback, and say in a note of the error where it is.
+    """Save the group of a `RolloutError` with the traceback, and add its place to the error as a note.
 
     Raises:
         RunFolderError: The disk is full or refuses.

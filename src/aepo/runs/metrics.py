@@ -17,12 +17,12 @@ from aepo.runs.folder import RunFolderError
 class JsonlTracker:
     """Appends one object a step to a file: {"step": 3, "reward/mean": 0.4, ...}; every line is flushed.
 
-    Numbers keep every bit; NaN and infinities become null. A last line that a kill tore is dropped when the file is
-    opened again.
+    Numbers keep every bit; NaN and infinities become null. If a kill left an incomplete last line, it is dropped when
+    the file is opened again.
 
     Raises:
         RunFolderError: The file cannot be written.
-        ValueError: The file holds something else than metrics.
+        ValueError: The file does not hold metrics.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class JsonlTracker:
         self._file = _opened(path)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Append one line; a line that does not fit on the disk leaves nothing behind.
+        """Append one line; a line that does not fit on the disk is removed.
 
         Raises:
             RunFolderError: The disk is full or refuses.
@@ -48,7 +48,7 @@ class JsonlTracker:
             raise RunFolderError(f"cannot write {self.path}: {error.strerror}; make room and resume the run") from error
 
     def truncate_after(self, step: int) -> None:
-        """Drop the lines of later steps, which a run resumed after `step` will log again.
+        """Delete the lines of later steps, which a run resumed after `step` logs again.
 
         Raises:
             RunFolderError: The file cannot be written.
@@ -66,7 +66,7 @@ class JsonlTracker:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """One mapping a line; empty if the file does not exist; a torn last line is left out.
+    """One mapping per line, without an incomplete last line; empty if the file does not exist.
 
     Raises:
         ValueError: Another line is broken; the message names file and line.
@@ -105,7 +105,7 @@ def _finite(value: Any) -> Any:
 
 
 def _rewrite(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Leave exactly these rows in the file, without touching a file that has them."""
+    """Write exactly these rows to the file, unless it has them already."""
     data = b"".join(map(_line, rows))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

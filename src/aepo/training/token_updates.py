@@ -1,4 +1,4 @@
-"""What an update did to each token of a group: what it was worth, and how far the policy had moved. For the viewer."""
+"""Advantage and importance ratio of each token of a group in an update, for the viewer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ _DIGITS = 5
 
 @dataclass(frozen=True)
 class TokenUpdates:
-    """Of one group.
+    """Token updates of one group.
 
     Attributes:
         clip_low: Width of the clip range below 1.
         clip_high: Width of the clip range above 1.
-        advantages: For each leaf, A of each token that the policy wrote on its walk, in order.
-        ratios: For each node, r = exp(logp - old_logp) of each of its tokens as the update's last pass over it found
-            it, before the optimizer step that followed; None where nothing was computed, and empty unless the policy
-            wrote the node.
+        advantages: For each leaf, A of each policy token on its walk, in order.
+        ratios: For each node, r = exp(logp - old_logp) of each of its tokens in the update's last pass over it, before
+            the optimizer step. None for tokens that were not computed; empty unless the policy wrote the node.
     """
 
     clip_low: float
@@ -42,14 +41,14 @@ class TokenUpdates:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], tree: TrajectoryTree) -> TokenUpdates:
-        """What `to_dict` gave.
+        """Read what `to_dict` wrote.
 
         Args:
-            data: As it was read.
-            tree: The group's.
+            data: Plain values.
+            tree: The group's tree.
 
         Raises:
-            ValueError: It is of another format, a part is missing, or it does not fit the tree.
+            ValueError: The data is of another format, incomplete, or does not fit the tree.
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"an update of format {data.get('format')!r}, this version reads {FORMAT}")
@@ -65,12 +64,12 @@ class TokenUpdates:
 
 
 def token_updates(groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algorithm: Algorithm) -> list[TokenUpdates]:
-    """What the update did to each group.
+    """The token updates of each group.
 
     Args:
-        groups: Those that the batch was made of, in its order.
-        batch: As it was trained on.
-        seen_BT: What `update` filled in; NaN where nothing was computed.
+        groups: The groups of the batch, in its order.
+        batch: The trained batch.
+        seen_BT: Filled by `update`; NaN for tokens that were not computed.
         algorithm: Gives the clip range.
     """
     ratios_BT = (seen_BT - batch.old_logprobs_BT).clamp(-20, 20).exp()
