@@ -1,4 +1,4 @@
-"""What the page may ask for, as plain values by address; the server and the single file answer with the same.
+"""The page's data as plain values by address, the same for the server and the single file.
 
 | address | what |
 |---|---|
@@ -24,7 +24,7 @@ from aepo.viewer.source import Section, Source
 
 FORMAT = 1
 Stamp = tuple[Path, int, int]
-"""A file as it was: path, time of change in ns, bytes."""
+"""State of a file: path, time of change in ns, bytes."""
 
 
 def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
 
     Args:
         sources: One, or two to be compared.
-        live: Whether there is a server to be asked again.
+        live: Whether the page can ask a server again.
     """
     return {
         "format": FORMAT,
@@ -56,7 +56,7 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
 
 
 def metrics(source: Source, after: int = 0) -> dict[str, Any]:
-    """Rows of the run's metrics from number `after` on, and how many there are; a resumed run may have fewer.
+    """Rows of the run's metrics from number `after` on, and the number of all rows, which resuming may lower.
 
     Raises:
         ValueError: A line is broken; the message names file and line.
@@ -69,7 +69,7 @@ def metrics(source: Source, after: int = 0) -> dict[str, Any]:
 
 
 def questions(section: Section) -> list[dict[str, Any]]:
-    """Digests of all its questions.
+    """Digests of all questions of a section.
 
     Raises:
         ValueError: A file is broken or of another version; the message names file and line.
@@ -84,7 +84,7 @@ def question(section: Section, index: int) -> dict[str, Any]:
     """One whole question.
 
     Raises:
-        KeyError: There is no such one.
+        KeyError: There is no such question.
         ValueError: A file is broken or of another version; the message names file and line.
     """
     left = index
@@ -97,7 +97,7 @@ def question(section: Section, index: int) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """NaN and infinities as null, which is all that JSON in a browser knows."""
+    """The value with NaN and infinities as null, because a browser's JSON has neither."""
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, Mapping):
