@@ -1,4 +1,4 @@
-"""`Pace`: when the next request to a service may begin; and how long to wait after one that failed."""
+"""`Pace`: when the next request to a service may begin, and how long to wait after a failed one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LONGEST = 366 * 86400.0
 
 
 class Pace:
-    """Spaces the requests of a process evenly, and holds all of them back when the service asks for it."""
+    """Spaces the requests of a process evenly, and delays all of them if the service asks for it."""
 
     def __init__(self, rate: float | None) -> None:
         """Start at once.
@@ -31,12 +31,12 @@ class Pace:
             return turn - now
 
     def hold(self, until: float) -> None:
-        """Nobody's turn comes before this time."""
+        """Let no request begin before this time."""
         with self._lock:
             self._held = max(self._held, until)
 
     def held(self, now: float) -> float:
-        """Seconds for which the service still asks to be left alone."""
+        """Seconds for which the service still asks for no requests."""
         return max(0.0, self._held - now)
 
 
