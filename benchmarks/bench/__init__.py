@@ -1,1 +1,1 @@
-"""How fast a machine samples and trains with a model, and what memory that takes: measurements without a task."""
+"""Measures speed and memory of sampling and training with a model, without a task."""

@@ -1,4 +1,4 @@
-"""Seconds and bytes of a piece of work, on a CPU or an accelerator."""
+"""Measures seconds and bytes of a piece of work, on a CPU or an accelerator."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 
 @dataclass
 class Cost:
-    """What a piece of work took.
+    """The cost of a piece of work.
 
     Attributes:
-        seconds: Until the device had finished.
-        peak: Bytes of the device's memory that were held at the worst moment, by everything; None on a CPU.
-        reserved: Bytes that the allocator had taken from the device by then; None on a CPU.
+        seconds: Seconds until the device has finished.
+        peak: Largest number of bytes held on the device, by all tensors; None on a CPU.
+        reserved: Bytes that the allocator has taken from the device; None on a CPU.
     """
 
     seconds: float = 0.0
@@ -28,7 +28,7 @@ class Cost:
 
 @contextmanager
 def cost(device: torch.device) -> Iterator[Cost]:
-    """Measure what is done inside."""
+    """Measure the cost of the block."""
     found = Cost()
     on_gpu = device.type == "cuda"
     if on_gpu:
@@ -44,7 +44,7 @@ def cost(device: torch.device) -> Iterator[Cost]:
 
 
 def best(work: Callable[[], Any], device: torch.device, repetitions: int) -> Cost:
-    """The fastest of several repetitions, after one that is not counted, and the highest peak."""
+    """Time of the fastest of several repetitions, after one that is not counted, and the highest peak."""
     work()
     costs = []
     for _ in range(repetitions):

@@ -1,4 +1,4 @@
-"""Tokens a second of the engine, beside those of `transformers.generate`; what a decode step consists of."""
+"""Compares the engine's tokens per second with `transformers.generate`, and profiles a decode step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aepo.rollout.generator import Sequence as Growing
 from .clock import Cost, cost
 
 WARM_UP = 4
-"""Tokens of each row that are sampled first: the prompt is read by then, and memory is there."""
+"""Tokens of each row that are sampled before the measurement, so that the prompt is read and memory is allocated."""
 
 
 def prompts_of(policy: LocalPolicy, rows: int, length: int) -> torch.Tensor:
@@ -29,12 +29,12 @@ def prompts_of(policy: LocalPolicy, rows: int, length: int) -> torch.Tensor:
 
 
 def engine_of(policy: LocalPolicy, rows: int, length: int, temperature: float = 1.0) -> LocalGenerator:
-    """An engine with room for so many rows of so many tokens."""
+    """An engine with room for `rows` sequences of `length` tokens."""
     return policy.sampler.generator(temperature=temperature, max_sequences=rows, max_length=length)
 
 
 def sampled(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> tuple[Cost, float]:
-    """What it costs to read the prompts and sample so many tokens in each row; and the seconds of a decode step."""
+    """Cost of reading the prompts and sampling `tokens` tokens in each row, and the seconds of a decode step."""
     engine = engine_of(policy, len(prompts), prompts.shape[1] + tokens)
     steps: list[float] = []
 
@@ -43,7 +43,7 @@ def sampled(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> tuple[Co
             opened = [engine.open(row, noise_key("bench", i)) for i, row in enumerate(prompts.tolist())]
             await grow(engine, opened, WARM_UP)
             began = time.perf_counter()
-            # Every step reads its tokens back to the host: nothing is under way when the last one is there.
+            # Every step copies its tokens to the host, so the device has finished after the last one.
             await grow(engine, opened, tokens - WARM_UP)
             steps.append((time.perf_counter() - began) / (tokens - WARM_UP))
 
@@ -53,14 +53,14 @@ def sampled(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> tuple[Co
 
 
 async def grow(engine: Generator, opened: Sequence[Growing], tokens: int) -> None:
-    """Sample so many tokens in each sequence, together."""
+    """Sample `tokens` tokens in each sequence, together."""
     async with anyio.create_task_group() as tasks:
         for sequence in opened:
             tasks.start_soon(engine.sample, sequence, tokens, Stop())
 
 
 def generated(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> Cost:
-    """What the same costs with `transformers.generate`, which gives no log-probabilities."""
+    """Cost of the same with `transformers.generate`, which gives no log-probabilities."""
     model: Any = policy.model
     ids = prompts.to(policy.device)
     with cost(policy.device) as found, torch.inference_mode():
@@ -79,12 +79,11 @@ def generated(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> Cost:
 
 
 def profile(policy: LocalPolicy, prompts: torch.Tensor, steps: int) -> dict[str, Any]:
-    """What a decode step consists of, by the profiler of torch.
+    """Profile a decode step with torch.
 
     Returns:
-        Kernels a step, milliseconds of them a step, milliseconds a step on the clock (with the profiler on, which
-        slows the host down), and the kernels that take longest, as (name, calls a step, milliseconds a step). On a CPU
-        operators take the place of kernels.
+        Per step: kernels, their milliseconds, and wall milliseconds, which the profiler makes longer; and the slowest
+        kernels, as (name, calls per step, milliseconds per step). On a CPU, operators instead of kernels.
     """
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as watch

@@ -1,4 +1,4 @@
-"""Models of published dimensions with random weights: speed and memory do not depend on what the weights are."""
+"""Models of published dimensions with random weights, since speed and memory do not depend on the weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aepo.engines.local.policy import LocalPolicy
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Of a Qwen3.
+    """Dimensions of a Qwen3 model.
 
     Attributes:
         hidden: Width of the residual stream.
         layers: Decoder layers.
         heads: Query heads.
-        pairs: Key heads.
+        pairs: Key-value heads.
         inner: Width inside the feed-forward part.
         tied: Whether the output layer is the embedding.
         head: Width of a head.
@@ -48,11 +48,11 @@ SIZES = {
     "qwen3-8b": Dimensions(4096, 36, 32, 8, 12288, tied=False),
     "qwen3-14b": Dimensions(5120, 40, 40, 8, 17408, tied=False),
 }
-"""From the `config.json` of the models on the hub; "toy" is nobody's."""
+"""Dimensions from the `config.json` of models on the hub; "toy" is not a published model."""
 
 
 def config_of(size: Dimensions) -> Qwen3Config:
-    """What transformers builds it from."""
+    """The model's configuration for transformers."""
     return Qwen3Config(
         vocab_size=size.vocabulary,
         hidden_size=size.hidden,
@@ -73,7 +73,7 @@ def config_of(size: Dimensions) -> Qwen3Config:
 def random_policy(
     size: Dimensions, device: torch.device, dtype: torch.dtype, lora: Lora | None = None, seed: int = 0
 ) -> LocalPolicy:
-    """A model with weights as at the start of its pretraining, and a tokenizer of one word an id."""
+    """A model with weights as at the start of pretraining, and a tokenizer with one word per id."""
     torch.manual_seed(seed)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config_of(size), dtype=dtype, attn_implementation="sdpa")

@@ -1,4 +1,4 @@
-"""Seconds and memory of a training step, whole trajectories beside the tree; how far trainer and sampler are apart."""
+"""Measures seconds and memory of a training step, flat and on the tree, and the difference of trainer and sampler."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .sampling import engine_of, prompts_of
 
 
 def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:
-    """Questions whose trajectories share their first tokens and go on alone; half of the shared ones are the prompt.
+    """Random trajectories that share their first tokens with others of their question; half of these are the prompt.
 
     Args:
-        vocabulary: Ids are random ones below it.
-        groups: Questions.
-        rows: Trajectories of each.
+        vocabulary: Ids are random numbers below it.
+        groups: Number of questions.
+        rows: Trajectories per question.
         shared: Tokens that a question's trajectories have in common.
-        alone: Tokens that each has for itself.
+        alone: Further tokens of each trajectory.
     """
     chance = torch.Generator().manual_seed(1)
     tokens_BT = torch.randint(0, vocabulary, (groups * rows, shared + alone), generator=chance)
@@ -49,7 +49,7 @@ def shared_for(sharing: float, alone: int, rows: int) -> int:
 
 
 def trained(policy: TrainablePolicy, layout: Layout, batch: Batch, micro_batch_tokens: int) -> dict[str, float]:
-    """Forward and backward of one optimizer step, without the optimizer's own work; its metrics."""
+    """Run forward and backward of one optimizer step, without the optimizer; returns its metrics."""
     parameters = list(policy.parameters())
     optimizer = torch.optim.SGD(parameters, lr=0.0)
     try:
@@ -62,13 +62,13 @@ def trained(policy: TrainablePolicy, layout: Layout, batch: Batch, micro_batch_t
 
 @dataclass(frozen=True)
 class Agreement:
-    """ln p of the trainer minus ln p of the sampler, of tokens that were just sampled: rounding, and nothing else.
+    """Difference of ln p of trainer and sampler for tokens that were just sampled; only rounding causes it.
 
     Attributes:
-        mean: Of the absolute difference, nats.
-        p99: Its 99th percentile.
-        largest: Its maximum.
-        outside: Share of ratios outside 0.8 to 1.2, which a clipped loss would take for updates.
+        mean: Mean of the absolute difference, nats.
+        p99: 99th percentile of the absolute difference.
+        largest: Largest absolute difference.
+        outside: Share of ratios outside 0.8 to 1.2, which a loss would clip.
     """
 
     mean: float
@@ -80,18 +80,18 @@ class Agreement:
 def agreement(
     policy: LocalPolicy, prompts: int, rows: int, length: int, tokens: int, temperature: float
 ) -> dict[str, Agreement | float]:
-    """Sample, and score what was sampled, flat and on the tree.
+    """Sample, and score the samples flat and on the tree.
 
     Args:
-        policy: Not changed.
-        prompts: Distinct ones.
-        rows: Sampled from each.
-        length: Of a prompt.
-        tokens: Sampled in each row.
-        temperature: Random weights give nearly even distributions; a low temperature makes them as sharp as real ones.
+        policy: The policy, which is not changed.
+        prompts: Number of distinct prompts.
+        rows: Rows per prompt.
+        length: Tokens of a prompt.
+        tokens: Sampled tokens per row.
+        temperature: With random weights, a low temperature makes the distributions as sharp as a trained model's.
 
     Returns:
-        "flat", "tree", and "entropy": of the distributions, mean, nats.
+        "flat" and "tree", and "entropy": the mean entropy of the distributions, nats.
     """
     count = prompts * rows
     given = prompts_of(policy, prompts, length)

@@ -1,6 +1,6 @@
 """Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545): train LLM agents that use tools.
 
-The names below are imported when they are first used, so that `import aepo` is quick and does not load torch.
+The names below are imported at their first use, so that `import aepo` is quick and does not load torch.
 """
 
 import os
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# OpenMP reads this once, when torch is loaded. Threads that spin while they wait take the cores from those that work:
-# beside other busy processes a step takes many times as long.
+# OpenMP reads this once, when torch is loaded. By default waiting threads spin and take cores from working threads.
+# Beside other busy processes a step then takes many times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The public functions: `train`, `evaluate`, `solve`, `load_policy`, `view`. They call; the work is done elsewhere."""
+"""The public functions: `train`, `evaluate`, `solve`, `load_policy`, `view`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: Where it wrote.
-        policy: As training left it; None after engine verl, whose checkpoints `aepo export` reads.
-        config: What it was run with.
+        folder: The run folder.
+        policy: The trained policy; None after engine verl, whose checkpoints `aepo export` reads.
+        config: The configuration of the run.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Run:
     config: Config
 
     def __fspath__(self) -> str:
-        """So that `aepo.view(run)` and `open` take it for its folder."""
+        """The run folder, so that `aepo.view(run)` works."""
         return str(self.folder)
 
 
@@ -62,7 +62,7 @@ def train(
         model: Folder or hub name of a causal LM, or "atlas"; a server cannot be trained.
         task: Questions, tools and reward.
         algorithm: `aepo.AEPO()` by default; its fields are its settings.
-        config: Everything else; class defaults by default.
+        config: All other settings; class defaults by default.
         run: Folder of the run; by default `config.run`.
         resume: Go on with the run of that folder.
         display: Who is told; by default the terminal.
@@ -100,17 +100,17 @@ def train_task(
         task: What it is trained on.
         resume: Go on with the run of that folder.
         display: Who is told; by default the terminal.
-        named: Whether `config.task` finds this task, so that commands can go on with the run.
+        named: Whether `config.task` finds this task; then commands can go on with the run.
 
     Raises:
         ValueError: Something does not fit; nothing was trained.
         RunFolderError: The run folder holds another run or cannot be written.
-        RolloutError: A tool has a bug; what it was asked is kept in the run folder, a note says where.
-        RewardBug: The reward raised something.
-        KeyboardInterrupt: Ctrl-C, or SIGTERM where no handler of the caller's own is set; after a checkpoint.
+        RolloutError: A tool has a bug; the trajectory is kept in the run folder, and a note says where.
+        RewardBug: The reward raised an exception.
+        KeyboardInterrupt: After a checkpoint, by Ctrl-C, or by SIGTERM if the caller has no handler for it.
         CacheRefused: The file of tool results cannot be used.
-        BudgetSpent: The calls of tools came to what the run may spend; there is a checkpoint to go on from.
-        ReplayError: The file of tool results has none for a call; there is such a checkpoint too.
+        BudgetSpent: The tool calls reached the run's budget; there is a checkpoint to go on from.
+        ReplayError: The file of tool results has none for a call; there is a checkpoint to go on from.
     """
     if not resume:
         RunFolder(Path(config.run)).check_free()
@@ -136,15 +136,15 @@ def evaluate(
     questions: Sequence[Sample] | None = None,
     config: Config | None = None,
 ) -> Evaluation:
-    """Pass@1, Pass@k, greedy success, tool calls and tokens on a task's held-out questions (all, if it has none).
+    """Pass@1, Pass@k, greedy success, tool calls and tokens on a task's held-out questions; on all if it has none.
 
     Args:
-        policy: Of `train` or `load_policy`, or what `load_policy` takes.
+        policy: A policy of `train` or `load_policy`, or an argument of `load_policy`.
         task: Questions, tools and reward.
-        samples: Sampled trajectories a question.
-        greedy: Whether one greedy trajectory a question is taken too.
-        questions: Others than the task's held-out ones.
-        config: Its `rollout`, `rewards` and `tools` parts and `seed` are used; a budget is one for this evaluation.
+        samples: Sampled trajectories per question.
+        greedy: Whether each question also gets a greedy trajectory.
+        questions: Questions to use in place of the held-out ones.
+        config: Its `rollout`, `rewards` and `tools` parts and `seed` are used; its budget is for this evaluation alone.
 
     Raises:
         ValueError: Something does not fit.

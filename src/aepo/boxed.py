@@ -1,4 +1,4 @@
-r"""The last `\boxed{...}` of a text: what a model or a solution gives as its answer."""
+r"""Finds the last `\boxed{...}` of a text, the usual place of an answer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PIECE = re.compile(
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What the last whole `\boxed{...}` or `\fbox{...}` of `text` holds, without outer space; None if it has none.
+    r"""The content of the last complete `\boxed{...}` or `\fbox{...}` of `text`, stripped; None if there is none.
 
-    Braces inside may be nested. `$\boxed 7$`, as MATH writes it, is a box too. A box that is never closed is none. The
-    time grows with the length of the text, whatever it holds.
+    Braces inside may be nested. `$\boxed 7$`, as in MATH, is a box too. A box that is never closed is not. The time is
+    linear in the length of the text.
     """
-    starts: list[int] = []  # of what is in each open brace; 0 if it is not the brace of a box
+    starts: list[int] = []  # start of the content of each open brace; 0 if it is not the brace of a box
     last, found = 0, None
     for piece in _PIECE.finditer(text):
         if piece["bare"]:
@@ -34,6 +34,6 @@ def last_boxed(text: str) -> str | None:
 
 
 def unboxed(text: str) -> str:
-    r"""What the last `\boxed{...}` of `text` holds; `text` itself if it has none."""
+    r"""The content of the last `\boxed{...}` of `text`; `text` itself if there is none."""
     boxed = last_boxed(text)
     return text if boxed is None else boxed

@@ -1,9 +1,8 @@
-"""One event loop for the whole process, in a thread of its own: everything asynchronous runs there.
+"""One event loop for the whole process, in a thread of its own; all async code runs there.
 
-A client, a lock or a semaphore that a tool or a reward keeps belongs to the event loop it was first used in. So there
-is one, from its first use to the end of the process: over all steps and evaluations of a run, and over a training and
-the evaluation after it. Since the thread is ours, callers may be inside a running loop, as a notebook cell is. And
-since only the main thread gets Ctrl-C, which does nothing but wait, a `KeyboardInterrupt` there is always a real one.
+A client, a lock or a semaphore of a tool or a reward belongs to the event loop of its first use. So the same loop runs
+until the process ends, for all steps and evaluations. Because it has its own thread, callers may be inside another
+running loop, as in a notebook cell. Python raises `KeyboardInterrupt` only in the main thread, which just waits.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from aepo.user_code import told
 T = TypeVar("T")
 
 GRACE = 10.0
-"""Seconds in which what was cancelled has to end; a loop in which it does not is blocked, and is left behind."""
+"""Seconds that cancelled code has to end; after that the loop counts as blocked and is abandoned."""
 
 CLOSING = 1.0
 """Seconds that the loop has to close."""
@@ -34,12 +33,12 @@ _log = logging.getLogger(__name__)
 
 
 class _Loop:
-    """The thread, and what runs in it."""
+    """The thread and its event loop."""
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
         begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        # Its worker threads are daemons as it is: a tool that never returns does not keep the process.
+        # Its worker threads inherit `daemon`, so a tool that never returns does not keep the process alive.
         self.thread = threading.Thread(target=self._host, args=(begun,), name="aepo event loop", daemon=True)
         self.thread.start()
         self.asyncio, self._asked = begun.result()
@@ -52,18 +51,18 @@ class _Loop:
 
         try:
             asyncio.run(until_asked())
-        except BaseException as error:  # sys.exit in a callback ends the loop: whoever waits is told
+        except BaseException as error:  # sys.exit in a callback ends the loop; the waiting callers get the error
             self.failure = error
 
     def stop(self) -> None:
         with suppress(RuntimeError):  # it is closed already
             self.asyncio.call_soon_threadsafe(self._asked.set)
-        # What was left behind may not end at all.
+        # Abandoned code may never end.
         self.thread.join(CLOSING)
 
 
 class _Running(Generic[T]):
-    """An async function that is to run there. Ctrl-C may come between any two lines; `start` and `cancel` allow it."""
+    """One async function on the loop. Ctrl-C may come between any two lines; `start` and `cancel` allow for it."""
 
     def __init__(self, loop: _Loop, function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> None:
         self.loop, self.ended = loop, threading.Event()
@@ -81,12 +80,12 @@ class _Running(Generic[T]):
             return self._future.result()
         if isinstance(error, Exception):
             raise error
-        # Nobody here cancelled it: either the loop is ending, or it did so itself.
+        # The caller did not cancel it: either the loop is ending, or the function cancelled itself.
         self.loop.thread.join(CLOSING)
         raise self.loop.failure or RuntimeError(f"what ran on the event loop ended by {told(error)}") from error
 
     def cancel(self) -> None:
-        """Returns once it has ended, or is given up."""
+        """Cancel it and wait until it has ended, or is abandoned."""
         with suppress(RuntimeError):  # the loop has ended
             self.loop.asyncio.call_soon_threadsafe(self._cancel)
         if not self.ended.wait(GRACE):
@@ -126,18 +125,18 @@ def run(
     *args: Any,
     interrupted: Callable[[], object] | None = None,
 ) -> T:
-    """Run an async function on the loop and wait for it. Ctrl-C cancels it; a second one does not wait for its end.
+    """Run an async function on the loop and wait for it. Ctrl-C cancels it; a second Ctrl-C does not wait for the end.
 
-    Torch computes there with as many threads as it does in the caller's thread.
+    Torch uses as many threads there as in the caller's thread.
 
     Args:
-        function: What to run, with `args`.
+        function: The async function.
         args: Its arguments.
         interrupted: Called in the loop at the first Ctrl-C, instead of cancelling.
 
     Raises:
-        RuntimeError: Called in the loop's own thread, which would wait for itself.
-        Exception: Whatever the function raises.
+        RuntimeError: It was called in the loop's own thread, which would wait for itself.
+        Exception: The function raised it.
     """
     running = _Running(_loop(), function, args)
     try:
@@ -157,10 +156,10 @@ def run(
 
 @contextmanager
 def entered(manager: AbstractAsyncContextManager[object]) -> Iterator[None]:
-    """Keep an async context manager entered, all the time in one task of the loop.
+    """Enter and leave an async context manager in one task of the loop.
 
     Raises:
-        Exception: Whatever entering or leaving it raises.
+        Exception: Entering or leaving raised it.
     """
     opened, decided, closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -191,7 +190,7 @@ def entered(manager: AbstractAsyncContextManager[object]) -> Iterator[None]:
 
 @atexit.register
 def stop() -> None:
-    """End the loop and what still runs there; the next use starts another one."""
+    """End the loop and all code in it; the next use starts another loop."""
     if _current is not None:
         loop = _current
         _forget(loop)
@@ -224,12 +223,12 @@ def _after_fork() -> None:
     _current, _lock = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where a line says what to do
+if hasattr(os, "register_at_fork"):  # Windows has none
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def _threads() -> int | None:
-    """How many threads torch computes with here, which every thread has for itself; None if it is not used."""
+    """Torch's number of threads in this thread; None if torch is not loaded."""
     return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
 
 

@@ -1,4 +1,4 @@
-"""Whether a value comes back from JSON as it was: what a run keeps of its questions, and what data files may hold."""
+"""Checks that a value survives JSON unchanged, for the questions of a run and for data files."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from math import isfinite
 from typing import Any
 
 MOST_DEEP = 50
-"""Lists and objects inside each other; what holds itself is deeper."""
+"""Largest depth of nested lists and objects."""
 _LONGEST_NUMBER = 1 << 12
 
 
 def problem(value: Any, name: str = "it") -> str | None:
-    """Why JSON cannot hold a value, in words that begin with the place inside it; None if it can.
+    """Why JSON cannot hold a value, beginning with the place inside it; None if it can.
 
     Args:
-        value: Of any type.
-        name: How the value is called.
+        value: A value of any type.
+        name: Name of the value in the message.
     """
     return next(_problems(value, name, 0), None)
 
 
 def broken_text(text: str) -> bool:
-    """Whether a text holds half of a surrogate pair, which no file and no tokenizer takes."""
+    """Whether a text has a lone surrogate, which neither files nor tokenizers accept."""
     return any("\ud800" <= letter <= "\udfff" for letter in text) if not text.isascii() else False
 
 

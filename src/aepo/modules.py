@@ -1,4 +1,4 @@
-"""What "package.module:function" names: a file beside the user comes first, whatever else has its name."""
+"""Imports "package.module:function"; a module of the current folder comes first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def load_named(what: str, name: str) -> Any:
     """The object that "package.module:function" names.
 
     Args:
-        what: What it is for, e.g. "task", for the message.
-        name: Where it is: in a module of the current folder, or wherever Python finds modules.
+        what: Its purpose for the message, e.g. "task".
+        name: Its place, in a module of the current folder or of Python's path.
 
     Raises:
-        ValueError: It cannot be imported; the line says why, and where if the module's own code is at fault.
+        ValueError: It cannot be imported; the message says why, and the line if the module's own code fails.
     """
     module, _, function = name.partition(":")
     try:
@@ -34,7 +34,7 @@ def load_named(what: str, name: str) -> Any:
 
 
 def place(error: BaseException) -> str:
-    """Where in a file of the current folder an exception was raised, e.g. " (shop.py, line 3)"; empty elsewhere."""
+    """Where in the current folder an exception was raised, e.g. " (shop.py, line 3)"; "" if it was elsewhere."""
     here = Path.cwd()
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
@@ -48,7 +48,7 @@ def _module(name: str) -> ModuleType:
     beside = _beside(top, rest) if name else None
     if beside is None or top == __package__ or beside in _places(top):
         return importlib.import_module(name)
-    # Under its own name it would take the place of the other module for everybody.
+    # Under its own name it would replace the other module for all importers.
     alias = f"beside_{top}"
     if alias not in sys.modules or beside not in _places(alias):
         _load(alias, beside)
@@ -56,7 +56,7 @@ def _module(name: str) -> ModuleType:
 
 
 def _beside(top: str, rest: str) -> Path | None:
-    """The file of a module of the current folder, the `__init__.py` of a package there, or a folder of modules."""
+    """In the current folder: a module's file, a package's `__init__.py`, or a folder of modules."""
     here = Path.cwd()
     for file in (here / top / "__init__.py", here / f"{top}.py"):
         if file.is_file() and not (rest and file.name != "__init__.py"):
@@ -67,7 +67,7 @@ def _beside(top: str, rest: str) -> Path | None:
 
 
 def _places(top: str) -> list[Path]:
-    """The file, or the folders, that Python would import by this name."""
+    """The file or the folders that Python would import by this name."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):

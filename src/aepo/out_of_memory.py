@@ -1,4 +1,4 @@
-"""What to change when a device's memory is full."""
+"""Says which settings to change when a device's memory is full."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class OutOfMemory(RuntimeError):
 
 @contextmanager
 def memory_advice(doing: str, advice: str) -> Iterator[None]:
-    """Tell what to change if the block fills the memory; also a decorator.
+    """Raise `OutOfMemory` if the block fills the memory; also a decorator.
 
     Args:
-        doing: What fills it, as in "while sampling".
-        advice: What to do about it.
+        doing: The activity, as in "while sampling".
+        advice: The settings to change.
 
     Raises:
         OutOfMemory: In place of torch's own error.

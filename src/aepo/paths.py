@@ -1,4 +1,4 @@
-"""`~` in paths, by one rule for configurations, commands and Python: what a shell makes of it."""
+"""Expands `~` in paths as a shell does, for configurations, commands and Python."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def expanded(path: str | PathLike[str]) -> str:
-    """A text with `~` or `~user` before a slash, or alone, as that home folder; any other text as it is."""
+    """Expand `~` or `~user` before a slash, or alone; any other text stays as it is."""
     return os.path.expanduser(os.fspath(path))
 
 
 def local(path: str | PathLike[str]) -> Path:
-    """The path that a person wrote, `~` expanded."""
+    """The path with `~` expanded."""
     return Path(expanded(path))

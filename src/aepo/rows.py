@@ -1,4 +1,4 @@
-"""The rows of a file of any of the usual formats, each with the place where it stands."""
+"""Reads the rows of a data file, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def rows(path: Path, columns: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
-    """Rows with "line 3", "entry 3" or "row 3"; blank lines are skipped.
+    """Yield each row with its place: "line 3", "entry 3" or "row 3". Blank lines are skipped.
 
-    JSON lines or one JSON array; a table with tabs (`.tsv`); Parquet (`.parquet`). All but Parquet may be compressed.
+    It reads JSON lines, one JSON array, a table with tabs (`.tsv`) and Parquet (`.parquet`). All but Parquet may be
+    compressed.
 
     Args:
         path: The file.
-        columns: Of Parquet, to read no others, which may be large; all of them if it has none of these.
+        columns: The only columns to read from Parquet; all of them if it has none of these.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: One cannot be read; the message names file and place.
+        ValueError: A row cannot be read; the message names file and place.
     """
     if path.suffix == ".parquet":
         yield from _parquet(path, columns)
@@ -78,7 +79,7 @@ def _json(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def _decoded(path: Path, number: int, text: str) -> Any:
-    """JSON that begins in this line."""
+    """The JSON value of a line."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""SIGTERM, which schedulers send before they kill, is treated as Ctrl-C; both wait while something must be whole."""
+"""Treats SIGTERM, which schedulers send before they kill, as Ctrl-C; both can be delayed during a write."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt, SystemExit):
-    """The process was asked to end. Whoever handles Ctrl-C handles it; a script that it ends has exit code 143."""
+    """SIGTERM came. Handlers of Ctrl-C handle it too; otherwise the exit code is 143."""
 
     def __init__(self) -> None:
-        """128 and the signal's number, as shells count."""
+        """Set the exit code to 128 plus the signal's number, as shells do."""
         super().__init__("terminated")
         self.code = 128 + signal.SIGTERM
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Terminated` in the main thread; not where somebody else handles it already."""
+    """Inside, SIGTERM raises `Terminated` in the main thread, unless there is another handler."""
     if _not_main() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
@@ -39,13 +39,13 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block is done."""
+    """Delay Ctrl-C and SIGTERM until the block is done."""
     if _not_main():  # no signal arrives here
         yield
         return
     caught: list[int] = []
     before = {number: signal.getsignal(number) for number in _BOTH}
-    # A handler that was not set by Python cannot be put back, and the default of SIGTERM is to die.
+    # Only handlers of Python can be restored. The default of SIGTERM, which ends the process, stays too.
     held = [number for number, handler in before.items() if callable(handler)]
     for number in held:
         signal.signal(number, lambda number, frame: caught.append(number))
@@ -59,7 +59,7 @@ def signals_wait() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """From now on neither does anything; for a process that is ending."""
+    """Ignore both signals from now on, for a process that is ending."""
     for number in _BOTH:
         signal.signal(number, signal.SIG_IGN)
 

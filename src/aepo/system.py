@@ -8,14 +8,14 @@ _NEEDED = ("fcntl", "resource")
 
 
 class UnsupportedSystem(ImportError):
-    """A part of the package was asked for where it cannot work."""
+    """The package does not work on this system."""
 
 
 def refuse_windows() -> None:
-    """Refuse a system without the interfaces of POSIX that sandboxes and run folders are built on.
+    """Refuse a system without the POSIX interfaces that sandboxes and run folders need.
 
     Raises:
-        UnsupportedSystem: It has none.
+        UnsupportedSystem: It is Windows.
     """
     if any(find_spec(name) is None for name in _NEEDED):
         raise UnsupportedSystem("aepo runs on Linux and macOS only: on Windows use WSL (wsl --install)")

@@ -1,6 +1,6 @@
-"""The words that every part of the project shares: samples, calls, trees of tokens, trajectories, groups.
+"""The types that all parts share: samples, calls, trees of tokens, trajectories, groups.
 
-Nothing here computes or imports torch. A rollout is stored as a tree: each token once, on the node that added it. A
+This module does not import torch. A rollout is stored as a tree: each token once, on the node that added it. A
 trajectory is the walk from the root of the tree to a leaf.
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 TREE_FORMAT = 1
 
 SUCCESS = 1.0
-"""The reward from which on a trajectory counts as solved."""
+"""A trajectory with at least this reward counts as solved."""
 
 
 class ToolError(Exception):
-    """Something the model may see and react to: a bad argument, nothing found, a service that is down.
+    """An error that the model may see and react to: a bad argument, nothing found, a service that is down.
 
-    It is the only exception a model is told about; any other one that leaves a tool is a bug in the tool.
+    The model sees no other exception; any other one that a tool raises is a bug in the tool.
     """
 
 
@@ -50,18 +50,18 @@ class Kind(StrEnum):
 
 
 class Origin(StrEnum):
-    """Why a trajectory was begun (spec 3)."""
+    """Where and why a trajectory began (spec 3)."""
 
     PROBE = "probe"
-    """At the question; its entropies decide the budget."""
+    """At the question; its entropies decide m."""
     GLOBAL = "global"
     """At the question."""
     BRANCH = "branch"
     """At an observation of another path, right after it."""
     RESAMPLED = "resampled"
-    """At a tool call of another path that had ended: the thinking before it was kept, the call was not."""
+    """At a tool call of an ended path: the thinking before the call is kept, the call is sampled again."""
     LEFTOVER = "leftover"
-    """At the question, in a slot that nobody else took."""
+    """At the question, in a slot that no branch used."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Sample:
     """One question.
 
     Attributes:
-        question: What the model is asked.
-        target: The right answer as text, or a list of accepted ones.
-        id: Stable name inside its task; empty means that the task numbers it.
-        metadata: By name what JSON gives back as it was; rewards and reports may read it.
+        question: The question's text.
+        target: The right answer as text, or a list of accepted answers.
+        id: Stable name inside its task; if empty, the task numbers it.
+        metadata: Further JSON values by name; rewards and reports may read them.
     """
 
     question: str
@@ -83,12 +83,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """What the policy asked for.
+    """A tool call of the policy.
 
     Attributes:
         name: The tool.
         arguments: By parameter name.
-        error: Why the call cannot be run (unknown tool, arguments that do not parse); the model is told so.
+        error: Why the call cannot be run (unknown tool, arguments that do not parse); the model is told this.
     """
 
     name: str
@@ -103,21 +103,21 @@ class ToolStatus(StrEnum):
     ERROR = "error"
     """The tool raised `ToolError`."""
     BAD_ARGUMENTS = "bad_arguments"
-    """Unknown tool, or arguments that do not fit its signature; nothing was executed."""
+    """Unknown tool, or arguments that do not fit its signature; the tool was not called."""
     TIMEOUT = "timeout"
     BUG = "bug"
-    """The tool raised anything else, and the run was told to go on (`on_tool_bug: tell`)."""
+    """The tool raised another exception, and the run goes on (`on_tool_bug: tell`)."""
 
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool call gave: the text that the model reads, and how the call ended.
+    """The result of a tool call.
 
     Attributes:
-        text: What the model reads.
+        text: The text that the model reads.
         status: How the call ended.
-        seconds: How long it took.
-        repeated: The trajectory had made the same call before, and was given the same answer.
+        seconds: Duration of the call.
+        repeated: Whether this is the earlier result of an equal call in the trajectory.
     """
 
     text: str
@@ -127,21 +127,21 @@ class ToolResult:
 
     @property
     def executed(self) -> bool:
-        """Whether the tool was called: its arguments fitted and the trajectory did not know the answer already."""
+        """Whether the tool was called: the arguments fitted, and no earlier result was reused."""
         return self.status is not ToolStatus.BAD_ARGUMENTS and not self.repeated
 
 
 @dataclass(frozen=True)
 class BranchDecision:
-    """What was decided after one observation (spec 3.2).
+    """The decision after one observation (spec 3.2).
 
     Attributes:
         entropy: H_t, segment entropy after the observation.
         delta: scale(H_t - h_init).
         consecutive: l, the path's branches in a row before this observation.
         probability: P.
-        branches: How many new paths started here.
-        stopped_by: What kept the path from branching: "threshold", "penalty", "pacing", "budget"; None if it branched.
+        branches: Number of new paths that started here.
+        stopped_by: Why the path did not branch: "threshold", "penalty", "pacing", "budget"; None if it branched.
     """
 
     entropy: float
@@ -154,23 +154,22 @@ class BranchDecision:
 
 @dataclass
 class Node:
-    """A run of tokens that one writer added to one path; a whole turn, or a part of one that was split.
+    """A run of tokens on one path from one source: a prompt, an observation, a turn, or a part of a split turn.
 
     Attributes:
         id: Index in `TrajectoryTree.nodes`.
         parent: Index of the node before it; None for the prompt.
-        kind: Who wrote it.
+        kind: Source of the tokens.
         tokens: Ids, as sampled or as encoded once.
-        path: The path that added it; shared by the paths that branched later.
-        logprobs: ln p of each sampled token at the sampling temperature; empty unless `kind` is policy, and where the
-            engine told none.
-        entropies: Nats, of the next-token distribution at the sampling temperature, as the engine estimates it; empty
-            as `logprobs` is.
+        path: The path that added it; paths that branched later share it.
+        logprobs: ln p of each sampled token at the sampling temperature; empty unless `kind` is policy and the engine
+            gives them.
+        entropies: Entropy of the next-token distribution at the sampling temperature, in nats, as the engine estimates
+            it; empty as `logprobs` is.
         call: The tool call that ends a policy node; the last part of a split turn has it.
         result: The result that an observation node shows.
-        decision: On observation nodes: whether a branch started after it, and why (not).
-        version: On policy nodes: of the weights that gave its last token, as training counts them; None where nobody
-            does.
+        decision: On observation nodes, the branch decision.
+        version: On policy nodes, the version of the weights that gave its last token; None if they are not counted.
     """
 
     id: int
@@ -193,14 +192,14 @@ class Leaf:
     Attributes:
         path: Number of the path inside its tree; 0 is the first probe.
         node: Its last node.
-        origin: Why the path was begun.
+        origin: Where and why the path began.
         stop_reason: Why it ended.
         answer: The answer's text, None without one.
-        format_error: What was wrong with the format, None if nothing.
-        parent_path: The path it began in; None if it began at the question.
-        depth: Observations it inherited.
-        root_entropy: h_init, the segment entropy after the question (inherited by who began in another path).
-        reward: Set by the trainer or the evaluation.
+        format_error: The error in the format, None without one.
+        parent_path: The path in which it began; None if it began at the question.
+        depth: Number of inherited observations.
+        root_entropy: h_init, the segment entropy after the question; inherited if the path began in another one.
+        reward: The reward; None until it is scored.
     """
 
     path: int
@@ -217,13 +216,13 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Turn:
-    """One run of policy tokens, and what came back.
+    """One turn of the policy and the result of its call.
 
     Attributes:
         node: The policy node, the last one of a split turn.
         tokens: The turn's ids.
         call: The tool call that ended it, if any.
-        result: What the call gave.
+        result: The call's result.
     """
 
     node: int
@@ -234,18 +233,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A root-to-leaf walk, flat: what rewards and trainers read.
+    """A root-to-leaf walk as flat lists, for rewards and trainers.
 
     Attributes:
         sample: The question.
-        tokens: Prompt, policy tokens and observations in turn.
+        tokens: Prompt, policy tokens and observations, in order.
         loss_mask: 1 where the policy wrote the token.
-        logprobs: ln p under the policy that sampled; 0 where `loss_mask` is 0 or the engine told none.
-        entropies: Nats; 0 where `loss_mask` is 0 or the engine told none.
+        logprobs: ln p under the policy that sampled; 0 where `loss_mask` is 0 or the engine gave none.
+        entropies: Nats; 0 where `loss_mask` is 0 or the engine gave none.
         prompt_length: Tokens of the prompt.
         nodes: The nodes of the walk.
         turns: Policy turns with their calls and results.
-        leaf: How it ended.
+        leaf: The end of the path.
     """
 
     sample: Sample
@@ -270,17 +269,17 @@ class Trajectory:
 
     @property
     def format_error(self) -> str | None:
-        """What was wrong with the format, None if nothing."""
+        """The error in the format, None without one."""
         return self.leaf.format_error
 
     @property
     def reward(self) -> float | None:
-        """None before it was scored."""
+        """The reward; None until it is scored."""
         return self.leaf.reward
 
     @property
     def calls(self) -> list[tuple[ToolCall, ToolResult]]:
-        """Every tool call with its result, in order, shared ones included."""
+        """All tool calls with their results, in order, inherited ones included."""
         return [(t.call, t.result) for t in self.turns if t.call is not None and t.result is not None]
 
 
@@ -288,13 +287,13 @@ class Trajectory:
 class TrajectoryTree:
     """All trajectories of one question, each token stored once.
 
-    Node 0 is the prompt; a child comes after its parent in `nodes`, save after `split` until `in_path_order`.
+    Node 0 is the prompt. A child comes after its parent in `nodes`, except between `split` and `in_path_order`.
 
     Attributes:
-        nodes: The runs of tokens.
+        nodes: The nodes.
         leaves: The ends of the paths.
-        gap: H_root - mean H_tool in nats, averaged over the probes (spec 3.1); None where nothing was probed.
-        global_samples: m, the trajectories that the budget rule let start from the question.
+        gap: H_root - mean H_tool in nats, averaged over the probes (spec 3.1); None without probes.
+        global_samples: m, the number of global samples that the budget rule gave.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -318,13 +317,13 @@ class TrajectoryTree:
         return path[::-1]
 
     def turn(self, node: int) -> list[Node]:
-        """The policy nodes, in order, of the turn up to policy node `node`: itself, and the parts split off before."""
+        """The policy nodes of a turn up to `node`, in order: the parts split off before it, and itself."""
         return turns_of(self.walk(node))[-1]
 
     def split(self, node: int, length: int) -> Node:
         """Cut a policy node in two and return the earlier part, so that another path can begin after it.
 
-        The earlier part is a new node. The later one keeps the number and the call: leaves and children stay valid.
+        The earlier part is a new node. The later part keeps the number and the call, so leaves and children stay valid.
 
         Raises:
             ValueError: The node is not the policy's, or one of the parts would be empty.
@@ -340,7 +339,7 @@ class TrajectoryTree:
         return early
 
     def in_path_order(self) -> TrajectoryTree:
-        """The same tree with nodes and leaves numbered path by path, in the order of their walks."""
+        """The same tree, with nodes and leaves numbered path by path in the order of their walks."""
         order = sorted(self.nodes, key=lambda n: (n.path, len(self.walk(n.id))))
         number = {node.id: i for i, node in enumerate(order)}
         nodes = [replace(n, id=number[n.id], parent=None if n.parent is None else number[n.parent]) for n in order]
@@ -348,7 +347,7 @@ class TrajectoryTree:
         return TrajectoryTree(nodes, leaves, self.gap, self.global_samples)
 
     def distinct_tokens(self) -> int:
-        """Tokens stored, each once."""
+        """Number of stored tokens."""
         return sum(len(n.tokens) for n in self.nodes)
 
     def to_json(self) -> str:
@@ -391,10 +390,10 @@ class Group:
 
     @property
     def rewards(self) -> list[float]:
-        """One a leaf.
+        """One reward per leaf.
 
         Raises:
-            ValueError: A leaf was not scored.
+            ValueError: A leaf is not scored.
         """
         rewards = [leaf.reward for leaf in self.tree.leaves if leaf.reward is not None]
         if len(rewards) != len(self.tree.leaves):
@@ -403,7 +402,7 @@ class Group:
 
 
 def turns_of(walk: Sequence[Node]) -> list[list[Node]]:
-    """The policy's turns in a walk: one node each, or the adjacent parts of a split one."""
+    """The policy's turns in a walk; each is one node, or the adjacent parts of a split turn."""
     return [list(nodes) for policy, nodes in groupby(walk, lambda n: n.kind is Kind.POLICY) if policy]
 
 

@@ -1,7 +1,7 @@
-"""Calling what a user wrote, a tool or a reward: whatever it does, it gives a result or one exception, and it ends.
+"""Calls a user's code, a tool or a reward, so that it always ends with a result or one exception.
 
-Code that is not ours may call `sys.exit`, raise what is no `Exception`, or go on after it was cancelled. In a task of
-asyncio the first would end the event loop, and the others would let a path disappear or wait for ever.
+Such code may call `sys.exit`, raise a `BaseException`, or go on after a cancellation. In an asyncio task the first
+would end the event loop. After the others a path would disappear or wait for ever.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import anyio
 import anyio.to_thread
 
 GRACE = 5.0
-"""Seconds that async code has to end after it was cancelled; then it is left behind."""
+"""Seconds that async code has to end after a cancellation; then it is abandoned."""
 LONGEST_LIST = 3
-"""Errors of a group that are told."""
+"""Most errors of an exception group in a message."""
 
 _log = logging.getLogger(__name__)
 
 
 class NotAnException(Exception):
-    """Code of a user raised what is no `Exception`: `SystemExit`, a cancellation that nobody asked for, or the like.
+    """A user's code raised a `BaseException`: `SystemExit`, a cancellation of its own, or the like.
 
     Or it raised `StopIteration`, which cannot leave a coroutine.
 
     Attributes:
-        original: What it raised.
+        original: The exception that it raised.
     """
 
     def __init__(self, original: BaseException) -> None:
-        """Keep it."""
+        """Keep the original exception."""
         super().__init__(told(original))
         self.original = original
 
@@ -42,34 +42,34 @@ class NotAnException(Exception):
 async def call(function: Callable[[], Any], inline: bool = False) -> Any:
     """The result of `function`.
 
-    An async function runs in a task of its own. It is cancelled if the caller is, and left behind after `GRACE` seconds
-    if it goes on. A sync function runs in a thread, where nothing can stop it: if the caller is cancelled, it is left
-    behind at once. An awaitable that it returns is awaited.
+    An async function runs in a task of its own. It is cancelled with the caller, and abandoned if it goes on for more
+    than `GRACE` seconds. A sync function runs in a thread, which cannot be stopped; it is abandoned at once if the
+    caller is cancelled. An awaitable that it returns is awaited.
 
     Args:
-        function: Without arguments; `functools.partial` binds them.
-        inline: Call a sync function on the spot instead.
+        function: A function without arguments; use `functools.partial`.
+        inline: Call a sync function in this thread instead.
 
     Raises:
-        NotAnException: It raised something else than an `Exception`. A `KeyboardInterrupt` is one too, except in the
-            main thread, where it may be a real Ctrl-C.
-        Exception: Whatever it raises.
+        NotAnException: It raised a `BaseException`. A `KeyboardInterrupt` in the main thread is passed on, because it
+            may be a real Ctrl-C.
+        Exception: The function raised it.
     """
     if inline or inspect.iscoroutinefunction(function):
         value = _value(_tried(function))
     else:
-        # Its own limiter: whoever calls has counted already, and the shared default would couple unrelated calls.
+        # Callers limit their calls themselves. The shared default limiter would make unrelated calls wait.
         value = _value(await anyio.to_thread.run_sync(_tried, function, abandon_on_cancel=True, limiter=_alone()))
     return await _awaited(value) if inspect.isawaitable(value) else value
 
 
 def original(error: Exception) -> BaseException:
-    """What a user's code really raised, given what `call` did."""
+    """The exception that a user's code raised, given the one that `call` raised."""
     return error.original if isinstance(error, NotAnException) else error
 
 
 def told(error: BaseException) -> str:
-    """Class and words of an error on one line; of a group, those of its first ones."""
+    """Class and message of an error on one line; of a group, those of its first errors."""
     if isinstance(error, BaseExceptionGroup):
         inner = _leaves(error)
         named = "; ".join(told(one) for one in inner[:LONGEST_LIST])
@@ -88,7 +88,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def _tried(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Result and error; an error that were raised here could end a thread or a loop, or be taken for another's."""
+    """Result and error. The error is returned, because raised here it could end the thread or the loop."""
     try:
         return function(), None
     except BaseException as error:
@@ -121,7 +121,7 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
         with anyio.CancelScope(shield=True):
             await asyncio.wait({task}, timeout=GRACE)
         if task.cancelled() and inspect.iscoroutine(awaitable):
-            awaitable.close()  # it had not begun
+            awaitable.close()  # it has not begun
         if not task.done():
             _log.warning("%s went on after it was cancelled: it is left behind", _name(awaitable))
         raise

@@ -1,10 +1,8 @@
-import doctest
 import json
 import math
 
 import pytest
 
-from aepo.core import exploration
 from aepo.core.exploration import Candidate, Ended, ExplorationState, IndependentSamples
 from aepo.core.scale import MODES
 from tests.rules import branching
@@ -51,7 +49,3 @@ def test_only_deltas_are_centered() -> None:
 def test_fixed_scales_know_the_vocabulary() -> None:
     state = branching(8, entropy_scale="log_vocab").initial_state(1000)
     assert state.gap(math.log(1000)) == state.delta(math.log(1000)) == 1.0
-
-
-def test_the_example_of_an_exploration_runs() -> None:
-    assert doctest.testmod(exploration) == (0, 6)

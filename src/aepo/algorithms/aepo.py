@@ -38,11 +38,11 @@ class AEPO(BalancedBranchSettings, Algorithm):
     """Settings of AEPO; see `Algorithm` for the shared ones, `BalancedBranchSettings` for those of the rollout.
 
     Attributes:
-        preset: Where unset values come from: our defaults, the paper's rule, or the public reference code's.
+        preset: Source of unset values: our defaults, the paper's rule, or the public reference code's.
         branch_penalty: Let consecutive branches lower the branch probability.
         entropy_clip: Keep the gradient of good tokens above the clip range; off: PPO's clip.
         entropy_advantage: Weigh advantages by token entropy.
-        entropy_weight: How strongly.
+        entropy_weight: How strongly token entropy counts.
         entropy_scope: Whether a token's entropy is compared with the whole batch or with its group.
     """
 

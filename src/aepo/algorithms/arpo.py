@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class ARPO(BranchSettings, Algorithm):
     """Settings of ARPO; see `Algorithm` for the shared ones, `BranchSettings` for those of the rollout.
 
-    These are AEPO's with the same defaults, so that a comparison of the two is one of their ideas.
+    They are AEPO's, with the same defaults, so that the two methods differ in nothing else.
 
     Attributes:
-        attribution: `soft`: a token counts in every trajectory that contains it, with that one's advantage; `hard`:
-            with the mean advantage of all of them. The paper's default is soft.
-        branch_rule: As AEPO's; its rule `reference` is that of AEPO's public code.
+        attribution: A token can be shared by several trajectories. With `soft` it has each trajectory's own advantage;
+            with `hard`, the mean of these. The paper's default is soft.
+        branch_rule: As in AEPO; the rule `reference` is that of AEPO's public code.
     """
 
     name: Literal["arpo"] = "arpo"

@@ -1,4 +1,4 @@
-"""AXPO, Agent eXplorative Policy Optimization (arXiv 2605.28774): where every use of a tool failed, try again.
+"""AXPO, Agent eXplorative Policy Optimization (arXiv 2605.28774): it samples failed tool calls again.
 
 Rollout: most of the k trajectories are independent. If all of them that called a tool failed, the others keep the
 thinking before the most uncertain calls and sample the call and what follows anew. Advantage: z-score inside the group.
@@ -20,8 +20,8 @@ class AXPO(Algorithm):
     """Settings of AXPO; see `Algorithm` for the shared ones.
 
     Attributes:
-        resamples: r, trajectories that wait until the others have ended and been scored; null is a quarter of k, and
-            at least 1.
+        resamples: r, trajectories that wait until the others have ended and been scored; null is a quarter of k, at
+            least 1.
     """
 
     name: Literal["axpo"] = "axpo"
@@ -34,5 +34,5 @@ class AXPO(Algorithm):
         return self
 
     def exploration(self) -> Exploration:
-        """K - r independent trajectories, then r where calls are made anew."""
+        """K - r independent trajectories, then r that sample a call again."""
         return CallResampling(self.group_size, self.resamples or max(1, self.group_size // 4))

@@ -1,4 +1,4 @@
-"""What an algorithm is: rules for the rollout, an advantage, a loss; and the settings of the three.
+"""An algorithm: rules for the rollout, an advantage and a loss, with their settings.
 
 An algorithm is its own configuration: picking it by name with no other key is the setting we stand behind.
 """
@@ -21,19 +21,19 @@ Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"]
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """All trajectories of a step, scored; what an advantage is made from.
+    """All trajectories of a step, scored: the input of an advantage.
 
     Attributes:
-        rewards_B: One a trajectory.
-        groups_B: Integers; trajectories of one question share theirs.
+        rewards_B: One per trajectory.
+        groups_B: Integers, equal for trajectories of one question.
         entropies_BT: Nats, under the policy that sampled.
         loss_mask_BT: 1 where the policy wrote the token.
-        lengths_B: Tokens after the prompt, observations included: what `max_length` limits.
+        lengths_B: Tokens after the prompt, observations included; `max_length` limits them.
         max_length: `rollout.max_tokens`.
-        nodes_BT: Number of the tree's node that a token belongs to, unique in the step; -1 on padding.
-        turns_BT: Number of the policy's turn in its trajectory, from 0; -1 where the policy did not write.
+        nodes_BT: Number of the token's node in the tree, unique in the step; -1 on padding.
+        turns_BT: Number of the token's turn in its trajectory, from 0; -1 where the policy did not write.
         states_BT: Number of the state that the turn started from; -1 where the policy did not write. Turns of one
-            group that follow the same tokens of prompt or observation share it; turns of different groups never do.
+            group that follow the same prompt or observation tokens have the same number.
     """
 
     rewards_B: Tensor
@@ -48,18 +48,17 @@ class ScoredBatch:
 
 
 class Algorithm(BaseModel):
-    """The settings that all algorithms share, and the questions that the trainer asks.
+    """The settings that all algorithms share, and the methods that the trainer calls.
 
-    A subclass says only what it does otherwise: `exploration`, `advantages`, `loss`. docs/how-to/own_algorithm.md adds
-    one.
+    A subclass overrides `exploration`, `advantages` or `loss` where it differs; see docs/how-to/own_algorithm.md.
 
     Attributes:
-        name: What a configuration picks it by; without a name of its own a class has "package.module:Class".
+        name: Its name in a configuration; by default "package.module:Class".
         group_size: k, trajectories per question.
         aggregation: How token losses become one number (spec 4.3).
         clip_low: Width of the clip range below 1.
         clip_high: Width of the clip range above 1.
-        dual_clip: Largest ratio that a negative advantage is multiplied with; null turns it off.
+        dual_clip: Largest ratio that a negative advantage is multiplied by; null turns it off.
         kl_weight: Weight of the k3 estimate of KL to the model that training started from; 0 loads no reference.
     """
 
@@ -81,38 +80,38 @@ class Algorithm(BaseModel):
         return data
 
     def exploration(self) -> Exploration:
-        """The rules of the rollout; as it stands k independent trajectories."""
+        """The rules of the rollout; by default k independent trajectories."""
         return IndependentSamples(self.group_size)
 
     def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, T) or (B, 1): what each token of each trajectory is worth; as it stands the group's z-score."""
+        """(B, T) or (B, 1): the advantage of each token of each trajectory; by default the group's z-score."""
         from aepo.core.advantages import group_relative
 
         return group_relative(batch.rewards_B, batch.groups_B)[:, None]
 
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """(B, T): the loss of each token, before masks and averages; as it stands PPO's clipped loss.
+        """(B, T): the loss of each token, before masks and averages; by default PPO's clipped loss.
 
         Args:
-            logprobs_BT: Under the policy that is trained.
-            old_logprobs_BT: Under the policy that sampled.
-            advantages_BT: Of `advantages`, weighted; shapes need only broadcast.
+            logprobs_BT: ln p under the policy that is trained.
+            old_logprobs_BT: ln p under the policy that sampled.
+            advantages_BT: The result of `advantages`; it broadcasts to (B, T).
         """
         from aepo.core.losses import clipped
 
         return clipped(logprobs_BT, old_logprobs_BT, advantages_BT, self.clip_low, self.clip_high, self.dual_clip)
 
     def informative(self, rewards: Sequence[float]) -> bool:
-        """Whether a group with these task rewards is trained on, or replaced by one of another question."""
+        """Whether a group with these task rewards is trained on; otherwise another question's group replaces it."""
         return True
 
     @property
     def rounds(self) -> int:
-        """How often a step may sample: once, and again as long as groups are not informative."""
+        """How often a step may sample; it samples again only while groups are not informative."""
         return 1
 
     @property
     def needs_entropy(self) -> bool:
-        """Whether a part that is switched on reads entropies; a run refuses an engine that has none."""
+        """Whether a part that is switched on reads entropies; then a run refuses an engine without them."""
         rules = self.exploration()
         return rules.watches or rules.probes > 0 or rules.needs_call_entropy

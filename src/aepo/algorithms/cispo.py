@@ -22,7 +22,7 @@ class CISPO(Algorithm):
     Attributes:
         clip_low: Width of the range below 1 that weights are clipped to; 1 sets no lower bound.
         clip_high: Width of the range above 1.
-        dual_clip: There is nothing that it could bound: the weights of bad tokens are clipped as well.
+        dual_clip: Not needed: the weights of tokens with A < 0 are clipped too.
     """
 
     name: Literal["cispo"] = "cispo"

@@ -23,9 +23,9 @@ class DAPO(Algorithm):
 
     Attributes:
         clip_high: Width of the clip range above 1.
-        overlong_buffer: Share of `rollout.max_tokens`, below that limit, in which the reward falls by up to 1; 0 turns
-            that off. The paper has 4096 of 20480 tokens.
-        max_rounds: How often a step may sample, the first time included; then it trains on what there is.
+        overlong_buffer: Share of `rollout.max_tokens` just below the limit in which the reward falls by up to 1; 0
+            turns it off. The paper has 4096 of 20480 tokens.
+        max_rounds: How often a step may sample, the first time included; then it trains on the groups that it has.
     """
 
     name: Literal["dapo"] = "dapo"
@@ -34,7 +34,7 @@ class DAPO(Algorithm):
     max_rounds: int = Field(default=10, ge=1)
 
     def informative(self, rewards: Sequence[float]) -> bool:
-        """Whether they differ."""
+        """Whether the rewards differ."""
         return min(rewards) < max(rewards)
 
     @property

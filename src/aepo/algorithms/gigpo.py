@@ -1,4 +1,4 @@
-"""GiGPO, Group-in-Group Policy Optimization (arXiv 2505.10978): trajectories are compared, and turns as well.
+"""GiGPO, Group-in-Group Policy Optimization (arXiv 2505.10978): it compares trajectories and turns.
 
 Rollout: k independent trajectories. Advantage: the group's z-score plus, for each turn, the z-score of its discounted
 return among the turns of the group that started from the same observation. Loss: PPO's clip, averaged over tokens, the
@@ -21,8 +21,8 @@ class GiGPO(Algorithm):
     """Settings of GiGPO; see `Algorithm` for the shared ones.
 
     Attributes:
-        step_weight: Weight of the comparison of turns; 0 is the group's z-score alone.
-        gamma: What is left of a reward one turn earlier.
+        step_weight: Weight of the turns' advantage; 0 leaves the group's z-score alone.
+        gamma: Discount of the reward per turn.
     """
 
     name: Literal["gigpo"] = "gigpo"
@@ -30,7 +30,7 @@ class GiGPO(Algorithm):
     gamma: float = Field(default=0.95, ge=0, le=1)
 
     def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, T): of the trajectory and of the turn."""
+        """(B, T): the trajectory's advantage plus the turn's."""
         from aepo.core.credit import step_relative
 
         steps_BT = step_relative(batch.rewards_B, batch.turns_BT, batch.states_BT, self.gamma)

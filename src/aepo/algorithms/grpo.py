@@ -1,4 +1,4 @@
-"""GRPO, Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300): the baseline everybody knows.
+"""GRPO, Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300): the usual baseline.
 
 Rollout: k independent trajectories. Advantage: z-score inside the group. Loss: PPO's clip. Spec 5.
 """

@@ -1,4 +1,4 @@
-"""How a path of a task grows under a configuration: the chat protocol, the tools, the limits, on an engine."""
+"""Makes the agents of a task from a configuration: chat protocol, tools and limits on an engine."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def agents(
     """A sampling and a greedy agent for a task.
 
     Args:
-        policy: Whose turns they are.
-        task: With the tools that paths call.
+        policy: Writes the turns.
+        task: Has the tools that paths call.
         config: Limits and the algorithm's rules.
-        questions: What will be asked, for the longest prompt.
-        sampler: Who samples for the policy; by default it does so itself.
+        questions: The questions, to find the longest prompt.
+        sampler: Samples for the policy; the policy itself by default.
 
     Raises:
         ValueError: The chat template or a tool does not fit the protocol, prompts are too long for the model, or a
-            server cannot do what is asked.
+            server does not support the settings.
     """
     rollout, algorithm = config.rollout, config.algorithm
     protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
@@ -60,7 +60,7 @@ def agents(
 
 
 def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:
-    """What grows paths on an engine, by the rules of a configuration."""
+    """The agent that grows paths on an engine, by the rules of a configuration."""
     rules, rollout = config.algorithm.exploration(), config.rollout
     return Agent(
         generator,
@@ -75,7 +75,7 @@ def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Too
 
 
 def scorer_of(task: Task, config: Config) -> Scorer:
-    """What gives a trajectory of a task its reward.
+    """The scorer of a task's trajectories.
 
     Raises:
         ValueError: The task has no reward.

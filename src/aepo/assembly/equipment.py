@@ -1,4 +1,4 @@
-"""A task's tools as a run calls them: with the limits, the budget and the kept results of its configuration."""
+"""A task's tools with the limits, the budget and the kept results of a configuration."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Equipment:
     Attributes:
         tools: In the task's order.
         mode: Where their results come from.
-        store: Kept results; None without.
-        budget: What their calls may come to; None without a limit.
+        store: Kept results; None if none are kept.
+        budget: Limit on their calls; None without one.
     """
 
     tools: tuple[Tool, ...]
@@ -41,16 +41,16 @@ class Equipment:
 
     @contextmanager
     def in_use(self, run: Path, keep: bool = False, resume: bool = False) -> Iterator[None]:
-        """Open what there is to open, and close it.
+        """Open the kept results and the budget, and close them.
 
         Args:
-            run: Folder of the run, which names its recording.
-            keep: Note in that folder what was spent.
-            resume: Go on with what the run had spent and recorded.
+            run: Run folder, which names the recording.
+            keep: Write to that folder what was spent.
+            resume: Go on with the run's spending and recording.
 
         Raises:
             CacheRefused: The cache cannot be used.
-            CacheUnavailable: At the end: results of a recording could not be written.
+            CacheUnavailable: At the end, results of a recording could not be written.
         """
         if self.budget is not None and keep:
             self.budget.keep_in(run / SPENT, resume)
@@ -75,12 +75,12 @@ def equip(config: Config, tools: Sequence[Tool], mode: Mode | None = None) -> Eq
     """The tools of a task under a configuration. No file is opened yet.
 
     Args:
-        config: The run's.
-        tools: The task's.
-        mode: Another one than the configuration's.
+        config: The run's configuration.
+        tools: The task's tools.
+        mode: A mode in place of the configuration's.
 
     Raises:
-        ConfigError: The limits name a tool or service that there is not, or there is nothing to replay.
+        ConfigError: The limits name an unknown tool or service, or there is nothing to replay.
     """
     settings, mode = config.tools, mode or config.tools.mode
     _known("tools.limits", settings.limits, [tool.name for tool in tools])

@@ -1,4 +1,4 @@
-"""What a run works with, put together and checked before there is a run folder."""
+"""Puts together the parts of a run and checks them, before there is a run folder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from aepo.training.loop import Parts
 
 
 def build(config: Config, task: Task, budget: Budget | None = None) -> tuple[LocalPolicy, Parts]:
-    """Load the model, and put together what trains it.
+    """Load the model, and put together the parts of its training.
 
     Args:
-        config: The run's.
-        task: With the tools that paths call.
-        budget: What the tools may be used for.
+        config: The run's configuration.
+        task: Has the tools that paths call.
+        budget: Limit on tool calls.
 
     Raises:
         ValueError: Something does not fit.
     """
     policy = load_to_train(config)
-    # Another number of threads rounds otherwise, so where every bit counts the first choice stays.
+    # Results round differently with another number of threads, so a deterministic run keeps its first choice.
     fixed = config.train.threads is not None or config.rollout.deterministic or policy.device.type != "cpu"
     held_out = task.held_out[: config.evaluation.questions]
     asked = [*task.samples, *held_out]
@@ -40,7 +40,7 @@ def build(config: Config, task: Task, budget: Budget | None = None) -> tuple[Loc
         policy=policy,
         sampler=sampler,
         agent=agent,
-        # An engine that is kept open from step to step serves nobody else.
+        # With overlap the rollout's engine stays open between steps, so evaluations need another one.
         evaluation_agent=agents(policy, task, config, asked, sampler)[0] if config.rollout.overlap else agent,
         greedy_agent=greedy,
         reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,

@@ -1,4 +1,4 @@
-"""What a name or an address means: the policy to train, to evaluate or to solve with."""
+"""Loads the policy that a name, a folder or an address stands for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUILT_IN_MODELS = {"atlas": Path(__file__).parents[1] / "models" / "atlas"}
 
 
 def is_server(path: str) -> bool:
-    """Whether what is to be loaded is the address of a server."""
+    """Whether a path is the address of a server."""
     return path.startswith(("http://", "https://"))
 
 
@@ -29,12 +29,12 @@ def load_policy(path: str, model: ModelConfig | None = None, train: bool = False
     A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
 
     Args:
-        path: Which.
+        path: What to load.
         model: The other settings.
-        train: It will be trained: an adapter is merged into the weights, unless `model.lora` says that it is trained.
+        train: Load it for training: an adapter is merged into the weights, unless `model.lora` trains it.
 
     Raises:
-        ValueError: It cannot be loaded; the line says why.
+        ValueError: It cannot be loaded; the message says why.
         ServerError: The server does not answer.
     """
     settings = model or ModelConfig(path=path)
@@ -79,7 +79,7 @@ def _load_local(path: str, settings: ModelConfig, train: bool) -> LocalPolicy:
 
 
 def policy_folder(path: str) -> str:
-    """Where the files of a policy are: of a run its newest checkpoint, of "atlas" its folder, else the path itself.
+    """The folder of a policy's files: a run's newest checkpoint, the folder of "atlas", else the path itself.
 
     Raises:
         ValueError: The run has no checkpoint that can be loaded.
@@ -97,9 +97,9 @@ def policy_folder(path: str) -> str:
 
 
 def started_from(config: Config) -> Config:
-    """The configuration with the checkpoint that a run now starts from, in place of the other run that it names.
+    """The configuration with the checkpoint to start from in place of the run that it names.
 
-    That run may train on; a resumed run must know the same start again.
+    That run may train on, and a resumed run must start from the same checkpoint.
     """
     path = config.model.path
     if path in BUILT_IN_MODELS or is_server(path):
@@ -108,7 +108,7 @@ def started_from(config: Config) -> Config:
 
 
 def load_to_train(config: Config) -> LocalPolicy:
-    """The model of a configuration, and the threads that it is fastest with.
+    """Load the model of a configuration and set the fastest number of threads.
 
     Raises:
         ValueError: It cannot be loaded.
@@ -121,7 +121,7 @@ def load_to_train(config: Config) -> LocalPolicy:
         raise ConfigError(
             f"model.path is a server ({config.model.path}), which cannot be trained: give a folder or a hub name"
         )
-    # New adapters begin at random.
+    # New adapters begin with random weights.
     torch.manual_seed(config.seed)
     policy = cast("LocalPolicy", load_policy(config.model.path, config.model, train=True))
     if policy.device.type == "cpu":

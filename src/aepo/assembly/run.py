@@ -1,4 +1,4 @@
-"""A run in this process, from its configuration to the policy that it leaves."""
+"""Runs a training in this process, from its configuration to the trained policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aepo.training.loop import Trainer
 
 
 def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display) -> LocalPolicy:
-    """Train, and leave everything in the run folder; arguments and errors as of `aepo.api.train_task`."""
+    """Train and write to the run folder; arguments and errors as of `aepo.api.train_task`."""
     equipment = equip(config, task.tools)
     policy, parts = build(config, replace(task, tools=equipment.tools), equipment.budget)
     folder = (gone_on if resume else begun)(config, task, named)

@@ -1,4 +1,4 @@
-"""From nested keys to a checked configuration; what does not fit is one line that says what to write instead."""
+"""Checks nested keys and makes a configuration; an error is one line that says what to write instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aepo.config.sections import Config, ConfigError, Section
 S = TypeVar("S", bound=Section)
 
 LONGEST_SHOWN = 100
-"""Characters of a value that a line about it still shows."""
+"""Most characters of a value that an error message shows."""
 
 
 def parse(data: Mapping[str, Any]) -> Config:
@@ -41,10 +41,10 @@ def validated(model: type[S], data: Mapping[str, Any]) -> S:
 
 
 def _explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> str:
-    # A misspelt key is why another one is missing.
+    # A misspelt key comes first, because it can be the reason why another one is missing.
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
-    # The discriminator of the union is part of pydantic's location, not of ours.
+    # pydantic's location contains the discriminator of the union, which is no key of the configuration.
     if location[:1] == ["algorithm"] and len(location) > 1 and first["loc"][1] in algorithm_names():
         tag = location.pop(1)
     else:
@@ -71,7 +71,7 @@ def _explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, 
 
 
 def algorithm_names() -> list[str]:
-    """What `algorithm.name` may be."""
+    """The possible values of `algorithm.name`."""
     return [a.model_fields["name"].default for a in get_args(get_args(AnyAlgorithm)[0])]
 
 
@@ -79,7 +79,7 @@ def _fields(root: type[BaseModel], location: Sequence[str], tag: str | None) -> 
     model: Any = root
     named = False
     for part in location:
-        if part.isdecimal() or named:  # a place in a list, a name that the user chose
+        if part.isdecimal() or named:  # an index in a list, or a name that the user chose
             named = False
             continue
         annotation = model.model_fields[part].annotation

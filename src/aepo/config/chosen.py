@@ -1,4 +1,4 @@
-"""What `algorithm` in a configuration may be: one of ours by its name, or a class of the user's by its place."""
+"""The type of `algorithm` in a configuration: a built-in one by name, or a user's class by "package.module:Class"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aepo.modules import load_named
 
 
 def own_algorithm(data: Any) -> type[Algorithm] | None:
-    """The class that the settings of an algorithm name as "package.module:Class"; None if they name one of ours.
+    """The class that an algorithm's settings name as "package.module:Class"; None if they name a built-in one.
 
     Raises:
         ValueError: It cannot be imported, or is no algorithm.

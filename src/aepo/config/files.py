@@ -1,4 +1,4 @@
-"""Configurations as text: YAML files, dotted `key=value` pairs on top, and back again."""
+"""Reads and writes configurations: YAML files, with dotted `key=value` overrides on top."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from aepo.config.sections import Config, ConfigError
 from aepo.paths import local
 
 VERL = "verl"
-"""The section whose values are verl's own, and are read as verl reads them."""
+"""The section with verl's own settings, which are read as verl reads them."""
 
 SHARED_BY_ALGORITHMS = ("group_size", "kl_weight")
-"""Settings that stay when another algorithm is named; its others are its own defaults."""
+"""Settings that stay when another algorithm is named; all others become its defaults."""
 
 
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -37,10 +37,10 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The keys of a YAML file, unchecked; plain words are read by `scalar`.
+    """The keys of a YAML file, unchecked; `scalar` reads plain words.
 
     Raises:
-        ConfigError: The file is missing, not YAML, or holds something else than keys.
+        ConfigError: The file is missing, is not YAML, or has no keys.
     """
     try:
         text = local(path).read_text(encoding="utf-8")
@@ -60,8 +60,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def split(override: str) -> tuple[str, Any]:
     """Dotted key and value of `key=value`.
 
-    A value that begins with a bracket or a quote is read as YAML, any other by `scalar`. Nothing is null, and the empty
-    text for an option of a task.
+    A value that begins with a bracket or a quote is read as YAML, any other by `scalar`. An empty value is null; for an
+    option of a task it is the empty text.
 
     Raises:
         ConfigError: It is not of that form.
@@ -80,10 +80,10 @@ def split(override: str) -> tuple[str, Any]:
 
 
 def scalar(text: str) -> Any:
-    """What a plain word means: a number, true, false or null if it is written exactly as one is dumped, else itself.
+    """Read a plain word: a number, true, false or null if it is written exactly as YAML dumps one, else the word.
 
-    So nothing is lost before the type that is wanted is known: 1.10, 007, 1e-4, 12:30, no and 2024-05-01 stay texts. A
-    setting that is a number or a switch makes one of them.
+    So 1.10, 007, 1e-4, 12:30, no and 2024-05-01 stay texts. A setting that is a number or a switch converts them later,
+    when its type is known.
     """
     if text in ("", "~"):
         return None
@@ -100,10 +100,10 @@ def scalar(text: str) -> Any:
 def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested `data` in which the dotted keys of `changes` have new values.
 
-    Where they name another algorithm, it takes `SHARED_BY_ALGORITHMS` from `data`; its others are its own defaults.
+    If they name another algorithm, it takes `SHARED_BY_ALGORITHMS` from `data` and defaults for the rest.
 
     Raises:
-        ConfigError: A key goes into something that is a value.
+        ConfigError: A dotted key leads into a value.
     """
     copy = deepcopy(dict(data))
     algorithm, name = copy.get("algorithm"), changes.get("algorithm.name")
@@ -115,7 +115,7 @@ def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones; an empty mapping is a value."""
+    """Nested keys as dotted keys; an empty mapping is a value."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping) and value:
@@ -137,11 +137,11 @@ def dump(config: Config) -> str:
 
 
 class _Numbers(yaml.SafeLoader):
-    """YAML as verl's own configurations are read; 1e-4 is a number there too."""
+    """Reads YAML as verl does, where 1e-4 is a number."""
 
 
 class _Reader(yaml.SafeLoader):
-    """YAML whose plain words are read by `scalar`."""
+    """Reads YAML with `scalar` for plain words."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 

@@ -1,4 +1,4 @@
-"""What a run can be told: frozen models whose class defaults are the vetted setting; unknown keys are errors."""
+"""The settings of a run: frozen models with tested defaults; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from aepo.paths import expanded
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be used; one line says where and what to write instead."""
+    """The configuration cannot be used; one line says which key is wrong and what to write instead."""
 
 
 class Section(BaseModel):
     """A part of the configuration."""
 
-    # A folder may be called 001.
+    # A folder may be called 001, which must stay a text.
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     @field_validator("*", mode="before")
@@ -33,8 +33,8 @@ class LoraConfig(Section):
 
     Attributes:
         rank: Rank of the adapters.
-        alpha: Their scale, divided by the rank.
-        targets: Modules that get one; peft's name for all linear layers by default.
+        alpha: Scale of the adapters, which is divided by the rank.
+        targets: Modules that get an adapter; by default all linear layers.
     """
 
     rank: int = Field(default=16, ge=1)
@@ -43,11 +43,11 @@ class LoraConfig(Section):
 
 
 class PriceConfig(Section):
-    """What tokens cost, per million, in the currency of the tools' prices; null is nothing.
+    """Price of a million tokens, in the currency of the tools' prices; null is 0.
 
     Attributes:
-        prompt: Those before a turn, read again for each turn.
-        sampled: Those that the policy writes.
+        prompt: Tokens before a turn; they are read again for each turn.
+        sampled: Tokens that the policy writes.
     """
 
     prompt: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -58,18 +58,18 @@ class ModelConfig(Section):
     """The policy.
 
     Attributes:
-        path: Folder or hub name of a transformers causal LM, or "atlas", the small model of this package, or the
-            address of a server (http://host:port/v1), which can be evaluated, not trained.
+        path: Folder or hub name of a transformers causal LM; or "atlas", the small model of this package; or the
+            address of a server (http://host:port/v1), which can be evaluated but not trained.
         device: "auto" takes a GPU if there is one.
         dtype: "auto" is float32 on a CPU, bfloat16 on a GPU.
-        pad_token: For tokenizers that have none.
+        pad_token: The padding token, for tokenizers without one.
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        lora: Adapters: new ones, or those of `path`, which must have these settings; null trains all weights, those of
-            an adapter at `path` merged into them.
-        name: Of a server with several models: which.
-        tokenizer: Of a server: folder or hub name of the model's tokenizer; null is the name of the model there.
-        timeout: Of a server: seconds for one reply.
-        price: What tokens cost, for the cost of a question in evaluations.
+        lora: Train adapters: new ones, or those of `path`, which must have these settings. Null merges an adapter at
+            `path` into the weights and trains all of them.
+        name: For a server with several models: the model's name.
+        tokenizer: For a server: folder or hub name of the model's tokenizer; null takes the server's name of the model.
+        timeout: For a server: seconds for one reply.
+        price: Price of tokens, for the cost of a question in evaluations.
     """
 
     path: str = "atlas"
@@ -88,7 +88,7 @@ class TaskConfig(Section):
     """The task.
 
     Attributes:
-        name: A built-in one, a data set of docs/datasets.md, or "package.module:function" for a function that returns
+        name: A built-in task, a data set of docs/datasets.md, or "package.module:function" for a function that returns
             an `aepo.Task`.
         options: Arguments of that function.
     """
@@ -102,16 +102,16 @@ class RolloutConfig(Section):
 
     Attributes:
         protocol: "tags", or "chat" for the model's own template with JSON tool calls.
-        questions: Questions a step.
-        temperature: Of sampling; entropies and log-probabilities are those at this temperature.
-        max_tokens: Per trajectory after the prompt, observations included.
-        max_tool_calls: Per trajectory.
+        questions: Questions per step.
+        temperature: Temperature of sampling, entropies and log-probabilities.
+        max_tokens: Tokens per trajectory after the prompt, observations included.
+        max_tool_calls: Tool calls per trajectory.
         max_sequences: Trajectories in the engine at once.
-        deterministic: Make even rounding independent of which tool answers first, at some cost in speed.
-        overlap: Groups of a step that training does not wait for: they go on, and are trained in the next step.
-        on_tool_bug: An exception other than `ToolError` in a tool stops the run, or is told to the model.
-        date: The day that a chat template is told when it asks; null is the day on which a run begins, which its
-            `config.yaml` then has, or today where there is no run.
+        deterministic: Make rounding independent of which tool answers first, at some cost in speed.
+        overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.
+        on_tool_bug: Whether an exception other than `ToolError` in a tool stops the run, or the model is told.
+        date: Today's date for a chat template that asks for it. Null is the day on which the run begins, which its
+            `config.yaml` then has, or today if there is no run.
     """
 
     protocol: Literal["tags", "chat"] = "tags"
@@ -127,15 +127,15 @@ class RolloutConfig(Section):
 
 
 Layout = Literal["tree", "flat"]
-"""Each distinct token once, or each trajectory whole."""
+"""Compute each distinct token once, or each trajectory whole."""
 
 
 class EndConfig(Section):
     """When a run ends.
 
     Attributes:
-        steps: Rollouts to train on, at most.
-        max_trajectories: The run ends after the step that reaches this many, over all its steps; null is no limit.
+        steps: Most rollouts to train on.
+        max_trajectories: The run ends after the step that reaches this number, over all steps; null is no limit.
         max_sampled_tokens: The same for tokens that the policy wrote; shared ones count once.
         max_executed_calls: The same for tool calls that really ran; shared ones count once.
     """
@@ -152,21 +152,22 @@ class TrainConfig(EndConfig):
     Attributes:
         minibatches: Optimizer steps that one pass over a rollout is divided into, by question.
         epochs: Passes over a rollout.
-        learning_rate: Of AdamW, after the warm-up.
-        warmup: Optimizer steps in which it rises from 0.
-        schedule: "constant" keeps it after that, "linear" lets it fall to 0 at the last of `steps`; a run that a budget
-            ends earlier does not come so far.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are scaled down to it.
-        layout: "tree" computes each distinct token once, "flat" each trajectory whole: equal to rounding. Models whose
-            attention cannot be replaced need "flat".
+        learning_rate: AdamW's learning rate after the warm-up.
+        warmup: Optimizer steps in which the learning rate rises from 0.
+        schedule: After the warm-up "constant" keeps the learning rate; "linear" lowers it to 0 at the last of `steps`,
+            which a run that a budget ends does not reach.
+        weight_decay: AdamW's weight decay.
+        max_grad_norm: Largest norm of the gradient; a larger one is scaled down to it.
+        layout: "tree" computes each distinct token once, "flat" each trajectory whole. Results are equal up to
+            rounding. Models whose attention cannot be replaced need "flat".
         micro_batch_tokens: Tokens of one forward pass, with padding if flat; changes memory, not results.
         checkpoint_every: Steps between checkpoints; the end of a run always has one.
-        keep_checkpoints: How many are kept.
-        trees_every: Steps between those whose rollout trees are kept.
-        threads: CPU threads; null measures which number is fastest, and again when the machine's load changes.
-        entropy_band: Policy entropy that leaves its start by more than this share is an alarm; null watches nothing.
-        trackers: Where metrics go beside `metrics.jsonl`.
+        keep_checkpoints: Number of checkpoints to keep.
+        trees_every: Every how many steps the rollout trees are kept.
+        threads: CPU threads; null measures the fastest number, and again when the machine's load changes.
+        entropy_band: Largest relative change of the policy's entropy from its start without an alarm; null gives no
+            alarm.
+        trackers: Where metrics go besides `metrics.jsonl`.
     """
 
     minibatches: int = Field(default=4, ge=1)
@@ -190,10 +191,10 @@ class EvaluationConfig(Section):
     """Measuring on the task's held-out questions.
 
     Attributes:
-        every: Training steps between evaluations; 0 evaluates before and after only.
-        questions: How many of them, from the first; null takes all.
-        samples: Sampled trajectories a question, at the temperature of the rollout.
-        greedy: Whether one greedy trajectory a question is taken too.
+        every: Training steps between evaluations; 0 evaluates only before and after the run.
+        questions: Number of held-out questions, from the first; null takes all.
+        samples: Sampled trajectories per question, at the temperature of the rollout.
+        greedy: Whether each question also gets a greedy trajectory.
     """
 
     every: int = Field(default=0, ge=0)
@@ -203,11 +204,11 @@ class EvaluationConfig(Section):
 
 
 class RateConfig(Section):
-    """Limits of a service that several tools may ask.
+    """Limits of a service that several tools may use.
 
     Attributes:
         concurrency: Calls at once.
-        rate: Calls a second, on average.
+        rate: Calls per second, on average.
         burst: Calls that may begin at once after a pause.
     """
 
@@ -217,12 +218,12 @@ class RateConfig(Section):
 
 
 class ToolLimits(RateConfig):
-    """Limits of one tool; what is not set is as the task has it.
+    """Limits of one tool; unset ones are the task's.
 
     Attributes:
         timeout: Seconds for one call.
-        price: What one executed call costs, in the currency of the budget.
-        service: What it asks; its limits are those of `tools.services` with this name.
+        price: Price of one executed call, in the currency of the budget.
+        service: Name of the service that it uses, whose limits are in `tools.services`.
     """
 
     timeout: float | None = Field(default=None, gt=0)
@@ -231,21 +232,21 @@ class ToolLimits(RateConfig):
 
 
 class RewardsConfig(Section):
-    """How trajectories get their rewards: each as soon as it has ended, while others are sampled.
+    """Scoring of trajectories, each as soon as it has ended.
 
     Attributes:
-        concurrency: Calls of the reward, or of a judge, at once; 1 for one that is not safe in several threads.
+        concurrency: Calls of the reward or the judge at once; set 1 if it is not safe in several threads.
     """
 
     concurrency: int = Field(default=16, ge=1)
 
 
 class BudgetConfig(Section):
-    """What the executed tool calls of a run may come to, evaluations included; the call that would exceed it ends it.
+    """Limits on the executed tool calls of a run, evaluations included; a call that would exceed one ends the run.
 
     Attributes:
-        calls: How many.
-        money: What they cost together.
+        calls: Number of calls.
+        money: Total price.
     """
 
     calls: int | None = Field(default=None, ge=0)
@@ -253,19 +254,19 @@ class BudgetConfig(Section):
 
 
 class ToolsConfig(Section):
-    """Where results of tools come from, and how much tools may be used.
+    """Where tool results come from, and the limits of tools.
 
     Attributes:
-        mode: "live" runs every call. "cached" answers a call by a kept success, else runs it and keeps a success.
-            "record" runs and keeps the first of equal calls. "replay" answers all calls by a recording.
+        mode: "live" runs every call. "cached" takes a kept success, or runs the call and keeps a success. "record"
+            runs and keeps the first of equal calls. "replay" takes all results from a recording.
         cache: The file of results; null is `tools.sqlite` in the run folder.
-        cache_wait: Seconds to wait for that file when others lock it.
-        unsafe_network_cache: Allow a network file system, on which the file may be damaged.
-        repeat: A call that a trajectory has made before is run again, or answered by the trajectory; only of tools
-            that are pure.
-        limits: By tool.
-        services: By service.
-        budget: What all calls may come to.
+        cache_wait: Seconds to wait for that file while other processes lock it.
+        unsafe_network_cache: Allow a network file system, which may damage the file.
+        repeat: Whether a call of a pure tool that the trajectory has made before is run again, or gets the earlier
+            result.
+        limits: Limits by tool.
+        services: Limits by service.
+        budget: Limits on all calls together.
     """
 
     mode: Literal["live", "cached", "record", "replay"] = "live"
@@ -282,11 +283,10 @@ class Config(Section):
     """A whole run.
 
     Attributes:
-        engine: What samples and trains: "local", this process; "verl", a Ray cluster (docs/cluster.md).
-        run: Folder of the run.
-        seed: Of everything that is drawn.
-        verl: Settings of verl itself, by its own dotted keys, and `entropy_source` (docs/cluster.md); for engine verl
-            only.
+        engine: Where a run samples and trains: "local" is this process, "verl" a Ray cluster (docs/cluster.md).
+        run: Run folder.
+        seed: Seed of all random numbers.
+        verl: For engine verl: verl's own settings by its dotted keys, and `entropy_source` (docs/cluster.md).
     """
 
     engine: Literal["local", "verl"] = "local"
@@ -353,7 +353,7 @@ class Config(Section):
 
 
 def _expanded(value: Any) -> Any:
-    """With `~` at the beginning of a text read as the home folder, in lists and objects too."""
+    """The value with `~` at the start of texts expanded to the home folder, in lists and objects too."""
     if isinstance(value, str):
         return expanded(value)
     if isinstance(value, list):

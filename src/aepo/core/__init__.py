@@ -1,1 +1,1 @@
-"""AEPO's mathematics as pure functions, one idea a module; import the module you need, nothing is loaded here."""
+"""AEPO's mathematics as pure functions, one idea per module. Import the module that you need."""

@@ -15,15 +15,14 @@ def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
     A group of equal rewards, or of one trajectory, gives exactly 0.
 
     Args:
-        rewards: (B,), one a trajectory.
-        groups: (B,), integers; trajectories with the same number were sampled for the same question. Groups must be
-            whole, in any order.
+        rewards: (B,), one per trajectory.
+        groups: (B,), integers, equal for trajectories of one question. Groups must be whole, in any order.
 
     Returns:
         (B,), without gradient, in the rewards' dtype (float32 for integers).
 
     Raises:
-        ValueError: The shapes are not (B,) both.
+        ValueError: A shape is not (B,).
     """
     if rewards.ndim != 1 or rewards.shape != groups.shape:
         raise ValueError(f"rewards {tuple(rewards.shape)} and groups {tuple(groups.shape)} must both be (B,)")
@@ -35,7 +34,7 @@ def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
     means = zeros.index_add(0, index, values) / sizes
     deviations = values - means[index]
     std = (zeros.index_add(0, index, deviations**2) / (sizes - 1.0).clamp(min=1.0)).sqrt()
-    # The mean of equal numbers can be a rounding off, and 1e-9 over 1e-6 is not nothing.
+    # Rounding can move the mean of equal numbers by 1e-9. Divided by 1e-6 that would be an advantage.
     highest = zeros.scatter_reduce(0, index, values, "amax", include_self=False)
     lowest = zeros.scatter_reduce(0, index, values, "amin", include_self=False)
     advantages = deviations / (std[index] + EPSILON)
@@ -51,8 +50,8 @@ def whitened(returns: Tensor, loss_mask: Tensor) -> Tensor:
     Source: arXiv 2501.03262.
 
     Args:
-        returns: (B, T), or (B, 1) where all tokens of a trajectory have the same: gamma 1 and one reward at the end.
-        loss_mask: (B, T), not 0 where the token is trained; what it leaves out is never read.
+        returns: (B, T), or (B, 1) where all tokens of a trajectory have the same return (gamma 1, reward at the end).
+        loss_mask: (B, T), not 0 where the token is trained; other returns are never read.
 
     Returns:
         (B, T), without gradient, zero where loss_mask is 0, in the returns' dtype (float32 for integers).
@@ -88,10 +87,10 @@ def entropy_aware(
     Args:
         advantages: (B, T) or (B, 1).
         entropies: (B, T), nats, under the policy that sampled; no gradient flows through it.
-        loss_mask: (B, T), 1 where the token is trained; what it leaves out is never read.
+        loss_mask: (B, T), 1 where the token is trained; other entropies are never read.
         weight: How strongly entropy counts; 0 changes nothing.
-        statistics: Mean and std of the global batch, from `entropy_statistics`, when this is a part of it; numbers, or
-            tensors that broadcast to (B, T). None: this batch's own.
+        statistics: Mean and std of the global batch (`entropy_statistics`), if this batch is a part of it: numbers, or
+            tensors that broadcast to (B, T). None takes this batch's own.
 
     Returns:
         (B, T), zero where loss_mask is 0.
@@ -114,7 +113,7 @@ def entropy_factors(
 ) -> Tensor:
     """The factors of `entropy_aware`, max(0, 1 + weight * z_t) (spec 4.2).
 
-    Never negative, so they may scale the positive and the negative part of a shared token's advantages alike.
+    They are never negative, so they can scale the positive and the negative advantages of a shared token alike.
 
     Args:
         entropies: (B, T), nats.
@@ -144,7 +143,7 @@ def entropy_statistics(entropies: Tensor, loss_mask: Tensor, weights: Tensor | N
 
     Args:
         entropies: (B, T), nats.
-        loss_mask: (B, T), not 0 where the token is trained; what it leaves out is never read.
+        loss_mask: (B, T), not 0 where the token is trained; other entropies are never read.
         weights: (B, T), how many trajectories contain each token; None counts each once.
 
     Returns:

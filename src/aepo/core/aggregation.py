@@ -15,7 +15,7 @@ def aggregate(
     tokens: float | None = None,
     trajectories: float | None = None,
 ) -> Tensor:
-    """One scalar from the trained tokens' losses; what `loss_mask` leaves out is never read (spec 4.3).
+    """One scalar from the losses of the trained tokens; other losses are never read (spec 4.3).
 
     | mode | value |
     |---|---|
@@ -23,7 +23,7 @@ def aggregate(
     | seq-mean-token-mean | sum over trajectories of their mean loss / trajectories |
     | seq-mean-token-sum | sum over trajectories of their summed loss / trajectories |
 
-    A trajectory without a trained token adds nothing and is not counted. Nothing trained at all gives 0.
+    A trajectory without a trained token adds nothing and is not counted. Without any trained token the result is 0.
     With the counts of the global batch as denominators, the results of micro-batches (whole rows) add up to the result
     of the whole batch; without them this batch's own counts are used.
 
@@ -41,7 +41,7 @@ def aggregate(
         ValueError: Unknown mode, or a denominator below 0.
     """
     trained = loss_mask != 0
-    # Selected, not multiplied: 0 times a padding token's inf would be NaN.
+    # `where` instead of a product: the loss of a padding token can be inf, and 0 times inf is NaN.
     sums = torch.where(trained, loss, torch.zeros_like(loss)).sum(-1)
     return (row_weights(loss_mask, mode, tokens, trajectories).to(sums.dtype) * sums).sum()
 
@@ -49,13 +49,13 @@ def aggregate(
 def row_weights(
     loss_mask: Tensor, mode: str = "token-mean", tokens: float | None = None, trajectories: float | None = None
 ) -> Tensor:
-    """w_i, what each trained token of a trajectory weighs: `aggregate` is the sum of w_i loss_it (spec 4.4).
+    """w_i, the weight of each trained token of trajectory i: `aggregate` is the sum of w_i loss_it (spec 4.4).
 
     Args:
         loss_mask: As in `aggregate`.
-        mode: Idem.
-        tokens: Idem.
-        trajectories: Idem.
+        mode: As in `aggregate`.
+        tokens: As in `aggregate`.
+        trajectories: As in `aggregate`.
 
     Returns:
         (B,), float64 where the device has it.

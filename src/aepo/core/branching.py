@@ -15,7 +15,7 @@ PACINGS: tuple[str, ...] = get_args(Pacing)
 
 
 def patience(consecutive: int, penalty: float = 0.05) -> float:
-    """What the penalty leaves after l branches in a row: max(0, 1 - penalty l)."""
+    """Factor of P after l branches in a row: max(0, 1 - penalty l)."""
     return max(0.0, 1.0 - penalty * consecutive)
 
 
@@ -37,7 +37,7 @@ def branch_probability(
     _require_finite(delta)
     left = patience(consecutive, penalty)
     if left == 0.0:
-        return 0.0  # a product that overflowed, times zero, would be NaN
+        return 0.0  # the other factor may have overflowed to inf, and 0 times inf is NaN
     return min(max((alpha + gamma * delta) * left, 0.0), 1.0)
 
 
@@ -72,9 +72,9 @@ def reference_probability(
 
 
 def random_rate(budget: int, global_samples: int, mean_observations: float) -> float:
-    """Rate of the control that is blind to entropy: min(1, budget / (m T)).
+    """Rate of the control that does not read entropies: min(1, budget / (m T)).
 
-    With beam size 2 it is expected to place the whole budget over the m T observations of the global samples.
+    With beam size 2 it spends the whole budget, in expectation, on the m T observations of the global samples.
 
     Args:
         budget: k - m.
@@ -111,15 +111,15 @@ def allowed(used: int, budget: int, observation: int, mean_observations: float, 
 
 
 def hindsight_score(probability: float, observation: int, mean_observations: float, depth_bonus: float = 0.3) -> float:
-    """How good an observation is to branch at once its path has ended: P + depth_bonus i / T (spec 3.2).
+    """Score of an observation for a branch after its path has ended: P + depth_bonus i / T (spec 3.2).
 
-    A later branch shares more of its path, and so costs fewer tool calls.
+    A later branch shares more of the path, so it costs fewer tool calls.
 
     Args:
         probability: P.
         observation: i, from 1.
         mean_observations: T, running mean of observations per trajectory; taken as at least 1.
-        depth_bonus: Weight of the place.
+        depth_bonus: Weight of i / T.
     """
     return probability + depth_bonus * observation / max(mean_observations, 1.0)
 

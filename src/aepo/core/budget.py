@@ -16,8 +16,8 @@ def global_samples(gap: float, group_size: int, beta: float = 1.0, probes: int =
     Args:
         gap: H_root minus the mean of H_tool, scaled; 0 if the probes called no tool.
         group_size: k.
-        beta: How fast m follows the gap.
-        probes: Trajectories begun before m is known; they are the first global samples.
+        beta: How strongly m follows the gap.
+        probes: Trajectories that begin before m is known; they are the first global samples.
         min_global: Smallest share of the group that starts from the question.
 
     Raises:
@@ -30,7 +30,7 @@ def global_samples(gap: float, group_size: int, beta: float = 1.0, probes: int =
 
 
 def least_global_samples(group_size: int, probes: int = 1, min_global: float = 0.25) -> int:
-    """The lower end of m, max(probes, ceil(min_global k)), and at least 1: nothing can branch off nothing.
+    """The smallest m: max(probes, ceil(min_global k)), and at least 1, since a branch needs a path.
 
     Raises:
         ValueError: k is below 1, the probes are not in [0, k], or `min_global` is not in [0, 1].

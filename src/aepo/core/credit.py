@@ -14,16 +14,16 @@ def step_relative(rewards: Tensor, turns: Tensor, states: Tensor, gamma: float =
 
     A_n = (G_n - mean G) / (std G + 1e-6), G the discounted returns of all turns with n's state, unbiased std
 
-    Each turn counts once, however long it is. A turn alone in its state, or among equal returns, gets exactly 0.
+    Each turn counts once, whatever its length. A turn that is alone in its state, or among equal returns, gets 0.
 
     Source: arXiv 2505.10978.
 
     Args:
-        rewards: (B,), one a trajectory.
-        turns: (B, T), the turn a token belongs to, from 0; -1 where it belongs to none. A turn's tokens are adjacent.
-        states: (B, T), integers, the state that a token's turn started from; read where `turns` is not -1. Turns of
+        rewards: (B,), one per trajectory.
+        turns: (B, T), the token's turn, from 0; -1 if it has none. The tokens of a turn are adjacent.
+        states: (B, T), integers, the state that the token's turn started from; read where `turns` is not -1. Turns of
             different groups have different states.
-        gamma: What is left of a reward one turn earlier.
+        gamma: Discount of the reward per turn.
 
     Returns:
         (B, T), without gradient, zero where `turns` is -1.
@@ -37,7 +37,7 @@ def step_relative(rewards: Tensor, turns: Tensor, states: Tensor, gamma: float =
     inside = turns >= 0
     first = inside & _starts(turns)
     advantages = torch.zeros_like(returns)
-    # Row by row, the tokens of the n-th turn of the batch follow its first one.
+    # Turns are numbered over the whole batch, row by row.
     numbers = first.flatten().cumsum(0).reshape(first.shape) - 1
     advantages[inside] = group_relative(returns[first], states[first])[numbers[inside]]
     return advantages
@@ -49,9 +49,9 @@ def shared_mean(advantages: Tensor, nodes: Tensor) -> Tensor:
     Source: arXiv 2507.19849.
 
     Args:
-        advantages: (B,), one a trajectory.
-        nodes: (B, T), integers, equal where trajectories share a token's run; -1 on padding. A run's tokens are
-            adjacent, and a trajectory contains a run once.
+        advantages: (B,), one per trajectory.
+        nodes: (B, T), integers, the token's node in the tree; -1 on padding. The tokens of a node are adjacent, and a
+            trajectory contains a node once.
 
     Returns:
         (B, T), without gradient, zero where `nodes` is -1.

@@ -26,13 +26,13 @@ def token_entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     if not temperature > 0.0:
         raise ValueError(f"temperature is {temperature}, it must be above 0")
     wide = _wide(logits)
-    # Shifted before the division, so that a low temperature cannot overflow large logits.
+    # The shift comes before the division, so that large logits do not overflow at a low temperature.
     logp = torch.log_softmax((wide - wide.detach().amax(-1, keepdim=True)) / temperature, dim=-1)
     return _minus_p_ln_p(logp).sum(-1)
 
 
 def topk_entropy(logprobs: Tensor) -> Tensor:
-    """Lower bound from the q likeliest tokens, the rest taken as one more outcome (spec 2).
+    """Lower bound from the q likeliest tokens; all other tokens count as one outcome (spec 2).
 
     H >= -sum_q p ln p - r ln r,  r = max(0, 1 - sum_q p)
 
@@ -53,5 +53,5 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _minus_p_ln_p(logp: Tensor) -> Tensor:
-    # p ln p goes to 0 with p; 0 * -inf, in the value and in the gradient, would not.
+    # p ln p is 0 at p = 0, but 0 * -inf would be NaN in the value and in the gradient.
     return -logp.exp() * logp.masked_fill(logp == -torch.inf, 0.0)

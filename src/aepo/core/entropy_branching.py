@@ -1,4 +1,4 @@
-"""AEPO's rules of the rollout, and with other settings those of ARPO (spec 3). No torch."""
+"""AEPO's rules of the rollout; with other settings, ARPO's (spec 3). No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aepo.types import BranchDecision
 
 
 class BranchSettings(BaseModel):
-    """Where paths branch, and how often: what ARPO has of the settings. Each is written here and nowhere else."""
+    """Where paths branch, and how often: the settings that ARPO and AEPO share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class BranchSettings(BaseModel):
 
 
 class BalancedBranchSettings(BranchSettings):
-    """All settings of the rule. AEPO adds how m follows the probes, and what keeps one path from taking the budget."""
+    """All settings of the rule. AEPO adds how m follows the probes, and a limit on the branches of one path."""
 
     dynamic_budget: bool = Field(default=True, description="Let the probes set m; off: m is `initial_fraction` of k.")
     probes: int = Field(default=1, ge=1, description="Trajectories that decide m; with `dynamic_budget` only.")
@@ -53,11 +53,11 @@ class BalancedBranchSettings(BranchSettings):
 
     @classmethod
     def of(cls, algorithm: BranchSettings, instead: Mapping[str, Any]) -> BalancedBranchSettings:
-        """The settings of the rule alone.
+        """Take the settings of the rule from those of an algorithm.
 
         Args:
-            algorithm: Has them among its own.
-            instead: Values in place of its own, and of those that it does not have.
+            algorithm: Its settings include those of the rule.
+            instead: Values that replace the algorithm's, or that it does not have.
         """
         own = algorithm.model_dump(include=set(cls.model_fields))
         return cls(**{**own, **instead})
@@ -67,8 +67,8 @@ class BalancedBranchSettings(BranchSettings):
 class EntropyBranching(Exploration):
     """AEPO's rollout: m from the probes' entropy gap, branches where entropy rose after an observation (spec 3).
 
-    Online, observations are decided about as soon as all paths have come so far. In retrospect, the m global samples
-    end first, and then the branches start at the best of all their observations, without threshold, pacing or penalty.
+    Online, the i-th observations are decided about as soon as all paths have theirs. In retrospect, the m global
+    samples end first. Then branches start at their best observations, without threshold, pacing or penalty.
 
     Attributes:
         settings: All of them.
@@ -87,12 +87,12 @@ class EntropyBranching(Exploration):
 
     @property
     def probes(self) -> int:
-        """None without `dynamic_budget`, for nothing would be asked of them."""
+        """0 without `dynamic_budget`, because nothing would read their entropies."""
         return self.settings.probes if self.settings.dynamic_budget else 0
 
     @property
     def entropy_window(self) -> int:
-        """W."""
+        """W, tokens of a segment entropy."""
         return self.settings.entropy_window
 
     @property
@@ -102,11 +102,11 @@ class EntropyBranching(Exploration):
 
     @property
     def watches(self) -> bool:
-        """Whether anything may be left to branch with."""
+        """Whether there may be a budget for branches."""
         return self.head_start() < self.group_size
 
     def head_start(self) -> int:
-        """The smallest m that may come out."""
+        """The smallest possible m."""
         if self.settings.dynamic_budget:
             return least_global_samples(self.group_size, self.probes, self.settings.min_global)
         return max(1, math.floor(self.group_size * self.settings.initial_fraction + 0.5))
@@ -135,9 +135,9 @@ class EntropyBranching(Exploration):
     ) -> list[BranchDecision]:
         """Branch decisions for the i-th observations of one question, in the candidates' order (spec 3.2).
 
-        Highest P first (rule "random": lowest u first), ties by path number; each gets up to `beam_size` - 1 branches,
-        and budget and pacing are asked again before every single one. So the result does not depend on the order in
-        which candidates are given. In retrospect nobody branches yet: P is recorded, and `restarts` goes by it.
+        The highest P comes first (rule "random": the lowest u), ties go by path number. Each gets up to
+        `beam_size` - 1 branches, and budget and pacing are checked before each branch. So the result does not depend on
+        the order of the candidates. In retrospect nothing branches here; `restarts` reads the recorded P.
 
         Args:
             candidates: Every path of the question that has an i-th observation, ended paths included.
@@ -165,10 +165,10 @@ class EntropyBranching(Exploration):
         return decisions
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """In retrospect: right after the observations of highest P + depth_bonus i / T (spec 3.2); online none.
+        """In retrospect: after the observations with the highest P + depth_bonus i / T (spec 3.2); online none.
 
-        Rule "random": of lowest u. Each gets up to `beam_size` - 1 branches before the next one; ties by path number,
-        then by observation. Observations that nobody asked about are passed over.
+        The rule "random" takes the lowest u. Each gets up to `beam_size` - 1 branches before the next one; ties go by
+        path number, then by observation. Observations without a decision are skipped.
 
         Args:
             ended: Every path of the question.
@@ -187,7 +187,7 @@ class EntropyBranching(Exploration):
         return places[:slots]
 
     def _judge(self, c: Candidate, rate: float, state: ExplorationState) -> BranchDecision:
-        """The rule's word on one candidate, before slots are counted."""
+        """The decision about one candidate, before budget and pacing."""
         delta = state.delta(c.entropy - c.root_entropy)
         probability, passes = self._rule(delta, c.consecutive, c.uniform, rate)
         stopped_by = None
@@ -212,7 +212,7 @@ class EntropyBranching(Exploration):
         return (c.uniform if self.settings.branch_rule == "random" else -decision.probability, c.path)
 
     def _hindsight(self, decision: BranchDecision, step: Step, mean_observations: float) -> float:
-        """What observations are sorted by in retrospect, the best first."""
+        """Sort key of observations in retrospect; the best have the lowest."""
         if self.settings.branch_rule == "random":
             return step.uniform
         return -branching.hindsight_score(decision.probability, step.call, mean_observations, self.settings.depth_bonus)

@@ -1,6 +1,6 @@
-"""What the explorer asks of an algorithm: how a group of k trajectories is spent (spec 3). Rules only; no torch.
+"""The rules by which a group of k trajectories is sampled (spec 3). No torch.
 
-The explorer carries out what an `Exploration` decides; a run feeds its `ExplorationState` once a step.
+An `Exploration` decides and the explorer samples. A run updates its `ExplorationState` once a step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Step:
     Attributes:
         call: i, from 1, inherited calls counted; the observation after it has the same number.
         uniform: u in [0, 1), as in `Candidate`.
-        decision: What was decided after the observation; None if nobody asked for its entropy.
+        decision: The decision after the observation; None if there was none.
         call_entropy: Mean entropy of the call's own tokens, in nats; None unless `Exploration.needs_call_entropy`.
     """
 
@@ -57,7 +57,7 @@ class Ended:
 
     Attributes:
         path: Number of the path inside its tree.
-        steps: The calls that it made itself, in order; what it inherited belongs to another path.
+        steps: The calls that it made itself, in order, without inherited ones.
         reward: None unless `Exploration.needs_rewards`.
     """
 
@@ -68,13 +68,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class Restart:
-    """Where a path begins inside one that has ended: at a tool call which that one made itself.
+    """A path that begins inside an ended path, at a tool call that the ended path made itself.
 
     Attributes:
         path: The ended path.
         call: i, the number of the call.
-        before_call: Keep only what the policy wrote before the call, which is sampled anew; else the call is kept,
-            with its observation.
+        before_call: Keep only the tokens before the call and sample the call again; otherwise the call and its
+            observation are kept.
     """
 
     path: int
@@ -84,13 +84,13 @@ class Restart:
 
 @dataclass(frozen=True)
 class ExplorationState:
-    """What a run has learned about its entropies; kept in checkpoints, changed once a step (spec 3.2).
+    """Running statistics of a run's entropies; kept in checkpoints, updated once a step (spec 3.2).
 
     Attributes:
         gap: Scale of H_root - H_tool.
         delta: Scale of H_t - h_init.
         mean_observations: T, running mean of observations per trajectory; None before the first step.
-        steps: Steps that brought trajectories.
+        steps: Steps that sampled trajectories.
     """
 
     gap: scale.EntropyScale
@@ -101,7 +101,7 @@ class ExplorationState:
     def updated(
         self, gaps: Sequence[float], deltas: Sequence[float], observations_per_trajectory: Sequence[float]
     ) -> ExplorationState:
-        """The state after a step, from the whole step; an empty sequence leaves its part as it was.
+        """The state after a step; an empty sequence leaves its part as it was.
 
         Args:
             gaps: Unscaled gaps, in nats, of the questions whose probes called a tool.
@@ -131,10 +131,10 @@ class ExplorationState:
 
 @dataclass(frozen=True)
 class Exploration:
-    """How an algorithm spends a group of k trajectories: what the explorer asks. As it stands, all k are independent.
+    """How an algorithm samples a group of k trajectories. By default all k are independent.
 
-    A subclass says only what it does otherwise; what it needs beside `group_size` are fields of a frozen dataclass.
-    Its answers are pure functions of the arguments, so that a tree depends on seeds only.
+    A subclass overrides what differs. Its settings are fields of a frozen dataclass. Its methods are pure functions of
+    their arguments, so that a tree depends on seeds only.
 
     Attributes:
         group_size: k, trajectories per question.
@@ -143,7 +143,7 @@ class Exploration:
         ValueError: `group_size` is below 1.
 
     Examples:
-        Half of the group starts from the question. The first observations get one branch each, while there are some:
+        Half of the group starts from the question. The first observations get one branch each until the budget is used:
 
         >>> from dataclasses import replace
         >>> class EarlyBranches(Exploration):
@@ -166,12 +166,12 @@ class Exploration:
     group_size: int
 
     def __post_init__(self) -> None:
-        """Refuse a group without members."""
+        """Check the group size."""
         least_global_samples(self.group_size, probes=0)
 
     @property
     def probes(self) -> int:
-        """Trajectories whose entropies decide m; 0 if nothing is to be asked."""
+        """Trajectories whose entropies decide m; 0 for none."""
         return 0
 
     @property
@@ -186,7 +186,7 @@ class Exploration:
 
     @property
     def watches(self) -> bool:
-        """Whether paths are asked for their entropy after each observation, for `decide`; probes are in any case."""
+        """Whether `decide` needs the entropy of paths after each observation; that of probes is always measured."""
         return False
 
     @property
@@ -196,15 +196,15 @@ class Exploration:
 
     @property
     def needs_call_entropy(self) -> bool:
-        """Whether `restarts` reads how uncertain calls were."""
+        """Whether `restarts` reads the mean entropy of calls."""
         return False
 
     def head_start(self) -> int:
-        """Trajectories that start from the question at once, whatever the probes will say; at least `probes`."""
+        """Trajectories that start from the question at once, before m is known; at least `probes`."""
         return self.group_size
 
     def global_samples(self, gap: float | None, state: ExplorationState) -> int:
-        """m, given the probes' gap in nats: None if no probe was asked, 0.0 if the probes called no tool."""
+        """m, given the probes' gap in nats: None without probes, 0.0 if the probes called no tool."""
         return self.head_start()
 
     def decide(
@@ -216,9 +216,9 @@ class Exploration:
         mean_observations: float,
         state: ExplorationState,
     ) -> list[BranchDecision]:
-        """Decide about the i-th observations of one question together, one decision a candidate, in their order.
+        """Decide about the i-th observations of one question together: one decision per candidate, in their order.
 
-        As it stands nobody branches: P is 0, and no slot is left.
+        By default nothing branches: P is 0.
 
         Args:
             candidates: Every path of the question that has an i-th observation, ended paths included.
@@ -234,9 +234,9 @@ class Exploration:
         ]
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """Where the last paths of a question begin; asked once, if all others have ended and slots are left.
+        """Where the last paths of a question begin; called once, if all others have ended and slots are left.
 
-        What it leaves starts from the question at the same time.
+        The slots that it leaves start from the question at the same time.
 
         Args:
             ended: Every path of the question, in order.
@@ -247,10 +247,10 @@ class Exploration:
 
     def initial_state(self, vocab_size: int) -> ExplorationState:
         """The state before the first step; entropy changes are in the unit `entropy_scale`."""
-        # Centring would take the sign from the gap, which is all that m goes by.
+        # m depends on the sign of the gap, and centring would remove it.
         gap = scale.EntropyScale("running" if self.entropy_scale == "centered" else self.entropy_scale, vocab_size)
         return ExplorationState(gap, scale.EntropyScale(self.entropy_scale, vocab_size))
 
 
 class IndependentSamples(Exploration):
-    """k trajectories from the question, no branches: what GRPO and its relatives do."""
+    """k trajectories from the question, no branches, as in GRPO."""

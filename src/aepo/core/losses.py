@@ -1,8 +1,8 @@
 """Per-token policy losses (spec 4.1). Masks and averages come later, in `aepo.core.aggregation`.
 
-The log ratio is clamped to +-20 before it is exponentiated. Past the clamp the ratio is a constant: where the gradient
-factor of a loss is the ratio itself, it is 0 there (such a token is e^20 off the policy that sampled it, and would
-drown every other one). Factors that do not grow with the ratio hold at any distance.
+The log ratio is clamped to +-20 before it is exponentiated. Past the clamp the ratio is a constant. Where the gradient
+factor of a loss is the ratio itself, it is 0 there, because one such token would outweigh all others. Factors that do
+not grow with the ratio hold at any distance.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def cispo(
 ) -> Tensor:
     """REINFORCE with clipped importance weights: -sg(clip(r, 1 - clip_low, 1 + clip_high)) A logp (CISPO).
 
-    No token loses its gradient: with grad = -F A grad logp, F is the clipped ratio, at any distance. The value depends
-    on logp itself, so it is no measure of progress.
+    Every token keeps a gradient: with grad = -F A grad logp, F is the clipped ratio, at any distance. The value
+    depends on logp itself, so it does not measure progress.
 
     Source: MiniMax-M1, arXiv 2506.13585, which sets no lower bound.
 
@@ -166,7 +166,7 @@ def cispo(
 def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """The k3 estimate of KL(policy || reference) per token: exp(d) - d - 1, d = ref_logp - logp.
 
-    Never negative. d is clamped to +-20; past that the estimate is a constant and gives no gradient.
+    It is never negative. d is clamped to +-20; past that the estimate is a constant and gives no gradient.
 
     Args:
         logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
@@ -187,7 +187,7 @@ def clip_fractions(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> tuple[Tensor, Tensor]:
-    """Shares of the trained tokens that ordinary clipping would cut: (A < 0 below the range, A > 0 above it).
+    """Shares of the trained tokens that PPO's clip would cut: (A < 0 below the range, A > 0 above it).
 
     Args:
         logprobs: (B, T).
@@ -229,7 +229,7 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _one(logprobs: Tensor) -> Tensor:
-    # r / sg(r) has value 1 and gradient grad logp. Written as exp(logp - sg(logp)) it has them past the clamp too.
+    # r / sg(r) has value 1 and gradient grad logp. As exp(logp - sg(logp)) this also holds past the clamp.
     return torch.exp(_wide(logprobs) - _wide(logprobs).detach())
 
 

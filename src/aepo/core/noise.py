@@ -1,7 +1,7 @@
-"""Randomness that depends on names and places only, never on order: keys and counters (spec 3.2). No torch.
+"""Random numbers from keys and positions, whatever was drawn before (spec 3.2). No torch.
 
 A key names a stream (run seed, step, question, path), a position is a place in it. The same pair always gives the same
-number, whatever was drawn before, so a run does not depend on which tool answers first.
+number, so a run does not depend on which tool answers first.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 FIRST = 0xBF58476D1CE4E5B9
 SECOND = 0x94D049BB133111EB
-# The upper 53 bits fill a float64's significand, which leaves 1.0 out of reach.
+# The upper 53 bits fill a float64's significand, so the result is below 1.0.
 UNIT = 2.0**-53
 
 
 def noise_key(*parts: int | str) -> int:
     """A 64-bit key from the parts' types and values; different parts give unrelated keys.
 
-    The parts are told apart from each other: ("a", "b") is not ("ab",), and 1 is not "1".
+    ("a", "b") and ("ab",) give different keys, and so do 1 and "1".
     """
     digest = blake2b(digest_size=8)
     for part in parts:
@@ -48,7 +48,7 @@ def uniforms(keys: NDArray[np.uint64], positions: NDArray[Any]) -> NDArray[np.fl
     Returns:
         float64 of the broadcast shape.
     """
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant; numpy warns about it on scalars
+    with np.errstate(over="ignore"):  # arithmetic is modulo 2^64; numpy warns about it on scalars
         places = np.asarray(positions).astype(np.uint64) + np.uint64(1)
         bits = _mix_array(_mix_array(np.asarray(keys, dtype=np.uint64)) + np.uint64(GOLDEN) * places)
     return np.asarray((bits >> np.uint64(11)).astype(np.float64) * UNIT)

@@ -1,4 +1,4 @@
-"""AXPO's rules of the rollout: where every use of a tool failed, calls are sampled anew (spec 5). No torch."""
+"""AXPO's rules of the rollout: if every use of a tool failed, calls are sampled again (spec 5). No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aepo.types import SUCCESS
 
 @dataclass(frozen=True)
 class CallResampling(Exploration):
-    """k - r independent trajectories; then r that keep the thinking before calls which led nowhere.
+    """k - r independent trajectories; then r that keep the thinking before a failed call.
 
     Attributes:
         resamples: r, trajectories that wait for the others to end.
@@ -24,7 +24,7 @@ class CallResampling(Exploration):
     needs_call_entropy = True
 
     def __post_init__(self) -> None:
-        """Refuse a group in which nobody waits, or nobody is waited for."""
+        """Check that r is between 1 and k - 1."""
         super().__post_init__()
         if not 1 <= self.resamples < self.group_size:
             raise ValueError(
@@ -36,10 +36,10 @@ class CallResampling(Exploration):
         return self.group_size - self.resamples
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """Before the most uncertain calls, if some trajectory called a tool and all that did so failed; else none.
+        """Before the most uncertain calls, if a trajectory called a tool and all such trajectories failed; else none.
 
-        A trajectory failed if its reward is below `SUCCESS`. Calls are taken in the order of their mean entropy, the
-        highest first, ties by path number and then by call; each once before any is taken again.
+        A trajectory failed if its reward is below `SUCCESS`. The calls with the highest mean entropy come first; ties
+        go by path number, then by call. Each call is taken once before any is taken again.
 
         Args:
             ended: Every path of the question.

@@ -1,4 +1,4 @@
-"""What trajectories and turns have earned, before anything is compared (spec 5)."""
+"""Returns of trajectories and turns (spec 5)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def overlong_penalty(lengths: Tensor, max_length: float, buffer: float) -> Tensor:
-    """What a trajectory loses for coming near the limit: clip(-(L - (L_max - buffer)) / buffer, -1, 0) (DAPO, spec 5).
+    """Penalty for lengths near the limit: clip(-(L - (L_max - buffer)) / buffer, -1, 0) (DAPO, spec 5).
 
-    0 up to L_max - buffer, then falling evenly to -1 at L_max. To be added to the reward.
+    It is 0 up to L_max - buffer and falls linearly to -1 at L_max. It is added to the reward.
 
     Source: arXiv 2503.14476, "soft overlong punishment".
 
     Args:
         lengths: (B,), tokens.
-        max_length: L_max, the limit on them.
+        max_length: L_max, tokens.
         buffer: Width of the zone below the limit, tokens; 0 turns the penalty off.
 
     Returns:
@@ -34,12 +34,12 @@ def overlong_penalty(lengths: Tensor, max_length: float, buffer: float) -> Tenso
 
 
 def discounted(rewards: Tensor, turns: Tensor, gamma: float = 0.95) -> Tensor:
-    """The return of each turn, when the reward comes after the last one: G_i,n = gamma^(N_i - 1 - n) R_i (spec 5).
+    """The return of each turn, with the reward after the last turn: G_i,n = gamma^(N_i - 1 - n) R_i (spec 5).
 
     Args:
-        rewards: (B,), one a trajectory.
-        turns: (B, T), n, the turn a token belongs to, from 0; -1 where it belongs to none. N_i is the number of turns.
-        gamma: What is left of a reward one turn earlier.
+        rewards: (B,), one per trajectory.
+        turns: (B, T), n, the token's turn, from 0; -1 if it has none. N_i is the number of turns.
+        gamma: Discount of the reward per turn.
 
     Returns:
         (B, T), without gradient, zero where `turns` is -1, in float32 or in float64 if the rewards are.
@@ -54,7 +54,7 @@ def discounted(rewards: Tensor, turns: Tensor, gamma: float = 0.95) -> Tensor:
     values = rewards.detach() if rewards.dtype == torch.float64 else rewards.detach().float()
     inside = turns >= 0
     last = turns.amax(dim=-1, keepdim=True) if turns.numel() else turns
-    # Where there is no turn the exponent would be of no meaning, and 0 to a negative power infinite.
+    # Outside of turns the exponent is set to 0, because 0 to a negative power would be infinite.
     left = torch.where(inside, last - turns, torch.zeros_like(turns))
     earned = values[:, None] * torch.pow(torch.full_like(values, gamma)[:, None], left)
     return torch.where(inside, earned, torch.zeros_like(earned))

@@ -1,4 +1,4 @@
-"""How uncertain a segment is, and in which unit differences of that are measured (spec 2). No torch."""
+"""The entropy of a segment, and the unit of entropy differences (spec 2). No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 Mode: TypeAlias = Literal["running", "nats", "log_vocab", "centered", "reference"]
 MODES: tuple[str, ...] = get_args(Mode)
 
-# Differences this small are rounding: dividing by less would make noise look like a signal.
+# Smaller differences are rounding errors, and dividing by less would make them large.
 SMALLEST_SCALE = 1e-6
 
 
@@ -20,7 +20,7 @@ def segment_entropy(entropies: Sequence[float], window: int = 20, scale_mode: st
     Args:
         entropies: Per token; the engine's `reference_entropies` when `scale_mode` is "reference".
         window: W; a shorter segment uses the tokens it has.
-        scale_mode: "reference" gives the sum instead of the mean, as the public code does: short segments look calm.
+        scale_mode: "reference" gives the sum instead of the mean, as the public code does; short segments get less.
 
     Raises:
         ValueError: The segment has no token, or `window` is below 1.
@@ -45,8 +45,8 @@ class EntropyScale:
     | nats | d |
     | log_vocab, reference | d / ln V |
 
-    The running moments are exponential averages over steps, corrected for their start, so that after the first step
-    they are that step's. Before it, and wherever they say nothing, a difference is divided by 1 nat.
+    The running moments are exponential averages over steps, corrected for their start: after the first step they are
+    that step's. Before that, and where they are 0, a difference is divided by 1 nat.
 
     Attributes:
         mode: One of `MODES`.
@@ -65,7 +65,7 @@ class EntropyScale:
     steps: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be scaled by."""
+        """Check mode, vocabulary size and decay."""
         if self.mode not in MODES:
             raise ValueError(f"unknown entropy_scale {self.mode!r}, known are {', '.join(MODES)}")
         if self.mode in ("log_vocab", "reference") and self.vocab_size < 2:
@@ -84,9 +84,9 @@ class EntropyScale:
         return difference / math.log(self.vocab_size)
 
     def updated(self, differences: Sequence[float]) -> EntropyScale:
-        """The scale after a step, given all of the step's unscaled differences; none of them change nothing.
+        """The scale after a step, given all of the step's unscaled differences; without any it stays as it is.
 
-        A step weighs the same however many differences it brought.
+        A step has the same weight whatever its number of differences.
 
         Raises:
             ValueError: A difference is not finite.
@@ -127,7 +127,7 @@ def running_mean(old: float, new: float, steps: int, decay: float) -> float:
     Args:
         old: The average after `steps` - 1 values.
         new: The value of this step.
-        steps: Values seen, this one included; at 1 the result is `new` exactly.
+        steps: Number of values, this one included; at 1 the result is exactly `new`.
         decay: Weight of the past, in [0, 1).
     """
     if steps == 1:

@@ -1,4 +1,4 @@
-"""Token sequences with what they share stored once (spec 4.4)."""
+"""Token sequences whose common beginnings are stored once (spec 4.4)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 class Trie:
     """Sequences of tokens, each common beginning once, depth first.
 
-    A token is stored right after the one before it, or after all that follows on an earlier sibling. So whatever
-    follows on token m stands in one run right behind it: token n sees m exactly if m <= n < until_N[m].
+    A token is stored right after its parent, or after all descendants of an earlier sibling. So the descendants of
+    token m are one run right after it, and token n attends to m exactly if m <= n < until_N[m].
 
     Attributes:
         tokens_N: Ids.
-        positions_N: How many tokens stand before each in its sequences: its depth.
-        until_N: End of the run of what follows on each.
-        places_BT: Where each sequence's tokens are stored; -1 past its end.
+        positions_N: Number of tokens before each in its sequences: its depth.
+        until_N: End of the run of each token's descendants.
+        places_BT: Index of each sequence's tokens in the trie; -1 past its end.
         order_B: The sequences, in the order in which their ends are stored.
         shared_B: For each of `order_B`, how many tokens it shares with the one before it.
     """
@@ -33,20 +33,20 @@ class Trie:
     shared_B: Tensor
 
     def to(self, device: torch.device) -> Trie:
-        """The same on another device."""
+        """The same trie on another device."""
         return Trie(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 def trie(tokens_BT: Tensor, lengths_B: Tensor, groups_B: Tensor) -> Trie:
-    """Store sequences so that tokens with the same tokens before them are one; only inside a group.
+    """Store sequences so that tokens with the same prefix are one; only inside a group.
 
     Args:
         tokens_BT: Ids, not negative.
-        lengths_B: Tokens of each row; what stands behind them is never read.
+        lengths_B: Tokens of each row; the rest of the row is never read.
         groups_B: Integers; rows of different groups share nothing.
 
     Returns:
-        The trie; it does not depend on the order of rows but for `places_BT` and ties in `order_B`.
+        The trie. Only `places_BT` and ties in `order_B` depend on the order of rows.
     """
     rows, width = tokens_BT.shape
     position_T = torch.arange(width, device=tokens_BT.device)
@@ -60,8 +60,8 @@ def trie(tokens_BT: Tensor, lengths_B: Tensor, groups_B: Tensor) -> Trie:
     ends_S = (lengths_S - shared_S).cumsum(0)
     starts_S = torch.cat([ends_S.new_zeros(min(rows, 1)), ends_S])
 
-    # A token belongs to the last row up to its own that does not share its position with the row before; what follows
-    # on it ends where the next such row starts.
+    # A token belongs to the last row, up to its own, that does not share this position with the row before. Its
+    # descendants end where the next such row starts.
     number_S1 = torch.arange(rows, device=tokens_BT.device)[:, None]
     begins_ST = shared_S[:, None] <= position_T
     owner_ST = torch.where(begins_ST, number_S1, 0).cummax(0).values
@@ -83,13 +83,13 @@ def trie(tokens_BT: Tensor, lengths_B: Tensor, groups_B: Tensor) -> Trie:
 
 
 def sees(until_N: Tensor) -> Tensor:
-    """(N, N) bool: which tokens (columns) each token (row) of a trie attends to: those before it, and itself."""
+    """(N, N) bool: the tokens (columns) that each token (row) of a trie attends to: its prefix and itself."""
     place_N = torch.arange(len(until_N), device=until_N.device)
     return (place_N <= place_N[:, None]) & (place_N[:, None] < until_N)
 
 
 def segments(until_N: Tensor) -> list[tuple[int, int, int]]:
-    """The runs without a branch, as (start, end, end of what follows), in order."""
+    """The runs without a branch, as (start, end, end of the descendants), in order."""
     if not len(until_N):
         return []
     starts = [0, *((until_N[1:] != until_N[:-1]).nonzero()[:, 0] + 1).tolist(), len(until_N)]

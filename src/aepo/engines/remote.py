@@ -1,4 +1,4 @@
-"""Sequences on a server: their tokens are kept here, whatever the server has cached of them."""
+"""Grows sequences on a server. Their tokens are kept here, whatever the server caches."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RemoteSequence:
 
     Attributes:
         tokens: Given and sampled ids.
-        noise: Its key.
-        starts: Where its turns begin: its lengths after it was given tokens, not empty.
-        ended: Nothing will be sampled from it any more.
-        closed: It holds nothing any more.
-        sampling: Tokens of it are being sampled.
+        noise: Its noise key.
+        starts: Starts of its turns: its length after each `open` and `extend`.
+        ended: Whether it was ended.
+        closed: Whether it was closed.
+        sampling: Whether tokens of it are being sampled.
     """
 
     tokens: list[int]
@@ -37,19 +37,19 @@ class RemoteSequence:
 
     @property
     def length(self) -> int:
-        """Tokens it holds, sampled and given."""
+        """Number of its tokens, sampled and given."""
         return len(self.tokens)
 
 
 class RemoteGenerator(ABC):
-    """Grows sequences by requests to a server (the `Generator` protocol); a subclass says how one is made.
+    """Grows sequences by requests to a server (the `Generator` protocol); a subclass makes the requests.
 
-    A request has all tokens of its sequence, and the server finds in its prefix cache what it has read before; a fork
+    A request has all tokens of its sequence, and the server's prefix cache finds those that it has read before. A fork
     copies a list of ids. The end of a turn is decided here.
 
     Args:
         stopping: Prepares a stop condition.
-        max_sequences: How many may be open at once.
+        max_sequences: Number of sequences that may be open at once.
         max_length: Tokens a sequence may hold.
     """
 
@@ -64,14 +64,14 @@ class RemoteGenerator(ABC):
 
     @abstractmethod
     async def _draw(self, sequence: RemoteSequence, count: int, stop: Stop) -> Sampled:
-        """What one request gives: one to `count` tokens that follow, cut anyhow; `stopped` is not read.
+        """Sample the next 1 to `count` tokens with one request, which may stop anywhere; `stopped` is not read.
 
         Raises:
-            RuntimeError: The server gives none.
+            RuntimeError: The server gives no token.
         """
 
     async def __aenter__(self) -> Self:
-        self._going = anyio.Event()  # of this event loop
+        self._going = anyio.Event()  # it belongs to this event loop
         self._going.set()
         return self
 
@@ -83,10 +83,10 @@ class RemoteGenerator(ABC):
         self._open.clear()
 
     def open(self, tokens: Tokens[int], noise: int) -> RemoteSequence:
-        """Begin a sequence with given tokens.
+        """Begin a sequence with these tokens.
 
         Raises:
-            ValueError: No token, or more than `max_length`.
+            ValueError: There is no token, or more than `max_length`.
             RuntimeError: `max_sequences` are open.
         """
         given = self._checked(tokens, 0, "the prompt")
@@ -95,7 +95,7 @@ class RemoteGenerator(ABC):
         return self._add(RemoteSequence(given, noise, [len(given)]))
 
     def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
-        """Append given tokens.
+        """Append tokens that are not sampled.
 
         Raises:
             ValueError: It would become longer than `max_length`.
@@ -108,12 +108,12 @@ class RemoteGenerator(ABC):
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens, up to `max_tokens` and to a length of `max_length`.
 
-        Where the server goes on behind the end of the turn, the surplus is dropped; where it stops before, for a
-        reason of its own, it is asked again. Cancelling it leaves the tokens of the requests that were answered.
+        Tokens after the end of the turn are dropped. If the server stops earlier for a reason of its own, another
+        request follows. After a cancellation the tokens of the answered requests stay.
 
         Raises:
             RuntimeError: The sequence was ended or closed, or is being sampled; the server does not answer.
-            ValueError: The server does not take a request.
+            ValueError: The server refuses a request.
         """
         own = self._own(sequence, "sampled")
         start, stopping = own.length, self._stopping(stop)
@@ -141,12 +141,12 @@ class RemoteGenerator(ABC):
             raise RuntimeError("a closed sequence cannot be forked")
         if not 1 <= length <= source.length:
             raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
-        # Inside the prompt there is no turn to go on with.
+        # A fork inside the prompt begins a new turn.
         starts = [start for start in source.starts if start <= length] or [length]
         return self._add(RemoteSequence(source.tokens[:length], noise, starts))
 
     def end(self, sequence: Sequence) -> None:
-        """Nothing will be sampled from it any more; it can still be forked.
+        """No token of it will be sampled any more; it can still be forked.
 
         Raises:
             RuntimeError: It was closed, or is being sampled.
@@ -156,7 +156,7 @@ class RemoteGenerator(ABC):
             self._own(own, "ended").ended = True
 
     def close(self, sequence: Sequence) -> None:
-        """Free its place; closing twice is allowed.
+        """Free the sequence; closing twice is allowed.
 
         Raises:
             RuntimeError: It is being sampled.
@@ -168,12 +168,12 @@ class RemoteGenerator(ABC):
         self._open.discard(own)
 
     def pause(self) -> None:
-        """Send no request until `resume`; those under way are answered."""
+        """Send no request until `resume`; sent requests are still answered."""
         if self._going.is_set():
             self._going = anyio.Event()
 
     def resume(self) -> None:
-        """Go on."""
+        """Send requests again."""
         self._going.set()
 
     def _add(self, sequence: RemoteSequence) -> RemoteSequence:
@@ -200,7 +200,7 @@ class RemoteGenerator(ABC):
 
 
 def _append(own: RemoteSequence, new: list[int], stopping: Stopping) -> tuple[int, bool]:
-    """Append tokens up to the first that ends the turn; how many, and whether one did."""
+    """Append tokens up to the first that ends the turn; returns their number, and whether one ended it."""
     for number, token in enumerate(new, 1):
         own.tokens.append(token)
         if token in stopping.suspects and stopping.met(own.tokens[own.starts[-1] :]):

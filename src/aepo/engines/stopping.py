@@ -1,4 +1,4 @@
-"""When a turn ends: stop tokens by id, stop strings by the decoded text."""
+"""Finds the end of a turn: stop tokens by id, stop strings by the decoded text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 REPLACEMENT = "\ufffd"
-# Tokens decoded besides those a stop string can span: a tokenizer may treat the first ones of a text in its own way.
+# Extra tokens to decode before those that a stop string can span, because tokenizers may decode the start of a text
+# in another way.
 MARGIN = 4
-# What a model declares, one or a list, in its configuration or a part of it: as ids, as texts of tokens, as strings.
+# Keys of a model's configuration that declare ends: ids, texts of tokens, or strings; one value or a list.
 DECLARATIONS = re.compile(
     "(forced_)?eos_token_id|(eot|eom)_token(_id)?|end_of_(turn|utterance)_token|"
     "(additional_)?stop_tokens|stop_token_ids|stop_strings"
@@ -27,10 +28,10 @@ FILES = ("config.json", "generation_config.json", "tokenizer_config.json")
 
 
 def declared_ends(*sources: Any) -> Stop:
-    """What a model says to end a turn, besides its tokenizer's `eos_token`.
+    """The ends of a turn that a model declares, besides its tokenizer's `eos_token`.
 
     Args:
-        sources: Tokenizers, configurations, and what their files hold.
+        sources: Tokenizers, configurations, and the content of their files.
     """
     found = [end for source in sources for end in _declared(_fields(source))]
     texts = dict.fromkeys(end for end in found if isinstance(end, str) and end)
@@ -38,7 +39,7 @@ def declared_ends(*sources: Any) -> Stop:
 
 
 def ends_of(path: str) -> Stop:
-    """`declared_ends` of the files of a model that is not loaded: a folder or a hub name, which may lack some."""
+    """`declared_ends` of the files in a folder or of a hub name; files may be missing."""
     from transformers.utils import cached_file
 
     read = []
@@ -65,10 +66,10 @@ def _declared(fields: Any) -> Iterator[Any]:
 
 
 class Stopping:
-    """Tells which sampled tokens end a turn.
+    """Finds the sampled token that ends a turn.
 
-    A token can complete a stop string only if its text holds the string's last character; only after such a token is
-    a tail of the turn decoded.
+    A token can complete a stop string only if its text contains the string's last character. Only after such a token
+    is the tail of the turn decoded.
     """
 
     def __init__(self, stop: Stop, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> None:
@@ -76,7 +77,7 @@ class Stopping:
 
         Args:
             stop: The condition.
-            tokenizer: What decodes.
+            tokenizer: The tokenizer.
             texts: The text of each id alone.
 
         Raises:
@@ -87,21 +88,21 @@ class Stopping:
         self._tokens = stop.tokens
         self._strings = stop.strings
         self._tokenizer = tokenizer
-        # A token spells at least one byte.
+        # A token has at least one byte.
         self._tail = max((len(s.encode()) for s in stop.strings), default=0) + MARGIN
         self.suspects: frozenset[int] = stop.tokens | frozenset(
             i for i, text in enumerate(texts) if any(_may_complete(text, s) for s in stop.strings)
         )
 
     def met(self, turn: Sequence[int]) -> bool:
-        """Whether the last token of a turn ends it; to be asked after tokens of `suspects`."""
+        """Whether the last token of a turn ends it; to be called only after a token of `suspects`."""
         if turn[-1] in self._tokens:
             return True
         if not self._strings:
             return False
         tail = list(turn[-self._tail :])
         before, after = self._text(tail[:-1]), self._text(tail)
-        # Only what the last token added can be new: a string that lies before it was met before.
+        # Only text of the last token is new. Earlier strings were found before.
         pairs = enumerate(zip(before, after, strict=False))
         kept = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
         return any(after.find(s, max(0, kept - len(s) + 1)) >= 0 for s in self._strings)
@@ -117,7 +118,7 @@ def stoppings(tokenizer: PreTrainedTokenizerBase) -> Callable[[Stop], Stopping]:
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
-    """The text of ids, special tokens included and nothing tidied."""
+    """The text of ids, with special tokens and without clean-up."""
     return str(tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
@@ -128,5 +129,5 @@ def vocabulary_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def _may_complete(text: str, string: str) -> bool:
     last = string[-1]
-    # Alone, a token may lose its leading space, or spell only some bytes of a character.
+    # Decoded alone, a token may lose its leading space, or have only some bytes of a character.
     return last in text or last == " " or (REPLACEMENT in text and not last.isascii())

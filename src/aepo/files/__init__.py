@@ -1,1 +1,1 @@
-"""Files that people name and that we write: paths, whole writes, JSON, modules."""
+"""Reading and writing files."""

@@ -1,4 +1,4 @@
-"""Files that are whole or as they were before, whatever ends the process that writes them."""
+"""Atomic writes: a file has its new or its old content, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file such that readers see all of it or what was there before.
+    """Write a file atomically: readers see the new or the old content.
 
     Raises:
-        OSError: The disk refuses; nothing is left of the attempt.
+        OSError: The disk refuses; the temporary file is removed.
     """
     aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:

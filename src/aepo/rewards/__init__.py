@@ -1,6 +1,6 @@
 """Rewards: functions of a sample and a finished trajectory that return one number.
 
-A reward of your own is any such function, sync or async: `def reward(sample, trajectory): return float(...)`.
+Your own reward is any such function, sync or async: `def reward(sample, trajectory): return float(...)`.
 """
 
 from aepo.rewards.answer import exact, exact_match, f1, normalise, token_f1

@@ -1,7 +1,7 @@
 """Answers of text questions: exact match and token F1 against the best alias (spec 6).
 
-The normalisation is that of SQuAD except that it never makes two numbers equal: "-6" stays apart from "6", "1/2" from
-"12", "3.5" from "35", "a + b" from "a - b".
+The normalisation is SQuAD's, except that it never makes two different numbers or terms equal: "-6" and "6", "1/2" and
+"12", "3.5" and "35", "a + b" and "a - b".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aepo.rewards.base import targets as accepted
 from aepo.rewards.money import rate, without_money
 from aepo.types import Sample, Trajectory
 
-# Letters that Unicode does not decompose, signs with several code points, quotes that texts leave out.
+# Letters that Unicode does not decompose, signs with several code points, and quotes.
 _FOLD = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ŧ": "t", "ħ": "h"}
     | dict.fromkeys("‐‑‒–—―−﹣－", "-")
@@ -49,27 +49,27 @@ _NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)?(?:\
 
 
 def fold(text: str) -> str:
-    """Lower case, without accents and typographic variants; superscripts and fractions keep their own signs."""
+    """Lower case, without accents and typographic variants; superscripts and fractions stay as they are."""
     plain = text if text.isascii() else "".join(map(_compatible, text))
     folded = _MARKS.sub("", unicodedata.normalize("NFD", plain.casefold()))
     return unicodedata.normalize("NFC", folded).translate(_FOLD)
 
 
 def normalise(text: str) -> str:
-    """Words in lower case, one space apart, without articles, accents and punctuation; numbers and operators stay."""
+    """Words in lower case with single spaces, without articles, accents and punctuation; numbers and operators stay."""
     words = "".join(map(_kept, _PIECE.finditer(_THOUSANDS.sub("", fold(text))))).split()
     return " ".join([w for w in words if w not in _ARTICLES] or words)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What an answer says; `agree` compares two.
+    """An answer in a form for comparison by `agree`.
 
     Attributes:
-        number: If it is a plain number or a sum of money.
-        currency: "dollar", "euro", ...; "" if none is named.
-        words: Normalised, and with the signs inside words left out and not replaced by a space.
-        signs: What there is to compare of an answer without any words; None of a blank one.
+        number: Its value, if it is a plain number or a sum of money.
+        currency: "dollar", "euro", ...; "" if there is none.
+        words: The normalised text, and the text with signs inside words removed instead of replaced by a space.
+        signs: The text of an answer without words; None for a blank one.
     """
 
     number: Fraction | None
@@ -86,15 +86,15 @@ def read(text: str) -> Reading:
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of "-6", "1,234.50", "$18", "1/2" or "2.5e3"; None for anything else ("007", "5 km", "50%")."""
+    """The exact value of "-6", "1,234.50", "$18", "1/2" or "2.5e3"; None for other text ("007", "5 km", "50%")."""
     return _valued(text)[0]
 
 
 def agree(answer: Reading, target: Reading) -> bool:
     """Whether two answers are equal: as numbers if both are numbers, else as normalised text.
 
-    Two sums of money in different currencies are different. A sign inside a word may stand for nothing or for a space:
-    "Spider-Man" is "Spiderman", as SQuAD has it, and "Spider Man".
+    Two sums of money in different currencies are different. A sign inside a word can be removed or be a space:
+    "Spider-Man" equals "Spiderman", as in SQuAD, and "Spider Man".
     """
     if answer.number is not None and target.number is not None:
         times = rate(answer.currency, target.currency)
@@ -105,14 +105,14 @@ def agree(answer: Reading, target: Reading) -> bool:
 
 
 def exact_match(answer: str, targets: str | Sequence[str]) -> float:
-    r"""1.0 if `answer`, or what its last `\boxed{}` holds, is one of `targets`, else 0.0."""
+    r"""1.0 if `answer`, or the content of its last `\boxed{}`, is one of `targets`, else 0.0."""
     return _best(lambda said, target: float(agree(said, target)), answer, targets)
 
 
 def token_f1(answer: str, targets: str | Sequence[str]) -> float:
     """Harmonic mean of precision and recall of words, `2 * shared / (len(answer) + len(target))`, best target.
 
-    Two numbers either agree or score 0, and so does a yes or no that meets anything else.
+    Two numbers that differ score 0, and so does yes or no against another answer.
     """
     return _best(_f1, answer, targets)
 

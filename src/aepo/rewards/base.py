@@ -1,4 +1,4 @@
-"""What a reward is, and the check that every value passes before it is trained on."""
+"""The type of a reward, and the check of its values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Reward: TypeAlias = Callable[[Sample, Trajectory], float | Awaitable[float]]
 """Scores one finished trajectory; may be an async function."""
 
 Score: TypeAlias = Callable[[Sample, Trajectory], float]
-"""A reward that answers at once; all of ours do."""
+"""A reward that is no async function; all built-in ones are of this type."""
 
 
 def checked(value: object, sample: Sample) -> float:
     """`value` as a float, if it is one finite number.
 
     Raises:
-        ValueError: It is None, NaN, infinite, a text or anything else; the line names the sample.
+        ValueError: It is None, NaN, infinite, a text or anything else; the message names the sample.
     """
     if inspect.isawaitable(value):
         told = "an awaitable that nobody awaited"
@@ -42,7 +42,7 @@ def targets(sample: Sample) -> list[str]:
     """The accepted answers of `sample`.
 
     Raises:
-        ValueError: It has none, so that nothing could ever score.
+        ValueError: It has none.
     """
     accepted = [sample.target] if isinstance(sample.target, str) else list(sample.target)
     if not any(t.strip() for t in accepted):

@@ -1,6 +1,6 @@
-r"""One way to write a formula: `\text{\$32,\!348}` and `The answer is $32,348.` are both the text `32348` in dollars.
+r"""Normalises the text of formulas: `\text{\$32,\!348}` and `The answer is $32,348.` both become `32348` in dollars.
 
-What a formula means is for `verify.py` to say; what math-verify reads by itself, such as `\dfrac`, is left alone.
+`verify.py` compares the values. Commands that math-verify reads, such as `\dfrac`, stay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aepo.boxed import unboxed
 from aepo.rewards.money import without_money
 
 LONGEST = 2000
-"""Characters; a longer text is no formula."""
+"""Most characters of a formula; a longer text is not one."""
 
 _SIGNS = str.maketrans({
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ",
@@ -66,11 +66,11 @@ _SINGLE = re.compile(r"\{(\w)\}")
 
 @dataclass(frozen=True)
 class Formula:
-    r"""A formula in one way of writing.
+    r"""A formula in normalised form.
 
     Attributes:
-        text: LaTeX, or what SymPy and calculators print, without marks of formulas and of money.
-        currency: "dollar", "euro", ...; "" if none is named.
+        text: LaTeX, or the output of SymPy or a calculator, without signs of formulas and of money.
+        currency: "dollar", "euro", ...; "" if there is none.
     """
 
     text: str
@@ -78,30 +78,30 @@ class Formula:
 
     @property
     def bare(self) -> str:
-        r"""The text without what carries no meaning: spaces, braces of one sign, `\text`."""
+        r"""The text without spaces, braces around one sign, and `\text`."""
         return _SINGLE.sub(r"\1", _IGNORED.sub("", self.text))
 
     @property
     def words(self) -> str | None:
-        """The text, if it is words and no formula."""
+        """The text if it consists of words, else None."""
         found = _WORDS.fullmatch(self.text)
         return found[1] if found and re.search(r"[^\W\d_]{3}", found[1]) else None
 
     @property
     def bases(self) -> Counter[str]:
-        """The bases of its numbers: that of 2516_8 is 8."""
+        """The bases of its numbers; that of 2516_8 is 8."""
         return Counter(number[number.lastindex or 0] for number in _BASE.finditer(self.text))
 
     @property
     def kind(self) -> str:
-        r"""What stands around the whole: "set" for `\{1, 2\}` and Python's `{1, 2}`, "tuple" for `(1, 2)`, else ""."""
+        r"""The outer brackets: "set" for `\{1, 2\}` and Python's `{1, 2}`, "tuple" for `(1, 2)`, else ""."""
         if re.fullmatch(r"\\?\{.*\}", self.text, re.DOTALL):
             return "set"
         return "tuple" if re.fullmatch(r"\(.*\)", self.text, re.DOTALL) else ""
 
 
 def formula(text: str) -> Formula:
-    r"""`text`, or what its last `\boxed{}` holds, in one way of writing; empty if that is too long for a formula."""
+    r"""The normalised form of `text`, or of the content of its last `\boxed{}`; empty if it is too long."""
     answer = unboxed(text)
     if len(answer) > LONGEST:
         return Formula("", "")
@@ -116,7 +116,7 @@ def formula(text: str) -> Formula:
 
 
 def _latin(text: str) -> str:
-    r"""Signs of Unicode as LaTeX has them: `x²` is x^{2}, `3½` is 3\frac{1}{2}, `√12` is \sqrt 12."""
+    r"""Unicode signs as LaTeX: `x²` is x^{2}, `3½` is 3\frac{1}{2}, `√12` is \sqrt 12."""
     shifted = _SHIFTED.sub(_shifted, text).translate(_SIGNS)
     return "".join(c if ord(c) < 128 or c in "€£¥" else unicodedata.normalize("NFKC", c) for c in shifted)
 

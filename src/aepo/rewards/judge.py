@@ -1,8 +1,8 @@
-"""Answers scored by another model, the judge: what it is asked, how its reply is read, what is kept of it.
+"""Scores answers by another model, the judge: prompts, replies and the judgements that are kept.
 
-`GRADED` sorts an answer into correct, incorrect and not attempted, as SimpleQA's grader does; `YES_NO` asks whether it
-is correct, as HLE's does. **Scores under another prompt, or of another judge, are not comparable**, so every judgement
-carries the version of its prompt and the name of the judge. A reply that cannot be read is neither right nor wrong.
+`GRADED` sorts answers into correct, incorrect and not attempted, as SimpleQA's grader does. `YES_NO` asks whether an
+answer is correct, as HLE's does. **Scores under another prompt, or of another judge, are not comparable**, so every
+judgement has the version of its prompt and the name of the judge. An unreadable reply is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from aepo.rewards.reply import stated
 FORMAT = 1
 
 Ask: TypeAlias = Callable[[str], Awaitable[str]]
-"""Sends a prompt to the judge model and gives its reply, as text."""
+"""Sends a prompt to the judge model and returns its reply."""
 
 
 class Verdict(StrEnum):
-    """What a judge said of an answer."""
+    """A judge's verdict on an answer."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
-    NOT_ATTEMPTED = "not_attempted"  # there is no answer, or it leaves the matter open
-    UNREADABLE = "unreadable"  # the judge replied with something else than it was asked for
+    NOT_ATTEMPTED = "not_attempted"  # there is no answer, or it does not decide
+    UNREADABLE = "unreadable"  # the judge did not reply in the expected form
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a judge is asked.
+    """A prompt for a judge.
 
     Attributes:
         version: Changes with every word of the text.
-        text: With $question, $targets and $answer.
-        verdicts: What the last line of a reply may say, and what that means.
+        text: The text, with $question, $targets and $answer.
+        verdicts: The verdict of each possible last line of a reply.
     """
 
     version: str
@@ -49,13 +49,13 @@ class Prompt:
     verdicts: dict[str, Verdict]
 
     def fill(self, question: str, targets: Sequence[str], answer: str) -> str:
-        """The prompt for one answer; what is put in cannot close its own marks."""
+        """The prompt for one answer; inserted text cannot close the marks around it."""
         listed = targets[0] if len(targets) == 1 else "\n".join(f"- {target}" for target in targets)
         parts = {"question": question, "targets": listed, "answer": answer}
         return Template(self.text).substitute({name: fenced(text) for name, text in parts.items()})
 
     def read(self, reply: str) -> Verdict:
-        """The verdict of a reply (`aepo.rewards.reply`): unreadable if its last line is none, or two lines disagree."""
+        """The verdict of a reply (`aepo.rewards.reply`); unreadable without one in the last line, or with two."""
         return stated(reply, self.verdicts) or Verdict.UNREADABLE
 
 
@@ -64,8 +64,8 @@ class Judge:
     """A judge model.
 
     Attributes:
-        ask: Sends it a prompt.
-        model: Its name, kept with every verdict.
+        ask: Sends a prompt to it.
+        model: Its name, which is kept with every verdict.
     """
 
     ask: Ask
@@ -74,17 +74,17 @@ class Judge:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One verdict with everything that it came from.
+    """One verdict with its inputs.
 
     Attributes:
-        id: Of the question.
-        question: What was asked.
+        id: Id of the question.
+        question: The question.
         targets: The accepted answers.
-        answer: What was judged; None if there was none, and then no judge was asked.
+        answer: The judged answer; None if there was none, and then no judge was asked.
         prompt: Version of the prompt.
         model: Name of the judge.
-        reply: What the judge wrote, whole.
-        verdict: How that was read.
+        reply: The judge's whole reply.
+        verdict: The verdict of the reply.
     """
 
     id: str
@@ -98,7 +98,7 @@ class Judgement:
 
     @property
     def key(self) -> tuple[str, str, str | None, str, str]:
-        """What the verdict depends on: it holds for every sample that gave the same answer."""
+        """All that the verdict depends on; trajectories with the same key have the same verdict."""
         return self.id, self.question, self.answer, self.prompt, self.model
 
     def to_line(self) -> str:
@@ -124,12 +124,12 @@ class Judgement:
 async def judge(
     judge: Judge, prompt: Prompt, id: str, question: str, targets: Sequence[str], answer: str | None
 ) -> Judgement:
-    """Have one answer judged; a missing or blank one is not attempted, and no judge is asked.
+    """Judge one answer. A missing or blank one is "not attempted" without asking the judge.
 
     Raises:
         ValueError: There is no target to compare with.
-        TypeError: The judge gave something else than text.
-        Exception: Whatever the judge raises.
+        TypeError: The judge's reply is no text.
+        Exception: The judge raised it.
     """
     accepted = tuple(target for target in targets if target.strip())
     if not accepted:
@@ -141,11 +141,11 @@ async def judge(
 
 
 async def replied(ask: Ask, prompt: str, name: str = "the judge") -> str:
-    """What the judge replies.
+    """The judge's reply.
 
     Raises:
-        TypeError: It gave something else than text.
-        Exception: Whatever it raises.
+        TypeError: It is no text.
+        Exception: The judge raised it.
     """
     reply = await user_code.call(partial(ask, prompt))
     if not isinstance(reply, str):
@@ -157,7 +157,7 @@ _MARKS = re.compile(r"<(?=\s*(?:/\s*)?(?:question|reference|answer|candidate)\b)
 
 
 def fenced(text: str) -> str:
-    """`text` that cannot close the marks around it, nor open others."""
+    """`text` changed so that it cannot close the marks around it or open others."""
     return _MARKS.sub("(", text)
 
 

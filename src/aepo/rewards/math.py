@@ -1,7 +1,7 @@
-"""Mathematical answers: equal as numbers, as text, or by math-verify (spec 6).
+"""Compares mathematical answers: as numbers, as text, or by math-verify (spec 6).
 
-math-verify hands what a policy wrote to sympy, and a tower of powers keeps sympy busy for ever inside one C call that
-no signal and no thread can end. So it runs in a child process, one at a time, that is killed when it takes too long.
+math-verify gives the policy's text to sympy. A tower of powers can keep sympy in one C call for ever, which no signal
+and no thread can end. So it runs in a child process, one call at a time, which is killed if it takes too long.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from aepo.rewards.money import rate
 from aepo.types import Sample, Trajectory
 
 SECONDS = 120.0
-"""Longest wait for one comparison; then the answer counts as wrong. The child counts its own seconds of computing."""
+"""Longest wait for one comparison; after it the answer counts as wrong. The child has its own limit on CPU time."""
 
 START_SECONDS = 120.0
 _CHILD = "aepo.rewards.verify"
 _lock = threading.Lock()
-_child: tuple[int, subprocess.Popen[str]] | None = None  # with the process that started it: a fork must not share it
+_child: tuple[int, subprocess.Popen[str]] | None = None  # with its parent's id, because a fork must not share it
 
 
 def equivalent(answer: str, targets: str | Sequence[str]) -> float:
-    """1.0 if `answer` is mathematically one of `targets`, else 0.0; whatever the text, from any thread.
+    """1.0 if `answer` is mathematically equal to one of `targets`, else 0.0; may be called from any thread.
 
     Raises:
         RuntimeError: The process that compares them could not be started.
@@ -50,7 +50,7 @@ def math(sample: Sample, trajectory: Trajectory) -> float:
 
 
 def at_sight(answer: Formula, target: Formula) -> bool | None:
-    """Whether two formulas are the same; None where that takes mathematics."""
+    """Whether two formulas are equal as text or numbers; None if that needs math-verify."""
     times = rate(answer.currency, target.currency)
     if times is None:
         return False

@@ -1,7 +1,7 @@
-r"""Money as texts write it: `$18`, `\$18`, `US$ 18`, `-\$5`, `18 dollars`, `EUR 18`, `\text{\$18}`.
+r"""Reads sums of money in text: `$18`, `\$18`, `US$ 18`, `-\$5`, `18 dollars`, `EUR 18`, `\text{\$18}`.
 
-A `$` is also the mark of a formula, `$x$`. Pandoc's rule tells which one it is: marks of a formula have no space on
-their inner side, and no digit follows the second one.
+A `$` is also the sign of a formula, `$x$`. Pandoc's rule decides: the signs of a formula have no space on their inner
+side, and no digit after the second one.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _FORMULA = re.compile(
 
 
 def without_money(text: str) -> tuple[str, str]:
-    """`text` without marks of formulas and of money, and the names of its currencies ("" for none).
+    """`text` without signs of formulas and of money, and the names of its currencies ("" for none).
 
     Args:
-        text: A short one: an answer, not a solution.
+        text: A short text: an answer, not a solution.
     """
     inner = _FORMULA.sub(lambda formula: f" {formula[formula.lastgroup or 0]} ", text)
-    if not re.search(r"\d", inner):  # a word alone is no sum
+    if not re.search(r"\d", inner):  # a word alone is no sum of money
         return inner, ""
     inner = _COINS.sub(lambda found: f"{found['sum']}.{found['coins']:>02}{found['word'] or ''}", inner)
     found = {(_COMMANDS | _NAMES)[mark[mark.lastgroup or 0].casefold()] for mark in _MONEY.finditer(inner)}
@@ -60,7 +60,7 @@ def without_money(text: str) -> tuple[str, str]:
 
 
 def rate(currency: str, other: str) -> Fraction | None:
-    """How many of `other` one of `currency` is; 1 if one of them is not named; None if they are different things."""
+    """Number of `other` in one `currency`; 1 if one of them is not named; None if they cannot be converted."""
     if not currency or not other or currency == other:
         return Fraction(1)
     if other in _HUNDREDTHS.get(currency, ()):

@@ -1,8 +1,8 @@
-"""How near two numbers must be to be one.
+"""Decides whether two numbers are equal.
 
-math-verify rounds to six places after the point: every tiny number equals every other, and two huge ones never agree.
-Here numbers are equal exactly, with one exception: a decimal stands for a longer number that it is the rounding of, if
-it has at least six digits that matter. So 0.333333 is 1/3 and 0.333 is not, and 0.30000000000000004 is 0.3.
+math-verify rounds to six places after the point, so all tiny numbers are equal and two huge ones never agree. Here
+numbers must be exactly equal, with one exception: a decimal with at least six significant digits equals any number that
+rounds to it. So 0.333333 is 1/3, 0.333 is not, and 0.30000000000000004 is 0.3.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EXACT = 10**9
 
 
 def equal(left: Expr, right: Expr) -> bool:
-    """Whether two numbers are one. A percentage is its number and its value: 50% is 50 and 0.5."""
+    """Whether two numbers are equal. A percentage equals its number and its value: 50% is 50 and 0.5."""
     here, there = get_pct_val(left, left), get_pct_val(right, right)
     if here is not left or there is not right:
         of_one = equal(100 * here, there) if here is left else there is right and equal(here, 100 * there)
@@ -44,9 +44,9 @@ def equal(left: Expr, right: Expr) -> bool:
 
 
 def aligned(answer: Any, gold: Any) -> tuple[Any, Any]:
-    """Both without decimals, and each number of the answer that is one of the gold's written as it is there.
+    """Both without decimals; each number of the answer that equals one of the gold's is replaced by that one.
 
-    So math-verify, which compares them, need not know how near is near.
+    So math-verify can compare them exactly.
     """
     theirs: dict[Expr, Expr] = {}
     gold = _numbers_as(gold, lambda number: theirs.setdefault(number, _value(number)))
@@ -58,12 +58,12 @@ def aligned(answer: Any, gold: Any) -> tuple[Any, Any]:
 
 
 def _numbers_as(whole: Any, written: Callable[[Expr], Expr]) -> Any:
-    """`whole` with its largest parts that are numbers in another way of writing."""
+    """`whole` with its largest numeric parts rewritten."""
     if isinstance(whole, Expr) and not whole.free_symbols:
         return written(whole)
     if isinstance(whole, MatrixBase):
         return whole.applyfunc(lambda entry: _numbers_as(entry, written))
-    parts = getattr(whole, "_unsorted_args", whole.args)  # math-verify goes by the order in which they were written
+    parts = getattr(whole, "_unsorted_args", whole.args)  # math-verify compares parts in their written order
     others = [_numbers_as(part, written) for part in parts]
     return whole if others == list(parts) else whole.func(*others)
 
@@ -77,6 +77,6 @@ def _exact(number: Expr) -> Expr:
 
 
 def _digits(number: Expr) -> int:
-    """The digits that matter of the shortest decimal in `number`; more than any decimal has if it is exact."""
+    """Significant digits of the shortest decimal in `number`; `_EXACT` if it has no decimal."""
     written = (re.sub(r"e.*|[-.]", "", str(one)).strip("0") for one in number.atoms(Float))
     return min((max(len(digits), 1) for digits in written), default=_EXACT)

@@ -14,10 +14,10 @@ SCORES: dict[str, Score] = {"f1": f1, "math": math, "exact": exact}
 
 
 def paper(sample: Sample, trajectory: Trajectory) -> float:
-    """-1 for a broken format or no answer, else the score, plus 0.1 if it is above 0 and two tools really worked.
+    """-1 for a format error or no answer, else the score, plus 0.1 if it is above 0 and two tools succeeded.
 
-    The score is token F1; a sample with `metadata["score"]` "math" or "exact" is scored that way. The tools must be
-    different and their calls must have ended with status ok.
+    The score is token F1, or the one named by the sample's `metadata["score"]`, "math" or "exact". The two tools must
+    be different, and their calls must have status ok.
 
     Raises:
         ValueError: `metadata["score"]` names no score.

@@ -1,6 +1,6 @@
-r"""What SymPy, Python and calculators print, as LaTeX: `sqrt(3)*pi/4`, `x**2 + 1`, `oo`, `Rational(1, 2)`.
+r"""Reads the output of SymPy, Python and calculators as LaTeX: `sqrt(3)*pi/4`, `x**2 + 1`, `oo`, `Rational(1, 2)`.
 
-Only names from a list are read, and no attribute of anything: what a policy wrote is never run as a program.
+Only names from a list are read, and no attributes, so the policy's text is never run as a program.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _TRANSFORMATIONS = (*standard_transformations, convert_xor, implicit_multiplicat
 
 
 def readings(text: str) -> list[str]:
-    r"""The LaTeX that `text` may stand for: itself, and before it what SymPy makes of it if SymPy can have printed it.
+    r"""Possible LaTeX for `text`: first SymPy's LaTeX if SymPy can have printed it, then `text` itself.
 
-    A logarithm has two readings: `log(2)` is natural when SymPy prints it, and what the other side's `\log 2` is.
+    A logarithm has two readings: `log(2)` is natural if SymPy printed it, otherwise it is the `\log 2` of the target.
     """
     if "\\" in text or not _MARK.search(text):
         return [text]
@@ -58,6 +58,6 @@ def readings(text: str) -> list[str]:
         if isinstance(value, sympy.And | sympy.Or):
             value = value.as_set()
         found = [sympy.latex(value, ln_notation=natural, mat_str="pmatrix", mat_delim="") for natural in (True, False)]
-    except Exception:  # SymPy raises anything on what it cannot read
+    except Exception:  # SymPy may raise anything on text that it cannot read
         return [text]
     return [*dict.fromkeys(found), text]

@@ -1,7 +1,7 @@
-"""Reads what a judge model replied: the one word that it was asked for, as models dress it up.
+"""Finds the verdict in a judge model's reply.
 
 Thoughts, end tokens, fences, quotes, labels ("Final verdict: **A**", "A) correct", `{"verdict": "A"}`) and a confidence
-behind the verdict are left out. What is left of the last line must be the word and nothing else.
+after the verdict are removed. The rest of the last line must be exactly one of the possible words.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _ASIDE = re.compile(
 
 
 def stated(reply: str, verdicts: Mapping[str, T]) -> T | None:
-    """What `reply` says of the words that it may say; None if nothing, something else, or more than one thing.
+    """The meaning of the verdict in `reply`; None if there is none, an unknown one, or more than one.
 
     Args:
-        reply: All that a judge wrote.
-        verdicts: What each word means; the words in capital letters.
+        reply: The judge's whole reply.
+        verdicts: The meaning of each word; the words are in capital letters.
     """
     said = _CLOSED.split(unicodedata.normalize("NFKC", reply))[-1]
     if _OPEN.search(said):

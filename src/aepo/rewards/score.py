@@ -1,4 +1,4 @@
-"""Giving trajectories their rewards: each as soon as it has ended, several at once, no more than are wanted."""
+"""Scores trajectories, each as soon as it has ended, with a limit on the calls at once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aepo.tools.places import Places
 from aepo.types import Group, Trajectory
 
 AT_ONCE = 16
-"""Rewards that are asked for at once, unless somebody says otherwise."""
+"""Default number of reward calls at once."""
 
 
 class RewardBug(RuntimeError):
-    """A reward raised something, `original`."""
+    """A reward raised the exception `original`."""
 
     def __init__(self, reward: Reward, sample: str, original: BaseException) -> None:
         """Name the function and the sample."""
@@ -28,7 +28,7 @@ class RewardBug(RuntimeError):
 
 
 class Scorer:
-    """Asks a reward, `concurrency` calls at once, in threads if it is no async function."""
+    """Calls a reward, `concurrency` calls at once, in threads if it is no async function."""
 
     def __init__(self, reward: Reward, concurrency: int = AT_ONCE) -> None:
         self.reward, self._places = reward, Places(concurrency)
@@ -37,7 +37,7 @@ class Scorer:
         """The reward of one trajectory.
 
         Raises:
-            RewardBug: The function raised something, be it `SystemExit`.
+            RewardBug: The function raised an exception, `SystemExit` included.
             ValueError: As `checked`.
         """
         sample = trajectory.sample
@@ -51,7 +51,7 @@ class Scorer:
 
 
 async def score(groups: Sequence[Group], reward: Reward, concurrency: int = AT_ONCE) -> None:
-    """Set the reward of every leaf that has none yet; the first failure of a `Scorer` is raised."""
+    """Set the reward of every leaf that has none; raises the first failure."""
     scorer = Scorer(reward, concurrency)
 
     async def set_reward(trajectory: Trajectory) -> None:
@@ -63,4 +63,4 @@ async def score(groups: Sequence[Group], reward: Reward, concurrency: int = AT_O
                 if trajectory.reward is None:
                     tasks.start_soon(set_reward, trajectory)
     except ExceptionGroup as failures:
-        raise failures.exceptions[0]  # noqa: B904  (its own cause says more)
+        raise failures.exceptions[0]  # noqa: B904  (it has its own cause)

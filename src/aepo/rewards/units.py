@@ -1,7 +1,7 @@
-r"""Units behind a number: `5 \text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
+r"""Reads units after a number: `5 \text{ km}` is 5 and km, `18 eggs` is 18 and eggs.
 
-What Pint knows is converted; other words (eggs, red, dollars) agree if one side says no more than the other. Pint takes
-most of a second to start, so only the child process uses this module.
+Units that Pint knows are converted. Other words (eggs, red, dollars) agree if one side's words contain the other's.
+Pint takes most of a second to start, so only the child process uses this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 import pint
 
 _POWER = r"(?:\s*(?:\^|\*\*)\s*\{?-?\d\}?)?"
-# Two letters, or one, may be a product of variables: only usual units are read without \text.
+# One or two letters may be variables, so without \text only common units are read.
 _SHORT = "[kcmn]m|k?g|mg|m?[lL]|[cd]l|ft|in|yd|mi|lb|oz|hr|k?Hz|k?[WNJV]|kPa|Pa|eV|[kMGT]B|ha|am|pm|[mshK]"
 _WORD = rf"(?:[^\W\d_]{{3,}}+|(?<=[\d}}] )(?:{_SHORT})(?![a-zA-Z]))"
 _TEXT = r"\\text\{[^{}\d]*\}"
@@ -21,7 +21,7 @@ _FIRST = rf"(?:/?\s*{_TEXT}|\^\{{?\\circ\}}?|/\s*[^\W\d_]{{3,}}+|(?<=[\s/]){_WOR
 _MORE = rf"(?:[\s/.(-]*(?:{_TEXT}|[^\W\d_]++){_POWER}\)?)*+"
 _PART = re.compile(rf"(\d+(?:\.\d+)?)\s*({_TEXT}|{_WORD})\.?[\s,]*")
 _UNIT = re.compile(rf"(?P<body>.*[\d}})!]|.*\\pi|.*\\%)(?P<unit>\s*{_FIRST}{_MORE})\s*", re.DOTALL)
-# "5 hundredths" and "3 squared" are other numbers than 5 and 3.
+# These words change the number: "5 hundredths" is not 5.
 _MATHS = re.compile(
     r"\b(?:or|and|to|not|times|plus|minus|over|divided|mod|modulo|squared|cubed|factorial|choose|if|when|where|for|is"
     r"|sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|oo|inf"
@@ -41,21 +41,21 @@ def split(text: str) -> tuple[str, str]:
 
 
 def factor(unit: str, other: str) -> Fraction | None:
-    """How many of `other` one `unit` is; 1 if one of them is left out; None if they are different things."""
+    """Number of `other` in one `unit`; 1 if one of them is missing; None if they cannot be converted."""
     if not unit or not other or unit == other:
         return Fraction(1)
     try:
         zero, one = (_registry().Quantity(Fraction(n), unit).to(other).magnitude for n in (0, 1))
     except pint.DimensionalityError:
         return None
-    except Exception:  # Pint raises anything on what it cannot read
+    except Exception:  # Pint may raise anything on text that it cannot read
         left, right = _stems(unit), _stems(other)
         return Fraction(1) if left <= right or right <= left else None
-    return Fraction(one) if zero == 0 else None  # degrees of temperature have another zero
+    return Fraction(one) if zero == 0 else None  # temperature scales have different zeros
 
 
 def _added(text: str) -> tuple[str, str] | None:
-    """`5 ft 11 in` in the last of its units, 71 and in; None unless each part is less than one of the unit before."""
+    """`5 ft 11 in` in its last unit, 71 and in; None unless each part is less than one of the unit before."""
     parts = _PART.findall(text)
     if len(parts) < 2 or _PART.sub("", text):
         return None

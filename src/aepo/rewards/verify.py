@@ -1,4 +1,4 @@
-"""The child process of `math.py`: a line with two formulas in, a line with true or false out."""
+"""The child process of `math.py`. It reads lines with two formulas and writes lines with true or false."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from aepo.rewards.near import aligned
 from aepo.rewards.printed import readings
 from aepo.rewards.units import factor, split
 
-MEMORY = 4 << 30  # bytes of address space: a huge power must fail here, not on the machine
-# Of computing, not by the clock: on a busy machine the same formulas are compared.
-SECONDS, LIMIT = 3, 10  # of one call of math-verify; of a whole comparison, in whatever C call it is
-DIGITS = 1000  # math-verify takes a smaller difference for none
+MEMORY = 4 << 30  # bytes of address space, so that a huge power fails before the machine's memory is full
+# CPU seconds, so that results do not depend on the load of the machine.
+SECONDS, LIMIT = 3, 10  # of one call of math-verify; of a whole comparison, even inside a C call
+DIGITS = 1000  # math-verify takes a smaller difference for 0
 
 _LATEX = [
     LatexExtractionConfig(
@@ -40,13 +40,13 @@ _LATEX = [
     )
 ]
 _WORDS = re.compile(r"\\text\s*\{|(?<![\\a-zA-Z{])[a-zA-Z]{4,}")
-_CLOCK = re.compile(r"\d{1,2}:[0-5]\d")  # no ratio: 3:2 is one
-# math-verify takes the i of 3i for any letter, and that of 3 i for the imaginary unit.
+_CLOCK = re.compile(r"\d{1,2}:[0-5]\d")  # a time, not a ratio such as 3:2
+# math-verify reads the i of 3i as a letter, and that of 3 i as the imaginary unit.
 _IMAGINARY = re.compile(r"(?<=\d)i(?![a-zA-Z])")
 
 
 def same(answer: str, target: str, currency: str, other_currency: str) -> bool:
-    """Whether two formulas in one way of writing (`formula.py`) are the same, units included."""
+    """Whether two normalised formulas (`formula.py`) are equal, units included."""
     (left, unit), (right, other) = split(answer), split(target)
     worth = rate(currency, other_currency)
     unit = f"{currency if worth == 1 else other_currency} {unit}".strip()
@@ -63,7 +63,7 @@ def same(answer: str, target: str, currency: str, other_currency: str) -> bool:
 
 
 def _parsed(text: str) -> list[Any]:
-    """What `text` may be to SymPy; nothing if it has words: math-verify multiplies their letters."""
+    """Possible SymPy expressions of `text`; empty if it has words, because math-verify multiplies their letters."""
     body = text.removesuffix("\\%")
     found = [_parse(f"${_IMAGINARY.sub(' i', one)}$") for one in readings(body) if not _WORDS.search(one)]
     return [_valued(value, body != text) for values in found for value in values]
@@ -81,7 +81,7 @@ def _verify(gold: Any, answer: Any) -> bool:
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Let math-verify end as by its own limit, which goes by the clock."""
+    """End math-verify after `SECONDS` of CPU time, in place of its own limit by the clock."""
 
     def end(number: int, frame: object) -> None:
         raise TimeoutException
@@ -95,7 +95,7 @@ def _limited() -> Iterator[None]:
 
 
 def _valued(value: Any, percent: bool) -> Any:
-    """`value` with the imaginary unit, which math-verify leaves a letter, and as a percentage if it is one."""
+    """`value` with the imaginary unit, which math-verify reads as a letter, and as a percentage if it is one."""
     if not isinstance(value, Expr):
         return value
     number = value.subs(Symbol("i", real=False), I)
@@ -103,34 +103,34 @@ def _valued(value: Any, percent: bool) -> Any:
 
 
 def _equal(gold: Any, answer: Any) -> bool:
-    if isinstance(gold, str) or isinstance(answer, str):  # math-verify gives the text too
+    if isinstance(gold, str) or isinstance(answer, str):  # math-verify also returns the text
         return bool(gold == answer)
-    if _states(gold) != _states(answer):  # math-verify takes x^2 - 4 = 0 for 0
+    if _states(gold) != _states(answer):  # math-verify reads x^2 - 4 = 0 as 0
         return False
     answer, gold = aligned(answer, gold)
-    # math-verify takes the right side of an equation or not, by which of the two it stands in.
+    # math-verify may take only the right side of an equation, which depends on the order of the two.
     orders = [(gold, answer), (answer, gold)] if is_relation(gold) or is_relation(answer) else [(gold, answer)]
     return any(_verify(one, two) for one, two in orders)
 
 
 def _states(value: Any) -> bool:
-    """Whether it is an equation that gives no name its value, as x = 5 and f(x) = 2x do."""
+    """Whether it is an equation, except one that only names a value, such as x = 5 and f(x) = 2x."""
     return is_equation(value) and not is_assignment_relation(value) and bool(value.args[0].free_symbols)
 
 
 def main() -> None:
-    """Answer until the input ends."""
-    with suppress(ValueError, OSError):  # no such limit on this system: that of time remains
+    """Answer lines until the input ends."""
+    with suppress(ValueError, OSError):  # a system without this limit still has that on time
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     logging.disable()
     print("ready", flush=True)
     for line in sys.stdin:
-        # Its end kills the process, which the other side finds out at once.
+        # At the limit the system kills this process, and the parent sees it at once.
         limit = math.ceil(time.process_time()) + LIMIT
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         try:
             equal = same(*json.loads(line))
-        except Exception:  # sympy raises anything on what a policy writes
+        except Exception:  # sympy may raise anything on a policy's text
             equal = False
         print("true" if equal else "false", flush=True)
 

@@ -1,4 +1,4 @@
-"""One path: the policy's turns, the tools' results, until it ends."""
+"""Grows one path: the policy's turns and the tools' results, until it ends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OnToolBug = Literal["stop", "tell"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How far one trajectory may go; what a branch inherits counts.
+    """Limits of one trajectory; the inherited tokens and calls of a branch count.
 
     Attributes:
         max_tokens: Tokens after the prompt, observations included.
-        max_tool_calls: Calls; the policy that asks for one more has ended.
+        max_tool_calls: Calls; a path that asks for one more ends.
 
     Raises:
         ValueError: No token is allowed, or a limit is negative.
@@ -43,18 +43,18 @@ class Path:
 
     Attributes:
         id: Number inside its question.
-        origin: Why it was begun.
-        sequence: Its tokens in the engine.
+        origin: Why it began.
+        sequence: Its sequence in the engine.
         node: Its last node in the tree.
         prompt_length: Tokens of the prompt.
         calls: Tool calls so far, inherited ones included.
-        root_entropy: h_init; inherited by who begins in another path, else known after the first W tokens.
-        parent: The path it began in.
-        depth: Observations it inherited.
-        observed: Observations so far after which its first W tokens are known, inherited ones included.
-        kept: Tokens before its first own one that belong to the same turn; not empty if it begins inside a turn.
+        root_entropy: h_init; inherited if the path begins in another one, else known after the first W tokens.
+        parent: The path in which it began.
+        depth: Number of inherited observations.
+        observed: Observations after which the next W tokens are known, inherited ones included.
+        kept: Inherited tokens of its first turn; not empty if it begins inside a turn.
         leaf: Set when it has ended.
-        observations: Its own ones, in order; each is the end of a call.
+        observations: Its own observations, in order.
     """
 
     id: int
@@ -72,7 +72,7 @@ class Path:
     observations: list[Node] = field(default_factory=list)
 
     def observation(self, number: int) -> Node:
-        """Observation i, one of its own; inherited ones counted."""
+        """Its own observation with number i; inherited ones count in i."""
         return self.observations[number - self.depth - 1]
 
 
@@ -82,9 +82,9 @@ class Observation:
 
     Attributes:
         path: The path that made the call.
-        number: i, from 1, inherited ones counted.
+        number: i, from 1; inherited ones count.
         node: The observation's node.
-        entropy: H_t of the tokens that the path itself wrote next.
+        entropy: H_t of the tokens that the path wrote next.
     """
 
     path: Path
@@ -94,17 +94,17 @@ class Observation:
 
 
 class Agent:
-    """Grows paths; one serves all questions of a rollout.
+    """Grows the paths of all questions of a rollout.
 
     Args:
-        generator: The engine, entered.
+        generator: The engine; it must be entered.
         protocol: How turns are read and results written.
         tools: By name.
-        limits: How far a trajectory may go.
+        limits: Limits of a trajectory.
         window: W, tokens of a segment entropy.
-        entropy_scale: "reference" sums the ten likeliest terms, every other one averages the full entropy.
+        entropy_scale: "reference" sums the ten likeliest terms; the others average the full entropy.
         on_tool_bug: Whether a tool's bug stops the run.
-        repeat: Whether a call that the trajectory has made before is run again, or answered by the trajectory.
+        repeat: Whether a call that the trajectory has made before is run again, or gets the earlier result.
     """
 
     def __init__(
@@ -123,13 +123,13 @@ class Agent:
         self.repeat = repeat
 
     async def grow(self, path: Path, tree: TrajectoryTree, peek: Callable[[Observation], None] | None = None) -> None:
-        """Let `path` go on until it ends; then `path.leaf` is set.
+        """Grow `path` until it ends; then `path.leaf` is set.
 
         Args:
-            path: At the question, right after an observation, or inside a turn, with `kept` set.
-            tree: Where its nodes go.
-            peek: Called after each of its own observations, once its next W tokens are sampled; those are kept and
-                the path goes on at once. None if nobody will branch.
+            path: At the question, right after an observation, or inside a turn with `kept` set.
+            tree: Receives its nodes.
+            peek: Called after each of its own observations, once the next W tokens are sampled. The path goes on
+                without waiting. None if nothing will branch.
 
         Raises:
             ToolBug: A tool has a bug, and `on_tool_bug` is "stop".
@@ -151,7 +151,7 @@ class Agent:
             path.calls += 1
             tokens = self.protocol.observation(result, parsed.call, turn)
             fits = len(tokens) < self._room(path)
-            # A result that does not fit is kept without tokens: the call was made, and is counted.
+            # A result that does not fit is kept without tokens, because the call was made and counts.
             observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens if fits else [], path.id)
             observation.result = result
             path.observations.append(observation)
@@ -164,7 +164,7 @@ class Agent:
         return known or await run_call(self.tools, call, self.on_tool_bug)
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
-        """Sample one turn. Its first W tokens come alone where somebody waits for their entropy."""
+        """Sample one turn; its first W tokens first, if their entropy is needed."""
         stop = self.protocol.stop
         if peek is None or (observation is None and path.root_entropy is not None):
             sampled = await self.generator.sample(path.sequence, self._room(path), stop)

@@ -1,6 +1,6 @@
-"""The questions of a rollout: they grow together, as far as the engine has room, and the first failure stops all.
+"""Runs the questions of a rollout together, as far as the engine has room. The first failure stops all of them.
 
-`growing.py` has the group of one question, `spending.py` the order of the decisions about it.
+`growing.py` grows the group of one question; `spending.py` has the order of its decisions.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ E = TypeVar("E", bound=Exception)
 
 
 class RolloutError(Exception):
-    """A rollout that a tool's bug or a lost path stopped.
+    """A tool's bug or a lost path stopped a rollout.
 
     Attributes:
-        group: The question with what was sampled so far; its tree has leaves only where paths had ended.
-        bug: What happened.
+        group: The question and its tree so far, with leaves only for ended paths.
+        bug: The cause.
     """
 
     def __init__(self, group: Group, bug: ToolBug | PathLost) -> None:
-        """Keep both for the report."""
+        """Keep the group and the cause."""
         super().__init__(f"sample {group.sample.id!r}: {bug}")
         self.group, self.bug = group, bug
 
     @property
     def original(self) -> BaseException:
-        """What was raised first."""
+        """The exception that was raised first."""
         return self.bug.original if isinstance(self.bug, ToolBug) else self.bug
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """What the chance of a rollout is keyed by, beside question and path (spec 3.2).
+    """Parts of all random keys of a rollout, besides question and path (spec 3.2).
 
     Attributes:
         run: The run's seed.
@@ -66,23 +66,23 @@ async def explore(
     seeds: Seeds,
     scorer: Scorer | None = None,
 ) -> list[Group]:
-    """Sample one group per question, all at once as far as the engine has room.
+    """Sample one group per question, at the same time as far as the engine has room.
 
     Args:
         samples: The questions.
-        agent: How a path grows.
+        agent: Grows paths.
         exploration: The algorithm's rules.
-        state: The run's entropy scales; unchanged here.
-        seeds: Keys of all chance.
-        scorer: Asked about every trajectory as soon as it has ended; None leaves all leaves without a reward.
+        state: The run's entropy scales; not changed.
+        seeds: Parts of the random keys.
+        scorer: Scores each trajectory as soon as it has ended; None leaves the rewards unset.
 
     Returns:
-        One group a question, in order, each with exactly k leaves.
+        One group per question, in order, each with exactly k leaves.
 
     Raises:
         RolloutError: A tool has a bug, or a path was lost.
-        ValueError: The engine has no room for one group, or the rules need rewards or entropies and there are none.
-        Exception: Whatever the scorer raises.
+        ValueError: The engine has no room for one group, or the rules need rewards or entropies that are missing.
+        Exception: The scorer raised it.
     """
     rollout = Rollout(agent, exploration, scorer)
     async with agent.generator, anyio.create_task_group() as rollout.tasks:
@@ -93,13 +93,13 @@ async def explore(
 
 
 class Rollout:
-    """Questions that grow together, as far as the engine has room; more can be asked while others grow.
+    """Questions that grow together, as far as the engine has room; more can be added while others grow.
 
-    `ended` is called whenever a group has grown or failed. The first failure cancels everybody.
+    `ended` is called whenever a group has grown or failed. The first failure cancels all groups.
 
     Attributes:
-        tasks: Runs them; to be set, with the engine entered, before anything is asked.
-        failure: Why it stopped; None while all goes well.
+        tasks: The task group that runs them. Set it, and enter the engine, before the first `ask`.
+        failure: Why the rollout stopped; None if it has not.
 
     Raises:
         ValueError: As `explore`.
@@ -128,11 +128,11 @@ class Rollout:
         self.failure: Exception | None = None
 
     def ask(self, samples: Items[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
-        """Begin one group a question, or let it wait for room; the arguments are those of `explore`."""
+        """Begin one group per question as soon as there is room; arguments as of `explore`."""
         repeats: Counter[str] = Counter()
         asked: list[Question] = []
         for sample in samples:
-            # A question that is asked twice in a step must not be answered twice the same.
+            # The number keeps a question that a step asks twice from getting the same tokens twice.
             name = f"{sample.id}#{repeats[sample.id]}" if repeats[sample.id] else sample.id
             repeats[sample.id] += 1
             noise = partial(noise_key, seeds.run, seeds.step, name)
@@ -144,8 +144,8 @@ class Rollout:
         return asked
 
     def _leave(self) -> None:
-        # Room passes on at once, between two calls of the model: which calls a question takes part in must not depend
-        # on who was waiting for what.
+        # The room passes on at once, between two calls of the model. Otherwise the batches that a question is in would
+        # depend on which task waits for what.
         self.free += 1
         if self.waiting:
             self._start_next()
@@ -178,7 +178,7 @@ class Rollout:
 
 
 def executed_calls(tree: TrajectoryTree) -> int:
-    """Tool calls that really ran; one on a shared prefix counts once."""
+    """Number of executed tool calls; a call on a shared prefix counts once."""
     return sum(node.result is not None and node.result.executed for node in tree.nodes)
 
 

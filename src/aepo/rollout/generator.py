@@ -1,7 +1,7 @@
-"""What the explorer asks of an engine: sequences that grow, fork and end.
+"""The interface of an engine: sequences that grow, fork and end.
 
-An engine is entered as an async context manager for the time of a rollout. It batches whatever sequences are being
-sampled at the moment; who waits for a tool or a decision costs nothing.
+An engine is entered as an async context manager for the time of a rollout. It batches the sequences that are being
+sampled at the moment. A sequence that waits for a tool costs no computing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol, Self
 class Stop:
     """When a turn ends: after a token of `tokens`, or once the turn's text contains one of `strings`.
 
-    A token that completes a string is kept whole, whatever follows the string inside it.
+    A token that completes a string is kept whole, with any text after the string.
     """
 
     tokens: frozenset[int] = frozenset()
@@ -24,7 +24,7 @@ class Stop:
 
 
 NOTHING = Stop()
-"""Ends no turn."""
+"""No condition: a turn ends at `max_tokens` only."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Sampled:
     """Newly sampled tokens of one sequence.
 
     Attributes:
-        tokens: Ids; the one that met the stop condition included.
+        tokens: Ids, the one that met the stop condition included.
         logprobs: ln p of each at the sampling temperature, over the full vocabulary; empty if the estimator is "none".
         entropies: Nats, per `Generator.entropy_estimator`; empty if that is "none".
         stopped: True if the stop condition was met, False if `max_tokens` was reached.
-        reference_entropies: -sum p ln p over the ten likeliest tokens, in nats; empty unless the engine was told to
-            record it (for `entropy_scale: reference`).
-        version: Of the weights that gave the last of the tokens (`Sampler.version`); None where nobody counts them.
+        reference_entropies: -sum p ln p over the ten likeliest tokens, in nats, for `entropy_scale: reference`; empty
+            unless the engine records it.
+        version: Version of the weights that gave the last token (`Sampler.version`); None if they are not counted.
     """
 
     tokens: list[int]
@@ -50,26 +50,73 @@ class Sampled:
 
 
 class Sequence(Protocol):
-    """A handle to one growing sequence; only its engine looks inside."""
+    """A handle to one growing sequence; only its engine reads the rest of it."""
 
     @property
     def length(self) -> int:
-        """Tokens it holds, sampled and given."""
+        """Number of its tokens, sampled and given."""
         ...
 
 
 class Generator(Protocol):
     """An engine that grows many sequences at once.
 
-    `noise` is a 64-bit key that is unique to a path: the token at position t of a sequence is a function of the model,
+    `noise` is a 64-bit key that is unique to a path. The token at position t of a sequence is a function of the model,
     the tokens before it, the key and t, up to rounding that differs with the rows of a batch.
+
+    Examples:
+        An engine that samples the tokens 0 and 1 with equal probability:
+
+        >>> import math
+        >>> import anyio
+        >>> from aepo.core.noise import uniform
+        >>> @dataclass
+        ... class Flips:
+        ...     tokens: list[int]
+        ...     noise: int
+        ...
+        ...     @property
+        ...     def length(self):
+        ...         return len(self.tokens)
+        >>> class Coin(Generator):
+        ...     entropy_estimator = "full"
+        ...     max_sequences = 64
+        ...
+        ...     async def __aenter__(self):
+        ...         return self
+        ...
+        ...     def open(self, tokens, noise):
+        ...         return Flips(list(tokens), noise)
+        ...
+        ...     def extend(self, sequence, tokens):
+        ...         sequence.tokens += tokens
+        ...
+        ...     async def sample(self, sequence, max_tokens, stop):
+        ...         new = []
+        ...         while len(new) < max_tokens and not stop.tokens.intersection(new):
+        ...             new.append(int(uniform(sequence.noise, sequence.length) < 0.5))
+        ...             sequence.tokens.append(new[-1])
+        ...         nats = [math.log(2)] * len(new)
+        ...         return Sampled(new, [-h for h in nats], nats, bool(stop.tokens.intersection(new)))
+        ...
+        ...     def fork(self, sequence, length, noise):
+        ...         return Flips(sequence.tokens[:length], noise)
+        >>> async def rollout():
+        ...     async with Coin() as coin:
+        ...         path = coin.open([7], noise=1)
+        ...         turn = await coin.sample(path, max_tokens=20, stop=Stop(tokens=frozenset({1})))
+        ...         branch = coin.fork(path, length=1, noise=2)
+        ...         await coin.sample(branch, max_tokens=4, stop=NOTHING)
+        ...         return turn.tokens[-1], turn.stopped, branch.length
+        >>> anyio.run(rollout)
+        (1, True, 5)
     """
 
     entropy_estimator: str
-    """"full", "topk" (a lower bound), "sampled" (-logprob), or "none" for an engine that does not tell."""
+    """"full", "topk" (a lower bound), "sampled" (-logprob), or "none" if there is no entropy."""
 
     max_sequences: int
-    """How many may be open at once."""
+    """Number of sequences that may be open at once."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -78,39 +125,39 @@ class Generator(Protocol):
     ) -> None: ...
 
     def open(self, tokens: Tokens[int], noise: int) -> Sequence:
-        """Begin a sequence with given tokens."""
+        """Begin a sequence with these tokens."""
         ...
 
     def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
-        """Append given tokens, e.g. a tool's result."""
+        """Append tokens that are not sampled, e.g. a tool's result."""
         ...
 
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append up to `max_tokens` sampled tokens.
 
-        Stop strings are matched against the turn: all that was sampled since the sequence was last given tokens.
+        Stop strings are matched against the turn: all tokens sampled since the last `open` or `extend`.
         """
         ...
 
     def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
-        """A new sequence with the first `length` tokens of `sequence`, nothing of them computed again.
+        """A new sequence with the first `length` tokens of `sequence`, which are not computed again.
 
-        Where that is inside a turn, the turn goes on: stop strings are matched against all of it.
+        If they end inside a turn, the turn goes on, and stop strings are matched against all of it.
         """
         ...
 
     def end(self, sequence: Sequence) -> None:
-        """Nothing will be sampled from it any more; it can still be forked."""
+        """No token of it will be sampled any more; it can still be forked."""
         ...
 
     def close(self, sequence: Sequence) -> None:
-        """Free what it holds."""
+        """Free the sequence."""
         ...
 
     def pause(self) -> None:
-        """Sample nothing until `resume`, so that the weights may change; all else goes on, and nothing is closed."""
+        """Stop sampling until `resume`, so that the weights may change. All sequences stay open."""
         ...
 
     def resume(self) -> None:
-        """Go on, with the weights as they are now: what is open is read again before more of it is sampled."""
+        """Go on with the current weights. Open sequences are read again before more tokens are sampled."""
         ...

@@ -1,14 +1,13 @@
 """The group of one question while it grows: its paths, their sequences in the engine, the tree, the rewards.
 
-Nothing is decided here: what begins is what `Spending` says (`spending.py` has the order of its decisions). Every path
-is a coroutine over one batching engine, and the paths of all questions share the batch. Each thing that happens to a
-path has one place:
+`Spending` decides which paths begin (`spending.py` has the order of its decisions). Every path is a coroutine over one
+batching engine, and the paths of all questions share the batch. Each event of a path has one method:
 
 - `_at_question`: it starts at the question;
 - `_inside`: it starts inside another path, whose sequence is forked;
 - `_shown`: it has shown its entropy after an observation, and goes on;
-- `_ended`: it has ended, is scored, and can still be forked;
-- `_close`: the sequences of all paths are given back, as soon as the last one has ended.
+- `_ended`: it has ended and is scored, and can still be forked;
+- `_close`: the last path has ended, and all sequences are closed.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from aepo.tools.cache.layer import trajectory
 from aepo.types import Group, Kind, Leaf, Origin, Sample, Trajectory, TrajectoryTree, flatten
 
 Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
-"""Gives a trajectory that has ended its reward, one finite number."""
+"""Gives the reward of an ended trajectory, one finite number."""
 
 
 class PathLost(RuntimeError):
-    """A path ended without a leaf or a reward, although nobody stopped it."""
+    """A path ended without a leaf or a reward, although nothing stopped it."""
 
 
 class Question:
     """One question and its growing group.
 
     Attributes:
-        sample: What is asked.
-        paths: All that have begun, by number.
+        sample: The question.
+        paths: All paths that have begun, by number.
         grown: The group, once it is whole.
     """
 
@@ -53,15 +52,15 @@ class Question:
         scorer: Scorer | None,
         left: Callable[[], None],
     ) -> None:
-        """Nothing is asked of the engine.
+        """Set it up; `open` takes room in the engine.
 
         Args:
-            sample: What is asked.
-            agent: How a path grows.
-            spending: Which paths begin, where and when.
-            noise: The key of a path's chance, by its number.
-            scorer: Asked about every trajectory as soon as it has ended; None leaves all leaves without a reward.
-            left: Called once the group has left the engine; rewards may still be missing.
+            sample: The question.
+            agent: Grows paths.
+            spending: Decides which paths begin, where and when.
+            noise: The random key of a path, by its number.
+            scorer: Scores each trajectory as soon as it has ended; None leaves the rewards unset.
+            left: Called when the group has left the engine; rewards may still be missing.
         """
         self.sample, self.agent, self.spending, self.noise = sample, agent, spending, noise
         self.scorer, self.left = scorer, left
@@ -73,13 +72,13 @@ class Question:
         self._tasks: TaskGroup
 
     def open(self) -> None:
-        """Take room in the engine, with the sequence that the first path has and others are forked from."""
+        """Open the first path's sequence in the engine; other paths fork it."""
         prompt = self.agent.protocol.prompt(self.sample.question)
         self.tree.add(None, Kind.PROMPT, prompt, 0)
         self._sequences.append(self.agent.generator.open(prompt, self.noise(0)))
 
     async def run(self) -> None:
-        """Grow all k paths, and score them; then `grown` is set.
+        """Grow and score all k paths; then `grown` is set.
 
         Raises:
             ToolBug: A tool has a bug, and the agent's `on_tool_bug` is "stop".
@@ -96,11 +95,11 @@ class Question:
 
     @property
     def leaves(self) -> list[Leaf]:
-        """Those of the paths that have ended."""
+        """The leaves of the ended paths."""
         return [path.leaf for path in self.paths if path.leaf is not None]
 
     def group(self) -> Group:
-        """What there is of the group."""
+        """The group so far."""
         self.tree.gap, self.tree.global_samples = self.spending.gap, self.spending.global_samples
         self.tree.leaves = self.leaves
         for (path, number), decision in self.spending.decisions.items():
@@ -108,7 +107,7 @@ class Question:
         return Group(self.sample, self.tree.in_path_order())
 
     def _check_whole(self, group: Group) -> None:
-        # A smaller group would be trained on as if it were one.
+        # Training would take a smaller group for a whole one.
         leaves, size = group.tree.leaves, self.spending.rules.group_size
         if len(leaves) != size:
             raise PathLost(f"{len(leaves)} of {size} trajectories have ended, the others were lost")
@@ -158,7 +157,7 @@ class Question:
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -inf:
                 raise
-            # In a task group it would end this path only, and those who wait for it would wait for ever.
+            # A cancellation would end only this task, and the tasks that wait for the path would wait for ever.
             raise PathLost(f"path {path.id} was cancelled inside the engine") from error
         await self._ended(path)
 
@@ -173,15 +172,15 @@ class Question:
         self._begin(self.spending.ended(path.id))
         if self.spending.stage is Stage.FILLING:
             await self._fill()
-        # The last path is held until those after it are there: an engine that waits for all who are not ended must not
-        # meet a question between two waves.
+        # The last path ends in the engine only after the next paths have begun. A deterministic engine waits for all
+        # open sequences, so a question must have one until its group is whole.
         self.agent.generator.end(path.sequence)
         if self.spending.stage is Stage.WHOLE:
             self._close()
             self.left()
 
     async def _fill(self) -> None:
-        """Begin the last paths, once the rules can be told what they read of those that have ended."""
+        """Begin the last paths, once the rewards and call entropies that the rules read are known."""
         rules = self.spending.rules
         while rules.needs_rewards and any(leaf.reward is None for leaf in self.leaves):
             self._scored = anyio.Event()

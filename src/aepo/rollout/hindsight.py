@@ -1,4 +1,4 @@
-"""Calls of paths that have ended: how uncertain they were, and where a path begins that makes one of them anew."""
+"""Calls of ended paths: their entropy, and the place where a path begins that samples one of them again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aepo.types import Node, TrajectoryTree
 
 
 def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> float:
-    """Mean entropy of a call's own tokens, in nats: from its first one to the end of its turn.
+    """Mean entropy of a call's tokens, in nats, from its first token to the end of its turn.
 
     Args:
-        tree: Of the path.
-        observation: What the call gave.
-        protocol: Tells where in its turn a call begins.
+        tree: The path's tree.
+        observation: The call's observation.
+        protocol: Finds where a call begins in its turn.
     """
     turn = _turn_before(tree, observation)
     entropies = [entropy for part in turn for entropy in part.entropies]
@@ -22,12 +22,12 @@ def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol
 
 
 def before_call(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> tuple[Node, list[int]]:
-    """The node after which a call begins, made by a split where there is none, and its turn's tokens up to there.
+    """The node after which a call begins, and its turn's tokens up to there; the turn is split there if needed.
 
     Args:
-        tree: Of the path; changed by the split only.
-        observation: What the call gave.
-        protocol: Tells where in its turn a call begins.
+        tree: The path's tree; only a split changes it.
+        observation: The call's observation.
+        protocol: Finds where a call begins in its turn.
     """
     turn = _turn_before(tree, observation)
     kept = _tokens(turn)[: protocol.call_start(_tokens(turn))]

@@ -1,4 +1,4 @@
-"""Calls that a trajectory has made before: the answer is known, so nobody need be asked again."""
+"""Calls that a trajectory has made before get the earlier result."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from aepo.types import Kind, Node, ToolCall, ToolError, ToolResult, ToolStatus
 
 
 def repeated(walk: Sequence[Node], call: ToolCall, tools: Mapping[str, Tool]) -> ToolResult | None:
-    """The result that an equal call had earlier in the trajectory; None if there is none to rely on.
+    """The result of an equal call earlier in the trajectory; None if there is none that can be reused.
 
-    Only tools that are pure are relied on, and only results that are no failures. Equal are calls whose checked
-    arguments are, defaults included.
+    Only successful results of pure tools are reused. Two calls are equal if their checked arguments are, defaults
+    included.
 
     Args:
         walk: The trajectory so far, inherited nodes included.
-        call: What the policy asks for.
+        call: The policy's call.
         tools: By name.
     """
     tool = tools.get(call.name)

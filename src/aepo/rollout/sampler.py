@@ -1,8 +1,8 @@
-"""Who samples for a run: not who trains, though both may be one model in one process.
+"""The part of a run that samples. It may be the trained model itself, or have a copy of its weights.
 
 A run does this, step after step:
 
-    sampler.push(0)                  before something is sampled: the weights as they are after 0 steps
+    sampler.push(0)                  hand over the weights after 0 steps
     ... a rollout over sampler.generator(...) ...
     sampler.free()                   the trainer may need the memory
     ... an update of the policy ...
@@ -17,10 +17,10 @@ from aepo.rollout.generator import Generator
 
 
 class Sampler(Protocol):
-    """Gives engines over a policy's weights, as far as they were handed over to it.
+    """Gives engines that sample with the weights that were last handed over.
 
     Attributes:
-        version: Of the weights that it samples with: the training steps that made them; -1 before the first `push`.
+        version: Version of its weights, the number of training steps that made them; -1 before the first `push`.
     """
 
     version: int
@@ -35,37 +35,37 @@ class Sampler(Protocol):
         greedy: bool = False,
         reference_entropy: bool = False,
     ) -> Generator:
-        """An engine, to be entered for each rollout; what it samples carries the version of its weights.
+        """An engine, to be entered for each rollout; its tokens carry the version of the weights.
 
         Args:
-            temperature: At which it samples, and of the log-probabilities and entropies.
-            max_sequences: How many may be open at once.
+            temperature: Temperature of sampling, log-probabilities and entropies.
+            max_sequences: Number of sequences that may be open at once.
             max_length: Tokens a sequence may hold.
             deterministic: Batches do not depend on who waited for what.
             greedy: Take the likeliest token.
-            reference_entropy: Record the ten likeliest terms of the entropy, see `Sampled.reference_entropies`.
+            reference_entropy: Record `Sampled.reference_entropies`.
 
         Raises:
-            ValueError: It cannot do that.
+            ValueError: It does not support these arguments.
         """
         ...
 
     def push(self, version: int) -> dict[str, float]:
-        """Take the policy's weights as they are now; when it returns, whatever is sampled is sampled with them.
+        """Take the policy's current weights; after the return, all sampling uses them.
 
-        An engine that is open is paused meanwhile (`Generator.pause`).
+        An open engine is paused meanwhile (`Generator.pause`).
 
         Args:
-            version: What to call them.
+            version: Number of training steps that made them.
 
         Returns:
-            Metrics of the hand-over, by path; empty where there is nothing to tell.
+            Metrics of the hand-over, by name; may be empty.
 
         Raises:
-            RuntimeError: They did not arrive; the run ends, with a checkpoint.
+            RuntimeError: The weights did not arrive; the run ends with a checkpoint.
         """
         ...
 
     def free(self) -> None:
-        """Nothing is sampled until the next `push`: memory may be given back."""
+        """Free memory if possible; nothing is sampled until the next `push`."""
         ...

@@ -1,20 +1,19 @@
-"""How the k trajectories of a question are spent: which paths begin, where, when (spec 3). No engine, no event loop.
+"""Decides which of the k paths of a question begin, where and when (spec 3). No engine, no event loop.
 
 The decisions in their order:
 
-1. At once, `head_start` paths begin at the question. The first of them are the probes.
+1. `head_start` paths begin at the question at once. The first of them are the probes.
 2. When all probes have ended, their entropies give the gap, and the gap gives m. Paths begin at the question until
-   there are m. Without probes this comes at once as well.
-3. Branches are decided about by observation: first about the first observations of all paths together, then about
-   the second ones, and so on. Number i is due when each path has shown its entropy after observation i, or has ended.
-   Branches begin at once, so that number i + 1 waits for them too. What the probes showed counts, though they have
-   ended.
-4. When all paths have ended and fewer than k have begun, the rules look back and begin paths inside those that have
-   ended. All that is still missing begins at the question, at the same time.
+   there are m. Without probes this happens at once.
+3. Branches are decided for the first observations of all paths together, then for the second ones, and so on. The
+   decision about number i is due when each path has shown its entropy after observation i, or has ended. Branches
+   begin at once, so number i + 1 waits for them too. The ended probes are candidates as well.
+4. When all paths have ended and fewer than k have begun, the rules may begin paths inside ended ones. The remaining
+   paths begin at the question at the same time.
 5. When k paths have ended, the group is whole.
 
-A path never waits for a decision. What is decided depends on paths, observations and entropies, and never on the order
-in which they come: which tool answers first changes nothing.
+A path never waits for a decision. Decisions depend on paths, observations and entropies, not on the order in which
+they arrive, so it does not matter which tool answers first.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from aepo.types import BranchDecision, Origin
 
 
 class Stage(StrEnum):
-    """How far the spending of a question has come."""
+    """Where a question is in the order of decisions."""
 
     PROBING = "probing"
-    """The probes grow; m is not known."""
+    """The probes grow; m is not known yet."""
     BRANCHING = "branching"
     """m is known; branches begin as paths show their entropies."""
     FILLING = "filling"
-    """All paths have ended, fewer than k have begun; the rest begins as soon as the rewards that it needs are there."""
+    """All paths have ended, fewer than k have begun; the rest begins when the rewards that the rules read are there."""
     FINISHING = "finishing"
-    """The rest grows; nothing is left to decide."""
+    """The last paths grow; nothing is left to decide."""
     WHOLE = "whole"
     """k paths have ended."""
 
@@ -49,10 +48,10 @@ class Start:
 
     Attributes:
         origin: Why it begins.
-        watched: Whether it has to show its entropy after each observation.
-        parent: The path that it begins in; None if it begins at the question.
-        depth: Calls that it inherits. In a parent it begins right after the observation with this number, or, with the
-            origin "resampled", before the call that follows.
+        watched: Whether it shows its entropy after each observation.
+        parent: The path in which it begins; None if it begins at the question.
+        depth: Number of inherited calls. Inside a parent it begins right after the observation with this number; with
+            the origin "resampled", before the call after that.
     """
 
     origin: Origin
@@ -63,12 +62,12 @@ class Start:
 
 @dataclass
 class _Path:
-    """What decisions read of a path.
+    """The part of a path that decisions read.
 
     Attributes:
-        depth: Observations it inherited.
-        observed: The last observation after which it has shown its entropy, inherited ones counted.
-        consecutive: l, branches in a row up to now.
+        depth: Number of inherited observations.
+        observed: Number of the last observation after which it has shown its entropy.
+        consecutive: l, branches in a row so far.
         root_entropy: h_init; 0 until it has shown an entropy.
         ended: Whether it has ended.
     """
@@ -81,23 +80,23 @@ class _Path:
 
 
 class Spending:
-    """The decisions about one question. Each method is told what has happened, and returns the paths that begin.
+    """The decisions about one question. Each method takes an event and returns the paths that begin.
 
     Attributes:
-        rules: The algorithm's.
-        stage: How far it has come.
+        rules: The algorithm's rules.
+        stage: The current stage.
         gap: The mean gap of the probes, in nats; None without probes, or before they have ended.
         global_samples: m; 0 before it is known.
-        decisions: What was decided, by path and number of the observation.
+        decisions: The decisions, by path and number of the observation.
     """
 
     def __init__(self, rules: Exploration, state: ExplorationState, noise: Callable[[int], int]) -> None:
-        """Nothing has begun.
+        """No path begins yet.
 
         Args:
-            rules: The algorithm's.
+            rules: The algorithm's rules.
             state: The run's entropy scales.
-            noise: The key of a path's chance, by its number.
+            noise: The random key of a path, by its number.
         """
         self.rules = rules
         self.stage = Stage.PROBING
@@ -112,7 +111,7 @@ class Spending:
         self._branches = 0
 
     def begin(self) -> list[Start]:
-        """Begin what starts in any case."""
+        """Begin the first paths."""
         probes, count = self.rules.probes, self.rules.head_start()
         starts = [self._start(Origin.PROBE if number < probes else Origin.GLOBAL) for number in range(count)]
         return starts + self._due()
@@ -122,7 +121,7 @@ class Spending:
 
         Args:
             path: Its number.
-            observation: i, from 1, inherited ones counted.
+            observation: i, from 1; inherited ones count.
             entropy: H_t, in nats.
             root_entropy: h_init of the path, in nats.
         """
@@ -131,7 +130,7 @@ class Spending:
         return self._due()
 
     def ended(self, path: int) -> list[Start]:
-        """A path has ended. When the stage is FILLING after that, `fill` has to follow."""
+        """A path has ended. If the stage is then FILLING, the caller must call `fill`."""
         self._paths[path].ended = True
         starts = self._due()
         if all(path.ended for path in self._paths):
@@ -139,12 +138,12 @@ class Spending:
         return starts
 
     def fill(self, call_entropies: Sequence[Sequence[float | None]], rewards: Sequence[float | None]) -> list[Start]:
-        """Begin all that is missing: inside paths that have ended where the rules say so, the rest at the question.
+        """Begin the missing paths: inside ended paths where the rules say so, the rest at the question.
 
         Args:
-            call_entropies: For each path one number a call that it made itself: the mean entropy of the call's tokens,
-                in nats; None where the rules do not need it.
-            rewards: One a path; None where the rules do not need it.
+            call_entropies: For each path, the mean entropy of the tokens of each of its own calls, in nats; None if the
+                rules do not need it.
+            rewards: One per path; None if the rules do not need it.
         """
         self.stage = Stage.FINISHING
         ended = [
@@ -156,7 +155,7 @@ class Spending:
         return starts + [self._start(Origin.LEFTOVER) for _ in range(self._left())]
 
     def _left(self) -> int:
-        """Paths that are missing from k."""
+        """Number of paths that are missing from k."""
         return self.rules.group_size - len(self._paths)
 
     def _due(self) -> list[Start]:
@@ -170,7 +169,7 @@ class Spending:
         return starts
 
     def _end_probing(self) -> list[Start]:
-        """Fix m, and begin what is missing of it."""
+        """Fix m, and begin global samples until there are m."""
         gaps = [self._gap(number) for number in range(len(self._probes()))]
         self.gap = sum(gaps) / len(gaps) if gaps else None
         self.global_samples = self.rules.global_samples(self.gap, self._state)
@@ -183,7 +182,7 @@ class Spending:
         return self._paths[probe].root_entropy - sum(after) / len(after) if after else 0.0
 
     def _all_shown(self, number: int) -> bool:
-        """Whether all paths have shown their entropy after observation `number`, or ended; and one has shown it."""
+        """Whether each path has shown its entropy after observation `number` or ended, and at least one has done so."""
         return number in self._entropies and all(path.ended or path.observed >= number for path in self._paths)
 
     def _branch(self, number: int) -> list[Start]:
@@ -204,7 +203,7 @@ class Spending:
             number,
             self._branches,
             self.rules.group_size - self.global_samples,
-            # What other paths have observed by now depends on how fast their tools are.
+            # The observations of other paths so far depend on how fast their tools are.
             self._mean_observations(self._probes()),
             self._state,
         )
@@ -217,7 +216,7 @@ class Spending:
         return starts
 
     def _steps(self, path: int, call_entropies: Sequence[float | None]) -> list[Step]:
-        """What the rules are told of the calls that a path made itself."""
+        """The calls that a path made itself, for the rules."""
         return [
             Step(call, uniform(self._noise(path), -call), self.decisions.get((path, call)), entropy)
             for call, entropy in enumerate(call_entropies, self._paths[path].depth + 1)
@@ -236,7 +235,7 @@ class Spending:
     def _start(self, origin: Origin, parent: int | None = None, depth: int = 0) -> Start:
         consecutive = 0 if parent is None else self._paths[parent].consecutive
         self._paths.append(_Path(depth, depth, consecutive))
-        # Probes are asked for their gap, be there branches or not. Who fills the last slots leaves none to branch into.
+        # The gap needs the entropies of probes, even without branches. While the last slots fill, nothing can branch.
         watched = origin is Origin.PROBE or (self.rules.watches and self.stage is not Stage.FINISHING)
         return Start(origin, watched, parent, depth)
 
@@ -244,7 +243,7 @@ class Spending:
         return self._paths[: self.rules.probes]
 
     def _mean_observations(self, ended: Sequence[_Path]) -> float:
-        """T; in the first step of a run, which has no mean yet, that of `ended`, and 1 without them."""
+        """T; in the first step of a run the mean over `ended`, or 1 if there are none."""
         if self._state.mean_observations is not None:
             return max(1.0, self._state.mean_observations)
         return max(1.0, sum(path.observed for path in ended) / max(1, len(ended)))

@@ -1,1 +1,1 @@
-"""Run folders: what a run leaves behind, and how it goes on."""
+"""Run folders: the files of a run, and resuming it."""

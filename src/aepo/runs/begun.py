@@ -1,4 +1,4 @@
-"""Beginning a run's folder, or going on with the one that is there."""
+"""Makes the folder of a new run, or opens that of a run that goes on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def begun(config: Config, task: Task, named: bool) -> RunFolder:
     """The folder of a new run.
 
     Args:
-        config: The run's.
-        task: What it is trained on.
-        named: Whether `config.task` finds this task, so that commands can go on with the run.
+        config: The run's configuration.
+        task: The run's task.
+        named: Whether `config.task` finds this task; then commands can go on with the run.
 
     Raises:
-        RunFolderError: It holds another run, or cannot be written.
+        RunFolderError: The folder holds another run, or cannot be written.
     """
     versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
     kept = {"named": named, **identity(task)}
@@ -28,7 +28,7 @@ def begun(config: Config, task: Task, named: bool) -> RunFolder:
 
 
 def gone_on(config: Config, task: Task, named: bool) -> RunFolder:
-    """The folder of a run that goes on, once its settings are known to be the same; arguments as of `begun`.
+    """Check that the settings are those of the run, and open its folder to go on; arguments as of `begun`.
 
     Raises:
         RunFolderError: There is no run, another process is writing it, or it cannot be written.
@@ -40,7 +40,7 @@ def gone_on(config: Config, task: Task, named: bool) -> RunFolder:
         same_run(parse(before), config)
         same_task(folder, {"named": named, **identity(task)})
         if before != config.model_dump(mode="json"):
-            # Else the next resumption would not know of e.g. more steps.
+            # The next resumption needs the changed settings, e.g. more steps.
             write_whole(folder.config_file, dump(config).encode())
     except BaseException:
         folder.close()

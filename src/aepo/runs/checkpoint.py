@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or are not there: written aside, hashed, then renamed into place.
+"""Writes checkpoints atomically: into another folder first, hashed, then renamed into place.
 
-`<folder>/step-000123/` holds what the caller wrote and `manifest.json` with each file's size and SHA-256. A process
-that is killed at any moment leaves at most a folder `.tmp-*`, which the next `save` sweeps away.
+`<folder>/step-000123/` holds the caller's files and `manifest.json` with each file's size and SHA-256. A killed process
+leaves at most a folder `.tmp-*`, which the next `save` removes.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 MANIFEST_FORMAT = 1
 _NAME = re.compile(r"step-(\d+)(\.old)?")
-# A write that fails with less than this free has failed for that, whatever it says.
+# If a write fails with fewer bytes free than this, the disk is taken to be full, whatever the error says.
 _FULL = 1 << 20
 
 
 class CheckpointError(OSError):
-    """A checkpoint could not be written; the ones before it are untouched."""
+    """A checkpoint could not be written; earlier ones are unchanged."""
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint was damaged and is passed over."""
+    """A checkpoint is damaged and was skipped."""
 
 
 def save(folder: Path, step: int, write: Callable[[Path], None], keep: int = 2) -> Path:
-    """Write a checkpoint, all or nothing, and drop the oldest ones.
+    """Write a checkpoint atomically, and delete the oldest ones.
 
-    Later steps than `step` are left alone. The same step may be saved again: it takes the place of the earlier one.
+    Checkpoints of later steps are kept. If the same step is saved again, it replaces the earlier checkpoint.
 
     Args:
-        folder: Where checkpoints live; made if missing. One process at a time writes there.
-        step: The step it was taken after.
-        write: Puts the checkpoint's files into the folder it is given, which is empty.
-        keep: How many to keep up to this step, this one included.
+        folder: Folder of the checkpoints; made if missing. Only one process at a time may write there.
+        step: The last step before the checkpoint.
+        write: Writes the checkpoint's files into the empty folder that it is given.
+        keep: Number of checkpoints to keep up to this step, this one included.
 
     Returns:
         The checkpoint's folder.
 
     Raises:
-        CheckpointError: The disk is full or refuses; nothing is left of the attempt.
+        CheckpointError: The disk is full or refuses; the unfinished files are removed.
         ValueError: `keep` is below 1.
     """
     if keep < 1:
@@ -74,9 +74,9 @@ def save(folder: Path, step: int, write: Callable[[Path], None], keep: int = 2) 
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint whose manifest verifies, None if there is none.
+    """The newest undamaged checkpoint, None if there is none.
 
-    Damaged or incomplete ones are passed over with a `CheckpointWarning` that names them.
+    Damaged or incomplete ones are skipped with a `CheckpointWarning` that names them.
     """
     for path in _checkpoints(folder):
         reason = damage(path)
@@ -93,7 +93,7 @@ def state(folder: Path) -> dict[str, Any] | None:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, None if every file has the size and hash that its manifest says."""
+    """The damage of a checkpoint, None if every file has the size and hash of its manifest."""
     name = _NAME.fullmatch(path.name)
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -115,13 +115,13 @@ def damage(path: Path) -> str | None:
 
 
 def _checkpoints(folder: Path, up_to: int | None = None) -> list[Path]:
-    """Newest first; one that was just being replaced (`.old`) comes after the one that replaces it."""
+    """Checkpoints, the newest first; a replaced one (`.old`) comes after its replacement."""
     found = [(int(m[1]), m[2] is None, path) for path in folder.glob("step-*") if (m := _NAME.fullmatch(path.name))]
     return [path for step, _, path in sorted(found, reverse=True) if up_to is None or step <= up_to]
 
 
 def _seal(aside: Path, step: int) -> None:
-    """Make the files durable, then say in the manifest what they are."""
+    """Sync the files to the disk, then write the manifest."""
     files = {}
     for path in sorted(p for p in aside.rglob("*") if p.is_file()):
         files[path.relative_to(aside).as_posix()] = {"size": path.stat().st_size, "sha256": _sha256(path)}
@@ -138,7 +138,7 @@ def _put_in_place(aside: Path, final: Path) -> None:
         os.rename(aside, final)
         _sync(final.parent)
         return
-    # A folder cannot be swapped for another at once; until the new one is there, `latest` finds the old one by `.old`.
+    # Two folders cannot be swapped atomically. Until the new one is in place, `latest` finds the old one by `.old`.
     old = final.with_name(final.name + ".old")
     if old.exists():
         _remove(old)
@@ -153,7 +153,7 @@ def _put_in_place(aside: Path, final: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Delete a checkpoint such that no half of it is ever seen; what cannot be deleted is left for the next time."""
+    """Delete a checkpoint without leaving half of it in view; files that cannot be deleted wait for the next time."""
     gone = path.with_name(f".tmp-removed-{path.name}")
     with contextlib.suppress(OSError):
         shutil.rmtree(gone, ignore_errors=True)
@@ -177,7 +177,7 @@ def _refusal(folder: Path, name: str, reason: str) -> str:
 
 
 def _disk_reason(folder: Path, error: BaseException) -> str | None:
-    """Why the disk refused, in a few words; None if the error is no matter of the disk."""
+    """Why the disk refused, in a few words; None if the error has another cause."""
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     # torch and safetensors report a full disk by exceptions of their own.
@@ -203,7 +203,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some file systems cannot sync a folder; they order renames by themselves.
+        # Some file systems cannot sync a folder, but they keep the order of renames.
         if error.errno != errno.EINVAL:
             raise
     finally:

@@ -18,12 +18,12 @@ from aepo.types import Group
 
 
 def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
-    """Keep what was sampled for a question when a tool's bug stopped it; never overwrites an earlier one.
+    """Save the group of a question that a tool's bug stopped; earlier ones are never overwritten.
 
     Args:
-        folder: The run.
-        group: The question; its tree has leaves only where paths had ended.
-        text: What happened, e.g. the traceback.
+        folder: The run folder.
+        group: The question and its tree, with leaves only for ended paths.
+        text: The error, e.g. a traceback.
 
     Raises:
         RunFolderError: The disk is full or refuses.

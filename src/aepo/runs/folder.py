@@ -1,11 +1,11 @@
-"""A run's folder: everything that a run leaves behind, in one place.
+"""A run's folder, with all files of the run.
 
 runs/<name>/
     config.yaml                  the resolved config
     task.json                    hashes of the questions and tools, and whether the task has a name
     versions.json                Python, packages, machine, git revision
     metrics.jsonl                one object a step
-    trees/step-000010.jsonl.gz   one question a line: its tree, each token's text, what the update did to each token
+    trees/step-000010.jsonl.gz   one question a line: its tree, each token's text, the update of each token
     outcomes/step-000010.jsonl   one held-out question a line, with every sample's answer and reward
     checkpoints/step-000010/
     tensorboard/
@@ -35,7 +35,7 @@ _STEP_FILE = re.compile(r"step-(\d+)\.jsonl(\.gz)?")
 
 
 class RunFolderError(OSError):
-    """A run folder cannot be used; the message says why and what to do."""
+    """A run folder cannot be used; the message gives the reason and what to do."""
 
 
 class RunFolder:
@@ -48,13 +48,13 @@ class RunFolder:
         task_file: `task.json`.
         metrics_file: `metrics.jsonl`, see `aepo.runs.metrics`.
         trees: Folder of the rollout trees, see `aepo.runs.trees`.
-        outcomes: Folder of what evaluations found, question by question, see `aepo.evaluation.outcomes`.
+        outcomes: Folder of the evaluations' results by question, see `aepo.evaluation.outcomes`.
         checkpoints: Folder of the checkpoints, see `aepo.runs.checkpoint`.
         failures: Folder of what tools' bugs stopped, see `aepo.runs.failures`.
     """
 
     def __init__(self, path: Path) -> None:
-        """Use `create`, `open` or `resume`, which check what is there."""
+        """Use `create`, `open` or `resume` instead, which check the folder."""
         self.path = path
         self.config_file = path / CONFIG
         self.versions_file = path / "versions.json"
@@ -75,15 +75,15 @@ class RunFolder:
         versions: Mapping[str, Any] | None = None,
         task: Mapping[str, Any] | None = None,
     ) -> RunFolder:
-        """Make the folder of a new run and write what it is run with.
+        """Make the folder of a new run and write its settings.
 
         A folder in which a run started but left no metric, tree or checkpoint is used again.
 
         Args:
             path: Folder, made with its parents.
             config: The resolved config, plain values.
-            versions: What to write to `versions.json`; `environment()` by default.
-            task: What to keep of the task, if anything.
+            versions: Content of `versions.json`; `environment()` by default.
+            task: Content of `task.json`, if any.
 
         Raises:
             RunFolderError: It holds another run, is used by another process, or cannot be written.
@@ -104,10 +104,10 @@ class RunFolder:
         return folder
 
     def check_free(self) -> None:
-        """That a new run may begin here, which is worth knowing before a model is loaded.
+        """Check that a new run may begin here; used before the model is loaded.
 
         Raises:
-            RunFolderError: It holds another run.
+            RunFolderError: The folder holds another run.
         """
         if self._holds_a_run():
             raise RunFolderError(
@@ -116,7 +116,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """The folder of an existing run, to read.
+        """Open the folder of an existing run to read it.
 
         Raises:
             RunFolderError: There is no run.
@@ -128,7 +128,7 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: str | Path) -> RunFolder:
-        """The folder of an existing run, to go on writing.
+        """Open the folder of an existing run to go on with it.
 
         Raises:
             RunFolderError: There is no run, another process is writing it, or it cannot be written.
@@ -139,22 +139,22 @@ class RunFolder:
         return folder
 
     def close(self) -> None:
-        """Let other processes write the run; may be called twice."""
+        """Release the lock on the run; may be called twice."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def add_version(self, name: str, value: Any) -> None:
-        """Write to `versions.json` what is known only once the run has begun."""
+        """Add to `versions.json` a value that is known only after the run has begun."""
         known = json.loads(self.versions_file.read_text(encoding="utf-8")) | {name: value}
         write_whole(self.versions_file, (json.dumps(known, indent=1) + "\n").encode())
 
     def keep_task(self, task: Mapping[str, Any]) -> None:
-        """Write what is kept of the task; an `OSError` goes through."""
+        """Write `task.json`; an `OSError` is passed on."""
         write_whole(self.task_file, (json.dumps(task, indent=1) + "\n").encode())
 
     def task(self) -> dict[str, Any]:
-        """What was kept of the task; empty for a run of an older version.
+        """The content of `task.json`; empty for a run of an older version.
 
         Raises:
             RunFolderError: The file is broken.
@@ -168,7 +168,7 @@ class RunFolder:
         return task if isinstance(task, dict) else {}
 
     def resumption(self) -> str:
-        """The command that goes on with the run; the Python call where the task was an object that has no name."""
+        """The command that goes on with the run; a Python call if the task was given as an object."""
         if self.task().get("named", True):
             return f"aepo train --resume {in_shell(self.path)}"
         return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
@@ -178,7 +178,7 @@ class RunFolder:
         return self.outcomes / f"step-{step:06d}.jsonl"
 
     def config(self) -> dict[str, Any]:
-        """What the run was started with.
+        """The settings that the run was started with.
 
         Raises:
             RunFolderError: The file is broken.
@@ -192,7 +192,7 @@ class RunFolder:
         return config
 
     def truncate_after(self, step: int) -> None:
-        """Drop trees and outcomes of later steps, which a run resumed after `step` will sample again."""
+        """Delete trees and outcomes of later steps, which a run resumed after `step` samples again."""
         for path in (*self.trees.glob("step-*"), *self.outcomes.glob("step-*")):
             if (name := _STEP_FILE.fullmatch(path.name)) and int(name[1]) > step:
                 path.unlink(missing_ok=True)
@@ -211,7 +211,7 @@ class RunFolder:
             self.close()
             raise RunFolderError(f"another process is writing {self.path}: stop it, or choose another folder") from None
         except OSError:
-            # Some network file systems have no locks; then nobody watches.
+            # Some network file systems have no locks; then two processes are not detected.
             pass
 
 
@@ -222,7 +222,7 @@ def config_of(path: Path) -> Path | None:
 
 
 def in_shell(path: Path) -> str:
-    """A path as a command of a shell takes it."""
+    """A path quoted for a shell."""
     return shlex.quote(str(path))
 
 

@@ -16,12 +16,12 @@ from aepo.runs.folder import writing
 class JsonlTracker:
     """Appends one object a step to a file: {"step": 3, "reward/mean": 0.4, ...}; every line is on the disk at once.
 
-    Numbers keep every bit; NaN and infinities become null. A last line that a kill tore is dropped when the file is
-    opened again.
+    Numbers keep every bit; NaN and infinities become null. If a kill left an incomplete last line, it is dropped when
+    the file is opened again.
 
     Raises:
         RunFolderError: The file cannot be written.
-        ValueError: The file holds something else than metrics.
+        ValueError: The file does not hold metrics.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +29,7 @@ class JsonlTracker:
         self._keep(read_metrics(path))
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Append one line; a line that does not fit on the disk leaves nothing behind.
+        """Append one line; a line that does not fit on the disk is removed.
 
         Raises:
             RunFolderError: The disk is full or refuses.
@@ -38,7 +38,7 @@ class JsonlTracker:
             append_lines(self.path, [_line({"step": step, **metrics})])
 
     def truncate_after(self, step: int) -> None:
-        """Drop the lines of later steps, which a run resumed after `step` will log again.
+        """Delete the lines of later steps, which a run resumed after `step` logs again.
 
         Raises:
             RunFolderError: The file cannot be written.
@@ -58,7 +58,7 @@ class JsonlTracker:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """One mapping a line; empty if the file does not exist; a torn last line is left out.
+    """One mapping per line, without an incomplete last line; empty if the file does not exist.
 
     Raises:
         ValueError: Another line is broken; the message names file and line.

@@ -26,13 +26,13 @@ STEP_FILE = re.compile(r"step-(\d+)\.jsonl\.gz")
 
 @dataclass(frozen=True)
 class Record:
-    """One question of one step, with its tree and what its tokens read.
+    """One question of one step, with its tree and its tokens' texts.
 
     Attributes:
-        step: The training step it was rolled out in.
+        step: The training step of its rollout.
         group: The question and its tree.
-        texts: For each node its text in pieces: one piece a token, or one piece for the whole node.
-        update: What training did to its tokens; None where it was not trained on, or the file does not say.
+        texts: For each node its text in pieces: one piece per token, or one for the whole node.
+        update: Token updates of the training; None if it was not trained on, or the file has none.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Record:
-        """From one line of a tree file.
+        """Read one line of a tree file.
 
         Raises:
             ValueError: A part is missing, or the texts do not fit the tree.
@@ -81,7 +81,7 @@ def read_trees(path: Path) -> Iterator[Record]:
 
 
 def nth_record(path: Path, number: int) -> tuple[Record | None, int]:
-    """The record of that number, from 0, without reading the others' trees; None if there are fewer, and how many.
+    """The record with this number, from 0, and the number of lines read; None if there are fewer lines.
 
     Raises:
         ValueError: The line is broken; the message names file and line.
@@ -118,7 +118,7 @@ def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that hold something, with their numbers from 1."""
+    """Lines that are not blank, with their numbers from 1."""
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What a run goes on as: the settings, the task and the day that its folder has."""
+"""Checks that a resumed run has the settings, the task and the date of its folder."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ FREE_FOR_RUN = (
     "model.price.sampled",
     "rewards.concurrency",
 )
-"""Settings that a resumed run may change, beside those of evaluations and tools: a step computes the same."""
+"""Settings that a resumed run may change besides those of evaluations and tools; they do not change a step."""
 
 
 def with_date(config: Config, resume: bool) -> Config:
-    """The configuration with the day that chat templates are told: the one it names, else the run's, else today.
+    """The configuration with its date for chat templates: the one it names, else the run's, else today.
 
     Raises:
         RunFolderError: There is no run to go on with.
@@ -47,15 +47,15 @@ def on_day(config: Config, day: datetime.date | None) -> Config:
 
 
 def task_of_run(run: Path, config: Config, instead: str) -> Task:
-    """The task of a run that a configuration names.
+    """The task of a run, by the name in a configuration.
 
     Args:
-        run: Folder of the run.
-        config: The run's own, perhaps with overrides.
-        instead: What does the same from Python, for the message.
+        run: Run folder.
+        config: The run's configuration, perhaps with overrides.
+        instead: The Python call to use instead, for the message.
 
     Raises:
-        ValueError: There is none, or the run was given another one from Python as an object.
+        ValueError: There is no such task, or the run's task was given from Python as an object.
     """
     kept = RunFolder(run).task()
     own = RunFolder.open(run).config().get("task", {}).get("name") == config.task.name
@@ -73,10 +73,10 @@ def task_of_run(run: Path, config: Config, instead: str) -> Task:
 
 
 def same_task(folder: RunFolder, task: dict[str, Any]) -> None:
-    """Refuse to resume a run on other questions or tools; a run of an older version, which kept none, keeps them now.
+    """Refuse to resume a run on other questions or tools; a run of an older version without `task.json` gets one.
 
     Raises:
-        ConfigError: One differs; the line names it.
+        ConfigError: One differs; the message names it.
     """
     before = folder.task()
     if not before:
@@ -88,14 +88,14 @@ def same_task(folder: RunFolder, task: dict[str, Any]) -> None:
 
 
 def same_run(saved: Config, config: Config) -> None:
-    """Refuse to resume a run under settings that would make it another one.
+    """Refuse to resume a run under settings that change its steps.
 
     Args:
-        saved: What the run began with. A setting that is newer than the run is one that the run had by default.
-        config: What it is to go on with.
+        saved: The settings that the run began with, with defaults for settings that are newer than the run.
+        config: The settings to go on with.
 
     Raises:
-        ConfigError: A setting differs; the line names it.
+        ConfigError: A setting differs; the message names it.
     """
     before, now = (flat(c.model_dump(mode="json")) for c in (saved, config))
     free = ("evaluation.", "tools.", "verl.")

@@ -1,4 +1,4 @@
-"""`trees/` of a run folder: what a step sampled, one question a line, for the viewer and for replay."""
+"""`trees/` of a run folder: the trees of a step, one question a line, for the viewer and for replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aepo.files.whole import write_whole
 from aepo.runs.folder import RunFolder, writing
 from aepo.types import TREE_FORMAT, Group, Sample, TrajectoryTree
 
-# Bytes of one character that a tokenizer may spread over several tokens, with room for what never becomes one.
+# Most tokens that are decoded together in search of one character. UTF-8 needs 4; the rest is room for broken text.
 _LONGEST_CHARACTER = 8
 
 
@@ -27,14 +27,14 @@ def save_trees(
     decode: Callable[[list[int]], str],
     updates: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Write a step's rollout trees for the viewer and for replay, all or nothing.
+    """Write a step's rollout trees for the viewer and for replay, atomically.
 
     Args:
-        folder: The run.
+        folder: The run folder.
         step: The training step.
-        groups: Its questions.
+        groups: The step's groups.
         decode: Text of token ids, special tokens included.
-        updates: What training did to their tokens, of the first ones; none for what was not trained on.
+        updates: Token updates of the first groups; the others were not trained on.
 
     Raises:
         RunFolderError: The disk is full or refuses.
@@ -42,14 +42,14 @@ def save_trees(
     path = folder.trees / f"step-{step:06d}.jsonl.gz"
     cached = functools.lru_cache(maxsize=1 << 16)(lambda ids: decode(list(ids)))
     data = io.BytesIO()
-    # No time stamp inside: equal trees give equal files.
+    # Without a time stamp, equal trees give equal files.
     with gzip.GzipFile(filename="", mode="wb", fileobj=data, mtime=0) as file:
         for group, update in zip_longest(groups, updates):
             texts = [token_texts(node.tokens, lambda ids: cached(tuple(ids))) for node in group.tree.nodes]
             line = {"step": step, **plain(group), "token_texts": texts}
             if update is not None:
                 line["update"] = dict(update)
-            # A reward may have written anything into the metadata.
+            # A reward can have written any value into the metadata.
             file.write(json.dumps(line, default=str).encode() + b"\n")
     with writing(path):
         folder.trees.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def save_trees(
 
 
 def token_texts(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> list[str]:
-    """The text that each token adds; joined they read as the whole.
+    """The text that each token adds; joined they are the whole text.
 
-    Each token is decoded after the one before it, since some tokenizers drop a leading space. Where several tokens make
-    one character, the last one carries it and the others are empty.
+    Each token is decoded after the one before it, because some tokenizers drop a leading space. If several tokens make
+    one character, the last one has it and the others are empty.
     """
     pieces: list[str] = []
     before: list[int] = []
@@ -81,8 +81,8 @@ def token_texts(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> li
 
 
 def plain(group: Group) -> dict[str, Any]:
-    """A group as JSON holds it."""
+    """A group as plain values for JSON."""
     tree: TrajectoryTree = group.tree
-    # Of a subclass too only what `Sample` has, which is what can be read again.
+    # Only the fields of `Sample` can be read again, so further fields of a subclass are left out.
     sample = {part.name: getattr(group.sample, part.name) for part in fields(Sample)}
     return {"sample": sample, "tree": {"format": TREE_FORMAT, **asdict(tree)}}

@@ -1,4 +1,4 @@
-"""`versions.json` of a run folder: what the run runs on."""
+"""`versions.json` of a run folder: the software and the machine of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """What the run runs on: Python, packages, platform, processors, git revision of the working folder."""
+    """Python, packages, platform, processors, and git revision of the working folder."""
     packages: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -52,7 +52,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """None outside of git; `+` after it means that files differ from it."""
+    """The revision, with `+` if files differ from it; None outside of git."""
     try:
         asked = [
             subprocess.run(["git", *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()

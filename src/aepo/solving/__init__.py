@@ -1,4 +1,4 @@
-"""Solving one question at inference: AEPO's rollout under a budget, and a vote over what it found."""
+"""Solves one question at inference: AEPO's rollout under a budget, and a vote over its answers."""
 
 from aepo.solving.budget import Budget, Prices, Spent
 from aepo.solving.solution import Progress, Solution

@@ -1,4 +1,4 @@
-"""What solving a question may use, what things cost, and what was used."""
+"""Limits, prices and consumption of solving a question."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 from dataclasses import dataclass
 
 DEFAULT_TRAJECTORIES = 8
-# A question that needs no tool would never spend a budget of calls.
+# A question without tool calls would never reach a limit on calls.
 MOST_TRAJECTORIES = 64
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits that are never exceeded; the first one that is reached ends the rollout. None is no limit.
+    """Limits that are never exceeded; the first one reached ends the rollout. None is no limit.
 
     Attributes:
-        trajectories: Trajectories begun; without any limit 8, beside another limit at most 64.
+        trajectories: Number of trajectories that begin. If unset, it is 8 without another limit and 64 with one.
         calls: Tool calls.
         tokens: Tokens that the policy writes.
-        money: What tokens and calls cost together, in the currency of the prices.
+        money: Total price of tokens and calls, in the currency of the prices.
 
     Raises:
         ValueError: A limit is out of range.
@@ -38,23 +38,23 @@ class Budget:
 
     @property
     def most_trajectories(self) -> int:
-        """How many trajectories may be begun."""
+        """Largest number of trajectories that may begin."""
         if self.trajectories is not None:
             return self.trajectories
         return MOST_TRAJECTORIES if self.holds_back else DEFAULT_TRAJECTORIES
 
     @property
     def holds_back(self) -> bool:
-        """Whether a trajectory that has begun may have to wait, or to be given up."""
+        """Whether a trajectory that has begun may have to wait, or to be cut."""
         return any(limit is not None for limit in (self.calls, self.tokens, self.money))
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What a million tokens cost; calls cost what their tools say (`Tool.price`).
+    """Price of a million tokens. The price of a call is `Tool.price`.
 
     Attributes:
-        input: Tokens that the model reads. Each time it is asked to go on it reads all that stands before.
+        input: Tokens that the model reads; each request reads all tokens so far.
         output: Tokens that it writes.
 
     Raises:
@@ -70,20 +70,20 @@ class Prices:
                 raise ValueError(f"a price of {price} for a million tokens: give a number from 0 on")
 
     def of(self, read: int, written: int) -> float:
-        """What one request costs."""
+        """Price of one request."""
         return (self.input * read + self.output * written) / 1e6
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What was used.
+    """The resources that were used.
 
     Attributes:
-        trajectories: Trajectories begun.
-        calls: Tool calls that ran; a call that branches share counts once.
-        tokens: Tokens that the policy wrote; shared ones count once, those of trajectories that were cut count too.
-        tokens_read: Tokens before those, added up over all requests.
-        money: What it cost by the prices that were given.
+        trajectories: Trajectories that began.
+        calls: Executed tool calls; a call that branches share counts once.
+        tokens: Tokens that the policy wrote; shared ones count once, those of cut trajectories count too.
+        tokens_read: Tokens read, summed over all requests.
+        money: Total price.
         seconds: Wall time.
     """
 
@@ -99,6 +99,6 @@ class Spent:
 
 
 def rounds(trajectories: int, group_size: int) -> list[int]:
-    """Trajectories of each round: as few rounds as groups of `group_size` allow, of sizes that differ by 1 at most."""
+    """Trajectories of each round: the fewest rounds of at most `group_size`, with sizes that differ by at most 1."""
     count = -(-trajectories // group_size)
     return [trajectories // count + (number < trajectories % count) for number in range(count)]

@@ -1,4 +1,4 @@
-"""A judge that chooses among answers: what it is asked, and how its reply is read."""
+"""Asks a judge to choose among answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Think it through, then write the number of the right answer alone on the last li
 
 
 def prompt(question: str, tallies: Sequence[Tally]) -> str:
-    """What the judge is asked."""
+    """The judge's prompt."""
     candidates = "\n\n".join(
         f'<candidate number="{at}" given="{one.votes}">\n{fenced(one.answer)}\n</candidate>'
         for at, one in enumerate(tallies, 1)
@@ -32,7 +32,7 @@ def prompt(question: str, tallies: Sequence[Tally]) -> str:
 
 
 def read(reply: str, candidates: int) -> int | None:
-    """Place of the chosen answer, from 0; None if the last line that is not blank does not name exactly one."""
+    """Index of the chosen answer; None if the last line that is not blank does not name exactly one."""
     last = next((line for line in reversed(reply.splitlines()) if line.strip()), "")
     named = {int(number) for number in _NUMBER.findall(last)}
     chosen = named.pop() if len(named) == 1 else 0
@@ -40,10 +40,10 @@ def read(reply: str, candidates: int) -> int | None:
 
 
 async def choose(ask: Ask, question: str, tallies: Sequence[Tally]) -> int | None:
-    """Ask the judge, unless there is nothing to choose from.
+    """Ask the judge, unless there is only one answer or none.
 
     Returns:
-        Place of the chosen answer; None if the reply cannot be read.
+        Index of the chosen answer; None if the reply cannot be read.
 
     Raises:
         Exception: As `replied`.

@@ -1,4 +1,4 @@
-"""An engine whose every turn is paid for."""
+"""An engine that pays for each turn from a budget."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class MeteredGenerator:
     """A `Generator` that asks a meter before each turn.
 
     Args:
-        engine: Does the work.
-        meter: Pays.
+        engine: The engine that samples.
+        meter: Pays for turns.
         ended: Called after a sequence has ended.
     """
 
@@ -27,10 +27,10 @@ class MeteredGenerator:
         self._begun = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.engine, name)  # nothing else costs anything
+        return getattr(self.engine, name)  # all other methods are free
 
     def open(self, tokens: Tokens[int], noise: int) -> Sequence:
-        """Begin a sequence with given tokens."""
+        """Begin a sequence with these tokens."""
         return self._begins(self.engine.open(tokens, noise))
 
     def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
@@ -38,7 +38,7 @@ class MeteredGenerator:
         return self._begins(self.engine.fork(sequence, length, noise))
 
     async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
-        """Append sampled tokens once they can be paid for; does not return if they never can."""
+        """Append sampled tokens once they can be paid for; waits for ever if that never happens."""
         number, before = self._numbers[id(sequence)], sequence.length
         grant = await self.meter.reserve(number, before, max_tokens)
         try:
@@ -50,13 +50,13 @@ class MeteredGenerator:
         return sampled
 
     def end(self, sequence: Sequence) -> None:
-        """Nothing will be sampled from it any more."""
+        """No token of it will be sampled any more."""
         self.engine.end(sequence)
         self.meter.ends(self._numbers[id(sequence)])
         self.ended()
 
     def close(self, sequence: Sequence) -> None:
-        """Free what it holds."""
+        """Free the sequence."""
         self.engine.close(sequence)
         number = self._numbers.pop(id(sequence), None)
         if number is not None:
@@ -70,7 +70,7 @@ class MeteredGenerator:
 
 
 def metered(agent: Agent, meter: Meter, ended: Callable[[], None]) -> Agent:
-    """The same agent, whose turns and calls are paid for."""
+    """The agent, paying for its turns and calls."""
     paying = copy(agent)
     paying.generator = MeteredGenerator(agent.generator, meter, ended)
     paying.tools = {name: meter.tool(tool) for name, tool in agent.tools.items()}

@@ -1,9 +1,9 @@
-"""Spending a budget on one question, round after round.
+"""Spends a budget on one question, round after round.
 
-A round is a group with a tree of its own: the same rules as in training say how many trajectories start at the question
-and where others branch off. The first round compares entropies in nats, every later one with what is usual for this
-question (`ExplorationState`). Where calls, tokens or money are limited, a later round is no larger than what is left
-can pay for at the cost so far.
+A round is a group with its own tree. The rules are those of training: they decide how many trajectories start from the
+question and where others branch. The first round compares entropies in nats, later rounds by the scales of this
+question (`ExplorationState`). If calls, tokens or money are limited, a later round is only as large as the rest of the
+budget can pay for, at the average cost so far.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Keep = Callable[[int, Group], object]
 
 @dataclass(frozen=True)
 class Means:
-    """With what a question is solved; reward, judge, watch and kept are those of `aepo.solve`.
+    """The parts that solve a question; `reward`, `judge`, `watch` and `kept` are those of `aepo.solve`.
 
     Attributes:
-        agent: Grows trajectories; its engine has to be entered.
-        algorithm: Its rules of the rollout are used, its `group_size` is the largest round.
-        state: What is known about entropies before the first round.
+        agent: Grows trajectories; its engine must be entered.
+        algorithm: Gives the rules of the rollout; its `group_size` is the largest round.
+        state: The entropy scales before the first round.
         rewards_at_once: Calls of the reward at once.
     """
 
@@ -63,12 +63,12 @@ class Solving:
     """One question that is being solved.
 
     Raises:
-        ValueError: The budget is of money and nothing has a price; there are a reward and a judge; or the engine is
-            deterministic, which waits for whoever the budget holds back.
+        ValueError: The budget is in money but nothing has a price; there are both a reward and a judge; or the engine
+            is deterministic, and would wait for trajectories that the budget holds back.
     """
 
     def __init__(self, sample: Sample, means: Means) -> None:
-        """Nothing is spent."""
+        """Spend nothing yet."""
         prices = [tool.price for tool in means.agent.tools.values()]
         self._sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
         if means.budget.money is not None and not (means.prices.input or means.prices.output or any(prices)):
@@ -91,11 +91,11 @@ class Solving:
         self._began = 0.0
 
     async def run(self) -> Solution:
-        """Spend the budget, then decide.
+        """Spend the budget, then choose the answer.
 
         Raises:
             RolloutError: A tool has a bug, and `on_tool_bug` is "stop".
-            Exception: Whatever the engine, the reward or the judge raises.
+            Exception: The engine, the reward or the judge raised it.
         """
         self._began, state = time.perf_counter(), self.means.state
         least = max(1, self.means.algorithm.exploration().probes)
@@ -111,7 +111,7 @@ class Solving:
         return await self._decide()
 
     def interrupt(self) -> None:
-        """Stop now; what has ended is voted on."""
+        """Stop now and vote over the ended trajectories."""
         self.meter.interrupt()
 
     async def _round(self, number: int, size: int, state: ExplorationState) -> Group:
@@ -158,5 +158,5 @@ class Solving:
 
 
 def _rules(algorithm: Algorithm, size: int) -> Exploration:
-    """The rules for a round of another size; ValueError if that is too small for them."""
+    """The rules for a round of this size; ValueError if it is too small for them."""
     return algorithm.model_copy(update={"group_size": size}).exploration()

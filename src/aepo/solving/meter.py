@@ -1,8 +1,8 @@
-"""Paying for tokens and calls, so that no limit is ever exceeded.
+"""Pays for tokens and calls before they are used, so that no limit is exceeded.
 
-Everything is paid for before it happens. A turn is begun once all that it may write can be paid for; what it did not
-write is given back. The others wait, and the trajectory that began first is served first: a few whole trajectories are
-worth more than many halves. When every trajectory that has not ended waits for what cannot come, the budget is spent.
+A turn begins when the budget can pay for all tokens that it may write; the unused part is given back. Other turns wait.
+The trajectory that began first comes first, because a few whole trajectories are worth more than many unfinished ones.
+When all unfinished trajectories wait and nothing can be given back, the budget is spent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CALLS_FIRST = -1
 
 @dataclass(eq=False)
 class Grant:
-    """What a turn may use: tokens that it may write, and those before them that it reads."""
+    """The resources of a turn: the tokens that it may write, and those before it that it reads."""
 
     tokens: int
     read: int
@@ -33,24 +33,24 @@ class Grant:
 @dataclass(eq=False)
 class _Waiting:
     age: int
-    """The smallest is served first."""
+    """Trajectories with the smallest number come first."""
     pay: Callable[[], str | None]
-    """Pays if that is possible, and gives the limit that forbids it else."""
+    """Pays and returns None, or returns the limit that forbids it."""
     paid: anyio.Event = field(default_factory=anyio.Event)
     refused: str | None = None
 
 
 class Meter:
-    """What one question has used.
+    """Counts and limits the resources of one question.
 
     Attributes:
-        spent: So far, seconds left out.
-        exhausted: The limit that ended it; None as long as none did.
-        stop: Called when nothing can go on.
+        spent: Resources used so far, without seconds.
+        exhausted: The limit that ended the rollout; None before that.
+        stop: Called when no trajectory can go on.
     """
 
     def __init__(self, budget: Budget, prices: Prices) -> None:
-        """Nothing is spent."""
+        """Spend nothing yet."""
         self.budget, self.prices, self.spent = budget, prices, Spent()
         self.exhausted: str | None = None
         self.stop: Callable[[], None] = lambda: None
@@ -59,7 +59,7 @@ class Meter:
         self._growing: set[int] = set()
 
     def tool(self, tool: Tool) -> Tool:
-        """The same tool, whose calls are paid for. A call that another one answers from what was kept is one too."""
+        """The tool, with calls that are paid for, even if a kept result answers them."""
 
         async def around(execute: Execute, values: dict[str, object]) -> ToolResult:
             await self._paid(CALLS_FIRST, lambda: self._pay_call(tool.price))
@@ -68,23 +68,23 @@ class Meter:
         return replace(tool, around=(*tool.around, around))
 
     def begins(self, path: int) -> None:
-        """A trajectory grows from now on."""
+        """A trajectory begins."""
         self._growing.add(path)
         self.spent += Spent(trajectories=1)
 
     def ends(self, path: int) -> None:
-        """It does not grow any more."""
+        """A trajectory has ended."""
         if path in self._growing:
             self._growing.remove(path)
             self._serve()
 
     async def reserve(self, path: int, read: int, wanted: int) -> Grant:
-        """Wait until a turn can be paid for; `settle` has to follow.
+        """Wait until a turn can be paid for; the caller must call `settle` after it.
 
         Args:
-            path: Number of the trajectory in the order in which they began.
+            path: Number of the trajectory, in the order of their beginning.
             read: Tokens before the turn.
-            wanted: Tokens that it may write. It is granted fewer if no more are left and nobody gives any back.
+            wanted: Tokens that it may write. The grant is smaller if fewer are left and none can be given back.
         """
         granted: list[Grant] = []
         try:
@@ -95,18 +95,18 @@ class Meter:
         return granted[0]
 
     def settle(self, grant: Grant, written: int) -> None:
-        """Pay for what a turn has written, and give the rest back."""
+        """Pay for the tokens that a turn has written, and give back the rest."""
         self._held.remove(grant)
         self.spent += Spent(0, 0, written, grant.read, self.prices.of(grant.read, written))
         self._serve()
 
     async def give_up(self, path: int) -> None:
-        """Wait for ever: the turn was granted all that was left, and that was not enough."""
+        """Wait for ever, after a turn used all that was left and it was not enough."""
         limit = "tokens" if self._free_tokens() <= 0 else "money"
         await self._paid(path, lambda: limit)
 
     def affordable(self) -> int:
-        """Whole trajectories that what is left pays for, if they cost what those before did on average.
+        """Number of trajectories that the rest of the budget pays for, at the average cost so far.
 
         If nothing is left, `exhausted` is set.
         """
@@ -122,7 +122,7 @@ class Meter:
         return most
 
     def interrupt(self) -> None:
-        """End it here; a person asked for it."""
+        """End the rollout because of an interrupt."""
         self._end("interrupted")
 
     async def _paid(self, age: int, pay: Callable[[], str | None]) -> None:
@@ -137,7 +137,7 @@ class Meter:
                 self._waiting.remove(waiting)
 
     def _serve(self) -> None:
-        """Pay for whoever can be paid for, the oldest first; nobody overtakes one who waits for tokens."""
+        """Pay for waiting turns and calls, the oldest trajectory first; none overtakes one that waits for tokens."""
         for waiting in sorted(self._waiting, key=lambda one: one.age):
             waiting.refused = waiting.pay()
             if waiting.refused is None:

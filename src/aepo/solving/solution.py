@@ -1,4 +1,4 @@
-"""What solving a question gives, at its end and on the way there."""
+"""The solution of a question, and the progress on the way."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FROM_QUESTION = (Origin.PROBE, Origin.GLOBAL, Origin.LEFTOVER)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it has come.
+    """The progress of solving a question.
 
     Attributes:
-        round: From 1.
-        rounds: How many there will be, if no limit ends it before.
+        round: Current round, from 1.
+        rounds: Number of rounds, if no limit ends it earlier.
         wanted: Trajectories of all rounds.
         ended: Trajectories that have ended.
         tallies: Their answers, most votes first.
-        spent: What was used.
+        spent: The resources used so far.
     """
 
     round: int
@@ -41,18 +41,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Solution:
-    """An answer and where it comes from.
+    """An answer with its votes, costs and trees.
 
     Attributes:
-        question: What was asked.
+        question: The question.
         answer: None if no trajectory gave one.
         tallies: All answers, the chosen one first.
-        tied: Answers that were as good as the chosen one, itself included; empty if it stands alone.
-        chosen_by: Who decided. "vote" also if a judge's reply could not be read, or there was nothing to choose from.
-        judge_unreadable: Whether that was so.
+        tied: Answers as good as the chosen one, itself included; empty if there are no others.
+        chosen_by: How the answer was chosen; "vote" also if a judge's reply could not be read or was not needed.
+        judge_unreadable: Whether a judge's reply could not be read.
         ended_by: The limit that was reached: "trajectories", "calls", "tokens", "money"; or "interrupted".
-        spent: What was used.
-        groups: One a round, with their trees. A trajectory that was cut has no leaf.
+        spent: The resources used.
+        groups: One per round, with their trees. A cut trajectory has no leaf.
     """
 
     question: str
@@ -67,21 +67,21 @@ class Solution:
 
     @property
     def ended(self) -> int:
-        """Trajectories that ended; the others were cut by the budget."""
+        """Number of trajectories that ended; the budget cut the others."""
         return sum(len(group.tree.leaves) for group in self.groups)
 
     @property
     def votes(self) -> int:
-        """Trajectories that gave some answer."""
+        """Number of trajectories with an answer."""
         return sum(one.votes for one in self.tallies)
 
     @property
     def fresh_starts(self) -> int:
-        """Ended trajectories that began at the question."""
+        """Number of ended trajectories that began at the question."""
         return sum(leaf.origin in FROM_QUESTION for group in self.groups for leaf in group.tree.leaves)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the trees, for JSON."""
+        """Plain values for JSON, without the trees."""
         reasons = Counter(leaf.stop_reason.value for group in self.groups for leaf in group.tree.leaves)
         return {
             "question": self.question,
@@ -99,12 +99,12 @@ class Solution:
         }
 
     def __str__(self) -> str:
-        """The answer, who agrees, and what it cost, in a few lines."""
+        """The answer, its votes and its cost, in a few lines."""
         return "\n".join([self.answer or "no answer", *lines(self)])
 
 
 def lines(solution: Solution) -> list[str]:
-    """What there is to say beside the answer."""
+    """The lines after the answer."""
     told = [_agreement(solution)]
     if solution.judge_unreadable:
         told.append("the judge's reply could not be read: the vote decided")
@@ -122,7 +122,7 @@ def lines(solution: Solution) -> list[str]:
 
 
 def spending(spent: Spent) -> str:
-    """What was used, on one line."""
+    """The resources used, on one line."""
     used = f"{count(spent.trajectories, 'trajectory', 'trajectories')}, {count(spent.calls, 'call')}"
     tokens = f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read"
     cost = f", cost {spent.money:.4g}" if spent.money else ""
@@ -152,13 +152,13 @@ def decided(
     """Put a solution together.
 
     Args:
-        question: What was asked.
-        groups: One a round.
-        tallies: By reward or votes, the best first.
-        by: Who was to decide.
-        place: The answer that a judge chose; None if it could not be read, 0 without a judge.
+        question: The question.
+        groups: One per round.
+        tallies: Answers by reward or votes, the best first.
+        by: How the answer is chosen.
+        place: Index of the answer that a judge chose; None if its reply could not be read, 0 without a judge.
         ended_by: The limit that was reached.
-        spent: What was used.
+        spent: The resources used.
     """
     if not tallies:
         return Solution(question, None, (), (), "nobody", False, ended_by, spent, groups)

@@ -1,4 +1,4 @@
-"""`aepo.solve`: puts together what solving a question needs, and runs it."""
+"""`aepo.solve`: puts together the parts that solve a question, and runs them."""
 
 from __future__ import annotations
 
@@ -49,30 +49,30 @@ def solve(
     watch: Watch | None = None,
     kept: Keep | None = None,
 ) -> Solution:
-    """Answer one question: AEPO's rollout under a budget, and a vote over what it found (`docs/solve.md`).
+    """Answer one question: AEPO's rollout under a budget, and a vote over its answers (`docs/solve.md`).
 
     Args:
-        policy: Of `train` or `load_policy`, or what `load_policy` takes.
-        question: What is asked.
-        tools: What may be called.
-        task: Tools and system message from a task, instead of `tools`; its questions and its reward are not used.
-        trajectories: Trajectories that may be begun; without any limit 8, beside another limit at most 64.
+        policy: A policy of `train` or `load_policy`, or an argument of `load_policy`.
+        question: The question.
+        tools: The tools.
+        task: Gives tools and system message instead of `tools`; its questions and its reward are not used.
+        trajectories: Number of trajectories that may begin. If unset, it is 8 without another limit and 64 with one.
         calls: Tool calls that may run.
         tokens: Tokens that the policy may write.
-        money: What tokens and calls may cost together, by `config.model.price` and the prices of tools.
-        algorithm: Whose rules say how the budget is spent, and how many trajectories a round has; that of `config` by
-            default.
-        reward: Scores trajectories; the answer of the best one is taken instead of the most frequent one.
-        judge: Sends a prompt to a model and gives its reply; it chooses among the answers.
+        money: Total price of tokens and calls, by `config.model.price` and the tools' prices.
+        algorithm: Gives the rules of the rollout and the size of a round; by default that of `config`.
+        reward: Scores trajectories; the best one's answer is chosen instead of the most frequent one.
+        judge: Sends a prompt to a model and returns its reply; it chooses among the answers.
         config: Its `rollout`, `rewards`, `tools` and `algorithm` parts, `model.price` and `seed` are used.
-        interruptible: Whether Ctrl-C ends the rollout, and what has ended is voted on; else it is KeyboardInterrupt.
-        watch: Told whenever a trajectory has ended.
-        kept: Given the number and the group of each round that has ended.
+        interruptible: Whether Ctrl-C ends the rollout with a vote over the ended trajectories, instead of raising
+            KeyboardInterrupt.
+        watch: Called with the progress whenever a trajectory has ended.
+        kept: Called with the number and the group of each round that has ended.
 
     Raises:
-        ValueError: Something does not fit; nothing was asked.
+        ValueError: Something does not fit; no trajectory began.
         RolloutError: A tool has a bug.
-        Exception: Whatever the engine, the reward or the judge raises.
+        Exception: The engine, the reward or the judge raised it.
     """
     settings = config or Config()
     if algorithm is not None:

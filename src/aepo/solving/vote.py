@@ -1,4 +1,4 @@
-"""Counting answers: those that are the same are one, whatever they look like. Pure functions."""
+"""Counts answers; equal answers in different spelling count as one. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from aepo.rewards.answer import Reading, agree, read
 
 @dataclass(frozen=True)
 class Tally:
-    """One answer and who gave it.
+    """One answer with its votes.
 
     Attributes:
-        answer: As most of them wrote it; the first one's spelling among equals.
-        votes: Trajectories that gave it.
-        reward: The highest that one of them got; None if no reward was asked.
+        answer: The answer in its most frequent spelling; the first one among equals.
+        votes: Number of trajectories that gave it.
+        reward: The highest reward of these trajectories; None without a reward.
     """
 
     answer: str
@@ -26,18 +26,18 @@ class Tally:
 
 
 def key(answer: str) -> Reading:
-    """What an answer is compared by, as rewards compare it (`aepo.rewards.answer`)."""
+    """The form of an answer for comparison, as in rewards (`aepo.rewards.answer`)."""
     return read(unboxed(answer))
 
 
 def tally(answers: Sequence[str | None], rewards: Sequence[float | None] | None = None) -> tuple[Tally, ...]:
-    """The distinct answers, best first: by highest reward if there are rewards, then by votes, then who came first.
+    """The distinct answers, best first: by highest reward if there are rewards, then by votes, then by order.
 
-    An answer votes with the first ones that it agrees with, all of them: where somebody said 5, €5 and $5 stay apart.
+    An answer joins the first group in which it agrees with all answers. So €5 and $5 stay apart even if there is a 5.
 
     Args:
-        answers: One a trajectory; None and blank ones do not vote.
-        rewards: One a trajectory; by default votes decide alone.
+        answers: One per trajectory; None and blank ones do not vote.
+        rewards: One per trajectory; by default only votes count.
     """
     given = [(answer.strip(), key(answer), at) for at, answer in enumerate(answers) if answer and answer.strip()]
     groups: list[list[tuple[str, Reading, int]]] = []
@@ -55,7 +55,7 @@ def tally(answers: Sequence[str | None], rewards: Sequence[float | None] | None 
 
 
 def tied(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
-    """Those that are as good as the first one; empty if it stands alone, or there is none."""
+    """The answers as good as the first one, itself included; empty if there are no others."""
     equal = tuple(one for one in tallies if _rank(one) == _rank(tallies[0]))
     return equal if len(equal) > 1 else ()
 

@@ -1,4 +1,4 @@
-"""Tasks: questions with tools and a reward. `load` finds one by name."""
+"""Tasks: questions with tools and a reward. `load` makes one by name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas"}
 
 
 def load(name: str, options: Mapping[str, Any]) -> Task:
-    """The task of a name, made with `options`.
+    """Make a task by its name.
 
     Args:
-        name: A built-in one, a data set of `aepo.tasks.datasets`, or "package.module:function" for a function that
+        name: A built-in task, a data set of `aepo.tasks.datasets`, or "package.module:function" for a function that
             returns a `Task`.
         options: Arguments of the function.
 
@@ -31,7 +31,7 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
     try:
         task = make(**arguments)
     except Exception as error:
-        # What Python itself raises says little without the place, e.g. "KeyError: 'answer'".
+        # Messages of Python such as "KeyError: 'answer'" say little without the place.
         where = place(error)
         if not where or isinstance(error, ValueError | OSError) or type(error).__module__ != "builtins":
             raise

@@ -1,4 +1,4 @@
-"""A task: questions, the tools to answer them with, and what an answer is worth."""
+"""A task: questions, tools and a reward."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Reward = Callable[[Sample, Trajectory], float]
 
 @dataclass(frozen=True)
 class Task:
-    """What a policy is trained on or measured with.
+    """Questions, tools and reward to train or to evaluate a policy.
 
     Attributes:
         name: Shown in reports.
-        samples: The questions to train on, of any iterable; those without an id are numbered.
+        samples: The questions to train on, any iterable; those without an id are numbered.
         tools: `aepo.tool` functions.
-        reward: Called with (sample, trajectory), gives a finite number.
-        held_out: Questions that no training step sees, for evaluation; empty means that none were set aside.
-        system: System message; None lets the protocol explain itself and the tools, "" sends none.
+        reward: Takes (sample, trajectory) and returns a finite number.
+        held_out: Questions for evaluation, which training does not use; may be empty.
+        system: System message; None is the protocol's own, which describes the tools; "" sends none.
 
     Raises:
-        ValueError: There are no samples, one of them cannot be used (the line names it and says why), or two share an
-            id; or a tool is a plain function.
+        ValueError: There are no samples, one of them cannot be used (the message says which and why), two share an id,
+            or a tool is a plain function.
     """
 
     name: str

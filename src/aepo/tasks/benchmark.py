@@ -1,4 +1,4 @@
-"""A published data set as a task: its questions, the tools it is answered with, its score as the reward."""
+"""Makes a task of a published data set: its questions, its tools, its score as the reward."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def benchmark(
     """The task of a data set.
 
     Args:
-        data_set: Which one.
+        data_set: The data set.
         data: A JSONL or Parquet file; the Hugging Face Hub by default.
-        ids: Only these questions: a list, or a file with one id a line.
-        split: Of the hub; the one that is evaluated with by default.
+        ids: Ids of the questions to use: a list, or a file with one id per line.
+        split: Split on the hub; the evaluation split by default.
         tools: "search", "browse", "python", or "package.module:function" for a function that returns a tool; [] for
             none. By default those of the data set.
         corpus: JSONL file of the documents to search.
-        reward: "exact", "f1", "math", or "paper" for that of the paper, format and bonus included. By default the
-            score of the data set; one that a judge scores has none.
-        system: System message; None lets the protocol explain itself and the tools, "" sends none.
+        reward: "exact", "f1", "math", or "paper" for the paper's, with format and bonus. By default the data set's
+            score; a data set that a judge scores has none.
+        system: System message; None is the protocol's own, which describes the tools; "" sends none.
 
     Raises:
-        ValueError: The data cannot be read, there is no such tool or reward, or none where one is needed.
+        ValueError: The data cannot be read, a tool or reward is unknown, or a needed one is missing.
     """
     samples = load_samples(data_set, data, ids, split).samples
     return Task(data_set.name, samples, make_tools(data_set, tools, corpus), _reward(data_set, reward), (), system)
 
 
 def make_tools(data_set: DataSet, tools: Sequence[str] | None = None, corpus: str | None = None) -> list[Tool]:
-    """The tools that a data set is answered with; the arguments are those of `benchmark`.
+    """The tools of a data set; arguments as of `benchmark`.
 
     Raises:
         ValueError: There is no such tool, or it has nothing to search.

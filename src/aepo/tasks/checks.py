@@ -1,4 +1,4 @@
-"""What a question must be to be asked, scored and kept; found when a task is built, not hours into a run."""
+"""Checks the questions of a task when it is built, so that a run does not fail on one hours later."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def checked(samples: Iterable[Any], prefix: str, where: str) -> tuple[Sample, ..
     """The samples, each with an id of its own.
 
     Args:
-        samples: What was given as samples.
-        prefix: With its number the id of a sample that has none.
-        where: What they belong to, for the message.
+        samples: The given samples, of any type.
+        prefix: Together with its number, the id of a sample without one.
+        where: Their owner, for the message.
 
     Raises:
-        ValueError: One is no `Sample`, a field of it cannot be used, or two share an id; the line names the sample.
+        ValueError: One is no `Sample`, a field cannot be used, or two share an id; the message names the sample.
     """
     if isinstance(samples, Sample) or not isinstance(samples, Iterable):
         raise ValueError(f"{where}: give a list of aepo.Sample, not a {type(samples).__name__}")
@@ -38,12 +38,12 @@ def checked(samples: Iterable[Any], prefix: str, where: str) -> tuple[Sample, ..
 
 
 def check_held_out(trained: Sequence[Sample], held_out: Sequence[Sample], where: str) -> None:
-    """Check held-out questions beside those that are trained on.
+    """Check that held-out questions differ from those of training.
 
-    One that is trained on too measures what was learned by heart: it is logged, once. Blanks do not make another one.
+    A question in both measures memory, so it is logged once. Blanks are ignored in the comparison.
 
     Raises:
-        ValueError: One has the id of a question that is trained on.
+        ValueError: One has the id of a training question.
     """
     known = {" ".join(sample.question.split()): sample for sample in trained}
     ids = {sample.id for sample in trained}
@@ -61,7 +61,7 @@ def check_held_out(trained: Sequence[Sample], held_out: Sequence[Sample], where:
 
 @lru_cache(maxsize=256)
 def _warn(line: str) -> None:
-    """A task is built again for each change of its tools."""
+    """Log a line once, because a task is built again for each change of its tools."""
     _log.warning(line)
 
 
@@ -81,7 +81,7 @@ def _numbered(sample: Any, number: int, prefix: str, where: str) -> Sample:
         raise ValueError(f"{where}: sample {number}{called}: {wrong}{asked}")
     if sample.id:
         return sample
-    # Not dataclasses.replace: a subclass may have a constructor of its own.
+    # A subclass may have another constructor, so `dataclasses.replace` could fail.
     named = copy.copy(sample)
     object.__setattr__(named, "id", f"{prefix}{number}")
     return named

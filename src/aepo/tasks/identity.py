@@ -1,4 +1,4 @@
-"""What makes a task the same task: a hash of each question and tool, which a run keeps and is resumed with."""
+"""Hashes of a task's questions and tools, which a run keeps so that it is resumed with the same task."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _DIGITS = 16
 
 
 def identity(task: Task) -> dict[str, Any]:
-    """Plain values: by id a hash of each question to train on and each held-out one, by name one of each tool's schema.
+    """Plain values: hashes of all questions by id, of all tools by name, and of the system message.
 
-    A question is its text, its target and its metadata; a tool is what the model is told of it; of the system message
-    there is a hash too.
+    A question's hash is of its text, target and metadata; a tool's hash is of the schema that the model is told.
     """
     parts = {
         "samples": {s.id: _hash([s.question, s.target, s.metadata]) for s in task.samples},
@@ -28,11 +27,11 @@ def identity(task: Task) -> dict[str, Any]:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What is not as it was, in words; None if both are of the same task.
+    """The first difference between two identities, in words; None if they are equal.
 
     Args:
-        before: Of `identity`, perhaps of an older version with fewer parts, which are not compared.
-        now: Of `identity`.
+        before: A result of `identity`; parts that an older version did not have are not compared.
+        now: A result of `identity`.
     """
     for part, called in _CALLED.items():
         known, found = before.get(part), now[part]

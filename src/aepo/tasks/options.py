@@ -1,4 +1,4 @@
-"""Options of a task as its function takes them: typed by the hints of its parameters."""
+"""Converts the options of a task to the types of its function's parameters."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DEFAULTS: dict[type, Any] = {str: str, bool: bool, int: int | float, float: int
 def bound(name: str, make: Callable[..., object], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with the types that the function's parameters have.
 
-    A parameter without a hint has the type of its default if that is a text, a number or a switch, else any.
+    A parameter without a hint has the type of its default if that is a text, a number or a bool, else any type.
 
     Args:
-        name: Of the task, for the message.
-        make: Its function.
-        options: As a configuration has them: plain words may still be texts there.
+        name: Name of the task, for the message.
+        make: The task's function.
+        options: The options of a configuration, where plain words may still be texts.
 
     Raises:
-        ValueError: There is no such option, one is missing, or a value does not fit; the line names it.
+        ValueError: An option is unknown or missing, or a value does not fit; the message names it.
     """
     parameters = _signature(make).parameters
     known = [one.name for one in parameters.values() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
@@ -50,7 +50,7 @@ def bound(name: str, make: Callable[..., object], options: Mapping[str, Any]) ->
 def _signature(make: Callable[..., object]) -> inspect.Signature:
     try:
         return inspect.signature(make, eval_str=True)
-    except Exception:  # a hint that is imported for type checkers only; it may be any expression
+    except Exception:  # a hint may be any expression, e.g. a name that is imported for type checkers only
         return inspect.signature(make)
 
 
@@ -78,7 +78,7 @@ def _typed(what: str, hint: Any, value: Any) -> Any:
 
 
 def _written(value: Any) -> Any:
-    """A value with its numbers and switches as the words that they were written as."""
+    """A value with its numbers and bools as the words in which they were written."""
     if isinstance(value, list):
         return [_written(inner) for inner in value]
     if isinstance(value, dict):

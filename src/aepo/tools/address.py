@@ -1,4 +1,4 @@
-"""Addresses of services: a user's own is checked where it is given, and one that a service sends is read by nobody."""
+"""Checks the addresses of services. Addresses in a service's replies are not followed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 def service_address(url: str) -> SplitResult:
-    """Take the address of a service apart.
+    """Split the address of a service.
 
     Raises:
-        ValueError: It is none of http or https to which a request can be written.
+        ValueError: It is no valid http or https address.
     """
     import httpx
 
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        # A request reads the host's name in a second way, which some names do not bear.
+        # httpx parses the host's name in another way, which some names do not pass.
         httpx.Request("GET", url)
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable:
-        # What libraries say of it may hold a part of a password.
+        # The library's message may contain a part of a password.
         raise ValueError("not one that begins with http:// or https:// and names a host")
     return parts
 
@@ -35,4 +35,4 @@ async def _forget(reply: httpx.Response) -> None:
 
 
 NO_REDIRECTS: dict[str, list[Any]] = {"response": [_forget]}
-"""For `event_hooks` of an httpx client that follows no redirect: httpx would read where it leads, and may fail."""
+"""`event_hooks` of an httpx client that follows no redirect, because httpx parses its target and may fail."""

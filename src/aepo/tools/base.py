@@ -226,6 +226,24 @@ def tool(
     Raises:
         TypeError: An argument has no usable type hint or no description.
         ValueError: A limit is not positive.
+
+    Examples:
+        >>> import anyio
+        >>> @tool(timeout=5.0, pure=True)
+        ... def divide(number: float, by: float) -> float:
+        ...     '''Divide two numbers.
+        ...
+        ...     Args:
+        ...         number: The number to divide.
+        ...         by: The divisor.
+        ...     '''
+        ...     if by == 0:
+        ...         raise ToolError("the divisor is 0: choose another one")
+        ...     return number / by
+        >>> anyio.run(run_call, {"divide": divide}, ToolCall("divide", {"number": 3, "by": 2})).text
+        '1.5'
+        >>> anyio.run(run_call, {"divide": divide}, ToolCall("divide", {"number": 3, "by": 0})).status
+        <ToolStatus.ERROR: 'error'>
     """
     build = functools.partial(
         _build,

@@ -1,4 +1,4 @@
-"""What tools did beside answering: cache hits, waits, retries. Whoever runs them listens, and makes metrics of it."""
+"""Counts events of tools, such as cache hits, waits and retries, for metrics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _listener: ContextVar[Counter[str] | None] = ContextVar("tool counts", default=N
 
 
 def count(name: str, by: float = 1) -> None:
-    """Add to a count, e.g. `count("retries")`; without a listener nothing happens.
+    """Add to a count, e.g. `count("retries")`; outside of `counting` it does nothing.
 
     Args:
-        name: A path below `tool/`; one that ends in "/seconds" is a time.
-        by: How much.
+        name: Name of the metric below `tool/`; a name that ends in "/seconds" is a time.
+        by: The amount.
     """
     found = _listener.get()
     if found is not None:
@@ -27,7 +27,7 @@ def count(name: str, by: float = 1) -> None:
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Listen to what is counted inside, in tasks and threads that start there too."""
+    """Collect the counts inside the block, also of tasks and threads that start there."""
     found: Counter[str] = Counter()
     token = _listener.set(found)
     try:
@@ -37,7 +37,7 @@ def counting() -> Iterator[Counter[str]]:
 
 
 def taken(counts: Counter[str]) -> dict[str, float]:
-    """The counts since the last time, as metrics `tool/...`; afterwards they are zero."""
+    """The counts since the last call, as metrics `tool/...`; afterwards they are zero."""
     with _lock:
         found = {f"tool/{name}": float(value) for name, value in sorted(counts.items())}
         counts.clear()

@@ -1,4 +1,4 @@
-"""`ApiKey`: a secret that is read from the environment, put into one header, and shown nowhere."""
+"""`ApiKey`: a secret from the environment that is sent in one header and never shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Signable(Protocol):
 class ApiKey:
     """A key of a service, from the environment only.
 
-    It does not show in its repr, and a pickle or a copy holds only the variable's name.
+    Its repr, a pickle and a copy have only the variable's name.
 
     Attributes:
         variable: The environment variable that holds it.
@@ -30,16 +30,16 @@ class ApiKey:
 
         Args:
             variable: The environment variable.
-            header: The header that the service wants it in.
-            prefix: What stands before it there.
+            header: The header of the service for it.
+            prefix: Text before the key in the header.
 
         Raises:
-            ValueError: The variable is not set, or holds what no header can carry.
+            ValueError: The variable is not set, or has characters that a header cannot have.
         """
         value = os.environ.get(variable, "").strip()
         if not value:
             raise ValueError(f"the environment variable {variable} is not set; export {variable}=<your key>")
-        # A library that refuses such a header would show it in its message.
+        # A library that refuses such a header would show the key in its message.
         if not (value.isascii() and value.isprintable()) or " " in value:
             raise ValueError(
                 f"the environment variable {variable} holds no key: only visible ASCII characters are allowed"
@@ -52,7 +52,7 @@ class ApiKey:
         return request
 
     def hide(self, data: bytes) -> bytes:
-        """The same without the key, for what a service sends back."""
+        """The data of a reply without the key."""
         return data.replace(self._value.encode(), _SHOWN_INSTEAD)
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""How much tools may be used: calls at once, calls a second, and what all calls of a run may cost.
+"""Limits of tools: calls at once, calls per second, and the total cost of a run's calls.
 
-Nothing here changes a result. A call waits for its turn, or the run stops, since its budget is spent.
+Limits do not change results. A call waits for its turn, or the run stops because its budget is spent.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from aepo.types import ToolResult
 
 
 class BudgetSpent(RuntimeError):
-    """A call would have cost more than the run may spend; it was not made."""
+    """A call was not made, because it would exceed the run's budget."""
 
 
 class Rate:
-    """A token bucket: `per_second` calls on average, `burst` of them at once after a pause. First come, first served.
+    """A token bucket: `per_second` calls on average, `burst` of them at once after a pause, in order of arrival.
 
     Args:
         per_second: Calls a second.
-        burst: Calls that need not wait when nothing was asked for a while.
+        burst: Calls that need not wait after a pause.
         clock: Seconds, from any start.
         sleep: Waits for seconds.
 
@@ -67,10 +67,10 @@ class Rate:
             raise
 
     def _take(self) -> float:
-        """Take a token, one that is not there yet if need be; seconds until it is."""
+        """Take a token, perhaps a future one; returns the seconds until it is there."""
         with self._lock:
             now = self._clock()
-            # A clock that was set back gives nothing and takes nothing.
+            # A clock that was set back must not remove tokens.
             self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_second) - 1
             self._at = now
             return -self._tokens / self._per_second
@@ -81,11 +81,11 @@ class Rate:
 
 
 class Budget:
-    """What the executed calls of a run may come to.
+    """Limit on the executed calls of a run.
 
     Args:
-        calls: How many calls; None is no limit.
-        money: What they may cost together; None is no limit.
+        calls: Number of calls; None is no limit.
+        money: Total price; None is no limit.
     """
 
     def __init__(self, calls: int | None = None, money: float | None = None) -> None:
@@ -114,12 +114,12 @@ class Budget:
             self.calls += 1
             self.money += price
             if self._file is not None:
-                # One short line at a time, so that even a killed run knows what it has spent.
+                # Each payment is written at once, so that a killed run can go on with the right sum.
                 with self._file.open("a", encoding="utf-8") as file:
                     file.write(json.dumps([tool, price]) + "\n")
 
     def keep_in(self, file: Path, resume: bool) -> None:
-        """Note every payment in a file; if `resume`, those that it has are spent, else it begins anew."""
+        """Write every payment to a file; with `resume`, payments in the file count as spent, else it begins empty."""
         known = file.read_text(encoding="utf-8") if resume and file.exists() else ""
         # A process that was killed may have left half a line.
         file.write_text(known if known.endswith("\n") or not known else f"{known}\n", encoding="utf-8")
@@ -134,7 +134,7 @@ class Budget:
             self.money += price
 
     def metrics(self) -> dict[str, float]:
-        """As a run logs them."""
+        """The spent calls and money as metrics."""
         return {"tool/spent/calls": float(self.calls), "tool/spent/money": self.money}
 
 
@@ -153,12 +153,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Terms:
-    """What holds for one tool.
+    """The limits of one tool.
 
     Attributes:
         rate: Calls a second; None is no limit.
-        service: Limits that it shares.
-        budget: Pays for it; None counts nothing.
+        service: Limits that it shares with other tools.
+        budget: Pays for its calls; None for no budget.
     """
 
     rate: Rate | None = None
@@ -167,16 +167,17 @@ class Terms:
 
 
 def limited(tool: Tool, terms: Terms) -> Tool:
-    """The same tool, whose calls wait for the rates and are paid for. Waiting does not count against its timeout.
+    """The tool with calls that wait for the rates and are paid for. Waiting does not count against its timeout.
 
     Args:
-        tool: Any; its own `concurrency` holds for waiting calls too.
-        terms: What holds.
+        tool: Any tool; its own `concurrency` counts waiting calls too.
+        terms: Its limits.
     """
     places = Places(tool.concurrency)
 
     async def around(execute: Execute, values: dict[str, Any]) -> ToolResult:
-        # A place comes first: who waited for one with a turn in hand would begin later, together with others.
+        # A call waits for a place before it takes a turn of the rate. Otherwise calls with a turn would wait for places
+        # and then begin together.
         async with AsyncExitStack() as held:
             for limit in (places, terms.service.places):
                 if limit is not None:

@@ -1,4 +1,4 @@
-"""Which kind of file system a path is on, by the kernel's table of mounts."""
+"""Finds the type of a path's file system in the kernel's table of mounts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NETWORK = re.compile(
     r"|(fuse\.)?(beegfs|ceph|ceph-fuse|glusterfs|gpfs|juicefs|lustre|moosefs|weka|wekafs)"
     r"|fuse\.(curlftpfs|gcsfuse|goofys|mount-s3|rclone|s3fs|sshfs)"
 )
-"""File systems over a network or shared between machines: SQLite's locks and shared memory cannot be relied on."""
+"""File systems over a network or shared between hosts, on which SQLite's locks and shared memory are not reliable."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -19,7 +19,7 @@ def file_system(path: Path, table: str) -> str | None:
     """The type of the file system that holds `path`; None if the table does not say.
 
     Args:
-        path: Absolute, without links; need not exist.
+        path: Absolute path without links; it need not exist.
         table: Text as in /proc/self/mountinfo (man 5 proc).
     """
     found: str | None = None
@@ -30,14 +30,14 @@ def file_system(path: Path, table: str) -> str | None:
         if not dash or len(fields) < 5 or not kind:
             continue
         point = Path(_ESCAPE.sub(lambda code: chr(int(code[1], 8)), fields[4]))
-        # Of several mounts at one place the last one is seen.
+        # If several mounts have the same place, the last one counts.
         if path.is_relative_to(point) and len(point.parts) >= deepest:
             found, deepest = kind, len(point.parts)
     return found
 
 
 def network_file_system(path: Path) -> str | None:
-    """The type of the network file system that holds `path`; None on a local one, and where nobody knows."""
+    """The type of the network file system that holds `path`; None if it is local or unknown."""
     try:
         table = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

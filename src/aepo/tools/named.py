@@ -12,7 +12,7 @@ def named(name: str, corpus: str | None = None) -> Tool:
 
     Args:
         name: "search", "browse", "python", or "package.module:function" for a tool or a function that returns one.
-        corpus: What "search" searches: a JSONL or Parquet file of documents, or a folder that `aepo tools index` made.
+        corpus: For "search": a JSONL or Parquet file of documents, or a folder that `aepo tools index` made.
 
     Raises:
         ValueError: There is no such tool, or it has nothing to search.

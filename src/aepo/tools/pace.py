@@ -6,7 +6,7 @@ import threading
 
 
 class Pace:
-    """Spaces the requests of a process evenly, and holds all of them back when the service asks for it."""
+    """Spaces the requests of a process evenly, and delays all of them if the service asks for it."""
 
     def __init__(self, rate: float | None) -> None:
         """Start at once.
@@ -27,10 +27,10 @@ class Pace:
             return turn - now
 
     def hold(self, until: float) -> None:
-        """Nobody's turn comes before this time."""
+        """Let no request begin before this time."""
         with self._lock:
             self._held = max(self._held, until)
 
     def held(self, now: float) -> float:
-        """Seconds for which the service still asks to be left alone."""
+        """Seconds for which the service still asks for no requests."""
         return max(0.0, self._held - now)

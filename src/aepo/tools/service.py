@@ -1,9 +1,9 @@
-"""`HttpService`: how a tool talks to a service over HTTP. The only place that knows the HTTP library.
+"""`HttpService`: how a tool talks to a service over HTTP.
 
-A call waits for a free place and for its turn, is tried again while that makes sense, and always ends within its
-deadline: with what the service said, with a `ToolError` for the model, or with `ToolMisconfigured`, which stops the
-run. Equal requests in flight are sent once. Of replies only the status, never the text, comes into logs and messages,
-and the key comes into nothing but the request.
+A call waits for a free place and for its turn, and is tried again if that can help. It always ends within its deadline:
+with the service's reply, with a `ToolError` for the model, or with `ToolMisconfigured`, which stops the run. Equal
+requests in flight are sent once. Logs and messages have only the status of replies, never the text. The key is only in
+the request.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _REFUSALS: Mapping[tuple[int, bytes], str] = {
 
 
 class BadReply(ValueError):
-    """A reply that is not what the service's documentation says."""
+    """A reply does not have the documented form."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. It holds no key: the service adds it while sending.
+    """A request. It has no key; the service adds it while sending.
 
     Attributes:
         method: GET, or POST with a body.
-        url: Without query.
+        url: The address without query.
         params: The query.
         body: JSON text.
-        repeatable: It may be sent again when nobody knows whether it arrived.
+        repeatable: Whether it may be sent again if it is not known whether it arrived.
     """
 
     method: Literal["GET", "POST"]
@@ -69,29 +69,29 @@ class Request:
 
     @classmethod
     def get(cls, url: str, params: Mapping[str, str]) -> Request:
-        """Ask by the address."""
+        """A GET request."""
         return cls("GET", url, tuple(params.items()))
 
     @classmethod
     def post(cls, url: str, data: Mapping[str, Any]) -> Request:
-        """Ask by a JSON object."""
+        """A POST request with a JSON object."""
         return cls("POST", url, body=json.dumps(data))
 
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """What a service may be asked, and for how long.
+    """Limits of the requests to a service.
 
     Attributes:
-        rate: Requests begun a second, in this process; None is no limit.
-        concurrency: Calls at once; the others wait in order.
+        rate: Requests per second in this process; None is no limit.
+        concurrency: Calls at once; further calls wait in order.
         attempts: Tries of one call.
-        attempt_seconds: For one try.
+        attempt_seconds: Seconds for one try.
         deadline: Seconds for one call with all its tries, from its first turn on.
         reply_bytes: A longer reply is not read.
 
     Raises:
-        ValueError: One is not positive.
+        ValueError: A limit is not positive.
     """
 
     rate: float | None = None
@@ -113,7 +113,7 @@ class _Refusal(TryFailed):
 
 @dataclass
 class _Flight:
-    """A request on its way. If it ends without an outcome it was cancelled: one of those who wait has to ask."""
+    """A request in flight. If it is cancelled it has no outcome, and one of the waiting calls sends it again."""
 
     ended: anyio.Event = field(default_factory=anyio.Event)
     outcome: Callable[[], Any] | None = None
@@ -121,7 +121,7 @@ class _Flight:
 
 @dataclass
 class _Loop:
-    """What belongs to one event loop."""
+    """The state for one event loop."""
 
     client: httpx.AsyncClient
     places: anyio.CapacityLimiter
@@ -268,7 +268,7 @@ class HttpService:
         return result
 
     async def _sent(self, client: httpx.AsyncClient, request: Request, seconds: float) -> bytes:
-        """The body of a good reply.
+        """The body of a successful reply.
 
         Raises:
             TryFailed: There is none.
@@ -296,7 +296,7 @@ class HttpService:
             return body
         for (code, mark), why in self._refusals.items():
             if status == code and mark in body:
-                # A key that was good a moment ago is more likely to be refused by a fault than by a decision.
+                # If the key was accepted before, the refusal is probably a fault of the service.
                 raise _Refusal(f"{why} (HTTP {status})", again=self._accepted)
         if status in _TRANSIENT:
             raise TryFailed(f"HTTP {status}", True, retry_after(after, datetime.now(UTC)))
@@ -311,13 +311,13 @@ class HttpService:
 
 
 async def _body(reply: httpx.Response, limit: int) -> bytes:
-    """The body, not more than `limit` bytes of it, neither as sent nor unpacked."""
+    """The body, of at most `limit` bytes both packed and unpacked."""
     encoding = reply.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
         raise TryFailed(f"an encoding that was not asked for: {encoding[:20]}", again=False)
     unpacker = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
     body, received = bytearray(), 0
-    # The library's own decoding turns one packet of a bomb into gigabytes.
+    # The library's own decoding could turn one packet into gigabytes.
     async for chunk in reply.aiter_raw():
         received += len(chunk)
         try:
@@ -342,7 +342,7 @@ def _address(url: str) -> str:
 
 
 def _raiser(kind: type[Exception], text: str) -> Callable[[], Any]:
-    """One exception object must not be raised in several tasks: each would add its traceback."""
+    """A function that raises a new exception in each task, because a shared one would collect all tracebacks."""
 
     def raises() -> Any:
         raise kind(text)

@@ -1,4 +1,4 @@
-"""Tools that seem to keep something from call to call, which all trajectories would share."""
+"""Finds tools that seem to keep state between calls, which all trajectories would share."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def warn_of_state(tools: Iterable[Tool]) -> None:
 
 
 def state_of(function: Callable[..., Any]) -> str | None:
-    """Why a function may keep something between its calls; None if nothing speaks for it.
+    """Why a function may keep state between calls; None if there is no sign of it.
 
-    Our own tools keep none. Of others a method may change its object, and a function what it stands in: a container
-    around it, or a name outside of it that it sets.
+    Our own tools keep no state. Another tool may be a method, which can change its object, or a function that can
+    change an outer container or sets an outer name.
     """
     if (getattr(function, "__module__", None) or "").partition(".")[0] == __package__.partition(".")[0]:
         return None
@@ -45,7 +45,7 @@ def state_of(function: Callable[..., Any]) -> str | None:
     for name, cell in zip(code.co_freevars, plain.__closure__ or (), strict=True):
         try:
             held = cell.cell_contents
-        except ValueError:  # not set yet
+        except ValueError:  # the cell is not set yet
             continue
         if isinstance(held, _CONTAINERS):
             return f"holds the {type(held).__name__} {name!r}"

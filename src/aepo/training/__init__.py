@@ -1,1 +1,1 @@
-"""Training: what a step measures, writes and shows, and the loop around it."""
+"""Training: the loop, the steps, their metrics and their display."""

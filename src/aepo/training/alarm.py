@@ -1,4 +1,4 @@
-"""Watching policy entropy: it should neither collapse nor explode while a run learns."""
+"""Watches policy entropy, which should neither collapse nor explode in a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Side = Literal["inside", "below", "above"]
 
 @dataclass(frozen=True)
 class EntropyWatch:
-    """Policy entropy beside its start, both as means over `SMOOTHED_STEPS` steps.
+    """Compares policy entropy with its start, both as means over `SMOOTHED_STEPS` steps.
 
     Attributes:
-        band: Largest relative change that is no alarm, e.g. 0.3.
+        band: Largest relative change without an alarm, e.g. 0.3.
         start: Entropies of the first steps, nats.
         recent: Entropies of the last steps, nats.
-        side: Where the last step left it.
+        side: Side of the band after the last step.
     """
 
     band: float
@@ -29,7 +29,7 @@ class EntropyWatch:
     side: Side = "inside"
 
     def after(self, entropy: float) -> EntropyWatch:
-        """With one more step's policy entropy. Until there are `SMOOTHED_STEPS` of them there is no alarm."""
+        """The watch after one more step's policy entropy; the first `SMOOTHED_STEPS` steps give no alarm."""
         start = (*self.start, entropy)[:SMOOTHED_STEPS]
         recent = (*self.recent, entropy)[-SMOOTHED_STEPS:]
         side: Side = "inside"
@@ -38,7 +38,7 @@ class EntropyWatch:
         return replace(self, start=start, recent=recent, side=side)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint; the band is the configuration's."""
+        """Plain values for a checkpoint, without the band, which is a setting."""
         return {"start": self.start, "recent": self.recent, "side": self.side}
 
     @classmethod
@@ -50,11 +50,11 @@ class EntropyWatch:
 def watched(
     watch: EntropyWatch | None, entropy: float | None, tell: Callable[[str], None]
 ) -> tuple[EntropyWatch | None, dict[str, float]]:
-    """The watch after one more step, and what the step logs of it; nothing where nobody watches.
+    """The watch after one more step, and the step's metrics of it.
 
     Args:
-        watch: None where nobody does.
-        entropy: The step's policy entropy; None if it has none.
+        watch: None without an alarm.
+        entropy: The step's policy entropy; None if there is none.
         tell: Called with one line when entropy has just left its band.
     """
     if watch is None or entropy is None:
@@ -66,7 +66,7 @@ def watched(
 
 
 def advice(before: EntropyWatch, now: EntropyWatch) -> str | None:
-    """One line for the person at the run, when entropy has just left its band; None at any other time."""
+    """One line of advice if entropy has just left its band, else None."""
     if now.side in ("inside", before.side):
         return None
     moved = (

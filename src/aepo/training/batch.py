@@ -1,4 +1,4 @@
-"""From groups to tensors, flat: one trajectory a row, padded on the right; and how rows are divided into steps."""
+"""Makes tensors of groups, one padded trajectory per row, and divides the rows into optimizer steps and passes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Batch:
         loss_mask_BT: 1 where the policy wrote the token, 0 on prompts, observations and padding.
         old_logprobs_BT: ln p under the policy that sampled; 0 where `loss_mask_BT` is 0.
         entropies_BT: Nats, under the policy that sampled; 0 where `loss_mask_BT` is 0.
-        advantages_BT: What each token is worth; 0 where `loss_mask_BT` is 0.
-        groups_B: Number of the question.
-        lengths_B: Tokens of each row.
+        advantages_BT: Advantage of each token; 0 where `loss_mask_BT` is 0.
+        groups_B: Number of the row's question.
+        lengths_B: Number of tokens of each row.
     """
 
     tokens_BT: Tensor
@@ -39,7 +39,7 @@ class Batch:
     lengths_B: Tensor
 
     def rows(self, index_B: Tensor) -> Batch:
-        """Some of the rows, cut to the longest of them."""
+        """A batch of these rows, cut to the longest of them."""
         lengths_B = self.lengths_B[index_B]
         width = int(lengths_B.max())
         return Batch(
@@ -58,12 +58,12 @@ class Batch:
 
 
 def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int, max_length: int) -> Batch:
-    """All trajectories of a step with their advantages, whose statistics are those of the whole step (spec 4.2).
+    """All trajectories of a step with their advantages, by the statistics of the whole step (spec 4.2).
 
     Args:
         groups: The step's questions, scored.
         algorithm: Gives the advantages.
-        pad_token_id: Fills rows.
+        pad_token_id: Id of the padding token.
         max_length: Limit on a trajectory's tokens after the prompt.
 
     Raises:
@@ -106,13 +106,13 @@ def minibatches(groups_B: Tensor, count: int, rng: random.Random) -> list[Tensor
 
 
 def micro_batches(lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
-    """Row numbers of forward passes: rows of like length together, as many as fit into `max_tokens` with padding.
+    """Row numbers of forward passes: rows of similar length, as many as fit into `max_tokens` with padding.
 
-    A row that is longer than that goes alone.
+    A longer row is a pass of its own.
     """
     parts: list[list[int]] = []
     for row in torch.argsort(lengths_B, descending=True, stable=True).tolist():
-        # The first row of a part is its longest.
+        # Rows are sorted, so the first row of a part is its longest.
         if parts and (len(parts[-1]) + 1) * int(lengths_B[parts[-1][0]]) <= max_tokens:
             parts[-1].append(row)
         else:
@@ -121,7 +121,7 @@ def micro_batches(lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
 
 
 def _places(groups: Sequence[Group]) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
-    """Node, turn and state of each token, a row a trajectory; see `ScoredBatch`."""
+    """Node, turn and state of each token, one trajectory per row; see `ScoredBatch`."""
     nodes: list[list[int]] = []
     turns: list[list[int]] = []
     states: list[list[int]] = []

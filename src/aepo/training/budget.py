@@ -1,4 +1,4 @@
-"""What a run has used so far, and when that is all it may use."""
+"""Counts what a run has used, and ends it at its limits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from aepo.types import Group, Kind
 
 @dataclass(frozen=True)
 class Spent:
-    """What rollouts have used, over the whole run.
+    """What all rollouts of a run have used.
 
     Attributes:
-        trajectories: Ended ones.
-        tokens_sampled: Tokens that the policy wrote; one on a shared prefix counts once.
-        executed_calls: Tool calls that really ran; one on a shared prefix counts once.
+        trajectories: Ended trajectories.
+        tokens_sampled: Tokens that the policy wrote; those on a shared prefix count once.
+        executed_calls: Executed tool calls; those on a shared prefix count once.
     """
 
     trajectories: int = 0
@@ -26,7 +26,7 @@ class Spent:
     executed_calls: int = 0
 
     def after(self, groups: Sequence[Group]) -> Spent:
-        """With one more step's rollout."""
+        """The sum after one more step's rollout."""
         trees = [group.tree for group in groups]
         return Spent(
             self.trajectories + sum(len(tree.leaves) for tree in trees),
@@ -35,7 +35,7 @@ class Spent:
         )
 
     def metrics(self) -> dict[str, float]:
-        """As a run logs them: `budget/trajectories` and so on."""
+        """As metrics: `budget/trajectories` and so on."""
         return {f"budget/{name}": float(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -44,7 +44,7 @@ class Spent:
         return cls(**{field.name: int(row[f"budget/{field.name}"]) for field in fields(cls)})
 
     def to_dict(self) -> dict[str, int]:
-        """For a checkpoint."""
+        """Plain values for a checkpoint."""
         return asdict(self)
 
     @classmethod
@@ -54,7 +54,7 @@ class Spent:
 
 
 def ended(step: int, spent: Spent, train: TrainConfig) -> bool:
-    """Whether a run is at its end: all its steps are made, or one of its limits is reached."""
+    """Whether a run has made all its steps or reached one of its limits."""
     limits = (
         (spent.trajectories, train.max_trajectories),
         (spent.tokens_sampled, train.max_sampled_tokens),
@@ -64,11 +64,11 @@ def ended(step: int, spent: Spent, train: TrainConfig) -> bool:
 
 
 def steps_at_most(train: TrainConfig, trajectories_a_step: int) -> int:
-    """Steps after which a run is at its end for sure; its limits on tokens and calls may end it before.
+    """Most steps of a run; its limits on tokens and calls may end it earlier.
 
     Args:
-        train: Its limits.
-        trajectories_a_step: What one step samples at least.
+        train: The run's limits.
+        trajectories_a_step: Fewest trajectories that a step samples.
     """
     if train.max_trajectories is None:
         return train.steps

@@ -1,4 +1,4 @@
-"""How different the trajectories of a group are, by the tool calls they ask for."""
+"""Measures how different the tool calls of a group's trajectories are."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from math import fsum
 from aepo.types import Group, Leaf
 
 CLUSTER_DISTANCE = 0.5
-"""Largest Jaccard distance of two trajectories that belong together."""
+"""Largest Jaccard distance that links two trajectories."""
 
 
 def diversity_metrics(groups: Sequence[Group]) -> dict[str, float]:
     """Means over the groups that have trajectories.
 
-    `group/distinct_queries` is the number of distinct sequences of tool calls in a group, divided by its trajectories;
-    calling nothing is a sequence too. `group/clusters` is the number of clusters, see `clusters`.
+    `group/distinct_queries` is the number of distinct sequences of tool calls in a group, the empty one included,
+    divided by its trajectories. `group/clusters` is the number of clusters, see `clusters`.
     """
     asked = [[_calls(group, leaf) for leaf in group.tree.leaves] for group in groups if group.tree.leaves]
     if not asked:
@@ -28,7 +28,7 @@ def diversity_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def clusters(sets: Sequence[frozenset[str]]) -> int:
-    """How many clusters single linkage makes: two sets are linked at a Jaccard distance of `CLUSTER_DISTANCE` at most.
+    """Number of clusters by single linkage: sets with a Jaccard distance of at most `CLUSTER_DISTANCE` are linked.
 
     The distance is 1 - |a & b| / |a | b|, and 0 between two empty sets. A chain of links is one cluster.
     """

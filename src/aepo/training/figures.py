@@ -1,4 +1,4 @@
-"""What optimizer steps came to: figures of passes add up to those of a step, those of steps are averaged."""
+"""Figures of optimizer steps: those of passes add up to a step's, those of steps are averaged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aepo.training.tree import Reading
 
 @dataclass(frozen=True)
 class StepFigures:
-    """One optimizer step, or a part of it; parts add up with `+`.
+    """Figures of one optimizer step, or a part of it; parts add up with `+`.
 
     Attributes:
-        loss: Of the step.
-        clipped_low: Share of its trained tokens with A < 0 whose ratio is below the clip range.
-        clipped_high: Share with A > 0 whose ratio is above it.
-        rollout_kl: Mean of old_logp - logp, nats, over the tokens that were computed.
+        loss: The step's loss.
+        clipped_low: Share of its trained tokens with A < 0 and a ratio below the clip range.
+        clipped_high: Share of its trained tokens with A > 0 and a ratio above the clip range.
+        rollout_kl: Mean of old_logp - logp, nats, over the computed tokens.
         reference_kl: Mean k3 estimate of KL(policy || reference), nats; None without a reference.
         difference: Mean of |logp - old_logp|.
         largest_difference: The largest of these.
@@ -34,12 +34,12 @@ class StepFigures:
 
     @classmethod
     def of(cls, found: Pass, objective: Objective, computed: float) -> StepFigures:
-        """What a pass adds to its step.
+        """The part that a pass adds to its step.
 
         Args:
             found: The pass.
-            objective: What the step minimizes.
-            computed: Trained tokens of the step that are computed.
+            objective: The step's objective.
+            computed: Number of trained tokens of the step that are computed.
         """
         return cls(
             loss=float(found.loss.detach()),
@@ -65,27 +65,27 @@ class StepFigures:
         )
 
     def differences(self) -> dict[str, float]:
-        """How far the rollout's log-probabilities are from those computed here; of a rollout's first step only."""
+        """Differences of the rollout's log-probabilities from those computed here; for a rollout's first step only."""
         return {
             "logprobs/rollout_difference_mean": self.difference,
             "logprobs/rollout_difference_max": self.largest_difference,
         }
 
     def metrics(self) -> dict[str, float]:
-        """The others, by path."""
+        """All other figures, by name."""
         found = {"loss": self.loss, "clip/low_fraction": self.clipped_low, "clip/high_fraction": self.clipped_high}
         kl = {} if self.reference_kl is None else {"kl/reference": self.reference_kl}
         return {**found, "kl/rollout": self.rollout_kl, **kl}
 
 
 def mean(values: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Path by path, of the mappings that have it."""
+    """The mean of each metric over the mappings that have it."""
     names = dict.fromkeys(name for value in values for name in value)
     return {name: fsum(value.get(name, 0.0) for value in values) / len(values) for name in names}
 
 
 def reading_metrics(readings: Sequence[Reading], tree: bool) -> dict[str, float]:
-    """Means by path; on the tree also `train/sharing`, how often each token would be read without it."""
+    """Means by metric; on the tree also `train/sharing`, how often flat trajectories would read each token."""
     found = mean([{"train/idle_share": reading.idle_share} for reading in readings])
     if not tree:
         return found

@@ -1,7 +1,7 @@
-"""The training loop: rollout, reward, advantage, update, one step after the other; what is kept, and how it resumes.
+"""The training loop: rollout, reward, advantage, update; with checkpoints and resuming.
 
-All chance of a step is keyed by (seed, step), and a step that was interrupted is taken again from its start. So a
-checkpoint after step n and the configuration determine everything that follows.
+All random numbers of a step are keyed by (seed, step), and an interrupted step is repeated from its start. So a
+checkpoint after step n and the configuration determine all later steps.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ from aepo.types import Group, Sample
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run works with.
+    """The parts of a run.
 
     Attributes:
         policy: Trained in place.
-        sampler: Who samples, with the policy's weights as they were handed over.
-        agent: How a path grows, at the rollout's temperature.
-        evaluation_agent: The same, for evaluations.
-        greedy_agent: The same, taking the likeliest token.
-        reference: What the KL term is measured against; None without one.
-        scorer: Gives a trajectory its reward.
-        questions: To train on.
-        held_out: To evaluate with; may be empty.
-        decode: Token ids to text, for the trees that are kept.
-        pad_token_id: Fills rows.
+        sampler: Samples, with the weights that were last handed over.
+        agent: Grows paths at the rollout's temperature.
+        evaluation_agent: The same for evaluations.
+        greedy_agent: The same, but takes the likeliest token.
+        reference: The reference model of the KL term; None without one.
+        scorer: Scores trajectories.
+        questions: Questions to train on.
+        held_out: Questions to evaluate on; may be empty.
+        decode: Token ids to text, for the kept trees.
+        pad_token_id: Id of the padding token.
         vocab_size: V, for the entropy scales.
-        budget: What tools may be used for, over the whole run; None without a limit.
-        choose_threads: Measures how many CPU threads are best and uses them; None where their number is fixed.
+        budget: Limit on tool calls over the whole run; None without one.
+        choose_threads: Measures the best number of CPU threads and sets it; None if the number is fixed.
     """
 
     policy: TrainablePolicy
@@ -87,14 +87,14 @@ class Parts:
 
 
 class Trainer:
-    """A run: its parts, its folder, and the state that checkpoints keep.
+    """A run: its parts, its folder, and the state in checkpoints.
 
     Args:
         config: The resolved configuration.
-        parts: What it works with.
-        folder: Where it writes.
-        display: Who is told.
-        resume: Go on from the newest whole checkpoint; without one the run starts anew.
+        parts: The parts of the run.
+        folder: The run folder.
+        display: Shows the run's progress.
+        resume: Go on from the newest undamaged checkpoint; without one the run starts again.
     """
 
     def __init__(self, config: Config, parts: Parts, folder: RunFolder, display: Display, resume: bool = False) -> None:
@@ -117,14 +117,14 @@ class Trainer:
         self.trackers = make_trackers(train.trackers, folder.path, resumed)
 
     def run(self) -> None:
-        """Train to the end. Ctrl-C ends it with a checkpoint after the last whole step, and so does SIGTERM.
+        """Train to the end. Ctrl-C or SIGTERM ends it with a checkpoint after the last complete step.
 
         Raises:
             KeyboardInterrupt: After that checkpoint.
-            RolloutError: A tool has a bug; there is such a checkpoint too, as after any failure outside of an update.
-            RewardBug: The reward raised something.
-            BudgetSpent: Tools may not be used any more.
-            ReplayError: A recording does not have a result.
+            RolloutError: A tool has a bug; there is a checkpoint too, as after any failure outside of an update.
+            RewardBug: The reward raised an exception.
+            BudgetSpent: The tool calls reached the run's budget.
+            ReplayError: The recording has no result for a call.
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
             NonFiniteLoss: The loss is NaN or infinite.
         """
@@ -143,7 +143,7 @@ class Trainer:
                         break
                     self._train_step(sample)
         except BaseException as error:
-            # A second signal must not stop what the first one asked for; SystemExit may come from a display.
+            # A second signal must not stop the checkpoint of the first one. A display may raise SystemExit.
             with suppress(KeyboardInterrupt), signals_wait():
                 self._keep(error)
             raise
@@ -153,8 +153,8 @@ class Trainer:
                 tracker.close()
 
     def _keep(self, error: BaseException) -> None:
-        """Lose nothing to what ended the run, and say how to go on: in its note, or where it is none to be read."""
-        # Weights amid an update belong to no step; a disk that refused would refuse again.
+        """Write a checkpoint after an error, and say how to go on: in a note of the error, or on the display."""
+        # In the middle of an update the weights belong to no step. A disk that refused would refuse again.
         if not self._whole or isinstance(error, OSError):
             return
         tell = error.add_note if isinstance(error, Exception) else self.display.message
@@ -179,7 +179,7 @@ class Trainer:
         rolled = time.perf_counter()
         with signals_wait():
             self.display.phase("train")
-            # Of all that was sampled: dropped groups cost as much, and without them rewards would look like progress.
+            # The metrics include dropped groups, because they cost as much, and without them rewards would rise.
             tools = list(self.parts.agent.tools)
             window = self.config.algorithm.exploration().entropy_window
             metrics = rollout_metrics(groups.sampled, window, tools) | groups.metrics()
@@ -199,13 +199,13 @@ class Trainer:
             self._log(metrics)
 
     def _hand_over(self) -> dict[str, float]:
-        """Give the weights to who samples, if they have changed; a run that fails here has a whole step behind it."""
+        """Hand over the weights to the sampler if they have changed. A failure here leaves the last step complete."""
         sampler = self.parts.sampler
         return {} if sampler.version == self.state.step else sampler.push(self.state.step)
 
     @contextmanager
     def _sampling(self) -> Iterator[Callable[[], StepGroups]]:
-        """What gives the groups of the next step, by one rollout each or by one that goes on."""
+        """A function that samples the groups of the next step, by one rollout per step or by one that stays open."""
         parts, config = self.parts, self.config
         if not config.rollout.overlap:
             yield lambda: event_loop.run(self._rollout)
@@ -253,7 +253,7 @@ class Trainer:
         return found
 
     def _watch_speed(self, seconds: float, metrics: Mapping[str, Any]) -> None:
-        """Choose the number of threads anew where updates became slower or faster: other processes came or went."""
+        """Choose the number of threads again if updates became slower or faster, e.g. because of other processes."""
         if self.parts.choose_threads is None:
             return
         tokens = metrics["tokens/sampled"] * (1 - metrics["train/idle_share"])
@@ -308,7 +308,7 @@ class Trainer:
         (folder / checkpoint.STATE).write_text(json.dumps(state) + "\n")
 
     def _restore(self) -> int:
-        """Take the state of the newest whole checkpoint; returns the step whose metrics are the last to keep."""
+        """Load the newest undamaged checkpoint; returns the last step whose metrics are kept."""
         path = checkpoint.latest(self.folder.checkpoints)
         if path is None:
             self.folder.truncate_after(0)

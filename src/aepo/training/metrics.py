@@ -1,6 +1,7 @@
-"""What one step's rollout is measured by, and what it teaches the exploration (spec 3.3). No torch.
+"""Metrics of one step's rollout, and the update of the exploration state (spec 3.3). No torch.
 
-Metrics are paths; a value is a number, or a histogram {value as text: count}. A metric without data is left out.
+A metric has a name such as `reward/mean`. Its value is a number, or a histogram {value as text: count}. A metric
+without data is left out.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ STOPPED_BY = ("threshold", "penalty", "pacing", "budget")
 
 
 def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection[str] = ()) -> Metrics:
-    """All that a step's groups say about reward, entropy, budget, branches, tools and tokens.
+    """Metrics of a step's groups about reward, entropy, budget, branches, tools and tokens.
 
     Args:
-        groups: The step's questions; leaves that were not scored count nowhere in `reward/*` and `success/*`.
+        groups: The step's groups; leaves without a reward do not count in `reward/*` and `success/*`.
         window: W, tokens of a segment entropy.
-        tools: The task's tools. A name that the policy made up is counted as `unknown`; without this, so is that of
-            a tool which ran in no call of the step.
+        tools: Names of the task's tools; any other name that the policy wrote counts as `unknown`. If empty, the names
+            of the tools that ran in the step.
     """
     if not any(group.tree.leaves for group in groups):
         return {}
@@ -62,10 +63,10 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
 
 
 def exploration_update(groups: Sequence[Group], state: ExplorationState) -> ExplorationState:
-    """The run's scales after a step, from the whole step (spec 3.2).
+    """The exploration state after a step (spec 3.2).
 
-    It takes the gaps of the questions whose probes called a tool, H_t - h_init of every observation decided about, and
-    the observations of every trajectory; all in the unit that the explorer measured in.
+    It reads the gaps of the questions whose probes called a tool, H_t - h_init of every observation with a decision,
+    and the number of observations of every trajectory; entropies are in the explorer's unit.
 
     Raises:
         ValueError: An entropy is not finite.
@@ -109,7 +110,7 @@ def _end_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
-    """In nats whatever `entropy_scale` is, so that they compare between runs."""
+    """Entropies in nats for any `entropy_scale`, so that runs can be compared."""
     root: list[float] = []
     after_tool: list[float] = []
     policy: list[float] = []
@@ -124,10 +125,10 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
 
 
 def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind, list[float]]]:
-    """First node of a turn, what stands before it, and the entropies of what one path wrote of the turn.
+    """For each turn: its first node, the kind of the node before it, and the entropies of one path's tokens.
 
-    A turn that was split counts as the one that its path wrote. Before what another path wrote inside of it stands
-    "policy".
+    A split turn counts as one turn of the path that wrote it. If another path goes on inside it, the kind before that
+    path's part is "policy".
     """
     goes_on = {
         node.parent: node
@@ -147,7 +148,7 @@ def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind, list[floa
 
 
 def _high_runs(groups: Sequence[Group], window: int) -> Metrics:
-    """How long uncertainty lasts: lengths of the runs of high-entropy turns in a row, over all trajectories.
+    """Lengths of the runs of high-entropy turns in a row, over all trajectories.
 
     A turn after an observation is high if the mean entropy of its first `window` tokens is above the step's median of
     such turns. A run on a shared prefix counts in each trajectory that contains it.
@@ -192,7 +193,7 @@ def _branch_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _resample_metrics(groups: Sequence[Group]) -> Metrics:
-    """Of trajectories that began at a tool call of an ended one."""
+    """Metrics of trajectories that began at a tool call of an ended one."""
     resampled = [[leaf for leaf in group.tree.leaves if leaf.origin is Origin.RESAMPLED] for group in groups]
     leaves = [leaf for group in resampled for leaf in group]
     if not leaves:
@@ -206,7 +207,7 @@ def _resample_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _top3_share(group: Group) -> float | None:
-    """Share of a group's branches that start on its three most branched paths; None without branches."""
+    """Share of a group's branches that start on the three paths with most branches; None without branches."""
     parents = Counter(leaf.parent_path for leaf in group.tree.leaves if leaf.origin is Origin.BRANCH)
     return sum(count for _, count in parents.most_common(3)) / parents.total() if parents else None
 
@@ -233,7 +234,7 @@ def _decision_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _branched_at(tree: TrajectoryTree, leaf: Leaf) -> BranchDecision | None:
-    """The decision that started a branch: at the last observation it inherited."""
+    """The decision that started a branch, at its last inherited observation."""
     if leaf.origin is not Origin.BRANCH:
         return None
     return _observations(tree, leaf)[leaf.depth - 1].decision

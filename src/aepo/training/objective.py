@@ -1,4 +1,4 @@
-"""The loss of one forward pass, and what is worth knowing about it: on whole trajectories, or on the tree."""
+"""The loss and the figures of one forward pass, on whole trajectories or on the tree."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Logprobs(Protocol):
     """A model that says how likely given tokens are."""
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
-        """(B, T): ln p of each token given those before it, at a temperature; 0 where `wanted_BT` is 0."""
+        """(B, T): ln p of each token given the tokens before it, at a temperature; 0 where `wanted_BT` is 0."""
         ...
 
     def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
-        """(K,): ln p of each target right after the token that is stored at its place."""
+        """(K,): ln p of each target after the token at its place in the trie."""
         ...
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimized, and by whose scores.
+    """The objective of an optimizer step.
 
     Attributes:
         algorithm: Gives the loss.
-        policy: Trained.
-        reference: The model that the KL term is measured against; None for none.
-        temperature: At which trajectories were sampled.
-        tokens: Trained tokens of the optimizer step.
-        trajectories: Trajectories of the optimizer step that have one.
+        policy: The trained model.
+        reference: The reference model of the KL term; None without one.
+        temperature: Temperature of sampling.
+        tokens: Number of trained tokens of the optimizer step.
+        trajectories: Number of its trajectories with a trained token.
     """
 
     algorithm: Algorithm
@@ -52,13 +52,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass; all but loss and `logprobs` are sums over trained tokens, in every trajectory with them.
+    """Results of one forward pass; all but `loss` and `logprobs` are sums over the trained tokens of all trajectories.
 
     Attributes:
-        loss: To go backward from.
+        loss: The loss, with gradient.
         logprobs: ln p of the tokens, (B, T) of the batch or (M,) of the terms; without gradient.
-        low: Tokens with A < 0 whose ratio is below the clip range.
-        high: Tokens with A > 0 whose ratio is above it.
+        low: Number of tokens with A < 0 and a ratio below the clip range.
+        high: Number of tokens with A > 0 and a ratio above the clip range.
         reference_kl: k3 estimates of KL(policy || reference), nats.
         difference: logp - old_logp.
         absolute_difference: |logp - old_logp|.
@@ -76,7 +76,7 @@ class Pass:
 
 
 def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
-    """Trajectory by trajectory."""
+    """Passes over whole trajectories."""
     for batch in batches:
         mask_BT = batch.loss_mask_BT
         logprobs_BT = of.policy.score(batch.tokens_BT, mask_BT, of.temperature)
@@ -93,7 +93,7 @@ def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
 
 
 def tree_passes(of: Objective, batches: Iterable[TreeBatch]) -> Iterator[Pass]:
-    """Each distinct token once: sum over tokens of positive * ell(r, 1) + negative * ell(r, -1) (spec 4.4)."""
+    """Passes over distinct tokens: the sum of positive * ell(r, 1) + negative * ell(r, -1) (spec 4.4)."""
     for batch in batches:
         terms = batch.terms
         scored = (batch.tree, batch.places_K, batch.targets_K, of.temperature)
@@ -121,7 +121,7 @@ def _pass(
     good: Tensor,
     bad: Tensor,
 ) -> Pass:
-    """The figures of a pass, of tensors of one shape; `count` says how often each entry counts."""
+    """The results of a pass, from tensors of one shape; `count` is the weight of each entry."""
     below, above = clip_range_left(logprobs, old_logprobs, of.algorithm.clip_low, of.algorithm.clip_high)
     difference = (logprobs - old_logprobs) * (count != 0)
     return Pass(

@@ -1,4 +1,4 @@
-"""AdamW that also trains weights of half precision, by float32 masters, and the course of the learning rate."""
+"""AdamW with float32 masters for half-precision weights, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Schedule = Literal["constant", "linear"]
 
 
 def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], float]:
-    """What the learning rate is multiplied with in optimizer step n = 0, 1, ...
+    """Factor of the learning rate in optimizer step n = 0, 1, ...
 
     min(1, (n + 1) / (warmup + 1)), and with "linear" at most (total - n) / (total - warmup): from 1 after the warm-up
     down towards 0 at the end.
@@ -33,14 +33,14 @@ def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], 
 
 
 class AdamW(torch.optim.AdamW):
-    """AdamW whose half-precision parameters have float32 masters, which are stepped and then rounded into them.
+    """AdamW that updates float32 masters of half-precision parameters and rounds them into the parameters.
 
-    A step of RL is often smaller than the distance between two neighbours in bfloat16 (1/256 of a weight): added to
-    the weight itself it would vanish. Float32 parameters are stepped as they are, at no cost.
+    An RL update is often smaller than the distance between two bfloat16 numbers (1/256 of a weight), so without
+    masters rounding would remove it. Float32 parameters have no masters.
 
     Args:
-        parameters: To be trained.
-        learning_rate: After any schedule's factor.
+        parameters: The trained parameters.
+        learning_rate: The learning rate.
         weight_decay: Decoupled.
     """
 
@@ -54,7 +54,7 @@ class AdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Step the masters by the parameters' gradients; parameters without one stay as they are."""
+        """Update by the parameters' gradients; parameters without a gradient stay as they are."""
         for parameter, master in self._rounded:
             master.grad = None if parameter.grad is None else parameter.grad.float()
         result = super().step(closure)
@@ -70,12 +70,12 @@ class AdamW(torch.optim.AdamW):
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments, and the masters: rounded weights do not determine them."""
+        """Moments and masters; the masters cannot be computed from the rounded weights."""
         return {**super().state_dict(), "masters": [master.detach() for _, master in self._rounded]}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what `state_dict` gave."""
+        """Load the result of `state_dict`."""
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "masters"})
         for (_, master), saved in zip(self._rounded, state_dict["masters"], strict=True):
             master.copy_(saved)

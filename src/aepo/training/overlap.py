@@ -1,14 +1,13 @@
 """A rollout that goes on from step to step, so that training does not wait for the slowest groups (`rollout.overlap`).
 
-A step trains as soon as all of its groups but a few have grown. Those few stay in the engine, which stands still while
-the weights change; their tools do not, since the event loop has a thread of its own. In the next step
-they grow on beside its questions, by the weights as they are then, which read them again from the start. Each token
-keeps the log-probability under the policy that sampled it, be there two of them in one trajectory, so that the
-importance ratio is exact token by token. The next step waits for all of them: no token is ever trained more than one
-step after it was sampled.
+A step trains as soon as all of its groups but a few have grown. Those few stay in the engine, which pauses while the
+weights change. Their tools run on, because the event loop has its own thread. In the next step they grow on with the
+new weights, which read them again from the start. Each token keeps the log-probability under the policy that sampled
+it, so the importance ratio is exact for each token, even with two policies in one trajectory. The next step waits for
+these groups, so no token is trained more than one step after it was sampled.
 
-Nothing is lost. The last step of a run waits for all of its groups. What a checkpoint finds in flight is not part of
-it, but the questions are: a resumed run asks them anew in its first step.
+The last step of a run waits for all of its groups. A checkpoint has only the questions of unfinished groups, and a
+resumed run asks them again in its first step.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from aepo.types import Group, Sample
 def overlapping(
     agent: Agent, scorer: Scorer, algorithm: Algorithm, seed: int, leave: int, again: Sequence[Sample] = ()
 ) -> Iterator[OverlappedRollout]:
-    """Keep a rollout open; leaving it cancels what is in flight.
+    """Keep a rollout open; leaving it cancels the unfinished groups.
 
     Args:
-        agent: How a path grows. Its engine is entered all the time; others may use the model between two steps.
-        scorer: Scores a trajectory.
-        algorithm: Its rules, and which groups are informative. Its `rounds` must be 1.
-        seed: The run's.
-        leave: Groups of a step that it need not wait for.
-        again: Questions that an earlier process had in flight; the first step asks them too.
+        agent: Grows paths. Its engine stays entered; other code may use the model between two steps.
+        scorer: Scores trajectories.
+        algorithm: Gives the rules of the rollout and says which groups are informative. Its `rounds` must be 1.
+        seed: The run's seed.
+        leave: Number of groups that a step need not wait for.
+        again: Questions that an earlier process left unfinished; the first step asks them too.
     """
     rollout = OverlappedRollout(agent, scorer, algorithm, seed, leave, again)
     with event_loop.entered(rollout.open()):
@@ -48,7 +47,7 @@ def overlapping(
 
 
 class OverlappedRollout:
-    """What `overlapping` keeps open; between two steps its engine stands still."""
+    """The rollout that `overlapping` keeps open; between two steps its engine is paused."""
 
     def __init__(
         self,
@@ -74,13 +73,13 @@ class OverlappedRollout:
         number: int,
         last: Callable[[Sequence[Group]], bool] = lambda groups: False,
     ) -> StepGroups:
-        """Ask a step's questions, and wait until there is enough to train on, scored. Not for the loop's own thread.
+        """Ask a step's questions and wait for enough scored groups. Do not call it in the loop's own thread.
 
         Args:
             samples: The step's questions.
-            state: The run's entropy scales; a group keeps those that it began with.
-            number: Steps taken before.
-            last: Whether the run ends with a step that trains on these groups; then it waits for the others too.
+            state: The run's entropy scales; a group keeps the ones that it began with.
+            number: Number of earlier steps.
+            last: Whether this is the run's last step, which waits for all groups.
 
         Raises:
             RolloutError: A tool has a bug.
@@ -116,7 +115,7 @@ class OverlappedRollout:
         return self._taken(groups, number)
 
     def _enough(self, number: int) -> bool:
-        """Whether all groups of earlier steps have grown, and this step's but `leave`."""
+        """Whether all groups of earlier steps have grown, and all but `leave` of this step."""
         growing = [step for step, question in self.asked if question.grown is None]
         return len(growing) <= self.leave and all(step == number for step in growing)
 

@@ -1,4 +1,4 @@
-"""Which trajectories are read together: whole trees where they fit, parts of them where not."""
+"""Packs trees into forward passes; trees that do not fit are split."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from aepo.core.trie import Trie
 def passes(tree: Trie, lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
     """Row numbers of forward passes that read at most `max_tokens` distinct tokens each.
 
-    Trajectories that share their first token are a tree. One that does not fit is split where it branches first:
-    branches that fit are packed together behind what all of them share, the others are split in turn. What several
-    parts share is read once for each. Trees and parts are then packed into passes; both times by the rule of `pack`.
+    Trajectories that share their first token are a tree. A tree that does not fit is split at its first branching:
+    branches that fit are packed together after their common prefix, the others are split again. A prefix of several
+    parts is read once for each part. Trees and parts are then packed into passes. `pack` does both.
 
     Args:
-        tree: Of the trajectories.
-        lengths_B: Their tokens. Those without any are in no pass.
-        max_tokens: A single trajectory that is longer goes alone.
+        tree: The trie of the trajectories.
+        lengths_B: Their lengths in tokens; empty ones are in no pass.
+        max_tokens: Limit of a pass; a longer trajectory is a pass of its own.
     """
     order, shared, lengths = tree.order_B.tolist(), tree.shared_B.tolist(), lengths_B[tree.order_B].tolist()
     trees: list[list[int]] = []
@@ -37,9 +37,9 @@ def passes(tree: Trie, lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
 
 
 def pack(sizes: Sequence[int], room: int) -> list[list[int]]:
-    """Numbers of the things in each bin: longest first, into the emptiest bin; into a new one where it does not fit.
+    """Indices of the items in each bin: the largest first, into the emptiest bin, or a new one if it does not fit.
 
-    At first there are as many bins as would be filled if all could be cut. What is larger than a bin has one to itself.
+    At first there are as many bins as the total size needs. An item that is larger than a bin has its own.
     """
     count = math.ceil(sum(min(size, room) for size in sizes) / max(room, 1)) or 1
     bins: list[list[int]] = [[] for _ in range(count)]
@@ -56,7 +56,7 @@ def pack(sizes: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _split(rows: list[int], lengths: Sequence[int], shared: Sequence[int], room: int) -> list[list[int]]:
-    """Parts of a tree, each of which fits or reads a single row; rows are numbered as the trie has them."""
+    """Parts of a tree that fit or have a single row; rows are numbered in the trie's order."""
     if len(rows) == 1 or _tokens(rows, lengths, shared) <= room:
         return [rows]
     fork = min(shared[at] for at in rows[1:])
@@ -69,12 +69,12 @@ def _split(rows: list[int], lengths: Sequence[int], shared: Sequence[int], room:
     for branch, size in zip(branches, sizes, strict=True):
         if size > max(fork, room):
             parts += _split(branch, lengths, shared, room)
-    # What ends where the others branch adds nothing to any of them.
+    # A row that ends where the others branch adds no token to any part.
     ended = [at for branch, size in zip(branches, sizes, strict=True) if size == fork for at in branch]
     return [sorted(ended + parts[0]), *parts[1:]] if parts else [ended]
 
 
 def _tokens(rows: Sequence[int], lengths: Sequence[int], shared: Sequence[int]) -> int:
-    """Distinct tokens of rows of one tree."""
+    """Number of distinct tokens of rows of one tree."""
     joined = (min(shared[before + 1 : at + 1]) for before, at in pairwise(rows))
     return sum(lengths[at] for at in rows) - sum(joined)

@@ -1,6 +1,6 @@
-"""The groups of a step: its questions, and others in place of groups that the algorithm learns nothing from.
+"""Samples the groups of a step, and replaces groups that are not informative.
 
-All chance is keyed by (seed, step, round), so that a step that is taken again asks the same questions.
+All random numbers are keyed by (seed, step, round), so a repeated step asks the same questions.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from aepo.types import Group, Sample
 
 @dataclass(frozen=True)
 class StepGroups:
-    """What a step sampled.
+    """The groups that a step sampled.
 
     Attributes:
-        kept: To train on.
-        dropped: Sampled and scored too, but not informative.
-        rounds: How often the step sampled.
-        left: Questions whose groups go on, to be trained in the next step (`aepo.training.overlap`).
-        stale_share: Of the trajectories, those of groups that began in the step before; None where none can.
+        kept: Groups to train on.
+        dropped: Groups that are not informative; sampled and scored too.
+        rounds: Number of sampling rounds.
+        left: Questions whose groups are trained in the next step (`aepo.training.overlap`).
+        stale_share: Share of trajectories from groups that began in the step before; None without overlap.
     """
 
     kept: list[Group]
@@ -40,11 +40,11 @@ class StepGroups:
 
     @property
     def sampled(self) -> list[Group]:
-        """All of them: what the step cost, and what it says about the policy."""
+        """Kept and dropped groups."""
         return self.kept + self.dropped
 
     def metrics(self) -> dict[str, float]:
-        """As a run logs them."""
+        """The step's metrics of sampling."""
         metrics = {"sampling/rounds": float(self.rounds), "sampling/dropped_groups": float(len(self.dropped))}
         if self.stale_share is not None:
             metrics |= {"overlap/stale_share": self.stale_share, "overlap/left_groups": float(len(self.left))}
@@ -116,7 +116,7 @@ async def sample_groups(
     count = len(samples)
     rules = algorithm.exploration()
     for rounds in range(1, algorithm.rounds + 1):
-        # A question that is asked again in a later round must not be answered the same.
+        # The round number keeps a question that is asked again from getting the same tokens.
         seeds = Seeds(seed, step if rounds == 1 else f"{step}/{rounds}")
         groups = await explore(samples, agent, rules, state, seeds, scorer)
         for group in groups:
@@ -131,22 +131,22 @@ async def sample_groups(
 
 
 def step_questions(questions: Sequence[Sample], count: int, seed: int, step: int) -> list[Sample]:
-    """The questions of a step: one pass over all of them after the other, each in its own order."""
+    """The questions of a step. The run passes over all questions again and again, each time in another order."""
     return [_place(questions, number, seed) for number in range(step * count, (step + 1) * count)]
 
 
 def other_questions(
     questions: Sequence[Sample], count: int, asked: Counter[str], seed: int, step: int, rounds: int
 ) -> list[Sample]:
-    """Questions for one more round: those that the step has asked least often, by chance among equals.
+    """Questions for one more round: those that the step has asked least often, at random among equals.
 
     Args:
-        questions: To choose from.
-        count: How many.
-        asked: How often the step has asked each, by id.
-        seed: The run's.
-        step: Steps taken before.
-        rounds: Rounds that the step has sampled before.
+        questions: The questions to choose from.
+        count: Number of questions.
+        asked: How often the step has asked each question, by id.
+        seed: The run's seed.
+        step: Number of earlier steps.
+        rounds: Number of earlier rounds of the step.
     """
     order = list(questions)
     random.Random(f"replacements {seed} {step} {rounds}").shuffle(order)
@@ -160,7 +160,7 @@ def _place(questions: Sequence[Sample], number: int, seed: int) -> Sample:
 
 @lru_cache(maxsize=4)
 def _order(count: int, seed: int, times: int) -> Sequence[int]:
-    """In which order a pass over the questions asks them."""
+    """The order of the questions in a pass."""
     order = list(range(count))
     random.Random(f"questions {seed} {times}").shuffle(order)
     return order

@@ -1,25 +1,25 @@
-"""Noticing that updates became slower or faster for good reason to measure again how many threads are best."""
+"""Notices that updates became slower or faster, so that the number of threads is chosen again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 CHANGED = 1.5
-"""Updates that take this many times as long for a token, or as short, are a reason to choose threads anew."""
+"""Factor by which the seconds per token must rise or fall before threads are chosen again."""
 IN_A_ROW = 2
-"""So many of them, since one may have met anything."""
+"""Number of such updates in a row; a single one can be an accident."""
 REST = 3
-"""Steps between two choices: a choice costs a second or so."""
+"""Fewest steps between two choices, because a choice costs about a second."""
 
 
 @dataclass(frozen=True)
 class UpdateSpeed:
-    """Seconds that an update takes for a token, beside those of the first step after threads were chosen.
+    """Compares the seconds per token of updates with the first step after threads were chosen.
 
     Attributes:
-        chosen: Seconds a token in that first step; None before it.
+        chosen: Seconds per token in that first step; None before it.
         steps: Steps since the choice.
-        other: Steps in a row that were slower, or, negative, faster.
+        other: Number of slower steps in a row; negative for faster ones.
     """
 
     chosen: float | None = None
@@ -27,11 +27,11 @@ class UpdateSpeed:
     other: int = 0
 
     def after(self, seconds: float, tokens: float) -> tuple[UpdateSpeed, bool]:
-        """The speed after one more update, and whether threads should be chosen anew.
+        """The state after one more update, and whether threads should be chosen again.
 
         Args:
-            seconds: What the update took.
-            tokens: Trained tokens that it computed; an update without any says nothing.
+            seconds: Duration of the update.
+            tokens: Trained tokens that it computed; an update without any is ignored.
         """
         if tokens <= 0:
             return self, False

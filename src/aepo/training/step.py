@@ -1,4 +1,4 @@
-"""One batch, several optimizer steps: forward, loss, backward, clip, step; and what is worth knowing about them."""
+"""Trains on one batch in several optimizer steps: forward, loss, backward, clip, step; with their metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainablePolicy(Logprobs, Protocol):
     device: torch.device
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
-        """Those that are trained."""
+        """The trained parameters."""
         ...
 
     def save(self, folder: str | Path) -> None:
@@ -41,16 +41,16 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass(frozen=True)
 class Learner:
-    """What updates a policy, the same over a whole run.
+    """The parts of an update, the same over a whole run.
 
     Attributes:
-        policy: Changed in place.
-        optimizer: Of its parameters.
-        schedule: Of the learning rate; stepped once an optimizer step.
+        policy: The trained policy, changed in place.
+        optimizer: Updates its parameters.
+        schedule: Schedule of the learning rate, stepped once per optimizer step.
         algorithm: Gives the loss.
-        settings: Minibatches, epochs, the layout, and what fits into one forward pass.
-        temperature: At which trajectories are sampled.
-        reference: The model that the KL term is measured against; None without one.
+        settings: Minibatches, epochs, layout, and the size of a forward pass.
+        temperature: Temperature of sampling.
+        reference: The reference model of the KL term; None without one.
     """
 
     policy: TrainablePolicy
@@ -67,15 +67,15 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
     """Train on one rollout.
 
     Args:
-        learner: What trains.
+        learner: Policy, optimizer and settings.
         batch: All trajectories of the step, with advantages.
         rng: Shuffles questions into minibatches.
-        seen_BT: Filled with ln p of each trained token as the last pass over it found it, on the CPU; tokens that were
-            not computed keep what stands there.
+        seen_BT: On the CPU; filled with ln p of each trained token in the last pass over it. Entries of tokens that are
+            not computed do not change.
 
     Returns:
         Metrics, averaged over optimizer steps. `logprobs/rollout_difference` compares the rollout's log-probabilities
-        with those computed here before the first change: mean and largest absolute difference.
+        with those computed here before the first optimizer step: mean and largest absolute difference.
         `train/idle_share`: trajectories that were not computed, since none of their tokens is trained, or all their
         advantages are 0 (every group of equal rewards) and no KL term wants them; they would add nothing to any
         gradient. On the tree also
@@ -84,7 +84,7 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
 
     Raises:
         OutOfMemory: The device's memory is full.
-        NonFiniteLoss: A loss is not finite. Weights are as they were before that optimizer step.
+        NonFiniteLoss: A loss is not finite. The weights are those before that optimizer step.
     """
     settings = learner.settings
     steps: list[StepFigures] = []
@@ -112,7 +112,7 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
 
 
 def _optimize(learner: Learner, taken: int) -> float:
-    """One optimizer step with the gradient that is there, after `taken` others; its norm before it is cut."""
+    """Take one optimizer step after `taken` others; returns the gradient's norm before clipping."""
     norm = torch.nn.utils.clip_grad_norm_(learner.policy.parameters(), learner.settings.max_grad_norm)
     if not bool(torch.isfinite(norm)):
         learner.optimizer.zero_grad(set_to_none=True)
@@ -125,7 +125,7 @@ def _optimize(learner: Learner, taken: int) -> float:
 
 
 def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[StepFigures, Reading]:
-    """Backward through one optimizer step's trajectories."""
+    """Accumulate the gradient of one optimizer step."""
     policy, algorithm, limit = learner.policy, learner.algorithm, learner.settings.micro_batch_tokens
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
@@ -135,7 +135,7 @@ def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[
     reading = Reading(1.0 - len(busy_B) / len(part.lengths_B))
     figures = StepFigures()
     if not len(busy_B):
-        # An optimizer passes over parameters without a gradient, but its momentum must go on.
+        # The optimizer skips parameters without a gradient, but its momentum must still move them.
         for parameter in policy.parameters():
             parameter.grad = torch.zeros_like(parameter)
         return figures, reading
@@ -167,7 +167,7 @@ def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
 
     Args:
         part: The step's trajectories.
-        reference: The model that the KL term is measured against; None without one.
+        reference: The reference model of the KL term; None without one.
     """
     wanted_BT = part.loss_mask_BT != 0
     if reference is None:
@@ -183,7 +183,7 @@ def _record(
     rows: Sequence[Tensor],
     grown: Forest | None,
 ) -> None:
-    """Bring what each pass found to its rows: rows of the passes, or the forest of `busy_B` whose terms they are."""
+    """Write the log-probabilities of each pass to their rows in `seen_BT`."""
     if grown is not None:
         values_M = torch.empty(sum(len(found_M) for found_M in logprobs))
         for batch, found_M in zip(grown.batches, logprobs, strict=True):

@@ -1,4 +1,4 @@
-"""What an update did to each token of a group: what it was worth, and how far the policy had moved. For the viewer."""
+"""Advantage and importance ratio of each token of a group in an update, for the viewer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DIGITS = 5
 
 
 def token_updates(groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algorithm: Algorithm) -> list[TokenUpdates]:
-    """What the update did to each group.
+    """The token updates of each group.
 
     Args:
-        groups: Those that the batch was made of, in its order.
-        batch: As it was trained on.
-        seen_BT: What `update` filled in; NaN where nothing was computed.
+        groups: The groups of the batch, in its order.
+        batch: The trained batch.
+        seen_BT: Filled by `update`; NaN for tokens that were not computed.
         algorithm: Gives the clip range.
     """
     ratios_BT = (seen_BT - batch.old_logprobs_BT).clamp(-20, 20).exp()

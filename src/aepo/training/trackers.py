@@ -1,4 +1,4 @@
-"""Where a run's metrics go: a JSON line a step, TensorBoard."""
+"""Writes a run's metrics, as JSON lines and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NAMES = ("jsonl", "tensorboard")
 
 
 class Tracker(Protocol):
-    """Takes a run's metrics."""
+    """Records a run's metrics."""
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Record one step: numbers, or histograms {value as text: count}."""
         ...
 
     def close(self) -> None:
-        """Write what is left; nothing is logged afterwards."""
+        """Write the rest; `log` may not be called afterwards."""
         ...
 
 
@@ -28,8 +28,8 @@ class TensorBoardTracker:
     """Writes scalars and histograms for TensorBoard.
 
     Args:
-        folder: Where its files go.
-        resumed: The step after which the run goes on: TensorBoard hides what was logged for later ones.
+        folder: Folder of its files.
+        resumed: The step after which the run goes on; TensorBoard hides the records of later steps.
 
     Raises:
         ValueError: The package is not installed.
@@ -46,7 +46,7 @@ class TensorBoardTracker:
         self._writer: Any = SummaryWriter(str(folder), purge_step=purge)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Record one step; a histogram of whole numbers gets one bar a number."""
+        """Record one step; a histogram of whole numbers gets one bar per number."""
         for name, value in metrics.items():
             if isinstance(value, Mapping):
                 self._histogram(name, value, step)
@@ -78,12 +78,12 @@ class TensorBoardTracker:
 
 
 def make_trackers(names: Sequence[str], folder: Path, resumed: int | None = None) -> list[Tracker]:
-    """A run's trackers: the JSON lines, without which nothing can be shown or resumed, and the named ones.
+    """A run's trackers: always the JSON lines, which showing and resuming a run need, and the named ones.
 
     Args:
-        names: Of `NAMES`; "jsonl" is there without being named.
-        folder: The run folder: `metrics.jsonl` and `tensorboard/` are inside.
-        resumed: The step after which the run goes on: what was logged for later ones is dropped.
+        names: Names from `NAMES`; "jsonl" need not be named.
+        folder: The run folder, for `metrics.jsonl` and `tensorboard/`.
+        resumed: The step after which the run goes on; records of later steps are dropped.
 
     Raises:
         ValueError: A name is unknown, or its package is not installed.

@@ -1,8 +1,8 @@
-"""A step on the tree: each distinct token of a question's trajectories is computed once, forward and backward.
+"""Training on the tree: each distinct token of a question's trajectories is computed once, forward and backward.
 
-Trajectories of one question share the tokens that they begin with alike, whether one branched from the other or both
-were sampled so. Such a token has one log-probability, and losses are positively homogeneous in A: two weights say what
-it is worth to all trajectories that contain it (spec 4.4).
+Trajectories of one question share their common prefix, whether one branched from the other or both were sampled so. A
+shared token has one log-probability, and losses are positively homogeneous in A. So two weights per token hold its
+advantages in all trajectories that contain it (spec 4.4).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from aepo.training.packing import passes
 
 @dataclass(frozen=True)
 class Terms:
-    """What a loss is summed over: scored tokens, each with an old log-probability and its worth.
+    """The terms of a loss: scored tokens, each with an old log-probability and weights.
 
-    Trajectories that branched share the old log-probability too. Those that only begin alike may have two that differ,
-    by rounding: these are two terms of one token.
+    Trajectories that branched share the old log-probability. Trajectories that were sampled alike may have two that
+    differ by rounding; then the token has two terms.
 
     Attributes:
-        token_M: Number among the scored tokens.
+        token_M: Number of the term's token among the scored tokens.
         old_logprobs_M: ln p under the policy that sampled.
-        positive_M: sum of w_i A_i over the trajectories that contain it and have A_i > 0.
+        positive_M: sum of w_i A_i over the trajectories that contain the token and have A_i > 0.
         negative_M: sum of w_i |A_i| over those with A_i < 0.
         weight_M: sum of w_i.
-        count_M: Trajectories that contain it.
-        good_M: Those of them with A_i > 0.
-        bad_M: Those with A_i < 0.
+        count_M: Number of trajectories that contain the token.
+        good_M: Number of these with A_i > 0.
+        bad_M: Number of these with A_i < 0.
     """
 
     token_M: Tensor
@@ -45,7 +45,7 @@ class Terms:
     bad_M: Tensor
 
     def select(self, index: Tensor) -> Terms:
-        """Some of them."""
+        """The terms with these indices."""
         return Terms(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
@@ -55,9 +55,9 @@ class TreeBatch:
 
     Attributes:
         tree: The tokens that the model reads.
-        places_K: Where the token before each scored one is stored.
+        places_K: Index in the trie of the token before each scored token.
         targets_K: Ids of the scored tokens.
-        terms: Of the loss.
+        terms: Terms of the loss.
         numbers_M: Number of each term among those of the forest.
     """
 
@@ -76,13 +76,13 @@ class TreeBatch:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an optimizer step, or a part of it, had the model read; parts add up with `+`.
+    """Number of tokens that the model read in an optimizer step, or a part of it; parts add up with `+`.
 
     Attributes:
-        idle_share: Trajectories that were not computed, see `update`.
+        idle_share: Share of trajectories that were not computed, see `update`.
         distinct_tokens: Tokens of the tree; 0 on whole trajectories.
-        repeated_tokens: Those read again since a tree was split.
-        flat_tokens: What it would have read trajectory by trajectory.
+        repeated_tokens: Tokens that were read again because a tree was split.
+        flat_tokens: Tokens that it would have read on whole trajectories.
     """
 
     idle_share: float = 0.0
@@ -91,7 +91,7 @@ class Reading:
     flat_tokens: float = 0.0
 
     def __add__(self, other: Reading) -> Reading:
-        """What both parts read."""
+        """The sum of both parts."""
         return Reading(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
@@ -100,11 +100,11 @@ class Forest:
     """Trajectories as tries.
 
     Attributes:
-        batches: Forward passes; their losses add up to that of the trajectories.
-        flat_tokens: Tokens that are read, counted in every trajectory that contains them.
-        distinct_tokens: The same, each counted once.
+        batches: Forward passes; their losses add up to the trajectories' loss.
+        flat_tokens: Number of read tokens, counted in every trajectory that contains them.
+        distinct_tokens: Number of read tokens, each counted once.
         row_E: Row of each trained token, counted in every trajectory that contains it.
-        position_E: Its position there.
+        position_E: Its position in the row.
         term_E: Number of its term.
     """
 
@@ -117,16 +117,16 @@ class Forest:
 
     @property
     def repeated_tokens(self) -> int:
-        """How many more are computed, since trees had to be split."""
+        """Number of tokens that are read again because trees were split."""
         return sum(len(batch.tree.tokens_N) for batch in self.batches) - self.distinct_tokens
 
     @property
     def reading(self) -> Reading:
-        """What the model has to read."""
+        """The number of tokens that the model reads."""
         return Reading(0.0, self.distinct_tokens, self.repeated_tokens, self.flat_tokens)
 
     def spread(self, values_M: Tensor, out_BT: Tensor) -> None:
-        """Write one value a term to where its token stands in every trajectory that contains it."""
+        """Write one value per term to its token's entry in every trajectory that contains it."""
         out_BT[self.row_E, self.position_E] = values_M[self.term_E]
 
 
@@ -136,9 +136,9 @@ def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
     A trajectory is read up to the token before its last trained one.
 
     Args:
-        batch: Those that are computed, on a CPU.
-        weights_B: w_i, what a token of each weighs in the mean (`row_weights`).
-        max_tokens: Tokens of a pass; only a single trajectory that is longer exceeds it.
+        batch: The computed trajectories, on the CPU.
+        weights_B: w_i, the weight of each trajectory's tokens (`row_weights`).
+        max_tokens: Limit of a pass; a longer trajectory is a pass of its own.
     """
     trained_BT = batch.loss_mask_BT != 0
     lengths_B = (trained_BT * torch.arange(trained_BT.shape[1])).amax(-1)
@@ -166,7 +166,7 @@ def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
 def _terms(
     batch: Batch, whole: Trie, weights_B: Tensor, row_E: Tensor, position_E: Tensor
 ) -> tuple[Tensor, Tensor, Terms]:
-    """The term of each trained token, one such token of each term (the pass that reads it scores it), all terms."""
+    """The term of each trained token, one such token of each term (its pass scores the term), and all terms."""
     target_E, old_E = batch.tokens_BT[row_E, position_E], batch.old_logprobs_BT[row_E, position_E].float()
     before_E = whole.places_BT[row_E, position_E - 1]
     token_E = _numbered(before_E, target_E)
@@ -183,7 +183,7 @@ def _terms(
     terms = Terms(
         token_E[first_M],
         old_E[first_M],
-        # A NaN is not left out: the loss must show it.
+        # A NaN stays in the sum, so that the loss shows it.
         summed((weight_E * advantage_E).masked_fill(bad_E, 0.0)),
         summed((-weight_E * advantage_E).masked_fill(~bad_E, 0.0)),
         summed(weight_E),

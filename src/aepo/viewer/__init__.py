@@ -1,4 +1,4 @@
-"""The viewer: a run's curves and rollout trees, on a local page or as one file that needs nothing else."""
+"""The viewer: a run's curves and rollout trees, on a local page or as one self-contained file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def view(
     """Write a run as one page, `<run>/trees.html` or `out`, and return its path; `aepo view` serves it live.
 
     Args:
-        run_folder: What `train` or an evaluation wrote.
+        run_folder: Folder of a run or an evaluation.
         out: Another file to write.
-        steps: Only trees of these steps; all of them if empty.
+        steps: Steps whose trees are shown; all if empty.
         other: A second run to show beside it.
-        megabytes: Most data of trees; of more questions, as many as fit are taken evenly, and the page says so.
+        megabytes: Limit on the trees' data. If there is more, questions are chosen evenly, and the page says so.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no trees, or a broken file; the message names it.
+        ValueError: It has no trees, or a broken file; the message names it.
     """
     from aepo.viewer.export import Choice, export
     from aepo.viewer.source import open_source

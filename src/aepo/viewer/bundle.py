@@ -1,7 +1,7 @@
-"""The page's modules as one script, for the single file: no tool, no build, the same code.
+"""Joins the page's modules to one script for the single file.
 
-Modules import by `import { a, b } from "./other.js";` and export by `export function`, `export const`, `export class`;
-each becomes a function that returns what it exports, called in the order of the imports.
+Modules import by `import { a, b } from "./other.js";` and export by `export function`, `export const`, `export class`.
+Each becomes a function that returns its exports; the functions are called in the order of the imports.
 """
 
 from __future__ import annotations

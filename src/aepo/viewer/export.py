@@ -1,4 +1,4 @@
-"""One self-contained file with chosen questions: it opens from disk, and asks nobody for anything."""
+"""Writes one self-contained file with chosen questions, which opens from disk without a server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Choice:
-    """What of the folders goes into the file.
+    """The part of the folders that goes into the file.
 
     Attributes:
         sections: Steps or data sets; empty for all.
         questions: Ids; empty for all.
-        megabytes: Most data of trees in it; of more questions, as many as fit are taken evenly over the sections.
+        megabytes: Limit on the trees' data. If there is more, questions are chosen evenly over the sections.
     """
 
     sections: Collection[str] = ()
@@ -43,7 +43,7 @@ def export(sources: Sequence[Source], path: str | PathLike[str], choice: Choice 
     Args:
         sources: One folder, or two to be compared.
         path: The file; its folder must exist.
-        choice: Everything, within the default size, if None.
+        choice: The part to write; None is everything within the default size.
 
     Raises:
         ValueError: Nothing is chosen, or a file is broken or of another version; the message names it.
@@ -57,7 +57,7 @@ def export(sources: Sequence[Source], path: str | PathLike[str], choice: Choice 
 
 
 def page(title: str, data: dict[str, str]) -> str:
-    """The HTML text; `data` holds JSON by address, as `aepo.viewer.views` has them."""
+    """The HTML text; `data` holds JSON by address (`aepo.viewer.views`)."""
     static = files("aepo.viewer") / "static"
     style = (static / "page.css").read_text(encoding="utf-8")
     scripts = [(static / "vendor" / "d3.min.js").read_text(encoding="utf-8"), bundle()]
@@ -68,7 +68,7 @@ def page(title: str, data: dict[str, str]) -> str:
     _, rest = rest.split("<!-- /served -->")
     body, end = rest.split("</body>")
     policy = f'<meta http-equiv="Content-Security-Policy" content="{for_file(scripts, [style])}">'
-    # In a script element only "<" can end it; as \u003c it is the same JSON.
+    # Only "<" can end a script element. In JSON, \u003c is the same character.
     held = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     head = head.replace("<title>Rollout trees</title>", f"<title>{html.escape(title)} · rollout trees</title>")
     kept = f'<script type="application/json" id="data">{held}</script>'
@@ -119,7 +119,7 @@ def _records(section: Section) -> Iterator[Record]:
 
 
 def _within(sizes: Sequence[int], most: float) -> list[int]:
-    """Numbers of things, as many as fit, spread evenly; at least one."""
+    """Indices of as many items as fit, spread evenly; at least one."""
     count = len(sizes)
     while count > 1:
         kept = [i * len(sizes) // count for i in range(count)]

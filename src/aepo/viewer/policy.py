@@ -1,7 +1,7 @@
-"""What a browser may do with the page: nothing but draw it. Texts of models and of the web are on it.
+"""Security headers of the page, which shows texts of models and of the web: a browser may only draw it.
 
-Scripts and styles come from this package only, by address from the server, by hash in the single file; no string ever
-becomes markup or code (trusted types); nothing is loaded or sent elsewhere.
+Scripts and styles come from this package only: by address from the server, by hash in the single file. Strings never
+become markup or code (trusted types). Nothing is loaded from or sent to other hosts.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def _digest(text: str) -> str:
 
 
 class Guard:
-    """Sends `HEADERS` with every answer, and answers only who asks for this machine by a name that is its own.
+    """Sends `HEADERS` with every response, and answers only requests whose Host header names this machine.
 
-    A page of the web whose own name was made to point here (DNS rebinding) still asks for that name. An address in
-    digits can't be made to point elsewhere, so on other interfaces than loopback every such one is let in.
+    A web page whose name was made to point here (DNS rebinding) still sends that name. A numeric address cannot be made
+    to point elsewhere, so on other interfaces than loopback every numeric address is accepted.
 
     Args:
-        app: What is guarded.
-        host: What the server listens on.
+        app: The application behind it.
+        host: The address that the server listens on.
     """
 
     def __init__(self, app: ASGIApp, host: str) -> None:

@@ -1,4 +1,4 @@
-"""What the page is told of one question: a digest for the list, and the whole tree."""
+"""One question as plain values for the page: a digest for the list, and the whole tree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, TrajectoryTree
 
 
 def digest(record: Record, index: int) -> dict[str, Any]:
-    """The numbers of the list, what its filters ask, and the outline of the tree.
+    """The values of the list and of its filters, and the outline of the tree.
 
     Args:
         record: The question.

@@ -1,4 +1,4 @@
-"""The page on a local server: static files, and answers in JSON about folders that may be growing."""
+"""Serves the page: static files, and JSON about folders that may still grow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def app(sources: Sequence[Source], host: str = LOOPBACK[1]) -> Starlette:
 
     Args:
         sources: One folder, or two to be compared.
-        host: What it will listen on.
+        host: The address that it will listen on.
     """
     static = files("aepo.viewer") / "static"
 
@@ -63,7 +63,7 @@ def app(sources: Sequence[Source], host: str = LOOPBACK[1]) -> Starlette:
 
 
 def listening(host: str, port: int | None) -> socket.socket:
-    """A bound socket: of the port asked for, else of `PORT`, or of any free one where that is taken.
+    """A bound socket on `port`; by default on `PORT`, or on any free port if that is taken.
 
     Raises:
         ValueError: The address cannot be listened on.
@@ -91,7 +91,7 @@ def _source(sources: Sequence[Source], request: Request) -> Source:
 
 
 async def _answer(ask: Callable[[], Any]) -> Response:
-    """What was asked for, or one line that says why not; files are read in a thread."""
+    """The response, or one line with the error; files are read in a thread."""
     try:
         status, value = 200, await run_sync(lambda: _encoded(ask()))
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""What the viewer can open: the folder of a run, of an evaluation, or any that holds trees; nothing is read twice."""
+"""Opens a folder for the viewer: of a run, of an evaluation, or any with trees. Files are read once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FACTS = (
     ("models", "models"),
     ("samples", "samples"),
 )
-"""Settings that the page shows on top, with their words; the others are in its list of all settings."""
+"""Settings that the page shows on top, with their labels; a list of all settings has the others."""
 
 EVALUATED = {0: "sampled", 1: "greedy"}
-"""Which trees of an evaluation on a task's own questions are which."""
+"""Names of the trees of an evaluation on a task's own questions."""
 
 RULES = ("branch_rule", "tau", "alpha", "gamma", "penalty", "beam_size", "entropy_window", "clip_low", "clip_high")
 
@@ -40,9 +40,9 @@ class Section:
 
     Attributes:
         key: Its name in addresses.
-        label: Its name for people.
+        label: Its name on the page.
         step: The training step; None in an evaluation.
-        files: Where its trees are, in order.
+        files: Its tree files, in order.
     """
 
     key: str
@@ -57,9 +57,9 @@ class Source:
 
     Attributes:
         path: The folder.
-        name: Its last part.
-        kind: Which of the two it is.
-        settings: What it was started with, dotted names; empty if the folder does not say.
+        name: Name of the folder.
+        kind: Run or evaluation.
+        settings: Its settings by dotted keys; empty if the folder has none.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class Source:
     settings: Mapping[str, Any]
 
     def sections(self) -> list[Section]:
-        """As the folder is now: it may be growing."""
+        """The current sections; the folder may still grow."""
         if self.kind == "run":
             return [Section(str(n), f"step {n}", n, (path,)) for n, path in step_files(self.path).items()]
         if files := step_files(self.path):
@@ -80,10 +80,10 @@ class Source:
         return found
 
     def section(self, key: str) -> Section:
-        """One of them.
+        """One section.
 
         Raises:
-            KeyError: It is not there.
+            KeyError: There is no such section.
         """
         for section in self.sections():
             if section.key == key:
@@ -91,11 +91,11 @@ class Source:
         raise KeyError(key)
 
     def facts(self) -> list[tuple[str, str]]:
-        """Words and values for the page's head."""
+        """Labels and values for the page's head."""
         return [(words, str(self.settings[key])) for words, key in FACTS if self.settings.get(key) is not None]
 
     def rules(self) -> dict[str, Any]:
-        """The settings that branch decisions and clips are drawn against; those that are known."""
+        """The known settings with which branch decisions and clips are drawn."""
         return {name: self.settings[key] for name in RULES if (key := f"algorithm.{name}") in self.settings}
 
 
@@ -103,8 +103,8 @@ def open_source(path: Path) -> Source:
     """Open a folder.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It holds nothing to show, or its settings are broken or of another version; the line says what.
+        FileNotFoundError: There is no such folder.
+        ValueError: It has nothing to show, or its settings are broken or of another version; the message says which.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no run folder {path}")

@@ -1,4 +1,4 @@
-"""What the page may ask for, as plain values by address; the server and the single file answer with the same.
+"""The page's data as plain values by address, the same for the server and the single file.
 
 | address | what |
 |---|---|
@@ -23,7 +23,7 @@ from aepo.viewer.source import Section, Source
 
 FORMAT = 1
 Stamp = tuple[Path, int, int]
-"""A file as it was: path, time of change in ns, bytes."""
+"""State of a file: path, time of change in ns, bytes."""
 
 
 def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
 
     Args:
         sources: One, or two to be compared.
-        live: Whether there is a server to be asked again.
+        live: Whether the page can ask a server again.
     """
     return {
         "format": FORMAT,
@@ -55,7 +55,7 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
 
 
 def metrics(source: Source, after: int = 0) -> dict[str, Any]:
-    """Rows of the run's metrics from number `after` on, and how many there are; a resumed run may have fewer.
+    """Rows of the run's metrics from number `after` on, and the number of all rows, which resuming may lower.
 
     Raises:
         ValueError: A line is broken; the message names file and line.
@@ -68,7 +68,7 @@ def metrics(source: Source, after: int = 0) -> dict[str, Any]:
 
 
 def questions(section: Section) -> list[dict[str, Any]]:
-    """Digests of all its questions.
+    """Digests of all questions of a section.
 
     Raises:
         ValueError: A file is broken or of another version; the message names file and line.
@@ -83,7 +83,7 @@ def question(section: Section, index: int) -> dict[str, Any]:
     """One whole question.
 
     Raises:
-        KeyError: There is no such one.
+        KeyError: There is no such question.
         ValueError: A file is broken or of another version; the message names file and line.
     """
     left = index

@@ -1,5 +1,5 @@
-"""How the small model that ships with the package was made: `aepo warmstart`.
+"""Makes the small model of this package: `aepo warmstart`.
 
-A tokenizer and a Llama-shaped model of about a million parameters, from scratch: first sequences of random tokens that
-repeat (so that attention learns to copy), then demonstrations of mixed quality in an imagined world of cities.
+It trains a tokenizer and a Llama model of about a million parameters from scratch: first on random tokens that repeat,
+so that attention learns to copy, then on demonstrations of mixed quality in an imagined world of cities.
 """

@@ -1,4 +1,4 @@
-"""Batches of random tokens that repeat: what makes attention learn to copy before it sees any language."""
+"""Batches of random tokens that repeat, so that attention learns to copy before it sees language."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FEW = 24
 def copy_batches(
     vocab_size: int, first: int, rows: int, length: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (ids, mask) of shape (rows, length); masked in is what a reader of the row can know.
+    """Endless (ids, mask) of shape (rows, length); the mask is 1 on tokens that earlier tokens determine.
 
     Of every four rows two repeat one stretch of random tokens to the end, and two quote stretches of their first half
-    in their second. Half of the rows draw from few tokens, so that one token of context does not tell where a copy
-    comes from: so it is with digits.
+    in their second. Half of the rows draw from few tokens, so that one token of context does not determine the source
+    of a copy, as with digits.
 
     Args:
-        vocab_size: Ids below it are drawn,
-        first: from this one on.
+        vocab_size: Drawn ids are below it.
+        first: The smallest drawn id.
         rows: Rows of a batch.
         length: Tokens of a row.
-        generator: The source of chance.
+        generator: Random generator.
     """
 
     def draw(low: int, high: int) -> int:

@@ -1,6 +1,6 @@
-"""Demonstrations of mixed quality: a scripted agent that knows how `atlas` is solved, and often does something else.
+"""Demonstrations of mixed quality, by a scripted agent that knows how to solve `atlas` but often makes mistakes.
 
-It reads what the real search tool returns. Its faults are the decisions that reinforcement learning is left to make:
+It reads the results of the real search tool. Its mistakes are in decisions that reinforcement learning can improve:
 which namesake to take, whether to ask for the fact by name, whether to calculate or to guess, when to stop.
 """
 
@@ -19,7 +19,7 @@ CITY = re.compile(r"^- (?P<name>.+), population (?P<population>\d+), (?P<country
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text that one writer added."""
+    """A run of text from one source."""
 
     writer: Literal["policy", "observation"]
     text: str
@@ -27,7 +27,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Faults:
-    """How often the agent does each thing wrong (chances per decision)."""
+    """Probability of each mistake per decision."""
 
     wrong_exact: float = 0.22
     wrong_extreme: float = 0.42
@@ -41,13 +41,13 @@ class Faults:
 
 
 class Demonstrator:
-    """Writes one episode a question.
+    """Writes one episode per question.
 
     Args:
         search: The real search tool: query to result text.
         values: For each attribute, the values to guess from.
-        faults: How often it goes wrong.
-        rng: Its source of chance.
+        faults: Probabilities of mistakes.
+        rng: Random generator.
     """
 
     def __init__(

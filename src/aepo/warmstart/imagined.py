@@ -1,8 +1,7 @@
-"""A world that does not exist, for demonstrations: what is learned there cannot be the memory of real places.
+"""An imagined world for demonstrations, so that the model does not learn real places by heart.
 
-On real names a small model learns by heart which namesake is the most populous one, and is at a loss before a new name.
-In an imagined world names and populations are made up, so that reading, copying and comparing are all that helps; and
-every real place is as new to the model as any other, whatever split of the task it is in.
+On real names a small model memorises which namesake has most people, and fails on a new name. Here names and
+populations are invented, so it must read, copy and compare. All real places, of any split, are new to the model.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from aepo.tasks.atlas.questions import split_of
 from aepo.tasks.atlas.world import City, World
 
 NAMESAKES = {1: 0.4, 2: 0.25, 3: 0.2, 4: 0.15}
-"""How often a name is one of one to four places."""
+"""Shares of names with one to four places."""
 ORDER = 3
 LONGEST = 24
 SPREAD = 0.7
@@ -30,8 +29,8 @@ def imagined_world(world: World, names: int, seed: int) -> World:
 
     Args:
         world: The real facts.
-        names: How many names.
-        seed: Of all draws.
+        names: Number of names.
+        seed: Seed of all draws.
     """
     rng = random.Random(f"imagined {seed}")
     real = [city for cities in world.cities.values() for city in cities if split_of(city.name) == "train"]
@@ -54,7 +53,7 @@ def _population(real: int, rng: random.Random) -> int:
 
 
 def _letters(names: Sequence[str]) -> dict[str, list[str]]:
-    """What follows each `ORDER` letters; the empty string ends a name."""
+    """The letters that follow each `ORDER` letters; the empty string ends a name."""
     follow: dict[str, list[str]] = defaultdict(list)
     for name in names:
         padded = " " * ORDER + name

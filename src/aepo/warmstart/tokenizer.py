@@ -15,7 +15,7 @@ CHAT_TEMPLATE = (
     "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-# Numbers never carry the space before them, so that one number is the same tokens everywhere and can be copied.
+# Numbers are split from the space before them, so that a number has the same tokens everywhere and can be copied.
 PIECES = Regex(r"\d{1,2}| ?[A-Za-z]+|[^A-Za-z\d\s]|\s")
 
 
@@ -33,7 +33,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         show_progress=False,
     )
     pairs = [f"{n:02d}" for n in range(100)]
-    # Every pair of digits must become one token, also those that the texts lack.
+    # Every pair of digits must become one token, even if the texts do not have it.
     tokenizer.train_from_iterator([*texts, *(pairs * 2000)], trainer)
     tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in TAGS])
     return PreTrainedTokenizerFast(

@@ -1,4 +1,4 @@
-"""Train the small model from scratch: curriculum, then demonstrations; keep the validation figures beside it."""
+"""Trains the small model from scratch, on the curriculum and on demonstrations, and saves validation figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKENIZED = 5_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every number of the training run."""
+    """All settings of the training run."""
 
     vocab_size: int = 1536
     hidden_size: int = 128
@@ -54,7 +54,7 @@ class Recipe:
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with random weights, but for the first layer's heads that look back a fixed number of tokens."""
+    """A Llama with random weights, except in heads of the first layer that attend a fixed number of tokens back."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -71,7 +71,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             initializer_range=recipe.initializer_range,
-            # Biases on queries and keys can say "look back n tokens" before anything is learned.
+            # Biases of queries and keys let a head attend n tokens back before training.
             attention_bias=True,
         )
     )
@@ -84,8 +84,8 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
 def look_back(model: LlamaForCausalLM, head: int, distance: int, sharpness: float = 8.0, frequencies: int = 8) -> None:
     """Let a head of the first layer start by attending to the token `distance` places before.
 
-    With rotary positions the biases alone can say so: score(i, j) = sum_d sharpness^2 cos((i - j - distance) theta_d)
-    over the fastest rotations. To copy, a model must join what is before a token to it; this is half of the way.
+    With rotary positions biases are enough: score(i, j) = sum_d sharpness^2 cos((i - j - distance) theta_d) over the
+    fastest rotations. To copy, a model must combine a token with the tokens before it; this is the first half.
     """
     attention = model.model.layers[0].self_attn
     size = attention.head_dim
@@ -102,7 +102,7 @@ def look_back(model: LlamaForCausalLM, head: int, distance: int, sharpness: floa
 def encode(
     tokenizer: PreTrainedTokenizerFast, sample: Sample, segments: Sequence[Segment]
 ) -> tuple[list[int], list[int]]:
-    """Ids and mask (1 on policy text) of an episode, each segment encoded by itself as a rollout does it."""
+    """Ids and mask (1 on policy text) of an episode; each segment is encoded alone, as in a rollout."""
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": sample.question}], tokenize=False, add_generation_prompt=True
     )
@@ -118,7 +118,7 @@ def encode(
 def demonstration_batches(
     tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample], demonstrator: Demonstrator, rows: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless padded (ids, mask); episodes of like length share a batch."""
+    """Endless padded (ids, mask); episodes of similar length share a batch."""
     rng = demonstrator.rng
     pool = 16
     while True:
@@ -204,8 +204,8 @@ def warmstart(
     Args:
         out: Folder of the result.
         world: The facts; its countries are kept, its cities are not.
-        search_in: Gives the real search tool over a world.
-        recipe: Every number of the run.
+        search_in: Makes the real search tool over a world.
+        recipe: All settings of the run.
         report: Takes progress lines.
     """
     imagined = imagined_world(world, recipe.names, recipe.seed)

@@ -1,1 +1,1 @@
-"""A model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp): tokens in, tokens out, no text between."""
+"""A model on an OpenAI-compatible server (vLLM, SGLang, llama.cpp), with token ids in requests and replies."""

@@ -1,4 +1,4 @@
-"""One question, one answer, as text: a judge model on any server with /v1/chat/completions."""
+"""Asks a judge model on any server with /v1/chat/completions."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ class ChatModel:
 
     Attributes:
         endpoint: The server.
-        model: As the server names it.
+        model: The server's name of the model.
     """
 
     def __init__(self, endpoint: Endpoint, model: str) -> None:
-        """Nothing is sent; `find` asks the server first."""
+        """Send nothing; use `find`, which asks the server first."""
         self.endpoint, self.model = endpoint, model
         self._settings: dict[str, Any] = {"temperature": 0}
 
     async def ask(self, prompt: str) -> str:
-        """What the model answers, empty if it is nothing that can be read.
+        """The model's answer; empty if it has no text.
 
         Raises:
-            ServerError: The server does not answer, or not this.
-            ServerRefusal: It does not take the request.
+            ServerError: The server does not answer, or not in the expected form.
+            ServerRefusal: The server refuses the request.
         """
         messages = [{"role": "user", "content": prompt}]
-        # A client of its own: it lives no longer than the event loop of the caller.
+        # A client belongs to one event loop, so each call makes its own.
         async with Client(self.endpoint, concurrency=1) as client:
             try:
                 data = await client.ask(self._call(messages))
             except ServerRefusal as refusal:
-                # Some reasoning models allow their own temperature only.
+                # Some reasoning models allow only their own temperature.
                 if "temperature" not in str(refusal) or not self._settings:
                     raise
                 self._settings = {}
@@ -51,15 +51,15 @@ class ChatModel:
 
 
 def find(endpoint: Endpoint, name: str | None, setting: str) -> ChatModel:
-    """Ask a server for its models.
+    """Find a chat model on a server.
 
     Args:
         endpoint: The server.
-        name: Which model; None if there is but one. One that the server does not list may still be served.
-        setting: How a user names one, for people.
+        name: The model's name, which the server need not list; None if there is only one.
+        setting: The setting that names a model, for the message.
 
     Raises:
-        ValueError: None is named and there are several, or the server refuses the key.
+        ValueError: There are several models and no name, or the server refuses the key.
         ServerError: The server does not answer.
     """
 

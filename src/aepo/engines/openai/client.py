@@ -1,4 +1,4 @@
-"""HTTP to a model server: tried again where that is safe, one clear line where it is not."""
+"""HTTP to a model server, with retries where they are safe and one-line errors."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
 LONGEST_WAIT = 120.0
-"""Seconds; a server that asks to be left alone for longer is taken to be down."""
+"""Most seconds of `Retry-After`; a server that names more counts as down."""
 CONNECT_SECONDS = 10.0
 _AGAIN = frozenset({429, 502, 503, 504})
 _SHOWN = 300
 
 
 class ServerError(RuntimeError):
-    """A server does not answer, or not what its interface says; the line names it."""
+    """A server does not answer, or not by its interface; the message names the server."""
 
 
 class ServerRefusal(ValueError):
-    """A server does not take a request, and would not take it again.
+    """A server refuses a request, and a retry would not help.
 
     Attributes:
         status: The HTTP status.
     """
 
     def __init__(self, text: str, status: int) -> None:
-        """Keep the status beside the line for the user."""
+        """Keep the status besides the message."""
         super().__init__(text)
         self.status = status
 
 
 class BadReply(ValueError):
-    """A reply that lacks what was asked for."""
+    """A reply lacks a requested part."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server is, and how long one waits for it.
+    """The address of a server, with its key and time limit.
 
     Attributes:
-        url: As people write it, with or without "/v1".
-        key: Signs every request; None sends none.
+        url: The address, with or without "/v1".
+        key: Signs every request; None sends no key.
         timeout: Seconds for one reply.
-        direct: Past the proxies that the environment names, as for a server of the same cluster.
-        sleep: Waits between tries.
+        direct: Do not use the environment's proxies, e.g. for a server of the same cluster.
+        sleep: Waits between retries.
 
     Raises:
-        ValueError: The address is none.
+        ValueError: It is no address.
     """
 
     url: str
@@ -87,23 +87,23 @@ class Endpoint:
 
     @property
     def root(self) -> str:
-        """The address without "/v1", below which a server's own interface lies too."""
+        """The address without "/v1", for the server's own interface."""
         return self.url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 class Client:
     """Connections to one server, inside `async with`.
 
-    A request is sent again if there was no reply at all (nothing is changed by asking for tokens), or if the reply was
-    429, 502, 503 or 504: after `Retry-After`, else after 0.5 s, 1 s, 2 s and so on.
+    A request is sent again after no reply at all, or after the status 429, 502, 503 or 504. The client waits for
+    `Retry-After`, else 0.5 s, 1 s, 2 s and so on. Retries are safe because sampling changes nothing on the server.
     """
 
     def __init__(self, endpoint: Endpoint, concurrency: int = 128) -> None:
-        """Set it up; nothing is sent.
+        """Send nothing yet.
 
         Args:
             endpoint: The server.
-            concurrency: Requests at once; the others wait.
+            concurrency: Requests at once; more requests wait.
         """
         self.endpoint, self.concurrency = endpoint, concurrency
         self._http: httpx.AsyncClient | None = None
@@ -129,11 +129,11 @@ class Client:
             await http.aclose()
 
     async def ask(self, call: Call) -> Any:
-        """The decoded JSON of a good reply.
+        """The decoded JSON of a successful reply.
 
         Raises:
-            ServerError: There is none, or it is not JSON.
-            ServerRefusal: The server does not take the request.
+            ServerError: There is no such reply, or it is not JSON.
+            ServerRefusal: The server refuses the request.
             RuntimeError: The client is not entered.
         """
         try:
@@ -202,7 +202,7 @@ class Client:
 
 
 def message_of(reply: httpx.Response) -> str:
-    """What a server says about an error, on one line; empty if it says nothing that can be read."""
+    """The server's error message on one line; empty if there is none."""
     try:
         data = reply.json()
     except (JSONDecodeError, UnicodeDecodeError, RecursionError):

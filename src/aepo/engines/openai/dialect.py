@@ -1,4 +1,4 @@
-"""What is asked of a server and what it answers, whatever its dialect: pure functions from and to JSON."""
+"""Requests and replies that all kinds of servers share; pure functions from and to JSON."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from aepo.engines.openai.client import BadReply, Call
 from aepo.rollout.generator import Stop
 
 WHOLE = {"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-"""Settings that leave the distribution as it is, by the names that vLLM and SGLang share."""
+"""Settings of vLLM and SGLang that leave the distribution unchanged."""
 
 
 class GivenUp(BadReply):
-    """The server ended a request before it was done, as it does when its weights are changed or it is shut down."""
+    """The server aborted a request, e.g. because its weights change or it shuts down."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Tokens that a server is to sample.
+    """A request for sampled tokens.
 
     Attributes:
-        model: As the server names it.
+        model: The server's name of the model.
         prompt: All tokens so far.
-        max_tokens: At most so many more.
-        temperature: T; of the likeliest tokens' sampling it is not used.
+        max_tokens: Most new tokens.
+        temperature: T; greedy sampling does not use it.
         greedy: Take the likeliest token.
-        seed: Of this request, 31 bits.
-        stop: Where the server may stop; whether the turn has ended is decided here.
-        top: How many of the likeliest tokens come with their log-probabilities; 0 for the sampled one only, None for no
-            log-probabilities at all.
+        seed: Seed of this request, 31 bits.
+        stop: Where the server may stop; the end of the turn is decided here.
+        top: Number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for no
+            log-probabilities.
     """
 
     model: str
@@ -46,12 +46,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Reply:
-    """Sampled tokens, those that met a stop condition included.
+    """Sampled tokens, the stop token included.
 
     Attributes:
         tokens: Ids.
-        logprobs: ln p of each, as the server counts it; empty if none were asked for.
-        top: For each the likeliest tokens with their ln p; empty unless asked for.
+        logprobs: ln p of each, as the server computes it; empty if not requested.
+        top: For each, the likeliest tokens with their ln p; empty if not requested.
     """
 
     tokens: list[int]
@@ -60,29 +60,29 @@ class Reply:
 
 
 def tokenize(model: str, text: str) -> Call:
-    """Ask for the ids of a text."""
+    """The request for the ids of a text."""
     return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
 
 
 def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
-    """The length that the server was started with."""
+    """The longest sequence in tokens, as the server was started."""
     length = model.get("max_model_len")
     return length if isinstance(length, int) else None
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one kind of server is spoken to.
+    """The interface of one kind of server.
 
     Attributes:
-        name: For people.
-        owner: What such a server says in `owned_by` of /v1/models.
-        request: The request for tokens.
-        parse: Its reply; raises `BadReply` if something is missing that was asked for, `GivenUp` if it was not ended.
-        tempered: How to start such a server so that its log-probabilities are those at the sampling temperature.
-        tokenize: The request for the ids of a plain text.
-        context: From the model's entry in /v1/models, and /props if the server has it: tokens a sequence may hold; None
-            if neither says it.
+        name: Its name in messages.
+        owner: Its value of `owned_by` in /v1/models.
+        request: Makes the request for tokens.
+        parse: Reads the reply; raises `BadReply` if a requested part is missing, `GivenUp` if it was aborted.
+        tempered: How to start such a server so that log-probabilities are those at the sampling temperature.
+        tokenize: Makes the request for the ids of a plain text.
+        context: Reads the longest sequence in tokens from the model's entry in /v1/models, and from /props if the
+            server has it; None if neither has it.
         piece: Most tokens of one request; None for no limit.
     """
 

@@ -1,4 +1,4 @@
-"""Token entropies from what a server tells of the likeliest tokens."""
+"""Token entropies from the likeliest tokens of a server's reply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCE_CANDIDATES = 10
 def lower_bounds(top: Sequence[Mapping[int, float]], count: int) -> list[float]:
     """A lower bound of each position's entropy, in nats, from its `count` likeliest tokens (`core.entropy`).
 
-    A server adds the sampled token where it is none of them; it is left out, so that the bound depends on the
+    A server adds the sampled token if it is not among them. It is left out, so that the bound depends on the
     distribution alone.
     """
     if not top:
@@ -23,7 +23,7 @@ def lower_bounds(top: Sequence[Mapping[int, float]], count: int) -> list[float]:
     rows = [likeliest(entry, count) for entry in top]
     width = max(map(len, rows))
     padded = [row + [-math.inf] * (width - len(row)) for row in rows]
-    # Rounding can leave an entropy of -1e-8 where one token has all the probability.
+    # If one token has all the probability, rounding can give an entropy of -1e-8.
     return [float(h) for h in topk_entropy(torch.tensor(padded, dtype=torch.float64)).clamp_(min=0.0)]
 
 

@@ -23,25 +23,24 @@ _SEED_BITS = (1 << 31) - 1
 class ServerGenerator(RemoteGenerator):
     """Grows sequences on an OpenAI-compatible server (the `Generator` protocol).
 
-    Each request has a seed made of the sequence's noise key and its length: on a server that keeps to seeds, and where
-    turns are asked for in the same parts, the same key gives the same tokens.
+    The seed of each request is made of the sequence's noise key and its length. If the server follows seeds and turns
+    are requested in the same parts, the same key gives the same tokens.
 
-    Entropies are lower bounds from the likeliest tokens ("topk"), -ln p of the sampled one if the server tells of no
-    other ("sampled"), or there are none, nor log-probabilities ("none"): if the server gives none, or none at this
-    temperature.
+    Entropies are lower bounds from the likeliest tokens ("topk"), or -ln p of the sampled token if the server gives no
+    others ("sampled"). If the server gives no log-probabilities at this temperature, there are neither ("none").
 
     Args:
         endpoint: The server.
-        served: What `probe` found there.
-        tokenizer: That of the model.
+        served: The result of `probe`.
+        tokenizer: The model's tokenizer.
         temperature: T > 0.
-        max_sequences: How many may be open, and requests under way, at once.
+        max_sequences: Number of open sequences, and of requests, at once.
         max_length: Tokens a sequence may hold.
         greedy: Take the likeliest token.
-        reference_entropy: Record also -sum p ln p over the ten likeliest tokens.
+        reference_entropy: Also record -sum p ln p over the ten likeliest tokens.
 
     Raises:
-        ValueError: The server cannot do it.
+        ValueError: The server does not support these settings.
     """
 
     def __init__(
@@ -92,12 +91,12 @@ class ServerGenerator(RemoteGenerator):
         await client.__aexit__(kind, error, trace)
 
     async def _draw(self, sequence: RemoteSequence, count: int, stop: Stop) -> Sampled:
-        """What one request gives.
+        """Sample with one request.
 
         Raises:
             RuntimeError: The engine is not entered.
             ServerError: The server does not answer, or not with tokens.
-            ServerRefusal: It does not take the request.
+            ServerRefusal: The server refuses the request.
         """
         if self._client is None:
             raise RuntimeError('the generator is not running: use it inside "async with generator:"')

@@ -3,9 +3,9 @@
 {"content": "...", "tokens": [17, 4], "stop_type": "eos", "completion_probabilities":
  [{"id": 17, "prob": 0.67, "top_probs": [{"id": 17, "prob": 0.67}, {"id": 9, "prob": 0.17}]}, ...]}
 
-Two habits of it are met here. With stop strings it leaves out the probabilities of the last tokens: where those are
-wanted, no stop string is sent, and pieces are asked for instead. And a token that ends inside a character has none at
-all: it counts as certain (ln p = 0), which keeps the entropy a lower bound.
+With stop strings it leaves out the probabilities of the last tokens. So if probabilities are wanted, no stop string is
+sent, and tokens are requested in pieces. A token that ends inside a character has no probability; it counts as certain
+(ln p = 0), which keeps the entropy a lower bound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PIECE = 64
 
 
 def request(wanted: Wanted) -> Call:
-    """One sampler alone, so that nothing but the temperature changes the distribution."""
+    """The request, with one sampler only, so that only the temperature changes the distribution."""
     body: dict[str, Any] = {
         "model": wanted.model,
         "prompt": list(wanted.prompt),
@@ -36,7 +36,7 @@ def request(wanted: Wanted) -> Call:
         "response_fields": ["tokens", "completion_probabilities", "truncated"],
     }
     if wanted.top is not None:
-        # After a greedy sampler, all probability would be on one token.
+        # After greedy sampling, one token would have all the probability.
         body |= {"n_probs": max(1, wanted.top), "post_sampling_probs": not wanted.greedy}
     return Call("/completion", body)
 
@@ -45,13 +45,13 @@ def parse(data: Any, wanted: Wanted) -> Reply:
     """Read a completion.
 
     Raises:
-        BadReply: It has no ids, or lacks probabilities that were asked for.
+        BadReply: It has no ids, or lacks requested probabilities.
     """
     try:
         tokens = ids(data["tokens"])
         if wanted.top is None:
             return Reply(tokens, [], [])
-        # Not there if no token ended a character.
+        # The field is missing if no token ended a character.
         entries = data.get("completion_probabilities", [])
         logprobs, top, at = [], [], 0
         for token in tokens:
@@ -78,12 +78,12 @@ def _likeliest(entry: Mapping[str, Any]) -> dict[int, float]:
 
 
 def tokenize(model: str, text: str) -> Call:
-    """Ask for the ids of a text."""
+    """The request for the ids of a text."""
     return Call("/tokenize", {"content": text, "add_special": False})
 
 
 def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
-    """Tokens of one slot: `--ctx-size` over `--parallel`."""
+    """Tokens of one slot: `--ctx-size` divided by `--parallel`."""
     settings = props.get("default_generation_settings")
     length = settings.get("n_ctx") if isinstance(settings, dict) else None
     return length if isinstance(length, int) else None

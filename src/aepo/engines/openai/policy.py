@@ -1,4 +1,4 @@
-"""A policy that lives on a server: it can be sampled from and measured, not trained."""
+"""A policy on a server. It can be sampled from and evaluated, but not trained."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = logging.getLogger(__name__)
 
 
 class ServerPolicy:
-    """A model of a server with everything that evaluation asks of it.
+    """A model on a server, with all that evaluation needs.
 
     Attributes:
         endpoint: The server.
-        served: The model there, and what the server gives.
-        tokenizer: The model's.
-        ends: What ends a turn, by the model's files that lie beside its tokenizer.
+        served: The model and what the server supports.
+        tokenizer: The model's tokenizer.
+        ends: The ends of a turn that the model's files declare.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ServerPolicy:
         tokenizer: PreTrainedTokenizerBase,
         ends: Stop = NOTHING,
     ) -> None:
-        """Use `connect`, which finds out what the server gives."""
+        """Use `connect`, which asks the server."""
         self.endpoint, self.served, self.tokenizer, self.ends = endpoint, served, tokenizer, ends
 
     @property
@@ -45,7 +45,7 @@ class ServerPolicy:
 
     @property
     def sampler(self) -> ServerPolicy:
-        """Itself: nothing else can be done with it."""
+        """The policy itself."""
         return self
 
     def generator(
@@ -61,7 +61,7 @@ class ServerPolicy:
         """An engine over the server; see `ServerGenerator`.
 
         Raises:
-            ValueError: The server cannot do it.
+            ValueError: The server does not support these settings.
         """
         if deterministic:
             raise ValueError(
@@ -93,15 +93,15 @@ class ServerPolicy:
 
 
 def connect(endpoint: Endpoint, name: str | None = None, tokenizer: str | None = None) -> ServerPolicy:
-    """Ask a server what it is.
+    """Ask a server for its kind and its model.
 
     Args:
         endpoint: The server.
-        name: Which of its models; None if there is but one.
-        tokenizer: Folder or hub name of the model's tokenizer; by default what the server calls the model.
+        name: The model's name; None if there is only one.
+        tokenizer: Folder or hub name of the model's tokenizer; by default the server's name of the model.
 
     Raises:
-        ValueError: The server does not fit, or the tokenizer cannot be loaded.
+        ValueError: The server is not supported, or the tokenizer cannot be loaded.
         ServerError: The server does not answer.
     """
 
@@ -116,7 +116,7 @@ def connect(endpoint: Endpoint, name: str | None = None, tokenizer: str | None =
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """A tokenizer of a folder or of the hub.
+    """Load a tokenizer from a folder or from the hub.
 
     Raises:
         ValueError: It cannot be loaded.

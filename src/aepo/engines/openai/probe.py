@@ -1,4 +1,4 @@
-"""What a server is and what it gives: found out by asking it, before anything depends on it."""
+"""Finds out by requests which kind a server is and what it supports."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _log = logging.getLogger(__name__)
 DIALECTS = (VLLM, SGLANG, LLAMA_CPP)
 TEXT = "The capital of France is"
 TOPS = (20, 5, 1, 0, None)
-"""What is tried, from the best on: vLLM refuses more than its --max-logprobs, and some servers give none."""
+"""Values of `top` to try, the best first. vLLM refuses more than its --max-logprobs, and some servers give none."""
 _WARM = 0.5
 
 
 @dataclass(frozen=True)
 class Served:
-    """A model of a server.
+    """A model on a server.
 
     Attributes:
-        model: As the server names it.
-        dialect: How the server is spoken to.
-        context: Tokens a sequence may hold; None if the server does not say.
-        top: How many of the likeliest tokens it tells of; 0 for the sampled one only, None for no log-probability.
-        tempered: Whether its log-probabilities are those at the sampling temperature; else they are those at 1.
+        model: The server's name of the model.
+        dialect: The interface of the server.
+        context: Longest sequence in tokens; None if the server does not say.
+        top: Number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for none.
+        tempered: Whether log-probabilities are those at the sampling temperature; otherwise they are those at 1.
     """
 
     model: str
@@ -44,15 +44,15 @@ class Served:
     tempered: bool
 
     def exact_at(self, temperature: float, greedy: bool) -> bool:
-        """Whether its log-probabilities are those at this temperature; of the likeliest token's choice, at 1 only."""
+        """Whether its log-probabilities are those at this temperature; for greedy sampling only at 1."""
         return temperature == 1.0 or (self.tempered and not greedy)
 
 
 async def models(client: Client) -> Sequence[Mapping[str, Any]]:
-    """What the server serves.
+    """The server's list of models.
 
     Raises:
-        ServerError: It does not answer, or not this.
+        ServerError: It does not answer, or not with a list.
         ServerRefusal: It has no such list, or refuses the key.
     """
     data = await client.ask(Call("/v1/models"))
@@ -67,13 +67,13 @@ def chosen(url: str, served: Sequence[Mapping[str, Any]], name: str | None, sett
     """The model of that name, or the only one.
 
     Args:
-        url: Of the server, for people.
-        served: What `models` found.
-        name: As the server names it; None if there is but one.
-        setting: How a user names one, for people.
+        url: The server's address, for the message.
+        served: The result of `models`.
+        name: The server's name of the model; None if there is only one.
+        setting: The setting that names a model, for the message.
 
     Raises:
-        ValueError: There is none of that name, or there are several and none is named.
+        ValueError: No model has that name, or there are several and no name.
     """
     known = [one["id"] for one in served]
     if name is None and len(known) > 1:
@@ -84,12 +84,12 @@ def chosen(url: str, served: Sequence[Mapping[str, Any]], name: str | None, sett
 
 
 async def probe(client: Client, model: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Served:
-    """Find out how a server is spoken to and what it gives.
+    """Find out a server's interface and what it supports.
 
     Args:
         client: The server.
         model: Its entry in /v1/models.
-        tokenizer: The tokenizer that the model is believed to have.
+        tokenizer: The tokenizer that the model should have.
 
     Raises:
         ServerError: It fails, or has another tokenizer.
@@ -122,11 +122,11 @@ async def probe(client: Client, model: Mapping[str, Any], tokenizer: PreTrainedT
 
 
 async def _best(client: Client, dialect: Dialect, model: str, given: list[int]) -> tuple[int | None, Reply]:
-    """The most that the server tells of likely tokens, and a reply that has it.
+    """The largest number of likeliest tokens that the server gives, and a reply with them.
 
     Raises:
-        ServerRefusal: It takes no such request, whatever is asked for.
-        BadReply: It takes it, but there are no ids in the reply.
+        ServerRefusal: It refuses all such requests.
+        BadReply: The reply has no ids.
     """
     first: ServerRefusal | BadReply | None = None
     for top in TOPS:
@@ -168,17 +168,17 @@ async def _props(client: Client) -> Mapping[str, Any]:
 
 
 def follows_temperature(at_one: Mapping[int, float], warm: Mapping[int, float], temperature: float) -> bool:
-    """Whether log-probabilities of one place are those at the temperature of sampling.
+    """Whether log-probabilities at one position are those at the sampling temperature.
 
-    Differences of ln p between tokens grow as 1 / T if they are, and stay if they are taken before the temperature.
+    If so, differences of ln p between tokens grow as 1 / T; otherwise they do not depend on T.
 
     Args:
-        at_one: Of some tokens, sampled at 1.
-        warm: The same place sampled at `temperature`.
-        temperature: Not 1.
+        at_one: ln p of some tokens, sampled at temperature 1.
+        warm: ln p at the same position, sampled at `temperature`.
+        temperature: A temperature other than 1.
     """
     shared = [token for token in at_one if token in warm]
-    shared = [token for token in shared if at_one[token] > -1e4 and warm[token] > -1e4]  # servers write -inf so
+    shared = [token for token in shared if at_one[token] > -1e4 and warm[token] > -1e4]  # for -inf
     if len(shared) < 2:
         return False
     high, low = max(shared, key=lambda t: at_one[t]), min(shared, key=lambda t: at_one[t])

@@ -14,13 +14,13 @@ from aepo.engines.openai.dialect import WHOLE, Dialect, GivenUp, Reply, Wanted, 
 
 
 def request(wanted: Wanted) -> Call:
-    """`ignore_eos` is not sent: it would switch `stop_token_ids` off too."""
+    """The request. `ignore_eos` is not sent, because it would also switch off `stop_token_ids`."""
     parameters = {
         "max_new_tokens": wanted.max_tokens,
         "temperature": 0.0 if wanted.greedy else wanted.temperature,
         **WHOLE,
         "top_k": -1,
-        # Has an effect under --enable-deterministic-inference only.
+        # It has an effect only under --enable-deterministic-inference.
         "sampling_seed": wanted.seed,
         "stop": list(wanted.stop.strings),
         "stop_token_ids": sorted(wanted.stop.tokens),
@@ -37,7 +37,7 @@ def parse(data: Any, wanted: Wanted) -> Reply:
     """Read a generation.
 
     Raises:
-        BadReply: It has no ids, or lacks log-probabilities that were asked for.
+        BadReply: It has no ids, or lacks requested log-probabilities.
         GivenUp: It was aborted.
     """
     try:
@@ -47,7 +47,7 @@ def parse(data: Any, wanted: Wanted) -> Reply:
             raise GivenUp(f"the server gave up: {reason.get('message')}")
         if wanted.top is None:
             return Reply(ids(data["output_ids"]), [], [])
-        # `output_ids` may lack the token that stopped; what has a log-probability was sampled.
+        # `output_ids` may lack the stop token, but every sampled token has a log-probability.
         sampled = about["output_token_logprobs"]
         tokens = ids([entry[1] for entry in sampled])
         logprobs = [logprob(entry[0]) for entry in sampled]

@@ -3,7 +3,7 @@
 {"choices": [{"text": "...", "token_ids": [17, 4], "finish_reason": "stop", "logprobs":
  {"token_logprobs": [-0.4, -1.2], "top_logprobs": [{"token_id:17": -0.4, "token_id:9": -1.8}, {...}]}}]}
 
-Without `return_tokens_as_token_ids`, tokens that read alike would fall together in `top_logprobs`.
+Without `return_tokens_as_token_ids`, tokens with the same text would be one entry of `top_logprobs`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "token_id:"
 
 
 def request(wanted: Wanted) -> Call:
-    """Every setting is sent that a model's own generation_config.json would change otherwise."""
+    """The request, with every setting that a model's generation_config.json could change."""
     body: dict[str, Any] = {
         "model": wanted.model,
         "prompt": list(wanted.prompt),
@@ -41,7 +41,7 @@ def parse(data: Any, wanted: Wanted) -> Reply:
     """Read a completion.
 
     Raises:
-        BadReply: It has no ids, or lacks log-probabilities that were asked for.
+        BadReply: It has no ids, or lacks requested log-probabilities.
         GivenUp: It was aborted.
     """
     try:

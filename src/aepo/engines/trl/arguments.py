@@ -1,4 +1,4 @@
-"""What TRL's trainer is given: arguments, model, questions; what cannot be honoured is refused."""
+"""Checks the arguments, model and questions of TRL's trainer, and refuses those that have no effect here."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ _REASONS = {
     "it was not tested: engine: verl trains on several GPUs": "fsdp",
 }
 REPLACED = {name: why for why, names in _REASONS.items() for name in names.split()}
-"""Arguments that have to stay at their defaults, and why."""
+"""Arguments that must stay at their defaults, with the reason."""
 
 
 def check(args: GRPOConfig, algorithm: Algorithm) -> None:
-    """Check that `AEPOTrainer` honours all that the arguments ask for.
+    """Check that `AEPOTrainer` supports the arguments.
 
     Raises:
-        ValueError: It does not; says which one and why.
+        ValueError: It does not support one; the message says which and why.
     """
-    # The default is written "group" once the arguments are made.
+    # TRL itself changes some defaults when it makes the arguments.
     defaults = {field.name: field.default for field in fields(GRPOConfig)} | {"fsdp": None, "pad_to_multiple_of": None}
     for name, why in REPLACED.items():
         if (value := getattr(args, name)) != defaults[name] and not (value in (None, False, [], "") and name == "fsdp"):
@@ -87,15 +87,15 @@ def check(args: GRPOConfig, algorithm: Algorithm) -> None:
 
 
 def optimizer_steps(args: GRPOConfig) -> int:
-    """Optimizer steps that one rollout is trained in."""
+    """Optimizer steps per rollout."""
     return int(args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
 
 
 def whole_model(path: str) -> str:
-    """Where TRL finds the model; it would put an adapter on its model such that nothing is trained.
+    """The folder of the model for TRL, which would load an adapter frozen.
 
     Raises:
-        ValueError: It is an adapter.
+        ValueError: The path is an adapter.
     """
     folder = policy_folder(path)
     if (adapter := find_adapter(folder)) is not None:
@@ -107,10 +107,10 @@ def whole_model(path: str) -> str:
 
 
 def check_model(model: PreTrainedModel) -> None:
-    """Check that there is something to train, and that a model in training computes what it sampled by.
+    """Check that there are trainable weights, and that training mode computes the same as sampling.
 
     Raises:
-        ValueError: All weights are frozen, or it has dropout.
+        ValueError: All weights are frozen, or the model has dropout.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("no weight of the model can be trained: load its adapter with is_trainable=True")
@@ -124,15 +124,15 @@ def check_model(model: PreTrainedModel) -> None:
 
 
 def question_dataset(samples: Sequence[Sample]) -> Dataset:
-    """A row for each question: `prompt`, as TRL wants it, and the `id` by which a task knows it."""
+    """One row per question: `prompt` for TRL, and the question's `id`."""
     return Dataset.from_dict({"prompt": [s.question for s in samples], "id": [s.id for s in samples]})
 
 
 def data_set(name: str, rows: Any, samples: Sequence[Sample], least: int = 0) -> Dataset:
-    """The data set of that name, checked to ask questions of the task, `least` at least; all of them without one.
+    """Check that a data set has at least `least` rows, all of them questions of the task; by default all questions.
 
     Raises:
-        ValueError: It does not; says why.
+        ValueError: It has not; the message says why.
     """
     if rows is None:
         rows = question_dataset(samples)

@@ -1,4 +1,4 @@
-"""A rollout divided as TRL's trainer takes it: optimizer steps, and in each the same number of forward passes."""
+"""Divides a rollout for TRL's trainer into optimizer steps with the same number of forward passes each."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from aepo.training.step import busy_rows
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one call of the loss is about, and the counts of the optimizer step that it is a part of.
+    """The batch of one call of the loss, with the counts of its optimizer step.
 
     Attributes:
-        batch: Whole groups, without trajectories that add nothing to the gradient; None if nothing is left.
-        tokens: Trained tokens of the optimizer step, those of left out trajectories included.
-        trajectories: Its trajectories that have one.
+        batch: Whole groups, without trajectories that add nothing to the gradient; None if none is left.
+        tokens: Trained tokens of the optimizer step, those of left-out trajectories included.
+        trajectories: Trajectories of the optimizer step with a trained token.
         computed: Trained tokens of the optimizer step that are computed.
-        idle_share: Of its trajectories, those that are not.
+        idle_share: Share of trajectories of the optimizer step that are not computed.
     """
 
     batch: Batch | None
@@ -34,11 +34,11 @@ class MicroBatch:
 def divide(
     batch: Batch, steps: int, passes: int, epochs: int, rng: random.Random, reference: Logprobs | None
 ) -> list[MicroBatch]:
-    """`epochs` * `steps` * `passes` of them, in the order in which they are trained.
+    """`epochs` * `steps` * `passes` micro-batches, in the order of training.
 
-    An epoch is `steps` optimizer steps of `passes` forward passes each. The trajectories of a question stay together,
-    in an optimizer step (as `minibatches` has it) and in a pass. A rollout that has fewer groups than wanted fills the
-    last ones only in part.
+    An epoch is `steps` optimizer steps of `passes` forward passes each. The trajectories of a question stay together in
+    an optimizer step (see `minibatches`) and in a pass. If a rollout has fewer groups than wanted, the last ones are
+    not full.
     """
     found: list[MicroBatch] = []
     for _ in range(epochs):

@@ -1,7 +1,7 @@
 """`AEPOTrainer`: TRL's `GRPOTrainer` with our rollout, advantage and loss.
 
-TRL keeps what is around them: arguments, data loader, optimizer, schedule, accumulation, logs, checkpoints. Of its own
-methods two are replaced: `_prepare_inputs`, which it calls for the trajectories of a forward pass, and `_compute_loss`.
+TRL does the rest: arguments, data loader, optimizer, schedule, accumulation, logs, checkpoints. Two of its methods are
+replaced: `_prepare_inputs`, which gives the trajectories of a forward pass, and `_compute_loss`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ STATE_FORMAT = 1
 
 
 class Rollout(NamedTuple):
-    """A rollout: its number in the run, from 1, and what was sampled."""
+    """A rollout: its number in the run, from 1, and its groups."""
 
     step: int
     groups: StepGroups
@@ -62,38 +62,39 @@ class Rollout(NamedTuple):
 class AEPOTrainer(GRPOTrainer):
     """Trains a causal LM on a task of ours, under any of our algorithms.
 
-    A group is `num_generations` trajectories of one tree. Rewards, trees and entropies are those of the rollout; the
-    model that is trained samples, in this process. Metrics go where TRL's go, under our names (`reward/mean`,
+    A group is `num_generations` trajectories of one tree. Rewards, trees and entropies are those of the rollout. The
+    trained model samples in this process. Metrics go where TRL's go, under our names (`reward/mean`,
     `branch/per_group` and so on).
 
     Args:
-        model: Folder or hub name, "atlas", the folder of a run, or a loaded model. The KL term is measured against it
-            as it is given, adapter included.
-        args: TRL's. What the algorithm and our rollout replace must be left at its default; `bf16=False` is needed.
+        model: Folder or hub name, "atlas", a run folder, or a loaded model. It is also the reference of the KL term,
+            adapter included.
+        args: TRL's arguments. Those that the algorithm and our rollout replace must have their defaults; `bf16=False`
+            is needed.
         task: Questions, tools and reward.
         algorithm: `AEPO(group_size=args.num_generations)` by default.
-        train_dataset: Of `question_dataset`, to choose or to order the task's questions; all of them by default.
-        eval_dataset: The same, to evaluate with; the task's held-out questions by default.
+        train_dataset: A result of `question_dataset`, to choose or to order the task's questions; by default all.
+        eval_dataset: The same for evaluations; the task's held-out questions by default.
         processing_class: The tokenizer; the model's own by default.
         callbacks, optimizers, peft_config: As in TRL.
         protocol: "tags", or "chat" for the model's own template with JSON tool calls.
-        max_tool_calls: Of a trajectory.
+        max_tool_calls: Tool calls per trajectory.
         max_sequences: Trajectories in the engine at once.
-        deterministic: Make even rounding independent of which tool answers first, at some cost in speed.
-        on_tool_bug: An exception other than `ToolError` in a tool stops training, or is told to the model.
-        repeat: A call that a trajectory has made before is run again, or answered by the trajectory.
-        date: The day that a chat template is told when it asks; today's by default.
+        deterministic: Make rounding independent of which tool answers first, at some cost in speed.
+        on_tool_bug: Whether an exception other than `ToolError` in a tool stops training, or the model is told.
+        repeat: Whether a call that a trajectory has made before is run again, or gets the earlier result.
+        date: Today's date for a chat template that asks for it; today by default.
         rewards_at_once: Calls of the reward at once.
         layout: "tree" computes each distinct token of a forward pass once, "flat" each trajectory whole.
-        eval_greedy: Whether evaluations take a greedy trajectory a question beside the sampled ones.
+        eval_greedy: Whether evaluations also take a greedy trajectory per question.
 
     Attributes:
         algorithm: The algorithm.
-        exploration: The run's entropy scales; checkpoints keep them.
-        spent: What rollouts have used; kept too.
-        rollout: The last one; None before the first.
-        evaluation: The last one; None before the first.
-        steps_per_rollout: Optimizer steps that a rollout is trained in.
+        exploration: The run's entropy scales, kept in checkpoints.
+        spent: The resources that rollouts have used, kept in checkpoints.
+        rollout: The last rollout; None before the first.
+        evaluation: The last evaluation; None before the first.
+        steps_per_rollout: Optimizer steps per rollout.
 
     Raises:
         ValueError: Something does not fit; the line says what.
@@ -165,7 +166,7 @@ class AEPOTrainer(GRPOTrainer):
         self._prepare_rollout(config)
 
     def _prepare_rollout(self, config: Config) -> None:
-        """What samples and scores, before the first rollout."""
+        """Make the agents and the scorer, before the first rollout."""
         given.check_model(self.model)
         task = self.task
         self._rewards = scorer_of(task, config)
@@ -186,11 +187,11 @@ class AEPOTrainer(GRPOTrainer):
         self._figures, self._reading = StepFigures(), Reading()
 
     def _prepare_inputs(self, generation_batch: Sequence[Mapping[str, Any]]) -> MicroBatch:
-        """The trajectories of the next forward pass; samples a rollout where the last one is trained."""
+        """The trajectories of the next forward pass; samples a rollout when the last one is trained."""
         at = self._step % (self.args.steps_per_generation * self.num_iterations)
         if at == 0:
             by_id = {sample.id: sample for sample in self.task.samples}
-            # TRL repeats each question for its group.
+            # TRL repeats each question `num_generations` times.
             self._micro_batches = self._sample([by_id[row["id"]] for row in generation_batch[:: self.num_generations]])
         return self._micro_batches[at]
 
@@ -210,20 +211,20 @@ class AEPOTrainer(GRPOTrainer):
         return divide(batch, steps, passes, self.num_iterations, rng, self._reference)
 
     def _keep_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """For TRL's next log; it has no place for histograms."""
+        """Keep metrics for TRL's next log, without histograms, which it does not support."""
         for name, value in metrics.items():
             if not isinstance(value, dict):
                 self._metrics["train"][name].append(value)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: MicroBatch) -> Tensor:
-        """The algorithm's loss; those of an optimizer step add up to its mean.
+        """The algorithm's loss; the losses of an optimizer step add up to its mean.
 
         Raises:
-            NonFiniteLoss: It is not finite; the step was not taken.
+            NonFiniteLoss: The loss is not finite; the step was not taken.
         """
         self._reading += Reading(inputs.idle_share / self.args.gradient_accumulation_steps)
         if inputs.batch is None:
-            # Nothing is learned, but momentum must go on.
+            # The gradient is 0, but the optimizer's momentum must still move the weights.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
         counts = (inputs.tokens, inputs.trajectories)
         of = Objective(self.algorithm, self._logprobs, self._reference, self.temperature, *counts)
@@ -241,7 +242,7 @@ class AEPOTrainer(GRPOTrainer):
         return found.loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """As TRL's; after the last forward pass of an optimizer step its gradient is checked and its figures logged.
+        """TRL's step; after the last forward pass of an optimizer step it checks the gradient and logs the figures.
 
         Raises:
             NonFiniteLoss: The gradient is not finite; the step was not taken.
@@ -251,7 +252,7 @@ class AEPOTrainer(GRPOTrainer):
             norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
             if not bool(torch.isfinite(norm)):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
-            # TRL logs the loss itself.
+            # The loss is left out, because TRL logs it.
             figures = {**self._figures.metrics(), **self._figures.differences(), "grad/norm": float(norm)}
             del figures["loss"]
             self._keep_metrics(figures | reading_metrics([self._reading], self.layout == "tree"))
@@ -263,7 +264,7 @@ class AEPOTrainer(GRPOTrainer):
     ) -> dict[str, float]:
         """Pass@1, Pass@`num_generations_eval`, greedy success, tool calls and tokens, as `eval_success` and so on.
 
-        The arguments are TRL's; there are no keys to ignore.
+        The arguments are TRL's; `ignore_keys` is not used.
 
         Raises:
             ValueError: There are no questions.
@@ -278,7 +279,7 @@ class AEPOTrainer(GRPOTrainer):
         self.evaluation = event_loop.run(evaluate, asked, self._rewards, self._agent, greedy, *how)
         found = self.evaluation.metrics()
         metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": value for name, value in found.items()}
-        # TRL tells by it whose metrics it logs.
+        # TRL uses the mode to choose which metrics it logs.
         self.model.eval()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -308,5 +309,5 @@ class AEPOTrainer(GRPOTrainer):
 
 
 def _given_in_the_rollout(completions: list[Any], **columns: Any) -> list[float]:
-    """TRL's trainer asks for a function of rewards; it calls it in methods that are replaced here."""
+    """TRL's trainer requires a reward function, but only calls it in methods that are replaced here."""
     raise AssertionError("rewards are given where trajectories end")

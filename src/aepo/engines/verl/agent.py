@@ -1,4 +1,4 @@
-"""Beside the agent loops: our explorer grows the tree of one question, and each of its leaves is one row for verl."""
+"""verl's agent loop worker: our explorer grows the tree of one question, and each leaf is one row for verl."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from aepo.types import Group
 
 
 class Desk:
-    """What the agent loops of one process share: the task's tools, made ready, and the chat protocol."""
+    """The parts that the agent loops of one process share: the task's tools and the chat protocol."""
 
     def __init__(self, tokenizer: Any, workers: int, resume: bool) -> None:
         self.config, task = run_config(), run_task()
@@ -50,11 +50,11 @@ class Desk:
         """The scored group of a question.
 
         Args:
-            sample: Its id.
-            number: Of the question in the run; one that is asked twice in a step has two.
-            generator: Where its tokens come from.
-            state: The step's exploration state, as JSON; in training.
-            samples: Independent trajectories; in an evaluation.
+            sample: Id of the question.
+            number: Number of the question in the run; a question that a step asks twice has two.
+            generator: The engine.
+            state: In training: the step's exploration state, as JSON.
+            samples: In an evaluation: number of independent trajectories.
         """
         rules = self.config.algorithm.exploration() if samples is None else IndependentSamples(samples)
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
@@ -65,7 +65,7 @@ class Desk:
 
 
 class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignore[misc]
-    """verl's worker, which grows one tree a question instead of n separate trajectories."""
+    """verl's worker, which grows one tree per question instead of n separate trajectories."""
 
     def __init__(self, config: Any, *others: Any, **named: Any) -> None:
         super().__init__(config, *others, **named)
@@ -91,12 +91,12 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
         generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
         group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
         for number, row in enumerate(rows(group)):
-            # A list of rows would be one session, scored by its last one.
+            # verl would take a list of rows as one session and score only the last row.
             await self._agent_loop_postprocess([row], validate, session_id=number, **prompt)
 
 
 class Manager(AgentLoopManagerTQ):  # type: ignore[misc]
-    """verl's manager, with our workers: one a node, since each has its node's tools."""
+    """verl's manager with our workers, one per node, because each has its node's tools."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -104,7 +104,7 @@ class Manager(AgentLoopManagerTQ):  # type: ignore[misc]
 
 
 def told(error: Exception) -> dict[str, str]:
-    """What is known of a group that failed, for the trainer; of a tool's bug also the trajectory."""
+    """The error of a failed group for the trainer; for a tool's bug also the trajectory."""
     lines = [str(error).strip() or type(error).__name__, *getattr(error, "__notes__", [])]
     cause = {"message": " | ".join(lines), "kind": type(error).__name__}
     if isinstance(error, RolloutError):

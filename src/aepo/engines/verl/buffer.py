@@ -1,4 +1,4 @@
-"""Where verl's trainer waits for the groups of a step."""
+"""verl's replay buffer, in which its trainer waits for the groups of a step."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ class RolloutFailed(RuntimeError):
     """A group failed; the run stops.
 
     Attributes:
-        cause: What the worker told (`aepo.engines.verl.agent.told`).
+        cause: The worker's error (`aepo.engines.verl.agent.told`).
     """
 
     def __init__(self, cause: dict[str, str]) -> None:
         super().__init__(cause["message"])
         self.cause = cause
 
-    # It goes to another process, with its notes.
+    # The error is sent to another process together with its notes.
     def __reduce__(self) -> tuple[type[RolloutFailed], tuple[dict[str, str]], dict[str, Any]]:
         return type(self), (self.cause,), self.__dict__
 
 
 class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
-    """verl's buffer of a synchronous trainer, in which a failed group stops the run instead of being left out.
+    """verl's synchronous buffer, in which a failed group stops the run instead of being left out.
 
-    Where the algorithm replaces groups of equal rewards, it does so at most `rounds - 1` times as often as there are
-    questions; after that the step takes what there is.
+    If the algorithm replaces groups of equal rewards, there are at most (`rounds` - 1) * questions replacements. After
+    that the step trains on the groups that it has.
     """
 
     def __init__(
         self, config: Any, refill: Callable[[int], int], filter_metric: str | None, check: Callable[[], None]
     ) -> None:
-        """`check` raises if nobody is there any more who could end a group; asked while waiting."""
+        """`check` is called while waiting; it raises if the worker processes have died."""
         self.check = check
         batch, sampler = config.data.train_batch_size, config.trainer.v1.sampler
         super().__init__(
@@ -59,7 +59,7 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
         """The rows of a step's groups, once all have grown.
 
         Raises:
-            RolloutFailed: One failed.
+            RolloutFailed: A group failed.
         """
         self.dropped = set()
         return super().sample(global_steps, partition_id, batch_size)

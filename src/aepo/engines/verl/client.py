@@ -1,4 +1,4 @@
-"""verl's client of the rollout servers, which goes on with the others when one has died."""
+"""verl's client of the rollout servers; when a server dies, it uses the others."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _log = logging.getLogger(__name__)
 
 
 class SteadyClient(LLMServerClient):  # type: ignore[misc]
-    """Sends a request again, to another server, if its server died: nothing of it was used.
+    """Sends a request again to another server if its server died; no token of the failed request was used.
 
     Attributes:
-        estimator: What the entropies of its replies are; "sampled" if they have none.
+        estimator: Kind of its replies' entropies (`Generator.entropy_estimator`); "sampled" if they have none.
     """
 
     estimator = "sampled"
@@ -26,7 +26,7 @@ class SteadyClient(LLMServerClient):  # type: ignore[misc]
         return server, handle
 
     async def generate(self, request_id: str, **request: Any) -> Any:
-        """As verl's.
+        """Verl's method.
 
         Raises:
             RuntimeError: No server is left.
@@ -42,5 +42,5 @@ class SteadyClient(LLMServerClient):  # type: ignore[misc]
                 await self._load_balancer.remove_servers.remote([server])
 
     async def _ask(self, request_id: str, **request: Any) -> Any:
-        """One request to one server."""
+        """Send one request to one server."""
         return await super().generate(request_id, **request)

@@ -1,8 +1,8 @@
-"""A rollout server asked by its own HTTP interface, which tells of its likeliest tokens: verl's own call does not.
+"""Asks a rollout server by its HTTP interface, which gives the likeliest tokens; verl's own call does not.
 
-verl hands weights to a server between steps, when nothing is sampled. A reply over HTTP does not say whose weights
-drew it, so that the server's process is asked before and after: a request that saw both is asked again, from its
-prompt on, and so is one that the server gave up.
+verl hands weights to a server between steps, when nothing is sampled. A reply over HTTP does not say which weights
+sampled it. So the server's process is asked for its version before and after. If the version changed, or the server
+aborted the request, the request is sent again from its prompt on.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from aepo.engines.verl.process import version
 from aepo.rollout.generator import Stop
 
 PATIENCE = 3600.0
-"""Seconds for one reply; servers queue what they have no room for."""
+"""Seconds for one reply; busy servers queue requests."""
 
 
 def endpoint(server: str) -> Endpoint:
-    """The HTTP interface of a rollout server, by the name that verl gives it."""
+    """The HTTP interface of a rollout server, by verl's name of it."""
     return Endpoint(f"http://{server}/v1", timeout=PATIENCE, direct=True)
 
 
 class EndpointClient(SteadyClient):
-    """Gives what verl's client does, with a lower bound of each token's entropy.
+    """verl's client, with a lower bound of each token's entropy in its replies.
 
     Args:
-        served: What each server gives, by its name.
+        served: The model and interface of each server, by its name.
         concurrency: Requests of this process to a server at once.
-        others: As verl's client.
+        others: Arguments of verl's client.
     """
 
     estimator = "topk"
@@ -64,14 +64,14 @@ class EndpointClient(SteadyClient):
             self._release_server(server, request_id=request_id)
 
     async def _drawn(self, server: str, handle: Any, what: Wanted) -> TokenOutput | None:
-        """The tokens; None if the server gave up.
+        """The tokens; None if the server aborted the request.
 
         Raises:
             RayActorError: The server has died.
-            ServerError: It answers otherwise than it did at the start.
+            ServerError: It does not answer as at the start.
         """
         if server not in self._links:
-            # It is open as long as the process.
+            # It stays open until the process ends.
             self._links[server] = await Client(endpoint(server), self.concurrency).__aenter__()
         served = self.served[server]
         try:
@@ -88,10 +88,10 @@ class EndpointClient(SteadyClient):
 
 
 def wanted(served: Served, prompt: list[int], sampling: Mapping[str, Any]) -> Wanted:
-    """The sampling parameters that verl gives, for the server's own interface.
+    """The request to the server with verl's sampling parameters.
 
     Raises:
-        ValueError: It samples from a part of the distribution.
+        ValueError: They restrict sampling to a part of the distribution.
     """
     for name, whole in {"top_p": (1,), "top_k": (-1, 0), "repetition_penalty": (1,)}.items():
         if sampling.get(name, whole[0]) not in whole:

@@ -1,4 +1,4 @@
-"""From a checkpoint of verl, whose weights lie in one file a rank, to a Hugging Face folder; verl is not needed."""
+"""Converts a checkpoint of verl, with one weights file per rank, to a Hugging Face folder, without verl."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def newest(run: Path) -> Path:
-    """The folder of a run's newest whole checkpoint.
+    """The folder of a run's newest complete checkpoint.
 
     Raises:
         ValueError: There is none.
@@ -31,7 +31,7 @@ def export(run: Path, out: Path) -> Path:
     Weights keep the precision that they were trained in.
 
     Returns:
-        The checkpoint that it was.
+        The exported checkpoint.
 
     Raises:
         ValueError: There is no checkpoint, `out` is there already, or a file of the checkpoint is missing.
@@ -66,7 +66,7 @@ def merged(actor: Path) -> dict[str, Tensor]:
     try:
         ranks = json.loads((actor / "fsdp_config.json").read_text(encoding="utf-8"))["world_size"]
         files = [actor / f"model_world_size_{ranks}_rank_{rank}.pt" for rank in range(ranks)]
-        # Written by the run itself; the shards are objects of torch.
+        # The run wrote these files itself, so unpickling torch's shards is safe.
         shards: list[dict[str, Any]] = [torch.load(file, map_location="cpu", weights_only=False) for file in files]
     except OSError as error:
         raise ValueError(f"checkpoint {actor.parent} is not whole: {error.filename}: {error.strerror}") from error
@@ -75,7 +75,7 @@ def merged(actor: Path) -> dict[str, Tensor]:
         if not isinstance(first, DTensor):
             weights[name] = first
             continue
-        # The last dimension of the mesh shards; those before it hold copies.
+        # The last dimension of the mesh has the shards; earlier ones have copies.
         placement, count = first.placements[-1], first.device_mesh.shape[-1]
         parts = [shard[name].to_local() for shard in shards[:count]]
         weights[name] = torch.cat(parts, dim=placement.dim) if isinstance(placement, Shard) else parts[0]

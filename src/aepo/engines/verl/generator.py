@@ -1,4 +1,4 @@
-"""Sequences over verl's rollout servers, tokens in and out; a fork is a copy, its prefix in a server's cache."""
+"""Grows sequences on verl's rollout servers. A fork is a copy whose prefix is in the server's cache."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from aepo.rollout.generator import Sampled, Stop
 class ServedGenerator(RemoteGenerator):
     """Grows the sequences of one question on one rollout server (the `Generator` protocol).
 
-    The server draws the tokens: noise keys are not used, so a run is not repeated token by token.
+    The server draws the tokens and noise keys are not used, so a repeated run has other tokens.
 
     Attributes:
         entropy_estimator: The client's.
 
     Args:
-        client: Of `aepo.engines.verl.sources`.
+        client: A client of `aepo.engines.verl.sources`.
         sampling: verl's sampling parameters.
-        stopping: What ends a turn.
+        stopping: Prepares a stop condition.
     """
 
     def __init__(self, client: Any, sampling: dict[str, Any], stopping: Stopping) -> None:
         super().__init__(lambda _: stopping, sys.maxsize, sys.maxsize)
         self.client, self.sampling = client, sampling
         self.entropy_estimator = client.estimator
-        # Requests of one name go to one server, which has the shared prefix in its cache.
+        # Requests with one name go to one server, which has the shared prefix in its cache.
         self._name = uuid.uuid4().hex
 
     async def _draw(self, sequence: RemoteSequence, count: int, stop: Stop) -> Sampled:
-        """What one request gives.
+        """Sample with one request.
 
         Raises:
-            RuntimeError: The server gave no token, or not the entropies that the run was promised.
+            RuntimeError: The server gave no token, or not the entropies of the run's source.
         """
         wanted = {"max_tokens": count, "logprobs": True, "stop_token_ids": sorted(stop.tokens)}
         if stop.strings:

@@ -1,4 +1,4 @@
-"""Starting a run on a cluster: verl's configuration, Ray, and what comes back when it ends."""
+"""Starts a run on a cluster: verl's configuration, Ray, and errors at the end."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def train(config: Config, task: Task, resume: bool) -> None:
     """Check a run, open its folder, and run it.
 
     Args:
-        config: The run's.
-        task: The one that `config.task` names.
+        config: The run's configuration.
+        task: The task that `config.task` names.
         resume: Go on with the run of that folder.
 
     Raises:
@@ -36,7 +36,7 @@ def train(config: Config, task: Task, resume: bool) -> None:
         RunFolderError: The run folder holds another run or cannot be written.
         RuntimeError: The run failed; notes say what is kept and how to go on.
     """
-    # Every node loads the task for itself.
+    # Every node loads the task by its name.
     loaded = tasks.load(config.task.name, config.task.options)
     if (what := difference(identity(loaded), identity(task))) is not None:
         raise ValueError(
@@ -54,13 +54,13 @@ def train(config: Config, task: Task, resume: bool) -> None:
 
 
 def placed(config: Config) -> Config:
-    """The configuration with the built-in model's name as its folder."""
+    """The configuration with the built-in model's name replaced by its folder."""
     path = str(BUILT_IN_MODELS.get(config.model.path, config.model.path))
     return config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
 
 
 def longest_prompt(config: Config, task: Task) -> int:
-    """Tokens of the longest prompt that a run asks.
+    """Number of tokens of a run's longest prompt.
 
     Raises:
         ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
@@ -92,7 +92,7 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
     wanted = overrides(config, longest_prompt(config, task), resume)
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])
-    # A task may live in a module of the folder that the command is given in.
+    # The task may be a module of the current folder.
     path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
     variables = {VARIABLE: config.model_dump_json(), MODULES: os.environ[MODULES], "PYTHONPATH": path}
     wanted["+ray_kwargs.ray_init.runtime_env.env_vars"] = variables
@@ -106,7 +106,7 @@ def run(settings: Any) -> None:
     """Train on the cluster that Ray finds, or on this machine.
 
     Args:
-        settings: Of `prepared`.
+        settings: The result of `prepared`.
 
     Raises:
         RuntimeError: The run failed; notes say what is kept and how to go on.
@@ -155,7 +155,7 @@ def composed(settings: dict[str, Any], evaluates: bool) -> Any:
 
 
 def _failure(error: Any) -> RuntimeError:
-    """What a run failed of, without Ray's traceback of another process."""
+    """The error of a run, without Ray's traceback of another process."""
     cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else error
     failure = RuntimeError(str(cause).strip() or type(cause).__name__)
     for note in getattr(cause, "__notes__", []):

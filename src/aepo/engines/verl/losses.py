@@ -1,4 +1,4 @@
-"""The loss that verl's workers call, and the advantages that its trainer asks for: those of our algorithms."""
+"""The losses and advantages of our algorithms for verl's workers and trainer."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def policy_loss(
     config: Any = None,
     rollout_is_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The algorithm's loss of a micro-batch, as verl wants it.
+    """The algorithm's loss of a micro-batch in verl's form.
 
-    verl averages gradients over ranks, hence `dp_size`; the counts are those of the whole optimizer step.
+    verl averages gradients over ranks, so the loss is multiplied by `dp_size`. Counts are of the whole optimizer step.
 
     Args:
         old_log_prob: (B, T), from verl's pass before the update.

@@ -1,4 +1,4 @@
-"""Our keys that verl reads itself: each with what it becomes among verl's own."""
+"""Translates our keys to verl's own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from aepo.config import Config
 from aepo.training.budget import steps_at_most
 
 NAME = "aepo-rl"
-"""Under which our loss, advantage and trainer are registered with verl."""
+"""The name of our loss, advantage and trainer in verl's registries."""
 
 
 def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
-    """Our keys that verl reads, each with what it becomes there."""
+    """Our keys that verl reads, each with verl's keys and values."""
     algorithm, rollout, train, evaluation = config.algorithm, config.rollout, config.train, config.evaluation
     actor, server, model = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout.", "actor_rollout_ref.model."
     steps = steps_at_most(train, rollout.questions * algorithm.group_size)
@@ -74,7 +74,7 @@ def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
         "train.minibatches": {actor + "ppo_mini_batch_size": rollout.questions // train.minibatches},
         "train.epochs": {actor + "ppo_epochs": train.epochs},
         "train.learning_rate": {actor + "optim.lr": train.learning_rate},
-        # verl's schedule goes on once a training step, ours once an optimizer step.
+        # verl steps its schedule once per training step, we once per optimizer step.
         "train.warmup": {actor + "optim.lr_warmup_steps": ceil(train.warmup / (train.minibatches * train.epochs))},
         "train.weight_decay": {actor + "optim.weight_decay": train.weight_decay},
         "train.max_grad_norm": {

@@ -1,4 +1,4 @@
-"""What every process of verl knows of the run: its configuration and its task."""
+"""Gives every process of verl the run's configuration and task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aepo.config import Config, parse
 from aepo.tasks.base import Task
 
 VARIABLE = "AEPO_VERL_CONFIG"
-"""The environment variable in which a run's configuration travels to all its processes, as JSON."""
+"""The environment variable with the run's configuration, as JSON."""
 
 
 @functools.cache
@@ -29,6 +29,6 @@ def run_task() -> Task:
 
 
 def version(server: Any) -> int | None:
-    """In the process of a rollout server: the step whose weights it has."""
+    """The step of a rollout server's weights; to be called in the server's process."""
     step: int | None = server.global_steps
     return step

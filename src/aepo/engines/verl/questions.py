@@ -1,4 +1,4 @@
-"""The questions of a run, as verl's data loader takes them: the same ones in the same order as on one machine."""
+"""The questions of a run for verl's data loader, in the same order as on one machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aepo.training.sampling import step_questions
 from aepo.types import Sample
 
 GREEDY = "-greedy"
-"""Ends the name under which verl lists what was answered at temperature 0."""
+"""Suffix of the name under which verl lists greedy answers."""
 
 
 class Questions(Dataset[dict[str, Any]]):
@@ -54,5 +54,5 @@ class Questions(Dataset[dict[str, Any]]):
         return len(self.rows)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        # verl wants at least one tensor in a batch.
+        # verl requires at least one tensor in a batch.
         return {**self.rows[number], "dummy_tensor": torch.zeros(1)}

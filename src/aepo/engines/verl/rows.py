@@ -1,4 +1,4 @@
-"""A group as verl's rows, one a leaf, and a step's rows as groups again."""
+"""Converts a group to verl's rows, one per leaf, and a step's rows back to groups."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
 
 
 def rows(group: Group) -> list[AgentLoopOutput]:
-    """One row a leaf of a scored group, with its own reward; the first one carries the whole group."""
+    """One row per leaf of a scored group, with its reward; the first row has the whole group."""
     versions = {node.version for node in group.tree.nodes if node.version is not None}
     span = {"min_global_steps": min(versions, default=0), "max_global_steps": max(versions, default=0)}
     made = [_row(trajectory) for trajectory in group.trajectories()]
     for number, row in enumerate(made):
         text = "" if number else dumped(group)
-        # verl hands `reward_extra_info`, and no other field, to what measures an evaluation.
+        # verl gives only the field `reward_extra_info` to the code that measures an evaluation.
         row.extra_fields["reward_extra_info"]["group"] = text
         row.extra_fields |= {**span, "group": text}
     return made
@@ -60,7 +60,7 @@ def _row(trajectory: Trajectory) -> AgentLoopOutput:
 def gathered(
     keys: Sequence[str], extra: Sequence[Mapping[str, Any]], samples: Mapping[str, Sample]
 ) -> tuple[list[Group], list[list[int]]]:
-    """The groups of a step's rows, and the row of each leaf; rows that only fill up a batch are in none.
+    """The groups of a step's rows, and the row of each leaf; rows that fill up a batch belong to no group.
 
     Args:
         keys: verl's names of the rows, "{question}_{leaf}_0".

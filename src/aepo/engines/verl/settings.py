@@ -1,4 +1,4 @@
-"""What our configuration means to verl: every key is mapped, read by our own code in verl's processes, or refused."""
+"""Maps our configuration to verl's: each key is translated, read by our code in verl's processes, or refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aepo.config import Config, ConfigError, flat
 from aepo.engines.verl.mapping import NAME, mapping
 
 SOURCES = ("replica", "endpoint", "logprob")
-"""Where the explorer's entropies can come from, best first (`aepo.engines.verl.sources`)."""
+"""Sources of the explorer's entropies, the best first (`aepo.engines.verl.sources`)."""
 AUTO = "auto"
 
 FREE: dict[str, Any] = {
@@ -21,7 +21,7 @@ FREE: dict[str, Any] = {
     "actor_rollout_ref.rollout.tensor_model_parallel_size": 1,
     "reward.num_workers": 1,
 }
-"""What we set where the `verl:` section says nothing."""
+"""Our defaults for keys that the `verl:` section does not set."""
 
 FORBIDDEN = {
     "trainer.use_v1": (True, "only verl's V1 trainer is supported"),
@@ -31,7 +31,7 @@ FORBIDDEN = {
     "model_engine": ("dp", "only FSDP was tried"),
     "critic.enable": (False, "no algorithm here has a critic"),
 }
-"""Keys of the `verl:` section that have one value, and why."""
+"""Keys of the `verl:` section that must have one value, with the reason."""
 
 OURS = {
     "engine": "chooses this mapping",
@@ -55,7 +55,7 @@ OURS = {
     "evaluation.questions": "the held-out data",
     "evaluation.greedy": "asked once more, at temperature 0",
 }
-"""Keys that our code in verl's processes reads; one that ends with a dot stands for a section."""
+"""Keys that our code in verl's processes reads; a key that ends with a dot is a section."""
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "model.device": ("auto", "verl places the model"),
@@ -70,19 +70,19 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.schedule": ("constant", "verl's FSDP engine has no linear schedule"),
     "train.threads": (None, "it is a setting of the engine local"),
 }
-"""Keys that can only have one value here, and why."""
+"""Our keys that must have one value with verl, with the reason."""
 
 
 def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict[str, Any]:
-    """What verl is told of a run, by its own dotted keys.
+    """The settings of a run by verl's dotted keys.
 
     Args:
-        config: The run's.
+        config: The run's configuration.
         longest_prompt: Tokens of the longest prompt of the task.
         resume: Go on from the newest checkpoint.
 
     Raises:
-        ConfigError: A setting cannot be honoured; the line names it.
+        ConfigError: verl does not support a setting; the message names it.
     """
     source_of(config)
     given = flat({key: value for key, value in config.verl.items() if key != "entropy_source"})
@@ -102,7 +102,7 @@ def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict
 
 
 def source_of(config: Config) -> str:
-    """The entropy source that is asked for: one of `SOURCES`, or "auto".
+    """The configured entropy source: one of `SOURCES`, or "auto".
 
     Raises:
         ConfigError: It is none of these.
@@ -154,7 +154,7 @@ def unknown(key: str, known: list[str]) -> ConfigError:
 
 
 def explained(config: Config, longest_prompt: int) -> str:
-    """The mapping as text: our key, what it becomes or who reads it, a line each.
+    """The mapping as text, one line per key of ours, with verl's key or its reader.
 
     Raises:
         ConfigError: As `overrides`.

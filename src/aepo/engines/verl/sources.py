@@ -1,4 +1,4 @@
-"""Where the explorer's entropies come from: chosen once, before a run's first token, and kept in its metadata."""
+"""Chooses the source of the explorer's entropies, once, before a run's first token; the run's metadata has it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aepo.engines.verl.settings import AUTO, SOURCES
 
 @dataclass(frozen=True)
 class Source:
-    """What was chosen.
+    """The chosen source.
 
     Attributes:
         name: "replica" (entropies come with a server's replies), "endpoint" or "logprob".
         client: Asks the servers.
-        refused: Why those before it in the order cannot be had.
+        refused: Why each better source is not available.
     """
 
     name: str
@@ -29,21 +29,21 @@ class Source:
     refused: dict[str, str] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
-        """For the run's metadata."""
+        """Plain values for the run's metadata."""
         return {"name": self.name, "estimator": self.client.estimator, "refused": self.refused}
 
 
 def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> Source:
-    """The first source that can be had, or the one that is wanted.
+    """The first available source, or the wanted one.
 
     Args:
         wanted: "auto", or the name of a source.
         servers: verl's `LLMServerManager`; its servers have their weights.
-        config: verl's, of the rollout.
-        tokenizer: The model's.
+        config: verl's configuration of the rollout.
+        tokenizer: The model's tokenizer.
 
     Raises:
-        ConfigError: The source that is wanted cannot be had; says why.
+        ConfigError: The wanted source is not available; the message says why.
     """
     makers = {"replica": _replica, "endpoint": _endpoint, "logprob": _logprob}
     refused: dict[str, str] = {}

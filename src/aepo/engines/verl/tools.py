@@ -1,4 +1,4 @@
-"""Limits of tools where several processes call them: what is a service's own is divided among the processes."""
+"""Divides the limits of services among the processes that call tools."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ R = TypeVar("R", bound=RateConfig)
 
 
 def divided(tools: ToolsConfig, workers: int) -> ToolsConfig:
-    """The settings of one of `workers` processes, one a node, so that all together keep the limits.
+    """The tool settings of one of `workers` processes, one per node, so that together they keep the limits.
 
-    The calls at once of a tool are a node's, since they spend its processors. Those of a service, and all rates, are
-    divided.
+    A tool's `concurrency` is per node, because its calls use the node's processors. The `concurrency` of a service and
+    all rates are divided.
 
     Raises:
-        ConfigError: A service takes fewer calls at once than there are processes.
+        ConfigError: A service's `concurrency` is below the number of processes.
     """
     services = {}
     for name, service in tools.services.items():

@@ -1,4 +1,4 @@
-"""vLLM's rollout server, which also returns how uncertain each token was: a bound from the 20 likeliest tokens."""
+"""vLLM's rollout server, which also returns a bound of each token's entropy from the 20 likeliest tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOP = 20
 
 
 class _Watched:
-    """An engine whose requests ask for the likeliest tokens too; what they end with is kept until it is taken."""
+    """An engine whose requests also ask for the likeliest tokens; their last outputs are kept until they are read."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
@@ -32,14 +32,14 @@ class _Watched:
 
 
 class TopLogprobsServer(vLLMHttpServer):  # type: ignore[misc]
-    """verl's server; its `generate` adds `entropies`, nats, to what it returns."""
+    """verl's server; its `generate` adds `entropies`, in nats, to the result."""
 
     engine: Any
 
     async def generate(
         self, prompt_ids: list[int], sampling_params: dict[str, Any], request_id: str, **more: Any
     ) -> Any:
-        """As verl's."""
+        """Verl's method."""
         if not isinstance(self.engine, _Watched):
             self.engine = _Watched(self.engine)
         try:
@@ -53,7 +53,7 @@ class TopLogprobsServer(vLLMHttpServer):  # type: ignore[misc]
 
 
 class TopLogprobsReplica(vLLMReplica):  # type: ignore[misc]
-    """verl's replica, with that server."""
+    """verl's replica with this server."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -30,15 +30,15 @@ def make_protocol(
     date: datetime.date | None = None,
     ends: Stop = NOTHING,
 ) -> ChatProtocol:
-    """The protocol of that name, its template checked.
+    """Make a protocol and check its chat template.
 
     Args:
         name: "tags" (`TagProtocol`) or "chat" (`JsonCallProtocol`).
         tokenizer: A transformers tokenizer with a chat template.
         tools: What the model may call.
         system: The system text; None for the protocol's default, empty for none.
-        date: The day that a template is told when it asks; today's by default, and it stays that one.
-        ends: What the model itself, beside its template, declares to end a turn.
+        date: Today's date for templates that ask for it; by default today, and it does not change later.
+        ends: Further ends of a turn that the model's files declare.
 
     Raises:
         ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.

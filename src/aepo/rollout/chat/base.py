@@ -1,6 +1,6 @@
-"""What a rollout asks of a chat protocol, and what a protocol asks of a tokenizer and of a tool.
+"""The interface of a chat protocol, and the parts of a tokenizer and of a tool that it needs.
 
-Tokens in, tokens out: a turn is decoded only to be understood, its ids stay as they were sampled.
+Turns are decoded only to parse them. Their token ids stay as they were sampled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Tokenizer(Protocol):
 
     @property
     def all_special_ids(self) -> Sequence[int]:
-        """Ids that never come from plain text."""
+        """Ids of the special tokens."""
 
     @property
     def chat_template(self) -> Any:
@@ -56,7 +56,7 @@ class Tokenizer(Protocol):
 
 
 class ToolLike(Protocol):
-    """What the model is told about a tool."""
+    """The part of a tool that the model is told."""
 
     @property
     def name(self) -> str:
@@ -73,12 +73,12 @@ class ToolLike(Protocol):
 
 @dataclass(frozen=True)
 class ParsedTurn:
-    """What a turn of the policy means.
+    """The content of one turn of the policy.
 
-    At most one of the three is set; none of them means that the policy ended its text without an answer.
+    At most one of the three is set. If none is, the policy ended its text without an answer.
 
     Attributes:
-        call: The tool call that ends the turn; with `call.error` set it cannot be run and the model is told why.
+        call: The tool call that ends the turn; if `call.error` is set, it is not run and the model is told the error.
         answer: The answer's text, never empty.
         error: How the turn broke the protocol, one short line.
     """
@@ -89,11 +89,43 @@ class ParsedTurn:
 
 
 class ChatProtocol(Protocol):
-    """How questions, calls, results and answers are written as tokens."""
+    r"""How questions, calls, results and answers are written as tokens.
+
+    Examples:
+        Tokens are bytes and a turn is a line. A line that begins with "?" calls the tool `search`; any other line is
+        the answer:
+
+        >>> class Lines(ChatProtocol):
+        ...     name = "lines"
+        ...     stop = Stop(tokens=frozenset(b"\n"))
+        ...
+        ...     def prompt(self, question):
+        ...         return list(f"{question}\n".encode())
+        ...
+        ...     def parse(self, tokens):
+        ...         text = bytes(tokens).decode(errors="replace").strip()
+        ...         if text.startswith("?"):
+        ...             return ParsedTurn(call=ToolCall("search", {"query": text[1:].strip()}))
+        ...         return ParsedTurn(answer=text or None)
+        ...
+        ...     def call_start(self, tokens):
+        ...         return bytes(tokens).index(b"?")
+        ...
+        ...     def observation(self, result, call, turn=()):
+        ...         return list(f"= {result.text}\n".encode())
+        >>> protocol = Lines()
+        >>> turn = protocol.parse(b"? author of Emma\n")
+        >>> turn.call
+        ToolCall(name='search', arguments={'query': 'author of Emma'}, error=None)
+        >>> bytes(protocol.observation(ToolResult("Jane Austen"), turn.call))
+        b'= Jane Austen\n'
+        >>> protocol.parse(b"Jane Austen\n").answer
+        'Jane Austen'
+    """
 
     @property
     def name(self) -> str:
-        """As the configuration names it."""
+        """Its name in a configuration."""
 
     @property
     def stop(self) -> Stop:
@@ -103,22 +135,22 @@ class ChatProtocol(Protocol):
         """The tokens that a trajectory starts from."""
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
-        """Understand one turn, the token that stopped it included; raises nothing, whatever was sampled."""
+        """Parse one turn, the token that stopped it included; it must not raise, whatever was sampled."""
 
     def call_start(self, tokens: Sequence[int]) -> int:
-        """How many tokens of a turn come before its call; a token that the call begins inside of is not one of them.
+        """Number of tokens of a turn that lie wholly before its call.
 
         Args:
-            tokens: A turn of which `parse` gives a call.
+            tokens: A turn for which `parse` gives a call.
         """
 
     def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
         """The tokens between the turn that ended with `call` and the next turn.
 
         Args:
-            result: What the tool gave.
-            call: What `parse` found in the turn.
-            turn: Its tokens; none if a token ended it.
+            result: The tool's result.
+            call: The call that `parse` found in the turn.
+            turn: The turn's tokens; empty if a stop token ended it.
         """
 
 

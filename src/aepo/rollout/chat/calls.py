@@ -1,6 +1,6 @@
 """Finds tool calls in the text of a turn: JSON in `<tool_call>` tags, Llama's bare JSON.
 
-What is written inside a call's JSON is data, also where it looks like markup: JSON is found first (`blanked`).
+Text inside a call's JSON is data, even if it looks like markup. So JSON is found first (`blanked`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from aepo.types import ToolCall
 PYTHON_TAG = "<|python_tag|>"
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _BEFORE_JSON = re.compile(rf"(?:\A|<tool_call>|</think>|{re.escape(PYTHON_TAG)})\s*(?=[{{\[])")
-# Of JSON, and of what policies take for it: strings with raw newlines and unknown escapes, several values in a row.
+# Policies also write strings with raw newlines and unknown escapes, and several values in a row.
 _LEXEME = re.compile(r'[{\[]|[}\]]|[\s:,;]+|"(?:[^"\\]++|\\.)*+"|[\w.+-]+', re.DOTALL)
 _LOOKS_LIKE_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(parameters|arguments)"\s*:')
 
 
 def blanked(text: str) -> str:
-    """The text with the JSON of calls blanked, character by character: markup that is left in it is markup.
+    """The text with the JSON of calls replaced by blanks, character by character; tags that remain are real tags.
 
-    JSON may begin where a call may: at the start, after thinking, after a call's tag. Its strings are skipped whole. It
-    ends with its last bracket, or where something stands outside of a string that JSON does not have, such as a tag.
+    JSON can begin where a call can: at the start, after thinking, after a call's tag. Its strings are skipped whole. It
+    ends with its last bracket, or at text outside of a string that is not JSON, such as a tag.
     """
     parts, at = [], 0
     while (found := _BEFORE_JSON.search(text, at)) is not None:
@@ -48,8 +48,8 @@ def _json_end(text: str, start: int) -> int:
 def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
     """The turn's tool call, None if it has none; a call that cannot be run has its `error` set.
 
-    Understood: `<tool_call>{"name": .., "arguments": {..}}</tool_call>` and the same with a list (Hermes, Qwen,
-    SmolLM2); a turn that is `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it (Llama 3).
+    It reads `<tool_call>{"name": .., "arguments": {..}}</tool_call>`, also with a list (Hermes, Qwen, SmolLM2), and a
+    turn that is `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it (Llama 3).
     """
     blocks = [text[slice(*block.span(1))] for block in _BLOCK.finditer(blanked(text))]
     try:
@@ -65,7 +65,7 @@ def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
 
 
 def call_position(text: str) -> int:
-    """Where the call begins that `find_call` finds in `text`, in characters; the first one if there are several."""
+    """Start, in characters, of the call that `find_call` finds in `text`; of the first one if there are several."""
     shown = blanked(text)
     block = _BLOCK.search(shown)
     if block is not None:

@@ -1,7 +1,7 @@
-"""Refuses chat templates under which a rollout's tokens are not what the template itself would render.
+"""Refuses chat templates that render a conversation otherwise than a rollout builds it.
 
-A rollout only appends. Some templates change earlier turns once a later message is there (they drop the thinking of
-past turns, or move the list of tools): a model that was trained on the one would be used with the other.
+A rollout only appends. Some templates change earlier turns when a later message comes: they drop the thinking of past
+turns, or move the list of tools. The model would then be used on other tokens than it was trained on.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _WAY_OUT = "use protocol: tags, or a chat template that only appends"
 def check_append_only(
     template: Template, opening: Sequence[MessageDict], glue: Glue, caller: str, opened: str = ""
 ) -> None:
-    """Let conversations grow turn by turn and compare each rendering with what a rollout would have by then.
+    """Grow conversations turn by turn and compare each rendering with the tokens of a rollout.
 
-    Turns with thinking are compared without whitespace: templates that set it to their taste change no word.
+    Turns with thinking are compared without whitespace, because some templates change only that.
 
     Args:
-        template: To be checked.
+        template: The template to check.
         opening: The messages before the assistant's first turn.
-        glue: What the rollout inserts after turns.
+        glue: The text that the rollout inserts after turns.
         caller: A tool's name.
-        opened: What the prompt itself writes of the assistant's turn, e.g. "<think>" and a newline.
+        opened: The part of the assistant's turn that the prompt writes, e.g. "<think>" and a newline.
 
     Raises:
-        ValueError: The template changes what came before; names the first place.
+        ValueError: The template changes earlier text; the message names the first place.
     """
     call = f'<tool_call>\n{{"name": "{caller}", "arguments": {{}}}}\n</tool_call>'
     open_tag = "" if opened else "<think>\n"
@@ -46,10 +46,10 @@ def check_append_only(
 
 
 def check_call_format(template: Template, opening: Sequence[MessageDict], glue: Glue, tool: ToolLike) -> None:
-    """Let the template write a tool call and read it back; a template that writes none is fine.
+    """Let the template write a tool call and read it back; a template that writes no calls passes.
 
     Raises:
-        ValueError: The template's calls are of a form that `find_call` does not read.
+        ValueError: `find_call` does not read the template's calls.
     """
     arguments = {"value": "aepo sentinel"}
     prompt = template.render(opening)
@@ -115,6 +115,6 @@ def _squeezed(text: str) -> str:
 
 
 def _common(one: str, other: str) -> int:
-    """Characters that both begin with."""
+    """Length of the common prefix, in characters."""
     pairs = zip(one, other, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,7 +1,7 @@
-"""A chat template whose clock stands still: prompts of a run do not depend on the day on which they are written.
+"""Gives a chat template a fixed date, so that a run's prompts are the same on every day.
 
-Templates of many families ask for today's date (`strftime_now`). transformers answers by the clock and takes no other
-function, so that the template itself is given one: a macro over the formats that are written in it.
+Many templates ask for today's date (`strftime_now`). transformers takes it from the clock and accepts no other
+function. So the template itself gets a macro of this name, which knows the date in each format that the template has.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime
 VARIABLE = "dates_of_the_run"
 """The template's variable with the date in each format."""
 NO_FORMAT = "the chat template makes a date format that is not written in it"
-"""What a template says that would need the clock itself."""
+"""The error of a template that would still need the clock."""
 _CLOCK = "strftime_now"
 _LONGEST_FORMAT = 100
 _MACRO = (
@@ -22,12 +22,12 @@ _MACRO = (
 
 
 def asks_for_the_date(source: str) -> bool:
-    """Whether a template reads the clock."""
+    """Whether a template asks for today's date."""
     return _CLOCK in source
 
 
 def with_fixed_date(source: str, date: datetime.date) -> tuple[str, dict[str, str]]:
-    """The template with `date` for its clock, and what its variable `VARIABLE` has to hold."""
-    # A format is a text in quotes; which quotes belong together does not matter, unused formats do no harm.
+    """The template with a fixed date, and the value of its variable `VARIABLE`."""
+    # A format is a text in quotes. Unused texts do no harm, so the quotes need not be paired.
     texts = {text for quote in "'\"" for text in source.split(quote) if "%" in text and len(text) <= _LONGEST_FORMAT}
     return _MACRO + source, {text: date.strftime(text) for text in texts if "\0" not in text}

@@ -1,4 +1,4 @@
-"""What ends a turn of the policy: by the tokenizer, by the template, and by what the model declares."""
+"""Finds what ends a turn of the policy, from the tokenizer, the template and the model's files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from aepo.rollout.chat.template import Template, calling, message
 from aepo.rollout.generator import Stop
 
-# Written by models of several families at the end of a turn or a document although their templates end turns otherwise.
+# Several models end a turn or a document with these, although their templates end turns otherwise.
 _OTHER_ENDS = ("<|eom_id|>", "<|endoftext|>", "<|end_of_text|>")
 _MARK = "aepo sentinel"
 
 
 @dataclass(frozen=True)
 class Ends:
-    """What ends turns, besides a protocol's own tags.
+    """The ends of a turn besides a protocol's own tags.
 
     Attributes:
-        template: What decodes.
-        tokens: Ids, never plain text.
-        strings: In the text of a turn.
-        kept: The protocol's tags that stay in a turn where a string has one of them.
+        template: Decodes tokens.
+        tokens: Ids of control tokens.
+        strings: Strings in the text of a turn.
+        kept: The protocol's tags; they stay in the turn if a string contains one.
     """
 
     template: Template
@@ -30,13 +30,13 @@ class Ends:
     kept: Collection[str]
 
     def text(self, turn: Sequence[int]) -> str:
-        """A turn without the token or the string that ended it; what its last token spells behind is dropped too."""
+        """The text of a turn without the token or the string that ended it, and without anything after that string."""
         text = self.template.decode(turn[:-1] if turn and turn[-1] in self.tokens else turn)
         found = [(text.find(string), string) for string in self.strings if string in text]
         return text[: min(at + self._belonging(string) for at, string in found)] if found else text
 
     def _belonging(self, string: str) -> int:
-        """Characters of a string up to the last tag that belongs to the turn."""
+        """Length of a string up to its last kept tag, in characters."""
         return max((string.rfind(tag) + len(tag) for tag in self.kept if tag in string), default=0)
 
 
@@ -44,13 +44,13 @@ def find_ends(template: Template, declared: Stop, kept: Collection[str]) -> Ends
     """Everything that ends a turn.
 
     Args:
-        template: Asked for the tokens that it writes behind turns.
-        declared: By the model. A string that is a control token ends turns as that token. Configurations often hold
-            their class's default: a token that the tokenizer has as plain text ends nothing.
-        kept: The protocol's tags that end a turn, or stand at the end of one.
+        template: Gives the tokens that it writes after turns.
+        declared: Ends that the model declares. A string that is a control token ends turns as that token. A token that
+            is plain text in the tokenizer is ignored, because configurations often hold their class's default.
+        kept: The protocol's tags at the end of a turn.
 
     Raises:
-        ValueError: Nothing ends a turn, or a string would end it inside a tag of `kept`.
+        ValueError: Nothing ends a turn, or a string would end it inside a kept tag.
     """
     tokenizer, control = template.tokenizer, template.control_tokens()
     added = tokenizer.get_added_vocab()
@@ -72,14 +72,14 @@ def find_ends(template: Template, declared: Stop, kept: Collection[str]) -> Ends
 
 
 def _written(template: Template) -> set[int]:
-    """The control tokens that a template writes first after an assistant's text, and after its call."""
-    # What closes a call before its turn is closed, such as </tool_call>, is markup.
+    """The first control tokens that a template writes after an assistant's text and after its call."""
+    # A tag such as </tool_call> closes a call, not the turn.
     control = {i for text, i in template.control_tokens().items() if not text.startswith("</")}
     control |= {*template.tokenizer.all_special_ids}
     text, call = message("assistant", _MARK), calling("f", {"value": _MARK})
     result = {**message("tool", "result"), "name": "f", "tool_call_id": "aepo00001"}
     found = set()
-    # Some templates close a turn only once something follows.
+    # Some templates close a turn only if a message follows.
     for turns in ([text], [call], [text, message("user", "next")], [call, result]):
         rendered = template.try_render([message("user", "question"), *turns], generation_prompt=False)
         _, written, after = (rendered or "").rpartition(_MARK)

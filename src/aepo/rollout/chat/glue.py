@@ -1,4 +1,4 @@
-"""What a chat template writes between an assistant's turn and the next one, learned once from sentinels."""
+"""The text that a chat template writes between two assistant turns, found once by rendering sentinels."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Glue:
     """The template's own text around a tool result.
 
     Attributes:
-        end: The control token that ends the assistant's turn; the policy samples it, it is never inserted.
-        before: From there to the result.
-        after: From the result to where the assistant begins again.
-        role: "tool" if the template knows the role, "user" if the result is shown as `<tool_response>` of a user.
-        quoted: The template writes results as JSON strings (Llama 3).
+        end: The control token that ends the assistant's turn. The policy samples it.
+        before: Text from there to the result.
+        after: Text from the result to the start of the assistant's next turn.
+        role: "tool" if the template knows that role; "user" if the result is a user's `<tool_response>`.
+        quoted: Whether the template writes results as JSON strings (Llama 3).
     """
 
     end: int
@@ -33,27 +33,27 @@ class Glue:
     quoted: bool
 
     def messages(self, text: str, caller: str) -> list[MessageDict]:
-        """The result as the template is given it."""
+        """The result as messages for the template."""
         return [_result_message(self.role, text, caller)]
 
     def text(self, text: str, caller: str) -> str:
-        """What stands between the turn's end token and the next turn."""
+        """The text between the turn's end token and the next turn."""
         shown = json.dumps(text, ensure_ascii=False)[1:-1] if self.quoted else text
         return self.before.replace(_CALLER, caller) + shown + self.after.replace(_CALLER, caller)
 
     def encode(self, template: Template, text: str, caller: str) -> list[int]:
-        """`text()` as ids, encoded behind the end token as it would be inside the whole conversation."""
+        """`text()` as ids, encoded as it would be after the end token in the whole conversation."""
         behind = template.encode(template.decode([self.end]) + self.text(text, caller))
         return behind[1:]
 
 
 def learn_glue(template: Template, opening: Sequence[MessageDict], thought: str) -> Glue:
-    """Render a tool loop of sentinels and cut the result out of it.
+    """Render a tool loop of sentinels and cut out the text around the result.
 
     Args:
-        template: Whose glue it is.
+        template: The template.
         opening: The messages before the assistant's first turn.
-        thought: What a turn must begin with so that its thinking is closed; mostly empty.
+        thought: Start of a turn that closes its thinking; mostly empty.
 
     Raises:
         ValueError: The template rewrites turns, ends them without a control token, or shows no result in either role.
@@ -93,7 +93,7 @@ def _cut(template: Template, rest: str, shown: str, role: str, quoted: bool) -> 
 
 
 def _knows_tool_role(template: Template, before: Sequence[MessageDict]) -> bool:
-    """Whether "tool" is more to the template than a word in a header (as any role is to a plain ChatML template)."""
+    """Whether the template treats "tool" in its own way; plain ChatML only writes any role into the header."""
     known, made_up = (
         template.try_render([*before, _result_message(role, _RESULT, _CALLER)]) for role in ("tool", _NO_ROLE)
     )

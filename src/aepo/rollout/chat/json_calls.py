@@ -1,7 +1,7 @@
 """The chat protocol: the model's own template, its own tool messages, calls as JSON.
 
-A turn ends with the template's end-of-turn token, or where the model says that it ends. A turn without a call is the
-final answer. What stands inside a call's JSON is data, whatever markup it resembles.
+A turn ends with the template's end-of-turn token, or with an end that the model declares. A turn without a call is the
+final answer. Text inside a call's JSON is data, even if it looks like markup.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _OPEN_THINK = re.compile(r"<think>\s*$")
 
 
 class JsonCallProtocol:
-    """Questions, calls and results as the model's chat template has them.
+    """Writes questions, calls and results with the model's chat template.
 
     Attributes:
         name: "chat".
-        stop: After any token or string that ends a turn.
-        system: The system text; empty means that the template's own default stands.
-        tool_role: "tool" if results go through the template's tool role, "user" if it has none and they are shown as
-            a user's `<tool_response>`.
-        described_by: "template" if the template itself tells the model about the tools, "system" if the system text
-            has to, "nobody" without tools or with `system=""` under a template that ignores them.
+        stop: Any token or string that ends a turn.
+        system: The system text; empty uses the template's default.
+        tool_role: "tool" if results have the template's tool role; "user" if it has none and a result is a user's
+            `<tool_response>`.
+        described_by: "template" if the template describes the tools to the model, "system" if the system text does,
+            "nobody" without tools, or with `system=""` under a template that ignores them.
     """
 
     name = "chat"
@@ -49,7 +49,7 @@ class JsonCallProtocol:
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
     ) -> None:
-        """As `make_protocol`; without a date a template asks the clock.
+        """Arguments as of `make_protocol`; without a date a template reads the clock.
 
         Tools that the template ignores are described in the system text, unless `system` is empty.
 
@@ -86,12 +86,12 @@ class JsonCallProtocol:
         self._forbidden += ["<tool_response>", "</tool_response>"]
 
     def prompt(self, question: str) -> list[int]:
-        """The question, with tools and system text, up to where the assistant begins."""
+        """The question, with tools and system text, up to the start of the assistant's turn."""
         messages = self._template.opening(self.system, self._quote_question(question))
         return self._template.encode(self._template.render(messages))
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
-        """Read one turn: its call, else its answer."""
+        """Parse one turn: its call, else its answer."""
         text = self._opened + self._ends.text(tokens)
         shown = blanked(text)
         for written in self._forbidden:
@@ -109,14 +109,14 @@ class JsonCallProtocol:
         return _answer(body, shown) if call is None else ParsedTurn(call=call)
 
     def call_start(self, tokens: Sequence[int]) -> int:
-        """Tokens before the call's JSON, or before the tag around it."""
+        """Number of tokens before the call's JSON, or before the tag around it."""
         text = self._ends.text(tokens)
         thought, closed, _ = blanked(text).rpartition("</think>")
         start = len(thought + closed)
         return self._template.tokens_before(tokens, start + call_position(text[start:]))
 
     def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
-        """The template's text after the end-of-turn token, around the result; the result is stripped of outer space.
+        """The template's text after the end-of-turn token, with the stripped result in it.
 
         An end token is inserted only if the policy sampled none, because a string ended the turn.
         """
@@ -130,7 +130,7 @@ class JsonCallProtocol:
 
 
 def describe(tools: Sequence[ToolLike]) -> str:
-    """The system text that tells of the tools where the chat template does not."""
+    """The system text that describes the tools, for chat templates that do not."""
     schemas = "\n".join(json.dumps(tool_schema(tool)["function"], ensure_ascii=False) for tool in tools)
     return (
         f"You can call these tools:\n<tools>\n{schemas}\n</tools>\n"

@@ -1,11 +1,11 @@
-"""Reads JSON that a policy wrote: any failure is a ValueError with a line the policy may be told."""
+"""Reads JSON that a policy wrote; a failure is a ValueError whose message the policy may see."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-# Raw newlines inside strings are let through: policies write them in code, and the meaning is clear.
+# Policies write raw newlines inside strings, in code for example, and the meaning is clear.
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -13,7 +13,7 @@ def load_prefix(text: str) -> tuple[Any, str]:
     """The JSON value at the start of `text`, and the text after it.
 
     Raises:
-        ValueError: No JSON, nested too deep, or a value that cannot be stored as UTF-8 JSON (NaN, a lone surrogate).
+        ValueError: It is no JSON, nested too deep, or cannot be stored as UTF-8 JSON (NaN, a lone surrogate).
     """
     text = text.strip()
     try:
@@ -31,10 +31,10 @@ def load_prefix(text: str) -> tuple[Any, str]:
 
 
 def load_value(text: str) -> Any:
-    """The one JSON value that `text` is.
+    """The JSON value of the whole `text`.
 
     Raises:
-        ValueError: See `load_prefix`; or there is more after it.
+        ValueError: As `load_prefix`, or text follows the value.
     """
     value, rest = load_prefix(text)
     if rest:
@@ -43,10 +43,10 @@ def load_value(text: str) -> Any:
 
 
 def load_object(text: str) -> dict[str, Any]:
-    """The one JSON object that `text` is.
+    """The JSON object of the whole `text`.
 
     Raises:
-        ValueError: See `load_value`; or it is not an object.
+        ValueError: As `load_value`, or the value is not an object.
     """
     value = load_value(text)
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Keeps text from outside (questions, tool results) from forging what only the template or the protocol may write."""
+"""Changes reserved tokens and tags in questions and tool results, so that only the protocol can write them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _LOOKALIKE = {"<": "‹", "[": "［"}
 
 
 def quoter(reserved: Iterable[str]) -> Callable[[str], str]:
-    """A function that makes every reserved string of a text harmless and leaves the rest as it is.
+    """A function that changes every reserved string of a text and leaves the rest as it is.
 
     The first character is replaced by a look-alike (`<` by `‹`, `[` by `［`), any other one is followed by a space.
-    The text stays readable, and can neither be encoded as a reserved token nor be read as a tag. Lone surrogates,
-    which no tokenizer takes, become `?`.
+    The text stays readable, but is no longer encoded as a reserved token or parsed as a tag. Lone surrogates become
+    `?`, because no tokenizer takes them.
     """
     longest_first = sorted({r for r in reserved if len(r) > 1}, key=lambda r: (-len(r), r))
     pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")

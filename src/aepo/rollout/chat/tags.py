@@ -1,4 +1,4 @@
-"""The tag protocol: `<think>`, one tag a tool, `<result>`, `<answer>`, all inside one assistant message (spec 6).
+"""The tag protocol: `<think>`, a tag per tool, `<result>`, `<answer>`, all in one assistant message (spec 6).
 
 policy       <think>Who wrote it?</think><search>author of Emma</search>
 observation  <result>Emma is a novel by Jane Austen.</result>
@@ -24,15 +24,15 @@ _OWN = ("think", "result", "answer")
 
 
 class TagProtocol:
-    """Tags, understood by a scan of the turn's text.
+    """Finds tags by a scan of the turn's text.
 
-    A tool with one parameter, or with one required one, takes the text between its tags; any other takes a JSON object.
-    Tags that are not the protocol's are plain text. So is everything between a tool's tags that does not end a turn.
+    A tool with one parameter, or one required parameter, takes the text between its tags; any other takes a JSON
+    object. Other tags are plain text, and so is everything between a tool's tags that does not end a turn.
 
     Attributes:
         name: "tags".
-        stop: After a tool's close tag, `</answer>`, a `<result>` of the policy's own, or what the model declares. Tags
-            are met by token if the tokenizer has one for each of them, else by string.
+        stop: A tool's close tag, `</answer>`, a `<result>` that the policy writes, or an end that the model declares.
+            Tags are matched as tokens if the tokenizer has one for each of them, else as strings.
         system: The system text; empty means no system message.
     """
 
@@ -46,7 +46,7 @@ class TagProtocol:
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
     ) -> None:
-        """As `make_protocol`; `system` is by default `describe(tools)`, and without a date a template asks the clock.
+        """Arguments as of `make_protocol`; `system` is by default `describe(tools)`, `date` is the clock's.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
@@ -73,24 +73,24 @@ class TagProtocol:
         self._thinking = self._template.render(self._template.opening(self.system, "")).rstrip().endswith("<think>")
 
     def prompt(self, question: str) -> list[int]:
-        """System text and question through the chat template, up to where the assistant begins."""
+        """System text and question in the chat template, up to the start of the assistant's turn."""
         return self._template.encode(
             self._template.render(self._template.opening(self.system, self._quote_question(question)))
         )
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
-        """Read the tags of one turn."""
+        """Parse the tags of one turn."""
         return _parse(self._ends.text(tokens), self._tag, self._tools, self._thinking)
 
     def call_start(self, tokens: Sequence[int]) -> int:
-        """Tokens before the tool's open tag."""
-        # What stands before it cannot hold the tag of a tool, for then the turn would break the protocol.
+        """Number of tokens before the tool's open tag."""
+        # No tool's tag can stand before the call, because such a turn breaks the protocol.
         tags = self._tag.finditer(self._template.decode(tokens))
         start = next(tag.start() for tag in tags if tag.group(2) in self._tools)
         return self._template.tokens_before(tokens, start)
 
     def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
-        """`<result>` text `</result>`; forged tags and special tokens in the text are made harmless (`quote`)."""
+        """`<result>` text `</result>`; tags and special tokens in the text are changed (`quote`)."""
         return self._template.encode(f"<result>{self._quote(result.text)}</result>")
 
 
@@ -112,8 +112,8 @@ def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], think
     inner = 0
     done: ParsedTurn | None = None
     done_at = 0
-    # A prompt that ends with <think> opens it for the policy, on its first turn only; which turn this is cannot be
-    # seen here, so that a </think> before any other tag is taken.
+    # A prompt can end with <think>, which opens the policy's first turn. This function does not know which turn it
+    # reads, so it accepts a </think> before any other tag.
     may_close = thinking
     for match in tag.finditer(text):
         closes, name = match.group(1) == "/", match.group(2)
@@ -122,7 +122,7 @@ def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], think
         if done is not None:
             break
         if opened in tools and not (closes and name in (*tools, "answer")):
-            continue  # what a tool is given is data, up to a tag that ends the turn
+            continue  # a tool's input is data, up to a tag that ends the turn
         if not closes:
             if opened is not None:
                 return ParsedTurn(error=f"<{name}> inside <{opened}>")

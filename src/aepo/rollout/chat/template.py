@@ -15,19 +15,19 @@ MessageDict = dict[str, Any]
 
 
 def message(role: str, content: str) -> MessageDict:
-    """A message as templates take it."""
+    """A message in the form that templates take."""
     return {"role": role, "content": content}
 
 
 def calling(name: str, arguments: object) -> MessageDict:
-    """An assistant's message that is a tool call."""
-    # The id has the length that Mistral's templates insist on.
+    """An assistant's message with a tool call."""
+    # Mistral's templates require an id of this length.
     call = {"id": "aepo00001", "type": "function", "function": {"name": name, "arguments": arguments}}
     return {**message("assistant", ""), "tool_calls": [call]}
 
 
 def tool_schema(tool: ToolLike) -> dict[str, Any]:
-    """A tool as templates take it."""
+    """A tool in the form that templates take."""
     function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
     return {"type": "function", "function": function}
 
@@ -38,8 +38,8 @@ class Template:
 
     Attributes:
         tokenizer: With a chat template.
-        schemas: Tools that the template is given.
-        date: The day that it is told when it asks; None lets it look at the clock.
+        schemas: The tools for the template.
+        date: Today's date for a template that asks for it; None reads the clock.
     """
 
     tokenizer: Tokenizer
@@ -47,10 +47,10 @@ class Template:
     date: datetime.date | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a tokenizer that has no template.
+        """Check the tokenizer.
 
         Raises:
-            ValueError: It has none.
+            ValueError: It has no chat template.
         """
         if not self.tokenizer.chat_template:
             raise ValueError(
@@ -58,10 +58,10 @@ class Template:
             )
 
     def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
-        """The conversation as text; whatever the template raises goes through.
+        """The conversation as text; exceptions of the template are passed on.
 
         Raises:
-            ValueError: The template asks for a date in a way that cannot be answered.
+            ValueError: The template asks for a date in a format that it does not spell out.
         """
         dated = self._dated()
         try:
@@ -90,39 +90,39 @@ class Template:
         """The conversation as text, None if the template refuses it."""
         try:
             return self.render(messages, generation_prompt)
-        except Exception:  # a template may raise anything; refusing is what is asked about here
+        except Exception:  # a template may raise anything to refuse a conversation
             return None
 
     def encode(self, text: str) -> list[int]:
-        """New text to ids, nothing added."""
+        """Text to ids, without added special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Ids to text, special tokens shown."""
+        """Ids to text, special tokens included."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
     def tokens_before(self, tokens: Sequence[int], position: int) -> int:
-        """How many leading tokens spell nothing but the first `position` characters of the text of all."""
-        # The text of a beginning never gets shorter with a token more.
+        """Number of leading tokens whose text lies within the first `position` characters."""
+        # A longer prefix of the tokens never has a shorter text, so a binary search works.
         counts = range(len(tokens) + 1)
         return bisect_right(counts, position, key=lambda count: len(self.decode(tokens[:count]))) - 1
 
     def single_token(self, text: str) -> int | None:
-        """The id of the token whose text this is, None if the text is no token or is not encoded as one."""
+        """The id of the token with this text; None if there is none, or the text is not encoded as one token."""
         token = self.tokenizer.convert_tokens_to_ids(text)
-        # An unknown text may be given the unknown token's id, and be encoded as that: decoding tells.
+        # An unknown text may get the id of the unknown token. Decoding shows whether it did.
         known = token is not None and self.encode(text) == [token] and self.decode([token]) == text
         return token if known else None
 
     def control_tokens(self) -> dict[str, int]:
-        """Special tokens, and added ones that look like markup: what plain text must not be encoded as."""
+        """Special tokens, and added tokens that look like markup. Plain text must not be encoded as one of them."""
         control = {self.decode([i]): i for i in self.tokenizer.all_special_ids}
-        # Llama's header tokens, among others, are added tokens that transformers does not list as special.
+        # Some added tokens, such as Llama's header tokens, are not listed as special by transformers.
         control |= {t: i for t, i in self.tokenizer.get_added_vocab().items() if t.startswith(("<", "["))}
         return {text: i for text, i in control.items() if text.strip()}
 
     def opening(self, system: str, question: str) -> list[MessageDict]:
-        """The first messages; a template without a system role gets the system text before the question."""
+        """The first messages. Without a system role in the template, the system text stands before the question."""
         if not system:
             return [message("user", question)]
         messages = [message("system", system), message("user", question)]

@@ -1,6 +1,6 @@
 """`atlas`: multi-hop questions about places, answered with a search index and Python.
 
-Many names belong to several places, so that after a search the model has to decide which one was meant.
+Many names belong to several places, so the model must decide after a search which one is meant.
 
     What is the capital of the country of the Valencia with 792492 people?
     > search Valencia            - Valencia, population 1385083, Venezuela
@@ -28,21 +28,21 @@ def atlas(
     system: str | None = "",
     sandbox: str | None = None,
 ) -> Task:
-    """The task, with `size` training questions and `held_out` ones about names that no training question has.
+    """The task, with `size` training questions and `held_out` questions about other names.
 
-    An exact answer is worth 1, a wrong one 0, a broken format or no answer -1.
+    The reward is 1 for an exact answer, 0 for a wrong one, -1 for a format error or no answer.
 
     Args:
         size: Questions to train on.
         held_out: Questions to evaluate with.
         split: Where the held-out questions come from: "validation" to choose settings, "test" to report.
-        seed: Which questions are drawn.
-        system: System message. The model that ships with the package was made for this task and needs none; others
-            do: their instructions, or None for what the protocol says by itself.
-        sandbox: Where the model's programs run; see `aepo.tools.python.python`.
+        seed: Seed of the choice of questions.
+        system: System message; None is the protocol's own. The model in this package was made for this task and needs
+            no message; other models do.
+        sandbox: Sandbox of the model's programs; see `aepo.tools.python.python`.
 
     Raises:
-        ValueError: There are not that many different questions.
+        ValueError: There are too few different questions.
         SandboxUnavailable: No sandbox contains untrusted code on this host.
     """
     facts = world()
@@ -57,5 +57,5 @@ def atlas(
 
 
 def atlas_search(facts: World | None = None) -> Tool:
-    """The search tool over all facts, of GeoNames by default; it shows as many lines as a name can have places."""
+    """The search tool over all facts, by default of GeoNames; it shows as many results as a name can have places."""
     return search((Document(*d) for d in (facts or world()).documents()), top_k=MAX_NAMESAKES)

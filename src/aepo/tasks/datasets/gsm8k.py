@@ -14,7 +14,7 @@ from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 
 
 def problem_and_number(row: Row) -> tuple[str, str]:
-    """A row whose answer is the bare number is read too."""
+    """Question and number; the answer may also be just the number."""
     question = row.text(*QUESTION)
     (solution, *others) = row.texts(*ANSWER)
     target = solution.rpartition("####")[2].strip().replace(",", "")

@@ -17,7 +17,7 @@ from aepo.tasks.reading.row import Row
 
 
 def needs(row: Row) -> str | None:
-    """An image."""
+    """What a row needs besides text: an image."""
     return "an image" if row.optional("image") else None
 
 

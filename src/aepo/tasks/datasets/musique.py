@@ -15,7 +15,7 @@ from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 
 
 def question_and_aliases(row: Row) -> tuple[str, list[str]]:
-    """All answers that are accepted."""
+    """Question and all accepted answers."""
     question = row.text(*QUESTION)
     accepted = row.texts(*ANSWER)
     if row.optional("answer_aliases"):
@@ -24,7 +24,7 @@ def question_and_aliases(row: Row) -> tuple[str, list[str]]:
 
 
 def unanswerable(row: Row) -> str | None:
-    """The full version of MuSiQue has contrast questions; the paper asks none of them."""
+    """What a row lacks: an answer. The full version has such contrast questions; the paper does not ask them."""
     return "an answer (it is marked unanswerable)" if row.optional("answerable") is False else None
 
 

@@ -21,10 +21,10 @@ from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 
 
 def decoded_question_and_answers(row: Row) -> tuple[str, list[str]]:
-    """Both as plain text."""
+    """Question and answer as plain text."""
     question, targets = row.text("prompt", *QUESTION), row.texts(*ANSWER)
     canary = row.optional("canary")
-    # Whether it is encrypted shows in the question alone: a short plain answer may look like base64 by chance.
+    # A short plain answer can look like base64 by chance, so only the question shows whether a row is encrypted.
     if canary and _is_base64(question):
         try:
             question, *targets = (decoded(text, str(canary)) for text in (question, *targets))

@@ -1,4 +1,4 @@
-"""Reading the rows of a data set, from a file or from the Hugging Face Hub, and choosing among them."""
+"""Reads the rows of a data set from a file or from the Hugging Face Hub, and chooses among them."""
 
 from aepo.tasks.reading.base import DataSet, Hub
 from aepo.tasks.reading.load import Loaded, load_samples

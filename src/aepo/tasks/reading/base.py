@@ -1,4 +1,4 @@
-"""What is known of a data set: where it is published, how a row becomes a sample, how its answers are scored."""
+"""The description of a data set: its place on the hub, the reading of its rows, the scoring of its answers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 from aepo.types import Sample
 
 Read = Callable[[Row], tuple[str, str | list[str]]]
-"""Question and target of a row; raises `DataError` for a wrong one."""
+"""Reads question and target of a row; raises `DataError` for an invalid row."""
 
 Method = Literal["math", "words", "judge"]
-"""How answers are scored: mathematical equality; exact match and token F1; a judge model."""
+"""Scoring of answers: mathematical equality; exact match and token F1; a judge model."""
 
 
 def question_and_answers(row: Row) -> tuple[str, list[str]]:
-    """The two fields that most have."""
+    """Question and answers of a row, from the usual fields."""
     return row.text(*QUESTION), row.texts(*ANSWER)
 
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a data set lies on the Hugging Face Hub.
+    """The place of a data set on the Hugging Face Hub.
 
     Attributes:
         repository: "owner/name".
-        split: The one that is evaluated with.
-        configs: Configurations, read one after the other; None is the only one there is.
+        split: The evaluation split.
+        configs: Configurations, read one after the other; None if there is only one.
     """
 
     repository: str
@@ -38,7 +38,7 @@ class Hub:
 
     @property
     def page(self) -> str:
-        """Address of the card."""
+        """Address of its card."""
         return f"https://huggingface.co/datasets/{self.repository}"
 
 
@@ -47,19 +47,19 @@ class DataSet:
     """A published data set.
 
     Attributes:
-        name: As commands take it.
-        title: As tables show it.
-        hub: Where it lies.
-        licence: Of the questions, and whose they are.
-        rows: How many rows the evaluated split has.
-        method: How its answers are scored by convention.
-        read: Question and target of a row.
-        ids: Fields that may hold the publisher's id.
+        name: Its name in commands.
+        title: Its name in tables.
+        hub: Its place on the hub.
+        licence: Licence and owner of the questions.
+        rows: Number of rows of the evaluation split.
+        method: The usual scoring of its answers.
+        read: Reads question and target of a row.
+        ids: Fields that may have the publisher's id.
         kept: Fields that a sample keeps as metadata.
         gated: Whether the hub asks for consent first.
         needs: What a row needs that a text model does not have, e.g. "an image"; such rows are left out and counted.
-        tools: Names of the tools that it is answered with.
-        prompt: What a judge is asked, if one is.
+        tools: Names of its tools.
+        prompt: The judge's prompt, if a judge scores it.
     """
 
     name: str
@@ -80,7 +80,7 @@ class DataSet:
         """The sample of a row.
 
         Raises:
-            DataError: The row is wrong.
+            DataError: The row is invalid.
         """
         question, target = self.read(row)
         about = {"score": "math" if self.method == "math" else "f1", **row.kept(*self.kept)}

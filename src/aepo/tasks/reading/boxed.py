@@ -1,4 +1,4 @@
-r"""The answer of a mathematical row: its own field, or the last `\boxed{...}` of the solution."""
+r"""Reads the answer of a mathematical row: the field `answer`, or the last `\boxed{...}` of the solution."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from aepo.tasks.reading.row import ANSWER, QUESTION, Row
 
 
 def problem_and_answer(row: Row) -> tuple[str, str | list[str]]:
-    """The question, and the target of a row with `answer`, or with a `solution` that boxes it.
+    """The question, and the target from `answer`, or from the box in `solution`.
 
     Raises:
         DataError: It has neither.

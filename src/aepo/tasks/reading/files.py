@@ -28,7 +28,7 @@ def read_file(path: str | Path) -> Iterator[Row]:
             empty, place = False, f"{path}, {at}"
             if not isinstance(fields, dict):
                 raise DataError(f"{place}: a {type(fields).__name__}; write one JSON object a line")
-            # Parquet has dates and the like, which matter in the fields that are used only.
+            # Parquet has types such as dates, which are checked only in the fields that are used.
             if path.suffix != ".parquet" and (wrong := problem(fields, "the row")) is not None:
                 raise DataError(f"{place}: {wrong}")
             yield Row(fields, place)

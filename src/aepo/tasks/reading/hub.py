@@ -1,4 +1,4 @@
-"""Rows from the Hugging Face Hub, through its own library `datasets`, which keeps them in its cache."""
+"""Reads rows from the Hugging Face Hub by its library `datasets`, which caches them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def read_hub(data_set: DataSet, split: str | None = None, load: Load | None = No
     """The rows of the published split, configuration after configuration.
 
     Args:
-        data_set: Which one.
-        split: Another split than the one that is evaluated with.
-        load: Takes the place of `datasets.load_dataset`.
+        data_set: The data set.
+        split: Split to use instead of the evaluation split.
+        load: Function to use instead of `datasets.load_dataset`.
 
     Raises:
-        DataError: The library is missing, the hub cannot be reached, or it refuses; the line says what to do.
+        DataError: The library is missing, the hub cannot be reached, or it refuses; the message says what to do.
     """
     load = load or _library(data_set)
     hub, split = data_set.hub, split or data_set.hub.split
     for config in hub.configs:
         try:
             table = load(hub.repository, config, split=split)
-        except Exception as error:  # the library lets through whatever its transports and formats raise
+        except Exception as error:  # the library passes on any exception of its transports and formats
             raise DataError(_explain(data_set, error)) from error
-        # Decoding pictures would need another library, and nobody looks at them.
+        # Pictures are not used, and decoding them would need another library.
         pictures = [name for name, kind in table.features.items() if type(kind).__name__ == "Image"]
         name = ", ".join(part for part in (config, split) if part)
         for number, fields in enumerate(table.remove_columns(pictures), 1):
@@ -52,7 +52,7 @@ def _library(data_set: DataSet) -> Load:
 def _explain(data_set: DataSet, error: Exception) -> str:
     said = " ".join(str(error).split())[:300]
     page, local = data_set.hub.page, "or give a local file"
-    # Without consent the hub does not even say that a gated data set exists.
+    # Without consent the hub does not say that a gated data set exists.
     if data_set.gated and not isinstance(error, ConnectionError):
         return (
             f"{data_set.name} is gated ({said}): accept its conditions at {page}, log in with `hf auth login` "

@@ -1,4 +1,4 @@
-"""From rows to samples: every row converted, ids checked, a subset taken by its ids."""
+"""Converts rows to samples, checks their ids, and takes a subset by ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Loaded:
 
     Attributes:
         samples: In the order of the rows, each with an id.
-        needs: What those need that a text model cannot answer, by id; they are left out.
+        needs: For each left-out row by its id, what a text model lacks to answer it.
     """
 
     samples: tuple[Sample, ...]
@@ -29,7 +29,7 @@ class Loaded:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many rows need what, e.g. {"an image": 342}."""
+        """Number of left-out rows by what they need, e.g. {"an image": 342}."""
         return dict(Counter(self.needs.values()))
 
 
@@ -43,14 +43,14 @@ def load_samples(
     """The samples of a data set.
 
     Args:
-        data_set: Which one.
+        data_set: The data set.
         data: A JSONL or Parquet file; the Hugging Face Hub by default.
-        ids: Only these, in the order of the rows: a list, or a file with one id a line.
-        split: Of the hub; the one that is evaluated with by default.
-        load: Takes the place of `datasets.load_dataset`.
+        ids: Ids of the samples to take, a list or a file with one id per line; their order is that of the rows.
+        split: Split on the hub; the evaluation split by default.
+        load: Function to use instead of `datasets.load_dataset`.
 
     Raises:
-        DataError: A row is wrong, two share an id, or an id is not there; the line names it.
+        DataError: A row is invalid, two share an id, or an id is missing; the message names it.
     """
     if data is not None and split is not None:
         raise DataError(f"{data_set.name}: a file has no splits, give data or split")
@@ -63,7 +63,7 @@ def converted(data_set: DataSet, rows: Iterable[Row]) -> Loaded:
     """The samples of all rows.
 
     Raises:
-        DataError: A row is wrong, two share an id, or nothing is left.
+        DataError: A row is invalid, two share an id, or no sample is left.
     """
     samples: list[Sample] = []
     places: dict[str, str] = {}
@@ -85,7 +85,7 @@ def converted(data_set: DataSet, rows: Iterable[Row]) -> Loaded:
 
 
 def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
-    """The ids of a list, or of a file with one a line.
+    """The ids of a list, or of a file with one id per line.
 
     Raises:
         DataError: The file cannot be read, or there is no id.
@@ -107,7 +107,7 @@ def chosen(loaded: Loaded, ids: Sequence[str], name: str) -> tuple[Sample, ...]:
     """The samples with these ids.
 
     Raises:
-        DataError: An id is not there, or its row needs more than text.
+        DataError: An id is missing, or its row needs more than text.
     """
     wanted, known = set(ids), {sample.id for sample in loaded.samples}
     for one in ids:

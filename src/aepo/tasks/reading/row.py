@@ -1,6 +1,6 @@
-"""One row of a data set, and what is said when a field is missing.
+"""One row of a data set, with errors that name the missing field.
 
-Field names are compared without case, and with `_` and blanks alike: `Final answer` is `final_answer`, and Bamboogle's
+Field names are compared without case, and `_` equals a blank: `Final answer` is `final_answer`, and Bamboogle's
 `Question` is `question`.
 """
 
@@ -19,32 +19,32 @@ _SHOWN_FIELDS = 20
 
 
 class DataError(ValueError):
-    """A data set cannot be read; one line says where and what to do."""
+    """A data set cannot be read; one line gives the place and what to do."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it was read.
+    """A row of a data set.
 
     Attributes:
         fields: Its values by name.
-        place: Where it is from, e.g. "gsm8k.jsonl, line 3".
+        place: Its place, e.g. "gsm8k.jsonl, line 3".
     """
 
     fields: Mapping[str, Any]
     place: str
 
     def text(self, *names: str) -> str:
-        """The first of these fields that is there, as text; a number is written out.
+        """The first existing one of these fields, as text; a number is converted.
 
         Raises:
-            DataError: There is none, or it is blank, or something else than text and numbers.
+            DataError: There is none, it is blank, or it is neither text nor a number.
         """
         name, value = self._first(names)
         return self._as_text(name, value)
 
     def texts(self, *names: str) -> list[str]:
-        """The same of a field that holds one text or a list of them: an answer and its aliases, each once.
+        """The distinct texts of the first existing one of these fields, which holds a text or a list of texts.
 
         Raises:
             DataError: As `text`, or the list is empty.
@@ -57,14 +57,14 @@ class Row:
         return list(dict.fromkeys(self._as_text(name, one) for one in value))
 
     def optional(self, *names: str) -> Any:
-        """The first of these fields that is there and not null; None without one."""
+        """The first of these fields that exists and is not null; None without one."""
         plain = {_plain(key): value for key, value in self.fields.items() if value is not None}
         return next((plain[_plain(name)] for name in names if _plain(name) in plain), None)
 
     def id(self, data_set: str, question: str, *names: str) -> str:
-        """The publisher's id if the row has one of these fields, else one made of the question's text.
+        """The publisher's id if the row has one of these fields, else a hash of the question's text.
 
-        Either stays the same when rows are left out or put in another order. A bare number gets the data set's name.
+        Neither depends on other rows or on their order. A plain number gets the data set's name as prefix.
         """
         own = self.optional(*names)
         if own is None or (isinstance(own, str) and not own.strip()):
@@ -73,7 +73,7 @@ class Row:
         return f"{data_set}-{own}" if own.isdecimal() else own
 
     def kept(self, *names: str) -> dict[str, Any]:
-        """Those of these fields that are there, for a sample's metadata.
+        """The existing ones of these fields, for a sample's metadata.
 
         Raises:
             DataError: JSON cannot hold one.

@@ -1,1 +1,1 @@
-"""Kept results of tools: a file that many processes share, and what stands between a tool and it."""
+"""Kept results of tools, in a file that many processes share."""

@@ -1,4 +1,4 @@
-"""The SQLite file of a tool cache: how it is made, opened and checked, and the statements that write to it."""
+"""The SQLite file of a tool cache: makes, opens and checks it, and has the statements that write to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRAGMA user_version = {FORMAT};
 
 
 class CacheRefused(ValueError):
-    """The file cannot be used as a tool cache; the line says why and what to do."""
+    """The file cannot be used as a tool cache; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Entry:
 
     Attributes:
         key: Hash of tool, version, arguments and scope.
-        tool: Its name.
-        version: Its version.
+        tool: Name of the tool.
+        version: Version of the tool.
         arguments: Canonical JSON.
         scope: "" if the result holds for every equal call, else the trajectory and the number of the call in it.
         status: How the call ended, a `ToolStatus`.
-        text: What it gave, not cut.
-        seconds: How long it took.
-        stored: When, seconds since 1970.
+        text: The result's whole text.
+        seconds: Duration of the call.
+        stored: Time of the entry, seconds since 1970.
         recording: The recording that it belongs to; None if it was cached.
     """
 
@@ -60,7 +60,7 @@ COLUMNS = ", ".join(column.name for column in fields(Entry))
 _PLACES = ", ".join("?" for _ in fields(Entry))
 _INSERT = f"INSERT INTO results ({COLUMNS}) VALUES ({_PLACES}) ON CONFLICT (key) DO "
 KEEP = _INSERT + "NOTHING"
-# The first answer of a recording stays, those of earlier recordings do not.
+# A recording keeps its first result of a key and replaces those of earlier recordings.
 RECORD = (
     _INSERT
     + "UPDATE SET "
@@ -70,10 +70,10 @@ RECORD = (
 
 
 def connect(path: Path, wait: float, read_only: bool) -> sqlite3.Connection:
-    """Open the file, which is made with its folder unless it is only to be read.
+    """Open the file. Unless it is read-only, it is made with its folder.
 
     Args:
-        path: Absolute.
+        path: Absolute path.
         wait: Seconds to wait for a lock.
         read_only: Never write to it.
 
@@ -90,7 +90,7 @@ def connect(path: Path, wait: float, read_only: bool) -> sqlite3.Connection:
 
 
 def _refuse_other_files(path: Path) -> None:
-    # SQLite takes a file of a few bytes for an empty one, and would write over it.
+    # SQLite takes a file of a few bytes for an empty one and would overwrite it.
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -108,7 +108,7 @@ def _writer(path: Path, wait: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 16777216")
         with transaction(connection):
-            # Another process may have made it meanwhile.
+            # Another process may have made the tables meanwhile.
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
@@ -125,7 +125,7 @@ def _reader(path: Path, wait: float) -> sqlite3.Connection:
     try:
         connection = _read_only(path, wait, "mode=ro")
     except sqlite3.OperationalError:
-        # Where no file can be made beside it, one whose log is empty can be read as it is.
+        # If no file can be made in the folder, a database with an empty log can still be read.
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             raise
@@ -164,14 +164,14 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _wal(connection: sqlite3.Connection, wait: float) -> None:
-    """Switch to the write-ahead log; SQLite does not wait by itself where several processes do so at once."""
+    """Switch to the write-ahead log, with waiting, because SQLite does not wait if several processes switch at once."""
     deadline = time.monotonic() + wait
     while True:
         try:
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
                 raise sqlite3.OperationalError(f"its file system has no shared memory (journal mode {mode})")
-            # What a killed process left in the log.
+            # A killed process may have left entries in the log.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             return
         except sqlite3.OperationalError as error:
@@ -182,7 +182,7 @@ def _wal(connection: sqlite3.Connection, wait: float) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is written inside, or nothing of it."""
+    """Write everything inside the block, or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -1,8 +1,8 @@
 """Tool results in one SQLite file that many threads and processes share.
 
-A write is done when its transaction is: a process that is killed loses nothing that `put` has returned as stored, and
-leaves nothing half written (a power cut may lose the last ones). What cannot be written now, since the file is locked
-or the disk full, is kept in memory, found there, and written with the next that can be.
+A write is one transaction. If a process is killed, everything that `put` returned as stored is in the file, and nothing
+is half written. A power cut may lose the last results. A result that cannot be written, because the file is locked or
+the disk full, is kept in memory, can be read there, and is written with the next result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_WAITING = 256 << 20
 """Characters of results that wait in memory for a file that cannot be written."""
-# A connection that came into this process by a fork must not be used here, and not be closed either.
+# After a fork, the parent's connections must be neither used nor closed.
 _inherited: list[object] = []
 
 
@@ -34,7 +34,7 @@ class CacheUnavailable(RuntimeError):
 
 @dataclass
 class _Handle:
-    """What belongs to one process."""
+    """The connection and lock of one process."""
 
     connection: sqlite3.Connection
     process: int = field(default_factory=os.getpid)
@@ -45,23 +45,23 @@ class _Handle:
 
 
 class Store:
-    """The file; calls block for as long as `wait` says, so not for an event loop's own thread.
+    """The file of results. Calls block for up to `wait` seconds, so do not call them in an event loop's thread.
 
     Args:
         path: The file; made, with its folder, unless it is only to be read.
-        wait: Seconds to wait for a lock. After one wait in vain calls try at once, until one succeeds.
+        wait: Seconds to wait for a lock. After a failed wait, calls try without waiting until one succeeds.
         read_only: Never write to it.
-        unsafe_network: Allow a file system on which SQLite's locks cannot be relied on.
+        unsafe_network: Allow a file system on which SQLite's locks are not reliable.
     """
 
     def __init__(self, path: Path, wait: float = 10.0, read_only: bool = False, unsafe_network: bool = False) -> None:
-        """Nothing is opened yet."""
+        """Open nothing yet."""
         self.path, self.wait, self.read_only, self.unsafe_network = path.absolute(), wait, read_only, unsafe_network
         self.recording: int | None = None
         self._handle: _Handle | None = None
 
     def open(self) -> None:
-        """Open the file, make it if there is none.
+        """Open the file, or make it.
 
         Raises:
             CacheRefused: It is on a network file system, no cache, damaged, of another version, or cannot be written.
@@ -75,7 +75,7 @@ class Store:
         self._handle = _Handle(connect(self.path, self.wait, self.read_only))
 
     def close(self) -> None:
-        """Write what waits, and close; may be called twice.
+        """Write the waiting results and close; may be called twice.
 
         Raises:
             CacheUnavailable: Some results could not be written; they are lost.
@@ -95,10 +95,10 @@ class Store:
                 handle.connection.close()
 
     def begin_recording(self, run: str, again: bool = False) -> None:
-        """From now on what is put belongs to a recording.
+        """Let all later `put`s belong to a recording.
 
         Args:
-            run: Whose it is.
+            run: The run of the recording.
             again: Go on with the run's last one, if there is one.
 
         Raises:
@@ -140,7 +140,7 @@ class Store:
         """Keep a result, unless its key has one already: any, or in a recording one of the same recording.
 
         Returns:
-            The entry that is kept, and whether it is in the file; if not, it waits in memory.
+            The kept entry, and whether it is in the file; if not, it waits in memory.
 
         Raises:
             CacheUnavailable: Too much waits in memory already; this entry is not kept.
@@ -171,11 +171,11 @@ class Store:
         return len(self._own().waiting)
 
     def entries(self, tool: str | None = None, before: float | None = None) -> Iterator[Entry]:
-        """What is kept, the oldest first.
+        """The kept entries, the oldest first.
 
         Args:
-            tool: Only of this one.
-            before: Only what was stored before this time, seconds since 1970.
+            tool: Only entries of this tool.
+            before: Only entries from before this time, seconds since 1970.
 
         Raises:
             CacheUnavailable: The file is damaged.
@@ -197,7 +197,7 @@ class Store:
         return []
 
     def prune(self, tool: str | None = None, before: float | None = None) -> int:
-        """Delete what `entries` would give, and return how many it was; the room is given back if nobody else reads.
+        """Delete the entries of `entries` and return their number; the file shrinks if no other process reads it.
 
         Raises:
             CacheUnavailable: The file is locked for too long, or refuses.
@@ -228,7 +228,7 @@ class Store:
             return self._flush(handle, wait)
 
     def _flush(self, handle: _Handle, wait: float) -> bool:
-        """Write all that waits, in one transaction, with the lock held; whether nothing waits any more."""
+        """Write all waiting results in one transaction, with the lock held; returns whether none waits any more."""
         if not handle.waiting:
             return True
         entries = list(handle.waiting.values())

@@ -1,1 +1,1 @@
-"""Visiting pages of the web: only public addresses, within limits, parsed apart from the host."""
+"""Visits web pages: only public addresses, within limits, parsed in a sandbox."""

@@ -1,4 +1,4 @@
-"""Which addresses of the internet are public: everybody's, and reached by a route that everybody takes.
+"""Decides which internet addresses are public.
 
 The lists are IANA's registries of special-purpose addresses, written out here because `ipaddress.is_global` differs
 between versions of Python. An IPv6 address that stands for an IPv4 address is judged by that one.
@@ -51,7 +51,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address may be visited without asking anybody."""
+    """Whether an address is public."""
     address = plain(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in NOT_PUBLIC_V4)

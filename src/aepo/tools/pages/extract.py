@@ -1,4 +1,4 @@
-"""From a document to its text, in a sandbox: parsers of pages and PDFs can be made to run for long, or to crash."""
+"""Extracts a document's text in a sandbox, because a document can make its parser run for long or crash."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ CPU_SECONDS = 3
 """Processor time for one document, the start of its parser included."""
 
 WALL_SECONDS = 30.0
-"""For when a machine is so busy that its processors do not come round."""
+"""Limit on the wall time of one document, for a busy machine."""
 
 _VERSIONS = """from importlib.metadata import version
 import chardet, lxml.html, pypdf, webencodings
 print(', '.join(f'{name} {version(name)}' for name in ('lxml', 'pypdf', 'chardet', 'webencodings')))
 """
 _VERSIONS_SECONDS = 120.0
-"""Libraries that nobody has used yet come from the disk."""
+"""Limit on the wall time of `versions`, because the first import reads libraries from the disk."""
 
 MOST_CHARACTERS = 16_000
 """Of a text, taken at once: what a sandbox keeps of a program's output has room for them in any script."""
 
 MOST_LINKS = 200
-"""In one part."""
+"""Most links in one part."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ async def extract(
 
 
 def _part(printed: str) -> Extract:
-    # A document may have taken its parser over: what it prints is believed no further than this.
+    # A document may control its parser, so its output is checked.
     numbers, _, text = printed.partition("\n")
     if not re.fullmatch(r"[0-9]{1,9}( [0-9]{1,9}){3}", numbers):
         raise ToolError("the page could not be read: its parser printed something else than its text")

@@ -1,4 +1,4 @@
-"""What may be visited: rules on the text of an address, and on the addresses that its host name stands for.
+"""Decides what may be visited, by the text of an address and by the addresses of its host name.
 
 An address is taken apart once, here; its parts go over the wire as they are and are never decoded again, so a name
 that breaks the rules of host names is looked up like any other. A name is looked up once for each connection and the
@@ -36,7 +36,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class Refused(ToolError):
-    """What may not be visited; the message says why."""
+    """An address may not be visited; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Url:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a user opens on purpose.
+    """Hosts and networks that a user allows.
 
     Attributes:
         hosts: Names with a port, or with None for the ports of the web; whatever addresses they stand for.
@@ -103,7 +103,7 @@ class Allowed:
 
 
 class Guard:
-    """Says what may be visited."""
+    """Decides what may be visited."""
 
     def __init__(self, allow: Iterable[str] = (), resolve: Resolve | None = None) -> None:
         """Take what is allowed besides the public web, and the resolver, which is the system's by default.

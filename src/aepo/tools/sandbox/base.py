@@ -1,4 +1,4 @@
-"""What a sandbox is: code in, what it printed and how it ended out."""
+"""The interface of a sandbox: it takes code and returns its output and how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SandboxStatus(StrEnum):
     OK = "ok"
     """Exit status 0."""
     ERROR = "error"
-    """Another exit status: the program's own doing."""
+    """Another exit status, by the program itself."""
     TIMEOUT = "timeout"
     """Killed at the time limit."""
     OUTPUT_LIMIT = "output_limit"
@@ -21,14 +21,14 @@ class SandboxStatus(StrEnum):
     MEMORY_LIMIT = "memory_limit"
     """Ended by its own `MemoryError`, or killed because its processes together held too much."""
     KILLED = "killed"
-    """Died of a signal; whether that was for its memory cannot be told."""
+    """Killed by a signal; it is not known whether its memory was the reason."""
     INFRASTRUCTURE_ERROR = "infrastructure_error"
-    """It never began, or the sandbox itself died: not the program's doing, worth another try."""
+    """It did not begin, or the sandbox died; the program is not the cause, so another try may succeed."""
 
 
 @dataclass(frozen=True)
 class SandboxResult:
-    """What a program left.
+    """The result of a program.
 
     Attributes:
         status: How it ended.
@@ -49,7 +49,7 @@ class SandboxResult:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use.
+    """Limits of a program.
 
     Attributes:
         memory: Bytes of address space of one process.
@@ -76,7 +76,7 @@ class Sandbox(Protocol):
     """Runs Python code apart from the host: no files but the interpreter's, no environment, no network, limited."""
 
     name: str
-    """Which backend it is; goes into the records of a run."""
+    """Name of the backend, for the records of a run."""
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """Run `code` in a fresh interpreter for at most `timeout` seconds; nothing it started outlives the call.

@@ -1,4 +1,4 @@
-"""Which backend runs untrusted code here: the first whose probe passes, or the one that is asked for by name."""
+"""Chooses the backend for untrusted code: the first whose probe passes, or the one with a given name."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def choose(preferred: str | None = None, packages: str | Path | None = None) -> 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the probe said of a backend.
+    """The probe's result for a backend.
 
     Attributes:
-        name: Of the backend.
-        failures: What it did not contain, or why it does not start; empty if it may be trusted.
-        fix: How to mend it; "" if there is nothing to mend.
-        sandbox: To be used; None if it may not be trusted.
+        name: Name of the backend.
+        failures: What it did not contain, or why it does not start; empty if the probe passed.
+        fix: How to repair it; "" if nothing is wrong.
+        sandbox: The sandbox; None if the probe failed.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Verdict:
 
 
 def verdicts() -> list[Verdict]:
-    """Every backend with what its probe says, in the order in which they are chosen; takes some seconds."""
+    """The probe's result for every backend, in the order of choice; takes some seconds."""
     return [_tried(name, None) for name in _BACKENDS]
 
 
@@ -103,7 +103,7 @@ def _first(names: list[str], packages: str | Path | None) -> Sandbox:
 
 
 def _hint(name: str) -> str:
-    """How to mend a backend, as far as this host tells."""
+    """How to repair a backend, if this host shows it."""
     if name == "sandlock":
         try:
             from sandlock import landlock_abi_version, min_landlock_abi

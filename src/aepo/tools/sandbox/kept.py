@@ -1,4 +1,4 @@
-"""Folders that outlast a program and a run, for what is the same for all programs."""
+"""Folders that are kept between programs and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From how reading stopped and how the process ended to a `SandboxResult`."""
+"""Makes a `SandboxResult` of the captured output and the end of the process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def outcome(captured: Captured, returncode: int | None, died: bool, seconds: flo
 
 
 def ended(returncode: int | None, died: bool, stderr: str) -> SandboxStatus:
-    """What a program that ended by itself ended as: its last word may be that it was refused memory."""
+    """The status of a program that ended by itself; its last line may be a `MemoryError`."""
     if died:
         return SandboxStatus.KILLED
     if returncode == 0:

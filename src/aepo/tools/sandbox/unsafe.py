@@ -1,4 +1,4 @@
-"""No sandbox at all, for code that one would run by hand. It must be asked for by name; nothing falls back to it."""
+"""No sandbox, for code that one would run by hand. It is used only if its name is given."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class UnsafeNoSandbox(Supervised):
     """Runs programs as ordinary processes of the user: they read its files, use its network, and may leave daemons.
 
-    The time limit, the limits on output and those of a single process hold against mistakes, not against intent. What a
-    program detached from itself stays.
+    The limits on time, output and single processes stop mistakes but no attacks. Processes that a program detaches go
+    on.
     """
 
     name = "unsafe_no_sandbox"

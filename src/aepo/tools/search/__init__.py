@@ -1,4 +1,4 @@
-"""Searching: a corpus of one's own, a retrieval server, or the web, all as one tool."""
+"""Searches a corpus of one's own, a retrieval server, or the web, with one tool."""
 
 from aepo.tools.search.base import Hit, SearchBackend
 from aepo.tools.search.corpus import Document, read_documents

@@ -1,4 +1,4 @@
-"""What a search backend is: words in, hits out."""
+"""The interface of a search backend."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class Hit:
-    """One thing that was found.
+    """One search result.
 
     Attributes:
         title: May be empty.
-        url: Where it is; empty for a document of a corpus.
-        text: The text itself, or what the service shows of it.
+        url: Its address; empty for a document of a corpus.
+        text: The whole text, or the part that the service shows.
         score: The backend's own, comparable only within one answer; 0 if it gives none.
     """
 
@@ -28,9 +28,9 @@ class SearchBackend(Protocol):
     """Searches a corpus or the web.
 
     Attributes:
-        name: What it is called in logs and in keys of a cache.
-        version: Differs when equal queries may have other hits, for keys of a cache.
-        most_hits: The largest `top_k` that it can answer.
+        name: Its name in logs and in cache keys.
+        version: Part of cache keys; it changes when equal queries may have other hits.
+        most_hits: The largest possible `top_k`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The `search` tool: one line a hit, whatever it searches."""
+"""The `search` tool, with one line per hit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def search(
     concurrency: int | None = None,
     max_characters: int = 4000,
 ) -> Tool:
-    """A tool with one argument, `query`; it answers with one line a hit.
+    """A tool with one argument, `query`; its result has one line per hit.
 
     Args:
         source: A backend such as `Brave()`; or documents; or the path of a corpus (see `read_documents`), or of a
