@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,9 @@ import transfer_queue as tq
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 from aepo.engines.verl.process import run_config
+
+CHECK_EVERY = 10.0
+"""Seconds between looks at the processes that grow trees."""
 
 
 class RolloutFailed(RuntimeError):
@@ -37,8 +41,8 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
     def __init__(
         self, config: Any, refill: Callable[[int], int], filter_metric: str | None, check: Callable[[], None]
     ) -> None:
-        """`check` raises if nobody is there any more who could end a group; asked while waiting."""
-        self.check = check
+        """`check` raises if nobody is there any more who could end a group; asked now and then while waiting."""
+        self.check, self.checked = check, 0.0
         batch, sampler = config.data.train_batch_size, config.trainer.v1.sampler
         super().__init__(
             trainer_mode="sync",
@@ -72,7 +76,9 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
                 raise RolloutFailed(tags[min(failed)].get("cause", {"message": "a rollout failed", "kind": "unknown"}))
 
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
-        self.check()
+        if time.monotonic() - self.checked >= CHECK_EVERY:
+            self.checked = time.monotonic()
+            self.check()
         return float(super()._wait_for_next_poll(partition_id, last_debug_time))
 
     def _dapo_filtered_keys(self, partition_id: str) -> Any:

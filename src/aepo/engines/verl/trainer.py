@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -43,11 +42,9 @@ from aepo.training.trackers import make_trackers
 from aepo.types import Group
 
 STATE = "aepo.json"
-CHECK_EVERY = 10.0
-"""Seconds between looks at the processes that grow trees."""
 
 
-class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
+class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
     """One step: trees from the workers, advantages from trees and entropies, update, and what the step taught."""
 
     global_steps: int
@@ -58,7 +55,6 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
         self.ours, self.task = run_config(), run_task()
-        self.rules = self.ours.algorithm.exploration()
         self.samples = {sample.id: sample for sample in (*self.task.samples, *self.task.held_out)}
         self.folder = RunFolder(Path(self.ours.run))
         band = self.ours.train.entropy_band
@@ -67,21 +63,17 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.done = 0
         self.whole = True
         self.lost: Exception | None = None
-        self.checked = 0.0
 
     def _build_replay_buffer(self) -> GroupBuffer:
         metric = self._resolve_filter_groups_metric()
         return GroupBuffer(self.config, self._add_prompts_to_generate, metric, self._check_workers)
 
     def _check_workers(self) -> None:
-        """See now and then that the processes which grow trees are there: verl would wait for a dead one for ever.
+        """See that the processes which grow trees are there: verl would wait for a dead one for ever.
 
         Raises:
             RuntimeError: One has died.
         """
-        if time.monotonic() - self.checked < CHECK_EVERY:
-            return
-        self.checked = time.monotonic()
         pings = [worker.__ray_ready__.remote() for worker in self.agent_loop_manager.agent_loop_workers]
         answered, _ = ray.wait(pings, num_returns=len(pings), timeout=1)
         try:
@@ -91,7 +83,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
-        self.state = self.rules.initial_state(len(self.tokenizer))
+        self.state = self.ours.algorithm.exploration().initial_state(len(self.tokenizer))
 
     def get_llm_client(self) -> Any:
         """A client that gives entropies where they can be had; which ones is written to the run's `versions.json`."""
@@ -148,7 +140,8 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.groups, places = gathered(batch.keys, found.pop("extra_fields").tolist(), self.samples)
         entropy_BT = found.to_padded_tensor()["entropy"]
         made_BT = advantages(self.groups, places, entropy_BT, self.ours.algorithm, self.ours.rollout.max_tokens)
-        self.told = rollout_metrics(self.groups, self.rules.entropy_window, [tool.name for tool in self.task.tools])
+        window = self.ours.algorithm.exploration().entropy_window
+        self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools])
         metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
         # verl's own step around the estimator goes on: corrections, metrics, where results are put.
         core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)

@@ -87,9 +87,7 @@ def mcp_tools(
     called, transport = _transport(server, environment or {}, inherit, folder, headers or {})
     made = Server(Connection(name or called, transport, start_timeout, restarts))
     try:
-        taken = _taken(made, names, prefix)
-        made.connection.used = frozenset(offered.name for offered, _ in taken)
-        return [_tool(made, offered, replace(settings, name=shown)) for offered, shown in taken]
+        return _tools(made, _taken(made, names, prefix), settings)
     except BaseException:
         made.close()
         raise
@@ -170,6 +168,11 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
     return found
 
 
+def _tools(server: Server, taken: Sequence[tuple[Offered, str]], settings: ToolSettings) -> list[Tool]:
+    server.connection.used = frozenset(offered.name for offered, _ in taken)
+    return [_tool(server, offered, replace(settings, name=called)) for offered, called in taken]
+
+
 def _tool(server: Server, offered: Offered, settings: ToolSettings) -> Tool:
     async def call(**arguments: Any) -> str:
         return text_of(await server.call(offered, arguments, settings.timeout))
@@ -179,6 +182,4 @@ def _tool(server: Server, offered: Offered, settings: ToolSettings) -> Tool:
         argument: {} if one is True else one for argument, one in offered.schema.get("properties", {}).items()
     }
     parameters = {**offered.schema, "properties": properties}
-    return Tool(
-        **vars(settings), description=offered.description, parameters=parameters, function=call, check=plain
-    )
+    return Tool(**vars(settings), description=offered.description, parameters=parameters, function=call, check=plain)
