@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeAlias, overload
 
 import anyio
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -95,8 +95,8 @@ class ToolSettings:
     service: str = ""
     price: float = 0.0
 
-    def check_limits(self, owner: str) -> None:
-        """Refuse numbers that no tool can work with.
+    def checked(self, owner: str) -> Self:
+        """The same, if a tool can work with these numbers.
 
         Raises:
             ValueError: A limit is not positive, or the price is below 0; the line begins with `owner`.
@@ -106,6 +106,7 @@ class ToolSettings:
                 raise ValueError(f"{owner}: {limit} is {getattr(self, limit)}, must be positive")
         if not 0 <= self.price < inf:
             raise ValueError(f"{owner}: price is {self.price}, must be a number from 0 on")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,9 +261,9 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
 
 
 def _build(settings: ToolSettings, function: Callable[..., Any]) -> Tool:
-    description, parameters, hints, _ = signature_of(function)
-    named = replace(settings, name=settings.name or function.__name__)
-    named.check_limits(f"tool {named.name}")
+    description, parameters, hints = signature_of(function)
+    name = settings.name or function.__name__
+    named = replace(settings, name=name).checked(f"tool {name}")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
     check = functools.partial(_check_types, parameters, adapters)
     return Tool(**vars(named), description=description, parameters=parameters, function=function, check=check)

@@ -82,12 +82,15 @@ def mcp_tools(
         from aepo.tools.mcp.server import Server
     except ImportError as error:
         raise ImportError("MCP servers need the extra: pip install 'aepo-rl[mcp]'") from error
-    settings = ToolSettings(timeout=timeout, concurrency=concurrency, max_characters=max_characters)
-    settings.check_limits("mcp_tools")
+    settings = ToolSettings(timeout=timeout, concurrency=concurrency, max_characters=max_characters).checked(
+        "mcp_tools"
+    )
     called, transport = _transport(server, environment or {}, inherit, folder, headers or {})
     made = Server(Connection(name or called, transport, start_timeout, restarts))
     try:
-        return _tools(made, _taken(made, names, prefix), settings)
+        taken = _taken(made, names, prefix)
+        made.connection.used = frozenset(offered.name for offered, _ in taken)
+        return [_tool(made, offered, replace(common, name=shown)) for offered, shown in taken]
     except BaseException:
         made.close()
         raise
@@ -166,11 +169,6 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
     if not found:
         raise McpServerError("; ".join([f"MCP server {server.name} has no tools", *list(lines.values())[:_MOST_TOLD]]))
     return found
-
-
-def _tools(server: Server, taken: Sequence[tuple[Offered, str]], settings: ToolSettings) -> list[Tool]:
-    server.connection.used = frozenset(offered.name for offered, _ in taken)
-    return [_tool(server, offered, replace(settings, name=called)) for offered, called in taken]
 
 
 def _tool(server: Server, offered: Offered, settings: ToolSettings) -> Tool:

@@ -94,16 +94,12 @@ class _Output:
 
 
 class _Clock:
-    """When a program must be done, and when it is looked at from outside: both count from its first byte."""
+    """When a program must be done, and when it is looked at from outside until then."""
 
-    def __init__(self, timeout: float, too_large: Callable[[], bool] | None) -> None:
-        self._timeout, self._too_large, self._started = timeout, too_large, False
-        self._deadline, self._look = time.monotonic() + START_SECONDS, math.inf
-
-    def start(self) -> None:
-        if not self._started:
-            self._started, self._deadline = True, time.monotonic() + self._timeout
-            self._look = math.inf if self._too_large is None else time.monotonic() + WATCH_SECONDS
+    def __init__(self, seconds: float, too_large: Callable[[], bool] | None = None) -> None:
+        now = time.monotonic()
+        self._deadline, self._too_large = now + seconds, too_large
+        self._look = math.inf if too_large is None else now + WATCH_SECONDS
 
     def left(self) -> float:
         return max(0.0, min(self._deadline, self._look) - time.monotonic())
@@ -157,7 +153,8 @@ def capture(
         for fd in (stdout, stderr, exited, stop.fd):
             selector.register(fd, selectors.EVENT_READ)
         selector.register(stdin, selectors.EVENT_WRITE)
-        left, output, clock = memoryview(code), _Output(limits.output_kept), _Clock(timeout, too_large)
+        left, output, clock = memoryview(code), _Output(limits.output_kept), _Clock(START_SECONDS)
+        started = False
         end: End | None = None
         while True:
             # After its end, only what already lies in the pipes is read.
@@ -173,8 +170,8 @@ def capture(
             for fd in streams:
                 if not output.read(fd, fd == stdout):
                     selector.unregister(fd)
-                elif fd == stdout:
-                    clock.start()
+                elif fd == stdout and not started:
+                    started, clock = True, _Clock(timeout, too_large)
             if output.total > limits.output_killed:
                 return output.captured(End.OUTPUT)
             if end is End.MEMORY or (end is End.EXIT and not streams):
