@@ -82,9 +82,7 @@ def mcp_tools(
         from aepo.tools.mcp.server import Server
     except ImportError as error:
         raise ImportError("MCP servers need the extra: pip install 'aepo-rl[mcp]'") from error
-    settings = ToolSettings(timeout=timeout, concurrency=concurrency, max_characters=max_characters).checked(
-        "mcp_tools"
-    )
+    common = ToolSettings(timeout=timeout, concurrency=concurrency, max_characters=max_characters).checked("mcp_tools")
     called, transport = _transport(server, environment or {}, inherit, folder, headers or {})
     made = Server(Connection(name or called, transport, start_timeout, restarts))
     try:
