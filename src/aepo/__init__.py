@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aepo.solving.solution import Solution
     from aepo.tasks.atlas import atlas
     from aepo.tasks.base import Task
-    from aepo.tools.base import Tool, tool
+    from aepo.tools.base import Tool, ToolSettings, tool
     from aepo.tools.mcp import mcp_tools
     from aepo.tools.pages.browse import browse
     from aepo.tools.python import python
@@ -51,6 +51,7 @@ _WHERE = {
     "Task": "aepo.tasks.base",
     "Tool": "aepo.tools.base",
     "ToolError": "aepo.types",
+    "ToolSettings": "aepo.tools.base",
     "Trajectory": "aepo.types",
     "TrajectoryTree": "aepo.types",
     "atlas": "aepo.tasks.atlas",
@@ -89,6 +90,7 @@ __all__ = [
     "Task",
     "Tool",
     "ToolError",
+    "ToolSettings",
     "Trajectory",
     "TrajectoryTree",
     "atlas",

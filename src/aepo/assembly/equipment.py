@@ -7,11 +7,11 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from aepo.config import Config, ConfigError, RateConfig, ToolLimits, ToolsConfig
-from aepo.tools.base import Tool
+from aepo.tools.base import Tool, ToolSettings
 from aepo.tools.cache.layer import Mode, cached
 from aepo.tools.cache.store import CacheUnavailable, Store
 from aepo.tools.limits import Budget, Rate, Service, Terms, limited
@@ -113,13 +113,8 @@ def _store(settings: ToolsConfig, run: Path, mode: Mode) -> Store:
 
 
 def _with(tool: Tool, limits: ToolLimits) -> Tool:
-    return replace(
-        tool,
-        timeout=tool.timeout if limits.timeout is None else limits.timeout,
-        concurrency=tool.concurrency if limits.concurrency is None else limits.concurrency,
-        price=tool.price if limits.price is None else limits.price,
-        service=tool.service if limits.service is None else limits.service,
-    )
+    settings = {setting.name for setting in fields(ToolSettings)}
+    return replace(tool, **{key: value for key, value in limits if key in settings and value is not None})
 
 
 def _places(limits: RateConfig) -> Places | None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeAlias, overload
 
 import anyio
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -25,6 +25,7 @@ from aepo.tools.places import Places
 from aepo.tools.schema import signature_of
 from aepo.types import ToolCall, ToolError, ToolResult, ToolStatus
 
+P = ParamSpec("P")
 _LAX = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=False)
 
 Execute: TypeAlias = Callable[[dict[str, Any]], Awaitable[ToolResult]]
@@ -66,17 +67,12 @@ class ToolMisconfigured(RuntimeError):
     """
 
 
-@dataclass(frozen=True)
-class Tool:
-    """A function that a model can call.
+@dataclass(frozen=True, kw_only=True)
+class ToolSettings:
+    """How a tool is called. Each setting is written here and nowhere else: `@aepo.tool(...)` and `Tool` take them all.
 
     Attributes:
-        name: What the model writes.
-        description: What the model reads.
-        parameters: JSON schema of the arguments: an object with properties and required names.
-        function: The function itself, sync or async, as written.
-        check: Takes the arguments as the model wrote them and gives those that the function is called with; raises
-            `ToolError` that says what is wrong with them.
+        name: What the model writes; the function's own name by default.
         timeout: Seconds for one call, waiting for a free place not counted.
         concurrency: Calls at once; the others wait.
         max_characters: Longer results are cut, with a note that says so.
@@ -87,15 +83,9 @@ class Tool:
             that matters, which is the default.
         service: What it asks, shared with other tools that ask the same; "" for nothing that is shared.
         price: What one executed call costs, in the currency of the run's budget.
-        details: What the records of a run should say of it, such as the sandbox in use; never a key.
-        around: What stands around each call, from the inside out.
     """
 
-    name: str
-    description: str
-    parameters: dict[str, Any]
-    function: Callable[..., Any]
-    check: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False, compare=False)
+    name: str = ""
     timeout: float = 30.0
     concurrency: int = 32
     max_characters: int = 4000
@@ -104,12 +94,45 @@ class Tool:
     pure: bool = False
     service: str = ""
     price: float = 0.0
+
+    def checked(self, owner: str) -> Self:
+        """The same, if a tool can work with these numbers.
+
+        Raises:
+            ValueError: A limit is not positive, or the price is below 0; the line begins with `owner`.
+        """
+        for limit in ("timeout", "concurrency", "max_characters"):
+            if getattr(self, limit) <= 0:
+                raise ValueError(f"{owner}: {limit} is {getattr(self, limit)}, must be positive")
+        if not 0 <= self.price < inf:
+            raise ValueError(f"{owner}: price is {self.price}, must be a number from 0 on")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(ToolSettings):
+    """A function that a model can call, with its settings.
+
+    Attributes:
+        description: What the model reads.
+        parameters: JSON schema of the arguments: an object with properties and required names.
+        function: The function itself, sync or async, as written.
+        check: Takes the arguments as the model wrote them and gives those that the function is called with; raises
+            `ToolError` that says what is wrong with them.
+        details: What the records of a run should say of it, such as the sandbox in use; never a key.
+        around: What stands around each call, from the inside out.
+    """
+
+    description: str
+    parameters: dict[str, Any]
+    function: Callable[..., Any]
+    check: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False, compare=False)
     details: Mapping[str, str] = field(default_factory=dict)
     around: tuple[Around, ...] = field(default=(), repr=False)
-    _places: Places = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_places", Places(self.concurrency))
+    @functools.cached_property
+    def _places(self) -> Places:
+        return Places(self.concurrency)
 
     def schema(self) -> dict[str, Any]:
         """The form in which chat templates take a tool."""
@@ -181,50 +204,29 @@ class Tool:
         return text, ToolStatus.OK
 
 
-@overload
-def tool(function: Callable[..., Any]) -> Tool: ...
-@overload
-def tool(
-    *,
-    name: str | None = ...,
-    timeout: float = ...,
-    concurrency: int = ...,
-    max_characters: int = ...,
-    inline: bool = ...,
-    version: str = ...,
-    pure: bool = ...,
-    service: str = ...,
-    price: float = ...,
-) -> Callable[[Callable[..., Any]], Tool]: ...
-def tool(
-    function: Callable[..., Any] | None = None,
-    *,
-    name: str | None = None,
-    timeout: float = 30.0,
-    concurrency: int = 32,
-    max_characters: int = 4000,
-    inline: bool = False,
-    version: str = "1",
-    pure: bool = False,
-    service: str = "",
-    price: float = 0.0,
-) -> Tool | Callable[[Callable[..., Any]], Tool]:
+class _Decorator(Protocol[P]):
+    """What type checkers know of `tool`: it is used bare, or with the settings that `ToolSettings` takes."""
+
+    @overload
+    def __call__(self, function: Callable[..., Any], /) -> Tool: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, *none: P.args, **settings: P.kwargs) -> Callable[[Callable[..., Any]], Tool]: ...
+
+
+def _taking(_: Callable[P, ToolSettings]) -> Callable[[Callable[..., Any]], _Decorator[P]]:
+    return lambda decorator: decorator
+
+
+@_taking(ToolSettings)
+def tool(function: Callable[..., Any] | None = None, **settings: Any) -> Any:
     """Make a tool of a plain typed function with a Google docstring: `@tool` or `@tool(timeout=10, concurrency=8)`.
 
     Args:
         function: Sync or async; each argument has a type hint and a line under `Args:`.
-        name: What the model writes; the function's own name by default.
-        timeout: Seconds for one call.
-        concurrency: Calls at once.
-        max_characters: Longer results are cut.
-        inline: Call a sync function on the spot instead of in a thread; see `Tool`.
-        version: Change it when answers change: kept results of another version are not used.
-        pure: Equal arguments may be answered by an earlier result.
-        service: What it asks, shared with other tools that ask the same.
-        price: What one executed call costs.
+        settings: Those of `ToolSettings`.
 
     Raises:
-        TypeError: An argument has no usable type hint or no description.
+        TypeError: An argument has no usable type hint or no description, or there is no such setting.
         ValueError: A limit is not positive.
 
     Examples:
@@ -245,18 +247,7 @@ def tool(
         >>> anyio.run(run_call, {"divide": divide}, ToolCall("divide", {"number": 3, "by": 0})).status
         <ToolStatus.ERROR: 'error'>
     """
-    build = functools.partial(
-        _build,
-        name=name,
-        timeout=timeout,
-        concurrency=concurrency,
-        max_characters=max_characters,
-        inline=inline,
-        version=version,
-        pure=pure,
-        service=service,
-        price=price,
-    )
+    build = functools.partial(_build, ToolSettings(**settings))
     return build if function is None else build(function)
 
 
@@ -287,41 +278,13 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
         return ToolResult(text, ToolStatus.BUG, time.perf_counter() - started)
 
 
-def _build(
-    function: Callable[..., Any],
-    name: str | None,
-    timeout: float,
-    concurrency: int,
-    max_characters: int,
-    inline: bool,
-    version: str,
-    pure: bool,
-    service: str,
-    price: float,
-) -> Tool:
-    description, parameters, hints, _ = signature_of(function)
-    called = name or function.__name__
-    for limit, value in (("timeout", timeout), ("concurrency", concurrency), ("max_characters", max_characters)):
-        if value <= 0:
-            raise ValueError(f"tool {called}: {limit} is {value}, must be positive")
-    if not 0 <= price < inf:
-        raise ValueError(f"tool {called}: price is {price}, must be a number from 0 on")
+def _build(settings: ToolSettings, function: Callable[..., Any]) -> Tool:
+    description, parameters, hints = signature_of(function)
+    name = settings.name or function.__name__
+    named = replace(settings, name=name).checked(f"tool {name}")
     adapters = {argument: TypeAdapter(hint, config=_LAX) for argument, hint in hints.items()}
-    return Tool(
-        name=called,
-        description=description,
-        parameters=parameters,
-        function=function,
-        check=functools.partial(_check_types, parameters, adapters),
-        timeout=timeout,
-        concurrency=concurrency,
-        max_characters=max_characters,
-        inline=inline,
-        version=version,
-        pure=pure,
-        service=service,
-        price=price,
-    )
+    check = functools.partial(_check_types, parameters, adapters)
+    return Tool(**vars(named), description=description, parameters=parameters, function=function, check=check)
 
 
 def _check_types(

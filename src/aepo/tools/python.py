@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from aepo.tools.base import Tool, ToolTimeout, tool
-from aepo.tools.counts import count
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
 from aepo.tools.sandbox.outcome import FAULTS
 from aepo.tools.sandbox.packages import importable
-from aepo.types import ToolError
-
-_log = logging.getLogger(__name__)
+from aepo.tools.sandbox.retry import run_retried
 
 _NOTES = 1000
 """Characters beside the output, at most."""
@@ -67,14 +63,7 @@ def python(
             code: The program; print what you want to see.
         """
         program = f"exec({_notebook()!r}, {{'code': {code!a}}})"
-        result = await box.run(program, timeout)
-        if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
-            _log.warning("%s failed, trying once more: %s", box.name, result.stderr.strip()[-500:])
-            count("retries")
-            result = await box.run(program, timeout)
-        if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
-            _log.error("%s failed twice: %s", box.name, result.stderr.strip()[-500:])
-            raise ToolError("python is unavailable now; go on without it")
+        result = await run_retried(box, program, timeout, "python is unavailable now; go on without it")
         text = _text(result, max_characters, timeout)
         if result.status is SandboxStatus.TIMEOUT:
             raise ToolTimeout(text)

@@ -27,11 +27,11 @@ class ToolDefinitionError(TypeError):
     """A function cannot be a tool; the line says what to write."""
 
 
-def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dict[str, Any], frozenset[str]]:
-    """Read a function's description, its parameters' JSON schema, their types, and which are required.
+def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Read a function's description, its parameters' JSON schema, and their types.
 
     Returns:
-        (description, {"type": "object", "properties": ..., "required": ...}, type by name, required names).
+        (description, {"type": "object", "properties": ..., "required": ...}, type by name).
 
     Raises:
         ToolDefinitionError: A parameter has no type hint, one that JSON cannot carry, or no line under `Args:`; or
@@ -82,7 +82,7 @@ def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dic
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         parameters["required"] = required
-    return description, parameters, {p: hints[p] for p in properties}, frozenset(required)
+    return description, parameters, {p: hints[p] for p in properties}
 
 
 def parse_docstring(text: str) -> tuple[str, dict[str, str]]:

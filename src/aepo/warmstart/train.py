@@ -27,6 +27,35 @@ TOKENIZED = 5_000
 
 
 @dataclass(frozen=True)
+class Copies:
+    """How much is learned from copies of random tokens."""
+
+    steps: int = 450
+    rows: int = 48
+    length: int = 96
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """How much is learned from demonstrations, and from how many imagined names and questions they are made."""
+
+    steps: int = 2600
+    rows: int = 48
+    names: int = 40_000
+    questions: int = 40_000
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """Of Adam and its rate, which warms up over some steps and then falls to a share of itself."""
+
+    learning_rate: float = 3e-3
+    warmup: int = 50
+    final_share: float = 0.05
+    weight_decay: float = 0.02
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All settings of the training run."""
 
@@ -38,17 +67,9 @@ class Recipe:
     head_dim: int = 64
     initializer_range: float = 0.03
     look_back: int = 3
-    copy_steps: int = 450
-    copy_rows: int = 48
-    copy_length: int = 96
-    demonstration_steps: int = 2600
-    demonstration_rows: int = 48
-    names: int = 40_000
-    questions: int = 40_000
-    learning_rate: float = 3e-3
-    warmup: int = 50
-    final_share: float = 0.05
-    weight_decay: float = 0.02
+    copies: Copies = Copies()
+    demonstrations: Demonstrations = Demonstrations()
+    optimization: Optimization = Optimization()
     seed: int = 0
     faults: Faults = field(default_factory=Faults)
 
@@ -143,20 +164,20 @@ def fit(
     model: LlamaForCausalLM,
     batches: Iterator[tuple[Tensor, Tensor]],
     steps: int,
-    recipe: Recipe,
+    how: Optimization,
     report: Callable[[str], None],
     after: Callable[[int], None] | None = None,
 ) -> None:
     """Adam on the masked cross-entropy; linear warm-up, cosine down to `final_share`."""
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+        model.parameters(), lr=how.learning_rate, betas=(0.9, 0.98), weight_decay=how.weight_decay
     )
-    floor = recipe.final_share
+    floor = how.final_share
 
     def rate(step: int) -> float:
         progress = min(1.0, step / steps)
         cosine = floor + (1 - floor) * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
-        return min(1.0, (step + 1) / recipe.warmup) * cosine
+        return min(1.0, (step + 1) / how.warmup) * cosine
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     began, tokens, total, right = time.monotonic(), 0, 0.0, 0.0
@@ -208,8 +229,8 @@ def warmstart(
         recipe: All settings of the run.
         report: Takes progress lines.
     """
-    imagined = imagined_world(world, recipe.names, recipe.seed)
-    samples = questions(imagined, "train", recipe.questions, recipe.seed)
+    imagined = imagined_world(world, recipe.demonstrations.names, recipe.seed)
+    samples = questions(imagined, "train", recipe.demonstrations.questions, recipe.seed)
     demonstrator = Demonstrator(search_in(imagined).function, guesses(world), recipe.faults, random.Random(recipe.seed))
     texts = [s.question for s in samples[:TOKENIZED]]
     for sample in samples[:TOKENIZED]:
@@ -221,9 +242,9 @@ def warmstart(
     report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
 
     generator = torch.Generator().manual_seed(recipe.seed)
-    copies = copy_batches(len(tokenizer), 6, recipe.copy_rows, recipe.copy_length, generator)
+    copies = copy_batches(len(tokenizer), 6, recipe.copies.rows, recipe.copies.length, generator)
     report("curriculum: copies of random tokens")
-    fit(model, copies, recipe.copy_steps, recipe, report)
+    fit(model, copies, recipe.copies.steps, recipe.optimization, report)
     model.save_pretrained(out)
 
     report("demonstrations")
@@ -232,7 +253,7 @@ def warmstart(
         if step % 250 == 0:
             model.save_pretrained(out)
 
-    demonstrations = demonstration_batches(tokenizer, samples, demonstrator, recipe.demonstration_rows)
-    fit(model, demonstrations, recipe.demonstration_steps, recipe, report, keep)
+    demonstrations = demonstration_batches(tokenizer, samples, demonstrator, recipe.demonstrations.rows)
+    fit(model, demonstrations, recipe.demonstrations.steps, recipe.optimization, report, keep)
     model.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(recipe, default=vars, indent=1) + "\n")

@@ -1,7 +1,8 @@
-"""verl's replay buffer, in which its trainer waits for the groups of a step."""
+"""Where verl's trainer waits for the groups of a step."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,35 +11,38 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 from aepo.engines.verl.process import run_config
 
+CHECK_EVERY = 10.0
+"""Seconds between looks at the processes that grow trees."""
+
 
 class RolloutFailed(RuntimeError):
     """A group failed; the run stops.
 
     Attributes:
-        cause: The worker's error (`aepo.engines.verl.agent.told`).
+        cause: What the worker told (`aepo.engines.verl.agent.told`).
     """
 
     def __init__(self, cause: dict[str, str]) -> None:
         super().__init__(cause["message"])
         self.cause = cause
 
-    # The error is sent to another process together with its notes.
+    # It goes to another process, with its notes.
     def __reduce__(self) -> tuple[type[RolloutFailed], tuple[dict[str, str]], dict[str, Any]]:
         return type(self), (self.cause,), self.__dict__
 
 
 class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
-    """verl's synchronous buffer, in which a failed group stops the run instead of being left out.
+    """verl's buffer of a synchronous trainer, in which a failed group stops the run instead of being left out.
 
-    If the algorithm replaces groups of equal rewards, there are at most (`rounds` - 1) * questions replacements. After
-    that the step trains on the groups that it has.
+    Where the algorithm replaces groups of equal rewards, it does so at most `rounds - 1` times as often as there are
+    questions; after that the step takes what there is.
     """
 
     def __init__(
         self, config: Any, refill: Callable[[int], int], filter_metric: str | None, check: Callable[[], None]
     ) -> None:
         """`check` is called while waiting; it raises if the worker processes have died."""
-        self.check = check
+        self.check, self.checked = check, 0.0
         batch, sampler = config.data.train_batch_size, config.trainer.v1.sampler
         super().__init__(
             trainer_mode="sync",
@@ -59,7 +63,7 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
         """The rows of a step's groups, once all have grown.
 
         Raises:
-            RolloutFailed: A group failed.
+            RolloutFailed: One failed.
         """
         self.dropped = set()
         return super().sample(global_steps, partition_id, batch_size)
@@ -72,7 +76,9 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
                 raise RolloutFailed(tags[min(failed)].get("cause", {"message": "a rollout failed", "kind": "unknown"}))
 
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
-        self.check()
+        if time.monotonic() - self.checked >= CHECK_EVERY:
+            self.checked = time.monotonic()
+            self.check()
         return float(super()._wait_for_next_poll(partition_id, last_debug_time))
 
     def _dapo_filtered_keys(self, partition_id: str) -> Any:

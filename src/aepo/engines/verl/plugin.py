@@ -8,7 +8,7 @@ from verl.workers.rollout.replica import RolloutReplicaRegistry
 
 from aepo.engines.verl.losses import policy_loss
 from aepo.engines.verl.mapping import NAME
-from aepo.engines.verl.trainer import AEPOTrainer
+from aepo.engines.verl.trainer import VerlTrainer
 
 
 def _vllm() -> type:
@@ -18,5 +18,5 @@ def _vllm() -> type:
 
 
 register_policy_loss(NAME)(policy_loss)
-register_trainer(NAME)(AEPOTrainer)
+register_trainer(NAME)(VerlTrainer)
 RolloutReplicaRegistry.register("vllm", _vllm)

@@ -1,10 +1,9 @@
-"""verl's synchronous trainer with whole trees, for advantages, the exploration state and the run folder."""
+"""verl's synchronous trainer, which gets whole trees: for their advantages, for what they teach, and to be kept."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -43,22 +42,19 @@ from aepo.training.trackers import make_trackers
 from aepo.types import Group
 
 STATE = "aepo.json"
-CHECK_EVERY = 10.0
-"""Seconds between checks of the processes that grow trees."""
 
 
-class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
-    """One step: trees from the workers, advantages from trees and entropies, update, new exploration state."""
+class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
+    """One step: trees from the workers, advantages from trees and entropies, update, and what the step taught."""
 
     global_steps: int
 
     def __init__(self, config: Any) -> None:
-        # Our name has chosen the class. verl takes any name but "sync" for an asynchronous trainer.
+        # Our name chose the class; verl takes any other one than "sync" for an asynchronous trainer.
         with open_dict(config):
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
         self.ours, self.task = run_config(), run_task()
-        self.rules = self.ours.algorithm.exploration()
         self.samples = {sample.id: sample for sample in (*self.task.samples, *self.task.held_out)}
         self.folder = RunFolder(Path(self.ours.run))
         band = self.ours.train.entropy_band
@@ -67,21 +63,17 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.done = 0
         self.whole = True
         self.lost: Exception | None = None
-        self.checked = 0.0
 
     def _build_replay_buffer(self) -> GroupBuffer:
         metric = self._resolve_filter_groups_metric()
         return GroupBuffer(self.config, self._add_prompts_to_generate, metric, self._check_workers)
 
     def _check_workers(self) -> None:
-        """Check from time to time that the worker processes live, because verl would wait for a dead one for ever.
+        """Check that the worker processes live, because verl would wait for a dead one for ever.
 
         Raises:
-            RuntimeError: A worker has died.
+            RuntimeError: One has died.
         """
-        if time.monotonic() - self.checked < CHECK_EVERY:
-            return
-        self.checked = time.monotonic()
         pings = [worker.__ray_ready__.remote() for worker in self.agent_loop_manager.agent_loop_workers]
         answered, _ = ray.wait(pings, num_returns=len(pings), timeout=1)
         try:
@@ -91,10 +83,10 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
-        self.state = self.rules.initial_state(len(self.tokenizer))
+        self.state = self.ours.algorithm.exploration().initial_state(len(self.tokenizer))
 
     def get_llm_client(self) -> Any:
-        """The client of the chosen entropy source, which is written to the run's `versions.json`."""
+        """A client that gives entropies where they can be had; which ones is written to the run's `versions.json`."""
         source = choose(
             source_of(self.ours), self.llm_server_manager, self.config.actor_rollout_ref.rollout, self.tokenizer
         )
@@ -102,7 +94,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         return source.client
 
     def fit(self, agent_loop_manager: Any) -> None:
-        """Train to the end; a failure outside of an update leaves a checkpoint after the last complete step."""
+        """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
         resumed = None if self.config.trainer.resume_mode == "disable" else self.done or -1
         self.trackers = make_trackers(self.ours.train.trackers, self.folder.path, resumed)
         try:
@@ -115,12 +107,12 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
                 tracker.close()
 
     def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
-        # The state goes with the questions, so that the workers of all nodes decide by the same scales.
+        # With the questions, so that all workers decide by the same scales, whatever node they are on.
         tu.assign_non_tensor_data(batch, "exploration", json.dumps(self.state.to_dict()))
         return int(super()._submit_batch_to_rollout(batch))
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
-        """Train on one batch, as verl does, and update the exploration state from its trees."""
+        """Train on one batch, as verl does, and learn from its trees."""
         self.loader = self.train_dataloader.state_dict()
         batch = super().step(metrics, timing_raw)
         if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
@@ -130,7 +122,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         return batch
 
     def on_sample_end(self) -> None:
-        """Let the servers sleep. If one has died, this step is the last, because it cannot get new weights."""
+        """Let the servers sleep; if one has died, this step is the last, since nobody could give it new weights."""
         try:
             super().on_sample_end()
         except RayActorError as error:
@@ -148,9 +140,10 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.groups, places = gathered(batch.keys, found.pop("extra_fields").tolist(), self.samples)
         entropy_BT = found.to_padded_tensor()["entropy"]
         made_BT = advantages(self.groups, places, entropy_BT, self.ours.algorithm, self.ours.rollout.max_tokens)
-        self.told = rollout_metrics(self.groups, self.rules.entropy_window, [tool.name for tool in self.task.tools])
+        window = self.ours.algorithm.exploration().entropy_window
+        self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools])
         metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
-        # verl's code around the estimator still runs, with its corrections and metrics.
+        # verl's own step around the estimator goes on: corrections, metrics, where results are put.
         core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)
         return super()._compute_advantage(batch, metrics)
 
@@ -182,7 +175,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         return {} if self.lost is not None else super()._validate()
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: dict[str, Any], *others: Any, **named: Any) -> Any:
-        """The figures of verl, with Pass@k as in the rest of this project."""
+        """The figures of verl, and Pass@k as everywhere in this project."""
         found: dict[bool, list[Group]] = {False: [], True: []}
         for source, text in zip(sources, infos.pop("group"), strict=True):
             if text:
@@ -193,7 +186,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
     def _save_checkpoint(self) -> None:
-        # Our part comes first, because verl's last file makes the checkpoint the newest.
+        # First: verl's own parts end with the file that makes a checkpoint the newest.
         self._path().mkdir(parents=True, exist_ok=True)
         watch = None if self.watch is None else self.watch.to_dict()
         state = {"exploration": self.state.to_dict(), "entropy_watch": watch}
@@ -215,7 +208,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.folder.truncate_after(self.global_steps)
 
     def _keep(self, error: Exception) -> None:
-        """Write a checkpoint after a failure, and add a note on how to go on."""
+        """Lose nothing to a failure; its note says how to go on."""
         if isinstance(error, RolloutFailed) and "group" in error.cause:
             kept = save_failure(self.folder, loaded(error.cause["group"], self.samples), error.cause["trace"])
             error.add_note(f"the trajectory is kept in {kept}")
@@ -223,7 +216,7 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
             if self.whole and self.done and self.saved != self.done:
                 self.global_steps = self.done
                 self._save_checkpoint()
-                # A resumed run asks the questions of the failed step again.
+                # The questions of the step that failed are asked again.
                 torch.save(self.loader, self._path() / "data.pt")
         except Exception as refused:
             error.add_note(f"no checkpoint could be written: {refused}")
@@ -231,5 +224,5 @@ class AEPOTrainer(PPOTrainerSync):  # type: ignore[misc]
 
 
 def _given(made_BT: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
-    """This step's advantages, with the signature of verl's estimators."""
+    """This step's advantages, as verl asks its estimators for them."""
     return made_BT, made_BT

@@ -60,19 +60,26 @@ def cached(tool: Tool, store: Store, mode: Mode) -> Tool:
     """
     if mode == "live" or (mode == "cached" and not tool.pure):
         return tool
-    flights: anyio.lowlevel.RunVar[dict[str, _Flight]] = anyio.lowlevel.RunVar("flights")
-    occurrences: Counter[tuple[str, str]] = Counter()
-    # SQLite's connection serves one thread at a time.
-    places = Places(1)
+    return replace(tool, around=(*tool.around, _Kept(tool, store, mode)))
 
-    async def around(execute: Execute, values: dict[str, Any]) -> ToolResult:
+
+class _Kept:
+    """What stands around the calls of a tool whose results are kept."""
+
+    def __init__(self, tool: Tool, store: Store, mode: Mode) -> None:
+        self.tool, self.store, self.mode = tool, store, mode
+        self._running: anyio.lowlevel.RunVar[dict[str, _Flight]] = anyio.lowlevel.RunVar("flights")
+        self._occurrences: Counter[tuple[str, str]] = Counter()
+        # SQLite's connection serves one thread at a time.
+        self._places = Places(1)
+
+    async def __call__(self, execute: Execute, values: dict[str, Any]) -> ToolResult:
+        """The result of a call, which equal ones that come meanwhile wait for."""
         began = time.perf_counter()
-        arguments, scope = tool.canonical(values), ""
-        if not tool.pure:
-            occurrences[trajectory.get(), arguments] += 1
-            scope = f"{trajectory.get()}#{occurrences[trajectory.get(), arguments]}"
-        key = key_of(tool, arguments, scope)
-        running = _flights(flights)
+        arguments = self.tool.canonical(values)
+        scope = self._scope(arguments)
+        key = key_of(self.tool, arguments, scope)
+        running = self._flights()
         while key in running:
             flight = running[key]
             await flight.landed.wait()
@@ -81,34 +88,45 @@ def cached(tool: Tool, store: Store, mode: Mode) -> Tool:
                 return replace(flight.result, seconds=time.perf_counter() - began)
         flight = running[key] = _Flight()
         try:
-            flight.result = await answer(execute, values, key, arguments, scope)
+            flight.result = await self._answer(execute, values, key, arguments, scope)
         finally:
             del running[key]
             flight.landed.set()
         return flight.result
 
-    async def answer(execute: Execute, values: dict[str, Any], key: str, arguments: str, scope: str) -> ToolResult:
-        began = time.perf_counter()
-        found: Entry | None = None
+    def _scope(self, arguments: str) -> str:
+        if self.tool.pure:
+            return ""
+        call = (trajectory.get(), arguments)
+        self._occurrences[call] += 1
+        return f"{trajectory.get()}#{self._occurrences[call]}"
+
+    def _flights(self) -> dict[str, _Flight]:
         try:
-            found = await in_thread(partial(store.get, key))
-        except CacheUnavailable as error:
-            if mode == "replay":
-                raise ReplayError(f"{error}; a replay needs it") from error
-            count("cache/unavailable")
-        if found is not None and _answers(found, mode, store.recording):
+            return self._running.get()
+        except LookupError:
+            made: dict[str, _Flight] = {}
+            self._running.set(made)
+            return made
+
+    async def _answer(
+        self, execute: Execute, values: dict[str, Any], key: str, arguments: str, scope: str
+    ) -> ToolResult:
+        began = time.perf_counter()
+        found = await self._found(key)
+        if found is not None and self._answers(found):
             count("cache/hits")
             return ToolResult(found.text, ToolStatus(found.status), time.perf_counter() - began)
-        if mode == "replay":
-            raise ReplayError(await in_thread(partial(_miss, tool, store, arguments, scope)))
+        if self.mode == "replay":
+            raise ReplayError(await self._in_thread(partial(_miss, self.tool, self.store, arguments, scope)))
         count("cache/misses")
         result = await execute(values)
-        if mode == "cached" and result.status is not ToolStatus.OK:
+        if self.mode == "cached" and result.status is not ToolStatus.OK:
             return result
         entry = Entry(
             key=key,
-            tool=tool.name,
-            version=tool.version,
+            tool=self.tool.name,
+            version=self.tool.version,
             arguments=_readable(arguments),
             scope=scope,
             status=str(result.status),
@@ -116,48 +134,44 @@ def cached(tool: Tool, store: Store, mode: Mode) -> Tool:
             seconds=result.seconds,
             stored=time.time(),
         )
-        return await keep(entry, result)
+        return await self._keep(entry, result)
 
-    async def keep(entry: Entry, result: ToolResult) -> ToolResult:
+    async def _found(self, key: str) -> Entry | None:
         try:
-            kept, in_file = await in_thread(partial(store.put, entry))
+            return await self._in_thread(partial(self.store.get, key))
+        except CacheUnavailable as error:
+            if self.mode == "replay":
+                raise ReplayError(f"{error}; a replay needs it") from error
+            count("cache/unavailable")
+            return None
+
+    def _answers(self, entry: Entry) -> bool:
+        if self.mode == "record":
+            return entry.recording == self.store.recording
+        return self._usable(entry)
+
+    def _usable(self, entry: Entry) -> bool:
+        # What failed once may succeed now; only a recording must have it fail again.
+        return self.mode != "cached" or entry.status == ToolStatus.OK
+
+    async def _keep(self, entry: Entry, result: ToolResult) -> ToolResult:
+        try:
+            kept, in_file = await self._in_thread(partial(self.store.put, entry))
         except CacheUnavailable:
-            if mode == "record":
+            if self.mode == "record":
                 raise
             count("cache/lost")
             return result
         count("cache/stored" if in_file else "cache/waiting")
-        return replace(result, text=kept.text, status=ToolStatus(kept.status)) if _usable(kept, mode) else result
+        return replace(result, text=kept.text, status=ToolStatus(kept.status)) if self._usable(kept) else result
 
-    async def in_thread(call: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=places())
-
-    return replace(tool, around=(*tool.around, around))
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._places())
 
 
 def key_of(tool: Tool, arguments: str, scope: str = "") -> str:
     """What a result is kept under: a hash of the tool's name and version, canonical arguments, and scope."""
     return hashlib.sha256(json.dumps([tool.name, tool.version, arguments, scope]).encode()).hexdigest()
-
-
-def _answers(entry: Entry, mode: Mode, recording: int | None) -> bool:
-    if mode == "record":
-        return entry.recording == recording
-    return _usable(entry, mode)
-
-
-def _usable(entry: Entry, mode: Mode) -> bool:
-    # What failed once may succeed now; only a recording must have it fail again.
-    return mode != "cached" or entry.status == ToolStatus.OK
-
-
-def _flights(flights: anyio.lowlevel.RunVar[dict[str, _Flight]]) -> dict[str, _Flight]:
-    try:
-        return flights.get()
-    except LookupError:
-        made: dict[str, _Flight] = {}
-        flights.set(made)
-        return made
 
 
 def _readable(arguments: str) -> str:

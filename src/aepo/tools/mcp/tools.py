@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aepo.paths import expanded
 from aepo.tools.address import service_address
-from aepo.tools.base import Tool
+from aepo.tools.base import Tool, ToolSettings
 from aepo.tools.mcp.arguments import plain
 from aepo.tools.mcp.offer import McpServerError, Offered
 from aepo.tools.mcp.result import text_of
@@ -81,19 +82,16 @@ def mcp_tools(
         from aepo.tools.mcp.server import Server
     except ImportError as error:
         raise ImportError("MCP servers need the extra: pip install 'aepo-rl[mcp]'") from error
-    for limit, value in (("timeout", timeout), ("concurrency", concurrency), ("max_characters", max_characters)):
-        if value <= 0:
-            raise ValueError(f"mcp_tools: {limit} is {value}, must be positive")
+    common = ToolSettings(timeout=timeout, concurrency=concurrency, max_characters=max_characters).checked("mcp_tools")
     called, transport = _transport(server, environment or {}, inherit, folder, headers or {})
     made = Server(Connection(name or called, transport, start_timeout, restarts))
     try:
         taken = _taken(made, names, prefix)
         made.connection.used = frozenset(offered.name for offered, _ in taken)
-        tools = [_tool(made, offered, shown, timeout, concurrency, max_characters) for offered, shown in taken]
+        return [_tool(made, offered, replace(common, name=shown)) for offered, shown in taken]
     except BaseException:
         made.close()
         raise
-    return tools
 
 
 def _transport(
@@ -171,13 +169,13 @@ def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, pref
     return found
 
 
-def _tool(server: Server, offered: Offered, name: str, timeout: float, concurrency: int, max_characters: int) -> Tool:
+def _tool(server: Server, offered: Offered, settings: ToolSettings) -> Tool:
     async def call(**arguments: Any) -> str:
-        return text_of(await server.call(offered, arguments, timeout))
+        return text_of(await server.call(offered, arguments, settings.timeout))
 
     # Chat templates and tags read each argument's schema as a mapping; JSON schema also has `true` for "anything".
     properties = {
         argument: {} if one is True else one for argument, one in offered.schema.get("properties", {}).items()
     }
     parameters = {**offered.schema, "properties": properties}
-    return Tool(name, offered.description, parameters, call, plain, timeout, concurrency, max_characters)
+    return Tool(**vars(settings), description=offered.description, parameters=parameters, function=call, check=plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -56,10 +56,7 @@ def browse(
         SandboxUnavailable: No sandbox contains untrusted code on this host.
         ValueError: An entry of `allow` cannot be read, or a limit is not positive.
     """
-    from aepo.tools.pages import connect
-    from aepo.tools.pages.body import Kind
-    from aepo.tools.pages.extract import MOST_CHARACTERS, MOST_LINKS, extract, versions
-    from aepo.tools.pages.fetch import Fetcher, named
+    from aepo.tools.pages.extract import MOST_CHARACTERS, MOST_LINKS, versions
 
     if isinstance(allow, str):
         raise ValueError(f"tool browse: allow is a list, e.g. [{allow!r}]")
@@ -70,14 +67,10 @@ def browse(
         )
     if not 0 <= links <= MOST_LINKS:
         raise ValueError(f"tool browse: links is {links}, must be from 0 to {MOST_LINKS}")
-    guard = Guard(allow, resolve)
-    backend = connect.GuardedBackend(guard, dial or connect.dial)
-    fetcher = Fetcher(guard, backend, connect.trust(), timeout, max_bytes)
-    fetch = _renderer(fetcher).fetch if rendered else fetcher.fetch
+    web = _web(Guard(allow, resolve), dial, timeout, max_bytes, rendered)
     box = _sandbox(sandbox)
     parsers = versions(box)
-
-    @tool(
+    made = tool(
         name="browse",
         timeout=timeout + _MORE_SECONDS,
         concurrency=concurrency,
@@ -85,7 +78,16 @@ def browse(
         version="/".join([parsers, "rendered" if rendered else "plain", str(max_characters), str(links), *allow]),
         pure=True,
         service="pages",
-    )
+    )(_reading(web, box, max_characters, links))
+    details = {"sandbox": box.name} | ({"allow": ", ".join(allow)} if allow else {})
+    return replace(made, details=details)
+
+
+def _reading(web: Fetcher | Renderer, box: Sandbox, max_characters: int, links: int) -> Callable[..., Awaitable[str]]:
+    from aepo.tools.pages.body import Kind
+    from aepo.tools.pages.extract import extract
+    from aepo.tools.pages.fetch import named
+
     async def run_browse(url: str, page: int = 1, part: int = 1) -> str:
         """Open a web page or a PDF, read its text, and see where its links lead.
 
@@ -96,7 +98,7 @@ def browse(
         """
         if page < 1 or part < 1:
             raise ToolError("page and part count from 1")
-        document = await fetch(url)
+        document = await web.fetch(url)
         is_pdf = document.kind is Kind.PDF
         with named(document.url):
             if part > 1 and not is_pdf:
@@ -104,8 +106,7 @@ def browse(
             found = await extract(document, box, page, part if is_pdf else page, max_characters, links)
             return told_of_pdf(found, page, part) if is_pdf else told(found, page)
 
-    details = {"sandbox": box.name} | ({"allow": ", ".join(allow)} if allow else {})
-    return replace(run_browse, details=details)
+    return run_browse
 
 
 def _sandbox(asked: Sandbox | str | None) -> Sandbox:
@@ -115,7 +116,13 @@ def _sandbox(asked: Sandbox | str | None) -> Sandbox:
     return choose(asked, None if at_a_service else HOST)
 
 
-def _renderer(fetcher: Fetcher) -> Renderer:
+def _web(guard: Guard, dial: Dial | None, timeout: float, max_bytes: int, rendered: bool) -> Fetcher | Renderer:
+    from aepo.tools.pages import connect
+    from aepo.tools.pages.fetch import Fetcher
+
+    fetcher = Fetcher(guard, connect.GuardedBackend(guard, dial or connect.dial), connect.trust(), timeout, max_bytes)
+    if not rendered:
+        return fetcher
     try:
         from aepo.tools.pages.rendered import Renderer
     except ImportError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import re
 import signal
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from aepo import event_loop
-from aepo.tools.counts import count
 from aepo.tools.pages.fetch import Document
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.retry import run_retried
 from aepo.types import ToolError
-
-_log = logging.getLogger(__name__)
 
 CPU_SECONDS = 3
 """Processor time for one document, the start of its parser included."""
@@ -92,17 +89,10 @@ async def extract(
     size = min(size, MOST_CHARACTERS)
     call = (str(document.kind), document.charset, document.url, packed, CPU_SECONDS, page, part, size, links)
     program = f"{_source()}\nmain{call!r}\n"
-    result = await sandbox.run(program, WALL_SECONDS)
-    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
-        _log.warning("%s failed, trying once more: %s", sandbox.name, result.stderr.strip()[-500:])
-        count("retries")
-        result = await sandbox.run(program, WALL_SECONDS)
-    if result.status is SandboxStatus.OK:
-        return _part(result.stdout)
-    if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
-        _log.error("%s failed twice: %s", sandbox.name, result.stderr.strip()[-500:])
-        raise ToolError("pages cannot be read now; go on without them")
-    raise ToolError(f"the page could not be read: {_reason(result)}")
+    result = await run_retried(sandbox, program, WALL_SECONDS, "pages cannot be read now; go on without them")
+    if result.status is not SandboxStatus.OK:
+        raise ToolError(f"the page could not be read: {_reason(result)}")
+    return _part(result.stdout)
 
 
 def _part(printed: str) -> Extract:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import selectors
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
+from io import FileIO
 
 from aepo.tools.sandbox.base import Limits
 from aepo.tools.sandbox.bootstrap import READY
@@ -75,7 +76,9 @@ class _Output:
         self.total = self._characters = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def add(self, chunk: bytes, is_stdout: bool) -> None:
+    def read(self, fd: int, is_stdout: bool) -> bool:
+        """Take what lies in a stream; False at its end."""
+        chunk = os.read(fd, 1 << 16)
         self.total += len(chunk)
         if is_stdout:
             self._characters += len(self._decoder.decode(chunk))
@@ -83,10 +86,41 @@ class _Output:
         else:
             self._tail += chunk
             del self._tail[: max(0, len(self._tail) - self._kept)]
+        return bool(chunk)
 
     def captured(self, end: End) -> Captured:
         characters = self._characters + len(self._decoder.decode(b"", True))
         return Captured(end, bytes(self._head), bytes(self._tail), characters)
+
+
+class _Clock:
+    """When a program must be done, and when it is looked at from outside until then."""
+
+    def __init__(self, seconds: float, too_large: Callable[[], bool] | None = None) -> None:
+        now = time.monotonic()
+        self._deadline, self._too_large = now + seconds, too_large
+        self._look = math.inf if too_large is None else now + WATCH_SECONDS
+
+    def left(self) -> float:
+        return max(0.0, min(self._deadline, self._look) - time.monotonic())
+
+    def end(self) -> End | None:
+        """Why the program must be killed now, if it must."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            return End.TIMEOUT
+        if self._too_large is None or now < self._look:
+            return None
+        self._look = now + WATCH_SECONDS
+        return End.MEMORY if self._too_large() else None
+
+
+def _written(pipe: FileIO, left: memoryview) -> memoryview:
+    """What is left after writing what the pipe takes; nothing, if nobody reads it any more."""
+    try:
+        return left[pipe.write(left) or 0 :]
+    except BrokenPipeError:
+        return left[:0]
 
 
 def capture(
@@ -113,51 +147,38 @@ def capture(
         stop: Ends the reading early.
         too_large: Asked now and then, once it is ready, whether the program holds too much memory.
     """
-    with ExitStack() as stack:
-        source = stack.enter_context(open(stdin, "wb", buffering=0))
-        selector = stack.enter_context(selectors.DefaultSelector())
+    with open(stdin, "wb", buffering=0) as pipe, selectors.DefaultSelector() as selector:
         for fd in (stdin, stdout, stderr):
             os.set_blocking(fd, False)
         for fd in (stdout, stderr, exited, stop.fd):
             selector.register(fd, selectors.EVENT_READ)
         selector.register(stdin, selectors.EVENT_WRITE)
-        left, output, started = memoryview(code), _Output(limits.output_kept), False
-        deadline, look = time.monotonic() + START_SECONDS, float("inf")
+        left, output, clock = memoryview(code), _Output(limits.output_kept), _Clock(START_SECONDS)
+        started = False
         end: End | None = None
         while True:
             # After its end, only what already lies in the pipes is read.
-            wait = max(0.0, min(deadline, look) - time.monotonic()) if end is None else 0
-            ready = {key.fd for key, _ in selector.select(wait)}
+            ready = {key.fd for key, _ in selector.select(clock.left() if end is None else 0)}
             if stop.fd in ready:
                 return output.captured(End.STOPPED)
             if stdin in ready:
-                try:
-                    left = left[source.write(left) or 0 :]
-                except BrokenPipeError:
-                    left = left[:0]
-            if not source.closed and (not left or end is not None):
+                left = _written(pipe, left)
+            if not pipe.closed and (not left or end is not None):
                 selector.unregister(stdin)
-                source.close()
+                pipe.close()
             streams = ready & {stdout, stderr}
             for fd in streams:
-                chunk = os.read(fd, 1 << 16)
-                output.add(chunk, fd == stdout)
-                if not chunk:
+                if not output.read(fd, fd == stdout):
                     selector.unregister(fd)
                 elif fd == stdout and not started:
-                    started, deadline = True, time.monotonic() + timeout
-                    look = look if too_large is None else time.monotonic() + WATCH_SECONDS
+                    started, clock = True, _Clock(timeout, too_large)
             if output.total > limits.output_killed:
                 return output.captured(End.OUTPUT)
             if end is End.MEMORY or (end is End.EXIT and not streams):
                 return output.captured(end)
-            now = time.monotonic()
             if exited in ready:
                 end = End.EXIT
-            elif now >= deadline:
-                return output.captured(End.TIMEOUT)
-            elif now >= look:
-                look = now + WATCH_SECONDS
-                end = End.MEMORY if too_large is not None and too_large() else None
-            elif streams:
+            elif (end := clock.end()) is End.TIMEOUT:
+                return output.captured(end)
+            elif end is None and streams:
                 time.sleep(_PAUSE_SECONDS)

@@ -51,6 +51,10 @@ class Canaries:
                 continue
         return found
 
+    def untold(self, result: SandboxResult) -> bool:
+        """Whether a program said nothing of the secret."""
+        return self.secret not in result.stdout + result.stderr
+
 
 def _not_done(result: SandboxResult) -> bool:
     return "DONE" not in result.stdout
@@ -154,19 +158,15 @@ def _scan(marker: str) -> list[int]:
 def checks(host: Canaries) -> list[Check]:
     """The hostile one-liners."""
     secret, owned = host.folder / "secret.txt", host.folder / "owned"
-
-    def says_nothing(result: SandboxResult) -> bool:
-        return host.secret not in result.stdout + result.stderr
-
     return [
-        Check("file", f"print(open({str(secret)!r}).read())", says_nothing),
+        Check("file", f"print(open({str(secret)!r}).read())", host.untold),
         Check(
             "environment",
             "import os\nprint(dict(os.environ))\n"
             f"for p in ('self', os.getppid(), 1, {os.getpid()}):\n"
             "    try: print(open(f'/proc/{p}/environ').read())\n"
             "    except OSError: pass",
-            says_nothing,
+            host.untold,
         ),
         Check("network", f"import socket\nsocket.create_connection(('127.0.0.1', {host.port}), 2)\nprint('DONE')"),
         Check(

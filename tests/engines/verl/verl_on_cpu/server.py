@@ -43,7 +43,7 @@ class Server:
         torch.set_num_threads(1)
         self.policy = LocalPolicy(load_policy(path, device="cpu"))
         settings = {"temperature": 1.0, "max_sequences": 64, "max_length": max_length}
-        self.engines = {greedy: self.policy.generator(**settings, greedy=greedy) for greedy in (False, True)}
+        self.engines = {greedy: self.policy.sampler.generator(**settings, greedy=greedy) for greedy in (False, True)}
         self.serving = None
         self.ready = asyncio.Event()
         self.global_steps = None
