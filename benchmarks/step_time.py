@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 
-from aepo import event_loop, tasks
+from aepo import tasks
 from aepo.algorithms import AEPO, GRPO, Algorithm
 from aepo.assembly.parts import build
 from aepo.config import Config, merged, parse, read
 from aepo.core.exploration import ExplorationState
+from aepo.process import event_loop
 from aepo.rollout.explorer import Seeds, executed_calls, explore
 from aepo.training.batch import flat_batch
 from aepo.training.loop import Parts

@@ -111,7 +111,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        import_module("aepo.system").refuse_windows()
+        import_module("aepo.process.windows").refuse_windows()
     if name == "load_config":
         return import_module("aepo.config").load
     if name == "rewards":

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from aepo import tasks
 from aepo.assembly.policies import load_policy, started_from
 from aepo.config import Config
-from aepo.paths import expanded
+from aepo.files.paths import expanded
+from aepo.process.signals import terminable
 from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import task_of_run, with_date
-from aepo.signals import terminable
 from aepo.solving.solve import solve
 from aepo.tasks.base import Task
 from aepo.tools.state import warn_of_state

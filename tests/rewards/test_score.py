@@ -13,7 +13,7 @@ import anyio
 import numpy as np
 import pytest
 
-from aepo import event_loop
+from aepo.process import event_loop
 from aepo.rewards.score import RewardBug, score
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, Trajectory, TrajectoryTree
 

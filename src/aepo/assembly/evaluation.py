@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aepo import event_loop
 from aepo.assembly.agents import agents, scorer_of
 from aepo.assembly.equipment import equip
 from aepo.config import Config, ConfigError
 from aepo.evaluation import runner
 from aepo.evaluation.runner import Evaluation
+from aepo.process import event_loop
 from aepo.tasks.base import Task
 from aepo.tasks.checks import checked
 from aepo.tools.state import warn_of_state

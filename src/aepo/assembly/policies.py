@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from aepo.config import Config, ConfigError, ModelConfig
-from aepo.paths import expanded, local
+from aepo.files.paths import expanded, local
 
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy

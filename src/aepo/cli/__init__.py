@@ -24,9 +24,9 @@ from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
 from aepo.cli.words import REGISTRY
-from aepo.signals import Terminated, ignore_signals, terminable
-from aepo.system import UnsupportedSystem, refuse_windows
-from aepo.user_code import told
+from aepo.process.signals import Terminated, ignore_signals, terminable
+from aepo.process.user_code import told
+from aepo.process.windows import UnsupportedSystem, refuse_windows
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,

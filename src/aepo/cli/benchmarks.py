@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aepo import config as configuration
-from aepo import event_loop
 from aepo.assembly import agents as assembled
 from aepo.assembly import policies
 from aepo.assembly.equipment import Equipment, equip
 from aepo.cli.chosen import Asked, choose, load_judge
 from aepo.config import Config
 from aepo.evaluation.prices import Prices
-from aepo.paths import local
+from aepo.files.paths import local
+from aepo.process import event_loop
 from aepo.rewards.judge import Judge
 from aepo.runs.folder import config_of
 from aepo.runs.resumed import on_day

@@ -11,8 +11,8 @@ from os.path import exists, isfile  # unlike pathlib's they take any text, also 
 from pathlib import Path
 from typing import Any
 
-from aepo.modules import load_named
-from aepo.paths import expanded, local
+from aepo.files.modules import load_named
+from aepo.files.paths import expanded, local
 from aepo.rewards.judge import Ask, Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import find

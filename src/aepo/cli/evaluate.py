@@ -8,7 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from aepo import config as configuration
-from aepo.paths import local
+from aepo.files.paths import local
 from aepo.tasks.reading.base import Method
 
 

@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from aepo import config as configuration
 from aepo.config import Config
-from aepo.paths import local
+from aepo.files.paths import local
 
 if TYPE_CHECKING:
     from aepo.runs.folder import RunFolder

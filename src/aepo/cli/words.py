@@ -7,7 +7,7 @@ from typing import Any
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from aepo.paths import local
+from aepo.files.paths import local
 
 REGISTRY = ConstructorRegistry()
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from aepo import config as configuration
 from aepo.comparison.entries import Entry, applied, named
 from aepo.config import Config, ConfigError, Section
-from aepo.paths import local
+from aepo.files.paths import local
 
 LIMITS = {
     "trajectories": "max_trajectories",

@@ -14,8 +14,8 @@ from aepo.comparison.reach import entropy_table, reach_table
 from aepo.comparison.results import Result
 from aepo.comparison.series import SMOOTHED_STEPS, Band, band, band_of_points, line, shares
 from aepo.comparison.table import notes, rows, tables
+from aepo.files.json_data import finite
 from aepo.files.whole import write_whole
-from aepo.json_data import finite
 from aepo.terminal.table import markdown, show
 from aepo.training.alarm import SMOOTHED_STEPS as START_STEPS
 

@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from aepo.config import Config
+from aepo.process.signals import terminable
+from aepo.process.user_code import told
 from aepo.runs.folder import config_of
-from aepo.signals import terminable
-from aepo.user_code import told
 
 INTERRUPTED, FAILED = 130, 1
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
 
 from aepo.algorithms import Algorithm, AnyAlgorithm
-from aepo.modules import load_named
+from aepo.files.modules import load_named
 
 
 def own_algorithm(data: Any) -> type[Algorithm] | None:

@@ -14,7 +14,7 @@ import yaml
 
 from aepo.config.checks import parse
 from aepo.config.sections import Config, ConfigError
-from aepo.paths import local
+from aepo.files.paths import local
 
 VERL = "verl"
 """The section with verl's own settings, which are read as verl reads them."""

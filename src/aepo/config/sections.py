@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from aepo.algorithms import AEPO
 from aepo.config.chosen import ChosenAlgorithm
-from aepo.paths import expanded
+from aepo.files.paths import expanded
 
 
 class ConfigError(ValueError):

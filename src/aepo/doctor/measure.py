@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 import anyio
 import torch
 
-from aepo import event_loop
 from aepo.doctor.estimate import Lengths, Speed
 from aepo.doctor.trial import Trial
+from aepo.process import event_loop
 from aepo.rollout.generator import Generator, Stop
 from aepo.rollout.generator import Sequence as Growing
 

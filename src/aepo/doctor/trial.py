@@ -9,8 +9,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aepo import event_loop
 from aepo.config import Config, TrainConfig
+from aepo.process import event_loop
 from aepo.tasks.base import Task
 from aepo.training.budget import Spent
 from aepo.types import Group

@@ -15,12 +15,12 @@ import anyio.to_thread
 
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.passk import pass_at_k
+from aepo.process.user_code import original, told
 from aepo.rewards.answer import exact_match, token_f1
 from aepo.rewards.judge import Judge, Judgement, Prompt, Verdict, judge
 from aepo.rewards.math import equivalent
 from aepo.rewards.score import AT_ONCE
 from aepo.tasks.reading.base import Method
-from aepo.user_code import original, told
 
 FORMAT = 1
 _READ: Mapping[Verdict, bool | None] = {

@@ -16,7 +16,7 @@ from functools import partial
 from string import Template
 from typing import TypeAlias
 
-from aepo import user_code
+from aepo.process import user_code
 from aepo.rewards.reply import stated
 
 FORMAT = 1

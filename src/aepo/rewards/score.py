@@ -8,7 +8,7 @@ from itertools import chain
 
 import anyio
 
-from aepo import user_code
+from aepo.process import user_code
 from aepo.rewards.base import Reward, checked
 from aepo.tools.places import Places
 from aepo.types import Group, Trajectory

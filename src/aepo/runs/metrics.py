@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aepo.files.json_data import finite
 from aepo.files.lines import append_lines, read_lines
 from aepo.files.whole import write_whole
-from aepo.json_data import finite
 from aepo.runs.folder import writing
 
 

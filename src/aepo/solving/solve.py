@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aepo import config as configuration
-from aepo import event_loop
 from aepo.assembly.agents import agents
 from aepo.assembly.equipment import equip
 from aepo.assembly.policies import load_policy
 from aepo.config import Config
+from aepo.process import event_loop
+from aepo.process.signals import terminable
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
 from aepo.rollout.generator import Generator
-from aepo.signals import terminable
 from aepo.solving.budget import Budget, Prices
 from aepo.solving.loop import Keep, Means, Solving, Watch
 from aepo.solving.solution import Solution

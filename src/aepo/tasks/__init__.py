@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from aepo.modules import load_named, place
+from aepo.files.modules import load_named, place
 from aepo.tasks import datasets
 from aepo.tasks.base import Task
 from aepo.tasks.options import bound

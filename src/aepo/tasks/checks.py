@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from aepo.json_data import broken_text, problem
+from aepo.files.json_data import broken_text, problem
 from aepo.types import Sample
 
 _SHOWN = 60

@@ -20,7 +20,7 @@ import anyio
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from aepo import user_code
+from aepo.process import user_code
 from aepo.tools.places import Places
 from aepo.tools.schema import signature_of
 from aepo.types import ToolCall, ToolError, ToolResult, ToolStatus
@@ -142,7 +142,7 @@ class Tool(ToolSettings):
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
         """Check the arguments, run the function, and say how it ended.
 
-        How the function is run, and what becomes of it after a timeout, says `aepo.user_code.call`.
+        How the function is run, and what becomes of it after a timeout, says `aepo.process.user_code.call`.
 
         Raises:
             ToolBug: The function raised something else than `ToolError`.

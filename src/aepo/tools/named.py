@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aepo.modules import load_named
-from aepo.paths import local
+from aepo.files.modules import load_named
+from aepo.files.paths import local
 from aepo.tools.base import Tool
 
 

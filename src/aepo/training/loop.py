@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 
-from aepo import event_loop
 from aepo.config import Config
 from aepo.evaluation.outcomes import outcomes, save_outcomes
 from aepo.evaluation.runner import evaluate
+from aepo.process import event_loop
+from aepo.process.signals import signals_wait
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import Scorer
 from aepo.rollout.sampler import Sampler
@@ -29,7 +30,6 @@ from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.runs.trees import save_trees
-from aepo.signals import signals_wait
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import Budget
 from aepo.training.alarm import EntropyWatch, watched

@@ -17,9 +17,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
-from aepo import event_loop
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
+from aepo.process import event_loop
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.rollout.growing import Question, Scorer

@@ -14,7 +14,7 @@ from torch import Tensor
 from aepo.algorithms.base import Algorithm
 from aepo.config import TrainConfig
 from aepo.core.aggregation import row_weights
-from aepo.out_of_memory import memory_advice
+from aepo.process.memory import memory_advice
 from aepo.training.batch import Batch, micro_batches, minibatches
 from aepo.training.figures import StepFigures, mean, reading_metrics
 from aepo.training.objective import Logprobs, Objective, flat_passes, tree_passes

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 
-from aepo.paths import local
+from aepo.files.paths import local
 from aepo.runs.metrics import read_metrics
 from aepo.runs.records import Record, read_trees, tree_files
 

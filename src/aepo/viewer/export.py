@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aepo.json_data import finite
+from aepo.files.json_data import finite
 from aepo.runs.records import Record, read_trees
 from aepo.viewer import views
 from aepo.viewer.bundle import bundle

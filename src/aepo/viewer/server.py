@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from aepo.json_data import finite
+from aepo.files.json_data import finite
 from aepo.viewer import views
 from aepo.viewer.policy import LOOPBACK, Guard
 from aepo.viewer.source import Source

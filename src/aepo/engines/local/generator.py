@@ -24,7 +24,7 @@ from aepo.engines.local.settings import USUAL, GeneratorSettings
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import stoppings
-from aepo.out_of_memory import memory_advice
+from aepo.process.memory import memory_advice
 from aepo.rollout.generator import Sampled, Sequence, Stop
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from aepo.engines.local.adapters import Adapter, Lora, add, attach, find_adapter, merged, refuse_other
 from aepo.engines.local.supported import refuse_unsupported
-from aepo.paths import expanded
+from aepo.files.paths import expanded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

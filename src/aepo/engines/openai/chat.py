@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from aepo import event_loop
 from aepo.engines.openai.client import Call, Client, Endpoint, ServerError, ServerRefusal
 from aepo.engines.openai.probe import chosen, models
+from aepo.process import event_loop
 
 
 class ChatModel:

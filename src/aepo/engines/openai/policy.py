@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from aepo import event_loop
 from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served, chosen, models, probe
 from aepo.engines.stopping import ends_of
+from aepo.process import event_loop
 from aepo.rollout.generator import NOTHING, Stop
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from aepo import event_loop
 from aepo.algorithms import AEPO, AnyAlgorithm
 from aepo.assembly.agents import agents, scorer_of
 from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
@@ -31,6 +30,7 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
 from aepo.evaluation.runner import Evaluation, evaluate
+from aepo.process import event_loop
 from aepo.rewards.score import AT_ONCE
 from aepo.rollout.agent import OnToolBug
 from aepo.tasks.base import Task

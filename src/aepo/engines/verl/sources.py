@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from aepo import event_loop
 from aepo.config import ConfigError
 from aepo.engines.openai.client import Client
 from aepo.engines.openai.probe import TEXT, chosen, models, probe
 from aepo.engines.verl.client import SteadyClient
 from aepo.engines.verl.endpoint import EndpointClient, endpoint
 from aepo.engines.verl.settings import AUTO, SOURCES
+from aepo.process import event_loop
 
 
 @dataclass(frozen=True)

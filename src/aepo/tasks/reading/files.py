@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from aepo.json_data import problem
-from aepo.paths import local
-from aepo.rows import rows
+from aepo.files.json_data import problem
+from aepo.files.paths import local
+from aepo.files.rows import rows
 from aepo.tasks.reading.row import DataError, Row
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aepo.paths import local
+from aepo.files.paths import local
 from aepo.tasks.reading.base import DataSet
 from aepo.tasks.reading.files import read_file
 from aepo.tasks.reading.hub import Load, read_hub

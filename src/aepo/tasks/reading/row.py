@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aepo.json_data import problem
+from aepo.files.json_data import problem
 
 QUESTION = ("question", "problem")
 ANSWER = ("answer", "golden_answers")

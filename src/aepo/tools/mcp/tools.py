@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aepo.paths import expanded
+from aepo.files.paths import expanded
 from aepo.tools.address import service_address
 from aepo.tools.base import Tool, ToolSettings
 from aepo.tools.mcp.arguments import plain

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from aepo import event_loop
+from aepo.process import event_loop
 from aepo.tools.pages.fetch import Document
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.retry import run_retried

@@ -21,7 +21,7 @@ from typing import Any
 import anyio.to_thread
 from playwright.async_api import BrowserContext, Error, Page, async_playwright
 
-from aepo import event_loop
+from aepo.process import event_loop
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.body import Kind
 from aepo.tools.pages.fetch import Document, Fetcher, named

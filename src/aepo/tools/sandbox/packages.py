@@ -11,7 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from aepo.paths import local
+from aepo.files.paths import local
 from aepo.tools.sandbox.kept import kept
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import anyio
 
-from aepo import event_loop
+from aepo.process import event_loop
 from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
 
 _SECONDS = 5.0

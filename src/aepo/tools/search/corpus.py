@@ -1,4 +1,4 @@
-"""A corpus: documents in a file, read one after the other. How the rows are found in a file is in `aepo.rows`."""
+"""A corpus: documents in a file, read one after the other. How the rows are found in a file is in `aepo.files.rows`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aepo.rows import rows
+from aepo.files.rows import rows
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from os import PathLike
 
-from aepo.paths import local
+from aepo.files.paths import local
 from aepo.tools.base import Tool, tool
 from aepo.tools.search.base import Hit, SearchBackend
 from aepo.tools.search.corpus import Document, read_documents

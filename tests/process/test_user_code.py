@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aepo import event_loop, user_code
+from aepo.process import event_loop, user_code
 from aepo.tools.base import ToolBug, run_call, tool
 from aepo.types import ToolCall, ToolStatus
 

@@ -18,8 +18,8 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from aepo.signals import Terminated
-from aepo.user_code import told
+from aepo.process.signals import Terminated
+from aepo.process.user_code import told
 
 T = TypeVar("T")
 

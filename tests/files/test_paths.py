@@ -12,7 +12,7 @@ from aepo import config
 from aepo.assembly.policies import load_policy
 from aepo.cli import main
 from aepo.comparison import plan
-from aepo.paths import expanded, local
+from aepo.files.paths import expanded, local
 from aepo.tasks.datasets import find
 from aepo.tasks.reading import load_samples
 from aepo.tools.sandbox.packages import folders

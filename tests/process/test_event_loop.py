@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 import torch
 
-from aepo import event_loop
+from aepo.process import event_loop
 
 
 async def where() -> int:
@@ -160,7 +160,7 @@ def test_a_context_is_kept_open_in_one_task_and_its_failure_is_told() -> None:
 
 FORKED = """
 import os
-from aepo import event_loop
+from aepo.process import event_loop
 async def number(): return 5
 assert event_loop.run(number) == 5
 child = os.fork()
@@ -171,7 +171,7 @@ if child:
 HANGING = """
 import threading
 import anyio
-from aepo import event_loop, user_code
+from aepo.process import event_loop, user_code
 async def left():
     with anyio.move_on_after(0.1):
         await user_code.call(threading.Event().wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aepo.out_of_memory import OutOfMemory, memory_advice
+from aepo.process.memory import OutOfMemory, memory_advice
 
 
 def test_the_line_says_when_how_much_and_what_to_change() -> None:

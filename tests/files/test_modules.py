@@ -10,7 +10,7 @@ import pytest
 
 from aepo import tasks
 from aepo.cli.chosen import load_function
-from aepo.modules import load_named
+from aepo.files.modules import load_named
 from aepo.tools.named import named
 
 TASK = """from __future__ import annotations
