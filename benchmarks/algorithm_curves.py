@@ -16,7 +16,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aepo.comparison.series import Band, Line, band, band_of_points, line
+from aepo.comparison.series import Band, SeriesLine, band, band_of_points, line
 from aepo.runs.metrics import read_metrics
 
 OWN, OTHERS = "#0072B2", "0.78"
@@ -37,8 +37,8 @@ def main() -> None:
 
 def curves(comparison: Path) -> tuple[dict[str, Band], dict[str, Band], dict[str, int]]:
     """Of each entry: held-out success by executed calls, policy entropy by step, and how many seeds are finished."""
-    success: dict[str, list[Line]] = defaultdict(list)
-    entropy: dict[str, list[Line]] = defaultdict(list)
+    success: dict[str, list[SeriesLine]] = defaultdict(list)
+    entropy: dict[str, list[SeriesLine]] = defaultdict(list)
     for folder in sorted((comparison / "runs").iterdir()):
         rows = read_metrics(folder / "metrics.jsonl")
         steps = [row for row in rows if "budget/executed_calls" in row]

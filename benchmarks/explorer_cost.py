@@ -14,7 +14,7 @@ import gc
 import platform
 import time
 import tracemalloc
-from collections.abc import Sequence as Tokens
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
@@ -92,11 +92,11 @@ class AtOnce:
     ) -> None:
         assert not self.open_now
 
-    def open(self, tokens: Tokens[int], noise: int) -> Scripted:
+    def open(self, tokens: Sequence[int], noise: int) -> Scripted:
         """Begin a sequence."""
         return self._hold(Scripted(noise, len(tokens), [len(tokens)]))
 
-    def extend(self, sequence: engine.Sequence, tokens: Tokens[int]) -> None:
+    def extend(self, sequence: engine.Sequence, tokens: Sequence[int]) -> None:
         """A tool's result."""
         own = cast(Scripted, sequence)
         own.length += len(tokens)

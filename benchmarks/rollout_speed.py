@@ -22,8 +22,7 @@ from step_time import Side, both, make_side, settings
 
 from aepo.config import parse
 from aepo.core.noise import noise_key
-from aepo.rollout.generator import Generator, Stop
-from aepo.rollout.generator import Sequence as Growing
+from aepo.rollout.generator import Generator, GrowingSequence, Stop
 from aepo.types import Group, Kind, TrajectoryTree
 
 
@@ -46,7 +45,7 @@ async def walk(
     tree: TrajectoryTree,
     children: dict[int | None, list[int]],
     first: int,
-    sequence: Growing,
+    sequence: GrowingSequence,
     engine: Generator,
     number: int,
     tasks: anyio.abc.TaskGroup,

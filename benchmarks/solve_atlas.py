@@ -35,7 +35,7 @@ from aepo.comparison.statistics import cost, difference, holm, success
 from aepo.evaluation.intervals import Interval
 from aepo.rewards.answer import exact_match
 from aepo.rollout.agent import Agent
-from aepo.solving.budget import Budget
+from aepo.solving.budget import SolvingBudget
 from aepo.solving.loop import Means, Solving
 from aepo.types import Sample
 
@@ -83,7 +83,7 @@ async def solve_all(
                 agent=agent,
                 algorithm=algorithm,
                 state=algorithm.exploration().initial_state(vocabulary),
-                budget=Budget(trajectories=trajectories),
+                budget=SolvingBudget(trajectories=trajectories),
                 seed=seed,
             )
             solution = await Solving(sample, means).run()

@@ -13,8 +13,7 @@ import torch
 from aepo.core.noise import noise_key
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
-from aepo.rollout.generator import Generator, Stop
-from aepo.rollout.generator import Sequence as Growing
+from aepo.rollout.generator import Generator, GrowingSequence, Stop
 
 from .clock import Cost, cost
 
@@ -52,7 +51,7 @@ def sampled(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> tuple[Co
     return found, steps[0]
 
 
-async def grow(engine: Generator, opened: Sequence[Growing], tokens: int) -> None:
+async def grow(engine: Generator, opened: Sequence[GrowingSequence], tokens: int) -> None:
     """Sample `tokens` tokens in each sequence, together."""
     async with anyio.create_task_group() as tasks:
         for sequence in opened:

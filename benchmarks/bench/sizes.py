@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config
 
 from aepo.engines.local.adapters import Lora, add
-from aepo.engines.local.load import Policy
+from aepo.engines.local.load import LoadedModel
 from aepo.engines.local.policy import LocalPolicy
 
 
@@ -80,4 +80,4 @@ def random_policy(
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(size.spoken)}, unk_token="w0"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w1")
     model = (model if lora is None else add(model, lora)).to(device)
-    return LocalPolicy(Policy(model.eval(), tokenizer, "random", device))
+    return LocalPolicy(LoadedModel(model.eval(), tokenizer, "random", device))

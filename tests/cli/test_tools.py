@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aepo.cli import main
-from aepo.tools.cache.database import Entry
+from aepo.tools.cache.database import KeptResult
 from aepo.tools.cache.store import Store
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,7 +35,9 @@ def file(tmp_path: Path) -> str:
     store = Store(tmp_path / "tools.sqlite")
     store.open()
     now = time.time()
-    first = Entry("1", "search", "v1", '{"query": "é"}', "", "ok", "several\nlines " + "x" * 500, 0.5, now - 10 * 86400)
+    first = KeptResult(
+        "1", "search", "v1", '{"query": "é"}', "", "ok", "several\nlines " + "x" * 500, 0.5, now - 10 * 86400
+    )
     store.put(first)
     store.put(replace(first, key="2", status="error", text="down", stored=now - 1))
     store.put(replace(first, key="3", tool="python", arguments='{"code": "1"}', text="1", stored=now))
@@ -65,7 +67,7 @@ def test_it_exports_json_lines(run: Run, file: str, tmp_path: Path) -> None:
     assert run(file, "--tool", "search", "--export", str(out)) == (0, f"2 results written to {out}\n", "")
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["arguments"] for row in rows] == [{"query": "é"}] * 2
-    assert rows[1].keys() == Entry.__dataclass_fields__.keys() and rows[1]["text"] == "down"
+    assert rows[1].keys() == KeptResult.__dataclass_fields__.keys() and rows[1]["text"] == "down"
 
 
 def test_it_deletes_what_is_chosen_only(run: Run, file: str) -> None:

@@ -99,7 +99,7 @@ def test_each_sandbox_has_the_verdict_of_its_probe_and_one_is_chosen(doctor: Doc
 def test_no_sandbox_is_missing_only_where_programs_are_to_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
     from aepo.tools.sandbox import choose
 
-    refused = [choose.Verdict("sandlock", ("network: not contained",), "allow Landlock", None)]
+    refused = [choose.BackendVerdict("sandlock", ("network: not contained",), "allow Landlock", None)]
     monkeypatch.setattr(choose, "verdicts", lambda: refused)
     (needed,), (unneeded,) = host.sandboxes(needed=True), host.sandboxes(needed=False)
     assert (needed.state, unneeded.state) == ("missing", "note")

@@ -7,7 +7,7 @@ import pytest
 from aepo.evaluation import figures
 from aepo.evaluation.answers import Answer, Answered
 from aepo.evaluation.figures import Figures
-from aepo.evaluation.prices import Prices, Spent, spent
+from aepo.evaluation.prices import Prices, TrajectoryCost, spent
 from aepo.evaluation.scoring import Scored
 from aepo.terminal.table import markdown
 from aepo.types import Kind, Leaf, Origin, Sample, StopReason, ToolCall, ToolResult, ToolStatus, TrajectoryTree, flatten
@@ -30,12 +30,14 @@ def test_each_turn_reads_all_that_is_before_it() -> None:
     leaf = Leaf(0, last.id, Origin.GLOBAL, StopReason.ANSWER, "yes")
     used = spent(flatten(Sample("?"), tree, leaf))
     # 10 before the first turn, 10 + 5 + 4 before the second, and 10 + 5 + 4 + 1 + 2 before the third.
-    assert used == Spent(10 + 19 + 22, 3 + 2 + 1 + 7, {"search": 1})
+    assert used == TrajectoryCost(10 + 19 + 22, 3 + 2 + 1 + 7, {"search": 1})
 
 
 def test_tokens_are_paid_by_the_million_and_calls_one_by_one() -> None:
     prices = Prices(2.0, 8.0, {"search": 0.005, "python": 0.0})
-    assert prices(Spent(500_000, 250_000, {"search": 3, "python": 7, "other": 1})) == pytest.approx(1 + 2 + 0.015)
+    assert prices(TrajectoryCost(500_000, 250_000, {"search": 3, "python": 7, "other": 1})) == pytest.approx(
+        1 + 2 + 0.015
+    )
     assert prices and Prices(0, 0, {"search": 0.1}) and Prices(sampled=1)
     assert not Prices() and not Prices(0, 0, {"search": 0.0})
 

@@ -15,7 +15,7 @@ from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
 from aepo.evaluation import estimate
 from aepo.evaluation.runner import Evaluation, evaluate
-from aepo.rewards.score import Scorer
+from aepo.rewards.score import RewardScorer
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolCall, ToolResult, ToolStatus, TrajectoryTree
 from tests import tiny
 
@@ -108,7 +108,7 @@ def measured(model_folder: Path):
         settings = config.load(None, tiny.settings(Path("unused"), model_folder, *overrides))
         task = tiny.letters(questions)
         sampler, greedy = agents(policy, task, settings, task.samples)
-        return anyio.run(evaluate, task.samples, Scorer(tiny.early), sampler, greedy, 3, seed)
+        return anyio.run(evaluate, task.samples, RewardScorer(tiny.early), sampler, greedy, 3, seed)
 
     return run
 
@@ -169,4 +169,4 @@ def other(policy: LocalPolicy, model: Path, overrides: list[str]) -> Evaluation:
     settings = config.load(None, [f"model.path={model}", "rollout.max_tokens=40", *overrides])
     task = tiny.letters(3)
     sampler, greedy = agents(policy, task, settings, task.samples)
-    return anyio.run(evaluate, task.samples, Scorer(tiny.early), sampler, greedy, 3, 3)
+    return anyio.run(evaluate, task.samples, RewardScorer(tiny.early), sampler, greedy, 3, 3)

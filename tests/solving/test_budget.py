@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.solving.budget import Budget, Prices, rounds
+from aepo.solving.budget import SolvingBudget, SolvingPrices, rounds
 
 
 def test_without_a_limit_there_is_one_group_and_beside_another_limit_there_are_many() -> None:
-    assert Budget().most_trajectories == 8 and not Budget().holds_back
-    assert Budget(calls=9).most_trajectories == 64 and Budget(calls=9).holds_back
-    assert Budget(trajectories=3, money=0.1).most_trajectories == 3
+    assert SolvingBudget().most_trajectories == 8 and not SolvingBudget().holds_back
+    assert SolvingBudget(calls=9).most_trajectories == 64 and SolvingBudget(calls=9).holds_back
+    assert SolvingBudget(trajectories=3, money=0.1).most_trajectories == 3
 
 
 def test_a_request_costs_what_it_reads_and_what_it_writes() -> None:
-    assert Prices(input=0.5, output=2.0).of(1_000_000, 500_000) == 1.5
+    assert SolvingPrices(input=0.5, output=2.0).of(1_000_000, 500_000) == 1.5
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ def test_a_request_costs_what_it_reads_and_what_it_writes() -> None:
 )
 def test_a_limit_that_allows_nothing_is_refused(limits: dict[str, float], line: str) -> None:
     with pytest.raises(ValueError, match=line):
-        Budget(**limits)  # type: ignore[arg-type]
+        SolvingBudget(**limits)  # type: ignore[arg-type]
 
 
 def test_a_price_below_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="a price of -1"):
-        Prices(output=-1.0)
+        SolvingPrices(output=-1.0)
 
 
 def test_rounds_are_as_few_and_as_equal_as_can_be() -> None:

@@ -5,14 +5,14 @@ import io
 import pytest
 from rich.console import Console
 
-from aepo.solving.budget import Spent
+from aepo.solving.budget import SolvingSpent
 from aepo.solving.display import SolvingDisplay, plain_line
 from aepo.solving.solution import Progress, Solution, decided
 from aepo.solving.vote import Tally
 from aepo.types import Group, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
 TALLIES = (Tally("Madrid", 4), Tally("Lima", 1))
-PROGRESS = Progress(1, 1, 8, 5, TALLIES, Spent(8, 14, 1310, 20_500, 0.0, 3.25))
+PROGRESS = Progress(1, 1, 8, 5, TALLIES, SolvingSpent(8, 14, 1310, 20_500, 0.0, 3.25))
 
 
 def solution(tallies: tuple[Tally, ...] = TALLIES, **others: object) -> Solution:
@@ -71,14 +71,14 @@ def test_ties_rewards_judges_and_silence_are_told() -> None:
 def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
     shown, out = display(terminal=False)
     hostile = (Tally("\x1b[2JMadrid\x07 [red]x[/red]", 1),)
-    shown.watch(Progress(1, 1, 8, 1, hostile, Spent()))
+    shown.watch(Progress(1, 1, 8, 1, hostile, SolvingSpent()))
     shown.solved(solution(hostile))
     assert "\x1b" not in out.getvalue() and "\x07" not in out.getvalue() and "[red]x[/red]" in out.getvalue()
 
 
 @pytest.mark.parametrize("money", [0.0, 0.0125])
 def test_cost_is_shown_where_there_is_one(money: float) -> None:
-    text = str(solution(spent=Spent(8, 14, 10, 20, money, 1.0)))
+    text = str(solution(spent=SolvingSpent(8, 14, 10, 20, money, 1.0)))
     assert ("cost 0.0125" in text) == (money > 0)
 
 

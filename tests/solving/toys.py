@@ -6,7 +6,7 @@ from typing import Any
 
 from aepo.algorithms import AEPO, Algorithm
 from aepo.rollout.agent import Agent, Limits
-from aepo.solving.budget import Budget
+from aepo.solving.budget import SolvingBudget
 from aepo.solving.loop import Means, Solving
 from aepo.solving.solution import Solution
 from aepo.tools.base import Tool
@@ -18,7 +18,7 @@ QUESTION = Sample("which way", id="q0")
 
 def means(
     generator: ToyGenerator,
-    budget: Budget,
+    budget: SolvingBudget,
     algorithm: Algorithm | None = None,
     tool: Tool | None = None,
     limits: Limits = GENEROUS,

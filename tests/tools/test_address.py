@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from aepo.engines.openai.client import Call, Client, Endpoint, ServerRefusal
+from aepo.engines.openai.client import Client, Endpoint, ServerCall, ServerRefusal
 from aepo.tools.address import service_address
 from aepo.tools.base import ToolMisconfigured
 from aepo.tools.sandbox.base import SandboxStatus
@@ -60,6 +60,6 @@ def test_where_a_service_redirects_to_is_not_read(location: str) -> None:
             assert ran.status is SandboxStatus.INFRASTRUCTURE_ERROR and "HTTP 302" in ran.stderr
             async with Client(Endpoint(server.url)) as client:
                 with pytest.raises(ServerRefusal, match="HTTP 302"):
-                    await client.ask(Call("/x"))
+                    await client.ask(ServerCall("/x"))
 
     anyio.run(ask)

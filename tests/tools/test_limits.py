@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aepo.tools.base import Tool, tool
 from aepo.tools.counts import count, counting, taken
-from aepo.tools.limits import Budget, BudgetSpent, Rate, Service, Terms, limited
+from aepo.tools.limits import BudgetSpent, Rate, Service, ToolBudget, ToolTerms, limited
 from aepo.tools.places import Places
 from aepo.types import ToolError, ToolStatus
 
@@ -142,7 +142,7 @@ def call(made: Tool, *words: str) -> list[str]:
 
 
 def test_a_budget_of_calls_ends_with_the_call_that_would_exceed_it(echo: Tool) -> None:
-    made = limited(echo, Terms(budget=Budget(calls=2)))
+    made = limited(echo, ToolTerms(budget=ToolBudget(calls=2)))
     assert call(made, "a", "refuse") == ["a", "no"], "a failed call is one"
     assert anyio.run(made.call, {"size": 1}).status is ToolStatus.BAD_ARGUMENTS
     with pytest.raises(BudgetSpent, match=r"the tool budget is spent: 2 of 2 calls; raise tools\.budget\.calls"):
@@ -150,8 +150,8 @@ def test_a_budget_of_calls_ends_with_the_call_that_would_exceed_it(echo: Tool) -
 
 
 def test_a_budget_of_money_lasts_for_what_it_can_pay(echo: Tool) -> None:
-    budget = Budget(money=0.3)
-    made, free = limited(echo, Terms(budget=budget)), limited(replace(echo, price=0.0), Terms(budget=budget))
+    budget = ToolBudget(money=0.3)
+    made, free = limited(echo, ToolTerms(budget=budget)), limited(replace(echo, price=0.0), ToolTerms(budget=budget))
     assert call(made, "a", "b", "c") == ["a", "b", "c"], "0.1 + 0.1 + 0.1 is 0.3 here"
     with pytest.raises(BudgetSpent, match=r"0\.3 of 0\.3, and a call of echo costs 0\.1; raise tools\.budget\.money"):
         call(made, "d")
@@ -162,15 +162,15 @@ def test_a_budget_of_money_lasts_for_what_it_can_pay(echo: Tool) -> None:
 def test_what_was_spent_is_known_to_a_resumed_run_even_if_it_was_killed(echo: Tool, tmp_path: Path) -> None:
     file = tmp_path / "spent.jsonl"
     for resume, before, after in [(False, 0, 2), (True, 2, 4), (False, 0, 2)]:
-        budget = Budget(calls=10)
+        budget = ToolBudget(calls=10)
         budget.keep_in(file, resume)
         assert budget.calls == before and budget.money == pytest.approx(before / 10)
-        call(limited(echo, Terms(budget=budget)), "a", "b")
+        call(limited(echo, ToolTerms(budget=budget)), "a", "b")
         assert budget.calls == after
     with file.open("a") as cut:
         cut.write('["echo", 0.')
     for calls in (2, 3):
-        budget = Budget()
+        budget = ToolBudget()
         budget.keep_in(file, True)
         assert budget.calls == calls
         budget.charge("echo", 0.1)
@@ -193,7 +193,7 @@ def test_tools_of_a_service_share_its_places_and_its_rate() -> None:
             running -= 1
             return "done"
 
-        return limited(ask, Terms(service=service))
+        return limited(ask, ToolTerms(service=service))
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
@@ -217,7 +217,7 @@ def test_waiting_for_a_turn_does_not_count_against_the_timeout() -> None:
         # Within the tool's own time limit there would be a deadline here.
         asleep.append(anyio.current_effective_deadline())
 
-    made = limited(ask, Terms(rate=Rate(0.001, 1, lambda: 0.0, sleep)))
+    made = limited(ask, ToolTerms(rate=Rate(0.001, 1, lambda: 0.0, sleep)))
 
     async def main() -> list[str]:
         return [(await made.call({})).text for _ in range(2)]

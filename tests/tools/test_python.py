@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aepo.tools.python import _text, python
-from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus, SandboxUnavailable
+from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus, SandboxUnavailable
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.choose import choose
 from aepo.tools.sandbox.unsafe import UnsafeNoSandbox
@@ -128,7 +128,7 @@ def test_everything_that_was_written_is_shown_however_the_program_ends(
             choose(backend.name)
         except SandboxUnavailable as error:
             pytest.skip(str(error))
-    box = backend(Limits(memory_total=200 << 20))
+    box = backend(SandboxLimits(memory_total=200 << 20))
     # Without a sandbox nobody looks at the memory of programs.
     ends = {code: told for code, told in ENDS.items() if "held" not in code or backend is not UnsafeNoSandbox}
     shown: dict[str, str] = {}

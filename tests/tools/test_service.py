@@ -14,7 +14,7 @@ from anyio.abc import SocketStream
 
 from aepo.tools.base import ToolMisconfigured, run_call, tool
 from aepo.tools.key import ApiKey
-from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
+from aepo.tools.service import BadServiceReply, HttpService, Request, ServiceLimits
 from aepo.types import ToolCall, ToolError
 from tests.tools.loopback import Loopback, Reply, Time, answer, drip, endless, loopback, raw, reset
 
@@ -198,7 +198,7 @@ def test_a_query_that_the_service_does_not_take_is_told_and_not_repeated(status:
 def test_a_reply_of_another_shape_is_not_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
     async def ask(made: HttpService, server: Loopback) -> Any:
         def read(reply: Any) -> Any:
-            raise BadReply("no hits")
+            raise BadServiceReply("no hits")
 
         return await made.fetch(Request("GET", server.url), read)
 

@@ -26,7 +26,7 @@ from aepo import api, config
 from aepo.algorithms import Algorithm, AnyAlgorithm
 from aepo.config import Config, ConfigError
 from aepo.evaluation.outcomes import from_lines
-from aepo.rewards.score import Scorer
+from aepo.rewards.score import RewardScorer
 from aepo.rollout.agent import Agent
 from aepo.runs import checkpoint
 from aepo.runs.metrics import read_metrics
@@ -239,7 +239,7 @@ def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any
     ("owner", "name", "number", "step"),
     [
         (tiny, "on_call", 25, None),
-        (Scorer, "__call__", 30, None),
+        (RewardScorer, "__call__", 30, None),
         (loop, "update", 4, 4),
         (loop, "evaluate", 1, 0),
         (loop, "evaluate", 2, 2),
@@ -496,7 +496,7 @@ def test_a_run_with_dynamic_sampling_goes_on_bit_for_bit(tmp_path: Path, model_f
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Scorer, "__call__"), (Agent, "grow")], ids=["reward", "rollout"])
+@pytest.mark.parametrize(("owner", "name"), [(RewardScorer, "__call__"), (Agent, "grow")], ids=["reward", "rollout"])
 def test_a_failure_in_a_rollout_loses_no_step(
     whole: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:

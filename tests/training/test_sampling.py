@@ -17,7 +17,7 @@ import aepo
 from aepo import config
 from aepo.algorithms import AEPO, ARPO, AXPO, DAPO, GRPO, Algorithm
 from aepo.assembly.parts import build
-from aepo.rewards.score import Scorer
+from aepo.rewards.score import RewardScorer
 from aepo.rollout.explorer import Seeds, explore
 from aepo.training.loop import Parts
 from aepo.training.sampling import StepGroups, other_questions, sample_step, step_questions
@@ -45,7 +45,7 @@ def sample(model_folder: Path) -> Sample:
         parts = parts_of(model_folder)
         state = algorithm.exploration().initial_state(parts.vocab_size)
         asked = QUESTIONS[:questions]
-        return anyio.run(sample_step, asked, COUNT, parts.agent, Scorer(reward), algorithm, state, SEED, STEP)
+        return anyio.run(sample_step, asked, COUNT, parts.agent, RewardScorer(reward), algorithm, state, SEED, STEP)
 
     return run
 
@@ -144,7 +144,7 @@ def test_what_starts_after_the_others_have_ended_does_not_depend_on_who_answered
         monkeypatch.setattr(tiny, "on_call", lambda: time.sleep(delay()))
         parts = parts_of(model_folder)
         state = algorithm.exploration().initial_state(parts.vocab_size)
-        return anyio.run(sample_step, QUESTIONS, COUNT, parts.agent, Scorer(reward), algorithm, state, SEED, STEP)
+        return anyio.run(sample_step, QUESTIONS, COUNT, parts.agent, RewardScorer(reward), algorithm, state, SEED, STEP)
 
     first = delayed(0)
     begun = [leaf.origin for group in first.kept for leaf in group.tree.leaves]
@@ -162,7 +162,7 @@ def test_axpo_asks_the_reward_about_each_trajectory_once(model_folder: Path) -> 
 
     parts, algorithm = parts_of(model_folder), AXPO(group_size=4)
     state = algorithm.exploration().initial_state(parts.vocab_size)
-    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.agent, Scorer(reward), algorithm, state, SEED, STEP)
+    step = anyio.run(sample_step, QUESTIONS, COUNT, parts.agent, RewardScorer(reward), algorithm, state, SEED, STEP)
     assert asked == Counter({(name, path): 1 for name in FIRST for path in range(4)})
     assert all(group.rewards == [0.1 * path for path in range(4)] for group in step.kept)
     for group in step.kept:

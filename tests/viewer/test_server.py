@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from aepo.viewer.policy import Guard
+from aepo.viewer.policy import HostGuard
 from aepo.viewer.server import app, listening
 from aepo.viewer.source import open_source
 
@@ -82,10 +82,10 @@ def test_another_name_for_this_machine_is_refused(client, name):
 
 
 def test_elsewhere_addresses_in_digits_and_its_own_name_are_answered():
-    guard = Guard(None, "0.0.0.0")
+    guard = HostGuard(None, "0.0.0.0")
     assert guard.knows("192.168.1.7:6880") and guard.knows("localhost:6880") and guard.knows("[fe80::1]:6880")
     assert not guard.knows("evil.example:6880")
-    assert Guard(None, "lab.example").knows("LAB.example:6880")
+    assert HostGuard(None, "lab.example").knows("LAB.example:6880")
 
 
 def test_a_port_that_is_taken_is_one_line_unless_none_was_asked_for(monkeypatch):

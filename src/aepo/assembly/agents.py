@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aepo.config import Config
-from aepo.rewards.score import Scorer
+from aepo.rewards.score import RewardScorer
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol
 from aepo.tasks.base import Task
@@ -74,7 +74,7 @@ def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Too
     )
 
 
-def scorer_of(task: Task, config: Config) -> Scorer:
+def scorer_of(task: Task, config: Config) -> RewardScorer:
     """The scorer of a task's trajectories.
 
     Raises:
@@ -82,4 +82,4 @@ def scorer_of(task: Task, config: Config) -> Scorer:
     """
     if task.reward is None:
         raise ValueError(f"task {task.name!r} has no reward: give it a function of (sample, trajectory)")
-    return Scorer(task.reward, config.rewards.concurrency)
+    return RewardScorer(task.reward, config.rewards.concurrency)

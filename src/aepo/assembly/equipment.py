@@ -12,9 +12,9 @@ from pathlib import Path
 
 from aepo.config import Config, ConfigError, RateConfig, ToolLimits, ToolsConfig
 from aepo.tools.base import Tool, ToolSettings
-from aepo.tools.cache.layer import Mode, cached
+from aepo.tools.cache.layer import CacheMode, cached
 from aepo.tools.cache.store import CacheUnavailable, Store
-from aepo.tools.limits import Budget, Rate, Service, Terms, limited
+from aepo.tools.limits import Rate, Service, ToolBudget, ToolTerms, limited
 from aepo.tools.places import Places
 
 _log = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ class Equipment:
     """
 
     tools: tuple[Tool, ...]
-    mode: Mode
+    mode: CacheMode
     store: Store | None = None
-    budget: Budget | None = None
+    budget: ToolBudget | None = None
 
     @contextmanager
     def in_use(self, run: Path, keep: bool = False, resume: bool = False) -> Iterator[None]:
@@ -71,7 +71,7 @@ class Equipment:
             _close(self.store, _log.warning)
 
 
-def equip(config: Config, tools: Sequence[Tool], mode: Mode | None = None) -> Equipment:
+def equip(config: Config, tools: Sequence[Tool], mode: CacheMode | None = None) -> Equipment:
     """The tools of a task under a configuration. No file is opened yet.
 
     Args:
@@ -88,7 +88,7 @@ def equip(config: Config, tools: Sequence[Tool], mode: Mode | None = None) -> Eq
     _known("tools.services", settings.services, sorted({tool.service for tool in wanted} - {""}))
     services = {name: Service(_places(limit), _rate(limit)) for name, limit in settings.services.items()}
     spends = settings.budget.calls is not None or settings.budget.money is not None
-    budget = Budget(settings.budget.calls, settings.budget.money) if spends else None
+    budget = ToolBudget(settings.budget.calls, settings.budget.money) if spends else None
     store = None if mode == "live" else _store(settings, Path(config.run), mode)
     if settings.budget.money is not None and not any(tool.price for tool in wanted):
         raise ConfigError("tools.budget.money is set, but no tool has a price: set tools.limits.<tool>.price")
@@ -97,7 +97,7 @@ def equip(config: Config, tools: Sequence[Tool], mode: Mode | None = None) -> Eq
         rate = _rate(settings.limits.get(tool.name, ToolLimits()))
         service = services.get(tool.service, Service())
         if rate or service.places or service.rate or budget:
-            tool = limited(tool, Terms(rate, service, budget))
+            tool = limited(tool, ToolTerms(rate, service, budget))
         made.append(tool if store is None else cached(tool, store, mode))
     asked_anew = [tool.name for tool in wanted if not tool.pure]
     if asked_anew and (mode == "cached" or settings.repeat == "answer"):
@@ -105,7 +105,7 @@ def equip(config: Config, tools: Sequence[Tool], mode: Mode | None = None) -> Eq
     return Equipment(tuple(made), mode, store, budget)
 
 
-def _store(settings: ToolsConfig, run: Path, mode: Mode) -> Store:
+def _store(settings: ToolsConfig, run: Path, mode: CacheMode) -> Store:
     path = run / CACHE if settings.cache is None else Path(settings.cache)
     if mode == "replay" and not path.is_file():
         raise ConfigError(f"there is no tool cache {path} to replay: give tools.cache the file of a recorded run")

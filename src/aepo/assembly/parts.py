@@ -10,11 +10,11 @@ from aepo.config import Config
 from aepo.engines.local.cpu.threads import fastest_threads
 from aepo.engines.local.policy import LocalPolicy
 from aepo.tasks.base import Task
-from aepo.tools.limits import Budget
+from aepo.tools.limits import ToolBudget
 from aepo.training.loop import Parts
 
 
-def build(config: Config, task: Task, budget: Budget | None = None) -> tuple[LocalPolicy, Parts]:
+def build(config: Config, task: Task, budget: ToolBudget | None = None) -> tuple[LocalPolicy, Parts]:
     """Load the model, and put together the parts of its training.
 
     Args:

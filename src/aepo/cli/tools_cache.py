@@ -16,7 +16,7 @@ from aepo.terminal.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from aepo.tools.cache.database import Entry
+    from aepo.tools.cache.database import KeptResult
 
 _DAY = 86400.0
 _WIDTH = 100
@@ -63,7 +63,7 @@ def cache(
         store.close()
 
 
-def _export(entries: Iterable[Entry], out: Path) -> int:
+def _export(entries: Iterable[KeptResult], out: Path) -> int:
     count = 0
     with out.open("w", encoding="utf-8") as file:
         for entry in entries:
@@ -73,8 +73,8 @@ def _export(entries: Iterable[Entry], out: Path) -> int:
     return count
 
 
-def _list(entries: Iterable[Entry], limit: int) -> None:
-    newest: deque[Entry] = deque(maxlen=max(0, limit))
+def _list(entries: Iterable[KeptResult], limit: int) -> None:
+    newest: deque[KeptResult] = deque(maxlen=max(0, limit))
     totals: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         newest.append(entry)

@@ -24,7 +24,7 @@ LIMITS = {
 QUICK_SEEDS, QUICK_STEPS, QUICK_QUESTIONS, QUICK_HELD_OUT = 2, 2, 2, 6
 
 
-class Budget(Section):
+class EqualBudget(Section):
     """What each run may use for training.
 
     Attributes:
@@ -67,7 +67,7 @@ class Settings(Section):
     base: dict[str, Any] = Field(default_factory=dict)
     entries: list[Entry] = Field(default_factory=lambda: [named("grpo"), named("aepo")], min_length=1)
     seeds: list[int] = Field(default_factory=lambda: [0, 1, 2], min_length=1)
-    budget: Budget | None = None
+    budget: EqualBudget | None = None
     evaluation: Measurement = Measurement()
 
     @field_validator("seeds", mode="before")
@@ -130,7 +130,7 @@ class Plan:
     folder: Path
     labels: list[str]
     seeds: list[int]
-    budget: Budget
+    budget: EqualBudget
     shared: dict[str, Any]
     runs: list[PlannedRun]
 
@@ -191,9 +191,9 @@ def plan(settings: Settings, quick: bool = False) -> Plan:
             raise ConfigError(f"train.{limit} is of one run: write budget.kind and budget.amount instead")
     folder = Path(f"{settings.folder}-quick" if quick else settings.folder)
     seeds = settings.seeds[:QUICK_SEEDS] if quick else settings.seeds
-    budget = settings.budget or Budget(amount=shared.train.steps * _trajectories_a_step(shared))
+    budget = settings.budget or EqualBudget(amount=shared.train.steps * _trajectories_a_step(shared))
     if quick:
-        budget = Budget(amount=QUICK_STEPS * QUICK_QUESTIONS * shared.algorithm.group_size)
+        budget = EqualBudget(amount=QUICK_STEPS * QUICK_QUESTIONS * shared.algorithm.group_size)
     configs = {entry.label: _config(entry, base, settings.evaluation, budget, quick) for entry in settings.entries}
     runs = [
         PlannedRun(label, seed, _placed(config, folder / "runs" / f"{label}-seed-{seed}", seed))
@@ -204,7 +204,7 @@ def plan(settings: Settings, quick: bool = False) -> Plan:
     return Plan(folder, list(configs), seeds, budget, identity, runs)
 
 
-def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budget: Budget, quick: bool) -> Config:
+def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budget: EqualBudget, quick: bool) -> Config:
     data = applied(entry, base)
     try:
         return _measured(configuration.parse(data), evaluation, budget, quick)
@@ -214,7 +214,7 @@ def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budg
         raise ConfigError(f"entry {entry.label!r}: {what}") from None
 
 
-def _measured(config: Config, evaluation: Measurement, budget: Budget, quick: bool) -> Config:
+def _measured(config: Config, evaluation: Measurement, budget: EqualBudget, quick: bool) -> Config:
     """A run's configuration with what the comparison decides: budget, evaluation, one thread."""
     questions = evaluation.questions or config.evaluation.questions
     samples, rollout = evaluation.samples, config.rollout.questions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Line = tuple[Sequence[float], Sequence[float]]
+SeriesLine = tuple[Sequence[float], Sequence[float]]
 """(x, y) of one seed; x rises."""
 
 POINTS = 60
@@ -25,7 +25,7 @@ class Band:
     high: list[float]
 
 
-def band(lines: Sequence[Line]) -> Band:
+def band(lines: Sequence[SeriesLine]) -> Band:
     """The seeds' mean and spread, where all of them have values; between its points a seed's curve is straight.
 
     Raises:
@@ -41,7 +41,7 @@ def band(lines: Sequence[Line]) -> Band:
     return Band(list(map(float, grid)), *(f(values, axis=0).tolist() for f in (np.mean, np.min, np.max)))
 
 
-def band_of_points(lines: Sequence[Line]) -> Band:
+def band_of_points(lines: Sequence[SeriesLine]) -> Band:
     """The seeds' mean in both directions, point by point: the first of each seed, the second, and so on to the last.
 
     For few points whose x differs between seeds, such as evaluations by what they cost. Where a seed has more points
@@ -62,7 +62,7 @@ def smoothed(values: Sequence[float], steps: int = SMOOTHED_STEPS) -> list[float
     return [float(np.mean(values[max(0, at + 1 - steps) : at + 1])) for at in range(len(values))]
 
 
-def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -> Line:
+def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -> SeriesLine:
     """One metric against another, of the rows that have it.
 
     Args:

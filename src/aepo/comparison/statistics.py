@@ -33,7 +33,7 @@ from aepo.evaluation.intervals import CHANCE, Interval, Uncertain, estimate, sta
 Cells = npt.NDArray[np.float64]
 """(seeds, questions)."""
 
-Verdict = Literal["better", "worse", "may be chance", "inside the noise", "unknown"]
+DifferenceVerdict = Literal["better", "worse", "may be chance", "inside the noise", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Difference(Interval):
     p: float
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DifferenceVerdict:
         """What one may say; "may be chance": its own interval leaves out 0, but not after the correction."""
         if math.isnan(self.p):
             return "unknown"

@@ -17,13 +17,13 @@ from aepo.evaluation.outcomes import Outcome
 from aepo.terminal.table import Best, Lines, percent
 from aepo.types import SUCCESS
 
-Score = Callable[[Outcome], float]
+OutcomeScore = Callable[[Outcome], float]
 USED = {"trajectories": "trajectories", "sampled_tokens": "tokens_sampled", "executed_calls": "executed_calls"}
 """The metric `budget/*` of each kind of budget."""
 
 
 @dataclass(frozen=True)
-class Row:
+class EntryRow:
     """One entry.
 
     Attributes:
@@ -44,7 +44,7 @@ class Row:
     short_of_budget: list[int]
 
 
-def rows(plan: Plan, results: Sequence[Result]) -> list[Row]:
+def rows(plan: Plan, results: Sequence[Result]) -> list[EntryRow]:
     """The table's numbers, an entry a row in the plan's order; entries without a finished run are left out.
 
     Raises:
@@ -60,12 +60,12 @@ def rows(plan: Plan, results: Sequence[Result]) -> list[Row]:
     )
 
 
-def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> Row:
+def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> EntryRow:
     measures = _measures(own[0].after)
     ours, theirs = ({result.seed: result.after for result in side} for side in (own, first))
     both = sorted(ours.keys() & theirs.keys())
     one, other = ([side[seed] for seed in both] for side in (ours, theirs))
-    return Row(
+    return EntryRow(
         label=own[0].label,
         seeds=[result.seed for result in own],
         success={name: success(_cells(list(ours.values()), score)) for name, score in measures.items()},
@@ -79,7 +79,7 @@ def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> Row:
     )
 
 
-def _corrected(found: Sequence[Row]) -> list[Row]:
+def _corrected(found: Sequence[EntryRow]) -> list[EntryRow]:
     """The same with the p-values of each measure corrected for all entries that were compared with the first."""
     differences = [dict(row.differences) for row in found]
     for measure in found[0].success if found else ():
@@ -89,9 +89,9 @@ def _corrected(found: Sequence[Row]) -> list[Row]:
     return [replace(row, differences=one) for row, one in zip(found, differences, strict=True)]
 
 
-def _measures(questions: Sequence[Outcome]) -> dict[str, Score]:
+def _measures(questions: Sequence[Outcome]) -> dict[str, OutcomeScore]:
     samples = len(questions[0].sampled)
-    measures: dict[str, Score] = {"Pass@1": _pass_at_1}
+    measures: dict[str, OutcomeScore] = {"Pass@1": _pass_at_1}
     if samples > 1:
         measures[f"Pass@{samples}"] = lambda outcome: outcome.passes(samples)
     if questions[0].greedy is not None:
@@ -99,7 +99,7 @@ def _measures(questions: Sequence[Outcome]) -> dict[str, Score]:
     return measures
 
 
-def _cells(runs: Sequence[Sequence[Outcome]], score: Score) -> Cells:
+def _cells(runs: Sequence[Sequence[Outcome]], score: OutcomeScore) -> Cells:
     return np.array([[score(outcome) for outcome in outcomes] for outcomes in runs], dtype=np.float64)
 
 
@@ -107,7 +107,7 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 """What the cost table shows, by its titles."""
 
 
-def tables(found: Sequence[Row]) -> list[Lines]:
+def tables(found: Sequence[EntryRow]) -> list[Lines]:
     """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
     differences = [
         [row.label, measure, _percent(versus, "+"), _p(versus.p), versus.verdict]
@@ -123,7 +123,7 @@ def tables(found: Sequence[Row]) -> list[Lines]:
     return [[head, *lines] for head, lines in made if lines]
 
 
-def _success(found: Sequence[Row]) -> list[list[str]]:
+def _success(found: Sequence[EntryRow]) -> list[list[str]]:
     """A line an entry; the best of several entries is marked, measure by measure."""
     best = {name: max(row.success[name].mean for row in found) for name in found[0].success}
     lines = []
@@ -149,7 +149,7 @@ def _cost(interval: Interval) -> str:
     return f"{interval.mean:,.0f}{half}"
 
 
-def notes(plan: Plan, found: Sequence[Row], results: Sequence[Result], failed: Sequence[str]) -> list[str]:
+def notes(plan: Plan, found: Sequence[EntryRow], results: Sequence[Result], failed: Sequence[str]) -> list[str]:
     """What a reader must know to read the tables, a line each."""
     questions = results[0].after
     first = found[0]

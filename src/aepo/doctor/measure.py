@@ -12,8 +12,7 @@ import torch
 from aepo.doctor.estimate import Lengths, Speed
 from aepo.doctor.trial import Trial
 from aepo.process import event_loop
-from aepo.rollout.generator import Generator, Stop
-from aepo.rollout.generator import Sequence as Growing
+from aepo.rollout.generator import Generator, GrowingSequence, Stop
 
 if TYPE_CHECKING:
     from aepo.config import Config
@@ -90,7 +89,7 @@ def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
     return min(event_loop.run(main) for _ in range(REPETITIONS))
 
 
-async def _all(engine: Generator, opened: Sequence[Growing], tokens: int) -> None:
+async def _all(engine: Generator, opened: Sequence[GrowingSequence], tokens: int) -> None:
     async with anyio.create_task_group() as tasks:
         for sequence in opened:
             tasks.start_soon(engine.sample, sequence, tokens, Stop())

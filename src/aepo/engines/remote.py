@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from collections.abc import Sequence as Tokens
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, cast
@@ -12,7 +11,7 @@ from typing import Self, cast
 import anyio
 
 from aepo.engines.stopping import Stopping
-from aepo.rollout.generator import Sampled, Sequence, Stop
+from aepo.rollout.generator import GrowingSequence, Sampled, Stop
 
 
 @dataclass(eq=False)
@@ -82,7 +81,7 @@ class RemoteGenerator(ABC):
             sequence.closed = sequence.ended = True
         self._open.clear()
 
-    def open(self, tokens: Tokens[int], noise: int) -> RemoteSequence:
+    def open(self, tokens: Sequence[int], noise: int) -> RemoteSequence:
         """Begin a sequence with these tokens.
 
         Raises:
@@ -94,7 +93,7 @@ class RemoteGenerator(ABC):
             raise ValueError("a sequence cannot begin with no token: give at least one")
         return self._add(RemoteSequence(given, noise, [len(given)]))
 
-    def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+    def extend(self, sequence: GrowingSequence, tokens: Sequence[int]) -> None:
         """Append tokens that are not sampled.
 
         Raises:
@@ -105,7 +104,7 @@ class RemoteGenerator(ABC):
         own.tokens.extend(self._checked(tokens, own.length, "the sequence with what is appended"))
         own.starts.append(own.length)
 
-    async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
+    async def sample(self, sequence: GrowingSequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens, up to `max_tokens` and to a length of `max_length`.
 
         Tokens after the end of the turn are dropped. If the server stops earlier for a reason of its own, another
@@ -129,7 +128,7 @@ class RemoteGenerator(ABC):
             own.sampling = False
         return found
 
-    def fork(self, sequence: Sequence, length: int, noise: int) -> RemoteSequence:
+    def fork(self, sequence: GrowingSequence, length: int, noise: int) -> RemoteSequence:
         """A new sequence with the first `length` tokens.
 
         Raises:
@@ -145,7 +144,7 @@ class RemoteGenerator(ABC):
         starts = [start for start in source.starts if start <= length] or [length]
         return self._add(RemoteSequence(source.tokens[:length], noise, starts))
 
-    def end(self, sequence: Sequence) -> None:
+    def end(self, sequence: GrowingSequence) -> None:
         """No token of it will be sampled any more; it can still be forked.
 
         Raises:
@@ -155,7 +154,7 @@ class RemoteGenerator(ABC):
         if not own.ended or own.closed:
             self._own(own, "ended").ended = True
 
-    def close(self, sequence: Sequence) -> None:
+    def close(self, sequence: GrowingSequence) -> None:
         """Free the sequence; closing twice is allowed.
 
         Raises:
@@ -184,13 +183,13 @@ class RemoteGenerator(ABC):
         self._open.add(sequence)
         return sequence
 
-    def _checked(self, tokens: Tokens[int], before: int, what: str) -> list[int]:
+    def _checked(self, tokens: Sequence[int], before: int, what: str) -> list[int]:
         given = [int(t) for t in tokens]
         if before + len(given) > self.max_length:
             raise ValueError(f"{what} has {before + len(given)} tokens, but max_length is {self.max_length}")
         return given
 
-    def _own(self, sequence: Sequence, what: str) -> RemoteSequence:
+    def _own(self, sequence: GrowingSequence, what: str) -> RemoteSequence:
         own = cast(RemoteSequence, sequence)
         if own.ended:
             raise RuntimeError(f"a sequence that was {'closed' if own.closed else 'ended'} cannot be {what}")

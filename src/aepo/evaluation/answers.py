@@ -16,7 +16,7 @@ from statistics import fmean
 import anyio
 
 from aepo.core.exploration import IndependentSamples
-from aepo.evaluation.prices import Prices, Spent, spent
+from aepo.evaluation.prices import Prices, TrajectoryCost, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.types import Group, Sample, StopReason, Trajectory
@@ -51,11 +51,11 @@ class Answer:
         return self.stop_reason in (StopReason.LENGTH, StopReason.TOOL_LIMIT)
 
     @property
-    def spent(self) -> Spent | None:
+    def spent(self) -> TrajectoryCost | None:
         """What it used; None if that was not kept."""
         if self.prompt_tokens is None or self.by_tool is None:
             return None
-        return Spent(self.prompt_tokens, self.tokens, self.by_tool)
+        return TrajectoryCost(self.prompt_tokens, self.tokens, self.by_tool)
 
 
 @dataclass(frozen=True)

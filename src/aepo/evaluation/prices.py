@@ -12,7 +12,7 @@ MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
-class Spent:
+class TrajectoryCost:
     """What a trajectory used.
 
     Attributes:
@@ -45,15 +45,15 @@ class Prices:
         """Whether anything costs something."""
         return bool(self.prompt or self.sampled or any(self.tools.values()))
 
-    def __call__(self, spent: Spent) -> float:
+    def __call__(self, spent: TrajectoryCost) -> float:
         """The cost."""
         tokens = (spent.prompt * self.prompt + spent.sampled * self.sampled) / MILLION
         return tokens + sum(count * self.tools.get(name, 0.0) for name, count in spent.calls.items())
 
 
-def spent(trajectory: Trajectory) -> Spent:
+def spent(trajectory: Trajectory) -> TrajectoryCost:
     """What a trajectory used; what it shares with another one counts for both."""
     mask = trajectory.loss_mask
     begins = [at for at, written in enumerate(mask) if written and not (at and mask[at - 1])]
     calls = Counter(call.name for call, result in trajectory.calls if result.executed)
-    return Spent(sum(begins), sum(mask), dict(calls))
+    return TrajectoryCost(sum(begins), sum(mask), dict(calls))

@@ -62,7 +62,7 @@ def normalise(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Reading:
+class AnswerReading:
     """An answer in a form for comparison by `agree`.
 
     Attributes:
@@ -78,11 +78,13 @@ class Reading:
     signs: str | None
 
 
-def read(text: str) -> Reading:
+def read(text: str) -> AnswerReading:
     """Read an answer."""
     folded = fold(text).strip()
     signs = folded.strip(" .*") or folded
-    return Reading(*_valued(text), (normalise(text), normalise(_JOINT.sub("", text))), signs if text.strip() else None)
+    return AnswerReading(
+        *_valued(text), (normalise(text), normalise(_JOINT.sub("", text))), signs if text.strip() else None
+    )
 
 
 def number(text: str) -> Fraction | None:
@@ -90,7 +92,7 @@ def number(text: str) -> Fraction | None:
     return _valued(text)[0]
 
 
-def agree(answer: Reading, target: Reading) -> bool:
+def agree(answer: AnswerReading, target: AnswerReading) -> bool:
     """Whether two answers are equal: as numbers if both are numbers, else as normalised text.
 
     Two sums of money in different currencies are different. A sign inside a word can be removed or be a space:
@@ -127,13 +129,13 @@ def f1(sample: Sample, trajectory: Trajectory) -> float:
     return token_f1(trajectory.answer or "", accepted(sample))
 
 
-def _best(score: Callable[[Reading, Reading], float], answer: str, targets: str | Sequence[str]) -> float:
+def _best(score: Callable[[AnswerReading, AnswerReading], float], answer: str, targets: str | Sequence[str]) -> float:
     said = read(unboxed(answer))
     listed = [targets] if isinstance(targets, str) else targets
     return max((score(said, read(unboxed(target))) for target in listed), default=0.0)
 
 
-def _f1(answer: Reading, target: Reading) -> float:
+def _f1(answer: AnswerReading, target: AnswerReading) -> float:
     if agree(answer, target):
         return 1.0
     if None not in (answer.number, target.number) or not _CLOSED.isdisjoint((answer.words[0], target.words[0])):

@@ -27,7 +27,7 @@ class RewardBug(RuntimeError):
         self.original = original
 
 
-class Scorer:
+class RewardScorer:
     """Calls a reward, `concurrency` calls at once, in threads if it is no async function."""
 
     def __init__(self, reward: Reward, concurrency: int = AT_ONCE) -> None:
@@ -52,7 +52,7 @@ class Scorer:
 
 async def score(groups: Sequence[Group], reward: Reward, concurrency: int = AT_ONCE) -> None:
     """Set the reward of every leaf that has none; raises the first failure."""
-    scorer = Scorer(reward, concurrency)
+    scorer = RewardScorer(reward, concurrency)
 
     async def set_reward(trajectory: Trajectory) -> None:
         trajectory.leaf.reward = await scorer(trajectory)

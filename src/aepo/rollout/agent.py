@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Tokens
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from aepo.core.scale import segment_entropy
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn
-from aepo.rollout.generator import Generator, Sampled, Sequence
+from aepo.rollout.generator import Generator, GrowingSequence, Sampled
 from aepo.rollout.repeats import repeated
 from aepo.tools.base import Tool, ToolBug, run_call
 from aepo.types import Kind, Leaf, Node, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
@@ -59,7 +58,7 @@ class Path:
 
     id: int
     origin: Origin
-    sequence: Sequence
+    sequence: GrowingSequence
     node: Node
     prompt_length: int
     calls: int = 0
@@ -67,7 +66,7 @@ class Path:
     parent: int | None = None
     depth: int = 0
     observed: int = 0
-    kept: Tokens[int] = ()
+    kept: Sequence[int] = ()
     leaf: Leaf | None = None
     observations: list[Node] = field(default_factory=list)
 

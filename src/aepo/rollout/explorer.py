@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
-from collections.abc import Sequence as Items
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -59,7 +58,7 @@ class Seeds:
 
 
 async def explore(
-    samples: Items[Sample],
+    samples: Sequence[Sample],
     agent: Agent,
     exploration: Exploration,
     state: ExplorationState,
@@ -127,7 +126,7 @@ class Rollout:
         self.waiting: deque[Question] = deque()
         self.failure: Exception | None = None
 
-    def ask(self, samples: Items[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
+    def ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
         """Begin one group per question as soon as there is room; arguments as of `explore`."""
         repeats: Counter[str] = Counter()
         asked: list[Question] = []

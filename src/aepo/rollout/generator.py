@@ -6,7 +6,7 @@ sampled at the moment. A sequence that waits for a tool costs no computing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Tokens
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -49,7 +49,7 @@ class Sampled:
     version: int | None = None
 
 
-class Sequence(Protocol):
+class GrowingSequence(Protocol):
     """A handle to one growing sequence; only its engine reads the rest of it."""
 
     @property
@@ -124,33 +124,33 @@ class Generator(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def open(self, tokens: Tokens[int], noise: int) -> Sequence:
+    def open(self, tokens: Sequence[int], noise: int) -> GrowingSequence:
         """Begin a sequence with these tokens."""
         ...
 
-    def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+    def extend(self, sequence: GrowingSequence, tokens: Sequence[int]) -> None:
         """Append tokens that are not sampled, e.g. a tool's result."""
         ...
 
-    async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
+    async def sample(self, sequence: GrowingSequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append up to `max_tokens` sampled tokens.
 
         Stop strings are matched against the turn: all tokens sampled since the last `open` or `extend`.
         """
         ...
 
-    def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
+    def fork(self, sequence: GrowingSequence, length: int, noise: int) -> GrowingSequence:
         """A new sequence with the first `length` tokens of `sequence`, which are not computed again.
 
         If they end inside a turn, the turn goes on, and stop strings are matched against all of it.
         """
         ...
 
-    def end(self, sequence: Sequence) -> None:
+    def end(self, sequence: GrowingSequence) -> None:
         """No token of it will be sampled any more; it can still be forked."""
         ...
 
-    def close(self, sequence: Sequence) -> None:
+    def close(self, sequence: GrowingSequence) -> None:
         """Free the sequence."""
         ...
 

@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from aepo.rollout.agent import Agent, Observation, Path
-from aepo.rollout.generator import Sequence
+from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
 from aepo.rollout.spending import Spending, Stage, Start
 from aepo.tools.cache.layer import trajectory
@@ -67,7 +67,7 @@ class Question:
         self.tree = TrajectoryTree()
         self.paths: list[Path] = []
         self.grown: Group | None = None
-        self._sequences: list[Sequence] = []
+        self._sequences: list[GrowingSequence] = []
         self._scored = anyio.Event()
         self._tasks: TaskGroup
 
@@ -146,7 +146,7 @@ class Question:
             kept=kept,
         )
 
-    def _fork(self, sequence: Sequence, length: int) -> Sequence:
+    def _fork(self, sequence: GrowingSequence, length: int) -> GrowingSequence:
         self._sequences.append(self.agent.generator.fork(sequence, length, self.noise(len(self.paths))))
         return self._sequences[-1]
 

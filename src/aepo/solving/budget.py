@@ -11,7 +11,7 @@ MOST_TRAJECTORIES = 64
 
 
 @dataclass(frozen=True)
-class Budget:
+class SolvingBudget:
     """Limits that are never exceeded; the first one reached ends the rollout. None is no limit.
 
     Attributes:
@@ -50,7 +50,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Prices:
+class SolvingPrices:
     """Price of a million tokens. The price of a call is `Tool.price`.
 
     Attributes:
@@ -75,7 +75,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Spent:
+class SolvingSpent:
     """The resources that were used.
 
     Attributes:
@@ -94,8 +94,10 @@ class Spent:
     money: float = 0.0
     seconds: float = 0.0
 
-    def __add__(self, more: Spent) -> Spent:
-        return Spent(*(mine + other for mine, other in zip(vars(self).values(), vars(more).values(), strict=True)))
+    def __add__(self, more: SolvingSpent) -> SolvingSpent:
+        return SolvingSpent(
+            *(mine + other for mine, other in zip(vars(self).values(), vars(more).values(), strict=True))
+        )
 
 
 def rounds(trajectories: int, group_size: int) -> list[int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as Tokens
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
 from aepo.rollout.agent import Agent
-from aepo.rollout.generator import Generator, Sampled, Sequence, Stop
+from aepo.rollout.generator import Generator, GrowingSequence, Sampled, Stop
 from aepo.solving.meter import Meter
 
 
@@ -29,15 +28,15 @@ class MeteredGenerator:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)  # all other methods are free
 
-    def open(self, tokens: Tokens[int], noise: int) -> Sequence:
+    def open(self, tokens: Sequence[int], noise: int) -> GrowingSequence:
         """Begin a sequence with these tokens."""
         return self._begins(self.engine.open(tokens, noise))
 
-    def fork(self, sequence: Sequence, length: int, noise: int) -> Sequence:
+    def fork(self, sequence: GrowingSequence, length: int, noise: int) -> GrowingSequence:
         """A new sequence with the first tokens of another."""
         return self._begins(self.engine.fork(sequence, length, noise))
 
-    async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
+    async def sample(self, sequence: GrowingSequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens once they can be paid for; waits for ever if that never happens."""
         number, before = self._numbers[id(sequence)], sequence.length
         grant = await self.meter.reserve(number, before, max_tokens)
@@ -49,20 +48,20 @@ class MeteredGenerator:
             await self.meter.give_up(number)
         return sampled
 
-    def end(self, sequence: Sequence) -> None:
+    def end(self, sequence: GrowingSequence) -> None:
         """No token of it will be sampled any more."""
         self.engine.end(sequence)
         self.meter.ends(self._numbers[id(sequence)])
         self.ended()
 
-    def close(self, sequence: Sequence) -> None:
+    def close(self, sequence: GrowingSequence) -> None:
         """Free the sequence."""
         self.engine.close(sequence)
         number = self._numbers.pop(id(sequence), None)
         if number is not None:
             self.meter.ends(number)
 
-    def _begins(self, sequence: Sequence) -> Sequence:
+    def _begins(self, sequence: GrowingSequence) -> GrowingSequence:
         self._numbers[id(sequence)] = self._begun
         self.meter.begins(self._begun)
         self._begun += 1

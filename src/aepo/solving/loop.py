@@ -18,11 +18,11 @@ from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import Exploration, ExplorationState
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
-from aepo.rewards.score import AT_ONCE, Scorer, score
+from aepo.rewards.score import AT_ONCE, RewardScorer, score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.rollout.growing import Question
-from aepo.solving.budget import Budget, Prices, Spent, rounds
+from aepo.solving.budget import SolvingBudget, SolvingPrices, SolvingSpent, rounds
 from aepo.solving.choice import choose
 from aepo.solving.engine import metered
 from aepo.solving.meter import Meter
@@ -32,7 +32,7 @@ from aepo.training.metrics import exploration_update
 from aepo.types import Group, Leaf, Sample
 
 Watch = Callable[[Progress], None]
-Keep = Callable[[int, Group], object]
+KeepGroup = Callable[[int, Group], object]
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Means:
     agent: Agent
     algorithm: Algorithm
     state: ExplorationState
-    budget: Budget
-    prices: Prices = field(default_factory=Prices)
+    budget: SolvingBudget
+    prices: SolvingPrices = field(default_factory=SolvingPrices)
     reward: Reward | None = None
     rewards_at_once: int = AT_ONCE
     judge: Ask | None = None
     seed: int = 0
     watch: Watch | None = None
-    kept: Keep | None = None
+    kept: KeepGroup | None = None
 
 
 class Solving:
@@ -85,7 +85,7 @@ class Solving:
         self.sample, self.means = sample, means
         self.meter = Meter(means.budget, means.prices)
         self._agent = metered(means.agent, self.meter, self._changed)
-        self._scorer = None if means.reward is None else Scorer(means.reward, means.rewards_at_once)
+        self._scorer = None if means.reward is None else RewardScorer(means.reward, means.rewards_at_once)
         self._groups: list[Group] = []
         self._growing: Question | None = None
         self._began = 0.0
@@ -153,7 +153,7 @@ class Solving:
             at, of, wanted = len(self._groups) + 1, len(self._sizes), sum(self._sizes)
             self.means.watch(Progress(at, of, wanted, len(answers), tally(answers), self._spent()))
 
-    def _spent(self) -> Spent:
+    def _spent(self) -> SolvingSpent:
         return replace(self.meter.spent, seconds=time.perf_counter() - self._began)
 
 

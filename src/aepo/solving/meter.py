@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from aepo.solving.budget import Budget, Prices, Spent
+from aepo.solving.budget import SolvingBudget, SolvingPrices, SolvingSpent
 from aepo.tools.base import Execute, Tool
 from aepo.types import ToolResult
 
@@ -49,9 +49,9 @@ class Meter:
         stop: Called when no trajectory can go on.
     """
 
-    def __init__(self, budget: Budget, prices: Prices) -> None:
+    def __init__(self, budget: SolvingBudget, prices: SolvingPrices) -> None:
         """Spend nothing yet."""
-        self.budget, self.prices, self.spent = budget, prices, Spent()
+        self.budget, self.prices, self.spent = budget, prices, SolvingSpent()
         self.exhausted: str | None = None
         self.stop: Callable[[], None] = lambda: None
         self._held: list[Grant] = []
@@ -70,7 +70,7 @@ class Meter:
     def begins(self, path: int) -> None:
         """A trajectory begins."""
         self._growing.add(path)
-        self.spent += Spent(trajectories=1)
+        self.spent += SolvingSpent(trajectories=1)
 
     def ends(self, path: int) -> None:
         """A trajectory has ended."""
@@ -97,7 +97,7 @@ class Meter:
     def settle(self, grant: Grant, written: int) -> None:
         """Pay for the tokens that a turn has written, and give back the rest."""
         self._held.remove(grant)
-        self.spent += Spent(0, 0, written, grant.read, self.prices.of(grant.read, written))
+        self.spent += SolvingSpent(0, 0, written, grant.read, self.prices.of(grant.read, written))
         self._serve()
 
     async def give_up(self, path: int) -> None:
@@ -158,7 +158,7 @@ class Meter:
             return "calls"
         if price > self._free_money() * (1 + ROUNDING):
             return "money"
-        self.spent += Spent(calls=1, money=price)
+        self.spent += SolvingSpent(calls=1, money=price)
         return None
 
     def _pay_turn(self, read: int, wanted: int, granted: list[Grant]) -> str | None:

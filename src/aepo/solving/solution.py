@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from aepo.solving.budget import Spent
+from aepo.solving.budget import SolvingSpent
 from aepo.solving.vote import Tally, tied
 from aepo.terminal.text import one_line
 from aepo.types import Group, Origin
@@ -36,7 +36,7 @@ class Progress:
     wanted: int
     ended: int
     tallies: tuple[Tally, ...]
-    spent: Spent
+    spent: SolvingSpent
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Solution:
     chosen_by: ChosenBy
     judge_unreadable: bool
     ended_by: str
-    spent: Spent
+    spent: SolvingSpent
     groups: tuple[Group, ...]
 
     @property
@@ -121,7 +121,7 @@ def lines(solution: Solution) -> list[str]:
     return told
 
 
-def spending(spent: Spent) -> str:
+def spending(spent: SolvingSpent) -> str:
     """The resources used, on one line."""
     used = f"{count(spent.trajectories, 'trajectory', 'trajectories')}, {count(spent.calls, 'call')}"
     tokens = f"{spent.tokens:,} tokens written, {spent.tokens_read:,} read"
@@ -147,7 +147,7 @@ def decided(
     by: ChosenBy,
     place: int | None,
     ended_by: str,
-    spent: Spent,
+    spent: SolvingSpent,
 ) -> Solution:
     """Put a solution together.
 

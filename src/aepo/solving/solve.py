@@ -17,8 +17,8 @@ from aepo.process.signals import terminable
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
 from aepo.rollout.generator import Generator
-from aepo.solving.budget import Budget, Prices
-from aepo.solving.loop import Keep, Means, Solving, Watch
+from aepo.solving.budget import SolvingBudget, SolvingPrices
+from aepo.solving.loop import KeepGroup, Means, Solving, Watch
 from aepo.solving.solution import Solution
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
@@ -47,7 +47,7 @@ def solve(
     config: Config | None = None,
     interruptible: bool = False,
     watch: Watch | None = None,
-    kept: Keep | None = None,
+    kept: KeepGroup | None = None,
 ) -> Solution:
     """Answer one question: AEPO's rollout under a budget, and a vote over its answers (`docs/solve.md`).
 
@@ -100,8 +100,8 @@ def solve(
         agent=agent,
         algorithm=settings.algorithm,
         state=settings.algorithm.exploration().initial_state(len(policy.tokenizer)),
-        budget=Budget(trajectories, calls, tokens, money),
-        prices=Prices(price.prompt or 0.0, price.sampled or 0.0),
+        budget=SolvingBudget(trajectories, calls, tokens, money),
+        prices=SolvingPrices(price.prompt or 0.0, price.sampled or 0.0),
         reward=reward,
         rewards_at_once=settings.rewards.concurrency,
         judge=judge,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aepo.boxed import unboxed
-from aepo.rewards.answer import Reading, agree, read
+from aepo.rewards.answer import AnswerReading, agree, read
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Tally:
     reward: float | None = None
 
 
-def key(answer: str) -> Reading:
+def key(answer: str) -> AnswerReading:
     """The form of an answer for comparison, as in rewards (`aepo.rewards.answer`)."""
     return read(unboxed(answer))
 
@@ -40,7 +40,7 @@ def tally(answers: Sequence[str | None], rewards: Sequence[float | None] | None 
         rewards: One per trajectory; by default only votes count.
     """
     given = [(answer.strip(), key(answer), at) for at, answer in enumerate(answers) if answer and answer.strip()]
-    groups: list[list[tuple[str, Reading, int]]] = []
+    groups: list[list[tuple[str, AnswerReading, int]]] = []
     for one in given:
         agreeing = (group for group in groups if all(agree(one[1], other) for _, other, _ in group))
         if (group := next(agreeing, None)) is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from aepo.rewards.base import Reward
 from aepo.tasks.checks import check_held_out, checked
 from aepo.tools.base import Tool
-from aepo.types import Sample, Trajectory
-
-Reward = Callable[[Sample, Trajectory], float]
+from aepo.types import Sample
 
 
 @dataclass(frozen=True)

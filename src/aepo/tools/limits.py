@@ -80,7 +80,7 @@ class Rate:
             self._tokens += 1
 
 
-class Budget:
+class ToolBudget:
     """Limit on the executed calls of a run.
 
     Args:
@@ -152,7 +152,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ToolTerms:
     """The limits of one tool.
 
     Attributes:
@@ -163,10 +163,10 @@ class Terms:
 
     rate: Rate | None = None
     service: Service = field(default_factory=Service)
-    budget: Budget | None = None
+    budget: ToolBudget | None = None
 
 
-def limited(tool: Tool, terms: Terms) -> Tool:
+def limited(tool: Tool, terms: ToolTerms) -> Tool:
     """The tool with calls that wait for the rates and are paid for. Waiting does not count against its timeout.
 
     Args:

@@ -45,7 +45,7 @@ _REFUSALS: Mapping[tuple[int, bytes], str] = {
 }
 
 
-class BadReply(ValueError):
+class BadServiceReply(ValueError):
     """A reply does not have the documented form."""
 
 
@@ -170,7 +170,7 @@ class HttpService:
 
         Args:
             request: What is asked.
-            read: Makes something of the decoded JSON; raises `BadReply` if it cannot. One function a service.
+            read: Makes something of the decoded JSON; raises `BadServiceReply` if it cannot. One function a service.
 
         Raises:
             ToolError: The service does not answer, or not this; the cause is logged when it begins.
@@ -248,7 +248,7 @@ class HttpService:
             seconds = min(self.limits.attempt_seconds, ends - self._clock())
             try:
                 return read(_decoded(await self._sent(client, request, max(0.0, seconds))))
-            except BadReply as error:
+            except BadServiceReply as error:
                 raise TryFailed(f"sent what its documentation does not say: {error}", again=False) from None
             except TryFailed as failure:
                 if failure.after is not None:

@@ -31,7 +31,7 @@ from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.runs.trees import save_trees
 from aepo.tools.counts import counting, taken
-from aepo.tools.limits import Budget
+from aepo.tools.limits import ToolBudget
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
 from aepo.training.budget import ended, steps_at_most
@@ -82,7 +82,7 @@ class Parts:
     decode: Callable[[list[int]], str]
     pad_token_id: int
     vocab_size: int
-    budget: Budget | None = None
+    budget: ToolBudget | None = None
     choose_threads: Callable[[], int] | None = None
 
 

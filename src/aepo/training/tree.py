@@ -18,7 +18,7 @@ from aepo.training.packing import passes
 
 
 @dataclass(frozen=True)
-class Terms:
+class LossTerms:
     """The terms of a loss: scored tokens, each with an old log-probability and weights.
 
     Trajectories that branched share the old log-probability. Trajectories that were sampled alike may have two that
@@ -44,9 +44,9 @@ class Terms:
     good_M: Tensor
     bad_M: Tensor
 
-    def select(self, index: Tensor) -> Terms:
+    def select(self, index: Tensor) -> LossTerms:
         """The terms with these indices."""
-        return Terms(*(getattr(self, field.name)[index] for field in fields(self)))
+        return LossTerms(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class TreeBatch:
     tree: Trie
     places_K: Tensor
     targets_K: Tensor
-    terms: Terms
+    terms: LossTerms
     numbers_M: Tensor
 
     def to(self, device: torch.device) -> TreeBatch:
         """The same on another device."""
-        terms = Terms(*(getattr(self.terms, field.name).to(device) for field in fields(self.terms)))
+        terms = LossTerms(*(getattr(self.terms, field.name).to(device) for field in fields(self.terms)))
         places_K, targets_K = self.places_K.to(device), self.targets_K.to(device)
         return TreeBatch(self.tree.to(device), places_K, targets_K, terms, self.numbers_M)
 
@@ -165,7 +165,7 @@ def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
 
 def _terms(
     batch: Batch, whole: Trie, weights_B: Tensor, row_E: Tensor, position_E: Tensor
-) -> tuple[Tensor, Tensor, Terms]:
+) -> tuple[Tensor, Tensor, LossTerms]:
     """The term of each trained token, one such token of each term (its pass scores the term), and all terms."""
     target_E, old_E = batch.tokens_BT[row_E, position_E], batch.old_logprobs_BT[row_E, position_E].float()
     before_E = whole.places_BT[row_E, position_E - 1]
@@ -180,7 +180,7 @@ def _terms(
     def summed(values_E: Tensor) -> Tensor:
         return torch.zeros(count, dtype=torch.float64).index_add(0, term_E, values_E.double()).float()
 
-    terms = Terms(
+    terms = LossTerms(
         token_E[first_M],
         old_E[first_M],
         # A NaN stays in the sum, so that the loss shows it.

@@ -17,7 +17,7 @@ from aepo.viewer import views
 from aepo.viewer.bundle import bundle
 from aepo.viewer.policy import for_file
 from aepo.viewer.question import digest, whole
-from aepo.viewer.source import Section, Source
+from aepo.viewer.source import Source, SourceSection
 
 MEGABYTE = 1_000_000
 
@@ -99,7 +99,7 @@ def _data(sources: Sequence[Source], choice: Choice) -> dict[str, str]:
     if len(kept) < len(found):
         told["note"] = f"{len(kept)} of {len(found)} questions are in this file, evenly chosen for its size"
     data: dict[str, str] = {}
-    lists: dict[tuple[int, Section], list[dict[str, Any]]] = {}
+    lists: dict[tuple[int, SourceSection], list[dict[str, Any]]] = {}
     for at in kept:
         run, section, index, record = found[at]
         lists.setdefault((run, section), []).append(digest(record, index))
@@ -113,7 +113,7 @@ def _data(sources: Sequence[Source], choice: Choice) -> dict[str, str]:
     return {"view.json": _text(told), **data}
 
 
-def _records(section: Section) -> Iterator[Record]:
+def _records(section: SourceSection) -> Iterator[Record]:
     for file in section.files:
         yield from read_trees(file)
 

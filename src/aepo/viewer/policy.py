@@ -39,7 +39,7 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-class Guard:
+class HostGuard:
     """Sends `HEADERS` with every response, and answers only requests whose Host header names this machine.
 
     A web page whose name was made to point here (DNS rebinding) still sends that name. A numeric address cannot be made

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from aepo.files.json_data import finite
 from aepo.viewer import views
-from aepo.viewer.policy import LOOPBACK, Guard
+from aepo.viewer.policy import LOOPBACK, HostGuard
 from aepo.viewer.source import Source
 
 PORT = 6880
@@ -59,7 +59,7 @@ def app(sources: Sequence[Source], host: str = LOOPBACK[1]) -> Starlette:
         Route("/data/runs/{run:int}/sections/{key}/{index:int}.json", question),
         Mount("/static", StaticFiles(directory=str(static))),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, host=host)])
+    return Starlette(routes=routes, middleware=[Middleware(HostGuard, host=host)])
 
 
 def listening(host: str, port: int | None) -> socket.socket:

@@ -35,7 +35,7 @@ RULES = ("branch_rule", "tau", "alpha", "gamma", "penalty", "beam_size", "entrop
 
 
 @dataclass(frozen=True)
-class Section:
+class SourceSection:
     """Questions that belong together: a step of a run, a data set of an evaluation.
 
     Attributes:
@@ -67,19 +67,19 @@ class Source:
     kind: Literal["run", "evaluation"]
     settings: Mapping[str, Any]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[SourceSection]:
         """The current sections; the folder may still grow."""
         if self.kind == "run":
-            return [Section(str(n), f"step {n}", n, (path,)) for n, path in step_files(self.path).items()]
+            return [SourceSection(str(n), f"step {n}", n, (path,)) for n, path in step_files(self.path).items()]
         if files := step_files(self.path):
-            return [Section(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files.items()]
+            return [SourceSection(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files.items()]
         found = []
         for folder in sorted(path for path in self.path.iterdir() if path.is_dir()):
             if files := step_files(folder):
-                found.append(Section(folder.name, folder.name, None, tuple(files.values())))
+                found.append(SourceSection(folder.name, folder.name, None, tuple(files.values())))
         return found
 
-    def section(self, key: str) -> Section:
+    def section(self, key: str) -> SourceSection:
         """One section.
 
         Raises:

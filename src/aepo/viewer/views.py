@@ -19,7 +19,7 @@ from aepo.runs.metrics import read_metrics
 from aepo.runs.records import nth_record, read_trees
 from aepo.types import SUCCESS
 from aepo.viewer.question import digest, whole
-from aepo.viewer.source import Section, Source
+from aepo.viewer.source import Source, SourceSection
 
 FORMAT = 1
 Stamp = tuple[Path, int, int]
@@ -67,7 +67,7 @@ def metrics(source: Source, after: int = 0) -> dict[str, Any]:
     return {"after": after, "count": len(rows), "rows": rows[after:]}
 
 
-def questions(section: Section) -> list[dict[str, Any]]:
+def questions(section: SourceSection) -> list[dict[str, Any]]:
     """Digests of all questions of a section.
 
     Raises:
@@ -79,7 +79,7 @@ def questions(section: Section) -> list[dict[str, Any]]:
     return found
 
 
-def question(section: Section, index: int) -> dict[str, Any]:
+def question(section: SourceSection, index: int) -> dict[str, Any]:
     """One whole question.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aepo.engines.openai.client import Call, Client, Endpoint, ServerError, ServerRefusal
+from aepo.engines.openai.client import Client, Endpoint, ServerCall, ServerError, ServerRefusal
 from aepo.engines.openai.policy import ServerPolicy, connect
 from aepo.rollout.generator import Stop
 from aepo.tools.key import ApiKey
@@ -16,7 +16,7 @@ from tests.engines.openai.conftest import Serve
 from tests.engines.openai.server import Fault, ModelServer, failing, reset, say
 
 Link = Callable[[ModelServer], ServerPolicy]
-ASK = Call("/v1/completions", {})
+ASK = ServerCall("/v1/completions", {})
 
 
 async def ask(policy: ServerPolicy, count: int = 2) -> list[int]:

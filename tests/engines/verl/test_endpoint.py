@@ -19,7 +19,7 @@ from aepo.core.entropy import topk_entropy
 from aepo.engines.stopping import Stopping, vocabulary_texts
 from aepo.engines.verl import client, endpoint
 from aepo.engines.verl.generator import ServedGenerator
-from aepo.engines.verl.sources import Source, choose
+from aepo.engines.verl.sources import EntropySource, choose
 from aepo.rollout.generator import Stop
 from tests.engines.openai.conftest import Serve, loaded, no_proxy, serve  # noqa: F401
 from tests.engines.openai.server import ModelServer, reset, say
@@ -88,12 +88,12 @@ class Servers:
         return client_cls(config=config, load_balancer_handle=self, **named)
 
 
-def source(wanted: str, servers: Servers, tokenizer: Any, temperature: float = 1.0) -> Source:
+def source(wanted: str, servers: Servers, tokenizer: Any, temperature: float = 1.0) -> EntropySource:
     config = SimpleNamespace(name="vllm", temperature=temperature, max_num_seqs=8)
     return choose(wanted, servers, config, tokenizer)
 
 
-def drawn(one: Source, prompt: list[int], times: int = 1, **changes: Any) -> Any:
+def drawn(one: EntropySource, prompt: list[int], times: int = 1, **changes: Any) -> Any:
     async def main() -> Any:
         for _ in range(times):
             output = await one.client.generate("q", prompt_ids=prompt, sampling_params={**ASKED, **changes})

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepo.tools.base import Tool, ToolBug, ToolTimeout, tool
-from aepo.tools.cache.layer import Mode, ReplayError, cached, key_of, trajectory
+from aepo.tools.cache.layer import CacheMode, ReplayError, cached, key_of, trajectory
 from aepo.tools.cache.store import CacheUnavailable, Store
 from aepo.tools.counts import counting, taken
 from aepo.types import ToolError, ToolResult, ToolStatus
@@ -59,7 +59,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
     """Opens the file of this test for a mode; a recording is a new one each time unless it goes on."""
     stores: list[Store] = []
 
-    def store(mode: Mode, again: bool = False) -> Store:
+    def store(mode: CacheMode, again: bool = False) -> Store:
         made = Store(tmp_path / "tools.sqlite", wait=0.05, read_only=mode == "replay")
         made.open()
         if mode == "record":
@@ -147,7 +147,7 @@ def test_failures_are_never_cached(service: Service, opened: Opened, failure: Ex
 
 
 @pytest.mark.parametrize("mode", ["cached", "record"])
-def test_a_bug_and_bad_arguments_are_never_kept(service: Service, opened: Opened, mode: Mode) -> None:
+def test_a_bug_and_bad_arguments_are_never_kept(service: Service, opened: Opened, mode: CacheMode) -> None:
     store = opened(mode)
     made = cached(service.tool(), store, mode)
     service.failure = KeyError("a")
@@ -236,7 +236,9 @@ def test_a_replay_of_a_file_that_is_damaged_stops(service: Service, opened: Open
 
 
 @pytest.mark.parametrize("mode", ["cached", "record"])
-def test_while_the_file_is_locked_tools_run_and_no_result_is_lost(service: Service, opened: Opened, mode: Mode) -> None:
+def test_while_the_file_is_locked_tools_run_and_no_result_is_lost(
+    service: Service, opened: Opened, mode: CacheMode
+) -> None:
     store = opened(mode)
     made = cached(service.tool(), store, mode)
     other = sqlite3.connect(store.path, isolation_level=None)
@@ -275,7 +277,7 @@ def test_a_cache_that_takes_no_more_goes_on_and_a_recording_stops(
 
 
 @pytest.mark.parametrize("mode", ["cached", "record"])
-def test_equal_calls_at_once_are_one_call(service: Service, opened: Opened, mode: Mode) -> None:
+def test_equal_calls_at_once_are_one_call(service: Service, opened: Opened, mode: CacheMode) -> None:
     made = cached(service.tool(), opened(mode), mode)
     with counting() as counts:
         assert len(set(ask_together(made, ["a"] * 8 + ["b"] * 8))) == 2

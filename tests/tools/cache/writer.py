@@ -10,7 +10,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-from aepo.tools.cache.database import Entry
+from aepo.tools.cache.database import KeptResult
 from aepo.tools.cache.store import Store
 
 
@@ -19,9 +19,9 @@ def text_of(key: str) -> str:
     return f"{key}\n" * (4096 // (len(key) + 1))
 
 
-def entry_of(key: str) -> Entry:
+def entry_of(key: str) -> KeptResult:
     """A result under a key of its own."""
-    return Entry(key, "search", "1", f'{{"query":"{key}"}}', "", "ok", text_of(key), 0.5, time.time())
+    return KeptResult(key, "search", "1", f'{{"query":"{key}"}}', "", "ok", text_of(key), 0.5, time.time())
 
 
 if __name__ == "__main__":

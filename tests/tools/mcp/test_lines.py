@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from mcp_types import JSONRPCRequest
 
 from aepo.tools.mcp.life import TOO_LONG
-from aepo.tools.mcp.lines import Line, Lines, Reader
+from aepo.tools.mcp.lines import Line, LineReader, Reader
 from aepo.tools.mcp.messages import NO_RESULT, UNREADABLE, answered
 
 
 @given(st.lists(st.binary(max_size=8)), st.integers(1, 12))
 def test_lines_are_the_same_however_the_bytes_arrive(chunks: list[bytes], limit: int) -> None:
-    lines = Lines(limit)
+    lines = LineReader(limit)
     found = [line for chunk in chunks for line in lines.feed(chunk)]
     whole = b"".join(chunks).split(b"\n")[:-1]
     assert [line.cut for line in found] == [len(text) > limit for text in whole]
@@ -25,7 +25,7 @@ def test_lines_are_the_same_however_the_bytes_arrive(chunks: list[bytes], limit:
 
 
 def test_a_line_without_end_takes_no_more_room_than_the_limit() -> None:
-    lines = Lines(1000)
+    lines = LineReader(1000)
     for _ in range(1000):
         assert list(lines.feed(b"x" * 500)) == []
     assert list(lines.feed(b"yz\nnext\n")) == [Line(b"x" * 512, b"x" * 510 + b"yz", cut=True), Line(b"next")]
@@ -46,7 +46,7 @@ LINE = json.dumps(REPLY).encode()
 
 def read(data: bytes) -> list[dict[str, Any]]:
     """What a session is given of the output, while request 7 waits."""
-    reader, lines = Reader(), Lines(1 << 20)
+    reader, lines = Reader(), LineReader(1 << 20)
     reader.sent(JSONRPCRequest(jsonrpc="2.0", id=7, method="tools/call"))
     return [
         one.message.model_dump(exclude_unset=True, exclude={"jsonrpc"})

@@ -9,9 +9,9 @@ import anyio
 import pypdf
 import pytest
 
-from aepo.tools.pages.body import Kind
+from aepo.tools.pages.body import ContentKind
 from aepo.tools.pages.extract import Extract, extract, versions
-from aepo.tools.pages.fetch import Document
+from aepo.tools.pages.fetch import FetchedDocument
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.choose import choose
 from aepo.types import ToolError
@@ -19,7 +19,7 @@ from aepo.types import ToolError
 
 def read(
     content: bytes,
-    kind: Kind,
+    kind: ContentKind,
     sandbox: Sandbox,
     charset: str = "",
     page: int = 1,
@@ -27,7 +27,7 @@ def read(
     size: int = 4000,
     links: int = 0,
 ) -> Extract:
-    document = Document("http://site.test/a/b?c", kind, charset, content)
+    document = FetchedDocument("http://site.test/a/b?c", kind, charset, content)
     return anyio.run(extract, document, sandbox, page, part, size, links)
 
 
@@ -56,11 +56,11 @@ def pdf(content: bytes, *, pages: int = 1) -> bytes:
 def test_the_main_text_of_a_page_comes_below_its_title(reader: Sandbox) -> None:
     text = "The main text says something about the world. " * 10
     body = f"<nav><a href='/'>Home</a></nav><article><p>{text}</p></article><script>var x = 1</script>"
-    assert read(page(body), Kind.HTML, reader).text == f"A title\n\n{text.strip()}"
+    assert read(page(body), ContentKind.HTML, reader).text == f"A title\n\n{text.strip()}"
 
 
 def test_a_page_without_a_main_text_gives_all_of_it(reader: Sandbox) -> None:
-    assert read(page("<p>Hello"), Kind.HTML, reader).text == "A title\n\nHello"
+    assert read(page("<p>Hello"), ContentKind.HTML, reader).text == "A title\n\nHello"
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_a_page_without_a_main_text_gives_all_of_it(reader: Sandbox) -> None:
     ],
 )
 def test_a_page_that_is_not_written_in_full_is_read(reader: Sandbox, content: str) -> None:
-    assert read(content.encode(), Kind.HTML, reader).text == "hello"
+    assert read(content.encode(), ContentKind.HTML, reader).text == "hello"
 
 
 @pytest.mark.parametrize("content", ["", " \n", "<html></html>", "<!-- c -->", "<title></title><script>x</script>"])
 def test_a_page_without_text_has_none(reader: Sandbox, content: str) -> None:
-    assert read(content.encode(), Kind.HTML, reader).parts == 0
+    assert read(content.encode(), ContentKind.HTML, reader).parts == 0
 
 
 @pytest.mark.parametrize(
@@ -101,25 +101,25 @@ def test_a_page_without_text_has_none(reader: Sandbox, content: str) -> None:
     ],
 )
 def test_text_comes_as_it_is_in_its_charset(reader: Sandbox, content: bytes, charset: str) -> None:
-    assert read(content, Kind.TEXT, reader, charset) == Extract("Zürich – 北京")
+    assert read(content, ContentKind.TEXT, reader, charset) == Extract("Zürich – 北京")
 
 
 def test_a_charset_is_read_from_the_page_and_guessed_at_last(reader: Sandbox) -> None:
     declared = b"<html><head><meta charset=koi8-r><title>" + "Москва".encode("koi8-r") + b"</title></head><body><p>x"
-    assert read(declared, Kind.HTML, reader).text.startswith("Москва")
-    assert read("Zürich".encode("latin-1"), Kind.TEXT, reader).text == "Zürich"
-    assert read("€ 5".encode("cp1252"), Kind.TEXT, reader, "iso-8859-1").text == "€ 5"
+    assert read(declared, ContentKind.HTML, reader).text.startswith("Москва")
+    assert read("Zürich".encode("latin-1"), ContentKind.TEXT, reader).text == "Zürich"
+    assert read("€ 5".encode("cp1252"), ContentKind.TEXT, reader, "iso-8859-1").text == "€ 5"
 
 
 def test_a_part_is_taken_and_all_are_counted(reader: Sandbox) -> None:
-    assert read(b"0123456789", Kind.TEXT, reader, part=2, size=4) == Extract("4567", parts=3)
-    assert read(b"0123456789", Kind.TEXT, reader, part=10, size=4) == Extract("", parts=3)
-    longest = read("🦜".encode() * 100_000, Kind.TEXT, reader, size=10**9)
+    assert read(b"0123456789", ContentKind.TEXT, reader, part=2, size=4) == Extract("4567", parts=3)
+    assert read(b"0123456789", ContentKind.TEXT, reader, part=10, size=4) == Extract("", parts=3)
+    longest = read("🦜".encode() * 100_000, ContentKind.TEXT, reader, size=10**9)
     assert longest == Extract("🦜" * 16_000, parts=7)
 
 
 def test_a_pdf_is_read_page_after_page(reader: Sandbox) -> None:
-    found = read(pdf(b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET", pages=2), Kind.PDF, reader)
+    found = read(pdf(b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET", pages=2), ContentKind.PDF, reader)
     assert found.text == "Hello world\n\nHello world"
 
 
@@ -128,12 +128,12 @@ HELLO = b"BT /F 12 Tf 10 50 Td (Hello world) Tj ET"
 
 def test_a_page_of_a_pdf_is_read_without_those_before_it_and_with_those_behind_it_that_fit(reader: Sandbox) -> None:
     heavy = HELLO + b"\nBT /F 12 Tf 1 1 Td ( ) Tj ET" * 2000
-    assert read(pdf(heavy, pages=300), Kind.PDF, reader, page=300) == Extract("Hello world", "", 1, 300, 300)
-    several = read(pdf(HELLO, pages=9), Kind.PDF, reader, page=4, size=40)
+    assert read(pdf(heavy, pages=300), ContentKind.PDF, reader, page=300) == Extract("Hello world", "", 1, 300, 300)
+    several = read(pdf(HELLO, pages=9), ContentKind.PDF, reader, page=4, size=40)
     assert several == Extract("Hello world\n\nHello world\n\nHello world", "", 1, 9, 6)
-    assert read(pdf(HELLO, pages=9), Kind.PDF, reader, page=2, part=2, size=8) == Extract("rld", "", 2, 9, 2)
-    assert read(pdf(HELLO, pages=9), Kind.PDF, reader, page=10) == Extract("", "", 0, 9, 10)
-    assert read(pdf(b"", pages=9), Kind.PDF, reader, page=2) == Extract("", "", 0, 9, 9)
+    assert read(pdf(HELLO, pages=9), ContentKind.PDF, reader, page=2, part=2, size=8) == Extract("rld", "", 2, 9, 2)
+    assert read(pdf(HELLO, pages=9), ContentKind.PDF, reader, page=10) == Extract("", "", 0, 9, 10)
+    assert read(pdf(b"", pages=9), ContentKind.PDF, reader, page=2) == Extract("", "", 0, 9, 9)
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-128", "AES-256"])
@@ -145,22 +145,22 @@ def test_a_protected_pdf_is_read_if_it_asks_for_no_password(reader: Sandbox, alg
         writer.write(made)
         return made.getvalue()
 
-    assert read(protected(""), Kind.PDF, reader).text == "Hello world"
+    assert read(protected(""), ContentKind.PDF, reader).text == "Hello world"
     with pytest.raises(ToolError, match=r"^the page could not be read: it is protected by a password$"):
-        read(protected("secret"), Kind.PDF, reader)
+        read(protected("secret"), ContentKind.PDF, reader)
 
 
 def test_links_come_with_the_text_a_part_at_a_time(reader: Sandbox) -> None:
     body = page("<p>Text.</p>" + "".join(f"<a href=/{number}>n{number}</a> " for number in range(5)), title="")
     lines = [f"- n{number}: http://site.test/{number}" for number in range(5)]
-    first = read(body, Kind.HTML, reader, links=2)
+    first = read(body, ContentKind.HTML, reader, links=2)
     assert (first.links, first.parts) == ("\n".join(lines[:2]), 3) and first.text.startswith("Text.")
-    assert read(body, Kind.HTML, reader, part=3, links=2) == Extract("", lines[4], 3)
-    assert read(body, Kind.HTML, reader).links == ""
+    assert read(body, ContentKind.HTML, reader, part=3, links=2) == Extract("", lines[4], 3)
+    assert read(body, ContentKind.HTML, reader).links == ""
 
 
 def test_an_empty_document_has_no_text(reader: Sandbox) -> None:
-    for kind in (Kind.HTML, Kind.TEXT):
+    for kind in (ContentKind.HTML, ContentKind.TEXT):
         assert read(b"", kind, reader).parts == 0
 
 
@@ -169,12 +169,12 @@ def test_an_empty_document_has_no_text(reader: Sandbox) -> None:
 )
 def test_a_pdf_that_is_none_is_told_in_one_line(reader: Sandbox, content: bytes) -> None:
     with pytest.raises(ToolError, match=r"^the page could not be read: \S[^\n]*$"):
-        read(content, Kind.PDF, reader)
+        read(content, ContentKind.PDF, reader)
 
 
 def test_a_parser_that_runs_long_is_stopped(reader: Sandbox) -> None:
     with pytest.raises(ToolError, match=r"^the page could not be read: finding its text takes more than 3 s$"):
-        read(pdf(b"BT /F 12 Tf 1 1 Td (x) Tj ET\n" * 300_000), Kind.PDF, reader)
+        read(pdf(b"BT /F 12 Tf 1 1 Td (x) Tj ET\n" * 300_000), ContentKind.PDF, reader)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_parser_that_runs_long_is_stopped(reader: Sandbox) -> None:
 )
 def test_a_hostile_page_is_read_or_told(reader: Sandbox, content: bytes) -> None:
     try:
-        found = read(content, Kind.HTML, reader)
+        found = read(content, ContentKind.HTML, reader)
     except ToolError as error:
         assert re.fullmatch(r"the page could not be read: .*(more than 3 s|memory)", str(error))
     else:
@@ -208,14 +208,14 @@ def test_a_hostile_page_is_read_or_told(reader: Sandbox, content: bytes) -> None
 )
 def test_a_pdf_bomb_is_read_or_told_and_the_next_document_is_read(reader: Sandbox, content: bytes) -> None:
     try:
-        assert len(read(content, Kind.PDF, reader).text) <= 4000
+        assert len(read(content, ContentKind.PDF, reader).text) <= 4000
     except ToolError as error:
         assert re.fullmatch(r"the page could not be read: \S[^\n]*", str(error))
-    assert read(b"fine", Kind.TEXT, reader).text == "fine"
+    assert read(b"fine", ContentKind.TEXT, reader).text == "fine"
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_document_of_another_kind_than_said_is_read_or_told(reader: Sandbox, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", ContentKind)
+def test_a_document_of_another_kind_than_said_is_read_or_told(reader: Sandbox, kind: ContentKind) -> None:
     for content in (b"\x89PNG\r\n" + bytes(range(256)) * 100, b"%PDF-1.4", page("<p>hi")):
         try:
             assert len(read(content, kind, reader).text) <= 4000
@@ -240,15 +240,15 @@ DOWN = SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr="no namespaces")
 
 def test_a_failure_of_the_sandbox_is_tried_once_more_and_not_blamed_on_the_page() -> None:
     fine = SandboxResult(SandboxStatus.OK, "1 0 0 2\nhi", "", 0)
-    assert read(b"hi", Kind.TEXT, Scripted(DOWN, fine)) == Extract("hi")
+    assert read(b"hi", ContentKind.TEXT, Scripted(DOWN, fine)) == Extract("hi")
     with pytest.raises(ToolError, match=r"^pages cannot be read now; go on without them$"):
-        read(b"hi", Kind.TEXT, Scripted(DOWN, DOWN))
+        read(b"hi", ContentKind.TEXT, Scripted(DOWN, DOWN))
 
 
 @pytest.mark.parametrize("printed", ["", "hi", "1\nhi", "-1 0 0 2\nhi", "9999999999999 0 0 2\nhi", "٣ 0 0 2\nhi"])
 def test_a_parser_that_was_taken_over_is_not_believed(printed: str) -> None:
     with pytest.raises(ToolError, match="printed something else"):
-        read(b"", Kind.TEXT, Scripted(SandboxResult(SandboxStatus.OK, printed, "", 0)))
+        read(b"", ContentKind.TEXT, Scripted(SandboxResult(SandboxStatus.OK, printed, "", 0)))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_parser_that_was_taken_over_is_not_believed(printed: str) -> None:
 )
 def test_how_a_parser_ended_is_told(status: SandboxStatus, returncode: int | None, stderr: str, why: str) -> None:
     with pytest.raises(ToolError) as caught:
-        read(b"", Kind.PDF, Scripted(SandboxResult(status, "", stderr, returncode)))
+        read(b"", ContentKind.PDF, Scripted(SandboxResult(status, "", stderr, returncode)))
     assert str(caught.value) == f"the page could not be read: {why}"
 
 

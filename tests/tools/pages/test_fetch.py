@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from aepo.tools.base import ToolTimeout
-from aepo.tools.pages.body import Kind
+from aepo.tools.pages.body import ContentKind
 from aepo.tools.pages.connect import GuardedBackend, trust
-from aepo.tools.pages.fetch import Document, Fetcher
+from aepo.tools.pages.fetch import FetchedDocument, Fetcher
 from aepo.tools.pages.guard import Guard, Refused
 from aepo.types import ToolError
 from tests.tools.pages.conftest import OTHER, PUBLIC, Net, Site, answer, redirect
@@ -28,7 +28,7 @@ LIMIT = 1 << 20
 
 def fetch(
     net: Net, address: str, allow: tuple[str, ...] = (), seconds: float = 20, context: ssl.SSLContext | None = None
-) -> Document:
+) -> FetchedDocument:
     guard = Guard(allow, net.resolve)
     fetcher = Fetcher(guard, GuardedBackend(guard, net.dial), context or trust(), seconds, LIMIT)
     return anyio.run(fetcher.fetch, address)
@@ -36,7 +36,9 @@ def fetch(
 
 def test_a_page_comes_with_its_kind_and_charset(net: Net) -> None:
     net.site.answers["/a?b"] = answer("<p>hi", "Text/HTML; Charset='ISO-8859-1'")
-    assert fetch(net, "http://site.test/a?b") == Document("http://site.test/a?b", Kind.HTML, "iso-8859-1", b"<p>hi")
+    assert fetch(net, "http://site.test/a?b") == FetchedDocument(
+        "http://site.test/a?b", ContentKind.HTML, "iso-8859-1", b"<p>hi"
+    )
     assert net.dialled == [(PUBLIC, 80)]
 
 
@@ -226,17 +228,17 @@ def test_what_cannot_be_read_is_not_downloaded(net: Net, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "content", "found"),
     [
-        ("application/pdf", b"%PDF-1.4", Kind.PDF),
-        ("application/octet-stream", b"%PDF-1.4", Kind.PDF),
-        ("", b"\n <!doctype html>", Kind.HTML),
-        ("application/xhtml+xml", b"<html/>", Kind.HTML),
-        ("application/rss+xml", b"<rss/>", Kind.XML),
-        ("application/ld+json", b"{}", Kind.TEXT),
-        ("application/json", b"{}", Kind.TEXT),
-        ("text/plain", b"hi", Kind.TEXT),
+        ("application/pdf", b"%PDF-1.4", ContentKind.PDF),
+        ("application/octet-stream", b"%PDF-1.4", ContentKind.PDF),
+        ("", b"\n <!doctype html>", ContentKind.HTML),
+        ("application/xhtml+xml", b"<html/>", ContentKind.HTML),
+        ("application/rss+xml", b"<rss/>", ContentKind.XML),
+        ("application/ld+json", b"{}", ContentKind.TEXT),
+        ("application/json", b"{}", ContentKind.TEXT),
+        ("text/plain", b"hi", ContentKind.TEXT),
     ],
 )
-def test_what_can_be_read_has_its_kind(net: Net, kind: str, content: bytes, found: Kind) -> None:
+def test_what_can_be_read_has_its_kind(net: Net, kind: str, content: bytes, found: ContentKind) -> None:
     net.site.answers["/"] = answer(content, kind)
     assert fetch(net, "http://site.test/").kind is found
 
@@ -247,37 +249,37 @@ PNG, BINARY = b"\x89PNG\r\n\x1a\n" + bytes(100), b"\x01\x02\x03 some" * 9
 @pytest.mark.parametrize(
     ("kind", "content", "found"),
     [
-        ("text/html, text/html", b"<p>", Kind.HTML),
-        ("text/html\r\nContent-Type: text/html; charset=x", b"<p>", Kind.HTML),
-        ("text/plain, text/html;charset=utf-8", b"<p>", Kind.HTML),
-        ("nonsense, text/html", b"<p>", Kind.HTML),
-        ("text/html;", b"<p>", Kind.HTML),
-        ("text/html charset=utf-8", b"<p>", Kind.HTML),
-        ("charset=utf-8", b"<!doctype html>", Kind.HTML),
-        ("text/html", b"%PDF-1.4", Kind.PDF),
-        ("text/plain", b"\r\n%PDF-1.4", Kind.PDF),
-        ("application/pdf", b"junk\n%PDF-1.4", Kind.PDF),
-        ("application/pdf", b"<!doctype html><p>log in", Kind.HTML),
-        ("application/pdf", b"no such file", Kind.TEXT),
-        ("application/octet-stream", b"a,b\n1,2", Kind.TEXT),
-        ("application/octet-stream", b"\xef\xbb\xbf<html>", Kind.HTML),
-        ("", b"plain", Kind.TEXT),
-        ("*/*", b"plain", Kind.TEXT),
-        ("nonsense", b"<?xml version='1.0'?><rss/>", Kind.XML),
-        ("application/javascript", b"let x", Kind.TEXT),
-        ("application/x-tex", b"\\section", Kind.TEXT),
-        ("application/yaml", b"a: b", Kind.TEXT),
-        ("text/csv", b"a,b", Kind.TEXT),
-        ("text/markdown", b"# a\x01", Kind.TEXT),
-        ("text/plain", b"\xff\xfea\0b\0", Kind.TEXT),
-        ("text/plain; charset=utf-16", b"a\0b\0", Kind.TEXT),
-        ("text/plain", b"<p>source", Kind.TEXT),
-        ("image/svg+xml", b"<svg/>", Kind.XML),
-        ("application/json", b"", Kind.TEXT),
+        ("text/html, text/html", b"<p>", ContentKind.HTML),
+        ("text/html\r\nContent-Type: text/html; charset=x", b"<p>", ContentKind.HTML),
+        ("text/plain, text/html;charset=utf-8", b"<p>", ContentKind.HTML),
+        ("nonsense, text/html", b"<p>", ContentKind.HTML),
+        ("text/html;", b"<p>", ContentKind.HTML),
+        ("text/html charset=utf-8", b"<p>", ContentKind.HTML),
+        ("charset=utf-8", b"<!doctype html>", ContentKind.HTML),
+        ("text/html", b"%PDF-1.4", ContentKind.PDF),
+        ("text/plain", b"\r\n%PDF-1.4", ContentKind.PDF),
+        ("application/pdf", b"junk\n%PDF-1.4", ContentKind.PDF),
+        ("application/pdf", b"<!doctype html><p>log in", ContentKind.HTML),
+        ("application/pdf", b"no such file", ContentKind.TEXT),
+        ("application/octet-stream", b"a,b\n1,2", ContentKind.TEXT),
+        ("application/octet-stream", b"\xef\xbb\xbf<html>", ContentKind.HTML),
+        ("", b"plain", ContentKind.TEXT),
+        ("*/*", b"plain", ContentKind.TEXT),
+        ("nonsense", b"<?xml version='1.0'?><rss/>", ContentKind.XML),
+        ("application/javascript", b"let x", ContentKind.TEXT),
+        ("application/x-tex", b"\\section", ContentKind.TEXT),
+        ("application/yaml", b"a: b", ContentKind.TEXT),
+        ("text/csv", b"a,b", ContentKind.TEXT),
+        ("text/markdown", b"# a\x01", ContentKind.TEXT),
+        ("text/plain", b"\xff\xfea\0b\0", ContentKind.TEXT),
+        ("text/plain; charset=utf-16", b"a\0b\0", ContentKind.TEXT),
+        ("text/plain", b"<p>source", ContentKind.TEXT),
+        ("image/svg+xml", b"<svg/>", ContentKind.XML),
+        ("application/json", b"", ContentKind.TEXT),
     ],
 )
 def test_the_first_bytes_tell_where_the_type_does_not_or_is_wrong(
-    net: Net, kind: str, content: bytes, found: Kind
+    net: Net, kind: str, content: bytes, found: ContentKind
 ) -> None:
     net.site.answers["/"] = answer(content, kind)
     assert fetch(net, "http://site.test/").kind is found

@@ -12,7 +12,7 @@ pytest.importorskip("playwright")
 
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.connect import GuardedBackend, trust
-from aepo.tools.pages.fetch import Document, Fetcher
+from aepo.tools.pages.fetch import FetchedDocument, Fetcher
 from aepo.tools.pages.guard import Guard, Refused
 from aepo.tools.pages.rendered import Renderer, find_chromium
 from aepo.tools.sandbox.probe import processes_with
@@ -65,11 +65,11 @@ def canary() -> Iterator[Site]:
     made.close()
 
 
-def load(made: Renderer, url: str = "http://site.test/") -> Document:
+def load(made: Renderer, url: str = "http://site.test/") -> FetchedDocument:
     return anyio.run(made.fetch, url)
 
 
-def text(document: Document) -> str:
+def text(document: FetchedDocument) -> str:
     return document.content.decode()
 
 

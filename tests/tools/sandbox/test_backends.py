@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.base import Sandbox, SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox, find_bwrap
 from aepo.tools.sandbox.probe import processes_with
 from aepo.tools.sandbox.worker import SandlockWorker
@@ -108,8 +108,8 @@ def test_the_first_process_of_a_namespace_is_limited_as_the_program_is() -> None
     if result.status is SandboxStatus.INFRASTRUCTURE_ERROR:
         pytest.skip(result.stderr)
     limits = {line[:25].strip(): line[25:].split()[:2] for line in result.stdout.splitlines()}
-    assert limits["Max address space"] == [str(Limits().memory)] * 2
-    assert limits["Max open files"] == [str(Limits().files)] * 2
+    assert limits["Max address space"] == [str(SandboxLimits().memory)] * 2
+    assert limits["Max open files"] == [str(SandboxLimits().files)] * 2
     assert limits["Max core file size"] == ["0", "0"]
 
 
@@ -229,7 +229,7 @@ def test_a_broken_backend_is_an_infrastructure_failure(tmp_path: Path) -> None:
 
 def test_limits_are_taken(sandbox: Sandbox) -> None:
     backend = SandlockWorker if sandbox.name == "sandlock" else BubblewrapSandbox
-    small: Sandbox = backend(Limits(memory=256 << 20, output_kept=10, output_killed=1000))
+    small: Sandbox = backend(SandboxLimits(memory=256 << 20, output_kept=10, output_killed=1000))
     assert run(small, "print('x' * 500)").stdout == "x" * 10
     assert run(small, "print('x' * 2000)").status is SandboxStatus.OUTPUT_LIMIT
     assert run(small, "b = bytearray(300 << 20)\nprint('DONE')").stdout == ""

@@ -19,9 +19,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.base import Sandbox, SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
-from aepo.tools.sandbox.capture import Stop, capture
+from aepo.tools.sandbox.capture import StopFlag, capture
 from aepo.tools.sandbox.probe import processes_with
 from aepo.tools.sandbox.worker import SandlockWorker
 
@@ -125,8 +125,8 @@ def test_a_program_that_closes_its_input_before_the_code_was_read_is_no_failure_
     program = subprocess.Popen([sys.executable, "-c", "pass"], stdout=out_write, stderr=err_write)
     os.close(out_write)
     os.close(err_write)
-    exited, stop = os.pidfd_open(program.pid), Stop()
-    captured = capture(code, out, err, exited, b"x" * (1 << 20), 10, Limits(), stop)
+    exited, stop = os.pidfd_open(program.pid), StopFlag()
+    captured = capture(code, out, err, exited, b"x" * (1 << 20), 10, SandboxLimits(), stop)
     assert (captured.end.value, captured.stdout, program.wait()) == ("exit", b"", 0)
     stop.close()
     for fd in (out, err, exited):

@@ -17,7 +17,7 @@ import pytest
 from aepo.tools import retry
 from aepo.tools.python import python
 from aepo.tools.sandbox import remote
-from aepo.tools.sandbox.base import Limits, SandboxStatus
+from aepo.tools.sandbox.base import SandboxLimits, SandboxStatus
 from aepo.tools.sandbox.choose import choose
 from aepo.tools.sandbox.remote import RemoteSandbox
 
@@ -117,7 +117,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "backoff", lambda attempt, chance: 0.001)
 
 
-def run(service: Service, code: str = "print(1)", timeout: float = 5, limits: Limits | None = None) -> Any:
+def run(service: Service, code: str = "print(1)", timeout: float = 5, limits: SandboxLimits | None = None) -> Any:
     return anyio.run(RemoteSandbox(service.url, limits).run, code, timeout)
 
 
@@ -151,7 +151,7 @@ def test_how_it_ended_is_told(answer: Answer, status: SandboxStatus, returncode:
 
 def test_output_is_cut_as_everywhere() -> None:
     with serving(finished(0, "a" * 99 + "é" * 99, "y" * 99 + "end")) as service:
-        result = run(service, limits=Limits(output_kept=10))
+        result = run(service, limits=SandboxLimits(output_kept=10))
         assert (result.stdout, result.stderr) == ("a" * 10, "y" * 7 + "end")
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aepo.tools.base import ToolMisconfigured
 from aepo.tools.search import Brave, BrightData, Hit, Retrieval, SearchBackend, SearXNG, Serper, Tavily, search
 from aepo.tools.search.remote import clipped
-from aepo.tools.service import BadReply
+from aepo.tools.service import BadServiceReply
 from aepo.types import ToolError, ToolResult, ToolStatus
 from tests.tools.loopback import Asked, Reply, answer, loopback, reset
 from tests.tools.search.services import HITS, KEYS, REPLIES, TEXT, backend
@@ -106,7 +106,7 @@ def test_one_bad_document_of_a_retrieval_server_costs_no_other(bad: Any) -> None
     made = backend("retrieval")
     good = {"document": {"title": "T", "text": "x"}, "score": 2}
     assert made.read({"result": [[good, bad, "a text"]]}) == [Hit("T", "", "x", 2), Hit("", "", "a text")]
-    with pytest.raises(BadReply):
+    with pytest.raises(BadServiceReply):
         made.read({"result": [[bad]]})
 
 
@@ -114,7 +114,7 @@ def test_one_bad_document_of_a_retrieval_server_costs_no_other(bad: Any) -> None
 def test_one_bad_entry_of_a_service_costs_no_other(bad: Any) -> None:
     good = {"title": "T", "link": "https://a.example", "snippet": "x"}
     assert backend("serper").read({"organic": [bad, good]}) == [Hit("T", "https://a.example", "x")]
-    with pytest.raises(BadReply):
+    with pytest.raises(BadServiceReply):
         backend("serper").read({"organic": [bad]})
 
 
@@ -220,7 +220,7 @@ LIKELY = st.recursive(JSON, lambda inner: st.dictionaries(NAMES, inner) | st.lis
 def test_whatever_comes_is_read_as_hits_or_is_a_bad_reply(name: str, reply: Any) -> None:
     try:
         found = backend(name).read(reply)
-    except BadReply:
+    except BadServiceReply:
         return
     assert all(isinstance(hit, Hit) and hit.score == hit.score and "\n" not in hit.title + hit.text for hit in found)
     "".join(hit.title + hit.url + hit.text for hit in found).encode()
@@ -230,7 +230,7 @@ def test_whatever_comes_is_read_as_hits_or_is_a_bad_reply(name: str, reply: Any)
 @given(where=st.lists(st.integers(0, 30), max_size=6), odd=JSON)
 def test_a_real_reply_with_one_odd_part_is_read_or_is_a_bad_reply(where: list[int], odd: Any) -> None:
     for name in ALL:
-        with suppress(BadReply):
+        with suppress(BadServiceReply):
             backend(name).read(_with(REPLIES[name], where, odd))
 
 

@@ -12,7 +12,7 @@ the number of threads. `dispatch` is where one or the other is taken.
 """
 
 from aepo.engines.local.generator import LocalGenerator
-from aepo.engines.local.load import Policy, load_policy
+from aepo.engines.local.load import LoadedModel, load_policy
 from aepo.engines.local.settings import GeneratorSettings
 
-__all__ = ["GeneratorSettings", "LocalGenerator", "Policy", "load_policy"]
+__all__ = ["GeneratorSettings", "LoadedModel", "LocalGenerator", "load_policy"]

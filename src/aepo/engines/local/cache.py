@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 @dataclass(frozen=True)
-class Call:
+class CacheCall:
     """What one model call does to the cache.
 
     Attributes:
@@ -114,10 +114,10 @@ class RowCache(Cache):
     def __init__(self, layers: int, slots: int, length: int) -> None:
         self.most_slots, self.most_length = slots, length
         self.slots, self.length = 0, length
-        self.begin(Call(None, torch.zeros(0, 0, dtype=torch.long)))
+        self.begin(CacheCall(None, torch.zeros(0, 0, dtype=torch.long)))
         super().__init__(layers=[self.layer_type(self) for _ in range(layers)])
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: CacheCall) -> None:
         """What the next forward pass does."""
         self.call = call
         self._written: dict[int, tuple[Tensor | None, Tensor]] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from aepo.engines.local.cache import Call, RowCache
+from aepo.engines.local.cache import CacheCall, RowCache
 from aepo.engines.local.head import base_model, find_head
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Forward(Protocol):
         """Keys and values of what was read."""
         ...
 
-    def __call__(self, ids: Tensor, seen: Tensor, call: Call) -> Tensor:
+    def __call__(self, ids: Tensor, seen: Tensor, call: CacheCall) -> Tensor:
         """(R, V) logits after each row's last token.
 
         Args:
@@ -71,7 +71,7 @@ class ModelForward:
         # transformers renamed the argument in 5.24.
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
 
-    def __call__(self, ids: Tensor, seen: Tensor, call: Call) -> Tensor:
+    def __call__(self, ids: Tensor, seen: Tensor, call: CacheCall) -> Tensor:
         """See `Forward`."""
         self.cache.begin(call)
         out = self._reader(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as Tokens
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
@@ -19,13 +18,13 @@ from aepo.engines.local.dispatch import forward_of
 from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
 from aepo.engines.local.schedule import compacting_moves, exact_moves, prefill_batch, prefill_group
-from aepo.engines.local.sequence import LocalSequence, Request
+from aepo.engines.local.sequence import LocalSequence, SampleRequest
 from aepo.engines.local.settings import USUAL, GeneratorSettings
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import stoppings
 from aepo.process.memory import memory_advice
-from aepo.rollout.generator import Sampled, Sequence, Stop
+from aepo.rollout.generator import GrowingSequence, Sampled, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -77,7 +76,7 @@ class LocalGenerator:
         self._table = RowTable(forward_of(model, len(tokenizer), settings.max_sequences, settings.max_length))
         self._prefixes = ReadPrefixes()
         self._stopping = stoppings(tokenizer)
-        self._requests: dict[LocalSequence, Request] = {}
+        self._requests: dict[LocalSequence, SampleRequest] = {}
         self._opened = 0
         self._group: anyio.abc.TaskGroup | None = None
         self._wake = anyio.Event()
@@ -111,7 +110,7 @@ class LocalGenerator:
             self._table.release()
             self.model.train(self._was_training)
 
-    def open(self, tokens: Tokens[int], noise: int) -> LocalSequence:
+    def open(self, tokens: Sequence[int], noise: int) -> LocalSequence:
         """Begin a sequence with given tokens.
 
         Raises:
@@ -123,7 +122,7 @@ class LocalGenerator:
             raise ValueError("a sequence cannot begin with no token: give at least one")
         return self._add(given, noise, [len(given)])
 
-    def extend(self, sequence: Sequence, tokens: Tokens[int]) -> None:
+    def extend(self, sequence: GrowingSequence, tokens: Sequence[int]) -> None:
         """Append given tokens; they are read in one go when it is next sampled.
 
         Raises:
@@ -134,7 +133,7 @@ class LocalGenerator:
         own.tokens.extend(self._checked(tokens, own.length, "the sequence with what is appended"))
         own.starts.append(own.length)
 
-    async def sample(self, sequence: Sequence, max_tokens: int, stop: Stop) -> Sampled:
+    async def sample(self, sequence: GrowingSequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens, up to `max_tokens` and to a length of `max_length`.
 
         Stop strings are looked for in the text of everything since the sequence was last given tokens. Cancelling it
@@ -153,7 +152,7 @@ class LocalGenerator:
             return Sampled([], [], [], False)
         # After a failed call everything may have been read without a token drawn: the last one is read again.
         own.cached = min(own.cached, start - 1)
-        request = Request(own, limit, self._stopping(stop))
+        request = SampleRequest(own, limit, self._stopping(stop))
         self._requests[own] = request
         self._wake.set()
         try:
@@ -172,7 +171,7 @@ class LocalGenerator:
             self.version(),
         )
 
-    def fork(self, sequence: Sequence, length: int, noise: int) -> LocalSequence:
+    def fork(self, sequence: GrowingSequence, length: int, noise: int) -> LocalSequence:
         """A new sequence with the first `length` tokens; their keys and values are copied, the last one's excepted.
 
         Raises:
@@ -192,7 +191,7 @@ class LocalGenerator:
             self._table.copy(source, new, min(source.cached, length - 1))
         return new
 
-    def end(self, sequence: Sequence) -> None:
+    def end(self, sequence: GrowingSequence) -> None:
         """Nothing will be sampled from it any more; it can still be forked.
 
         Raises:
@@ -204,7 +203,7 @@ class LocalGenerator:
         self._own(own, "ended").ended = True
         self._wake.set()
 
-    def close(self, sequence: Sequence) -> None:
+    def close(self, sequence: GrowingSequence) -> None:
         """Free what it holds; closing twice is allowed.
 
         Raises:
@@ -245,7 +244,7 @@ class LocalGenerator:
         self._opened += 1
         return new
 
-    def _checked(self, tokens: Tokens[int], before: int, what: str) -> list[int]:
+    def _checked(self, tokens: Sequence[int], before: int, what: str) -> list[int]:
         given = [int(t) for t in tokens]
         if before + len(given) > self.settings.max_length:
             raise ValueError(f"{what} has {before + len(given)} tokens, but max_length is {self.settings.max_length}")
@@ -254,7 +253,7 @@ class LocalGenerator:
             raise ValueError(f"token ids must lie in 0..{size - 1}, got {min(given)}..{max(given)}")
         return given
 
-    def _own(self, sequence: Sequence, what: str) -> LocalSequence:
+    def _own(self, sequence: GrowingSequence, what: str) -> LocalSequence:
         own = cast(LocalSequence, sequence)
         if own.ended:
             raise RuntimeError(f"a sequence that was {'closed' if own.closed else 'ended'} cannot be {what}")
@@ -305,7 +304,7 @@ class LocalGenerator:
         if rows:
             self._draw([self._requests[row] for row in rows], logits)
 
-    def _take_what_was_read(self, request: Request) -> None:
+    def _take_what_was_read(self, request: SampleRequest) -> None:
         """Copy the keys and values of a sequence that has read the same; the last token is read again."""
         own = request.sequence
         holder = self._prefixes.find(own)
@@ -313,7 +312,7 @@ class LocalGenerator:
             self._table.copy(holder, own, own.length - 1)
             request.waited = 0
 
-    def _draw(self, requests: list[Request], logits: Tensor) -> None:
+    def _draw(self, requests: list[SampleRequest], logits: Tensor) -> None:
         keys = np.array([r.sequence.noise & (2**64 - 1) for r in requests], dtype=np.uint64)
         places = np.array([len(r.sequence.tokens) for r in requests])
         chance = torch.from_numpy(uniforms(keys, places))

@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
-class Policy:
+class LoadedModel:
     """A model, its tokenizer, where they came from and where they are."""
 
     model: PreTrainedModel
@@ -49,7 +49,7 @@ def load_policy(
     attn_implementation: str = "sdpa",
     pad_token: str | None = None,
     train: bool = False,
-) -> Policy:
+) -> LoadedModel:
     """Load a causal LM for sampling and training.
 
     An adapter is put on the model that it was trained on. To be trained, it is merged into the weights, which are then
@@ -89,7 +89,7 @@ def load_policy(
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         if hasattr(model, "peft_config"):
             model.enable_input_require_grads()
-    return Policy(model.eval(), tokenizer, name, where)
+    return LoadedModel(model.eval(), tokenizer, name, where)
 
 
 def load_config(path: str | Path) -> PreTrainedConfig:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aepo.core.trie import Trie
-from aepo.engines.local.load import Policy, quiet
+from aepo.engines.local.load import LoadedModel, quiet
 from aepo.engines.local.logprobs import FrozenLogprobs, ModelLogprobs
 from aepo.engines.local.sampler import LocalSampler
 from aepo.engines.local.tree_check import refuse_tree
@@ -32,7 +32,7 @@ class LocalPolicy:
         sampler: Samples with the weights as training has left them.
     """
 
-    def __init__(self, loaded: Policy) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self.model: PreTrainedModel = loaded.model
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device

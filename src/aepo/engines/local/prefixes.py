@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence as Tokens
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,5 +44,5 @@ class ReadPrefixes:
         self._holders.clear()
 
 
-def _digest(tokens: Tokens[int]) -> bytes:
+def _digest(tokens: Sequence[int]) -> bytes:
     return hashlib.blake2b(np.asarray(tokens, dtype=np.int64).tobytes(), digest_size=16).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aepo.engines.local.sequence import LocalSequence, Request
+from aepo.engines.local.sequence import LocalSequence, SampleRequest
 
 # A prefill call costs about as much as a decode step of few rows, so it waits for company: for PREFILL_SHARE of the
 # requests, but never longer than PREFILL_PATIENCE calls.
@@ -16,7 +16,7 @@ CHUNK = 512
 IDLE_SHARE = 1 / 8
 
 
-def prefill_group(requests: Sequence[Request], eager: bool) -> list[Request]:
+def prefill_group(requests: Sequence[SampleRequest], eager: bool) -> list[SampleRequest]:
     """The requests to prefill now, empty for a decode step.
 
     Those with several unread tokens, once they are `PREFILL_SHARE` of all, or one has waited `PREFILL_PATIENCE` calls,
@@ -41,15 +41,15 @@ def prefill_group(requests: Sequence[Request], eager: bool) -> list[Request]:
     return []
 
 
-def prefill_batch(group: Sequence[Request], limit: int) -> list[Request]:
+def prefill_batch(group: Sequence[SampleRequest], limit: int) -> list[SampleRequest]:
     """What one call prefills: the first requests of the group whose padded chunks fit into `limit` tokens.
 
     Of sequences that are equal, token for token, only the first is taken: the others copy what it has read.
     """
-    different: dict[tuple[int, ...], Request] = {}
+    different: dict[tuple[int, ...], SampleRequest] = {}
     for request in group:
         different.setdefault(tuple(request.sequence.tokens), request)
-    batch: list[Request] = []
+    batch: list[SampleRequest] = []
     widest = 0
     for request in different.values():
         widest = max(widest, min(request.sequence.uncached, CHUNK))

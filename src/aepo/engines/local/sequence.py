@@ -45,7 +45,7 @@ class LocalSequence:
 
 
 @dataclass(eq=False)
-class Request:
+class SampleRequest:
     """One `sample` call under way.
 
     Attributes:

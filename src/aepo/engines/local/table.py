@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aepo.engines.local.cache import Call
+from aepo.engines.local.cache import CacheCall
 from aepo.engines.local.forward import Forward
 from aepo.engines.local.schedule import CHUNK
 from aepo.engines.local.sequence import LocalSequence
@@ -94,7 +94,7 @@ class RowTable:
         wanted = {row.slot for row in rows}
         read = [row.cached + 1 if slot in wanted else 0 for slot, row in enumerate(held)]
         positions = self._tensor(places)[:, None]
-        call = Call(None, positions, length=max(read), read=read)
+        call = CacheCall(None, positions, length=max(read), read=read)
         seen = torch.arange(call.length, device=self._device) <= positions[:, :, None]
         logits = self._forward(self._tensor(last)[:, None], seen, call)
         for row in rows:
@@ -129,7 +129,7 @@ class RowTable:
             # A padding query must see something: a softmax over nothing is NaN, and NaN * 0 stays.
             seen |= torch.eye(width, dtype=torch.bool, device=self._device)
         slots = self._tensor([row.slot for row in rows])
-        logits = self._forward(ids, seen, Call(slots, positions, valid if any(padding) else None, length))
+        logits = self._forward(ids, seen, CacheCall(slots, positions, valid if any(padding) else None, length))
         for row, end in zip(rows, ends, strict=True):
             row.cached = end
         read = [i for i, row in enumerate(rows) if not row.uncached]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aepo.engines.openai.client import Call, Client, Endpoint, ServerError, ServerRefusal
+from aepo.engines.openai.client import Client, Endpoint, ServerCall, ServerError, ServerRefusal
 from aepo.engines.openai.probe import chosen, models
 from aepo.process import event_loop
 
@@ -46,8 +46,8 @@ class ChatModel:
             raise ServerError(f"server {self.endpoint.url} sent no chat completion") from None
         return content if isinstance(content, str) else ""
 
-    def _call(self, messages: list[dict[str, str]]) -> Call:
-        return Call("/v1/chat/completions", {"model": self.model, "messages": messages, **self._settings})
+    def _call(self, messages: list[dict[str, str]]) -> ServerCall:
+        return ServerCall("/v1/chat/completions", {"model": self.model, "messages": messages, **self._settings})
 
 
 def find(endpoint: Endpoint, name: str | None, setting: str) -> ChatModel:

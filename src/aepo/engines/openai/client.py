@@ -49,7 +49,7 @@ class BadReply(ValueError):
 
 
 @dataclass(frozen=True)
-class Call:
+class ServerCall:
     """One request: a GET, or with `body` a POST of JSON."""
 
     path: str
@@ -128,7 +128,7 @@ class Client:
         with anyio.CancelScope(shield=True):
             await http.aclose()
 
-    async def ask(self, call: Call) -> Any:
+    async def ask(self, call: ServerCall) -> Any:
         """The decoded JSON of a successful reply.
 
         Raises:
@@ -149,7 +149,7 @@ class Client:
         if attempt == 1:
             _log.warning("server %s: %s; trying again", self.endpoint.url, failure)
 
-    async def _once(self, call: Call) -> Any:
+    async def _once(self, call: ServerCall) -> Any:
         """The decoded JSON.
 
         Raises:

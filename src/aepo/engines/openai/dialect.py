@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aepo.engines.openai.client import BadReply, Call
+from aepo.engines.openai.client import BadReply, ServerCall
 from aepo.rollout.generator import Stop
 
 WHOLE = {"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -59,9 +59,9 @@ class Reply:
     top: list[dict[int, float]]
 
 
-def tokenize(model: str, text: str) -> Call:
+def tokenize(model: str, text: str) -> ServerCall:
     """The request for the ids of a text."""
-    return Call("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
+    return ServerCall("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False})
 
 
 def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
@@ -88,10 +88,10 @@ class Dialect:
 
     name: str
     owner: str
-    request: Callable[[Wanted], Call]
+    request: Callable[[Wanted], ServerCall]
     parse: Callable[[Any, Wanted], Reply]
     tempered: str
-    tokenize: Callable[[str, str], Call] = tokenize
+    tokenize: Callable[[str, str], ServerCall] = tokenize
     context: Callable[[Mapping[str, Any], Mapping[str, Any]], int | None] = context
     piece: int | None = None
 

@@ -14,13 +14,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aepo.engines.openai.client import BadReply, Call
+from aepo.engines.openai.client import BadReply, ServerCall
 from aepo.engines.openai.dialect import Dialect, Reply, Wanted, checked, ids, logprob
 
 PIECE = 64
 
 
-def request(wanted: Wanted) -> Call:
+def request(wanted: Wanted) -> ServerCall:
     """The request, with one sampler only, so that only the temperature changes the distribution."""
     body: dict[str, Any] = {
         "model": wanted.model,
@@ -38,7 +38,7 @@ def request(wanted: Wanted) -> Call:
     if wanted.top is not None:
         # After greedy sampling, one token would have all the probability.
         body |= {"n_probs": max(1, wanted.top), "post_sampling_probs": not wanted.greedy}
-    return Call("/completion", body)
+    return ServerCall("/completion", body)
 
 
 def parse(data: Any, wanted: Wanted) -> Reply:
@@ -77,9 +77,9 @@ def _likeliest(entry: Mapping[str, Any]) -> dict[int, float]:
     return {ids([one["id"]])[0]: _logprob(one) for one in listed}
 
 
-def tokenize(model: str, text: str) -> Call:
+def tokenize(model: str, text: str) -> ServerCall:
     """The request for the ids of a text."""
-    return Call("/tokenize", {"content": text, "add_special": False})
+    return ServerCall("/tokenize", {"content": text, "add_special": False})
 
 
 def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aepo.engines.openai.client import BadReply, Call, Client, ServerError, ServerRefusal
+from aepo.engines.openai.client import BadReply, Client, ServerCall, ServerError, ServerRefusal
 from aepo.engines.openai.dialect import Dialect, Reply, Wanted, ids
 from aepo.engines.openai.llama_cpp import LLAMA_CPP
 from aepo.engines.openai.sglang import SGLANG
@@ -55,7 +55,7 @@ async def models(client: Client) -> Sequence[Mapping[str, Any]]:
         ServerError: It does not answer, or not with a list.
         ServerRefusal: It has no such list, or refuses the key.
     """
-    data = await client.ask(Call("/v1/models"))
+    data = await client.ask(ServerCall("/v1/models"))
     listed = data.get("data") if isinstance(data, dict) else None
     found = [one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)] if listed else []
     if not found:
@@ -161,7 +161,7 @@ async def _same_tokenizer(client: Client, dialect: Dialect, model: str, given: l
 
 async def _props(client: Client) -> Mapping[str, Any]:
     try:
-        data = await client.ask(Call("/props"))
+        data = await client.ask(ServerCall("/props"))
     except (ServerRefusal, ServerError):
         return {}
     return data if isinstance(data, dict) else {}

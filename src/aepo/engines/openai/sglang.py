@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aepo.engines.openai.client import BadReply, Call
+from aepo.engines.openai.client import BadReply, ServerCall
 from aepo.engines.openai.dialect import WHOLE, Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
 
 
-def request(wanted: Wanted) -> Call:
+def request(wanted: Wanted) -> ServerCall:
     """The request. `ignore_eos` is not sent, because it would also switch off `stop_token_ids`."""
     parameters = {
         "max_new_tokens": wanted.max_tokens,
@@ -30,7 +30,7 @@ def request(wanted: Wanted) -> Call:
     body: dict[str, Any] = {"input_ids": list(wanted.prompt), "sampling_params": parameters, "stream": False}
     if wanted.top is not None:
         body |= {"return_logprob": True, "logprob_start_len": -1, "top_logprobs_num": wanted.top}
-    return Call("/generate", body)
+    return ServerCall("/generate", body)
 
 
 def parse(data: Any, wanted: Wanted) -> Reply:

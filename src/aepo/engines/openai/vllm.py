@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aepo.engines.openai.client import BadReply, Call
+from aepo.engines.openai.client import BadReply, ServerCall
 from aepo.engines.openai.dialect import WHOLE, Dialect, GivenUp, Reply, Wanted, checked, ids, logprob
 
 PREFIX = "token_id:"
 
 
-def request(wanted: Wanted) -> Call:
+def request(wanted: Wanted) -> ServerCall:
     """The request, with every setting that a model's generation_config.json could change."""
     body: dict[str, Any] = {
         "model": wanted.model,
@@ -34,7 +34,7 @@ def request(wanted: Wanted) -> Call:
         "return_token_ids": True,
         "return_tokens_as_token_ids": True,
     }
-    return Call("/v1/completions", body if wanted.top is None else body | {"logprobs": wanted.top})
+    return ServerCall("/v1/completions", body if wanted.top is None else body | {"logprobs": wanted.top})
 
 
 def parse(data: Any, wanted: Wanted) -> Reply:

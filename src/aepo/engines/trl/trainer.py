@@ -24,7 +24,7 @@ from aepo.assembly.agents import agents, scorer_of
 from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
-from aepo.engines.local.load import Policy
+from aepo.engines.local.load import LoadedModel
 from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.trl import arguments as given
@@ -52,7 +52,7 @@ STATE_FILE = "exploration.json"
 STATE_FORMAT = 1
 
 
-class Rollout(NamedTuple):
+class TrainerRollout(NamedTuple):
     """A rollout: its number in the run, from 1, and its groups."""
 
     step: int
@@ -171,7 +171,7 @@ class AEPOTrainer(GRPOTrainer):
         task = self.task
         self._rewards = scorer_of(task, config)
         path = getattr(self.model.config, "_name_or_path", "")
-        self.policy = LocalPolicy(Policy(self.model, self._tokenizer, path, self.model.device))
+        self.policy = LocalPolicy(LoadedModel(self.model, self._tokenizer, path, self.model.device))
         asked = [*task.samples, *task.held_out]
         self._agent, self._greedy = agents(self.policy, task, config, asked)
         if self.layout == "tree":
@@ -180,7 +180,7 @@ class AEPOTrainer(GRPOTrainer):
         self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
         self.exploration: ExplorationState = self.algorithm.exploration().initial_state(len(self._tokenizer))
         self.spent = Spent()
-        self.rollout: Rollout | None = None
+        self.rollout: TrainerRollout | None = None
         self.evaluation: Evaluation | None = None
         self.steps_per_rollout = given.optimizer_steps(self.args)
         self._micro_batches: list[MicroBatch] = []
@@ -200,7 +200,7 @@ class AEPOTrainer(GRPOTrainer):
         step, seed, algorithm = self.state.global_step // self.steps_per_rollout, self.args.seed, self.algorithm
         growing = (self._agent, self._rewards, algorithm, self.exploration)
         groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
-        self.rollout = Rollout(step + 1, groups)
+        self.rollout = TrainerRollout(step + 1, groups)
         self.exploration = exploration_update(groups.sampled, self.exploration)
         self.spent = self.spent.after(groups.sampled)
         metrics = rollout_metrics(groups.sampled, algorithm.exploration().entropy_window, list(self._agent.tools))

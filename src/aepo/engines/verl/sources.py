@@ -15,7 +15,7 @@ from aepo.process import event_loop
 
 
 @dataclass(frozen=True)
-class Source:
+class EntropySource:
     """The chosen source.
 
     Attributes:
@@ -33,7 +33,7 @@ class Source:
         return {"name": self.name, "estimator": self.client.estimator, "refused": self.refused}
 
 
-def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> Source:
+def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> EntropySource:
     """The first available source, or the wanted one.
 
     Args:
@@ -49,7 +49,7 @@ def choose(wanted: str, servers: Any, config: Any, tokenizer: Any) -> Source:
     refused: dict[str, str] = {}
     for name in SOURCES if wanted == AUTO else (wanted,):
         try:
-            return Source(name, event_loop.run(makers[name], servers, config, tokenizer), refused)
+            return EntropySource(name, event_loop.run(makers[name], servers, config, tokenizer), refused)
         except (ValueError, RuntimeError) as error:
             refused[name] = str(error)
     raise ConfigError(f"verl.entropy_source cannot be {wanted}: {refused[wanted]}; leave it out to take what there is")

@@ -28,7 +28,7 @@ class CacheRefused(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class KeptResult:
     """One kept result.
 
     Attributes:
@@ -56,15 +56,15 @@ class Entry:
     recording: int | None = None
 
 
-COLUMNS = ", ".join(column.name for column in fields(Entry))
-_PLACES = ", ".join("?" for _ in fields(Entry))
+COLUMNS = ", ".join(column.name for column in fields(KeptResult))
+_PLACES = ", ".join("?" for _ in fields(KeptResult))
 _INSERT = f"INSERT INTO results ({COLUMNS}) VALUES ({_PLACES}) ON CONFLICT (key) DO "
 KEEP = _INSERT + "NOTHING"
 # A recording keeps its first result of a key and replaces those of earlier recordings.
 RECORD = (
     _INSERT
     + "UPDATE SET "
-    + ", ".join(f"{column.name} = excluded.{column.name}" for column in fields(Entry))
+    + ", ".join(f"{column.name} = excluded.{column.name}" for column in fields(KeptResult))
     + " WHERE recording IS NOT excluded.recording"
 )
 

@@ -21,14 +21,14 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from aepo.tools.base import Execute, Tool
-from aepo.tools.cache.database import Entry
+from aepo.tools.cache.database import KeptResult
 from aepo.tools.cache.store import CacheUnavailable, Store
 from aepo.tools.counts import count
 from aepo.tools.places import Places
 from aepo.types import ToolResult, ToolStatus
 
 T = TypeVar("T")
-Mode = Literal["live", "cached", "record", "replay"]
+CacheMode = Literal["live", "cached", "record", "replay"]
 
 trajectory: ContextVar[str] = ContextVar("trajectory", default="")
 """Names the trajectory that makes a call, so that a repeated run names it the same."""
@@ -46,7 +46,7 @@ class _Flight:
         self.result: ToolResult | None = None
 
 
-def cached(tool: Tool, store: Store, mode: Mode) -> Tool:
+def cached(tool: Tool, store: Store, mode: CacheMode) -> Tool:
     """The same tool, its results kept in `store` and taken from there.
 
     live: as it is. cached: a kept success answers, else the tool runs and a success is kept; tools that are not pure
@@ -66,7 +66,7 @@ def cached(tool: Tool, store: Store, mode: Mode) -> Tool:
 class _Kept:
     """What stands around the calls of a tool whose results are kept."""
 
-    def __init__(self, tool: Tool, store: Store, mode: Mode) -> None:
+    def __init__(self, tool: Tool, store: Store, mode: CacheMode) -> None:
         self.tool, self.store, self.mode = tool, store, mode
         self._running: anyio.lowlevel.RunVar[dict[str, _Flight]] = anyio.lowlevel.RunVar("flights")
         self._occurrences: Counter[tuple[str, str]] = Counter()
@@ -123,7 +123,7 @@ class _Kept:
         result = await execute(values)
         if self.mode == "cached" and result.status is not ToolStatus.OK:
             return result
-        entry = Entry(
+        entry = KeptResult(
             key=key,
             tool=self.tool.name,
             version=self.tool.version,
@@ -136,7 +136,7 @@ class _Kept:
         )
         return await self._keep(entry, result)
 
-    async def _found(self, key: str) -> Entry | None:
+    async def _found(self, key: str) -> KeptResult | None:
         try:
             return await self._in_thread(partial(self.store.get, key))
         except CacheUnavailable as error:
@@ -145,16 +145,16 @@ class _Kept:
             count("cache/unavailable")
             return None
 
-    def _answers(self, entry: Entry) -> bool:
+    def _answers(self, entry: KeptResult) -> bool:
         if self.mode == "record":
             return entry.recording == self.store.recording
         return self._usable(entry)
 
-    def _usable(self, entry: Entry) -> bool:
+    def _usable(self, entry: KeptResult) -> bool:
         # What failed once may succeed now; only a recording must have it fail again.
         return self.mode != "cached" or entry.status == ToolStatus.OK
 
-    async def _keep(self, entry: Entry, result: ToolResult) -> ToolResult:
+    async def _keep(self, entry: KeptResult, result: ToolResult) -> ToolResult:
         try:
             kept, in_file = await self._in_thread(partial(self.store.put, entry))
         except CacheUnavailable:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
-from aepo.tools.cache.database import COLUMNS, KEEP, RECORD, CacheRefused, Entry, connect, transaction
+from aepo.tools.cache.database import COLUMNS, KEEP, RECORD, CacheRefused, KeptResult, connect, transaction
 from aepo.tools.mounts import network_file_system
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class _Handle:
     connection: sqlite3.Connection
     process: int = field(default_factory=os.getpid)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    waiting: dict[str, Entry] = field(default_factory=dict)
+    waiting: dict[str, KeptResult] = field(default_factory=dict)
     characters: int = 0
     reason: str | None = None
 
@@ -115,7 +115,7 @@ class Store:
             raise CacheRefused(f"cannot record to tool cache {self.path}: {error}") from error
         self.recording = found
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> KeptResult | None:
         """The entry of a key.
 
         Raises:
@@ -134,9 +134,9 @@ class Store:
             except sqlite3.Error as error:
                 self._note(handle, error)
                 raise CacheUnavailable(f"cannot read tool cache {self.path}: {error}") from error
-        return None if row is None else Entry(*row)
+        return None if row is None else KeptResult(*row)
 
-    def put(self, entry: Entry) -> tuple[Entry, bool]:
+    def put(self, entry: KeptResult) -> tuple[KeptResult, bool]:
         """Keep a result, unless its key has one already: any, or in a recording one of the same recording.
 
         Returns:
@@ -170,7 +170,7 @@ class Store:
         """Results that are not in the file yet."""
         return len(self._own().waiting)
 
-    def entries(self, tool: str | None = None, before: float | None = None) -> Iterator[Entry]:
+    def entries(self, tool: str | None = None, before: float | None = None) -> Iterator[KeptResult]:
         """The kept entries, the oldest first.
 
         Args:
@@ -184,7 +184,7 @@ class Store:
         query = f"SELECT {COLUMNS} FROM results{where} ORDER BY stored, key"
         try:
             for row in self._own().connection.execute(query, values):
-                yield Entry(*row)
+                yield KeptResult(*row)
         except sqlite3.Error as error:
             raise CacheUnavailable(f"cannot read tool cache {self.path}: {error}") from error
 

@@ -11,7 +11,7 @@ from mcp.client._transport import TransportStreams
 from mcp.client.streamable_http import streamable_http_client
 
 from aepo.tools.mcp.life import MOST_BYTES, TOO_LONG, Life
-from aepo.tools.mcp.lines import Lines
+from aepo.tools.mcp.lines import LineReader
 from aepo.tools.mcp.messages import messages
 
 _CONNECT_SECONDS = 10.0
@@ -84,7 +84,7 @@ async def _body(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    lines, size = Lines(MOST_BYTES), 0
+    lines, size = LineReader(MOST_BYTES), 0
     async for chunk in chunks:
         size += len(chunk)
         if b"\n" in chunk:

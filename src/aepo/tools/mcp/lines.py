@@ -34,7 +34,7 @@ class Line:
     cut: bool = False
 
 
-class Lines:
+class LineReader:
     """Cuts a stream of bytes into lines; of one longer than `limit` bytes it keeps the two ends."""
 
     def __init__(self, limit: int) -> None:

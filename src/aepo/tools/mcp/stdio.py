@@ -19,7 +19,7 @@ from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
 
 from aepo.tools.mcp.life import MOST_BYTES, Life
-from aepo.tools.mcp.lines import Line, Lines, Reader
+from aepo.tools.mcp.lines import Line, LineReader, Reader
 
 _GUARD = Path(__file__).with_name("guard.py")
 # The guard takes twice 2 s at most to end a server that does not want to.
@@ -94,7 +94,7 @@ async def _end(process: Process, heard: anyio.Event) -> None:
 async def _read(
     stdout: ByteReceiveStream, incoming: MemoryObjectSendStream[SessionMessage | Exception], reader: Reader, life: Life
 ) -> None:
-    lines = Lines(MOST_BYTES)
+    lines = LineReader(MOST_BYTES)
     wanted = True
     with incoming, suppress(*_GONE):
         while True:

@@ -33,7 +33,7 @@ _SIGNATURES = re.compile(
 )
 
 
-class Kind(StrEnum):
+class ContentKind(StrEnum):
     """What a document is."""
 
     HTML = "html"
@@ -117,7 +117,7 @@ def media_type(header: str) -> tuple[str, str]:
     return essence, charset
 
 
-def kind_of(content_type: str, start: bytes) -> Kind | None:
+def kind_of(content_type: str, start: bytes) -> ContentKind | None:
     """What a document is by its Content-Type and, where they tell more, by its first bytes; None: nothing readable."""
     essence, charset = media_type(content_type)
     top = essence.partition("/")[0]
@@ -126,20 +126,20 @@ def kind_of(content_type: str, start: bytes) -> Kind | None:
         return None
     bare = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if bare.startswith(b"%PDF-") or (essence.endswith("pdf") and b"%PDF-" in start[:1024]):
-        return Kind.PDF
+        return ContentKind.PDF
     if _SIGNATURES.match(start):
         return None
     if essence in ("text/html", "application/xhtml+xml"):
-        return Kind.HTML
+        return ContentKind.HTML
     if is_xml:
-        return Kind.XML
+        return ContentKind.XML
     said = (top == "text" and essence != "text/plain") or essence.endswith(("/json", "+json"))
     # What is said to be plain text is often something that the server does not know.
     trusted = said or start.startswith(_MARKS) or charset.startswith("utf-16")
     if not trusted and _BINARY.search(start[:LOOK_BYTES]):
         return None
     if said or essence == "text/plain":
-        return Kind.TEXT
+        return ContentKind.TEXT
     if bare.startswith(b"<?xml"):
-        return Kind.XML
-    return Kind.HTML if re.match(rb"<[a-zA-Z!]", bare) else Kind.TEXT
+        return ContentKind.XML
+    return ContentKind.HTML if re.match(rb"<[a-zA-Z!]", bare) else ContentKind.TEXT

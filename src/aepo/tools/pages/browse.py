@@ -84,7 +84,7 @@ def browse(
 
 
 def _reading(web: Fetcher | Renderer, box: Sandbox, max_characters: int, links: int) -> Callable[..., Awaitable[str]]:
-    from aepo.tools.pages.body import Kind
+    from aepo.tools.pages.body import ContentKind
     from aepo.tools.pages.extract import extract
     from aepo.tools.pages.fetch import named
 
@@ -99,7 +99,7 @@ def _reading(web: Fetcher | Renderer, box: Sandbox, max_characters: int, links: 
         if page < 1 or part < 1:
             raise ToolError("page and part count from 1")
         document = await web.fetch(url)
-        is_pdf = document.kind is Kind.PDF
+        is_pdf = document.kind is ContentKind.PDF
         with named(document.url):
             if part > 1 and not is_pdf:
                 raise ToolError("only pages of a PDF have parts; page counts the parts of this text")

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from aepo.process import event_loop
-from aepo.tools.pages.fetch import Document
+from aepo.tools.pages.fetch import FetchedDocument
 from aepo.tools.sandbox.base import Sandbox, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.retry import run_retried
 from aepo.types import ToolError
@@ -70,7 +70,12 @@ def versions(sandbox: Sandbox) -> str:
 
 
 async def extract(
-    document: Document, sandbox: Sandbox, page: int = 1, part: int = 1, size: int = MOST_CHARACTERS, links: int = 0
+    document: FetchedDocument,
+    sandbox: Sandbox,
+    page: int = 1,
+    part: int = 1,
+    size: int = MOST_CHARACTERS,
+    links: int = 0,
 ) -> Extract:
     """A part of a document's text and links.
 

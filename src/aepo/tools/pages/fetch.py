@@ -11,7 +11,7 @@ import anyio
 import httpcore
 
 from aepo.tools.base import ToolTimeout
-from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, Kind, kind_of, media_type, too_large, unpacked
+from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, ContentKind, kind_of, media_type, too_large, unpacked
 from aepo.tools.pages.connect import CONNECT_SECONDS, GuardedBackend
 from aepo.tools.pages.guard import Guard, Refused, Url, normal, shorten
 from aepo.types import ToolError
@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
-class Document:
+class FetchedDocument:
     """What came back.
 
     Attributes:
@@ -39,7 +39,7 @@ class Document:
     """
 
     url: str
-    kind: Kind
+    kind: ContentKind
     charset: str
     content: bytes
 
@@ -62,7 +62,7 @@ class Fetcher:
     seconds: float = 15.0
     max_bytes: int = 5 << 20
 
-    async def fetch(self, address: str) -> Document:
+    async def fetch(self, address: str) -> FetchedDocument:
         """Fetch a document.
 
         Raises:
@@ -78,7 +78,7 @@ class Fetcher:
                 return await self._follow(pool, url)
         raise ToolTimeout(f"{shorten(str(url))}: no complete answer within {self.seconds:g} s")
 
-    async def _follow(self, pool: httpcore.AsyncConnectionPool, url: Url) -> Document:
+    async def _follow(self, pool: httpcore.AsyncConnectionPool, url: Url) -> FetchedDocument:
         for _ in range(MOST_REDIRECTS + 1):
             with named(str(url)):
                 async with self._answer(pool, url) as answer:
@@ -103,7 +103,7 @@ class Fetcher:
         async with pool.stream("GET", target, headers=headers, extensions=extensions) as answer:
             yield answer
 
-    async def _document(self, url: Url, answer: httpcore.Response) -> Document:
+    async def _document(self, url: Url, answer: httpcore.Response) -> FetchedDocument:
         if answer.status in _EMPTY:
             raise ToolError(f"HTTP {answer.status}: the server answers without a page")
         if not 200 <= answer.status < 300:
@@ -132,7 +132,7 @@ class Fetcher:
         kind = kind_of(content_type, content)
         if kind is None:
             raise unreadable
-        return Document(str(url), kind, media_type(content_type)[1], content)
+        return FetchedDocument(str(url), kind, media_type(content_type)[1], content)
 
 
 def _headers(answer: httpcore.Response, name: bytes) -> list[str]:

@@ -23,8 +23,8 @@ from playwright.async_api import BrowserContext, Error, Page, async_playwright
 
 from aepo.process import event_loop
 from aepo.tools.base import ToolTimeout
-from aepo.tools.pages.body import Kind
-from aepo.tools.pages.fetch import Document, Fetcher, named
+from aepo.tools.pages.body import ContentKind
+from aepo.tools.pages.fetch import FetchedDocument, Fetcher, named
 from aepo.tools.pages.guard import shorten
 from aepo.tools.pages.proxy import NO_CONNECTION, REFUSED, Traffic, filtering_proxy
 from aepo.tools.sandbox.probe import processes_with
@@ -80,7 +80,7 @@ class Renderer:
         self._current: _Browser | None = None
         atexit.register(self.close)
 
-    async def fetch(self, address: str) -> Document:
+    async def fetch(self, address: str) -> FetchedDocument:
         """Load a page and run its scripts.
 
         Raises:
@@ -96,7 +96,7 @@ class Renderer:
         if self._current is not None:
             event_loop.run(self._retire)
 
-    async def _fetch(self, address: str) -> Document:
+    async def _fetch(self, address: str) -> FetchedDocument:
         with named(address):
             url = str(self._plain.guard.url(address))
             try:
@@ -130,7 +130,7 @@ class Renderer:
         if old is not None and not old.open:
             await old.close()
 
-    async def _load(self, browser: _Browser, url: str) -> Document:
+    async def _load(self, browser: _Browser, url: str) -> FetchedDocument:
         plain = self._plain
         async with filtering_proxy(plain.guard, plain.backend, _TRAFFIC * plain.max_bytes) as traffic:
             proxy: Any = {"server": f"http://127.0.0.1:{traffic.port}", "bypass": "<-loopback>"}
@@ -142,7 +142,7 @@ class Renderer:
             finally:
                 await browser.forget(context)
 
-    async def _within(self, traffic: Traffic, visit: Coroutine[Any, Any, Document]) -> Document:
+    async def _within(self, traffic: Traffic, visit: Coroutine[Any, Any, FetchedDocument]) -> FetchedDocument:
         """Wait for the visit, or for the traffic to pass its limit: a page may wait for ever for what was cut off."""
         visiting, watching = asyncio.create_task(visit), asyncio.create_task(traffic.exceeded.wait())
         try:
@@ -156,7 +156,7 @@ class Renderer:
                 task.cancel()
             await asyncio.gather(visiting, watching, return_exceptions=True)
 
-    async def _visit(self, context: BrowserContext, url: str, traffic: Traffic) -> Document:
+    async def _visit(self, context: BrowserContext, url: str, traffic: Traffic) -> FetchedDocument:
         await context.add_init_script("window.open = () => null")
         page = await context.new_page()
         context.on("page", _close)
@@ -177,7 +177,7 @@ class Renderer:
         # A page that may not be visited leaves an error page behind.
         self._explain(*steps[-1], traffic)
         final = str(self._plain.guard.url(page.url))
-        return Document(final, Kind.HTML, "utf-8", content.encode("utf-8", "replace"))
+        return FetchedDocument(final, ContentKind.HTML, "utf-8", content.encode("utf-8", "replace"))
 
     def _explain(self, url: str, status: int, traffic: Traffic) -> None:
         """Raise what stood in the way of the page itself, not of a part of it."""

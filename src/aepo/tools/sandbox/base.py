@@ -48,7 +48,7 @@ class SandboxResult:
 
 
 @dataclass(frozen=True)
-class Limits:
+class SandboxLimits:
     """Limits of a program.
 
     Attributes:

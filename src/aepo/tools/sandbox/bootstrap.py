@@ -11,7 +11,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.packages import THREADS, interpreter
 
 READY = b"\x01"
@@ -78,7 +78,7 @@ exec(_start())
 
 
 def command(
-    limits: Limits,
+    limits: SandboxLimits,
     *,
     report: int | None = None,
     uid: int | None = None,

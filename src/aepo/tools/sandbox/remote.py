@@ -17,7 +17,7 @@ import httpx
 
 from aepo.tools.address import NO_REDIRECTS, service_address
 from aepo.tools.retry import TryFailed, retried
-from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.outcome import FAULTS, ended
 
 _REPLY = 16 << 20
@@ -31,7 +31,7 @@ _SPARE_SECONDS = 20.0
 class RemoteSandbox:
     """Runs programs by `POST {url}/run_code`; the address is part of its name."""
 
-    def __init__(self, url: str, limits: Limits | None = None) -> None:
+    def __init__(self, url: str, limits: SandboxLimits | None = None) -> None:
         """Take the address of the service and the limits, of which it knows memory and output.
 
         Raises:
@@ -45,7 +45,7 @@ class RemoteSandbox:
             raise ValueError(f"the sandbox at {parsed.hostname}: the address goes into records, leave its user out")
         self.url = url.rstrip("/")
         self.name = f"remote {self.url}"
-        self.limits = limits or Limits()
+        self.limits = limits or SandboxLimits()
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`; at most three tries, for failures of the service alone."""

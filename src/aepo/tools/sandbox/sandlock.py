@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from aepo.tools.sandbox import seccomp
-from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command, readable_paths
-from aepo.tools.sandbox.capture import Captured, End, Stop
+from aepo.tools.sandbox.capture import Captured, End, StopFlag
 from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.packages import folders, fonts
 from aepo.tools.sandbox.supervised import PREFIX, Supervised
@@ -40,7 +40,7 @@ class SandlockSandbox(Supervised):
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None, packages: str | Path | None = None) -> None:
+    def __init__(self, limits: SandboxLimits | None = None, packages: str | Path | None = None) -> None:
         """Take the limits and the packages to allow; see `folders`.
 
         Raises:
@@ -54,13 +54,13 @@ class SandlockSandbox(Supervised):
         if own is None:
             raise OSError(f"no filter of system calls for {platform.machine()}")
 
-        self.limits = limits or Limits()
+        self.limits = limits or SandboxLimits()
         found = folders(packages)
         listed = fonts(found)
         self._readable = [*readable_paths(), *found, *filter(None, [listed])]
         self._command = command(self.limits, drop=os.geteuid() == 0, packages=found, fonts=listed, filter=own)
 
-    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
+    def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
         from sandlock import ExitReason, StdioMode
 
         pipe = StdioMode.PIPED

@@ -159,7 +159,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 
-Line = tuple[int, int, int, int]
+FilterLine = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Rule:
     refuse: bool = True
     bit: bool = False
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FilterLine]:
         """From the argument loaded to the number loaded again, or an answer."""
         yield (_LOAD, 0, 0, _ARGUMENTS + 8 * self.argument)
         compare, last = _ANY_BIT if self.bit else _EQUAL, len(self.values) - 1
@@ -233,7 +233,7 @@ def program(machine: str | None = None, as_host_user: bool = False, shared_files
     if (machine or platform.machine()) not in _MACHINES:
         return None
     column, architecture = _MACHINES[machine or platform.machine()]
-    lines: list[Line] = [
+    lines: list[FilterLine] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import anyio
 
-from aepo.tools.sandbox.base import Limits, SandboxResult
-from aepo.tools.sandbox.capture import Captured, Stop, capture
+from aepo.tools.sandbox.base import SandboxLimits, SandboxResult
+from aepo.tools.sandbox.capture import Captured, StopFlag, capture
 from aepo.tools.sandbox.outcome import failure, outcome
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ PREFIX = "aepo-{}-"
 class Supervised:
     """Runs programs; a backend says how one is started and ended."""
 
-    limits: Limits
+    limits: SandboxLimits
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
         """See `Sandbox.run`."""
@@ -37,7 +37,7 @@ class Supervised:
         """The result to come of a program, and what ends it early."""
         future = Future[SandboxResult]()
         try:
-            stop = Stop()
+            stop = StopFlag()
             future.add_done_callback(lambda _: stop.close())
             work = partial(self._run, code, timeout, stop, future)
             # A daemon: it must not keep this process from ending.
@@ -47,7 +47,7 @@ class Supervised:
             future.set_result(failure(error, 0.0))
             return future, lambda: None
 
-    def _run(self, code: str, timeout: float, stop: Stop, future: Future[SandboxResult]) -> None:
+    def _run(self, code: str, timeout: float, stop: StopFlag, future: Future[SandboxResult]) -> None:
         started = time.monotonic()
         try:
             captured, returncode, died = self._supervise(code.encode("utf-8", "surrogatepass"), timeout, stop)
@@ -56,12 +56,12 @@ class Supervised:
             result = failure(error, time.monotonic() - started)
         future.set_result(result)
 
-    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
+    def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
         """What was read, the exit status or minus the signal, and whether it was killed; nothing of it runs on."""
         raise NotImplementedError
 
     def _capture(
-        self, process: Any, code: bytes, timeout: float, stop: Stop, too_large: Callable[[], bool] | None = None
+        self, process: Any, code: bytes, timeout: float, stop: StopFlag, too_large: Callable[[], bool] | None = None
     ) -> Captured:
         """See `capture`; `process` has a pid and three pipes."""
         with pidfd(process.pid) as exited:

@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from aepo.tools.sandbox.base import Limits
+from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.bootstrap import ENVIRONMENT, command
-from aepo.tools.sandbox.capture import Captured, Stop
+from aepo.tools.sandbox.capture import Captured, StopFlag
 from aepo.tools.sandbox.packages import folders, fonts
 from aepo.tools.sandbox.supervised import PREFIX, Supervised
 
@@ -29,18 +29,18 @@ class UnsafeNoSandbox(Supervised):
 
     name = "unsafe_no_sandbox"
 
-    def __init__(self, limits: Limits | None = None, packages: str | Path | None = None) -> None:
+    def __init__(self, limits: SandboxLimits | None = None, packages: str | Path | None = None) -> None:
         """Take the limits and the packages to allow, and warn, once in a process.
 
         Raises:
             ValueError: There are no such packages.
         """
-        self.limits = limits or Limits()
+        self.limits = limits or SandboxLimits()
         found = folders(packages)
         self._command = command(self.limits, packages=found, fonts=fonts(found))
         _warn()
 
-    def _supervise(self, code: bytes, timeout: float, stop: Stop) -> tuple[Captured, int | None, bool]:
+    def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
         pipe = subprocess.PIPE
         with (
             tempfile.TemporaryDirectory(prefix=PREFIX.format(os.getpid()), ignore_cleanup_errors=True) as folder,

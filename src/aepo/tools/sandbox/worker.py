@@ -30,7 +30,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from aepo.tools.sandbox.base import Limits, SandboxResult, SandboxStatus
+from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.capture import START_SECONDS
 from aepo.tools.sandbox.sandlock import SandlockSandbox
 from aepo.tools.sandbox.supervised import PREFIX, waited
@@ -65,7 +65,7 @@ class SandlockWorker:
 
     name = "sandlock"
 
-    def __init__(self, limits: Limits | None = None, packages: str | Path | None = None) -> None:
+    def __init__(self, limits: SandboxLimits | None = None, packages: str | Path | None = None) -> None:
         """Take the limits and the packages to allow; see `folders`.
 
         Raises:
@@ -159,7 +159,7 @@ def _lost(reason: str) -> SandboxResult:
     return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, stderr=reason)
 
 
-def serve(limits: Limits, packages: str | None) -> None:
+def serve(limits: SandboxLimits, packages: str | None) -> None:
     """Run what comes in, a JSON object a line, all at once; answer each with its number. Ends with its input."""
     sandbox = SandlockSandbox(limits, packages)
     running: dict[int, tuple[Future[SandboxResult], Callable[[], None]]] = {}
@@ -226,7 +226,7 @@ def main() -> None:
     _prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() == keeper:
         limits, packages = json.loads(sys.argv[1])
-        serve(Limits(**limits), packages)
+        serve(SandboxLimits(**limits), packages)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -1,4 +1,4 @@
-"""`RemoteSearch`: what the backends over HTTP share. Whatever a service answers becomes hits or a `BadReply`."""
+"""`RemoteSearch`: what the backends over HTTP share. Whatever a service answers becomes hits or a `BadServiceReply`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aepo.tools.address import service_address
 from aepo.tools.key import ApiKey
 from aepo.tools.search.base import Hit, SearchBackend
 from aepo.tools.search.corpus import valid
-from aepo.tools.service import BadReply, HttpService, Request, ServiceLimits
+from aepo.tools.service import BadServiceReply, HttpService, Request, ServiceLimits
 from aepo.types import ToolError
 
 _LONGEST_TEXT = 4000
@@ -65,7 +65,7 @@ class RemoteSearch(SearchBackend):
 
     def _hit(self, entry: Any) -> Hit:
         if not isinstance(entry, dict):
-            raise BadReply("no objects where the hits should be")
+            raise BadServiceReply("no objects where the hits should be")
         title, url, text = (words(entry.get(name)) for name in self.hit_members)
         return Hit(title, url, text, number(entry.get("score")))
 
@@ -95,7 +95,7 @@ def member(value: Any, *names: str) -> Any:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise BadReply(f"no object around {name!r}")
+            raise BadServiceReply(f"no object around {name!r}")
         value = value.get(name)
     return value
 
@@ -107,13 +107,13 @@ def kept(entries: Any, read: Callable[[Any], Hit]) -> list[Hit]:
         BadReply: It is no list, or it has entries and not one can be read.
     """
     if not isinstance(entries, list):
-        raise BadReply("no list where the hits should be")
+        raise BadServiceReply("no list where the hits should be")
     found: list[Hit] = []
-    failure: BadReply | None = None
+    failure: BadServiceReply | None = None
     for entry in entries:
         try:
             found.append(read(entry))
-        except BadReply as error:
+        except BadServiceReply as error:
             failure = error
     if failure is not None and not found:
         raise failure

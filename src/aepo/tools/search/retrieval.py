@@ -14,7 +14,7 @@ from typing import Any
 from aepo.tools.search.base import Hit
 from aepo.tools.search.corpus import NotADocument, document
 from aepo.tools.search.remote import RemoteSearch, kept, member, number, words
-from aepo.tools.service import BadReply, Request, ServiceLimits
+from aepo.tools.service import BadServiceReply, Request, ServiceLimits
 
 
 @dataclass(eq=False)
@@ -44,7 +44,7 @@ class Retrieval(RemoteSearch):
         """The documents of the one query; without scores the server leaves out the objects around the documents."""
         answers = member(reply, "result")
         if not (isinstance(answers, list) and len(answers) == 1 and isinstance(answers[0], list)):
-            raise BadReply("not one list of documents under 'result'")
+            raise BadServiceReply("not one list of documents under 'result'")
         return kept(answers[0], _document)
 
 
@@ -53,6 +53,6 @@ def _document(entry: Any) -> Hit:
     try:
         found = document({"text": held} if isinstance(held, str) else held)
     except NotADocument as error:
-        raise BadReply(str(error)) from None
+        raise BadServiceReply(str(error)) from None
     score = entry.get("score") if isinstance(entry, dict) else None
     return Hit(words(found.title), "", words(found.text), number(score))

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from aepo.tools.key import ApiKey
 from aepo.tools.search.base import Hit
 from aepo.tools.search.remote import RemoteSearch, clipped, member
-from aepo.tools.service import BadReply, Request, ServiceLimits
+from aepo.tools.service import BadServiceReply, Request, ServiceLimits
 
 KEYS = ("BRAVE_API_KEY", "SERPER_API_KEY", "TAVILY_API_KEY", "BRIGHTDATA_API_KEY")
 """The environment variables that hold keys."""
@@ -121,7 +121,7 @@ class SearXNG(RemoteSearch):
         """Its results; none because no engine answered is a failure, and not an answer."""
         found = super().read(reply)
         if not found and member(reply, "unresponsive_engines"):
-            raise BadReply("none of its engines answered")
+            raise BadServiceReply("none of its engines answered")
         return found
 
 

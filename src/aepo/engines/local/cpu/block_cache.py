@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aepo.engines.local.cache import Call, RowCache, RowLayer
+from aepo.engines.local.cache import CacheCall, RowCache, RowLayer
 
 BLOCK = 64
 """Positions a block: short enough that few are read in vain, long enough that calls are few."""
@@ -47,7 +47,7 @@ class BlockCache(RowCache):
         super().__init__(layers, slots, length)
         self.length = 0
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: CacheCall) -> None:
         """What the next forward pass does."""
         super().begin(call)
         self._read: dict[tuple[int, int], Tensor] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from aepo.engines.local.cache import Call, RowCache
+from aepo.engines.local.cache import CacheCall, RowCache
 from aepo.engines.local.cpu import row_attention
 from aepo.engines.local.cpu.block_cache import BlockCache
 from aepo.engines.local.cpu.direct import DirectModel
@@ -31,7 +31,7 @@ class InPlaceForward(ModelForward):
         super().__init__(model, vocabulary, cache, CALL_TOKENS)
         row_attention.register()
 
-    def __call__(self, ids: Tensor, seen: Tensor, call: Call) -> Tensor:
+    def __call__(self, ids: Tensor, seen: Tensor, call: CacheCall) -> Tensor:
         """See `Forward`."""
         config = self.model.config
         usual = config._attn_implementation
@@ -57,7 +57,7 @@ class DirectForward:
         self.cache = cache
         self.call_tokens, self.device = CALL_TOKENS, direct.device
 
-    def __call__(self, ids: Tensor, seen: Tensor, call: Call) -> Tensor:
+    def __call__(self, ids: Tensor, seen: Tensor, call: CacheCall) -> Tensor:
         """See `Forward`."""
         self.cache.begin(call)
         return self.direct(ids, additive(seen, self.direct.dtype), self.cache, self.vocabulary)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from aepo.engines.local.cache import Call
+from aepo.engines.local.cache import CacheCall
 from aepo.engines.local.cpu.block_cache import BlockCache
 from aepo.engines.local.cpu.direct import DirectModel
 
@@ -74,7 +74,7 @@ def _agrees(direct: DirectModel, model: PreTrainedModel) -> bool:
     cache.reserve(rows, width)
     found = []
     for at in range(width):
-        cache.begin(Call(None, torch.full((rows, 1), at), length=at + 1, read=[at + 1] * rows))
+        cache.begin(CacheCall(None, torch.full((rows, 1), at), length=at + 1, read=[at + 1] * rows))
         mask = torch.zeros(rows, 1, 1, at + 1, dtype=model.dtype)
         found.append(direct(ids[:, at : at + 1], mask, cache, size).float())
     difference = (torch.stack(found, 1) - expected).abs().max()

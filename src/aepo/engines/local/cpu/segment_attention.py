@@ -37,7 +37,7 @@ class SegmentAttention:
 
 
 @dataclass(frozen=True)
-class Side:
+class PaddedSide:
     """The queries, or the keys, of some blocks as padded rows.
 
     Attributes:
@@ -81,8 +81,8 @@ class Side:
 class KernelCall:
     """Blocks of like size, in one kernel call; `mask` (rows, 1, 1, keys) is additive, None where no key is padded."""
 
-    queries: Side
-    keys: Side
+    queries: PaddedSide
+    keys: PaddedSide
     causal: bool
     mask: Tensor | None
 
@@ -101,13 +101,13 @@ def _kernel_call(group: Sequence[Block]) -> KernelCall:
     return KernelCall(queries, keys, False, mask)
 
 
-def _side(starts: Sequence[int], counts: Sequence[int]) -> Side:
+def _side(starts: Sequence[int], counts: Sequence[int]) -> PaddedSide:
     width = max(counts)
     column = torch.arange(width)
     inside = column < torch.tensor(counts)[:, None]
     tokens_V = (torch.tensor(starts)[:, None] + column)[inside]
     run = slice(starts[0], starts[0] + width) if len(starts) == 1 else None
-    return Side(len(starts), width, run, tokens_V, inside.flatten().nonzero()[:, 0])
+    return PaddedSide(len(starts), width, run, tokens_V, inside.flatten().nonzero()[:, 0])
 
 
 class _Mixed(torch.autograd.Function):
