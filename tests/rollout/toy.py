@@ -117,6 +117,7 @@ class ToyGenerator:
     max_sequences: int = 1000
     delay: Callable[[], int] = lambda: 1
     entropy_estimator: str = "full"
+    deterministic: bool = False
     events: list[Event] = field(default_factory=list)
     peak: int = 0
     opened: set[ToySequence] = field(default_factory=set)

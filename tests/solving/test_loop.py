@@ -255,7 +255,7 @@ def test_what_cannot_be_solved_with_is_refused_before_anything_is_asked() -> Non
         Solving(QUESTION, means(generator, SolvingBudget(), reward=lambda s, t: 0.0, judge=lambda prompt: prompt))
     with pytest.raises(ValueError, match="probes is 3"):
         Solving(QUESTION, means(generator, SolvingBudget(trajectories=2), AEPO(group_size=4, probes=3)))
-    generator.deterministic = True  # type: ignore[attr-defined]
+    generator.deterministic = True
     with pytest.raises(ValueError, match=r"set rollout\.deterministic to false"):
         Solving(QUESTION, means(generator, SolvingBudget(calls=3)))
     assert Solving(QUESTION, means(generator, SolvingBudget(trajectories=3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ from aepo.files.paths import local
 
 if TYPE_CHECKING:
     from aepo.runs.folder import RunFolder
+    from aepo.solving.display import SolvingDisplay
     from aepo.solving.solution import Solution
     from aepo.tasks.base import Task
 
@@ -66,11 +68,10 @@ def solve(
     """
     from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
-    from aepo.runs.failures import failures_kept
-    from aepo.runs.folder import RunFolder, config_of, in_shell
+    from aepo.runs.folder import config_of, in_shell
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
-    from aepo.solving.solve import solve as find
+    from aepo.solving.solve import solve as solved
 
     run = config_of(local(model))
     settings = configuration.load(config or run, overrides)
@@ -79,13 +80,10 @@ def solve(
     chosen = _task(settings, task, tools, corpus, question, run and run.parent)
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
-    folder = RunFolder(out or _new_folder())
-    if any(folder.trees.glob("*")):
-        raise ValueError(f"{folder.path} holds other trees: give another folder")
+    folder = _folder(out)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
-    display = SolvingDisplay(question)
-    ask_it = partial(
-        find,
+    find = partial(
+        solved,
         policy,
         question,
         task=chosen,
@@ -99,21 +97,28 @@ def solve(
         interruptible=True,
         kept=lambda number, group: save_trees(folder, number, [group], policy.decode),
     )
-    with failures_kept(folder):
-        if json:
-            solution = ask_it()
-        else:
-            named = ", ".join(tool.name for tool in chosen.tools) or "none"
-            display.say(f"{model}, tools: {named}, rules of {settings.algorithm.name}")
-            with display:
-                solution = ask_it(watch=display.watch)
+    named = ", ".join(tool.name for tool in chosen.tools) or "none"
+    display = None if json else SolvingDisplay(question)
+    solution = _found(find, folder, display, f"{model}, tools: {named}, rules of {settings.algorithm.name}")
     _write(folder, solution, model)
-    if json:
+    if display is None:
         print(json_format.dumps(solution.to_dict()))
     else:
         display.solved(solution)
         display.say(f"trees: aepo view {in_shell(folder.path)}")
     return 0 if solution.answer is not None else 1
+
+
+def _found(find: Callable[..., Solution], folder: RunFolder, display: SolvingDisplay | None, title: str) -> Solution:
+    """The solution; a display shows how far it has come."""
+    from aepo.runs.failures import failures_kept
+
+    with failures_kept(folder):
+        if display is None:
+            return find()
+        display.say(title)
+        with display:
+            return find(watch=display.watch)
 
 
 def _task(
@@ -138,6 +143,20 @@ def _task(
     if corpus is not None and "search" not in names:
         raise ValueError("--corpus is for the tool search: add --tools search")
     return Task("solve", [Sample(question)], [named(name, corpus) for name in names])
+
+
+def _folder(out: Path | None) -> RunFolder:
+    """The folder that was asked for, or a new one in `solved`.
+
+    Raises:
+        ValueError: It holds other trees.
+    """
+    from aepo.runs.folder import RunFolder
+
+    folder = RunFolder(out or _new_folder())
+    if any(folder.trees.glob("*")):
+        raise ValueError(f"{folder.path} holds other trees: give another folder")
+    return folder
 
 
 def _new_folder() -> Path:

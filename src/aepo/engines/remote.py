@@ -53,6 +53,7 @@ class RemoteGenerator(ABC):
     """
 
     entropy_estimator: str
+    deterministic = False
 
     def __init__(self, stopping: Callable[[Stop], Stopping], max_sequences: int, max_length: int) -> None:
         self.max_sequences, self.max_length = max_sequences, max_length

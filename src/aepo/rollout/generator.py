@@ -118,6 +118,9 @@ class Generator(Protocol):
     max_sequences: int
     """Number of sequences that may be open at once."""
 
+    deterministic: bool = False
+    """Whether it calls the model only when all open sequences that were not ended are being sampled."""
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

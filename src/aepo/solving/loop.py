@@ -75,7 +75,7 @@ class Solving:
             raise ValueError("a budget of money needs a price: of a million tokens, or of a tool's call")
         if means.reward is not None and means.judge is not None:
             raise ValueError("a reward and a judge: only one of them can choose the answer")
-        if means.budget.holds_back and getattr(means.agent.generator, "deterministic", False):
+        if means.budget.holds_back and means.agent.generator.deterministic:
             raise ValueError(
                 "a deterministic engine waits for all trajectories, but a budget of calls, tokens or money holds some "
                 "back: set rollout.deterministic to false, or limit trajectories alone"

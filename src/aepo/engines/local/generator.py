@@ -72,7 +72,7 @@ class LocalGenerator:
         if limit is not None and settings.max_length > limit:
             raise ValueError(f"max_length is {settings.max_length}, but the model was built for {limit} positions")
         self.model, self.settings, self.version = model, settings, version
-        self.max_sequences = settings.max_sequences
+        self.max_sequences, self.deterministic = settings.max_sequences, settings.deterministic
         self._table = RowTable(forward_of(model, len(tokenizer), settings.max_sequences, settings.max_length))
         self._prefixes = ReadPrefixes()
         self._stopping = stoppings(tokenizer)
@@ -263,7 +263,7 @@ class LocalGenerator:
 
     async def _drive(self) -> None:
         while True:
-            while self._paused or not self._requests or (self.settings.deterministic and not self._all_ask()):
+            while self._paused or not self._requests or (self.deterministic and not self._all_ask()):
                 self._wake = anyio.Event()
                 await self._wake.wait()
             try:
@@ -286,12 +286,12 @@ class LocalGenerator:
 
     def _call_model(self) -> None:
         requests = list(self._requests.values())
-        if self.settings.deterministic:
+        if self.deterministic:
             requests.sort(key=lambda r: (r.sequence.noise, r.sequence.order))
         for request in requests:
             if request.sequence.uncached > 1:
                 self._take_what_was_read(request)
-        group = prefill_group(requests, eager=self.settings.deterministic)
+        group = prefill_group(requests, eager=self.deterministic)
         if group:
             batch = [request.sequence for request in prefill_batch(group, self._table.call_tokens)]
             rows, logits = self._table.prefill(batch)
@@ -300,7 +300,7 @@ class LocalGenerator:
                 self._prefixes.add(row)
         else:
             ready = [r.sequence for r in requests if r.sequence.uncached == 1]
-            rows, logits = self._table.decode(ready, exact_moves if self.settings.deterministic else compacting_moves)
+            rows, logits = self._table.decode(ready, exact_moves if self.deterministic else compacting_moves)
         if rows:
             self._draw([self._requests[row] for row in rows], logits)
 

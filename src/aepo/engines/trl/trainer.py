@@ -31,8 +31,8 @@ from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.process import event_loop
-from aepo.rewards.score import AT_ONCE
-from aepo.rollout.agent import OnToolBug
+from aepo.rewards.score import AT_ONCE, RewardScorer
+from aepo.rollout.agent import Agent, OnToolBug
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
@@ -57,6 +57,12 @@ class TrainerRollout(NamedTuple):
 
     step: int
     groups: StepGroups
+
+
+class _Sampling(NamedTuple):
+    agent: Agent
+    greedy: Agent | None
+    scorer: RewardScorer
 
 
 class AEPOTrainer(GRPOTrainer):
@@ -94,7 +100,6 @@ class AEPOTrainer(GRPOTrainer):
         spent: The resources that rollouts have used, kept in checkpoints.
         rollout: The last rollout; None before the first.
         evaluation: The last evaluation; None before the first.
-        steps_per_rollout: Optimizer steps per rollout.
 
     Raises:
         ValueError: Something does not fit; the line says what.
@@ -131,7 +136,7 @@ class AEPOTrainer(GRPOTrainer):
     ) -> None:
         self.algorithm = algorithm or AEPO(group_size=args.num_generations)
         given.check(args, self.algorithm)
-        self.task, self.layout, self.eval_greedy = task, layout, eval_greedy
+        self.task, self.layout = task, layout
         together = args.generation_batch_size // args.num_generations
         train_dataset = given.data_set("train_dataset", train_dataset, task.samples, together)
         if eval_dataset is not None or task.held_out:
@@ -163,28 +168,32 @@ class AEPOTrainer(GRPOTrainer):
             tools=ToolsConfig(repeat=repeat),
             train=TrainConfig(layout=layout),
         )
-        self._prepare_rollout(config)
+        self._prepare_rollout(config, eval_greedy)
 
-    def _prepare_rollout(self, config: Config) -> None:
+    def _prepare_rollout(self, config: Config, eval_greedy: bool) -> None:
         """Make the agents and the scorer, before the first rollout."""
         given.check_model(self.model)
         task = self.task
-        self._rewards = scorer_of(task, config)
         path = getattr(self.model.config, "_name_or_path", "")
         self.policy = LocalPolicy(LoadedModel(self.model, self._tokenizer, path, self.model.device))
         asked = [*task.samples, *task.held_out]
-        self._agent, self._greedy = agents(self.policy, task, config, asked)
+        agent, greedy = agents(self.policy, task, config, asked)
+        self._sampling = _Sampling(agent, greedy if eval_greedy else None, scorer_of(task, config))
         if self.layout == "tree":
-            self.policy.refuse_tree(self._agent.protocol.prompt(asked[0].question))
+            self.policy.refuse_tree(agent.protocol.prompt(asked[0].question))
         self._logprobs = ModelLogprobs(self.model, len(self._tokenizer))
         self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
         self.exploration: ExplorationState = self.algorithm.exploration().initial_state(len(self._tokenizer))
         self.spent = Spent()
         self.rollout: TrainerRollout | None = None
         self.evaluation: Evaluation | None = None
-        self.steps_per_rollout = given.optimizer_steps(self.args)
         self._micro_batches: list[MicroBatch] = []
         self._figures, self._reading = StepFigures(), Reading()
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps that a rollout is trained in."""
+        return given.optimizer_steps(self.args)
 
     def _prepare_inputs(self, generation_batch: Sequence[Mapping[str, Any]]) -> MicroBatch:
         """The trajectories of the next forward pass; samples a rollout when the last one is trained."""
@@ -198,12 +207,14 @@ class AEPOTrainer(GRPOTrainer):
     def _sample(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         """One rollout, scored, and divided into forward passes."""
         step, seed, algorithm = self.state.global_step // self.steps_per_rollout, self.args.seed, self.algorithm
-        growing = (self._agent, self._rewards, algorithm, self.exploration)
+        growing = (self._sampling.agent, self._sampling.scorer, algorithm, self.exploration)
         groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
         self.rollout = TrainerRollout(step + 1, groups)
         self.exploration = exploration_update(groups.sampled, self.exploration)
         self.spent = self.spent.after(groups.sampled)
-        metrics = rollout_metrics(groups.sampled, algorithm.exploration().entropy_window, list(self._agent.tools))
+        metrics = rollout_metrics(
+            groups.sampled, algorithm.exploration().entropy_window, list(self._sampling.agent.tools)
+        )
         self._keep_metrics(metrics | groups.metrics() | self.spent.metrics())
         batch = flat_batch(groups.kept, algorithm, self._tokenizer.pad_token_id, self.max_completion_length)
         passes, rng = self.args.gradient_accumulation_steps, random.Random(f"minibatches {seed} {step}")
@@ -274,9 +285,9 @@ class AEPOTrainer(GRPOTrainer):
             raise ValueError(f"no question of task {self.task.name!r} to evaluate with: give eval_dataset")
         by_id = {sample.id: sample for sample in self.task.held_out or self.task.samples}
         asked = [by_id[one] for one in given.data_set("eval_dataset", rows, list(by_id.values()))["id"]]
-        greedy = self._greedy if self.eval_greedy else None
+        agent, greedy, scorer = self._sampling
         how = (self.num_generations_eval, self.args.seed)
-        self.evaluation = event_loop.run(evaluate, asked, self._rewards, self._agent, greedy, *how)
+        self.evaluation = event_loop.run(evaluate, asked, scorer, agent, greedy, *how)
         found = self.evaluation.metrics()
         metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": value for name, value in found.items()}
         # TRL uses the mode to choose which metrics it logs.
