@@ -24,8 +24,8 @@ from transformers import AutoTokenizer
 
 import aepo
 from aepo.algorithms import AEPO, GRPO
-from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.core.noise import uniform
+from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.rollout import generator as engine
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import make_protocol

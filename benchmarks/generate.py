@@ -25,9 +25,9 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.core.noise import noise_key
 from aepo.engines.local import GeneratorSettings, LocalGenerator
+from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.rollout.generator import Stop
 
 REPEATED = 20

@@ -20,7 +20,7 @@ from bench.sizes import SIZES, Dimensions
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from aepo.assembly.policies import BUILT_IN_MODELS
+from aepo.equipment.models import BUILT_IN_MODELS
 
 CONSTANT, AWAY = 0.05, 20.0
 """A value that every token has in the last channel, and what unknown ids have there instead, negated."""

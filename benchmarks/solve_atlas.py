@@ -28,10 +28,10 @@ import torch
 import aepo
 from aepo import config as configuration
 from aepo.algorithms import AEPO, ARPO, GRPO, Algorithm
-from aepo.assembly.agents import agents
 from aepo.assembly.policies import load_policy
 from aepo.comparison.figures import HEIGHT, LEGEND_WIDTH, WIDTH, looks_of, save
 from aepo.comparison.statistics import cost, difference, holm, success
+from aepo.equipment.agents import agents
 from aepo.evaluation.intervals import Interval
 from aepo.rewards.answer import exact_match
 from aepo.rollout.agent import Agent

@@ -15,9 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import load_policy
 from aepo.core import advantages, branching, budget, losses
 from aepo.core.scale import EntropyScale
+from aepo.equipment.models import BUILT_IN_MODELS
 
 FOLDER = Path(__file__).parents[1] / "examples"
 steady = settings(deadline=None, derandomize=True)

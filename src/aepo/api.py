@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aepo import tasks
-from aepo.assembly.policies import load_policy, started_from
+from aepo.assembly.policies import load_policy
 from aepo.config import Config
+from aepo.equipment.models import started_from
 from aepo.files.paths import expanded
 from aepo.process.signals import terminable
 from aepo.runs.folder import RunFolder

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import load_policy
 from aepo.config import Config
+from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.rewards import exact, with_format
 from aepo.tasks.base import Task
 from aepo.tools.base import tool

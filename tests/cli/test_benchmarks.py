@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from aepo.assembly import agents as assembled
 from aepo.assembly import policies
 from aepo.cli import main
+from aepo.equipment import agents as assembled
 from aepo.evaluation.answers import Answered
 from aepo.rewards.judge import Judgement
 from aepo.tasks.datasets import NAMES

@@ -19,9 +19,9 @@ import pytest
 
 import aepo
 from aepo import config as configuration
-from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.cli import main
 from aepo.comparison import figures
+from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.evaluation.outcomes import from_lines
 from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder, RunFolderError

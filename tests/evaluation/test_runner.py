@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from aepo import api, config
-from aepo.assembly.agents import agents
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
+from aepo.equipment.agents import agents
 from aepo.evaluation import estimate
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.rewards.score import RewardScorer

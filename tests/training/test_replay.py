@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import aepo
 from aepo import api, config
-from aepo.assembly.equipment import CACHE, SPENT
+from aepo.equipment.tools import CACHE, SPENT
 from aepo.runs import checkpoint
 from aepo.runs.metrics import read_metrics
 from aepo.tools.cache.layer import ReplayError

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from aepo import config
-from aepo.assembly.agents import agents
 from aepo.assembly.parts import build
 from aepo.config import Config
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.sampler import LocalSampler
+from aepo.equipment.agents import agents
 from aepo.runs import checkpoint
 from aepo.runs.begun import begun, gone_on
 from aepo.runs.metrics import read_metrics

@@ -1,1 +1,1 @@
-"""Puts a run together: policy, agents, tools with their limits."""
+"""Puts a run together: loads its policy, and makes what trains or evaluates it."""

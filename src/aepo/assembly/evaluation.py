@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aepo.assembly.agents import agents, scorer_of
-from aepo.assembly.equipment import equip
 from aepo.config import Config, ConfigError
+from aepo.equipment.agents import agents, scorer_of
+from aepo.equipment.tools import equip
 from aepo.evaluation import runner
 from aepo.evaluation.runner import Evaluation
 from aepo.process import event_loop

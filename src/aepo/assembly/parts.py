@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from aepo.assembly.agents import agents, scorer_of
 from aepo.assembly.policies import load_to_train
 from aepo.config import Config
 from aepo.engines.local.cpu.threads import fastest_threads
 from aepo.engines.local.policy import LocalPolicy
+from aepo.equipment.agents import agents, scorer_of
 from aepo.tasks.base import Task
 from aepo.tools.limits import ToolBudget
 from aepo.training.loop import Parts

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from aepo.config import Config, ConfigError, ModelConfig
-from aepo.files.paths import expanded, local
+from aepo.equipment.models import is_server, policy_folder
 
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
 
 MODEL_KEY = "AEPO_MODEL_KEY"
 """The environment variable with the key of a model server; none is sent if it is not set."""
-BUILT_IN_MODELS = {"atlas": Path(__file__).parents[1] / "models" / "atlas"}
-
-
-def is_server(path: str) -> bool:
-    """Whether a path is the address of a server."""
-    return path.startswith(("http://", "https://"))
 
 
 def load_policy(path: str, model: ModelConfig | None = None, train: bool = False) -> LocalPolicy | ServerPolicy:
@@ -76,35 +69,6 @@ def _load_local(path: str, settings: ModelConfig, train: bool) -> LocalPolicy:
             train=train,
         )
     )
-
-
-def policy_folder(path: str) -> str:
-    """The folder of a policy's files: a run's newest checkpoint, the folder of "atlas", else the path itself.
-
-    Raises:
-        ValueError: The run has no checkpoint that can be loaded.
-    """
-    from aepo.runs import checkpoint
-
-    where = BUILT_IN_MODELS.get(path) or local(path)
-    if not (kept := where / "checkpoints").is_dir():
-        return str(BUILT_IN_MODELS.get(path, expanded(path)))
-    if (kept / "latest_checkpointed_iteration.txt").is_file():
-        raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-    if (newest := checkpoint.latest(kept)) is None:
-        raise ValueError(f"run {where} has no whole checkpoint yet")
-    return str(newest / "policy")
-
-
-def started_from(config: Config) -> Config:
-    """The configuration with the checkpoint to start from in place of the run that it names.
-
-    That run may train on, and a resumed run must start from the same checkpoint.
-    """
-    path = config.model.path
-    if path in BUILT_IN_MODELS or is_server(path):
-        return config
-    return config.model_copy(update={"model": config.model.model_copy(update={"path": policy_folder(path)})})
 
 
 def load_to_train(config: Config) -> LocalPolicy:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aepo.assembly.equipment import equip
 from aepo.assembly.parts import build
 from aepo.config import Config
 from aepo.engines.local.policy import LocalPolicy
+from aepo.equipment.tools import equip
 from aepo.runs.begun import begun, gone_on
 from aepo.runs.failures import failures_kept
 from aepo.tasks.base import Task

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aepo import config as configuration
-from aepo.assembly import agents as assembled
 from aepo.assembly import policies
-from aepo.assembly.equipment import Equipment, equip
 from aepo.cli.chosen import Asked, choose, load_judge
 from aepo.config import Config
+from aepo.equipment import agents as assembled
+from aepo.equipment.models import is_server
+from aepo.equipment.tools import Equipment, equip
 from aepo.evaluation.prices import Prices
 from aepo.files.paths import local
 from aepo.process import event_loop
@@ -80,7 +81,7 @@ def evaluate_data_sets(
         policy = policies.load_policy(model, settings.model.model_copy(update={"path": model}))
         samplers = [assembled.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
         fixed |= {"entropy_estimator": samplers[0].generator.entropy_estimator}
-        fixed |= {"served": policy.path} if policies.is_server(model) else {}
+        fixed |= {"served": policy.path} if is_server(model) else {}
     folder.begin(fixed, resume)
     known = folder.settings()
     plan = _plan(chosen, settings, samples, known.get("served", model), known.get("entropy_estimator", "full"))

@@ -100,9 +100,10 @@ def _evaluate_task(
 ) -> None:
     from aepo import tasks
     from aepo.api import evaluate as measure
-    from aepo.assembly.equipment import equip
-    from aepo.assembly.policies import is_server, load_policy
+    from aepo.assembly.policies import load_policy
     from aepo.cli.benchmarks import prices
+    from aepo.equipment.models import is_server
+    from aepo.equipment.tools import equip
     from aepo.evaluation.figures import money
     from aepo.evaluation.outcomes import outcomes, save_outcomes
     from aepo.runs.failures import failures_kept

@@ -53,7 +53,8 @@ def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | No
 
 
 def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
-    from aepo.assembly.policies import is_server, load_policy, policy_folder
+    from aepo.assembly.policies import load_policy
+    from aepo.equipment.models import is_server, policy_folder
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
@@ -68,7 +69,7 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
 
 def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
     """Whether the local engine runs the model; a server may run what it does not."""
-    from aepo.assembly.policies import is_server, policy_folder
+    from aepo.equipment.models import is_server, policy_folder
 
     if is_server(settings.path):
         return []

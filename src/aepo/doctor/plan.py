@@ -69,9 +69,9 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     """
     import torch
 
-    from aepo.assembly.policies import policy_folder
     from aepo.doctor.host import memory as host_memory
     from aepo.engines.local.shape import shape_of
+    from aepo.equipment.models import policy_folder
 
     try:
         shape = shape_of(policy_folder(config.model.path))

@@ -16,8 +16,8 @@ from aepo.training.budget import Spent
 from aepo.types import Group
 
 if TYPE_CHECKING:
-    from aepo.assembly.equipment import Equipment
     from aepo.engines.local.policy import LocalPolicy
+    from aepo.equipment.tools import Equipment
     from aepo.training.loop import Parts
 
 
@@ -52,8 +52,8 @@ def prepared(config: Config, task: Task) -> tuple[LocalPolicy, Parts, Equipment]
     Raises:
         ValueError: Something does not fit.
     """
-    from aepo.assembly.equipment import equip
     from aepo.assembly.parts import build
+    from aepo.equipment.tools import equip
 
     equipment = equip(config, task.tools, "replay" if config.tools.mode == "replay" else "live")
     return *build(config, replace(task, tools=equipment.tools)), equipment

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aepo import config as configuration
-from aepo.assembly.agents import agents
-from aepo.assembly.equipment import equip
 from aepo.assembly.policies import load_policy
 from aepo.config import Config
+from aepo.equipment.agents import agents
+from aepo.equipment.tools import equip
 from aepo.process import event_loop
 from aepo.process.signals import terminable
 from aepo.rewards.base import Reward

@@ -11,12 +11,12 @@ import pytest
 
 import aepo
 from aepo import api
-from aepo.assembly.agents import agents
 from aepo.assembly.parts import build
 from aepo.cli import main
 from aepo.config import ConfigError, load
 from aepo.core.scale import segment_entropy
 from aepo.engines.openai.policy import ServerPolicy
+from aepo.equipment.agents import agents
 from aepo.rollout.explorer import Seeds, explore
 from aepo.types import Kind, Origin, TrajectoryTree
 from aepo.viewer import read_trees, tree_files

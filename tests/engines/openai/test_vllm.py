@@ -12,12 +12,12 @@ import anyio
 import pytest
 import torch
 
-from aepo.assembly.agents import agents
 from aepo.config import load
 from aepo.core.entropy import topk_entropy
 from aepo.engines.openai.client import Endpoint, ServerRefusal
 from aepo.engines.openai.policy import ServerPolicy, connect
 from aepo.engines.stopping import decode
+from aepo.equipment.agents import agents
 from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
 from aepo.types import Origin

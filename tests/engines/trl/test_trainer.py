@@ -14,8 +14,9 @@ import torch
 
 import aepo
 from aepo.algorithms import AEPO, DAPO, GRPO, Algorithm, AnyAlgorithm
-from aepo.assembly.policies import BUILT_IN_MODELS, load_policy
+from aepo.assembly.policies import load_policy
 from aepo.config import Layout, TrainConfig
+from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.training.batch import flat_batch
 from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.types import SUCCESS, Kind, Origin

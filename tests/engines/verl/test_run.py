@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from aepo.algorithms import AEPO
-from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.cli import main
 from aepo.core.advantages import group_relative
 from aepo.engines.verl.export import export, merged
+from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.types import Kind, Origin
 
 pytest.importorskip("verl", reason="verl is in an environment of its own: .ci/verl")

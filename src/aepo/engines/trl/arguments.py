@@ -11,8 +11,8 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from aepo.algorithms.base import Algorithm
-from aepo.assembly.policies import policy_folder
 from aepo.engines.local.adapters import find_adapter
+from aepo.equipment.models import policy_folder
 from aepo.types import Sample
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
 from aepo.algorithms import AEPO, AnyAlgorithm
-from aepo.assembly.agents import agents, scorer_of
 from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
@@ -29,6 +28,7 @@ from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
+from aepo.equipment.agents import agents, scorer_of
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.process import event_loop
 from aepo.rewards.score import AT_ONCE, RewardScorer

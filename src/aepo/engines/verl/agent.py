@@ -14,14 +14,14 @@ import ray
 import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
-from aepo.assembly.agents import agent_over, scorer_of
-from aepo.assembly.equipment import equip
 from aepo.core.exploration import ExplorationState, IndependentSamples
 from aepo.engines.stopping import ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
+from aepo.equipment.agents import agent_over, scorer_of
+from aepo.equipment.tools import equip
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import Group

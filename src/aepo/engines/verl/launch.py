@@ -6,14 +6,14 @@ import os
 from typing import Any
 
 from aepo import tasks
-from aepo.assembly.agents import scorer_of
-from aepo.assembly.equipment import equip
-from aepo.assembly.policies import BUILT_IN_MODELS
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
 from aepo.engines.stopping import ends_of
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
+from aepo.equipment.agents import scorer_of
+from aepo.equipment.models import BUILT_IN_MODELS
+from aepo.equipment.tools import equip
 from aepo.rollout.chat import make_protocol
 from aepo.runs.begun import begun, gone_on
 from aepo.tasks.base import Task

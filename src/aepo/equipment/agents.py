@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aepo.config import Config
 from aepo.rewards.score import RewardScorer
 from aepo.rollout.agent import Agent, Limits
-from aepo.rollout.chat import make_protocol
+from aepo.rollout.chat import Tokenizer, make_protocol
+from aepo.rollout.generator import Stop
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.types import Sample
 
 if TYPE_CHECKING:
-    from aepo.engines.local.policy import LocalPolicy
-    from aepo.engines.openai.policy import ServerPolicy
     from aepo.rollout.chat import ChatProtocol
     from aepo.rollout.generator import Generator
     from aepo.rollout.sampler import Sampler
 
 
+class SampledPolicy(Protocol):
+    """A policy as sampling sees it: `LocalPolicy`, or `ServerPolicy` of a server.
+
+    Attributes:
+        tokenizer: Its tokenizer.
+        ends: What ends a turn.
+        sampler: Gives engines over it.
+    """
+
+    tokenizer: Tokenizer
+    ends: Stop
+    sampler: Any
+
+
 def agents(
-    policy: LocalPolicy | ServerPolicy,
+    policy: SampledPolicy,
     task: Task,
     config: Config,
     questions: Sequence[Sample],

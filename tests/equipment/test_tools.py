@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aepo.assembly.equipment import CACHE, SPENT, Equipment, equip
 from aepo.config import Config, ConfigError, load
+from aepo.equipment.tools import CACHE, SPENT, Equipment, equip
 from aepo.tools.base import tool
 from aepo.tools.cache.database import CacheRefused
 from aepo.tools.cache.store import CacheUnavailable

@@ -1,0 +1,43 @@
+"""What the name of a model means: a folder, a run, the model that comes with the package, a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aepo.config import Config
+from aepo.files.paths import expanded, local
+from aepo.runs import checkpoint
+
+BUILT_IN_MODELS = {"atlas": Path(__file__).parents[1] / "models" / "atlas"}
+
+
+def is_server(path: str) -> bool:
+    """Whether a path is the address of a server."""
+    return path.startswith(("http://", "https://"))
+
+
+def policy_folder(path: str) -> str:
+    """The folder of a policy's files: a run's newest checkpoint, the folder of "atlas", else the path itself.
+
+    Raises:
+        ValueError: The run has no checkpoint that can be loaded.
+    """
+    where = BUILT_IN_MODELS.get(path) or local(path)
+    if not (kept := where / "checkpoints").is_dir():
+        return str(BUILT_IN_MODELS.get(path, expanded(path)))
+    if (kept / "latest_checkpointed_iteration.txt").is_file():
+        raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
+    if (newest := checkpoint.latest(kept)) is None:
+        raise ValueError(f"run {where} has no whole checkpoint yet")
+    return str(newest / "policy")
+
+
+def started_from(config: Config) -> Config:
+    """The configuration with the checkpoint to start from in place of the run that it names.
+
+    That run may train on, and a resumed run must start from the same checkpoint.
+    """
+    path = config.model.path
+    if path in BUILT_IN_MODELS or is_server(path):
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"path": policy_folder(path)})})
