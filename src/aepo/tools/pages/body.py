@@ -117,6 +117,11 @@ def media_type(header: str) -> tuple[str, str]:
     return essence, charset
 
 
+def charset_of(content_type: str) -> str:
+    """The charset that a Content-Type names, or nothing."""
+    return media_type(content_type)[1]
+
+
 def kind_of(content_type: str, start: bytes) -> ContentKind | None:
     """What a document is by its Content-Type and, where they tell more, by its first bytes; None: nothing readable."""
     essence, charset = media_type(content_type)
