@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ PREFIX = "aepo-{}-"
 """Of scratch folders, with the process that made them."""
 
 
-class Supervised:
+class Supervised(ABC):
     """Runs programs; a backend says how one is started and ended."""
 
     limits: SandboxLimits
@@ -56,9 +57,9 @@ class Supervised:
             result = failure(error, time.monotonic() - started)
         future.set_result(result)
 
+    @abstractmethod
     def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
         """What was read, the exit status or minus the signal, and whether it was killed; nothing of it runs on."""
-        raise NotImplementedError
 
     def _capture(
         self, process: Any, code: bytes, timeout: float, stop: StopFlag, too_large: Callable[[], bool] | None = None

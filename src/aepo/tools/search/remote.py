@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from aepo.types import ToolError
 _LONGEST_TEXT = 4000
 
 
-class RemoteSearch(SearchBackend):
+class RemoteSearch(SearchBackend, ABC):
     """A backend over HTTP; each is a dataclass that sets the attributes and has a `request`.
 
     Attributes:
@@ -49,15 +50,15 @@ class RemoteSearch(SearchBackend):
         self.url = self.url.rstrip("/")
         self.service = HttpService(self.name, "search", key, self.limits or self.usual_limits, refusals)
 
+    @abstractmethod
     def request(self, query: str, top_k: int) -> Request:
         """What to ask."""
-        raise NotImplementedError
 
     def read(self, reply: Any) -> list[Hit]:
         """The hits in decoded JSON; those without words are left out.
 
         Raises:
-            BadReply: It is not what the service promises.
+            BadServiceReply: It is not what the service promises.
         """
         entries = member(reply, *self.hits_at)
         found = kept([] if entries is None else entries, self._hit)
@@ -89,7 +90,7 @@ def member(value: Any, *names: str) -> Any:
     """What is found by going down these names; None where one is missing.
 
     Raises:
-        BadReply: There is something else than an object on the way.
+        BadServiceReply: There is something else than an object on the way.
     """
     for name in names:
         if value is None:
@@ -104,7 +105,7 @@ def kept(entries: Any, read: Callable[[Any], Hit]) -> list[Hit]:
     """What `read` makes of each entry of a list; an entry that it cannot read is left out, and costs no other.
 
     Raises:
-        BadReply: It is no list, or it has entries and not one can be read.
+        BadServiceReply: It is no list, or it has entries and not one can be read.
     """
     if not isinstance(entries, list):
         raise BadServiceReply("no list where the hits should be")
