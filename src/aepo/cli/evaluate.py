@@ -74,10 +74,7 @@ def evaluate(
     if model is None and all(name in NAMES for name in names):
         raise ValueError(f"{what}: a data set; say what answers it with --model")
     if model is None:
-        given = {"data": data, "ids": ids, "tools": tools, "corpus": corpus, "score": score, "judge": judge}
-        wrong = [name for name, value in given.items() if value is not None] + ["resume"] * resume
-        if wrong:
-            raise ValueError(f"--{wrong[0]} is for data sets: aepo eval DATA_SETS --model MODEL --{wrong[0]} ...")
+        _refuse(data=data, ids=ids, tools=tools, corpus=corpus, score=score, judge=judge, resume=resume or None)
         _evaluate_task(what, overrides, config, samples, questions, greedy, out)
         return
     if questions is not None:
@@ -87,6 +84,13 @@ def evaluate(
 
     settings = configuration.load(config or config_of(local(model)), overrides)
     evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
+
+
+def _refuse(**options: object) -> None:
+    """Refuse options of data sets that were given for a task."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"--{name} is for data sets: aepo eval DATA_SETS --model MODEL --{name} ...")
 
 
 def _evaluate_task(

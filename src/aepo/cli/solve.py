@@ -68,7 +68,7 @@ def solve(
     """
     from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
-    from aepo.runs.folder import config_of, in_shell
+    from aepo.runs.folder import config_of
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as solved
@@ -101,12 +101,19 @@ def solve(
     display = None if json else SolvingDisplay(question)
     solution = _found(find, folder, display, f"{model}, tools: {named}, rules of {settings.algorithm.name}")
     _write(folder, solution, model)
+    _show(solution, folder, display)
+    return 0 if solution.answer is not None else 1
+
+
+def _show(solution: Solution, folder: RunFolder, display: SolvingDisplay | None) -> None:
+    """The solution on the display, or as JSON without one."""
+    from aepo.runs.folder import in_shell
+
     if display is None:
         print(json_format.dumps(solution.to_dict()))
-    else:
-        display.solved(solution)
-        display.say(f"trees: aepo view {in_shell(folder.path)}")
-    return 0 if solution.answer is not None else 1
+        return
+    display.solved(solution)
+    display.say(f"trees: aepo view {in_shell(folder.path)}")
 
 
 def _found(find: Callable[..., Solution], folder: RunFolder, display: SolvingDisplay | None, title: str) -> Solution:

@@ -11,12 +11,12 @@ from aepo import config as configuration
 from aepo.assembly.policies import load_policy
 from aepo.config import Config
 from aepo.equipment.agents import agents
-from aepo.equipment.tools import equip
+from aepo.equipment.tools import Equipment, equip
 from aepo.process import event_loop
 from aepo.process.signals import terminable
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
-from aepo.rollout.generator import Generator
+from aepo.rollout.agent import Agent
 from aepo.solving.budget import SolvingBudget, SolvingPrices
 from aepo.solving.loop import KeepGroup, Means, Solving, Watch
 from aepo.solving.solution import Solution
@@ -77,31 +77,17 @@ def solve(
     settings = config or Config()
     if algorithm is not None:
         settings = settings.model_copy(update={"algorithm": algorithm})
-    if task is not None and tools:
-        raise ValueError(f"task {task.name!r} brings its own tools: leave tools out")
-    if not question.strip():
-        raise ValueError("the question is empty")
-    sample = Sample(question, id="question")
-    asked = Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
+    asked = _asked(question, tools, task)
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
-    warn_of_state(asked.tools)
-    equipment = equip(settings, asked.tools)
-    if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
-        raise configuration.ConfigError("results of tools are kept where you say: give tools.cache a file")
-    agent, _ = agents(policy, replace(asked, tools=equipment.tools), settings, [sample])
-    if settings.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
-        raise ValueError(
-            f"{settings.algorithm.name} branches by entropy, and this engine gives no log-probabilities: "
-            "set algorithm.name=grpo for independent trajectories"
-        )
-    price = settings.model.price
+    equipment = _equipment(settings, asked.tools)
+    agent = _agent(policy, replace(asked, tools=equipment.tools), settings)
     means = Means(
         agent=agent,
         algorithm=settings.algorithm,
         state=settings.algorithm.exploration().initial_state(len(policy.tokenizer)),
         budget=SolvingBudget(trajectories, calls, tokens, money),
-        prices=SolvingPrices(price.prompt or 0.0, price.sampled or 0.0),
+        prices=SolvingPrices(settings.model.price.prompt or 0.0, settings.model.price.sampled or 0.0),
         reward=reward,
         rewards_at_once=settings.rewards.concurrency,
         judge=judge,
@@ -109,12 +95,43 @@ def solve(
         watch=watch,
         kept=kept,
     )
-    solving = Solving(sample, means)
+    return _run(Solving(asked.samples[0], means), equipment, settings, interruptible)
+
+
+def _asked(question: str, tools: Sequence[Tool], task: Task | None) -> Task:
+    """A task whose only question is this one."""
+    if task is not None and tools:
+        raise ValueError(f"task {task.name!r} brings its own tools: leave tools out")
+    if not question.strip():
+        raise ValueError("the question is empty")
+    sample = Sample(question, id="question")
+    return Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
+
+
+def _equipment(settings: Config, tools: Sequence[Tool]) -> Equipment:
+    warn_of_state(tools)
+    equipment = equip(settings, tools)
+    if equipment.store is not None and settings.tools.cache is None and not Path(settings.run).is_dir():
+        raise configuration.ConfigError("results of tools are kept where you say: give tools.cache a file")
+    return equipment
+
+
+def _agent(policy: LocalPolicy, task: Task, settings: Config) -> Agent:
+    agent, _ = agents(policy, task, settings, task.samples)
+    if settings.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
+        raise ValueError(
+            f"{settings.algorithm.name} branches by entropy, and this engine gives no log-probabilities: "
+            "set algorithm.name=grpo for independent trajectories"
+        )
+    return agent
+
+
+def _run(solving: Solving, equipment: Equipment, settings: Config, interruptible: bool) -> Solution:
     interrupt = solving.interrupt if interruptible else None
     with equipment.in_use(Path(settings.run)):
-        return event_loop.run(_solve, solving, agent.generator, interrupted=interrupt)
+        return event_loop.run(_solve, solving, interrupted=interrupt)
 
 
-async def _solve(solving: Solving, generator: Generator) -> Solution:
-    async with generator:
+async def _solve(solving: Solving) -> Solution:
+    async with solving.means.agent.generator:
         return await solving.run()
