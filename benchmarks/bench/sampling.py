@@ -13,7 +13,7 @@ import torch
 from aepo.core.noise import noise_key
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
-from aepo.rollout.generator import Generator, GrowingSequence, Stop
+from aepo.rollout.generator import Generator, GeneratorSettings, GrowingSequence, Stop
 
 from .clock import Cost, cost
 
@@ -29,7 +29,7 @@ def prompts_of(policy: LocalPolicy, rows: int, length: int) -> torch.Tensor:
 
 def engine_of(policy: LocalPolicy, rows: int, length: int, temperature: float = 1.0) -> LocalGenerator:
     """An engine with room for `rows` sequences of `length` tokens."""
-    return policy.sampler.generator(temperature=temperature, max_sequences=rows, max_length=length)
+    return policy.sampler.generator(GeneratorSettings(temperature=temperature, max_sequences=rows, max_length=length))
 
 
 def sampled(policy: LocalPolicy, prompts: torch.Tensor, tokens: int) -> tuple[Cost, float]:

@@ -12,7 +12,7 @@ import torch
 from aepo.doctor.estimate import Lengths, Speed
 from aepo.doctor.trial import Trial
 from aepo.process import event_loop
-from aepo.rollout.generator import Generator, GrowingSequence, Stop
+from aepo.rollout.generator import Generator, GeneratorSettings, GrowingSequence, Stop
 
 if TYPE_CHECKING:
     from aepo.config import Config
@@ -34,7 +34,9 @@ def speed(config: Config, parts: Parts) -> Speed:
     rows = min(MOST, config.rollout.questions * config.algorithm.group_size)
     # One that waits for nobody, whatever the run's does: its calls cost the same.
     engine = policy.sampler.generator(
-        temperature=config.rollout.temperature, max_sequences=rows, max_length=len(prompt) + CALLS + WARM_UP
+        GeneratorSettings(
+            temperature=config.rollout.temperature, max_sequences=rows, max_length=len(prompt) + CALLS + WARM_UP
+        )
     )
     few, many = (_decode(engine, prompt, count) for count in (min(FEW, rows), rows))
     row = max(0.0, (many - few) / max(1, rows - FEW))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aepo.config import ModelConfig
 from aepo.doctor.finding import Finding
-from aepo.rollout.generator import Stop
+from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.tools.base import Tool, tool
 
 ESTIMATORS = {
@@ -58,7 +58,7 @@ def _tokenizer(settings: ModelConfig) -> tuple[object, Stop, list[Finding]]:
 
     if is_server(settings.path):
         policy = load_policy(settings.path, settings)
-        engine = policy.sampler.generator(temperature=1.0, max_sequences=1, max_length=64)
+        engine = policy.sampler.generator(GeneratorSettings(temperature=1.0, max_sequences=1, max_length=64))
         return policy.tokenizer, policy.ends, [ESTIMATORS[engine.entropy_estimator]]
     from aepo.engines.local.load import load_tokenizer
     from aepo.engines.stopping import ends_of

@@ -9,7 +9,7 @@ from aepo.config import Config
 from aepo.rewards.score import RewardScorer
 from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat import Tokenizer, make_protocol
-from aepo.rollout.generator import Stop
+from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.types import Sample
@@ -60,12 +60,14 @@ def agents(
 
     def agent(greedy: bool) -> Agent:
         generator = (sampler or policy.sampler).generator(
-            temperature=rollout.temperature,
-            max_sequences=max(rollout.max_sequences, algorithm.group_size),
-            max_length=longest + rollout.max_tokens,
-            deterministic=rollout.deterministic,
-            greedy=greedy,
-            reference_entropy=algorithm.exploration().entropy_scale == "reference",
+            GeneratorSettings(
+                temperature=rollout.temperature,
+                max_sequences=max(rollout.max_sequences, algorithm.group_size),
+                max_length=longest + rollout.max_tokens,
+                deterministic=rollout.deterministic,
+                greedy=greedy,
+                reference_entropy=algorithm.exploration().entropy_scale == "reference",
+            )
         )
         return agent_over(generator, protocol, task.tools, config)
 

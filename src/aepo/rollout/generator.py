@@ -49,6 +49,41 @@ class Sampled:
     version: int | None = None
 
 
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """How an engine samples.
+
+    Attributes:
+        temperature: T > 0, of sampling, log-probabilities and entropies.
+        max_sequences: Number of sequences that may be open at once.
+        max_length: Tokens a sequence may hold.
+        deterministic: Call the model only when all open sequences that were not ended are being sampled, with rows in
+            the order of their noise keys. Batches, and so roundings, then do not depend on who waited for what. Open
+            all sequences that start together before sampling from the first.
+        greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
+        reference_entropy: Also record -sum p ln p over the ten likeliest tokens.
+
+    Raises:
+        ValueError: The temperature is not above 0.
+    """
+
+    temperature: float = 1.0
+    max_sequences: int = 128
+    max_length: int = 1024
+    deterministic: bool = False
+    greedy: bool = False
+    reference_entropy: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(
+                f"temperature is {self.temperature}, it must be above 0; greedy=True takes the likeliest token"
+            )
+
+
+USUAL = GeneratorSettings()
+
+
 class GrowingSequence(Protocol):
     """A handle to one growing sequence; only its engine reads the rest of it."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aepo.rollout.generator import Generator
+from aepo.rollout.generator import Generator, GeneratorSettings
 
 
 class Sampler(Protocol):
@@ -25,28 +25,11 @@ class Sampler(Protocol):
 
     version: int
 
-    def generator(
-        self,
-        *,
-        temperature: float,
-        max_sequences: int,
-        max_length: int,
-        deterministic: bool = False,
-        greedy: bool = False,
-        reference_entropy: bool = False,
-    ) -> Generator:
+    def generator(self, settings: GeneratorSettings) -> Generator:
         """An engine, to be entered for each rollout; its tokens carry the version of the weights.
 
-        Args:
-            temperature: Temperature of sampling, log-probabilities and entropies.
-            max_sequences: Number of sequences that may be open at once.
-            max_length: Tokens a sequence may hold.
-            deterministic: Batches do not depend on who waited for what.
-            greedy: Take the likeliest token.
-            reference_entropy: Record `Sampled.reference_entropies`.
-
         Raises:
-            ValueError: It does not support these arguments.
+            ValueError: It does not support these settings.
         """
         ...
 

@@ -10,7 +10,7 @@ import pytest
 
 from aepo.engines.openai.client import Client, Endpoint, ServerCall, ServerError, ServerRefusal
 from aepo.engines.openai.policy import ServerPolicy, connect
-from aepo.rollout.generator import Stop
+from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.tools.key import ApiKey
 from tests.engines.openai.conftest import Serve
 from tests.engines.openai.server import Fault, ModelServer, failing, reset, say
@@ -20,7 +20,7 @@ ASK = ServerCall("/v1/completions", {})
 
 
 async def ask(policy: ServerPolicy, count: int = 2) -> list[int]:
-    async with policy.generator(temperature=1.0, max_sequences=4, max_length=100) as engine:
+    async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=100)) as engine:
         return (await engine.sample(engine.open([4], 1), count, Stop())).tokens
 
 
@@ -165,7 +165,7 @@ def test_a_cancelled_request_is_hung_up_and_the_sequence_stays_usable(serve: Ser
             handler.close_connection = True
 
         server.faults.append(hold)
-        async with policy.generator(temperature=1.0, max_sequences=4, max_length=100) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=100)) as engine:
             sequence = engine.open([4], 1)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(engine.sample, sequence, 5, Stop())

@@ -38,7 +38,7 @@ async def one(
     policy: ServerPolicy, count: int, stop: Stop = FREE, noise: int = 1, **settings: Any
 ) -> tuple[Any, Sampled]:
     options = {"temperature": 1.0, "max_sequences": 4, "max_length": 400, **settings}
-    async with policy.generator(**options) as engine:
+    async with policy.generator(GeneratorSettings(**options)) as engine:
         sequence = engine.open(prompt(policy), noise)
         return sequence, await engine.sample(sequence, count, stop)
 
@@ -89,7 +89,7 @@ def test_equal_keys_draw_equal_tokens_and_forks_go_on_from_where_they_are(kind: 
     policy = link(server)
 
     async def main() -> None:
-        async with policy.generator(temperature=1.0, max_sequences=4, max_length=400) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=400)) as engine:
             first = engine.open(prompt(policy), 5)
             again = engine.fork(first, first.length, 5)
             other = engine.fork(first, first.length, 6)
@@ -127,7 +127,7 @@ def test_a_stop_string_that_two_requests_share_is_seen_and_the_surplus_dropped(s
     policy = link(serve())
 
     async def main() -> None:
-        async with policy.generator(temperature=1.0, max_sequences=4, max_length=400) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=400)) as engine:
 
             async def turn(stop: Stop) -> Sampled:
                 sequence = engine.open(prompt(policy), 3)
@@ -197,7 +197,7 @@ def test_the_entropy_estimator_is_named_by_what_the_server_tells(
     settings: dict[str, Any], estimator: str, serve: Serve, link: Link
 ) -> None:
     policy = link(serve(**settings))
-    engine = policy.generator(temperature=1.0, max_sequences=4, max_length=400)
+    engine = policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=400))
     assert engine.entropy_estimator == estimator
     _, sampled = anyio.run(lambda: one(policy, 10))
     if estimator == "none":
@@ -214,12 +214,12 @@ def test_log_probabilities_from_before_the_temperature_are_used_at_temperature_o
     policy = link(serve(kind, raw=True))
     limits = {"max_sequences": 4, "max_length": 400}
     assert not policy.served.tempered and link(serve(kind)).served.tempered
-    assert policy.generator(temperature=1.0, **limits).entropy_estimator == "topk"
+    assert policy.generator(GeneratorSettings(temperature=1.0, **limits)).entropy_estimator == "topk"
     assert not caplog.records
-    assert policy.generator(temperature=0.7, **limits).entropy_estimator == "none"
+    assert policy.generator(GeneratorSettings(temperature=0.7, **limits)).entropy_estimator == "none"
     assert policy.served.dialect.tempered in caplog.text
     with pytest.raises(ValueError, match=r"reference needs the ten likeliest tokens at temperature 0\.7"):
-        policy.generator(temperature=0.7, reference_entropy=True, **limits)
+        policy.generator(GeneratorSettings(temperature=0.7, reference_entropy=True, **limits))
 
 
 def test_reference_entropies_sum_the_ten_likeliest(serve: Serve, link: Link, loaded: Any) -> None:
@@ -232,11 +232,11 @@ def test_reference_entropies_sum_the_ten_likeliest(serve: Serve, link: Link, loa
 def test_limits_are_told_before_anything_is_asked(serve: Serve, link: Link) -> None:
     policy = link(serve(context=50))
     with pytest.raises(ValueError, match=r"may have 51 tokens, but server http.* holds 50: lower rollout\.max"):
-        policy.generator(temperature=1.0, max_sequences=4, max_length=51)
+        policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=51))
     with pytest.raises(ValueError, match=r"rollout\.deterministic cannot be promised for a server"):
-        policy.generator(temperature=1.0, max_sequences=4, max_length=50, deterministic=True)
+        policy.generator(GeneratorSettings(temperature=1.0, max_sequences=4, max_length=50, deterministic=True))
     with pytest.raises(ValueError, match="temperature is 0"):
-        policy.generator(temperature=0, max_sequences=4, max_length=50)
+        policy.generator(GeneratorSettings(temperature=0, max_sequences=4, max_length=50))
 
 
 def test_a_context_that_only_the_server_knows_is_told_in_its_words(serve: Serve, link: Link) -> None:
@@ -249,7 +249,7 @@ def test_a_context_that_only_the_server_knows_is_told_in_its_words(serve: Serve,
 
 def test_sequences_are_used_as_the_protocol_says(serve: Serve, link: Link) -> None:
     policy = link(serve())
-    engine = policy.generator(temperature=1.0, max_sequences=2, max_length=30)
+    engine = policy.generator(GeneratorSettings(temperature=1.0, max_sequences=2, max_length=30))
 
     async def main() -> None:
         with pytest.raises(RuntimeError, match="not running"):
@@ -285,7 +285,7 @@ def test_a_pause_holds_requests_back(serve: Serve, link: Link) -> None:
     policy = link(server)
 
     async def main() -> None:
-        async with policy.generator(temperature=1.0, max_sequences=2, max_length=60) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=2, max_length=60)) as engine:
             sequence = engine.open(prompt(policy), 0)
             engine.pause()
             server.asked.clear()

@@ -17,7 +17,7 @@ from aepo.engines.local.gguf import convert, find_in_wheel
 from aepo.engines.openai.client import Endpoint, ServerRefusal
 from aepo.engines.openai.policy import ServerPolicy, connect
 from aepo.engines.stopping import decode
-from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.generator import GeneratorSettings, Sampled, Stop
 from tests.engines.openai.process import running
 
 SERVER = os.environ.get("AEPO_LLAMA_SERVER", "")
@@ -62,7 +62,7 @@ def turn(policy: ServerPolicy, count: int, noise: int, stop: Stop = FREE, **sett
 
     async def main() -> tuple[Any, Sampled]:
         options = {"temperature": 1.0, "max_sequences": 2, "max_length": 300, **settings}
-        async with policy.generator(**options) as engine:
+        async with policy.generator(GeneratorSettings(**options)) as engine:
             sequence = engine.open(policy.tokenizer.encode(QUESTION.format(extra)), noise)
             return sequence, await engine.sample(sequence, count, stop)
 
@@ -110,10 +110,10 @@ def test_a_turn_ends_with_its_string_and_all_its_probabilities(policy: ServerPol
 
 def test_too_long_a_context_is_one_line_of_its_own_words(policy: ServerPolicy) -> None:
     with pytest.raises(ValueError, match=f"may have {CONTEXT + 1} tokens, but server"):
-        policy.generator(temperature=1.0, max_sequences=1, max_length=CONTEXT + 1)
+        policy.generator(GeneratorSettings(temperature=1.0, max_sequences=1, max_length=CONTEXT + 1))
 
     async def main() -> None:
-        async with policy.generator(temperature=1.0, max_sequences=1, max_length=CONTEXT) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=1, max_length=CONTEXT)) as engine:
             engine.max_length = 10 * CONTEXT
             await engine.sample(engine.open([4] * (CONTEXT + 9), 1), 9, FREE)
 

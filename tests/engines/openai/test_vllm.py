@@ -19,7 +19,7 @@ from aepo.engines.openai.policy import ServerPolicy, connect
 from aepo.engines.stopping import decode
 from aepo.equipment.agents import agents
 from aepo.rollout.explorer import Seeds, explore
-from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.generator import GeneratorSettings, Sampled, Stop
 from aepo.types import Origin
 from tests import tiny
 from tests.engines.openai.process import running
@@ -69,7 +69,7 @@ def model(folder: Path) -> Any:
 def turn(policy: ServerPolicy, count: int, stop: Stop = FREE, noise: int = 1, **settings: Any) -> tuple[Any, Sampled]:
     async def main() -> tuple[Any, Sampled]:
         options = {"temperature": 1.0, "max_sequences": 4, "max_length": 200, **settings}
-        async with policy.generator(**options) as engine:
+        async with policy.generator(GeneratorSettings(**options)) as engine:
             sequence = engine.open(policy.tokenizer.encode("<|user|>ab<|assistant|>"), noise)
             return sequence, await engine.sample(sequence, count, stop)
 
@@ -112,10 +112,10 @@ def test_turns_end_with_the_string_and_not_after_it(policy: ServerPolicy) -> Non
 
 def test_too_long_a_context_is_one_line_of_its_own_words(policy: ServerPolicy) -> None:
     with pytest.raises(ValueError, match=f"may have {CONTEXT + 1} tokens, but server"):
-        policy.generator(temperature=1.0, max_sequences=1, max_length=CONTEXT + 1)
+        policy.generator(GeneratorSettings(temperature=1.0, max_sequences=1, max_length=CONTEXT + 1))
 
     async def main() -> None:
-        async with policy.generator(temperature=1.0, max_sequences=1, max_length=CONTEXT) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=1, max_length=CONTEXT)) as engine:
             engine.max_length = 10 * CONTEXT
             await engine.sample(engine.open([4] * (CONTEXT + 1), 1), 9, FREE)
 
@@ -136,7 +136,7 @@ def test_a_group_of_aepo_grows(policy: ServerPolicy, url: str, folder: Path) -> 
 
 def test_a_cancelled_request_leaves_it_ready_for_the_next(policy: ServerPolicy) -> None:
     async def main() -> None:
-        async with policy.generator(temperature=1.0, max_sequences=2, max_length=200) as engine:
+        async with policy.generator(GeneratorSettings(temperature=1.0, max_sequences=2, max_length=200)) as engine:
             sequence = engine.open([4], 1)
             with anyio.move_on_after(0.02):
                 await engine.sample(sequence, 190, FREE)

@@ -13,6 +13,6 @@ the number of threads. `dispatch` is where one or the other is taken.
 
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.load import LoadedModel, load_policy
-from aepo.engines.local.settings import GeneratorSettings
+from aepo.rollout.generator import GeneratorSettings
 
 __all__ = ["GeneratorSettings", "LoadedModel", "LocalGenerator", "load_policy"]

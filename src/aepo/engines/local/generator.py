@@ -19,12 +19,11 @@ from aepo.engines.local.prefixes import ReadPrefixes
 from aepo.engines.local.sampling import draw
 from aepo.engines.local.schedule import compacting_moves, exact_moves, prefill_batch, prefill_group
 from aepo.engines.local.sequence import LocalSequence, SampleRequest
-from aepo.engines.local.settings import USUAL, GeneratorSettings
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import stoppings
 from aepo.process.memory import memory_advice
-from aepo.rollout.generator import GrowingSequence, Sampled, Stop
+from aepo.rollout.generator import USUAL, GeneratorSettings, GrowingSequence, Sampled, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aepo.engines.local.generator import LocalGenerator
-from aepo.engines.local.settings import GeneratorSettings
+from aepo.rollout.generator import GeneratorSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,18 +22,8 @@ class LocalSampler:
         self.version = -1
         self._model, self._tokenizer = model, tokenizer
 
-    def generator(
-        self,
-        *,
-        temperature: float,
-        max_sequences: int,
-        max_length: int,
-        deterministic: bool = False,
-        greedy: bool = False,
-        reference_entropy: bool = False,
-    ) -> LocalGenerator:
-        """An engine over the model; see `GeneratorSettings`."""
-        settings = GeneratorSettings(temperature, max_sequences, max_length, deterministic, greedy, reference_entropy)
+    def generator(self, settings: GeneratorSettings) -> LocalGenerator:
+        """An engine over the model."""
         return LocalGenerator(self._model, self._tokenizer, settings, lambda: self.version)
 
     def push(self, version: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from aepo.engines.openai.dialect import Wanted
 from aepo.engines.openai.probe import Served
 from aepo.engines.remote import RemoteGenerator, RemoteSequence
 from aepo.engines.stopping import stoppings
-from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.generator import USUAL, GeneratorSettings, Sampled, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,11 +33,7 @@ class ServerGenerator(RemoteGenerator):
         endpoint: The server.
         served: The result of `probe`.
         tokenizer: The model's tokenizer.
-        temperature: T > 0.
-        max_sequences: Number of open sequences, and of requests, at once.
-        max_length: Tokens a sequence may hold.
-        greedy: Take the likeliest token.
-        reference_entropy: Also record -sum p ln p over the ten likeliest tokens.
+        settings: How it samples; `max_sequences` also limits the requests at once.
 
     Raises:
         ValueError: The server does not support these settings.
@@ -48,32 +44,28 @@ class ServerGenerator(RemoteGenerator):
         endpoint: Endpoint,
         served: Served,
         tokenizer: PreTrainedTokenizerBase,
-        *,
-        temperature: float = 1.0,
-        max_sequences: int = 128,
-        max_length: int = 1024,
-        greedy: bool = False,
-        reference_entropy: bool = False,
+        settings: GeneratorSettings = USUAL,
     ) -> None:
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}, it must be above 0; greedy=True takes the likeliest token")
+        if settings.deterministic:
+            raise ValueError(
+                "rollout.deterministic cannot be promised for a server, which batches as it likes: set it to false"
+            )
+        temperature, max_length = settings.temperature, settings.max_length
         if served.context is not None and max_length > served.context:
             raise ValueError(
                 f"a trajectory may have {max_length} tokens, but server {endpoint.url} holds {served.context}: "
                 "lower rollout.max_tokens, or start it with a longer context"
             )
-        super().__init__(stoppings(tokenizer), max_sequences, max_length)
-        self.endpoint, self.served, self.tokenizer = endpoint, served, tokenizer
-        self.temperature, self.greedy = temperature, greedy
-        self.top = served.top if served.exact_at(temperature, greedy) else None
+        super().__init__(stoppings(tokenizer), settings.max_sequences, max_length)
+        self.endpoint, self.served, self.tokenizer, self.settings = endpoint, served, tokenizer, settings
+        self.top = served.top if served.exact_at(temperature, settings.greedy) else None
         self.entropy_estimator: str = "none" if self.top is None else "topk" if self.top else "sampled"
-        if reference_entropy and (self.top or 0) < entropies.REFERENCE_CANDIDATES:
+        if settings.reference_entropy and (self.top or 0) < entropies.REFERENCE_CANDIDATES:
             raise ValueError(
                 f"entropy_scale: reference needs the ten likeliest tokens at temperature {temperature:g}, and server "
                 f"{endpoint.url} does not tell of them: choose another entropy_scale, or start the server "
                 f"{served.dialect.tempered}"
             )
-        self.reference_entropy = reference_entropy
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -105,8 +97,8 @@ class ServerGenerator(RemoteGenerator):
             model=self.served.model,
             prompt=sequence.tokens,
             max_tokens=count if dialect.piece is None or self.top is None else min(count, dialect.piece),
-            temperature=self.temperature,
-            greedy=self.greedy,
+            temperature=self.settings.temperature,
+            greedy=self.settings.greedy,
             seed=noise_key(sequence.noise, sequence.length) & _SEED_BITS,
             stop=stop,
             top=self.top,
@@ -121,5 +113,5 @@ class ServerGenerator(RemoteGenerator):
         bounds = entropies.lower_bounds(reply.top, self.top or 0)
         if self.entropy_estimator == "sampled":
             bounds = [-value for value in reply.logprobs]
-        reference = entropies.reference(reply.top) if self.reference_entropy else []
+        reference = entropies.reference(reply.top) if self.settings.reference_entropy else []
         return Sampled(reply.tokens, reply.logprobs, bounds, False, reference)

@@ -10,7 +10,7 @@ from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served, chosen, models, probe
 from aepo.engines.stopping import ends_of
 from aepo.process import event_loop
-from aepo.rollout.generator import NOTHING, Stop
+from aepo.rollout.generator import NOTHING, GeneratorSettings, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,36 +48,14 @@ class ServerPolicy:
         """The policy itself."""
         return self
 
-    def generator(
-        self,
-        *,
-        temperature: float,
-        max_sequences: int,
-        max_length: int,
-        deterministic: bool = False,
-        greedy: bool = False,
-        reference_entropy: bool = False,
-    ) -> ServerGenerator:
+    def generator(self, settings: GeneratorSettings) -> ServerGenerator:
         """An engine over the server; see `ServerGenerator`.
 
         Raises:
             ValueError: The server does not support these settings.
         """
-        if deterministic:
-            raise ValueError(
-                "rollout.deterministic cannot be promised for a server, which batches as it likes: set it to false"
-            )
-        engine = ServerGenerator(
-            self.endpoint,
-            self.served,
-            self.tokenizer,
-            temperature=temperature,
-            max_sequences=max_sequences,
-            max_length=max_length,
-            greedy=greedy,
-            reference_entropy=reference_entropy,
-        )
-        if engine.entropy_estimator == "none" and not greedy:
+        engine = ServerGenerator(self.endpoint, self.served, self.tokenizer, settings)
+        if engine.entropy_estimator == "none" and not settings.greedy:
             _log.warning("%s: no log-probabilities and entropies are recorded, %s", self.path, self._why())
         return engine
 

@@ -18,7 +18,7 @@ from verl.workers.rollout.utils import ensure_async_iterator
 
 from aepo.engines.local.load import load_policy
 from aepo.engines.local.policy import LocalPolicy
-from aepo.rollout.generator import Stop
+from aepo.rollout.generator import GeneratorSettings, Stop
 
 KEEP = "AEPO_TEST_WEIGHTS"
 """Folder in which servers keep the weights that they were given, for the test to compare."""
@@ -43,7 +43,10 @@ class Server:
         torch.set_num_threads(1)
         self.policy = LocalPolicy(load_policy(path, device="cpu"))
         settings = {"temperature": 1.0, "max_sequences": 64, "max_length": max_length}
-        self.engines = {greedy: self.policy.sampler.generator(**settings, greedy=greedy) for greedy in (False, True)}
+        self.engines = {
+            greedy: self.policy.sampler.generator(GeneratorSettings(**settings, greedy=greedy))
+            for greedy in (False, True)
+        }
         self.serving = None
         self.ready = asyncio.Event()
         self.global_steps = None
