@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
@@ -18,11 +17,12 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
 
+from aepo.process import guard
 from aepo.tools.mcp.life import MOST_BYTES, Life
 from aepo.tools.mcp.lines import Line, LineReader, Reader
 
-_GUARD = Path(__file__).with_name("guard.py")
-# The guard takes twice 2 s at most to end a server that does not want to.
+_GRACE = 2.0
+# The guard takes twice `_GRACE` at most to end a server.
 _LAST_SECONDS = 8.0
 _POLL_SECONDS = 0.01
 _CHUNK = 1 << 16
@@ -44,7 +44,7 @@ async def stdio(
     lifeline, held = os.pipe()
     try:
         process = await anyio.open_process(
-            [sys.executable, "-I", "-S", str(_GUARD), str(lifeline), *command],
+            [sys.executable, "-I", "-S", guard.__file__, str(lifeline), str(_GRACE), "", *command],
             env=environment,
             cwd=folder,
             start_new_session=True,

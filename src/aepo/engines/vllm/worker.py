@@ -1,0 +1,116 @@
+"""What vLLM's own processes load: it takes weights out of a file. It imports vLLM and nothing of this package.
+
+`server_command` puts a copy of it on the server's path, so vLLM may be installed where this package is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+BACKEND = "aepo_file"
+
+
+@dataclass
+class FileInit(WeightTransferInitInfo):
+    """Nothing has to be agreed on."""
+
+
+@dataclass
+class FileUpdate(WeightTransferUpdateInfo):
+    """A safetensors file with weights by the names that `transformers` gives them."""
+
+    path: str
+
+
+class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
+    """Takes weights out of a file of this machine.
+
+    Attributes:
+        arrived: Number of tensors of the last update.
+        missing: Parameters of the model that the last update did not bring.
+    """
+
+    init_info_cls, update_info_cls = FileInit, FileUpdate
+    arrived = 0
+    missing: tuple[str, ...] = ()
+
+    def init_transfer_engine(self, init_info: FileInit) -> None:
+        """Nothing."""
+
+    def start_weight_update(self) -> None:
+        """The model's weights go, layer by layer, as the new ones come."""
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+        initialize_layerwise_reload(self.model)
+
+    def receive_weights(self, update_info: FileUpdate) -> None:
+        """Load all tensors of the file."""
+        count = 0
+
+        def counted() -> Iterator[tuple[str, torch.Tensor]]:
+            nonlocal count
+            with safe_open(update_info.path, framework="pt", device="cpu") as file:
+                for name in file.keys():
+                    count += 1
+                    yield name, file.get_tensor(name)
+
+        expected = {name for name, _ in self.model.named_parameters()}
+        loaded = self.model.load_weights(counted())
+        FileEngine.arrived, FileEngine.missing = count, tuple(sorted(expected - set(loaded or ())))
+
+    def finish_weight_update(self) -> None:
+        """The model can be run again."""
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        finalize_layerwise_reload(self.model, self.model_config)
+        pack_tied_layers(self.model)
+
+    def shutdown(self) -> None:
+        """Nothing is held."""
+
+
+def pack_tied_layers(model: torch.nn.Module) -> None:
+    """Pack the weights of embeddings and output layers again.
+
+    On a CPU vLLM multiplies by a packed copy of these weights. An output layer that is tied to the embeddings gets no
+    weights of its own, so nothing else would make its copy anew.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
+    for layer in model.modules():
+        method = getattr(layer, "quant_method", None)
+        if isinstance(method, UnquantizedEmbeddingMethod) and hasattr(layer, "cpu_linear"):
+            method.process_weights_after_loading(layer)
+
+
+WeightTransferEngineFactory.register_engine(BACKEND, FileEngine)
+
+
+class Extension:
+    """Methods that vLLM's worker gets; called by `/collective_rpc`."""
+
+    model_runner: Any
+
+    def aepo_vocabulary(self, size: int) -> int:
+        """Sample no id from `size` on: a model may have more rows than its tokenizer has ids. Returns the size before."""
+        processor = self.model_runner.get_model().logits_processor
+        before, processor.org_vocab_size = processor.org_vocab_size, size
+        return int(before)
+
+    def aepo_arrived(self) -> dict[str, Any]:
+        """What the last update brought."""
+        return {"tensors": FileEngine.arrived, "missing": list(FileEngine.missing[:3])}
