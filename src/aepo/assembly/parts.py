@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from aepo.assembly.policies import load_to_train
@@ -9,18 +10,25 @@ from aepo.config import Config
 from aepo.engines.local.cpu.threads import fastest_threads
 from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.agents import agents, scorer_of
+from aepo.rollout.sampler import Sampler
 from aepo.tasks.base import Task
 from aepo.tools.limits import ToolBudget
 from aepo.training.loop import Parts
 
 
-def build(config: Config, task: Task, budget: ToolBudget | None = None) -> tuple[LocalPolicy, Parts]:
+def build(
+    config: Config,
+    task: Task,
+    budget: ToolBudget | None = None,
+    sampled_by: Callable[[LocalPolicy], Sampler] | None = None,
+) -> tuple[LocalPolicy, Parts]:
     """Load the model, and put together the parts of its training.
 
     Args:
         config: The run's configuration.
         task: Has the tools that paths call.
         budget: Limit on tool calls.
+        sampled_by: Makes what samples for the policy; by default it samples for itself.
 
     Raises:
         ValueError: Something does not fit.
@@ -30,7 +38,7 @@ def build(config: Config, task: Task, budget: ToolBudget | None = None) -> tuple
     fixed = config.train.threads is not None or config.rollout.deterministic or policy.device.type != "cpu"
     held_out = task.held_out[: config.evaluation.questions]
     asked = [*task.samples, *held_out]
-    sampler = policy.sampler
+    sampler = policy.sampler if sampled_by is None else sampled_by(policy)
     agent, greedy = agents(policy, task, config, asked, sampler)
     if config.train.layout == "tree":
         policy.refuse_tree(agent.protocol.prompt(asked[0].question))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from aepo.assembly.parts import build
 from aepo.config import Config
@@ -14,15 +17,35 @@ from aepo.tasks.base import Task
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
 
+if TYPE_CHECKING:
+    from aepo.engines.vllm.launch import Serving
+
 
 def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display) -> LocalPolicy:
     """Train and write to the run folder; arguments and errors as of `aepo.api.train_task`."""
     equipment = equip(config, task.tools)
-    policy, parts = build(config, replace(task, tools=equipment.tools), equipment.budget)
-    folder = (gone_on if resume else begun)(config, task, named)
-    try:
-        with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
-            Trainer(config, parts, folder, display, resume).run()
-    finally:
-        folder.close()
+    equipped = replace(task, tools=equipment.tools)
+    with _serving(config, equipped) as serving:
+        sampled_by = None if serving is None else serving.sampler
+        policy, parts = build(config, equipped, equipment.budget, sampled_by)
+        folder = (gone_on if resume else begun)(config, task, named)
+        try:
+            if serving is not None:
+                serving.keep_log(folder.path)
+            with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
+                Trainer(config, parts, folder, display, resume).run()
+        finally:
+            folder.close()
     return policy
+
+
+@contextmanager
+def _serving(config: Config, task: Task) -> Iterator[Serving | None]:
+    """The server that samples, if one does."""
+    if config.engine != "vllm":
+        yield None
+        return
+    from aepo.engines.vllm.launch import serving
+
+    with serving(config, task) as server:
+        yield server

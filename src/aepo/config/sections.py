@@ -279,17 +279,50 @@ class ToolsConfig(Section):
     budget: BudgetConfig = BudgetConfig()
 
 
+class VllmConfig(Section):
+    """For engine vllm: the server that samples, and how it gets the weights.
+
+    Attributes:
+        url: A server that you started (docs/how-to/vllm.md); null starts one for the run.
+        python: A Python interpreter that has vLLM; null is this one.
+        devices: GPUs of the server, as CUDA_VISIBLE_DEVICES has them; null takes the second GPU if there is one, else
+            the trainer's.
+        gpu_memory_utilization: Share of a GPU that the server takes; null is 0.9 on a GPU of its own, else 0.3.
+        enable_sleep_mode: Whether the server gives its memory back while the trainer works; null does so on the
+            trainer's GPU.
+        tensor_parallel_size: GPUs that hold the model together.
+        logprobs: Likeliest tokens that entropies are computed from.
+        max_difference: Largest mean difference, in nats, of the server's log-probabilities to the trainer's after a
+            hand-over; null is 0.001 in float32 and 0.1 in bfloat16.
+        start_timeout: Seconds for the server's start.
+        options: Other options of `vllm serve`, e.g. {max-num-batched-tokens: 8192}.
+    """
+
+    url: str | None = None
+    python: str | None = None
+    devices: str | None = None
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    enable_sleep_mode: bool | None = None
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    logprobs: int = Field(default=20, ge=1)
+    max_difference: float | None = Field(default=None, gt=0)
+    start_timeout: float = Field(default=600.0, gt=0)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class Config(Section):
     """A whole run.
 
     Attributes:
-        engine: Where a run samples and trains: "local" is this process, "verl" a Ray cluster (docs/cluster.md).
+        engine: Where a run samples and trains: "local" is this process; "vllm" samples with a vLLM server of this
+            machine and trains in this process (docs/how-to/vllm.md); "verl" is a Ray cluster (docs/cluster.md).
         run: Run folder.
         seed: Seed of all random numbers.
+        vllm: For engine vllm: the server.
         verl: For engine verl: verl's own settings by its dotted keys, and `entropy_source` (docs/cluster.md).
     """
 
-    engine: Literal["local", "verl"] = "local"
+    engine: Literal["local", "vllm", "verl"] = "local"
     run: str = "runs/latest"
     seed: int = 0
     model: ModelConfig = ModelConfig()
@@ -300,6 +333,7 @@ class Config(Section):
     tools: ToolsConfig = ToolsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    vllm: VllmConfig = VllmConfig()
     verl: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -1,8 +1,9 @@
 """Runs a command, and ends it with its whole process group once the host closes the lifeline or dies.
 
-A script of its own: `python -I -S guard.py LIFELINE GRACE FOLDER COMMAND...`. LIFELINE is the descriptor of a pipe that
-nobody writes to and whose other end the host holds. A program that notices the end of its input ends by itself. Another
-one gets SIGTERM after GRACE seconds, and SIGKILL after as many more. At the end FOLDER is removed, if it is not "".
+A script of its own: `python -I -S guard.py LIFELINE TERM KILL FOLDER COMMAND...`. LIFELINE is the descriptor of a pipe
+that nobody writes to and whose other end the host holds. A program that notices the end of its input ends by itself.
+Another one gets SIGTERM after TERM seconds, and SIGKILL KILL seconds later. What it leaves behind has as long to end.
+At the end FOLDER is removed, if it is not "".
 """
 
 import os
@@ -11,25 +12,42 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
+_POLL = 0.05
 
-def _end(server: "subprocess.Popen[bytes]", lifeline: int, grace: float) -> None:
+
+def _end(server: "subprocess.Popen[bytes]", lifeline: int, term: float, kill: float) -> None:
     while os.read(lifeline, 1):
         pass
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number, seconds in ((signal.SIGTERM, term), (signal.SIGKILL, kill)):
         with suppress(subprocess.TimeoutExpired):
-            server.wait(grace)
+            server.wait(seconds)
             return
         _signal(server, number)
 
 
-def _signal(server: "subprocess.Popen[bytes]", number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
+def _end_others(server: "subprocess.Popen[bytes]", kill: float) -> None:
+    """End the rest of the group; some of it may have to clean up, such as Python's tracker of shared memory."""
+    last = time.monotonic() + kill
+    left = _signal(server, signal.SIGTERM)
+    while left and time.monotonic() < last:
+        time.sleep(_POLL)
+        left = _signal(server, 0)
+    _signal(server, signal.SIGKILL)
+
+
+def _signal(server: "subprocess.Popen[bytes]", number: int) -> bool:
+    """Signal the group; whether there is one."""
+    try:
         os.killpg(server.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
-def main(lifeline: int, grace: float, folder: str, command: list[str]) -> int:
+def main(lifeline: int, term: float, kill: float, folder: str, command: list[str]) -> int:
     """Run the command; its exit status, or 128 and the signal that killed it."""
     try:
         server = subprocess.Popen(command, process_group=0)
@@ -40,13 +58,13 @@ def main(lifeline: int, grace: float, folder: str, command: list[str]) -> int:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
-    threading.Thread(target=_end, args=(server, lifeline, grace), daemon=True).start()
+    threading.Thread(target=_end, args=(server, lifeline, term, kill), daemon=True).start()
     status = server.wait()
-    _signal(server, signal.SIGKILL)  # what it started and left behind
+    _end_others(server, kill)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
     return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4:]))
+    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[5:]))

@@ -8,13 +8,12 @@ from typing import Any
 from aepo import tasks
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
-from aepo.engines.stopping import ends_of
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
 from aepo.equipment.agents import scorer_of
 from aepo.equipment.models import BUILT_IN_MODELS
+from aepo.equipment.prompts import longest_prompt
 from aepo.equipment.tools import equip
-from aepo.rollout.chat import make_protocol
 from aepo.runs.begun import begun, gone_on
 from aepo.tasks.base import Task
 from aepo.tasks.identity import difference, identity
@@ -59,24 +58,6 @@ def placed(config: Config) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
 
 
-def longest_prompt(config: Config, task: Task) -> int:
-    """Number of tokens of a run's longest prompt.
-
-    Raises:
-        ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(config.model.path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
-    rollout, ends = config.rollout, ends_of(config.model.path)
-    protocol = make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends)
-    asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
-    return max(len(protocol.prompt(sample.question)) for sample in asked)
-
-
 def prepared(config: Config, task: Task, resume: bool = False) -> Any:
     """The whole configuration of verl for a run, checked.
 
@@ -89,7 +70,7 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
             f"engine verl trains whole models, but {config.model.path} is an adapter of {adapter.base}: merge it first "
             "(peft: merge_and_unload), and give what save_pretrained writes"
         )
-    wanted = overrides(config, longest_prompt(config, task), resume)
+    wanted = overrides(config, len(longest_prompt(config, task)), resume)
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])
     # The task may be a module of the current folder.

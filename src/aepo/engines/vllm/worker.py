@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,11 +62,13 @@ class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
         def counted() -> Iterator[tuple[str, torch.Tensor]]:
             nonlocal count
             with safe_open(update_info.path, framework="pt", device="cpu") as file:
-                for name in file.keys():
+                for name in file.keys():  # noqa: SIM118  # it is no mapping
                     count += 1
                     yield name, file.get_tensor(name)
 
         expected = {name for name, _ in self.model.named_parameters()}
+        if self.model_config.hf_text_config.tie_word_embeddings:
+            expected = {name for name in expected if not name.endswith("lm_head.weight")}
         loaded = self.model.load_weights(counted())
         FileEngine.arrived, FileEngine.missing = count, tuple(sorted(expected - set(loaded or ())))
 
@@ -105,12 +108,13 @@ class Extension:
 
     model_runner: Any
 
-    def aepo_vocabulary(self, size: int) -> int:
-        """Sample no id from `size` on: a model may have more rows than its tokenizer has ids. Returns the size before."""
+    def aepo_vocabulary(self, size: int) -> None:
+        """Sample ids below `size` only, since a model may have more rows than its tokenizer has ids."""
         processor = self.model_runner.get_model().logits_processor
-        before, processor.org_vocab_size = processor.org_vocab_size, size
-        return int(before)
+        # With adapters another module stands around it.
+        processor = getattr(processor, "base_layer", processor)
+        processor.org_vocab_size = size
 
-    def aepo_arrived(self) -> dict[str, Any]:
-        """What the last update brought."""
-        return {"tensors": FileEngine.arrived, "missing": list(FileEngine.missing[:3])}
+    def aepo_arrived(self) -> str:
+        """What the last update brought, as JSON: the number of tensors, and some parameters that got none."""
+        return json.dumps({"tensors": FileEngine.arrived, "missing": FileEngine.missing[:3]})

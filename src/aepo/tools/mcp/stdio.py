@@ -44,7 +44,7 @@ async def stdio(
     lifeline, held = os.pipe()
     try:
         process = await anyio.open_process(
-            [sys.executable, "-I", "-S", guard.__file__, str(lifeline), str(_GRACE), "", *command],
+            [sys.executable, "-I", "-S", guard.__file__, str(lifeline), str(_GRACE), str(_GRACE), "", *command],
             env=environment,
             cwd=folder,
             start_new_session=True,

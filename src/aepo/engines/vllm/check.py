@@ -1,0 +1,82 @@
+"""Whether a server has the trained policy: its log-probabilities beside the trainer's, after each hand-over.
+
+A reply of HTTP 200 proves nothing: a server that lacks a tensor, keeps old keys and values, or multiplies by an old
+copy of its output layer answers as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from aepo.engines.vllm.control import VllmError
+
+TOKENS = 16
+"""Sampled tokens after each text."""
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""Largest mean difference in nats. Measured: 1e-5 and 0.04 with equal weights; 0.16 and more with other ones."""
+GROWTH = 10.0
+"""A hand-over may be off by this factor of what the first one was, and never less than by `FLOOR` of the tolerance."""
+FLOOR = 0.1
+
+
+class Scores(Protocol):
+    """What gives the trainer's log-probabilities."""
+
+    device: torch.device
+
+    def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
+        """(B, T): ln p of each wanted token; see `LocalPolicy.score`."""
+        ...
+
+
+@dataclass
+class HandOverCheck:
+    """Compares fixed texts after each hand-over.
+
+    Attributes:
+        policy: The trainer's.
+        sample: Draws `TOKENS` tokens after each of the texts; gives ids and ln p at temperature 1.
+        texts: Token ids, none longer than the model holds.
+        tolerance: Largest mean difference, in nats.
+        first: The mean difference after the first hand-over.
+    """
+
+    policy: Scores
+    sample: Callable[[Sequence[Sequence[int]]], list[tuple[list[int], list[float]]]]
+    texts: Sequence[Sequence[int]]
+    tolerance: float
+    first: float | None = field(default=None, init=False)
+
+    def difference(self) -> float:
+        """Mean absolute difference of ln p, in nats.
+
+        Raises:
+            VllmError: It is above the tolerance, or far above the first one.
+        """
+        drawn = self.sample(self.texts)
+        rows = [[*text, *tokens] for text, (tokens, _) in zip(self.texts, drawn, strict=True)]
+        tokens_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        wanted_BT = torch.zeros_like(tokens_BT)
+        said_BT = torch.zeros(tokens_BT.shape)
+        for number, (row, text) in enumerate(zip(rows, self.texts, strict=True)):
+            tokens_BT[number, : len(row)] = torch.tensor(row)
+            wanted_BT[number, len(text) : len(row)] = 1
+            said_BT[number, len(text) : len(row)] = torch.tensor(drawn[number][1])
+        with torch.no_grad():
+            ours_BT = self.policy.score(tokens_BT.to(self.policy.device), wanted_BT.to(self.policy.device), 1.0).cpu()
+        found = float(((ours_BT - said_BT).abs() * wanted_BT).sum() / wanted_BT.sum())
+        limit = self.tolerance
+        if self.first is not None:
+            limit = min(limit, max(GROWTH * self.first, FLOOR * self.tolerance))
+        if not found <= limit:
+            raise VllmError(
+                f"vLLM does not have the policy's weights: its log-probabilities are {found:.2g} nats off on average "
+                f"({limit:.2g} is allowed; vllm.max_difference)"
+            )
+        self.first = found if self.first is None else self.first
+        return found

@@ -1,0 +1,153 @@
+"""How a vLLM server is started for a run: its command line and its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from aepo.config import Config, ConfigError
+from aepo.config.sections import VllmConfig
+
+BACKEND = "aepo_file"
+"""Name of the way in which `worker` takes weights."""
+NAME = "policy"
+"""The server's name of the model."""
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM makes room for."""
+OURS = frozenset(
+    {
+        "model", "tokenizer", "served-model-name", "host", "port", "dtype", "max-model-len", "max-num-seqs",
+        "logprobs-mode", "max-logprobs", "generation-config", "worker-extension-cls", "weight-transfer-config",
+        "load-format", "enable-lora", "max-lora-rank", "max-loras", "max-cpu-loras", "enable-sleep-mode",
+        "gpu-memory-utilization", "tensor-parallel-size", "enable-prefix-caching", "no-enable-prefix-caching",
+        "quantization", "speculative-config", "data-parallel-size", "api-key",
+    }
+)  # fmt: skip
+"""Options that a run sets itself, or that would make the served policy another one than the trained one."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a server has to serve.
+
+    Attributes:
+        model: Folder or hub name of the model; with an adapter, of the base.
+        tokenizer: Folder or hub name of the tokenizer.
+        dtype: "float32" or "bfloat16".
+        length: Tokens that a sequence may hold.
+        device: "cpu" or "cuda", where the server runs.
+        shared: Whether it shares a GPU with the trainer.
+    """
+
+    model: str
+    tokenizer: str
+    dtype: str
+    length: int
+    device: str = "cpu"
+    shared: bool = False
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve_command(config: Config, served: Served, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command line and the environment variables of a server; "{folder}" in them is the server's own folder.
+
+    With full training it begins with random weights: then nothing is right before the first hand-over.
+
+    Raises:
+        ConfigError: An option is refused.
+    """
+    settings, lora = config.vllm, config.model.lora
+    options: dict[str, Any] = {
+        "model": served.model,
+        "tokenizer": served.tokenizer,
+        "served-model-name": NAME,
+        "host": "127.0.0.1",
+        "port": port,
+        "dtype": served.dtype,
+        "max-model-len": served.length,
+        "max-num-seqs": max(config.rollout.max_sequences, config.algorithm.group_size),
+        "logprobs-mode": "processed_logprobs",
+        "max-logprobs": settings.logprobs,
+        "enable-prompt-tokens-details": True,
+        "generation-config": "vllm",
+        "worker-extension-cls": "aepo_vllm_worker.Extension",
+        "seed": config.seed,
+    }
+    if lora is None:
+        options |= {"weight-transfer-config": json.dumps({"backend": BACKEND}), "load-format": "dummy"}
+    else:
+        # The run's adapter, and the one before it while requests end.
+        options |= {"enable-lora": True, "max-lora-rank": _rank(lora.rank), "max-loras": 1, "max-cpu-loras": 2}
+    if served.device == "cpu":
+        # A graph takes minutes to compile there; smaller blocks are not supported by all its kernels.
+        options |= {"enforce-eager": True, "block-size": 32}
+    else:
+        options |= {"gpu-memory-utilization": share(config, served.shared), "block-size": 16}
+        options |= {"tensor-parallel-size": settings.tensor_parallel_size}
+        if sleeps(config, served):
+            options["enable-sleep-mode"] = True
+    options |= _checked(settings.options)
+    command = [settings.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    for name, value in options.items():
+        command += [f"--{name}"] if value is True else [] if value in (False, None) else [f"--{name}", _text(value)]
+    return command, _variables(served, settings)
+
+
+def share(config: Config, shared: bool) -> float:
+    """The share of a GPU that the server takes."""
+    given = config.vllm.gpu_memory_utilization
+    return given if given is not None else 0.3 if shared else 0.9
+
+
+def sleeps(config: Config, served: Served) -> bool:
+    """Whether the server gives its memory back while the trainer works."""
+    wanted = config.vllm.enable_sleep_mode
+    return served.shared if wanted is None else wanted
+
+
+def _variables(served: Served, settings: VllmConfig) -> dict[str, str]:
+    # Packages of this interpreter may not fit another one.
+    ours = os.environ.get("PYTHONPATH") if settings.python is None else None
+    variables = {
+        "VLLM_SERVER_DEV_MODE": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        # A request after a long update must not meet a connection that was closed meanwhile.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
+        "VLLM_NO_USAGE_STATS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, ["{folder}", ours])),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if served.device == "cpu":
+        variables |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "CUDA_VISIBLE_DEVICES": ""}
+    elif settings.devices is not None:
+        variables["CUDA_VISIBLE_DEVICES"] = settings.devices
+    return variables
+
+
+def _rank(rank: int) -> int:
+    fitting = [one for one in RANKS if one >= rank]
+    if not fitting:
+        raise ConfigError(f"model.lora.rank is {rank}, and vLLM serves adapters up to rank {RANKS[-1]}: lower it")
+    return fitting[0]
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    named = {name.lstrip("-").replace("_", "-"): value for name, value in options.items()}
+    refused = sorted(OURS & named.keys())
+    if refused:
+        raise ConfigError(f"vllm.options: {refused[0]} is set by the run: use the settings of vllm, rollout and model")
+    return named
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,137 @@
+"""vLLM's own interface for weights, adapters and memory, by HTTP.
+
+Each call is made once and has a time limit of its own: a call that died with the engine is never answered, and a second
+attempt would meet a model that is half loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from aepo.engines.openai.client import message_of
+
+SECONDS = 60.0
+UPDATE_SECONDS = 600.0
+"""Also for the largest model: it is read from memory."""
+
+
+class VllmError(RuntimeError):
+    """A vLLM server does not do what it is told; the message has its own words."""
+
+
+class Control:
+    """Tells one vLLM server what to do.
+
+    Attributes:
+        url: Its address, without "/v1".
+    """
+
+    def __init__(self, url: str) -> None:
+        """Send nothing yet."""
+        self.url = url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    def alive(self) -> bool:
+        """Whether it answers that it is well."""
+        try:
+            return self._send("GET", "/health", None, 5.0).is_success
+        except VllmError:
+            return False
+
+    def version(self) -> str:
+        """VLLM's version, e.g. "0.32.0"."""
+        return str(self._json("GET", "/version").get("version", ""))
+
+    def settings(self) -> dict[str, Any]:
+        """How it was started: vLLM's own configuration, by section.
+
+        Raises:
+            VllmError: It was started without VLLM_SERVER_DEV_MODE=1, or does not answer.
+        """
+        found = self._json("GET", "/server_info?config_format=json")
+        told = found.get("vllm_config")
+        if not isinstance(told, dict):
+            raise VllmError(f"server {self.url} does not tell how it was started: start it with VLLM_SERVER_DEV_MODE=1")
+        return told
+
+    def begin(self) -> None:
+        """Agree on how weights come; once, before the first `update`."""
+        self._post("/init_weight_transfer_engine", {"init_info": {}})
+
+    def limit_vocabulary(self, size: int) -> None:
+        """Sample ids below `size` only."""
+        self._post("/collective_rpc", {"method": "aepo_vocabulary", "args": [size]})
+
+    def update(self, file: Path, version: int) -> list[str]:
+        """Take all weights out of a file; requests under way wait, and go on with the new weights.
+
+        The order matters. Without the pause the engine dies, since its weights are gone between start and finish. Keys
+        and values of the old weights stay cached until they are reset. After a failure the server must not go on.
+
+        Returns:
+            One JSON text a worker, see `worker.Extension.aepo_arrived`.
+
+        Raises:
+            VllmError: A call failed; the server cannot be used any more.
+        """
+        self._post("/pause?mode=keep")
+        self._post("/start_weight_update", seconds=UPDATE_SECONDS)
+        self._post("/update_weights", {"update_info": {"path": str(file)}}, UPDATE_SECONDS)
+        self._post("/finish_weight_update", {"weight_version": str(version)}, UPDATE_SECONDS)
+        arrived = self._post("/collective_rpc", {"method": "aepo_arrived"})
+        self.reset_cache()
+        self._post("/resume")
+        return [str(one) for one in arrived.get("results", ())]
+
+    def reset_cache(self) -> None:
+        """Forget the keys and values of prompts."""
+        self._post("/reset_prefix_cache?reset_running_requests=true")
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Serve an adapter as a model of that name."""
+        self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)}, UPDATE_SECONDS)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; requests under way are answered."""
+        self._post("/v1/unload_lora_adapter", {"lora_name": name})
+
+    def sleep(self, level: int) -> None:
+        """Give memory back: 1 keeps the weights in the host's memory, 2 throws them away.
+
+        Raises:
+            VllmError: It cannot sleep.
+        """
+        self._post(f"/sleep?level={level}&mode=wait", seconds=UPDATE_SECONDS)
+
+    def wake(self, what: str) -> None:
+        """Take memory again, for "weights" or "kv_cache"."""
+        self._post(f"/wake_up?tags={what}", seconds=UPDATE_SECONDS)
+
+    def _post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
+        return self._json("POST", path, body, seconds)
+
+    def _json(
+        self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS
+    ) -> dict[str, Any]:
+        reply = self._send(method, path, body, seconds)
+        if not reply.is_success:
+            said = message_of(reply) or reply.text.strip()[:300]
+            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if reply.status_code == 404 else ""
+            raise VllmError(f"server {self.url} refuses {path} (HTTP {reply.status_code}): {said or 'no reason'}{hint}")
+        try:
+            data = reply.json()
+        except ValueError:
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> httpx.Response:
+        try:
+            with httpx.Client(timeout=httpx.Timeout(seconds, connect=10.0), trust_env=False) as client:
+                return client.request(method, self.url + path, json=body)
+        except httpx.TransportError as error:
+            told = (
+                "no reply in time" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
+            )
+            raise VllmError(f"server {self.url}, {path}: {told}") from None

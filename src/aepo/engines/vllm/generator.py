@@ -1,0 +1,53 @@
+"""Sequences that grow on the vLLM server of a run; each reply knows which weights drew it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aepo.engines.openai.client import Endpoint
+from aepo.engines.openai.generator import ServerGenerator
+from aepo.engines.openai.probe import Served
+from aepo.engines.remote import RemoteSequence
+from aepo.rollout.generator import GeneratorSettings, Sampled, Stop
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class VllmGenerator(ServerGenerator):
+    """A `ServerGenerator` whose served model changes while it is open.
+
+    Args:
+        endpoint: The server.
+        now: The model as it is served now, and the version of its weights.
+        in_place: Whether a request under way goes on with the new weights. Its reply is thrown away then, and drawn
+            again.
+        tokenizer: The model's tokenizer.
+        settings: How it samples.
+
+    Raises:
+        ValueError: The server does not support these settings.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        now: Callable[[], tuple[Served, int]],
+        in_place: bool,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: GeneratorSettings,
+    ) -> None:
+        super().__init__(endpoint, now()[0], tokenizer, settings)
+        self._now, self._in_place = now, in_place
+
+    async def _draw(self, sequence: RemoteSequence, count: int, stop: Stop) -> Sampled:
+        """Sample with one request; see `ServerGenerator`."""
+        while True:
+            self.served, version = self._now()
+            drawn = await super()._draw(sequence, count, stop)
+            if not self._in_place or self._now()[1] == version:
+                return replace(drawn, version=version)
+            # After a hand-over nothing of it may be sent before the engine is resumed.
+            await self._going.wait()

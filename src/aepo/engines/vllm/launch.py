@@ -1,0 +1,138 @@
+"""A vLLM server for the time of a run: started by us, or by the user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from aepo.config import Config
+from aepo.engines.local.adapters import find_adapter
+from aepo.engines.openai.probe import Served as ServedModel
+from aepo.engines.openai.vllm import VLLM
+from aepo.engines.vllm.check import TOKENS, TOLERANCE, HandOverCheck
+from aepo.engines.vllm.command import BACKEND, NAME, Served, free_port, serve_command, sleeps
+from aepo.engines.vllm.control import Control
+from aepo.engines.vllm.process import VllmServer
+from aepo.engines.vllm.refused import check_server, refuse
+from aepo.engines.vllm.sampler import VllmSampler
+from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
+from aepo.equipment.models import policy_folder
+from aepo.equipment.prompts import longest_prompt
+from aepo.tasks.base import Task
+
+if TYPE_CHECKING:
+    from aepo.engines.local.policy import LocalPolicy
+
+_FRACTIONS = (1.0, 0.6, 0.3)
+"""Parts of the longest prompt that are compared after each hand-over."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that starts.
+
+    Attributes:
+        config: The run's configuration.
+        served: What it has to serve.
+        text: Tokens of a prompt of the run.
+        folder: Where weights go.
+        server: Its process, if it is ours.
+        control: Tells it what to do.
+    """
+
+    config: Config
+    served: Served
+    text: list[int]
+    folder: Path
+    server: VllmServer | None
+    control: Control
+
+    def sampler(self, policy: LocalPolicy) -> VllmSampler:
+        """Wait for the server, and sample with it for a policy.
+
+        Raises:
+            VllmError: It does not start, or does not fit the run.
+        """
+        if self.server is not None:
+            self.server.wait(self.config.vllm.start_timeout)
+        control, model = self.control, policy.model
+        check_server(control.version(), control.settings(), self.config, self.served, BACKEND)
+        control.limit_vocabulary(len(policy.tokenizer))
+        transfer: Transfer
+        if self.config.model.lora is None:
+            transfer = FileTransfer(control, model, self.folder, getattr(torch, self.served.dtype))
+        else:
+            transfer = AdapterTransfer(control, model, self.folder)
+        served = ServedModel(NAME, VLLM, self.served.length, self.config.vllm.logprobs, tempered=True)
+        room = self.served.length - TOKENS
+        texts = [self.text[: max(1, min(room, int(len(self.text) * part)))] for part in _FRACTIONS]
+        tolerance = self.config.vllm.max_difference or TOLERANCE[getattr(torch, self.served.dtype)]
+        return VllmSampler(
+            control,
+            served,
+            policy.tokenizer,
+            transfer,
+            lambda sampler: HandOverCheck(policy, sampler.draw, texts, tolerance),
+            sleeps(self.config, self.served),
+        )
+
+    def keep_log(self, folder: Path) -> None:
+        """Have the server print into the run's folder."""
+        if self.server is not None:
+            self.server.move_log(folder / "vllm.log")
+
+
+@contextmanager
+def serving(config: Config, task: Task) -> Iterator[Serving]:
+    """Start a server, or use the one at `vllm.url`; leaving ends what was started.
+
+    Raises:
+        ConfigError: The settings do not go together.
+        ValueError: The tokenizer does not fit.
+    """
+    text = longest_prompt(config, task)
+    served = _served(config, len(text))
+    refuse(config, served)
+    if config.vllm.url is not None:
+        memory = Path("/dev/shm")
+        folder = Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
+        try:
+            yield Serving(config, served, text, folder, None, Control(config.vllm.url))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    port = free_port()
+    command, variables = serve_command(config, served, port)
+    run = Path(config.run)
+    run.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the run's folder, which there is only once everything fits.
+    handle, log = tempfile.mkstemp(prefix=f".{run.name}-vllm-", suffix=".log", dir=run.parent)
+    os.close(handle)
+    server = VllmServer(command, variables, port, Path(log))
+    try:
+        yield Serving(config, served, text, server.folder, server, server.control)
+    finally:
+        server.close()
+
+
+def _served(config: Config, prompt: int) -> Served:
+    path = policy_folder(config.model.path)
+    adapter = find_adapter(path)
+    on_gpu = config.model.device != "cpu" and torch.cuda.is_available()
+    dtype = {"auto": "bfloat16" if on_gpu else "float32"}.get(config.model.dtype, config.model.dtype)
+    return Served(
+        model=path if adapter is None else adapter.base,
+        tokenizer=path,
+        dtype=dtype,
+        length=prompt + config.rollout.max_tokens,
+        device="cuda" if on_gpu else "cpu",
+        shared=on_gpu and config.vllm.devices is None and torch.cuda.device_count() < 2,
+    )

@@ -1,0 +1,122 @@
+"""A vLLM server as a process of this machine. It ends with whoever started it, however that ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from aepo.engines.vllm.control import Control, VllmError
+from aepo.process import guard
+
+GRACE = 10.0
+"""Seconds that vLLM has to end by itself; a killed one leaves shared memory behind."""
+POLL = 0.5
+_ROOM = re.compile(
+    r"out of memory|No available memory|less than desired GPU memory|free memory on device", re.IGNORECASE
+)
+_MEMORY_SETTINGS = "vllm.gpu_memory_utilization, rollout.max_tokens and rollout.max_sequences"
+
+
+class VllmServer:
+    """One vLLM server.
+
+    Attributes:
+        control: Tells it what to do.
+        folder: A folder of its own in memory, if there is room for that, else on disk; it is removed with the server.
+        log: What it prints.
+    """
+
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str], port: int, log: Path) -> None:
+        """Start it; `wait` until it can be used.
+
+        Args:
+            command: Program and arguments. Each "{folder}" in them stands for its folder.
+            variables: Environment variables besides those of this process; "{folder}" as in `command`.
+            port: Where it listens, on 127.0.0.1.
+            log: File for what it prints.
+        """
+        self.control, self.log = Control(f"http://127.0.0.1:{port}"), log
+        memory = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
+        shutil.copy(Path(__file__).with_name("worker.py"), self.folder / "aepo_vllm_worker.py")
+        filled = [part.replace("{folder}", str(self.folder)) for part in command]
+        environment = {name: value.replace("{folder}", str(self.folder)) for name, value in variables.items()}
+        lifeline, self._held = os.pipe()
+        try:
+            with log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        guard.__file__,
+                        str(lifeline),
+                        "0",
+                        str(GRACE),
+                        str(self.folder),
+                        *filled,
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **environment},
+                    start_new_session=True,
+                    pass_fds=[lifeline],
+                )
+        except BaseException:
+            os.close(self._held)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(lifeline)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process has not ended."""
+        return self._process.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it answers.
+
+        Raises:
+            VllmError: It ended, or took too long.
+        """
+        end = time.monotonic() + seconds
+        while not self.control.alive():
+            if not self.running:
+                raise VllmError(f"vLLM does not start: {self._reason()}; all that it printed is in {self.log}")
+            if time.monotonic() > end:
+                raise VllmError(
+                    f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
+                )
+            time.sleep(POLL)
+
+    def move_log(self, to: Path) -> None:
+        """Go on printing into another file, with what was printed so far."""
+        with suppress(OSError):
+            os.replace(self.log, to)
+            self.log = to
+
+    def close(self) -> None:
+        """End it and everything that it started, and remove its folder."""
+        with suppress(OSError):
+            os.close(self._held)
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _reason(self) -> str:
+        """The last error that it printed, in one line."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        told = next((line for line in reversed(lines) if re.search(r"(Error|Exception)\b.*: ?\S", line)), "")
+        told = told or (lines[-1] if lines else "it printed nothing")
+        told = re.sub(r"^(\([^)]*\) )?((ERROR|INFO|WARNING) \S+ \S+ \[[^]]*\] ?)?", "", told)[:300]
+        return f"{told} (lower one of {_MEMORY_SETTINGS})" if _ROOM.search(text) else told

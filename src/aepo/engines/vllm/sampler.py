@@ -1,0 +1,107 @@
+"""vLLM samples for the policy that this process trains (a `Sampler`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aepo.engines.openai.client import Client, Endpoint
+from aepo.engines.openai.dialect import Wanted
+from aepo.engines.openai.probe import Served
+from aepo.engines.vllm.check import TOKENS, HandOverCheck
+from aepo.engines.vllm.control import Control
+from aepo.engines.vllm.generator import VllmGenerator
+from aepo.engines.vllm.transfer import Transfer
+from aepo.process import event_loop
+from aepo.rollout.generator import GeneratorSettings, Stop
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class VllmSampler:
+    """Gives engines over a vLLM server that is handed the policy's weights.
+
+    Attributes:
+        version: Of its weights; -1 before the first `push`.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        served: Served,
+        tokenizer: PreTrainedTokenizerBase,
+        transfer: Transfer,
+        check: Callable[[VllmSampler], HandOverCheck],
+        sleeps: bool,
+    ) -> None:
+        """Nothing is handed over yet.
+
+        Args:
+            control: The server.
+            served: What it serves.
+            tokenizer: The policy's.
+            transfer: How weights get there.
+            check: Makes what is compared after each hand-over.
+            sleeps: Whether it gives its memory back between rollouts.
+        """
+        self.version = -1
+        self._control, self._served, self._tokenizer = control, served, tokenizer
+        self._transfer, self._check, self._sleeps = transfer, check(self), sleeps
+        self._asleep = False
+        self._endpoint = Endpoint(control.url, direct=True)
+
+    def generator(self, settings: GeneratorSettings) -> VllmGenerator:
+        """An engine over the server.
+
+        Raises:
+            ValueError: The server does not support these settings.
+        """
+        return VllmGenerator(self._endpoint, self._now, self._transfer.in_place, self._tokenizer, settings)
+
+    def push(self, version: int) -> dict[str, float]:
+        """Hand the policy's weights over, and see by its log-probabilities that they arrived.
+
+        Returns:
+            `weights/seconds` of the hand-over, and `weights/difference`, the mean difference of ln p in nats.
+
+        Raises:
+            VllmError: They did not arrive.
+        """
+        began = time.perf_counter()
+        # Before the hand-over: whatever was sent under another version then counts as drawn by both.
+        self.version = version
+        if self._asleep:
+            self._control.wake("weights")
+        self._transfer.push(version)
+        if self._asleep:
+            self._control.wake("kv_cache")
+            self._asleep = False
+        seconds = time.perf_counter() - began
+        return {"weights/seconds": seconds, "weights/difference": self._check.difference()}
+
+    def free(self) -> None:
+        """Let the server sleep until the next hand-over, if it is to give its memory back."""
+        if self._sleeps and not self._asleep:
+            self._control.sleep(self._transfer.sleep_level)
+            self._asleep = True
+
+    def draw(self, texts: Sequence[Sequence[int]]) -> list[tuple[list[int], list[float]]]:
+        """The next tokens of some texts, always with the same seeds, and their ln p at temperature 1."""
+        served, _ = self._now()
+
+        async def ask() -> list[tuple[list[int], list[float]]]:
+            found = []
+            async with Client(self._endpoint, concurrency=1) as client:
+                for seed, text in enumerate(texts):
+                    wanted = Wanted(served.model, text, TOKENS, seed=seed, stop=Stop(), top=0)
+                    reply = served.dialect.parse(await client.ask(served.dialect.request(wanted)), wanted)
+                    found.append((reply.tokens, reply.logprobs))
+            return found
+
+        return event_loop.run(ask)
+
+    def _now(self) -> tuple[Served, int]:
+        return replace(self._served, model=self._transfer.name), self.version

@@ -1,0 +1,130 @@
+"""Hands a policy's weights over to a vLLM server of the same machine: all of them, or its adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from safetensors.torch import save_file
+
+from aepo.engines.vllm.command import NAME
+from aepo.engines.vllm.control import Control, VllmError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class Transfer(Protocol):
+    """A way to hand weights over.
+
+    Attributes:
+        name: The server's name of the model that has the last weights.
+        in_place: Whether the served model itself changes, so that a request under way sees two versions.
+        sleep_level: How deep the server may sleep: 2 if a hand-over brings everything, 1 if it must keep the base.
+    """
+
+    name: str
+    in_place: bool
+    sleep_level: int
+
+    def push(self, version: int) -> None:
+        """Hand the current weights over.
+
+        Raises:
+            VllmError: They did not arrive; the server cannot be used any more.
+        """
+        ...
+
+
+class FileTransfer:
+    """All weights, by a file in memory that the server reads (`worker.FileEngine`)."""
+
+    in_place, sleep_level = True, 2
+
+    def __init__(self, control: Control, model: PreTrainedModel, folder: Path, dtype: torch.dtype) -> None:
+        """Agree with the server on how weights come.
+
+        Args:
+            control: The server.
+            model: The trained model.
+            folder: Where the file goes; it needs room for all weights.
+            dtype: Of the served weights.
+
+        Raises:
+            VllmError: The server does not take weights in this way, or there is no room for the file.
+        """
+        self.name = NAME
+        self._control, self._model, self._folder, self._dtype = control, model, folder, dtype
+        size = sum(tensor.numel() for tensor in _distinct(model).values()) * dtype.itemsize
+        if (room := shutil.disk_usage(folder).free) < size:
+            raise VllmError(
+                f"{folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it larger "
+                "(Docker: --shm-size), or train adapters (model.lora)"
+            )
+        control.begin()
+
+    def push(self, version: int) -> None:
+        """Write a file, have it read, and remove it.
+
+        Raises:
+            VllmError: A call failed, or a tensor did not arrive.
+        """
+        weights = {name: one.to("cpu", self._dtype).contiguous() for name, one in _distinct(self._model).items()}
+        path = self._folder / f"weights-{version}.safetensors"
+        try:
+            save_file(weights, path)
+            workers = self._control.update(path, version)
+        finally:
+            path.unlink(missing_ok=True)
+        for told in workers:
+            arrived = json.loads(told)
+            if arrived["tensors"] != len(weights) or arrived["missing"]:
+                raise VllmError(
+                    f"{arrived['tensors']} of {len(weights)} tensors reached vLLM; its model still lacks "
+                    f"{', '.join(arrived['missing']) or 'nothing'}: this vLLM reads this model's weights in another way"
+                )
+
+
+class AdapterTransfer:
+    """The adapter alone. Each version has a name and a folder of its own: vLLM keeps what it cached under a name."""
+
+    in_place, sleep_level = False, 1
+
+    def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
+        """Nothing is loaded yet; `folder` gets the adapters."""
+        self.name = NAME
+        self._control, self._model, self._folder = control, model, folder
+
+    def push(self, version: int) -> None:
+        """Load this version, then forget the one before.
+
+        Raises:
+            VllmError: The server does not take it.
+        """
+        before, name = self.name, f"{NAME}-{version}"
+        folder = self._folder / name
+        self._model.save_pretrained(folder)
+        if before == name:
+            self._control.unload_adapter(name)
+        self._control.load_adapter(name, folder)
+        self.name = name
+        if before not in (NAME, name):
+            self._control.unload_adapter(before)
+            shutil.rmtree(self._folder / before, ignore_errors=True)
+
+
+def _distinct(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The model's weights by the names in its files, each once: a tied layer is the one that it is tied to."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            found[name] = tensor.detach()
+    return dict(revert_weight_conversion(model, found))

@@ -1,0 +1,30 @@
+"""The longest prompt of a run, before its model is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aepo.config import Config
+from aepo.engines.stopping import ends_of
+from aepo.equipment.models import policy_folder
+from aepo.rollout.chat import make_protocol
+from aepo.tasks.base import Task
+
+
+def longest_prompt(config: Config, task: Task) -> list[int]:
+    """The tokens of a run's longest prompt.
+
+    Raises:
+        ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
+    """
+    from transformers import AutoTokenizer
+
+    path = policy_folder(config.model.path)
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
+    rollout = config.rollout
+    protocol = make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends_of(path))
+    asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
+    return max((protocol.prompt(sample.question) for sample in asked), key=len)
