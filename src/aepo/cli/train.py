@@ -21,7 +21,7 @@ def train(
     overrides: Positional[tuple[str, ...]] = (),
     /,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
-    engine: Annotated[str | None, arg(metavar="{local,verl}")] = None,
+    engine: Annotated[str | None, arg(metavar="{local,vllm,verl}")] = None,
     dry_run: bool = False,
 ) -> None:
     """Train a policy.
@@ -79,9 +79,10 @@ def on_verl(config: Config) -> str:
     from aepo import tasks
     from aepo.engines.verl import launch
     from aepo.engines.verl.settings import explained
+    from aepo.equipment.prompts import longest_prompt
 
     config = launch.placed(config)
-    return explained(config, launch.longest_prompt(config, tasks.load(config.task.name, config.task.options)))
+    return explained(config, len(longest_prompt(config, tasks.load(config.task.name, config.task.options))))
 
 
 def expected_cost(config: Config) -> str:

@@ -98,7 +98,7 @@ def same_run(saved: Config, config: Config) -> None:
         ConfigError: A setting differs; the message names it.
     """
     before, now = (flat(c.model_dump(mode="json")) for c in (saved, config))
-    free = ("evaluation.", "tools.", "verl.")
+    free = ("evaluation.", "tools.", "verl.", "vllm.")
     fixed = [key for key in before.keys() | now.keys() if key == "tools.repeat" or not key.startswith(free)]
     if what := change(before, now, set(fixed) - set(FREE_FOR_RUN)):
         raise ConfigError(f"cannot resume {config.run}: {what}; set it back, or start another run folder")

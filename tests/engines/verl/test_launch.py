@@ -13,6 +13,7 @@ from aepo import api
 from aepo.config import Config, ConfigError, parse
 from aepo.engines.verl import launch
 from aepo.engines.verl.export import export, newest
+from aepo.equipment.prompts import longest_prompt
 
 ATLAS = {"name": "atlas", "options": {"size": 20, "held_out": 2}}
 
@@ -38,7 +39,7 @@ def test_without_verl_the_line_says_what_to_install(tmp_path: Path):
 def test_a_model_without_a_tokenizer_is_named(tmp_path: Path):
     settings = parse({"model": {"path": str(tmp_path)}})
     with pytest.raises(ValueError, match="tokenizer of model"):
-        launch.longest_prompt(settings, aepo.Task("t", [aepo.Sample("who?")]))
+        longest_prompt(settings, aepo.Task("t", [aepo.Sample("who?")]))
 
 
 def test_an_unknown_key_of_verl_names_the_nearest():
