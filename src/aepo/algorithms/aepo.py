@@ -102,3 +102,8 @@ class AEPO(BalancedBranchSettings, Algorithm):
     def needs_entropy(self) -> bool:
         """Whether the advantage or the rollout reads entropies."""
         return self.entropy_advantage or super().needs_entropy
+
+    @property
+    def needs_every_entropy(self) -> bool:
+        """Whether the advantage reads them, or the rollout."""
+        return self.entropy_advantage or super().needs_every_entropy

@@ -115,3 +115,8 @@ class Algorithm(BaseModel):
         """Whether a part that is switched on reads entropies; then a run refuses an engine without them."""
         rules = self.exploration()
         return rules.watches or rules.probes > 0 or rules.needs_call_entropy
+
+    @property
+    def needs_every_entropy(self) -> bool:
+        """Whether it reads the entropies of all tokens, and not only of the first W after the prompt or a result."""
+        return self.exploration().needs_call_entropy

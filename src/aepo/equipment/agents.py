@@ -55,6 +55,9 @@ def agents(
             server does not support the settings.
     """
     rollout, algorithm = config.rollout, config.algorithm
+    rules = algorithm.exploration()
+    every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
+    within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
     protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
@@ -66,7 +69,8 @@ def agents(
                 max_length=longest + rollout.max_tokens,
                 deterministic=rollout.deterministic,
                 greedy=greedy,
-                reference_entropy=algorithm.exploration().entropy_scale == "reference",
+                reference_entropy=rules.entropy_scale == "reference",
+                entropies_within=within,
             )
         )
         return agent_over(generator, protocol, task.tools, config)

@@ -62,6 +62,8 @@ class GeneratorSettings:
             all sequences that start together before sampling from the first.
         greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
         reference_entropy: Also record -sum p ln p over the ten likeliest tokens.
+        entropies_within: Entropies are read of requests for at most this many tokens; None: of all. For others an
+            engine for which they are dear may give -ln p of the sampled token, whose mean is the entropy.
 
     Raises:
         ValueError: The temperature is not above 0.
@@ -73,6 +75,7 @@ class GeneratorSettings:
     deterministic: bool = False
     greedy: bool = False
     reference_entropy: bool = False
+    entropies_within: int | None = None
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

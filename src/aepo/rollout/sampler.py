@@ -49,6 +49,17 @@ class Sampler(Protocol):
         """
         ...
 
+    def revive(self) -> bool:
+        """Start again, once, if it has died; then it has no weights before the next `push`.
+
+        Returns:
+            Whether it died and can be used again.
+
+        Raises:
+            RuntimeError: It died and does not start again.
+        """
+        ...
+
     def free(self) -> None:
         """Free memory if possible; nothing is sampled until the next `push`."""
         ...

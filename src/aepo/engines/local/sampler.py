@@ -31,5 +31,9 @@ class LocalSampler:
         self.version = version
         return {}
 
+    def revive(self) -> bool:
+        """It lives as long as this process."""
+        return False
+
     def free(self) -> None:
         """An engine gives its cache back by itself, when it is left or paused."""

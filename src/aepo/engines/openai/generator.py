@@ -92,7 +92,8 @@ class ServerGenerator(RemoteGenerator):
         """
         if self._client is None:
             raise RuntimeError('the generator is not running: use it inside "async with generator:"')
-        dialect = self.served.dialect
+        dialect, within = self.served.dialect, self.settings.entropies_within
+        top = self.top if within is None or count <= within or not self.top else 0
         wanted = Wanted(
             model=self.served.model,
             prompt=sequence.tokens,
@@ -101,7 +102,7 @@ class ServerGenerator(RemoteGenerator):
             greedy=self.settings.greedy,
             seed=noise_key(sequence.noise, sequence.length) & _SEED_BITS,
             stop=stop,
-            top=self.top,
+            top=top,
         )
         data = await self._client.ask(dialect.request(wanted))
         try:
@@ -110,8 +111,6 @@ class ServerGenerator(RemoteGenerator):
                 raise BadReply("no token")
         except BadReply as error:
             raise ServerError(f"server {self.endpoint.url} sent what {dialect.name} would not: {error}") from None
-        bounds = entropies.lower_bounds(reply.top, self.top or 0)
-        if self.entropy_estimator == "sampled":
-            bounds = [-value for value in reply.logprobs]
+        bounds = entropies.lower_bounds(reply.top, top) if top else [-value for value in reply.logprobs]
         reference = entropies.reference(reply.top) if self.settings.reference_entropy else []
         return Sampled(reply.tokens, reply.logprobs, bounds, False, reference)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,11 +62,8 @@ class Serving:
         Raises:
             VllmError: It does not start, or does not fit the run.
         """
-        if self.server is not None:
-            self.server.wait(self.config.vllm.start_timeout)
+        self._prepare(policy)
         control, model = self.control, policy.model
-        check_server(control.version(), control.settings(), self.config, self.served, BACKEND)
-        control.limit_vocabulary(len(policy.tokenizer))
         transfer: Transfer
         if self.config.model.lora is None:
             transfer = FileTransfer(control, model, self.folder, getattr(torch, self.served.dtype))
@@ -82,7 +80,24 @@ class Serving:
             transfer,
             lambda sampler: HandOverCheck(policy, sampler.draw, texts, tolerance),
             sleeps(self.config, self.served),
+            partial(self._restart, policy),
         )
+
+    def _prepare(self, policy: LocalPolicy) -> None:
+        """Wait for the server, and make it ready for weights."""
+        if self.server is not None:
+            self.server.wait(self.config.vllm.start_timeout)
+        check_server(self.control.version(), self.control.settings(), self.config, self.served, BACKEND)
+        self.control.limit_vocabulary(len(policy.tokenizer))
+        if self.config.model.lora is None:
+            self.control.begin()
+
+    def _restart(self, policy: LocalPolicy) -> bool:
+        if self.server is None or not self.server.ended():
+            return False
+        self.server.restart()
+        self._prepare(policy)
+        return True
 
     def keep_log(self, folder: Path) -> None:
         """Have the server print into the run's folder."""

@@ -44,14 +44,18 @@ class VllmServer:
             log: File for what it prints.
         """
         self.control, self.log = Control(f"http://127.0.0.1:{port}"), log
+        self._command, self._variables = command, variables
+        self._start()
+
+    def _start(self) -> None:
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
         shutil.copy(Path(__file__).with_name("worker.py"), self.folder / "aepo_vllm_worker.py")
-        filled = [part.replace("{folder}", str(self.folder)) for part in command]
-        environment = {name: value.replace("{folder}", str(self.folder)) for name, value in variables.items()}
+        filled = [part.replace("{folder}", str(self.folder)) for part in self._command]
+        variables = {name: value.replace("{folder}", str(self.folder)) for name, value in self._variables.items()}
         lifeline, self._held = os.pipe()
         try:
-            with log.open("ab") as output:
+            with self.log.open("ab") as output:
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
@@ -67,7 +71,7 @@ class VllmServer:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **environment},
+                    env={**os.environ, **variables},
                     start_new_session=True,
                     pass_fds=[lifeline],
                 )
@@ -78,10 +82,12 @@ class VllmServer:
         finally:
             os.close(lifeline)
 
-    @property
-    def running(self) -> bool:
-        """Whether its process has not ended."""
-        return self._process.poll() is None
+    def ended(self) -> bool:
+        """Whether its process has ended, or does so within some seconds: a part of it may have died before."""
+        end = time.monotonic() + GRACE
+        while self._process.poll() is None and not self.control.alive() and time.monotonic() < end:
+            time.sleep(POLL)
+        return self._process.poll() is not None
 
     def wait(self, seconds: float) -> None:
         """Wait until it answers.
@@ -91,7 +97,7 @@ class VllmServer:
         """
         end = time.monotonic() + seconds
         while not self.control.alive():
-            if not self.running:
+            if self._process.poll() is not None:
                 raise VllmError(f"vLLM does not start: {self._reason()}; all that it printed is in {self.log}")
             if time.monotonic() > end:
                 raise VllmError(
@@ -104,6 +110,11 @@ class VllmServer:
         with suppress(OSError):
             os.replace(self.log, to)
             self.log = to
+
+    def restart(self) -> None:
+        """Start another process in place of this one; `wait` until it can be used."""
+        self.close()
+        self._start()
 
     def close(self) -> None:
         """End it and everything that it started, and remove its folder."""

@@ -36,6 +36,7 @@ class VllmSampler:
         transfer: Transfer,
         check: Callable[[VllmSampler], HandOverCheck],
         sleeps: bool,
+        restart: Callable[[], bool],
     ) -> None:
         """Nothing is handed over yet.
 
@@ -46,11 +47,13 @@ class VllmSampler:
             transfer: How weights get there.
             check: Makes what is compared after each hand-over.
             sleeps: Whether it gives its memory back between rollouts.
+            restart: Starts a server that has ended again; False if it has not ended, or is not ours.
         """
         self.version = -1
         self._control, self._served, self._tokenizer = control, served, tokenizer
         self._transfer, self._check, self._sleeps = transfer, check(self), sleeps
         self._asleep = False
+        self._restart: Callable[[], bool] | None = restart
         self._endpoint = Endpoint(control.url, direct=True)
 
     def generator(self, settings: GeneratorSettings) -> VllmGenerator:
@@ -81,6 +84,17 @@ class VllmSampler:
             self._asleep = False
         seconds = time.perf_counter() - began
         return {"weights/seconds": seconds, "weights/difference": self._check.difference()}
+
+    def revive(self) -> bool:
+        """Start the server again, once in a run, if its process has ended.
+
+        Raises:
+            VllmError: It does not start again.
+        """
+        if self._restart is None or not self._restart():
+            return False
+        self.version, self._asleep, self._restart = -1, False, None
+        return True
 
     def free(self) -> None:
         """Let the server sleep until the next hand-over, if it is to give its memory back."""

@@ -46,16 +46,16 @@ class FileTransfer:
     in_place, sleep_level = True, 2
 
     def __init__(self, control: Control, model: PreTrainedModel, folder: Path, dtype: torch.dtype) -> None:
-        """Agree with the server on how weights come.
+        """Nothing is handed over yet.
 
         Args:
-            control: The server.
+            control: The server, which knows how weights come (`Control.begin`).
             model: The trained model.
             folder: Where the file goes; it needs room for all weights.
             dtype: Of the served weights.
 
         Raises:
-            VllmError: The server does not take weights in this way, or there is no room for the file.
+            VllmError: There is no room for the file.
         """
         self.name = NAME
         self._control, self._model, self._folder, self._dtype = control, model, folder, dtype
@@ -65,7 +65,6 @@ class FileTransfer:
                 f"{folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it larger "
                 "(Docker: --shm-size), or train adapters (model.lora)"
             )
-        control.begin()
 
     def push(self, version: int) -> None:
         """Write a file, have it read, and remove it.
