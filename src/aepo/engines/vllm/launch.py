@@ -21,7 +21,7 @@ from aepo.engines.openai.vllm import VLLM
 from aepo.engines.vllm.check import TOKENS, TOLERANCE, HandOverCheck
 from aepo.engines.vllm.command import BACKEND, NAME, Served, free_port, serve_command, sleeps
 from aepo.engines.vllm.control import Control
-from aepo.engines.vllm.process import VllmServer
+from aepo.engines.vllm.process import VllmServer, private_folder
 from aepo.engines.vllm.refused import check_server, refuse
 from aepo.engines.vllm.sampler import VllmSampler
 from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
@@ -117,8 +117,7 @@ def serving(config: Config, task: Task) -> Iterator[Serving]:
     served = _served(config, len(text))
     refuse(config, served)
     if config.vllm.url is not None:
-        memory = Path("/dev/shm")
-        folder = Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
+        folder = private_folder()
         try:
             yield Serving(config, served, text, folder, None, Control(config.vllm.url))
         finally:

@@ -25,6 +25,12 @@ _ROOM = re.compile(
 _MEMORY_SETTINGS = "vllm.gpu_memory_utilization, rollout.max_tokens and rollout.max_sequences"
 
 
+def private_folder() -> Path:
+    """A new folder that only this user can read, in memory if that can be written."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
+
+
 class VllmServer:
     """One vLLM server.
 
@@ -44,34 +50,24 @@ class VllmServer:
             log: File for what it prints.
         """
         self.control, self.log = Control(f"http://127.0.0.1:{port}"), log
-        self._command, self._variables = command, variables
+        self.folder = private_folder()
+        self._command = [part.replace("{folder}", str(self.folder)) for part in command]
+        self._variables = {name: value.replace("{folder}", str(self.folder)) for name, value in variables.items()}
         self._start()
 
     def _start(self) -> None:
-        memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         shutil.copy(Path(__file__).with_name("worker.py"), self.folder / "aepo_vllm_worker.py")
-        filled = [part.replace("{folder}", str(self.folder)) for part in self._command]
-        variables = {name: value.replace("{folder}", str(self.folder)) for name, value in self._variables.items()}
         lifeline, self._held = os.pipe()
         try:
+            guarded = [str(lifeline), "0", str(GRACE), str(self.folder), *self._command]
             with self.log.open("ab") as output:
                 self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-I",
-                        "-S",
-                        guard.__file__,
-                        str(lifeline),
-                        "0",
-                        str(GRACE),
-                        str(self.folder),
-                        *filled,
-                    ],
+                    [sys.executable, "-I", "-S", guard.__file__, *guarded],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **variables},
+                    env={**os.environ, **self._variables},
                     start_new_session=True,
                     pass_fds=[lifeline],
                 )

@@ -93,6 +93,7 @@ class VllmSampler:
         """
         if self._restart is None or not self._restart():
             return False
+        self._transfer.forget()
         self.version, self._asleep, self._restart = -1, False, None
         return True
 

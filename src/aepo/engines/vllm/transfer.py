@@ -39,6 +39,10 @@ class Transfer(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """The server was started again, and has nothing of what was handed over."""
+        ...
+
 
 class FileTransfer:
     """All weights, by a file in memory that the server reads (`worker.FileEngine`)."""
@@ -87,6 +91,9 @@ class FileTransfer:
                     f"{', '.join(arrived['missing']) or 'nothing'}: this vLLM reads this model's weights in another way"
                 )
 
+    def forget(self) -> None:
+        """Nothing to forget: each file has everything."""
+
 
 class AdapterTransfer:
     """The adapter alone. Each version has a name and a folder of its own: vLLM keeps what it cached under a name."""
@@ -114,6 +121,10 @@ class AdapterTransfer:
         if before not in (NAME, name):
             self._control.unload_adapter(before)
             shutil.rmtree(self._folder / before, ignore_errors=True)
+
+    def forget(self) -> None:
+        """The next adapter is the first one."""
+        self.name = NAME
 
 
 def _distinct(model: PreTrainedModel) -> dict[str, Tensor]:
