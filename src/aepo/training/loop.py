@@ -174,7 +174,15 @@ class Trainer:
         began = time.perf_counter()
         self.display.phase("rollout")
         handed = self._hand_over()
-        groups = sample()
+        try:
+            groups = sample()
+        except Exception as error:
+            # With overlap the open rollout has died too.
+            if self.config.rollout.overlap or not self.parts.sampler.revive():
+                raise
+            self.display.message(f"{error}; the sampler was started again, and the step's questions are asked again")
+            handed = self._hand_over()
+            groups = sample()
         self.parts.sampler.free()
         rolled = time.perf_counter()
         with signals_wait():

@@ -1,0 +1,138 @@
+"""Runs that a real vLLM samples for, on a CPU: AEPO_VLLM_PYTHON names the Python of an environment with it (.ci/vllm)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aepo import api
+from aepo.assembly.policies import load_policy
+from aepo.config import Config, load
+from aepo.engines.vllm.control import VllmError
+from aepo.runs.folder import RunFolder
+from aepo.runs.metrics import read_metrics
+from aepo.training.display import Display
+
+PYTHON = os.environ.get("AEPO_VLLM_PYTHON", "")
+pytestmark = pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM")
+STEPS = 2
+
+
+def settings(run: Path, *overrides: str) -> Config:
+    """A short run on atlas."""
+    return load(
+        "configs/quickstart.yaml",
+        [
+            "engine=vllm",
+            f"vllm.python={PYTHON}",
+            f"run={run}",
+            "rollout.questions=4",
+            "rollout.max_sequences=32",
+            f"train.steps={STEPS}",
+            "train.minibatches=2",
+            "train.warmup=0",
+            "train.learning_rate=1e-3",
+            "train.threads=1",
+            "train.trackers=[]",
+            "evaluation.questions=4",
+            "evaluation.samples=1",
+            *overrides,
+        ],
+    )
+
+
+def left_behind() -> list[str]:
+    """Processes and shared memory of servers."""
+    found = subprocess.run(["pgrep", "-f", "vllm.entrypoints"], capture_output=True, text=True, check=False)
+    memory = [path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("aepo-vllm", "psm_"))]
+    return found.stdout.split() + memory
+
+
+@pytest.fixture
+def nothing_left() -> Any:
+    """What a test began with is all that there is at its end."""
+    before = set(left_behind())
+    yield
+    assert set(left_behind()) <= before
+
+
+def checked(run: Path) -> list[dict[str, Any]]:
+    """The metrics of a run, in each of whose steps vLLM had the trainer's weights."""
+    rows = read_metrics(run / "metrics.jsonl")
+    pushes = [row for row in rows if "weights/difference" in row]
+    # The policy is handed over at the start and after each step.
+    assert len(pushes) == STEPS + 1
+    assert all(row["weights/difference"] <= 1e-4 for row in pushes)
+    steps = [row for row in rows if "train/learning_rate" in row]
+    assert [row["step"] for row in steps] == [1, 2]
+    assert all(row["logprobs/rollout_difference_max"] <= 1e-3 for row in steps)
+    return steps
+
+
+@pytest.mark.parametrize("changes", [(), ("model.lora.rank=4",)], ids=["all weights", "adapters"])
+def test_vllm_samples_for_the_policy_that_is_trained(tmp_path: Path, changes: tuple[str, ...], nothing_left: None):
+    run = api.train_config(settings(tmp_path / "run", *changes))
+    checked(tmp_path / "run")
+    assert run.policy is not None
+    start = dict(load_policy("atlas").model.named_parameters())
+    if not changes:
+        moved = [name for name, weight in run.policy.model.named_parameters() if not torch.equal(weight, start[name])]
+        assert moved
+    assert "Application startup complete" in (tmp_path / "run" / "vllm.log").read_text()
+
+
+def test_a_rollout_goes_on_while_the_weights_change(tmp_path: Path, nothing_left: None):
+    api.train_config(settings(tmp_path / "run", "rollout.overlap=2"))
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert max(row.get("overlap/stale_share", 0.0) for row in rows) > 0
+    assert max(row.get("weights/difference", 0.0) for row in rows) <= 1e-4
+
+
+class Killer(Display):
+    """Kills the server with SIGKILL when the first rollout has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self.killed = False
+
+    def phase(self, name: str) -> None:
+        super().phase(name)
+        if name == "rollout" and not self.killed:
+            self.killed = True
+            for number in subprocess.run(
+                ["pgrep", "-f", f"^{PYTHON} -m vllm.entrypoints"], capture_output=True, text=True, check=True
+            ).stdout.split():
+                os.kill(int(number), signal.SIGKILL)
+
+    def message(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_a_killed_server_is_started_again_once(tmp_path: Path, nothing_left: None):
+    killer = Killer()
+    api.train_config(settings(tmp_path / "run"), display=killer)
+    steps = [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "train/learning_rate" in row]
+    assert steps == [1, 2]
+    assert any("started again" in told for told in killer.told)
+
+
+def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from aepo.engines.vllm import transfer
+
+    whole = transfer._distinct
+
+    def lacking(model: Any) -> dict[str, torch.Tensor]:
+        found = whole(model)
+        return {name: weight for name, weight in found.items() if not name.endswith("layers.0.mlp.down_proj.weight")}
+
+    monkeypatch.setattr(transfer, "_distinct", lacking)
+    with pytest.raises(VllmError, match="still lacks model.layers.0.mlp.down_proj.weight"):
+        api.train_config(settings(tmp_path / "run"))
+    assert not RunFolder(tmp_path / "run").metrics_file.exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl")
