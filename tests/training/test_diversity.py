@@ -16,7 +16,7 @@ def group(*trajectories: list[ToolCall]) -> Group:
         at = prompt
         for call in calls:
             asked = tree.add(at, Kind.POLICY, [path], path)
-            asked.call = call
+            asked.calls = (call,)
             at = tree.add(asked.id, Kind.OBSERVATION, [2], path).id
         tree.leaves.append(Leaf(path, at, Origin.GLOBAL, StopReason.ANSWER, answer=str(path)))
     return Group(Sample("?"), tree)

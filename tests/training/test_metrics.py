@@ -24,13 +24,13 @@ from tests.rules import branching
 def say(tree, parent, path, entropies, call=None):
     node = tree.add(parent, Kind.POLICY, range(len(entropies)), path)
     node.entropies, node.logprobs = list(entropies), [-e for e in entropies]
-    node.call = ToolCall(call) if call is not None else None
+    node.calls = (ToolCall(call),) if call is not None else ()
     return node.id
 
 
 def see(tree, parent, path, decision=None, status=ToolStatus.OK, seconds=0.5, size=3):
     node = tree.add(parent, Kind.OBSERVATION, range(size), path)
-    node.result, node.decision = ToolResult("r", status, seconds), decision
+    node.results, node.decision = (ToolResult("r", status, seconds),), decision
     return node.id
 
 

@@ -187,10 +187,10 @@ class Question:
             self._scored = anyio.Event()
             await self._scored.wait()
         rewards = [leaf.reward if rules.needs_rewards else None for leaf in self.leaves]
-        calls = [path.observations for path in self.paths]
-        entropies: list[list[float | None]] = [[None] * len(made) for made in calls]
+        seen = [path.observations for path in self.paths]
+        entropies: list[list[float | None]] = [[None] * len(own) for own in seen]
         if rules.needs_call_entropy:
-            entropies = [[call_entropy(self.tree, call, self.agent.protocol) for call in made] for made in calls]
+            entropies = [[call_entropy(self.tree, one, self.agent.protocol) for one in own] for own in seen]
         self._begin(self.spending.fill(entropies, rewards))
 
     async def _score(self, path: Path, scorer: Scorer) -> None:
