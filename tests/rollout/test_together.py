@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from aepo.rollout.together import run_together
 from aepo.tools.base import Tool, ToolBug, ToolMisconfigured, tool
-from aepo.tools.cache.layer import trajectory
+from aepo.tools.cache.layer import CacheMode, cached, trajectory
+from aepo.tools.cache.store import Store
 from aepo.types import Kind, Node, ToolCall, ToolError, ToolResult, ToolStatus, TrajectoryTree
 
 
@@ -94,6 +98,39 @@ def test_the_first_failure_stops_the_others_and_leaves_as_itself(error: Exceptio
         assert (sorted(meeting.cancelled), meeting.left) == (["a", "b"], [])
 
     anyio.run(main)
+
+
+def test_a_recorded_turn_is_replayed_call_by_call(tmp_path: Path) -> None:
+    """Equal calls of a tool that is not pure have results of their own, in the order of the calls."""
+
+    async def run(mode: CacheMode, asked_tool: Tool) -> list[str]:
+        store = Store(tmp_path / "tools.sqlite", wait=0.05, read_only=mode == "replay")
+        store.open()
+        if mode == "record":
+            store.begin_recording("run", False)
+        trajectory.set("t7")
+        calls = [*asked("a", "a", "b"), ToolCall("", error="not valid JSON"), *asked("a")]
+        results = await run_together({"ask": cached(asked_tool, store, mode)}, calls, [])
+        store.close()
+        return [result.text for result in results]
+
+    heard: list[str] = []
+
+    @tool
+    async def ask(word: str) -> str:
+        """Ask.
+
+        Args:
+            word: What.
+        """
+        assert len(heard) < 4, "the tool runs in a replay"
+        heard.append(word)
+        await checkpoint()
+        return f"{word} {len(heard)} {heard.count(word)}"
+
+    recorded = anyio.run(run, "record", ask)
+    assert len(set(recorded)) == 5 and len(heard) == 4
+    assert anyio.run(run, "replay", ask) == recorded
 
 
 def test_a_bug_that_is_told_leaves_the_others_alone() -> None:

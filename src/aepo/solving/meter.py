@@ -38,7 +38,7 @@ class _Waiting:
     pay: Callable[[], str | None]
     """Pays and returns None, or returns the limit that forbids it."""
     whose: int | str
-    """The trajectory: a number for its turn, the name that tools know for its calls. It waits for a turn or for calls."""
+    """The trajectory, which waits for a turn or for calls: its number for a turn, its name in `trajectory` for a call."""
     paid: anyio.Event = field(default_factory=anyio.Event)
     refused: str | None = None
 
