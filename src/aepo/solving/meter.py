@@ -38,7 +38,7 @@ class _Waiting:
     pay: Callable[[], str | None]
     """Pays and returns None, or returns the limit that forbids it."""
     whose: int | str
-    """The trajectory, which waits for a turn or for calls: its number for a turn, its name in `trajectory` for a call."""
+    """The trajectory, which waits for a turn or for calls: its number for a turn, its name for a call."""
     paid: anyio.Event = field(default_factory=anyio.Event)
     refused: str | None = None
 
