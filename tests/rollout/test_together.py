@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import anyio
@@ -58,6 +59,23 @@ def test_they_run_at_the_same_time_and_are_answered_in_their_order() -> None:
         assert [result.text for result in results] == ["a for t7", "b for t7", "c for t7", "d for t7"]
 
     anyio.run(main)
+
+
+def test_plain_functions_run_in_threads_at_the_same_time() -> None:
+    everybody = threading.Barrier(3)
+
+    @tool
+    def ask(word: str) -> str:
+        """Ask.
+
+        Args:
+            word: What.
+        """
+        everybody.wait(timeout=60)
+        return word
+
+    results = anyio.run(run_together, {"ask": ask}, asked("a", "b", "c"), [])
+    assert [result.text for result in results] == ["a", "b", "c"]
 
 
 def test_one_that_cannot_be_run_gets_its_own_error_and_the_others_run() -> None:

@@ -38,6 +38,16 @@ def test_order_and_arguments_make_a_sequence_the_order_of_keys_does_not() -> Non
     assert same == {"group/distinct_queries": 0.5, "group/clusters": 1.0}
 
 
+def test_calls_of_one_turn_are_calls_of_the_trajectory() -> None:
+    together, apart = group([search("a")]), group([search("a"), search("b")])
+    together.tree.nodes[1].calls = (search("a"), search("b"))
+    both = Group(Sample("?"), apart.tree)
+    asked = both.tree.add(0, Kind.POLICY, [9], 1)
+    asked.calls = together.tree.nodes[1].calls
+    both.tree.leaves.append(Leaf(1, asked.id, Origin.GLOBAL, StopReason.ANSWER))
+    assert diversity_metrics([both]) == {"group/distinct_queries": 0.5, "group/clusters": 1.0}
+
+
 def test_groups_count_alike_and_those_without_trajectories_do_not() -> None:
     both = [group([search("a")], [search("b")]), group([], [], [], []), Group(Sample("?"), TrajectoryTree())]
     assert diversity_metrics(both) == {"group/distinct_queries": (1 + 1 / 4) / 2, "group/clusters": 1.5}

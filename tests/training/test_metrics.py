@@ -158,6 +158,31 @@ def resampled_group():
     return Group(Sample("q"), tree.in_path_order())
 
 
+def test_each_call_of_a_turn_is_counted_under_its_own_name():
+    tree = TrajectoryTree(global_samples=1)
+    prompt = tree.add(None, Kind.PROMPT, range(4), 0).id
+    asked = say(tree, prompt, 0, [1.0])
+    tree.nodes[asked].calls = (
+        ToolCall("search"),
+        ToolCall("python"),
+        ToolCall("search"),
+        ToolCall("", error="no JSON"),
+    )
+    seen = see(tree, asked, 0)
+    tree.nodes[seen].results = (
+        ToolResult("a", seconds=0.5),
+        ToolResult("b", ToolStatus.ERROR, 1.5),
+        ToolResult("a", repeated=True),
+        ToolResult("no JSON", ToolStatus.BAD_ARGUMENTS),
+    )
+    end(tree, say(tree, seen, 0, [0.5]), 0, Origin.GLOBAL, 1.0)
+    metrics = rollout_metrics([Group(Sample("q", id="q"), tree)])
+    assert (metrics["tool/executed_calls"], metrics["tool/calls_per_trajectory"]) == (2.0, 2.0)
+    assert (metrics["tool/search/calls"], metrics["tool/search/seconds"], metrics["tool/repeated_calls"]) == (2, 0.5, 1)
+    assert (metrics["tool/python/error_rate"], metrics["tool/unknown/calls"]) == (1.0, 1.0)
+    assert metrics["turns/mean"] == 2.0
+
+
 def test_a_call_that_was_made_anew_is_measured_as_what_it_is():
     found = rollout_metrics([resampled_group(), silent_group()], window=3, tools=["search"])
     assert found["resample/share"] == 1 / 5

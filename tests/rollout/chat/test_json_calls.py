@@ -402,6 +402,36 @@ def test_whatever_a_calls_arguments_hold_they_come_back_as_written(protocols, to
     assert before.startswith(kept) and len(more) > len(before), "the call begins with the next token, or inside of it"
 
 
+SEVERAL = {
+    "qwen25": [
+        ("hm <tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>"),
+        ("<tool_call>[", ", ", "]</tool_call>"),
+    ],
+    "llama3": [("", "; ", ""), ("<|python_tag|>", ";\n", "")],
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    given=st.lists(st.dictionaries(WRITTEN, VALUES, max_size=3), min_size=2, max_size=4),
+    style=st.sampled_from(sorted(SEVERAL)),
+    form=st.integers(0, 1),
+)
+def test_whatever_the_arguments_of_several_calls_hold_each_comes_back_as_written(
+    protocols, tokenizers, given, style, form
+):
+    head, between, tail = SEVERAL[style][form]
+    calls = [json.dumps({"name": "search", "arguments": arguments}, ensure_ascii=False) for arguments in given]
+    tokenizer = tokenizers[style]
+    tokens = tokenizer.encode(head + between.join(calls) + tail, add_special_tokens=False)
+    tokens.append(tokenizer.eos_token_id)
+    expected = ParsedTurn(calls=tuple(ToolCall("search", arguments) for arguments in given))
+    assert protocols[style].parse(tokens) == expected
+    before = tokenizer.decode(tokens[: protocols[style].call_start(tokens)])
+    thought = head.partition("<")[0]
+    assert before in (thought, thought.rstrip()), "the first call begins with the next token, or inside of it"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
