@@ -29,8 +29,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from aepo.config import Config
 from aepo.rollout.chat import ChatProtocol, ParsedTurn, make_protocol
+from aepo.rollout.together import run_together
 from aepo.tasks.base import Task
-from aepo.tools.base import run_call
 from aepo.types import Leaf, Origin, Sample, StopReason, ToolCall, ToolResult, Trajectory
 
 
@@ -100,9 +100,9 @@ class Rollout:
             for row, tokens in zip(going, self._sample(trainer.model, going), strict=True):
                 row.write(tokens, 1)
                 row.turn = self.protocol.parse(tokens) if self._stopped(tokens) else ParsedTurn()
-            calling = [row for row in going if row.turn.call and row.calls < self.settings.max_tool_calls]
-            results = anyio.run(self._answers, [row.turn.call for row in calling])
-            going = [row for row, result in zip(calling, results, strict=True) if self._observe(row, result)]
+            calling = [row for row in going if 0 < len(row.turn.calls) <= self.settings.max_tool_calls - row.calls]
+            answers = anyio.run(self._answers, [row.turn.calls for row in calling])
+            going = [row for row, results in zip(calling, answers, strict=True) if self._observe(row, results)]
         rewards = [self.task.reward(row.sample, _trajectory(row)) for row in rows]
         self.seconds.append(time.perf_counter() - began)
         self.tokens.append(sum(len(row.completion) for row in rows) / len(rows))
@@ -146,23 +146,22 @@ class Rollout:
             return True
         return bool(stop.strings) and any(s in self.tokenizer.decode(tokens) for s in stop.strings)
 
-    async def _answers(self, calls: Sequence[ToolCall]) -> list[ToolResult]:
-        """The results of a turn's calls, made at the same time."""
-        results: dict[int, ToolResult] = {}
+    async def _answers(self, turns: Sequence[Sequence[ToolCall]]) -> list[Sequence[ToolResult]]:
+        """The results of the calls of several rows' turns, all made at the same time."""
+        answers: dict[int, Sequence[ToolResult]] = {}
 
-        async def answer(at: int, call: ToolCall) -> None:
-            results[at] = await run_call(self.tools, call)
+        async def answer(at: int, calls: Sequence[ToolCall]) -> None:
+            answers[at] = await run_together(self.tools, calls, walk=[])
 
         async with anyio.create_task_group() as group:
-            for at, call in enumerate(calls):
-                group.start_soon(answer, at, call)
-        return [results[at] for at in range(len(calls))]
+            for at, calls in enumerate(turns):
+                group.start_soon(answer, at, calls)
+        return [answers[at] for at in range(len(turns))]
 
-    def _observe(self, row: Row, result: ToolResult) -> bool:
-        """Append a tool's result; False if it leaves no room to go on, and the row ends without it."""
-        assert row.turn.call is not None
-        row.calls += 1
-        tokens = self.protocol.observation(result, row.turn.call, row.completion)
+    def _observe(self, row: Row, results: Sequence[ToolResult]) -> bool:
+        """Append a turn's results; False if they leave no room to go on, and the row ends without them."""
+        row.calls += len(results)
+        tokens = self.protocol.observation(results, row.turn.calls, row.completion)
         row.turn = ParsedTurn()
         if len(row.completion) + len(tokens) >= self.settings.max_tokens:
             return False

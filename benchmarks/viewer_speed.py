@@ -43,9 +43,9 @@ def big_tree(leaves: int, tokens: int, rng: random.Random) -> TrajectoryTree:
             node = written.id
             if at == 3:
                 break
-            written.call = ToolCall("search", {"query": "something to be looked up"})
+            written.calls = (ToolCall("search", {"query": "something to be looked up"}),)
             seen = tree.add(node, Kind.OBSERVATION, [rng.randrange(5000) for _ in range(turn)], path)
-            seen.result = ToolResult("found")
+            seen.results = (ToolResult("found"),)
             p = rng.betavariate(4, 4)
             seen.decision = BranchDecision(p, p - 0.5, at, p, int(p > 0.6), None if p > 0.6 else "threshold")
             node = seen.id

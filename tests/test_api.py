@@ -145,7 +145,7 @@ def test_a_tool_bug_stops_the_run_and_keeps_its_trajectory(
     assert "Traceback" in failure["error"] and "raise KeyError(query)" in failure["error"]
     tree = TrajectoryTree.from_dict(failure["tree"])
     assert failure["sample"]["id"] == error.value.group.sample.id
-    assert any(node.call is not None and node.call.name == "search" for node in tree.nodes), "the call is in it"
+    assert any(call.name == "search" for node in tree.nodes for call in node.calls), "the call is in it"
 
 
 def test_a_tool_bug_may_be_told_to_the_model_instead(tmp_path: Path, model_folder: Path, settings: Config) -> None:

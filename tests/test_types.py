@@ -30,11 +30,11 @@ CALL = ToolCall("search", {"query": "Łódź 東京 🦉 \u2028 \x00", "top": 3,
 FAILED = ToolCall("", error="the tool call is not valid JSON")
 
 
-def written(tree: TrajectoryTree, parent: int, tokens: list[int], path: int, call: ToolCall | None = None) -> Node:
+def written(tree: TrajectoryTree, parent: int, tokens: list[int], path: int, *calls: ToolCall) -> Node:
     node = tree.add(parent, Kind.POLICY, tokens, path)
     node.logprobs = [-t / 10 for t in tokens]
     node.entropies = [t / 100 for t in tokens]
-    node.call = call
+    node.calls = calls
     return node
 
 
@@ -44,7 +44,7 @@ def example() -> TrajectoryTree:
     tree.add(None, Kind.PROMPT, [1, 2, 3], 0)
     written(tree, 0, [4, 5], 0, CALL)
     seen = tree.add(1, Kind.OBSERVATION, [6, 7, 8], 0)
-    seen.result = ToolResult('nichts gefunden “…” \n\t\\ " 🦉', ToolStatus.ERROR, 0.123456789)
+    seen.results = (ToolResult('nichts gefunden “…” \n\t\\ " 🦉', ToolStatus.ERROR, 0.123456789),)
     seen.decision = BranchDecision(1 / 3, -0.1 - 0.2, 2, 0.7000000000000001, 1, None)
     written(tree, 2, [9], 1)
     written(tree, 2, [10, 11], 0, FAILED)
@@ -68,11 +68,11 @@ def test_a_trajectory_trains_only_what_the_policy_wrote() -> None:
 
 def test_a_turn_knows_its_call_and_what_came_back() -> None:
     tree = example()
-    shared = Turn(1, [4, 5], CALL, tree.nodes[2].result)
+    shared = Turn(1, [4, 5], (CALL,), tree.nodes[2].results)
     assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [shared, Turn(3, [9])]
     unanswered = flatten(SAMPLE, tree, tree.leaves[1])
-    assert unanswered.turns == [shared, Turn(4, [10, 11], FAILED, None)]
-    assert unanswered.calls == [(CALL, tree.nodes[2].result)]
+    assert unanswered.turns == [shared, Turn(4, [10, 11], (FAILED,))]
+    assert unanswered.calls == [(CALL, tree.nodes[2].results[0])]
 
 
 def test_recorded_values_of_given_tokens_are_not_read() -> None:
@@ -138,8 +138,8 @@ def test_path_order_leaves_the_tree_it_is_asked_of_alone() -> None:
 def test_a_split_changes_no_trajectory_and_the_later_part_keeps_the_number() -> None:
     tree, before = example(), [flatten(SAMPLE, example(), leaf) for leaf in example().leaves]
     early = tree.split(1, 1)
-    assert (early.id, early.parent, early.path, early.tokens, early.call) == (5, 0, 0, [4], None)
-    assert (tree.nodes[1].parent, tree.nodes[1].tokens, tree.nodes[1].call) == (5, [5], CALL)
+    assert (early.id, early.parent, early.path, early.tokens, early.calls) == (5, 0, 0, [4], ())
+    assert (tree.nodes[1].parent, tree.nodes[1].tokens, tree.nodes[1].calls) == (5, [5], (CALL,))
     assert (early.logprobs, tree.nodes[1].logprobs) == ([-0.4], [-0.5])
     assert (early.entropies, tree.nodes[1].entropies) == ([0.04], [0.05])
     after = [flatten(SAMPLE, tree, leaf) for leaf in tree.leaves]
@@ -153,7 +153,10 @@ def test_a_path_that_begins_where_a_turn_was_split_has_one_turn_of_both_writers(
     tree.leaves.append(Leaf(2, written(tree, tree.split(1, 1).id, [7], 2).id, Origin.RESAMPLED, StopReason.END))
     (turn,) = flatten(SAMPLE, tree, tree.leaves[2]).turns
     assert turn == Turn(6, [4, 7])
-    assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [Turn(1, [4, 5], CALL, tree.nodes[2].result), Turn(3, [9])]
+    assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [
+        Turn(1, [4, 5], (CALL,), tree.nodes[2].results),
+        Turn(3, [9]),
+    ]
 
 
 def test_path_order_puts_the_parts_of_a_split_turn_one_after_the_other() -> None:
@@ -181,8 +184,7 @@ def test_json_keeps_everything() -> None:
     tree = example()
     again = TrajectoryTree.from_json(tree.to_json())
     assert again == tree
-    assert again.nodes[2].result is not None
-    assert again.nodes[2].result.seconds == 0.123456789
+    assert [result.seconds for result in again.nodes[2].results] == [0.123456789]
     assert again.to_json() == tree.to_json()
     assert [type(n.kind) for n in again.nodes] == [Kind] * 5
     assert [(type(leaf.origin), type(leaf.stop_reason)) for leaf in again.leaves] == [(Origin, StopReason)] * 2
@@ -194,15 +196,34 @@ def test_json_is_plain_utf8_without_python_dialect() -> None:
 
     text = example().to_json()
     assert "🦉" in text
-    assert json.loads(text.encode("utf-8"), parse_constant=refuse)["format"] == 1
+    assert json.loads(text.encode("utf-8"), parse_constant=refuse)["format"] == 2
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_format_is_refused(version: object) -> None:
     data = json.loads(example().to_json())
     data["format"] = version
-    with pytest.raises(ValueError, match=f"tree of format {version!r}, this version reads 1"):
+    with pytest.raises(ValueError, match=f"tree of format {version!r}, this version reads 1 and 2"):
         TrajectoryTree.from_json(json.dumps(data))
+
+
+def test_a_tree_of_the_first_format_is_read() -> None:
+    """Its nodes had one `call` and one `result`, or null; its first results did not say whether they are repeated."""
+    data = json.loads(example().to_json())
+    for node in data["nodes"]:
+        calls, results = node.pop("calls"), node.pop("results")
+        node["call"], node["result"] = (calls or [None])[0], (results or [None])[0]
+        if node["result"]:
+            del node["result"]["repeated"]
+    assert TrajectoryTree.from_dict({**data, "format": 1}) == example()
+
+
+def test_a_turn_with_several_calls_has_all_their_results() -> None:
+    tree = example()
+    tree.nodes[1].calls, tree.nodes[2].results = (CALL, FAILED), (*tree.nodes[2].results, ToolResult("no"))
+    trajectory = flatten(SAMPLE, tree, tree.leaves[1])
+    assert trajectory.calls == [(CALL, tree.nodes[2].results[0]), (FAILED, ToolResult("no"))]
+    assert TrajectoryTree.from_json(tree.to_json()) == tree
 
 
 def test_a_tree_without_a_format_is_refused() -> None:
@@ -242,7 +263,8 @@ def trees(draw: st.DrawFn) -> TrajectoryTree:
         node = tree.add(parent, draw(st.sampled_from([Kind.POLICY, Kind.OBSERVATION])), draw(TOKENS), path)
         node.logprobs = draw(st.lists(FLOATS, max_size=3))
         node.entropies = draw(st.lists(FLOATS, max_size=3))
-        node.call, node.result = draw(st.none() | CALLS), draw(st.none() | RESULTS)
+        node.calls = tuple(draw(st.lists(CALLS, max_size=3)))
+        node.results = tuple(draw(st.lists(RESULTS, max_size=3)))
         node.decision = draw(st.none() | DECISIONS)
         last[path] = node.id
     for path in draw(st.permutations(sorted(last))):

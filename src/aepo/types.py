@@ -13,7 +13,8 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-TREE_FORMAT = 1
+TREE_FORMAT = 2
+_READ_FORMATS = (1, TREE_FORMAT)
 
 SUCCESS = 1.0
 """A trajectory with at least this reward counts as solved."""
@@ -38,7 +39,7 @@ class StopReason(StrEnum):
     LENGTH = "length"
     """The limit on tokens was reached."""
     TOOL_LIMIT = "tool_limit"
-    """The policy asked for one tool call more than allowed."""
+    """The policy asked for more tool calls than were left; none of that turn was run."""
 
 
 class Kind(StrEnum):
@@ -166,8 +167,8 @@ class Node:
             gives them.
         entropies: Entropy of the next-token distribution at the sampling temperature, in nats, as the engine estimates
             it; empty as `logprobs` is.
-        call: The tool call that ends a policy node; the last part of a split turn has it.
-        result: The result that an observation node shows.
+        calls: The tool calls that end a policy node; the last part of a split turn has them.
+        results: The results that an observation node shows, one for each call of the turn before it, in their order.
         decision: On observation nodes, the branch decision.
         version: On policy nodes, the version of the weights that gave its last token; None if they are not counted.
     """
@@ -179,8 +180,8 @@ class Node:
     path: int
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
-    call: ToolCall | None = None
-    result: ToolResult | None = None
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
     decision: BranchDecision | None = None
     version: int | None = None
 
@@ -216,19 +217,19 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the policy and the result of its call.
+    """One turn of the policy and the results of its calls.
 
     Attributes:
         node: The policy node, the last one of a split turn.
         tokens: The turn's ids.
-        call: The tool call that ended it, if any.
-        result: The call's result.
+        calls: The tool calls that ended it.
+        results: One result for each call; empty if they were not run.
     """
 
     node: int
     tokens: Sequence[int]
-    call: ToolCall | None = None
-    result: ToolResult | None = None
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -279,8 +280,9 @@ class Trajectory:
 
     @property
     def calls(self) -> list[tuple[ToolCall, ToolResult]]:
-        """All tool calls with their results, in order, inherited ones included."""
-        return [(t.call, t.result) for t in self.turns if t.call is not None and t.result is not None]
+        """All tool calls that have results, with them, in order, inherited ones included."""
+        # Calls that were refused by the limit have no results.
+        return [pair for turn in self.turns for pair in zip(turn.calls, turn.results, strict=False)]
 
 
 @dataclass
@@ -323,7 +325,7 @@ class TrajectoryTree:
     def split(self, node: int, length: int) -> Node:
         """Cut a policy node in two and return the earlier part, so that another path can begin after it.
 
-        The earlier part is a new node. The later part keeps the number and the call, so leaves and children stay valid.
+        The earlier part is a new node. The later part keeps number and calls, so leaves and children stay valid.
 
         Raises:
             ValueError: The node is not the policy's, or one of the parts would be empty.
@@ -356,7 +358,7 @@ class TrajectoryTree:
 
     @classmethod
     def from_json(cls, text: str) -> TrajectoryTree:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, in this version or an earlier one.
 
         Raises:
             ValueError: The text is of another format version.
@@ -365,13 +367,14 @@ class TrajectoryTree:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrajectoryTree:
-        """Rebuild from `asdict` form.
+        """Rebuild from `asdict` form; a node of format 1 has at most one `call` and `result`.
 
         Raises:
             ValueError: The data is of another format version.
         """
-        if data.get("format") != TREE_FORMAT:
-            raise ValueError(f"trajectory tree of format {data.get('format')!r}, this version reads {TREE_FORMAT}")
+        if data.get("format") not in _READ_FORMATS:
+            known = " and ".join(map(str, _READ_FORMATS))
+            raise ValueError(f"trajectory tree of format {data.get('format')!r}, this version reads {known}")
         nodes, leaves = [_node(n) for n in data["nodes"]], [_leaf(leaf) for leaf in data["leaves"]]
         return cls(nodes, leaves, data["gap"], data["global_samples"])
 
@@ -420,9 +423,9 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
         mask += [int(written)] * size
         logprobs += node.logprobs if written and node.logprobs else [0.0] * size
         entropies += node.entropies if written and node.entropies else [0.0] * size
-    results = {node.parent: node.result for node in nodes}
+    results = {node.parent: node.results for node in nodes}
     turns = [
-        Turn(parts[-1].id, [t for part in parts for t in part.tokens], parts[-1].call, results.get(parts[-1].id))
+        Turn(parts[-1].id, [t for part in parts for t in part.tokens], parts[-1].calls, results.get(parts[-1].id, ()))
         for parts in turns_of(nodes)
     ]
     return Trajectory(
@@ -433,16 +436,18 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
 def _node(data: Mapping[str, Any]) -> Node:
     fields = dict(data)
     fields["kind"] = Kind(fields["kind"])
-    if fields["call"] is not None:
-        fields["call"] = ToolCall(**fields["call"])
-    if fields["result"] is not None:
-        result = dict(fields["result"])
-        fields["result"] = ToolResult(
-            result["text"], ToolStatus(result["status"]), result["seconds"], result.get("repeated", False)
-        )
+    if "call" in fields:
+        call, result = fields.pop("call"), fields.pop("result")
+        fields["calls"], fields["results"] = [call] * (call is not None), [result] * (result is not None)
+    fields["calls"] = tuple(ToolCall(**call) for call in fields["calls"])
+    fields["results"] = tuple(_result(result) for result in fields["results"])
     if fields["decision"] is not None:
         fields["decision"] = BranchDecision(**fields["decision"])
     return Node(**fields)
+
+
+def _result(data: Mapping[str, Any]) -> ToolResult:
+    return ToolResult(data["text"], ToolStatus(data["status"]), data["seconds"], data.get("repeated", False))
 
 
 def _leaf(data: Mapping[str, Any]) -> Leaf:

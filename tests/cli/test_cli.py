@@ -253,7 +253,7 @@ def test_a_bug_in_a_tool_ends_with_1_and_says_where_its_trajectory_is(train: Run
     assert f"the trajectory is kept in {kept}" in err
     failure = json.loads(kept.read_text())
     assert failure["sample"]["id"] in err
-    calls = [n.call for n in TrajectoryTree.from_dict(failure["tree"]).nodes if n.call is not None]
+    calls = [call for node in TrajectoryTree.from_dict(failure["tree"]).nodes for call in node.calls]
     assert calls and all(call.name == "search" for call in calls)
 
 

@@ -309,10 +309,12 @@ def test_restarts_fit_the_slots_and_leave_nothing_better(
     rules = altered(LATE, beam_size=beam, branch_rule=rule)
     ended = [path(number, *probabilities) for number, probabilities in enumerate(told)]
     found = rules.restarts(ended, slots, mean)
-    askable = {(p.path, s.call): s.decision.probability for p in ended for s in p.steps if s.decision is not None}
+    askable = {
+        (p.path, s.observation): s.decision.probability for p in ended for s in p.steps if s.decision is not None
+    }
     assert len(found) == min(slots, (beam - 1) * len(askable))
     assert all(not r.before_call and found.count(r) <= beam - 1 for r in found)
-    taken = {(r.path, r.call) for r in found}
+    taken = {(r.path, r.observation) for r in found}
     assert taken <= askable.keys()
     if rule != "random" and taken and len(found) == slots:
         scores = {place: hindsight_score(p, place[1], mean, rules.settings.depth_bonus) for place, p in askable.items()}

@@ -84,9 +84,9 @@ def test_resampled_calls_are_spread_evenly_and_none_is_passed_over(
 ) -> None:
     ended = [path(number, reward, *entropies) for number, (reward, entropies) in enumerate(told)]
     found = RULES.restarts(ended, slots, 1.0)
-    calls = {(p.path, s.call): s.call_entropy for p in ended for s in p.steps}
+    calls = {(p.path, s.observation): s.call_entropy for p in ended for s in p.steps}
     assert len(found) == (slots if calls else 0) and all(r.before_call for r in found)
-    times = {place: sum((r.path, r.call) == place for r in found) for place in calls}
+    times = {place: sum((r.path, r.observation) == place for r in found) for place in calls}
     if times:
         assert max(times.values()) - min(times.values()) <= 1
         entropy_by_times = [

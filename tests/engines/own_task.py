@@ -43,5 +43,5 @@ def check_trees(run: Path) -> None:
         for group in groups:
             assert len(group.tree.leaves) == K
             assert group.sample.question.startswith("What is the capital of")
-            answers |= {node.result.text for node in group.tree.nodes if node.result is not None}
+            answers |= {result.text for node in group.tree.nodes for result in node.results}
     assert any(text.startswith("capital of") for text in answers), answers

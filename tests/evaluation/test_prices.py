@@ -19,18 +19,18 @@ def test_each_turn_reads_all_that_is_before_it() -> None:
     first = tree.add(prompt.id, Kind.POLICY, [2] * 3, 0)
     # A turn that was split is one turn.
     rest = tree.add(first.id, Kind.POLICY, [2] * 2, 0)
-    rest.call = ToolCall("search", {"query": "x"})
+    rest.calls = (ToolCall("search", {"query": "x"}), ToolCall("python"), ToolCall("search", {"query": "y"}))
     seen = tree.add(rest.id, Kind.OBSERVATION, [3] * 4, 0)
-    seen.result = ToolResult("found")
+    seen.results = (ToolResult("found"), ToolResult("late", ToolStatus.TIMEOUT), ToolResult("found"))
     again = tree.add(seen.id, Kind.POLICY, [2], 0)
-    again.call = ToolCall("python", {})
+    again.calls = (ToolCall("python", {}),)
     wrong = tree.add(again.id, Kind.OBSERVATION, [3] * 2, 0)
-    wrong.result = ToolResult("no such argument", ToolStatus.BAD_ARGUMENTS)
+    wrong.results = (ToolResult("no such argument", ToolStatus.BAD_ARGUMENTS),)
     last = tree.add(wrong.id, Kind.POLICY, [2] * 7, 0)
     leaf = Leaf(0, last.id, Origin.GLOBAL, StopReason.ANSWER, "yes")
     used = spent(flatten(Sample("?"), tree, leaf))
     # 10 before the first turn, 10 + 5 + 4 before the second, and 10 + 5 + 4 + 1 + 2 before the third.
-    assert used == TrajectoryCost(10 + 19 + 22, 3 + 2 + 1 + 7, {"search": 1})
+    assert used == TrajectoryCost(10 + 19 + 22, 3 + 2 + 1 + 7, {"search": 2, "python": 1})
 
 
 def test_tokens_are_paid_by_the_million_and_calls_one_by_one() -> None:

@@ -26,9 +26,9 @@ def group(name: str, rewards: list[float], tokens: int = 3, statuses: tuple[Tool
     prompt = at = tree.add(None, Kind.PROMPT, [1, 2], 0).id
     for status in statuses:
         asked = tree.add(at, Kind.POLICY, [4], 0)
-        asked.call = ToolCall("search")
+        asked.calls = (ToolCall("search"),)
         seen = tree.add(asked.id, Kind.OBSERVATION, [5, 6, 7], 0)
-        seen.result, at = ToolResult("r", status), seen.id
+        seen.results, at = (ToolResult("r", status),), seen.id
     for path, reward in enumerate(rewards):
         node = tree.add(at if path == 0 else prompt, Kind.POLICY, [3] * tokens, path)
         tree.leaves.append(Leaf(path, node.id, Origin.GLOBAL, StopReason.ANSWER, reward=reward))

@@ -18,9 +18,9 @@ def trajectory(answer, *calls, error=None, sample=SAMPLE):
     at = tree.add(None, Kind.PROMPT, [1], 0)
     for name, status in calls:
         at = tree.add(at.id, Kind.POLICY, [2], 0)
-        at.logprobs, at.entropies, at.call = [0.0], [0.0], ToolCall(name)
+        at.logprobs, at.entropies, at.calls = [0.0], [0.0], (ToolCall(name),)
         at = tree.add(at.id, Kind.OBSERVATION, [3], 0)
-        at.result = ToolResult("x", status)
+        at.results = (ToolResult("x", status),)
     at = tree.add(at.id, Kind.POLICY, [4], 0)
     at.logprobs, at.entropies = [0.0], [0.0]
     reason = StopReason.FORMAT if error else StopReason.ANSWER if answer is not None else StopReason.LENGTH

@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from aepo.rollout.agent import Agent, Limits, Observation, OnToolBug, Path
+from aepo.rollout.agent import Agent, Limits, Observation, Path
 from aepo.rollout.explorer import executed_calls
+from aepo.rollout.together import OnToolBug
 from aepo.tools.base import Tool, ToolBug
 from aepo.types import Kind, Node, Origin, StopReason, ToolCall, ToolError, ToolResult, ToolStatus, TrajectoryTree
 from tests.rollout.toy import (
     ANSWER,
     CALL,
+    CALLS,
     END,
     FORGED,
     MISCALL,
@@ -50,6 +52,7 @@ class Grown:
         limits: Limits | None = None,
         watched: bool = True,
         calls: int = 0,
+        depth: int = 0,
         window: int = 2,
         scale: str = "running",
         on_tool_bug: OnToolBug = "stop",
@@ -70,7 +73,7 @@ class Grown:
             prompt = self.tree.add(None, Kind.PROMPT, ToyProtocol().prompt("why"), 0)
             async with self.generator:
                 sequence = self.generator.open(prompt.tokens, noise=1)
-                self.path = Path(0, Origin.PROBE, sequence, prompt, PROMPT, calls=calls)
+                self.path = Path(0, Origin.PROBE, sequence, prompt, PROMPT, calls=calls, depth=depth)
                 try:
                     await self.agent.grow(self.path, self.tree, peek if watched else None)
                 finally:
@@ -130,11 +133,11 @@ def test_nodes_hold_what_was_written_and_what_came_back() -> None:
     prompt, call, seen, answer = grown
     assert [n.kind for n in grown] == [Kind.PROMPT, Kind.POLICY, Kind.OBSERVATION, Kind.POLICY]
     assert [n.parent for n in grown] == [None, 0, 1, 2]
-    assert (call.tokens, call.call) == (CALLING, ToolCall("ask", {"what": "1"}))
-    assert (seen.tokens, seen.result) == ([RESULT, *encode("1")], ToolResult("1"))
+    assert (call.tokens, call.calls) == (CALLING, (ToolCall("ask", {"what": "1"}),))
+    assert (seen.tokens, seen.results) == ([RESULT, *encode("1")], (ToolResult("1"),))
     assert (call.entropies, answer.entropies) == ([0.0, 1.0], [10.0, 11.0])
     assert answer.logprobs == [-10.0 / 3, -11.0 / 3]
-    assert (prompt.logprobs, seen.logprobs, seen.entropies, seen.call, answer.result) == ([], [], [], None, None)
+    assert (prompt.logprobs, seen.logprobs, seen.entropies, seen.calls, answer.results) == ([], [], [], (), ())
 
 
 def test_an_observation_that_leaves_room_for_one_token_is_added() -> None:
@@ -146,7 +149,7 @@ def test_an_observation_that_leaves_room_for_one_token_is_added() -> None:
 def test_an_observation_that_leaves_no_room_is_kept_without_tokens(room: int) -> None:
     grown = Grown(turns(CALLING, [WORD, ANSWER]), limits=Limits(max_tokens=room))
     assert (grown.reason, grown.last.kind, grown.last.tokens) == (StopReason.LENGTH, Kind.OBSERVATION, [])
-    assert grown.last.result is not None
+    assert len(grown.last.results) == 1
     assert (executed_calls(grown.tree), grown.observations) == (1, [])
 
 
@@ -159,7 +162,7 @@ def test_the_call_after_the_last_allowed_one_ends_it_unanswered() -> None:
 
     grown = Grown(lambda at: [WORD + at.turn, CALL][at.number], [asking(answer)], Limits(max_tool_calls=2))
     assert (grown.reason, asked) == (StopReason.TOOL_LIMIT, ["0", "1"])
-    assert (grown.last.call, grown.last.kind) == (ToolCall("ask", {"what": "2"}), Kind.POLICY)
+    assert (grown.last.calls, grown.last.kind) == ((ToolCall("ask", {"what": "2"}),), Kind.POLICY)
 
 
 def test_no_call_at_all_may_be_allowed() -> None:
@@ -167,14 +170,39 @@ def test_no_call_at_all_may_be_allowed() -> None:
 
 
 def test_calls_before_the_path_began_count() -> None:
-    grown = Grown(lambda at: [WORD, CALL][at.number], limits=Limits(max_tool_calls=3), calls=2)
-    assert (grown.reason, len([n for n in grown if n.result])) == (StopReason.TOOL_LIMIT, 1)
-    assert [o.number for o in grown.observations] == [3]
+    grown = Grown(lambda at: [WORD, CALL][at.number], limits=Limits(max_tool_calls=3), calls=2, depth=1)
+    assert (grown.reason, len([n for n in grown if n.results])) == (StopReason.TOOL_LIMIT, 1)
+    assert [o.number for o in grown.observations] == [2], "two calls were inherited with one observation"
+
+
+def test_the_calls_of_a_turn_are_one_observation_in_their_order() -> None:
+    grown = Grown(turns([WORD + 7, WORD + 1, WORD + 2, CALLS], CALLING, [WORD, ANSWER]))
+    _, first, seen, _, _, _ = grown
+    assert [call.arguments for call in first.calls] == [{"what": "1"}, {"who": "7 1 2"}, {"what": "2"}]
+    assert [result.status for result in seen.results] == [ToolStatus.OK, ToolStatus.BAD_ARGUMENTS, ToolStatus.OK]
+    wrong = "bad arguments for ask: what: missing; who: no such argument"
+    assert seen.tokens == [RESULT, *encode("1"), RESULT, *encode(wrong), RESULT, *encode("2")]
+    assert ([o.number for o in grown.observations], grown.path.observed, grown.path.calls) == ([1, 2], 2, 4)
+    assert (grown.reason, executed_calls(grown.tree)) == (StopReason.ANSWER, 3)
+
+
+@pytest.mark.parametrize(("most", "asked", "reason"), [(4, 3, StopReason.ANSWER), (3, 1, StopReason.TOOL_LIMIT)])
+def test_of_a_turn_with_more_calls_than_are_left_nothing_is_run(most: int, asked: int, reason: StopReason) -> None:
+    heard: list[str] = []
+
+    async def answer(what: str) -> str:
+        heard.append(what)
+        return "so"
+
+    written = turns(CALLING, [WORD, WORD, CALLS], [ANSWER])
+    grown = Grown(written, [asking(answer)], Limits(max_tool_calls=most))
+    assert (grown.reason, len(heard)) == (reason, asked)
+    assert [len(node.results) for node in grown if node.results] == [1, 3][: 1 + (asked > 1)]
 
 
 def test_a_call_that_cannot_be_run_counts_too() -> None:
     grown = Grown(lambda at: [WORD, MISCALL][at.number], limits=Limits(max_tool_calls=2))
-    assert (grown.reason, len([n for n in grown if n.result])) == (StopReason.TOOL_LIMIT, 2)
+    assert (grown.reason, len([n for n in grown if n.results])) == (StopReason.TOOL_LIMIT, 2)
 
 
 def test_the_model_reads_the_message_of_a_tool_error() -> None:
@@ -182,15 +210,14 @@ def test_the_model_reads_the_message_of_a_tool_error() -> None:
         raise ToolError(f"nothing about {what}")
 
     grown = Grown(turns(CALLING, [ANSWER]), [asking(answer)])
-    assert grown.tree.nodes[2].result == ToolResult("nothing about 1", ToolStatus.ERROR)
+    assert grown.tree.nodes[2].results == (ToolResult("nothing about 1", ToolStatus.ERROR),)
     assert decode(grown.tree.nodes[2].tokens) == "nothing about 1"
     assert grown.reason is StopReason.ANSWER
 
 
 def test_the_model_reads_what_was_wrong_with_its_arguments() -> None:
     grown = Grown(turns([WORD, MISCALL], [ANSWER]))
-    result = grown.tree.nodes[2].result
-    assert result is not None
+    (result,) = grown.tree.nodes[2].results
     assert not result.executed
     assert decode(grown.tree.nodes[2].tokens) == "bad arguments for ask: what: missing; who: no such argument"
 
@@ -213,7 +240,7 @@ def test_a_bug_in_a_tool_leaves_with_the_path_it_happened_on() -> None:
 
 def test_a_bug_may_be_told_to_the_model_instead() -> None:
     grown = Grown(turns(CALLING, [ANSWER]), [asking(broken)], on_tool_bug="tell")
-    assert grown.tree.nodes[2].result == ToolResult("ask failed inside: KeyError", ToolStatus.BUG)
+    assert grown.tree.nodes[2].results == (ToolResult("ask failed inside: KeyError", ToolStatus.BUG),)
     assert grown.reason is StopReason.ANSWER
 
 

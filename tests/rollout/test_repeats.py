@@ -38,9 +38,9 @@ def walk(*calls: tuple[ToolCall, ToolResult]) -> list[Node]:
     node = tree.add(None, Kind.PROMPT, [1], 0)
     for call, result in calls:
         node = tree.add(node.id, Kind.POLICY, [2], 0)
-        node.call = call
+        node.calls = (call,)
         node = tree.add(node.id, Kind.OBSERVATION, [3], 0)
-        node.result = result
+        node.results = (result,)
     return tree.walk(tree.add(node.id, Kind.POLICY, [4], 0).id)
 
 

@@ -22,6 +22,7 @@ from aepo.types import Group, Kind, Node, Origin, StopReason, ToolCall, Trajecto
 from tests.rollout.toy import (
     ANSWER,
     CALL,
+    CALLS,
     SEEDS,
     VOCABULARY,
     WORD,
@@ -178,8 +179,8 @@ def test_a_call_that_is_made_anew_keeps_what_came_before_it() -> None:
     assert parent.tokens[:kept] == anew.tokens[:kept]
     # Path 2 writes the question's number and the end of the turn; the thoughts name path 0 and its second turn.
     assert anew.tokens[kept : kept + 2] == [WORD, CALL]
-    assert anew.turns[1].call == ToolCall("ask", {"what": "0 1 0"})
-    assert [turn.call is not None for turn in anew.turns] == [True, True, False]
+    assert anew.turns[1].calls == (ToolCall("ask", {"what": "0 1 0"}),)
+    assert [len(turn.calls) for turn in anew.turns] == [1, 1, 0]
     assert [len(turn.tokens) for turn in anew.turns] == [4, 4, 4]
     assert anew.loss_mask[kept - 2 : kept + 2] == [1] * 4
     leaf = tree.leaves[2]
@@ -197,8 +198,8 @@ def test_a_turn_is_split_once_however_often_its_call_is_made_anew() -> None:
     tree = group.tree
     assert resampled(tree) == [(0, 1)] * 3
     early, late = own(tree, 0)[:2]
-    assert (early.tokens, early.call, late.tokens) == ([WORD, WORD], None, [WORD, CALL])
-    assert late.call == ToolCall("ask", {"what": "0 0 0"}) and late.parent == early.id
+    assert (early.tokens, early.calls, late.tokens) == ([WORD, WORD], (), [WORD, CALL])
+    assert late.calls == (ToolCall("ask", {"what": "0 0 0"}),) and late.parent == early.id
     assert [own(tree, path)[0].parent for path in (1, 2, 3)] == [early.id] * 3
     assert len({tuple(t.tokens) for t in group.trajectories()}) > 1
 
@@ -301,7 +302,7 @@ def test_a_failure_of_the_reward_comes_out_as_itself() -> None:
 
 def chatty(at: Place) -> int:
     """Calls tools until the limit, mostly."""
-    return CALL if at.draw > 0.7 else wild(at)
+    return (CALLS if at.draw > 0.9 else CALL) if at.draw > 0.7 else wild(at)
 
 
 async def by_answer(trajectory: Trajectory) -> float:
@@ -328,13 +329,14 @@ def ended(tree: TrajectoryTree, rules: Exploration, count: int) -> list[Ended]:
 
 
 def call_entropy(tree: TrajectoryTree, observation: Node) -> float:
-    """Of the toy's calls: the last two tokens of a turn, or its only one."""
+    """Of the toy's calls: the last two tokens of a turn, the last three of one with several calls, or its only one."""
     entropies: list[float] = []
+    size = 3 if tree.nodes[observation.parent or 0].tokens[-1] == CALLS else 2
     for node in reversed(tree.walk(observation.id)[:-1]):
         if node.kind is not Kind.POLICY:
             break
         entropies = node.entropies + entropies
-    last = entropies[-2:]
+    last = entropies[-size:]
     return sum(last) / len(last)
 
 

@@ -15,15 +15,16 @@ from anyio.lowlevel import checkpoint
 from aepo.core.exploration import Exploration, ExplorationState
 from aepo.core.noise import noise_key, uniform
 from aepo.rollout import generator as engine
-from aepo.rollout.agent import Agent, Limits, OnToolBug
+from aepo.rollout.agent import Agent, Limits
 from aepo.rollout.chat.base import ParsedTurn
 from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
 from aepo.rollout.growing import Scorer
+from aepo.rollout.together import OnToolBug
 from aepo.tools.base import Tool, tool
 from aepo.types import Group, Sample, ToolCall, ToolResult
 
-PROMPT, RESULT, END, ANSWER, CALL, MISCALL, FORGED = range(7)
+PROMPT, RESULT, END, ANSWER, CALL, MISCALL, FORGED, CALLS = range(8)
 WORD = 10  # the first word; word n is WORD + n
 LETTER = 1000  # the first letter of what was given as text
 VOCABULARY = 100
@@ -88,7 +89,7 @@ def wild(at: Place) -> int:
     """Turns of four tokens on average that end in any way."""
     if at.draw < 0.75:
         return WORD + int(at.draw * 40)
-    for share, token in ((0.925, CALL), (0.94, MISCALL), (0.955, FORGED), (0.97, END)):
+    for share, token in ((0.9, CALL), (0.925, CALLS), (0.94, MISCALL), (0.955, FORGED), (0.97, END)):
         if at.draw < share:
             return token
     return ANSWER
@@ -238,7 +239,7 @@ class ToyProtocol:
     """Special ids end a turn; the words before them are the argument or the answer."""
 
     name = "toy"
-    stop = Stop(frozenset({END, ANSWER, CALL, MISCALL, FORGED}))
+    stop = Stop(frozenset({END, ANSWER, CALL, MISCALL, FORGED, CALLS}))
 
     def prompt(self, question: str) -> list[int]:
         return [PROMPT, *encode(question)]
@@ -249,20 +250,29 @@ class ToyProtocol:
             case t if t == ANSWER:
                 return ParsedTurn(answer=text or "nothing")
             case t if t == CALL:
-                return ParsedTurn(call=ToolCall("ask", {"what": text}))
+                return ParsedTurn(calls=(ToolCall("ask", {"what": text}),))
             case t if t == MISCALL:
-                return ParsedTurn(call=ToolCall("ask", {"who": text}))
+                return ParsedTurn(calls=(ToolCall("ask", {"who": text}),))
+            case t if t == CALLS:
+                asked = [ToolCall("ask", {"what": str(token - WORD)}) for token in tokens[-3:-1]]
+                return ParsedTurn(calls=(*asked[:1], ToolCall("ask", {"who": text}), *asked[1:]))
             case t if t == FORGED:
                 return ParsedTurn(error="wrote a result itself")
         return ParsedTurn()
 
     def call_start(self, tokens: Sequence[int]) -> int:
-        """A call is its last word and the id; the words before are thinking, which `parse` shows too."""
-        assert tokens[-1] in (CALL, MISCALL)
-        return max(0, len(tokens) - 2)
+        """A call is its last word and the id; the words before are thinking, which `parse` shows too.
 
-    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
-        return [RESULT, *encode(result.text)]
+        Several calls are the last two words, with one between them that cannot be run.
+        """
+        assert tokens[-1] in (CALL, MISCALL, CALLS)
+        return max(0, len(tokens) - (3 if tokens[-1] == CALLS else 2))
+
+    def observation(
+        self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
+    ) -> list[int]:
+        assert len(results) == len(calls)
+        return [token for result in results for token in (RESULT, *encode(result.text))]
 
 
 async def echo(what: str) -> str:

@@ -51,12 +51,13 @@ def check_limits(group: Group, limits: Limits) -> None:
         last = trajectory.turns[-1]
         assert length <= limits.max_tokens
         assert len(trajectory.calls) <= limits.max_tool_calls
-        assert all(turn.call is not None and turn.result is not None for turn in trajectory.turns[:-1])
-        assert last.result is None or (trajectory.stop_reason is StopReason.LENGTH and last.call is not None)
+        assert all(turn.calls and len(turn.results) == len(turn.calls) for turn in trajectory.turns[:-1])
+        assert not last.results or (
+            trajectory.stop_reason is StopReason.LENGTH and len(last.results) == len(last.calls)
+        )
         match trajectory.stop_reason:
             case StopReason.TOOL_LIMIT:
-                assert len(trajectory.calls) == limits.max_tool_calls
-                assert last.call is not None
+                assert len(trajectory.calls) + len(last.calls) > limits.max_tool_calls
             case StopReason.LENGTH:
                 assert length == limits.max_tokens or trajectory.calls
             case StopReason.ANSWER:

@@ -23,7 +23,7 @@ def a_group(name="train/7"):
     policy = tree.add(prompt.id, Kind.POLICY, [3, 4], 0)
     policy.logprobs, policy.entropies = [-0.1, -1 / 3], [0.5, 2 / 3]
     seen = tree.add(policy.id, Kind.OBSERVATION, [5], 0)
-    seen.result = ToolResult("a lone \ud800 surrogate", seconds=0.25)
+    seen.results = (ToolResult("a lone \ud800 surrogate", seconds=0.25),)
     tree.leaves.append(Leaf(0, policy.id, Origin.PROBE, StopReason.ANSWER, "x", reward=1.0))
     return Group(Sample("Wer? \u2028", ["a", "b"], name, {"hops": 2}), tree)
 

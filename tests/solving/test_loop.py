@@ -16,7 +16,7 @@ from aepo.solving.budget import SolvingBudget, SolvingPrices
 from aepo.solving.loop import Solving
 from aepo.solving.solution import Progress, Solution
 from aepo.types import Group, Kind, Origin, Sample, Trajectory
-from tests.rollout.toy import ANSWER, CALL, WORD, Place, ToyGenerator, alone, asking
+from tests.rollout.toy import ANSWER, CALL, CALLS, WORD, Place, ToyGenerator, alone, asking
 from tests.solving.toys import QUESTION, means, solve
 
 ALGORITHMS: list[Algorithm] = [
@@ -84,6 +84,15 @@ def test_a_budget_of_calls_is_spent_to_the_last_and_who_needs_no_more_may_answer
     solution = solve(means(ToyGenerator(calls_then_answers(2)), SolvingBudget(calls=7)))
     assert solution.spent.calls == 7 and solution.ended_by == "calls"
     assert solution.ended == 3 and solution.answer == "1"
+
+
+def test_a_turn_that_the_budget_cannot_pay_for_whole_ends_nobody_else() -> None:
+    def policy(at: Place) -> int:
+        return [[WORD + 1, WORD + 2, CALLS], [WORD + 1, ANSWER]][at.turn][at.number]
+
+    # Two of a turn's three calls can be run. The second trajectory has one of its two paid for, and waits.
+    solution = solve(means(ToyGenerator(policy), SolvingBudget(calls=3), GRPO(group_size=2)))
+    assert (solution.spent.calls, solution.ended, solution.answer, solution.ended_by) == (3, 1, "1", "calls")
 
 
 def test_no_call_at_all_may_run_and_questions_that_need_none_are_answered() -> None:

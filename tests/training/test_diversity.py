@@ -16,7 +16,7 @@ def group(*trajectories: list[ToolCall]) -> Group:
         at = prompt
         for call in calls:
             asked = tree.add(at, Kind.POLICY, [path], path)
-            asked.call = call
+            asked.calls = (call,)
             at = tree.add(asked.id, Kind.OBSERVATION, [2], path).id
         tree.leaves.append(Leaf(path, at, Origin.GLOBAL, StopReason.ANSWER, answer=str(path)))
     return Group(Sample("?"), tree)
@@ -36,6 +36,16 @@ def test_order_and_arguments_make_a_sequence_the_order_of_keys_does_not() -> Non
     assert found["group/distinct_queries"] == 3 / 4
     same = diversity_metrics([group([search("a", top=1)], [ToolCall("search", {"top": 1, "query": "a"})])])
     assert same == {"group/distinct_queries": 0.5, "group/clusters": 1.0}
+
+
+def test_calls_of_one_turn_are_calls_of_the_trajectory() -> None:
+    together, apart = group([search("a")]), group([search("a"), search("b")])
+    together.tree.nodes[1].calls = (search("a"), search("b"))
+    both = Group(Sample("?"), apart.tree)
+    asked = both.tree.add(0, Kind.POLICY, [9], 1)
+    asked.calls = together.tree.nodes[1].calls
+    both.tree.leaves.append(Leaf(1, asked.id, Origin.GLOBAL, StopReason.ANSWER))
+    assert diversity_metrics([both]) == {"group/distinct_queries": 0.5, "group/clusters": 1.0}
 
 
 def test_groups_count_alike_and_those_without_trajectories_do_not() -> None:

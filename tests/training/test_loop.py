@@ -480,7 +480,7 @@ def test_what_dynamic_sampling_throws_away_is_counted_and_kept_to_look_at(tmp_pa
         assert len(groups) - row["sampling/dropped_groups"] <= 2
         nodes = [node for group in groups for node in group.tree.nodes]
         assert row["tokens/sampled"] == sum(len(n.tokens) for n in nodes if n.kind is aepo.types.Kind.POLICY)
-        assert row["tool/executed_calls"] == sum(n.result is not None and n.result.executed for n in nodes)
+        assert row["tool/executed_calls"] == sum(result.executed for n in nodes for result in n.results)
 
 
 def test_a_run_with_dynamic_sampling_goes_on_bit_for_bit(tmp_path: Path, model_folder: Path) -> None:

@@ -24,13 +24,13 @@ from tests.rules import branching
 def say(tree, parent, path, entropies, call=None):
     node = tree.add(parent, Kind.POLICY, range(len(entropies)), path)
     node.entropies, node.logprobs = list(entropies), [-e for e in entropies]
-    node.call = ToolCall(call) if call is not None else None
+    node.calls = (ToolCall(call),) if call is not None else ()
     return node.id
 
 
 def see(tree, parent, path, decision=None, status=ToolStatus.OK, seconds=0.5, size=3):
     node = tree.add(parent, Kind.OBSERVATION, range(size), path)
-    node.result, node.decision = ToolResult("r", status, seconds), decision
+    node.results, node.decision = (ToolResult("r", status, seconds),), decision
     return node.id
 
 
@@ -156,6 +156,31 @@ def resampled_group():
     inherited = {"parent_path": 0, "depth": 0}
     end(tree, say(tree, see(tree, anew, 2), 2, [0.25]), 2, Origin.RESAMPLED, 1.0, **inherited)
     return Group(Sample("q"), tree.in_path_order())
+
+
+def test_each_call_of_a_turn_is_counted_under_its_own_name():
+    tree = TrajectoryTree(global_samples=1)
+    prompt = tree.add(None, Kind.PROMPT, range(4), 0).id
+    asked = say(tree, prompt, 0, [1.0])
+    tree.nodes[asked].calls = (
+        ToolCall("search"),
+        ToolCall("python"),
+        ToolCall("search"),
+        ToolCall("", error="no JSON"),
+    )
+    seen = see(tree, asked, 0)
+    tree.nodes[seen].results = (
+        ToolResult("a", seconds=0.5),
+        ToolResult("b", ToolStatus.ERROR, 1.5),
+        ToolResult("a", repeated=True),
+        ToolResult("no JSON", ToolStatus.BAD_ARGUMENTS),
+    )
+    end(tree, say(tree, seen, 0, [0.5]), 0, Origin.GLOBAL, 1.0)
+    metrics = rollout_metrics([Group(Sample("q", id="q"), tree)])
+    assert (metrics["tool/executed_calls"], metrics["tool/calls_per_trajectory"]) == (2.0, 2.0)
+    assert (metrics["tool/search/calls"], metrics["tool/search/seconds"], metrics["tool/repeated_calls"]) == (2, 0.5, 1)
+    assert (metrics["tool/python/error_rate"], metrics["tool/unknown/calls"]) == (1.0, 1.0)
+    assert metrics["turns/mean"] == 2.0
 
 
 def test_a_call_that_was_made_anew_is_measured_as_what_it_is():

@@ -176,11 +176,11 @@ def test_calls_that_a_trajectory_repeats_are_answered_by_it_and_not_executed(go:
     web = Web()
     run = go(web, "run", "tools.repeat=answer", "train.steps=4", "rollout.max_tool_calls=5", "evaluation.every=0")
     steps = [row for row in rows(run) if "reward/mean" in row]
-    nodes = [node for step in trees(run) for group in step for node in group.tree.nodes if node.result is not None]
-    repeated = [node for node in nodes if node.result.repeated]
+    results = [r for step in trees(run) for group in step for node in group.tree.nodes for r in node.results]
+    repeated = [result for result in results if result.repeated]
     assert len(repeated) == sum(row.get("tool/repeated_calls", 0) for row in steps) > 0
     executed = sum(row["tool/executed_calls"] for row in steps)
-    assert executed == sum(node.result.executed for node in nodes) <= len(nodes) - len(repeated)
+    assert executed == sum(result.executed for result in results) <= len(results) - len(repeated)
     assert steps[-1]["budget/executed_calls"] == executed
 
 

@@ -56,9 +56,9 @@ class Builder:
 
     def call(self, parent, think, name, argument, result, path, decision=None, status=ToolStatus.OK, calm=0.4):
         policy = self.add(parent, Kind.POLICY, f"<think> {think} </think>\n<{name}> {argument} </{name}>", path, calm)
-        policy.call = ToolCall(name, {"query": argument})
+        policy.calls = (ToolCall(name, {"query": argument}),)
         seen = self.add(policy.id, Kind.OBSERVATION, f"\n<result> {result} </result>\n", path)
-        seen.result, seen.decision = ToolResult(result, status, 0.012), decision
+        seen.results, seen.decision = (ToolResult(result, status, 0.012),), decision
         return seen
 
     def leaf(self, parent, think, answer, path, origin, reward, calm=0.3, parent_path=None, error=None):
@@ -125,6 +125,26 @@ def update(tree):
     walks = [[t for n in tree.walk(leaf.node) if n.kind is Kind.POLICY for t in n.tokens] for leaf in tree.leaves]
     advantages = [[leaf.reward - 0.3] * len(walk) for leaf, walk in zip(tree.leaves, walks, strict=True)]
     return TokenUpdates(0.2, 0.28, advantages, ratios)
+
+
+def three_calls():
+    """A question with one path, whose first turn makes three calls; the second fails, the third repeats the first."""
+    b = Builder(3)
+    prompt = b.add(None, Kind.PROMPT, "Answer the question. You may search and run Python.", 0)
+    written = b.add(prompt.id, Kind.POLICY, "I look it up, and I divide. <tool_call> ... </tool_call>", 0)
+    look = ToolCall("search", {"query": "Paris"})
+    written.calls = (look, ToolCall("python", {"code": "1 / 0"}), look)
+    texts = ["Paris, France", "ZeroDivisionError: division by zero", "Paris, France"]
+    shown = "\n".join(f"<tool_response> {text} </tool_response>" for text in texts)
+    seen = b.add(written.id, Kind.OBSERVATION, shown, 0)
+    seen.decision = BranchDecision(0.31, -0.21, 0, 0.434, 0, "threshold")
+    seen.results = (
+        ToolResult(texts[0], ToolStatus.OK, 0.012),
+        ToolResult(texts[1], ToolStatus.ERROR, 1.5),
+        ToolResult(texts[2], repeated=True),
+    )
+    b.leaf(seen.id, "The first one it is.", "France", 0, Origin.PROBE, 1.0)
+    return line(10, Sample("Where is Paris?", "France", "q"), b.tree, b.texts)
 
 
 CONFIG = {

@@ -11,7 +11,7 @@ import uvicorn
 from aepo.viewer import view
 from aepo.viewer.server import app, listening
 from aepo.viewer.source import open_source
-from tests.viewer.conftest import write_trees
+from tests.viewer.conftest import three_calls, write_trees
 
 sync_api = pytest.importorskip("playwright.sync_api")
 WAIT = 120_000
@@ -83,6 +83,22 @@ def test_from_a_run_to_a_branch_and_its_numbers(page, served, example_run, examp
     for sign, value in numbers.items():
         assert re.search(rf"{sign}\s*{re.escape(value)}", told), (sign, told)
     assert page.locator(".panel .card.revealed").get_attribute("data-card") == str(node["id"])
+
+
+def test_each_call_of_a_turn_is_shown_with_its_result(page, served, example_run):
+    write_trees(example_run / "trees" / "step-000010.jsonl.gz", [three_calls()])
+    page.goto(f"{served(example_run)}#/10/0.0")
+    page.wait_for_selector(".panel .card")
+    assert page.locator('.panel [data-card="1"] .call').count() == 3
+    told = [one.inner_text().split("\n") for one in page.locator('.panel [data-card="2"] .result').all()]
+    assert [words[0] for words in told] == ["→ search", "→ python", "→ search"]
+    assert [words[-1] for words in told] == ["Paris, France", "ZeroDivisionError: division by zero", "Paris, France"]
+    assert ("error" in told[1], "the same call as before" in told[2]) == (True, True)
+    assert "Results of 3 calls" in page.locator('.panel [data-card="2"] .card-head').first.inner_text()
+    assert page.locator('.tree [data-node="2"] .base.failed').count() == 1
+    titles = [page.locator(f'.tree [data-node="{node}"] title').first.text_content() for node in (1, 2)]
+    assert "then calls search, python, search" in titles[0]
+    assert "results: ok, 12 ms; error, 1.5 s; ok, under 1 ms" in titles[1]
 
 
 def test_tokens_are_coloured_by_what_is_asked_and_clipped_ones_are_marked(page, served, example_run):
@@ -178,8 +194,10 @@ def hostile(lines):
     data = lines[0]
     data["sample"] |= {"question": attack, "target": attack, "id": attack}
     for node in data["tree"]["nodes"]:
-        if node["call"]:
-            node["call"] |= {"name": attack, "arguments": {attack: attack}, "error": attack}
+        if node["calls"]:
+            node["calls"] = [{"name": attack, "arguments": {attack: attack}, "error": attack}] * 2
+        if node["results"]:
+            node["results"] = [node["results"][0] | {"text": attack}] * 2
         data["token_texts"][node["id"]] = [attack for _ in node["tokens"]]
     for leaf in data["tree"]["leaves"]:
         leaf |= {"answer": attack, "format_error": attack}
@@ -231,5 +249,5 @@ def test_a_section_of_another_version_is_a_line_on_the_page(browser, served, exa
     page = browser.new_page()
     page.goto(f"{served(example_run)}#/10")
     line = page.get_by_role("alert").inner_text(timeout=WAIT)
-    assert "trajectory tree of format 99, this version reads 1" in line and "\n" not in line
+    assert "trajectory tree of format 99, this version reads 1 and 2" in line and "\n" not in line
     page.close()

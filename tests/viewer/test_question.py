@@ -7,6 +7,7 @@ import pytest
 from aepo.types import Kind, Leaf, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
 from aepo.viewer import Record
 from aepo.viewer.question import digest, whole
+from tests.viewer.conftest import three_calls
 
 
 def test_a_question_is_counted_as_the_list_shows_it(example_lines):
@@ -23,13 +24,30 @@ def test_a_question_is_counted_as_the_list_shows_it(example_lines):
     assert q["distinct"] == sum(len(n["tokens"]) for n in example_lines[0]["tree"]["nodes"]) < q["flat"]
 
 
+def test_each_call_of_a_turn_counts_and_has_its_result():
+    q = whole(Record.from_dict(three_calls()), 0)
+    assert (q["calls"], q["tool_errors"], q["without_call"]) == (2, 1, 0)  # the repeated one was not executed
+    assert [call["name"] for call in q["nodes"][1]["calls"]] == ["search", "python", "search"]
+    assert [(r["status"], r["repeated"]) for r in q["nodes"][2]["results"]] == [
+        ("ok", False),
+        ("error", False),
+        ("ok", True),
+    ]
+    assert q["nodes"][2]["results"][1]["text"] == "ZeroDivisionError: division by zero"
+
+
+def test_the_text_of_a_single_result_is_told_once(example_lines):
+    results = [n["results"] for n in whole(Record.from_dict(example_lines[0]), 0)["nodes"] if n["results"]]
+    assert results and all("text" not in one for (one,) in results)
+
+
 def resampled_line():
     """A question whose second path makes the first one's call anew."""
     tree = TrajectoryTree(global_samples=1)
     tree.add(None, Kind.PROMPT, [1], 0)
     call = tree.add(0, Kind.POLICY, [2, 3, 4], 0)
-    call.entropies, call.call = [0.1, 0.2, 1.5], ToolCall("search", {"query": "x"})
-    tree.add(1, Kind.OBSERVATION, [5], 0).result = ToolResult("nothing")
+    call.entropies, call.calls = [0.1, 0.2, 1.5], (ToolCall("search", {"query": "x"}),)
+    tree.add(1, Kind.OBSERVATION, [5], 0).results = (ToolResult("nothing"),)
     answer = tree.add(2, Kind.POLICY, [6], 0)
     anew = tree.add(tree.split(1, 2).id, Kind.POLICY, [7], 1)
     answer.entropies, anew.entropies = [0.3], [0.4]
@@ -58,7 +76,7 @@ def test_a_call_that_was_made_anew_leaves_its_path_inside_a_turn():
 
 
 def test_a_call_that_was_not_executed_is_not_counted(example_lines):
-    example_lines[0]["tree"]["nodes"][2]["result"]["status"] = "bad_arguments"
+    example_lines[0]["tree"]["nodes"][2]["results"][0]["status"] = "bad_arguments"
     assert digest(Record.from_dict(example_lines[0]), 0)["calls"] == 4
 
 

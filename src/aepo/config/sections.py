@@ -101,11 +101,11 @@ class RolloutConfig(Section):
     """How trajectories are sampled.
 
     Attributes:
-        protocol: "tags", or "chat" for the model's own template with JSON tool calls.
+        protocol: "tags", or "chat" for the model's own template with JSON tool calls, several in a turn if it can.
         questions: Questions per step.
         temperature: Temperature of sampling, entropies and log-probabilities.
         max_tokens: Tokens per trajectory after the prompt, observations included.
-        max_tool_calls: Tool calls per trajectory.
+        max_tool_calls: Tool calls per trajectory; a turn that asks for more than are left ends it, and is not run.
         max_sequences: Trajectories in the engine at once.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed.
         overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.
@@ -263,7 +263,7 @@ class ToolsConfig(Section):
         cache_wait: Seconds to wait for that file while other processes lock it.
         unsafe_network_cache: Allow a network file system, which may damage the file.
         repeat: Whether a call of a pure tool that the trajectory has made before is run again, or gets the earlier
-            result.
+            result. An equal call of the same turn waits for it.
         limits: Limits by tool.
         services: Limits by service.
         budget: Limits on all calls together.

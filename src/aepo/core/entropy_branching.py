@@ -178,12 +178,12 @@ class EntropyBranching(Exploration):
         if self.settings.branch_time == "online":
             return []
         ranked = sorted(
-            (self._hindsight(step.decision, step, mean_observations), path.path, step.call)
+            (self._hindsight(step.decision, step, mean_observations), path.path, step.observation)
             for path in ended
             for step in path.steps
             if step.decision is not None
         )
-        places = [Restart(path, call) for _, path, call in ranked for _ in range(self.settings.beam_size - 1)]
+        places = [Restart(path, number) for _, path, number in ranked for _ in range(self.settings.beam_size - 1)]
         return places[:slots]
 
     def _judge(self, c: Candidate, rate: float, state: ExplorationState) -> BranchDecision:
@@ -215,4 +215,6 @@ class EntropyBranching(Exploration):
         """Sort key of observations in retrospect; the best have the lowest."""
         if self.settings.branch_rule == "random":
             return step.uniform
-        return -branching.hindsight_score(decision.probability, step.call, mean_observations, self.settings.depth_bonus)
+        return -branching.hindsight_score(
+            decision.probability, step.observation, mean_observations, self.settings.depth_bonus
+        )

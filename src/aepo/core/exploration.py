@@ -36,16 +36,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Step:
-    """One tool call that an ended path made, and the observation after it.
+    """One turn with tool calls of an ended path, and the observation after it.
 
     Attributes:
-        call: i, from 1, inherited calls counted; the observation after it has the same number.
+        observation: i, the number of the observation, from 1; inherited ones count.
         uniform: u in [0, 1), as in `Candidate`.
         decision: The decision after the observation; None if there was none.
-        call_entropy: Mean entropy of the call's own tokens, in nats; None unless `Exploration.needs_call_entropy`.
+        call_entropy: Mean entropy of the calls' own tokens, in nats; None unless `Exploration.needs_call_entropy`.
     """
 
-    call: int
+    observation: int
     uniform: float
     decision: BranchDecision | None = None
     call_entropy: float | None = None
@@ -57,7 +57,7 @@ class Ended:
 
     Attributes:
         path: Number of the path inside its tree.
-        steps: The calls that it made itself, in order, without inherited ones.
+        steps: Its own turns with calls, in order, without inherited ones.
         reward: None unless `Exploration.needs_rewards`.
     """
 
@@ -68,17 +68,17 @@ class Ended:
 
 @dataclass(frozen=True)
 class Restart:
-    """A path that begins inside an ended path, at a tool call that the ended path made itself.
+    """A path that begins inside an ended path, at a turn with calls that the ended path wrote itself.
 
     Attributes:
         path: The ended path.
-        call: i, the number of the call.
-        before_call: Keep only the tokens before the call and sample the call again; otherwise the call and its
-            observation are kept.
+        observation: i, the number of the observation after the turn.
+        before_call: Keep only the tokens before the turn's calls and sample the calls again; otherwise the calls and
+            their observation are kept.
     """
 
     path: int
-    call: int
+    observation: int
     before_call: bool = False
 
 

@@ -39,7 +39,8 @@ class CallResampling(Exploration):
         """Before the most uncertain calls, if a trajectory called a tool and all such trajectories failed; else none.
 
         A trajectory failed if its reward is below `SUCCESS`. The calls with the highest mean entropy come first; ties
-        go by path number, then by call. Each call is taken once before any is taken again.
+        go by path number, then by observation. Each call is taken once before any is taken again. Several calls of one
+        turn are taken together.
 
         Args:
             ended: Every path of the question.
@@ -53,11 +54,11 @@ class CallResampling(Exploration):
         if any(_known(path.reward, "reward", path) >= SUCCESS for path in users):
             return []
         ranked = sorted(
-            (-_known(step.call_entropy, "entropy of a call", path), path.path, step.call)
+            (-_known(step.call_entropy, "entropy of a call", path), path.path, step.observation)
             for path in users
             for step in path.steps
         )
-        return [Restart(path, call, before_call=True) for _, path, call in islice(cycle(ranked), slots)]
+        return [Restart(path, number, before_call=True) for _, path, number in islice(cycle(ranked), slots)]
 
 
 def _known(value: float | None, what: str, path: Ended) -> float:

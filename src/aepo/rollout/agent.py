@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from aepo.core.scale import segment_entropy
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn
 from aepo.rollout.generator import Generator, GrowingSequence, Sampled
-from aepo.rollout.repeats import repeated
-from aepo.tools.base import Tool, ToolBug, run_call
-from aepo.types import Kind, Leaf, Node, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
-
-OnToolBug = Literal["stop", "tell"]
+from aepo.rollout.together import OnToolBug, Repeat, run_together
+from aepo.tools.base import Tool, ToolBug
+from aepo.types import Kind, Leaf, Node, Origin, StopReason, ToolResult, TrajectoryTree
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class Limits:
 
     Attributes:
         max_tokens: Tokens after the prompt, observations included.
-        max_tool_calls: Calls; a path that asks for one more ends.
+        max_tool_calls: Calls; a path whose turn asks for more than are left ends, and none of that turn is run.
 
     Raises:
         ValueError: No token is allowed, or a limit is negative.
@@ -46,7 +43,7 @@ class Path:
         sequence: Its sequence in the engine.
         node: Its last node in the tree.
         prompt_length: Tokens of the prompt.
-        calls: Tool calls so far, inherited ones included.
+        calls: Number of tool calls so far, inherited ones included.
         root_entropy: h_init; inherited if the path begins in another one, else known after the first W tokens.
         parent: The path in which it began.
         depth: Number of inherited observations.
@@ -70,6 +67,11 @@ class Path:
     leaf: Leaf | None = None
     observations: list[Node] = field(default_factory=list)
 
+    @property
+    def number(self) -> int:
+        """Number of its last observation; inherited ones count."""
+        return self.depth + len(self.observations)
+
     def observation(self, number: int) -> Node:
         """Its own observation with number i; inherited ones count in i."""
         return self.observations[number - self.depth - 1]
@@ -77,10 +79,10 @@ class Path:
 
 @dataclass(frozen=True)
 class Observation:
-    """A place where a branch may start: right after a tool's result.
+    """A place where a branch may start: right after the results of a turn's calls.
 
     Attributes:
-        path: The path that made the call.
+        path: The path that made the calls.
         number: i, from 1; inherited ones count.
         node: The observation's node.
         entropy: H_t of the tokens that the path wrote next.
@@ -103,7 +105,8 @@ class Agent:
         window: W, tokens of a segment entropy.
         entropy_scale: "reference" sums the ten likeliest terms; the others average the full entropy.
         on_tool_bug: Whether a tool's bug stops the run.
-        repeat: Whether a call that the trajectory has made before is run again, or gets the earlier result.
+        repeat: Whether a call that the trajectory has made before is run again, or gets the earlier result
+            (`run_together`).
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Agent:
         window: int = 20,
         entropy_scale: str = "running",
         on_tool_bug: OnToolBug = "stop",
-        repeat: Literal["run", "answer"] = "run",
+        repeat: Repeat = "run",
     ) -> None:
         self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
         self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
@@ -140,27 +143,28 @@ class Agent:
             turn, kept = kept + sampled.tokens, []
             parsed = self.protocol.parse(turn) if sampled.stopped else ParsedTurn()
             path.node = self._write(tree, path, sampled, parsed)
-            if parsed.call is None or path.calls == self.limits.max_tool_calls:
+            if not parsed.calls or path.calls + len(parsed.calls) > self.limits.max_tool_calls:
                 return self._end(path, _reason(sampled, parsed), parsed)
-            try:
-                result = await self._call(tree, path, parsed.call)
-            except ToolBug as bug:
-                bug.add_note(f"in path {path.id}, after its last node")
-                raise
-            path.calls += 1
-            tokens = self.protocol.observation(result, parsed.call, turn)
+            results = await self._results(tree, path)
+            path.calls += len(results)
+            tokens = self.protocol.observation(results, parsed.calls, turn)
             fits = len(tokens) < self._room(path)
-            # A result that does not fit is kept without tokens, because the call was made and counts.
+            # Results that do not fit are kept without tokens, because the calls were made and count.
             observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens if fits else [], path.id)
-            observation.result = result
+            observation.results = results
             path.observations.append(observation)
             if not fits:
                 return self._end(path, StopReason.LENGTH, ParsedTurn())
             self.generator.extend(path.sequence, tokens)
 
-    async def _call(self, tree: TrajectoryTree, path: Path, call: ToolCall) -> ToolResult:
-        known = repeated(tree.walk(path.node.id), call, self.tools) if self.repeat == "answer" else None
-        return known or await run_call(self.tools, call, self.on_tool_bug)
+    async def _results(self, tree: TrajectoryTree, path: Path) -> tuple[ToolResult, ...]:
+        """The results of the calls of the turn that has just ended."""
+        walk = tree.walk(path.node.id)
+        try:
+            return await run_together(self.tools, path.node.calls, walk, self.on_tool_bug, self.repeat)
+        except ToolBug as bug:
+            bug.add_note(f"in path {path.id}, after its last node")
+            raise
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
         """Sample one turn; its first W tokens first, if their entropy is needed."""
@@ -175,8 +179,8 @@ class Agent:
         if observation is None:
             path.root_entropy = entropy
         else:
-            path.observed = path.calls
-            peek(Observation(path, path.calls, observation, entropy))
+            path.observed = path.number
+            peek(Observation(path, path.number, observation, entropy))
         if sampled.stopped or self._room(path) == 0:
             return sampled
         return _joined(sampled, await self.generator.sample(path.sequence, self._room(path), stop))
@@ -193,7 +197,7 @@ class Agent:
 
     def _write(self, tree: TrajectoryTree, path: Path, sampled: Sampled, parsed: ParsedTurn) -> Node:
         node = tree.add(path.node.id, Kind.POLICY, sampled.tokens, path.id)
-        node.logprobs, node.entropies, node.call = sampled.logprobs, sampled.entropies, parsed.call
+        node.logprobs, node.entropies, node.calls = sampled.logprobs, sampled.entropies, parsed.calls
         node.version = sampled.version
         return node
 
@@ -216,7 +220,7 @@ def _reason(sampled: Sampled, parsed: ParsedTurn) -> StopReason:
         return StopReason.FORMAT
     if parsed.answer is not None:
         return StopReason.ANSWER
-    if parsed.call is not None:
+    if parsed.calls:
         return StopReason.TOOL_LIMIT
     return StopReason.END if sampled.stopped else StopReason.LENGTH
 

@@ -178,7 +178,7 @@ class Rollout:
 
 def executed_calls(tree: TrajectoryTree) -> int:
     """Number of executed tool calls; a call on a shared prefix counts once."""
-    return sum(node.result is not None and node.result.executed for node in tree.nodes)
+    return sum(result.executed for node in tree.nodes for result in node.results)
 
 
 def _first(errors: ExceptionGroup[E]) -> E:

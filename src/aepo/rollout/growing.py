@@ -127,18 +127,19 @@ class Question:
 
     def _inside(self, start: Start, parent: Path) -> Path:
         if start.origin is Origin.RESAMPLED:
-            call = parent.observation(start.depth + 1)
-            node, kept = before_call(self.tree, call, self.agent.protocol)
+            observation = parent.observation(start.depth + 1)
+            node, kept = before_call(self.tree, observation, self.agent.protocol)
         else:
             node, kept = parent.observation(start.depth), []
-        length = sum(len(part.tokens) for part in self.tree.walk(node.id))
+        before = self.tree.walk(node.id)
+        length = sum(len(part.tokens) for part in before)
         return Path(
             id=len(self.paths),
             origin=start.origin,
             sequence=self._fork(parent.sequence, length),
             node=node,
             prompt_length=parent.prompt_length,
-            calls=start.depth,
+            calls=sum(len(part.results) for part in before),
             root_entropy=parent.root_entropy,
             parent=parent.id,
             depth=start.depth,
@@ -186,10 +187,10 @@ class Question:
             self._scored = anyio.Event()
             await self._scored.wait()
         rewards = [leaf.reward if rules.needs_rewards else None for leaf in self.leaves]
-        calls = [path.observations for path in self.paths]
-        entropies: list[list[float | None]] = [[None] * len(made) for made in calls]
+        seen = [path.observations for path in self.paths]
+        entropies: list[list[float | None]] = [[None] * len(own) for own in seen]
         if rules.needs_call_entropy:
-            entropies = [[call_entropy(self.tree, call, self.agent.protocol) for call in made] for made in calls]
+            entropies = [[call_entropy(self.tree, one, self.agent.protocol) for one in own] for own in seen]
         self._begin(self.spending.fill(entropies, rewards))
 
     async def _score(self, path: Path, scorer: Scorer) -> None:

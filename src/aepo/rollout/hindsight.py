@@ -1,4 +1,4 @@
-"""Calls of ended paths: their entropy, and the place where a path begins that samples one of them again."""
+"""Calls of ended paths: their entropy, and the place where a path begins that samples them again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aepo.types import Node, TrajectoryTree
 
 
 def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> float:
-    """Mean entropy of a call's tokens, in nats, from its first token to the end of its turn.
+    """Mean entropy of the tokens of a turn's calls, in nats, from the first call's first token to the end of the turn.
 
     Args:
         tree: The path's tree.
-        observation: The call's observation.
-        protocol: Finds where a call begins in its turn.
+        observation: The observation after the turn.
+        protocol: Finds where the calls begin in their turn.
     """
     turn = _turn_before(tree, observation)
     entropies = [entropy for part in turn for entropy in part.entropies]
@@ -22,12 +22,12 @@ def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol
 
 
 def before_call(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> tuple[Node, list[int]]:
-    """The node after which a call begins, and its turn's tokens up to there; the turn is split there if needed.
+    """The node after which a turn's calls begin, and the turn's tokens up to there; it is split there if needed.
 
     Args:
         tree: The path's tree; only a split changes it.
-        observation: The call's observation.
-        protocol: Finds where a call begins in its turn.
+        observation: The observation after the turn.
+        protocol: Finds where the calls begin in their turn.
     """
     turn = _turn_before(tree, observation)
     kept = _tokens(turn)[: protocol.call_start(_tokens(turn))]

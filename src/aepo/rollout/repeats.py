@@ -1,7 +1,8 @@
-"""Calls that a trajectory has made before get the earlier result."""
+"""Which calls are equal, and the earlier result that answers a call that a trajectory has made before."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -12,29 +13,39 @@ from aepo.types import Kind, Node, ToolCall, ToolError, ToolResult, ToolStatus
 def repeated(walk: Sequence[Node], call: ToolCall, tools: Mapping[str, Tool]) -> ToolResult | None:
     """The result of an equal call earlier in the trajectory; None if there is none that can be reused.
 
-    Only successful results of pure tools are reused. Two calls are equal if their checked arguments are, defaults
-    included.
+    Only successful results are reused.
 
     Args:
         walk: The trajectory so far, inherited nodes included.
         call: The policy's call.
         tools: By name.
     """
-    tool = tools.get(call.name)
-    if tool is None or not tool.pure or call.error is not None:
+    wanted = shared_key(call, tools)
+    if wanted is None:
         return None
-    wanted = _canonical(tool, call)
     for node, after in pairwise(walk):
-        if node.kind is not Kind.POLICY or node.call is None or after.result is None:
+        if node.kind is not Kind.POLICY or not after.results:
             continue
-        same = node.call.name == call.name and node.call.error is None and after.result.status is ToolStatus.OK
-        if same and wanted is not None and _canonical(tool, node.call) == wanted:
-            return ToolResult(after.result.text, repeated=True)
+        for earlier, result in zip(node.calls, after.results, strict=True):
+            if result.status is ToolStatus.OK and shared_key(earlier, tools) == wanted:
+                return again(result)
     return None
 
 
-def _canonical(tool: Tool, call: ToolCall) -> str | None:
+def again(result: ToolResult) -> ToolResult:
+    """The result as the answer to an equal call."""
+    return ToolResult(result.text, repeated=True)
+
+
+def shared_key(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
+    """Equal for calls that may share a result; None for a call that cannot be run, or of a tool that is not pure.
+
+    Two calls are equal if their checked arguments are, defaults included.
+    """
+    tool = tools.get(call.name)
+    if tool is None or not tool.pure or call.error is not None:
+        return None
     try:
-        return tool.canonical(call.arguments)
+        return json.dumps([call.name, tool.canonical(call.arguments)])
     except ToolError:
         return None

@@ -50,8 +50,8 @@ class Start:
         origin: Why it begins.
         watched: Whether it shows its entropy after each observation.
         parent: The path in which it begins; None if it begins at the question.
-        depth: Number of inherited calls. Inside a parent it begins right after the observation with this number; with
-            the origin "resampled", before the call after that.
+        depth: Number of inherited observations. Inside a parent it begins right after the observation with this number;
+            with the origin "resampled", before the calls of the turn after that.
     """
 
     origin: Origin
@@ -141,8 +141,8 @@ class Spending:
         """Begin the missing paths: inside ended paths where the rules say so, the rest at the question.
 
         Args:
-            call_entropies: For each path, the mean entropy of the tokens of each of its own calls, in nats; None if the
-                rules do not need it.
+            call_entropies: For each path, the mean entropy of the call tokens before each of its own observations, in
+                nats; None if the rules do not need it.
             rewards: One per path; None if the rules do not need it.
         """
         self.stage = Stage.FINISHING
@@ -216,21 +216,21 @@ class Spending:
         return starts
 
     def _steps(self, path: int, call_entropies: Sequence[float | None]) -> list[Step]:
-        """The calls that a path made itself, for the rules."""
+        """A path's own turns with calls, for the rules."""
         return [
-            Step(call, uniform(self._noise(path), -call), self.decisions.get((path, call)), entropy)
-            for call, entropy in enumerate(call_entropies, self._paths[path].depth + 1)
+            Step(number, uniform(self._noise(path), -number), self.decisions.get((path, number)), entropy)
+            for number, entropy in enumerate(call_entropies, self._paths[path].depth + 1)
         ]
 
     def _restart(self, restart: Restart) -> Start:
         """Begin a path inside one that has ended."""
         if restart.before_call:
-            return self._start(Origin.RESAMPLED, restart.path, restart.call - 1)
-        decision = self.decisions.get((restart.path, restart.call))
+            return self._start(Origin.RESAMPLED, restart.path, restart.observation - 1)
+        decision = self.decisions.get((restart.path, restart.observation))
         if decision is not None:
             changed = replace(decision, branches=decision.branches + 1, stopped_by=None)
-            self.decisions[restart.path, restart.call] = changed
-        return self._start(Origin.BRANCH, restart.path, restart.call)
+            self.decisions[restart.path, restart.observation] = changed
+        return self._start(Origin.BRANCH, restart.path, restart.observation)
 
     def _start(self, origin: Origin, parent: int | None = None, depth: int = 0) -> Start:
         consecutive = 0 if parent is None else self._paths[parent].consecutive

@@ -15,6 +15,7 @@ import anyio
 
 from aepo.solving.budget import SolvingBudget, SolvingPrices, SolvingSpent
 from aepo.tools.base import Execute, Tool
+from aepo.tools.cache.layer import trajectory
 from aepo.types import ToolResult
 
 # Prices like 0.1 do not add up exactly.
@@ -36,6 +37,8 @@ class _Waiting:
     """Trajectories with the smallest number come first."""
     pay: Callable[[], str | None]
     """Pays and returns None, or returns the limit that forbids it."""
+    whose: int | str
+    """The trajectory, which waits for a turn or for calls: its number for a turn, its name for a call."""
     paid: anyio.Event = field(default_factory=anyio.Event)
     refused: str | None = None
 
@@ -62,7 +65,7 @@ class Meter:
         """The tool, with calls that are paid for, even if a kept result answers them."""
 
         async def around(execute: Execute, values: dict[str, object]) -> ToolResult:
-            await self._paid(CALLS_FIRST, lambda: self._pay_call(tool.price))
+            await self._paid(CALLS_FIRST, lambda: self._pay_call(tool.price), trajectory.get())
             return await execute(values)
 
         return replace(tool, around=(*tool.around, around))
@@ -88,7 +91,7 @@ class Meter:
         """
         granted: list[Grant] = []
         try:
-            await self._paid(path, lambda: self._pay_turn(read, wanted, granted))
+            await self._paid(path, lambda: self._pay_turn(read, wanted, granted), path)
         except BaseException:
             self._held = [grant for grant in self._held if grant not in granted]
             raise
@@ -103,7 +106,7 @@ class Meter:
     async def give_up(self, path: int) -> None:
         """Wait for ever, after a turn used all that was left and it was not enough."""
         limit = "tokens" if self._free_tokens() <= 0 else "money"
-        await self._paid(path, lambda: limit)
+        await self._paid(path, lambda: limit, path)
 
     def affordable(self) -> int:
         """Number of trajectories that the rest of the budget pays for, at the average cost so far.
@@ -125,8 +128,8 @@ class Meter:
         """End the rollout because of an interrupt."""
         self._end("interrupted")
 
-    async def _paid(self, age: int, pay: Callable[[], str | None]) -> None:
-        waiting = _Waiting(age, pay)
+    async def _paid(self, age: int, pay: Callable[[], str | None], whose: int | str) -> None:
+        waiting = _Waiting(age, pay, whose)
         self._waiting.append(waiting)
         try:
             self._serve()
@@ -145,7 +148,9 @@ class Meter:
                 waiting.paid.set()
             elif waiting.age != CALLS_FIRST:
                 break
-        if self._waiting and len(self._waiting) == len(self._growing) and not self._held:
+        # A turn can have several calls, and its trajectory goes on only when all of them are paid for.
+        stopped = {waiting.whose for waiting in self._waiting}
+        if stopped and len(stopped) == len(self._growing) and not self._held:
             self._end(next(one.refused for one in self._waiting if one.refused))
 
     def _end(self, limit: str) -> None:

@@ -52,7 +52,7 @@ def _distance(a: frozenset[str], b: frozenset[str]) -> float:
 def _calls(group: Group, leaf: Leaf) -> tuple[str, ...]:
     """The calls of a trajectory, each as one text: name and arguments."""
     return tuple(
-        json.dumps([node.call.name, node.call.arguments], sort_keys=True, default=str)
+        json.dumps([call.name, call.arguments], sort_keys=True, default=str)
         for node in group.tree.walk(leaf.node)
-        if node.call is not None
+        for call in node.calls
     )

@@ -243,14 +243,14 @@ def _branched_at(tree: TrajectoryTree, leaf: Leaf) -> BranchDecision | None:
 def _call_metrics(groups: Sequence[Group]) -> Metrics:
     executed = sum(executed_calls(group.tree) for group in groups)
     seen = [node for group in groups for leaf in group.tree.leaves for node in _observations(group.tree, leaf)]
-    used = sum(node.result is not None and node.result.executed for node in seen)
+    used = sum(result.executed for node in seen for result in node.results)
     metrics: Metrics = {
         "tool/executed_calls": float(executed),
         "tool/calls_per_trajectory": used / len(_leaves(groups)),
     }
     if used:
         metrics["tool/saved_share"] = 1.0 - executed / used
-    repeated = sum(n.result is not None and n.result.repeated for group in groups for n in group.tree.nodes)
+    repeated = sum(result.repeated for group in groups for node in group.tree.nodes for result in node.results)
     if repeated:
         metrics["tool/repeated_calls"] = float(repeated)
     return metrics
@@ -258,15 +258,16 @@ def _call_metrics(groups: Sequence[Group]) -> Metrics:
 
 def _tool_metrics(groups: Sequence[Group], tools: Collection[str]) -> Metrics:
     calls = [
-        (group.tree.nodes[node.parent].call, node.result)
+        pair
         for group in groups
         for node in group.tree.nodes
-        if node.result is not None and node.parent is not None
+        if node.results and node.parent is not None
+        for pair in zip(group.tree.nodes[node.parent].calls, node.results, strict=True)
     ]
-    known = set(tools) or {call.name for call, result in calls if call is not None and result.executed}
+    known = set(tools) or {call.name for call, result in calls if result.executed}
     by_name: dict[str, list[ToolResult]] = defaultdict(list)
     for call, result in calls:
-        by_name[call.name if call is not None and call.name in known else "unknown"].append(result)
+        by_name[call.name if call.name in known else "unknown"].append(result)
     metrics: Metrics = {}
     for name, results in sorted(by_name.items()):
         metrics[f"tool/{name}/calls"] = float(len(results))

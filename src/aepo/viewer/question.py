@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from aepo.runs.records import Record
-from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, TrajectoryTree
+from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, ToolCall, ToolResult, ToolStatus, TrajectoryTree
 
 
 def digest(record: Record, index: int) -> dict[str, Any]:
@@ -36,10 +36,10 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "reward": fmean(rewards) if rewards else None,
         "spread": pstdev(rewards) if rewards else None,
         "solved": sum(reward >= SUCCESS for reward in rewards),
-        "calls": sum(n.result is not None and n.result.executed for n in tree.nodes),
-        "without_call": sum(not any(n.call for n in tree.walk(leaf.node)) for leaf in tree.leaves),
+        "calls": sum(result.executed for node in tree.nodes for result in node.results),
+        "without_call": sum(not any(n.calls for n in tree.walk(leaf.node)) for leaf in tree.leaves),
         "format_errors": sum(leaf.format_error is not None for leaf in tree.leaves),
-        "tool_errors": sum(n.result is not None and n.result.status.value != "ok" for n in tree.nodes),
+        "tool_errors": sum(result.status is not ToolStatus.OK for node in tree.nodes for result in node.results),
         "distinct": tree.distinct_tokens(),
         "flat": sum(len(n.tokens) for leaf in tree.leaves for n in tree.walk(leaf.node)),
         "outline": outline(tree),
@@ -72,7 +72,6 @@ def whole(record: Record, index: int) -> dict[str, Any]:
 
 def _node(node: Node, pieces: list[str], ratios: list[float | None] | None) -> dict[str, Any]:
     written = node.kind is Kind.POLICY
-    result = node.result
     return {
         "parent": node.parent,
         "kind": node.kind.value,
@@ -82,11 +81,20 @@ def _node(node: Node, pieces: list[str], ratios: list[float | None] | None) -> d
         "entropies": [round(e, 3) for e in node.entropies],
         "probabilities": [round(exp(p), 4) for p in node.logprobs] if written and node.logprobs else None,
         "ratios": ratios if written else None,
-        "call": node.call and {"name": node.call.name, "arguments": node.call.arguments, "error": node.call.error},
-        "result": result
-        and {"status": result.status.value, "seconds": round(result.seconds, 3), "repeated": result.repeated},
+        "calls": [_call(call) for call in node.calls],
+        "results": [_result(result, several=len(node.results) > 1) for result in node.results],
         "decision": node.decision and asdict(node.decision),
     }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"name": call.name, "arguments": call.arguments, "error": call.error}
+
+
+def _result(result: ToolResult, several: bool) -> dict[str, Any]:
+    told = {"status": result.status.value, "seconds": round(result.seconds, 3), "repeated": result.repeated}
+    # The text of a single result is the node's own; of several each is shown with its call.
+    return {**told, "text": result.text} if several else told
 
 
 def _leaf(leaf: Leaf, advantages: list[float] | None) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_a_service_that_is_down_and_calls_that_hang_cost_neither_the_step_nor_a_
     for step in (1, 2):
         for group in trees(broken.folder, step):
             assert len(group.tree.leaves) == K
-            statuses.update(node.result.status for node in group.tree.nodes if node.result is not None)
+            statuses.update(result.status for node in group.tree.nodes for result in node.results)
     assert Service.asked[:DOWN_FOR] == [503] * DOWN_FOR
     assert statuses["timeout"] > 0
     assert statuses["ok"] > 0

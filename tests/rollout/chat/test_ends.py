@@ -7,7 +7,7 @@ from aepo.rollout.generator import Stop
 from aepo.types import ToolCall, ToolResult
 
 CALL = '<tool_call>\n{"name": "search", "arguments": {"query": "x"}}\n</tool_call>'
-FOUND = ParsedTurn(call=ToolCall("search", {"query": "x"}))
+FOUND = ParsedTurn(calls=(ToolCall("search", {"query": "x"}),))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_string_ends_a_turn_and_is_no_part_of_it_but_for_a_tag_that_closes_som
     assert protocol.stop.tokens == plain.stop.tokens
     tokens = tokenizer.encode(turn, add_special_tokens=False)
     assert protocol.parse(tokens) == parsed
-    if parsed.call is not None:
+    if parsed.calls:
         start = turn.index("<tool_call>" if name == "chat" else "<search>")
         assert tokenizer.decode(tokens[: protocol.call_start(tokens)]) == turn[:start]
 
@@ -56,10 +56,10 @@ def test_the_templates_end_is_inserted_where_the_policy_sampled_none(tokenizers,
     protocol = make_protocol("chat", tokenizer, tools, ends=Stop(strings=("Observation:",)))
     result, end = ToolResult("Paris"), tokenizer.convert_tokens_to_ids("<|im_end|>")
     spelled = tokenizer.encode(CALL + "\nObservation:", add_special_tokens=False)
-    behind = protocol.observation(result, FOUND.call)
+    behind = protocol.observation([result], FOUND.calls)
     assert end not in behind[:1]
-    assert protocol.observation(result, FOUND.call, [*spelled, end]) == behind
-    assert protocol.observation(result, FOUND.call, spelled) == [end, *behind]
+    assert protocol.observation([result], FOUND.calls, [*spelled, end]) == behind
+    assert protocol.observation([result], FOUND.calls, spelled) == [end, *behind]
 
 
 @pytest.mark.parametrize("name", ["tags", "chat"])

@@ -347,6 +347,33 @@ def test_a_tool_that_is_not_pure_is_replayed_call_by_call_of_each_trajectory(ser
         run(made)
 
 
+def test_a_recording_of_an_earlier_version_is_replayed(service: Service, opened: Opened, tmp_path: Path) -> None:
+    """Rows as a run wrote them when a turn had one call."""
+    rows = [
+        ("8b2583cce04d2eab904cf84ad2c617f65ea24f830e6c1158a4b030dd35ff8127", "5ddfdf8237e95bd4#1", "ok", "da"),
+        ("1d3174bdda70537756c98c33156fd7dfcd00259df0df0ea8d8b09aef7ffafaed", "dc4139c542a7ef56#1", "ok", "ea"),
+    ]
+    opened("record").close()
+    with sqlite3.connect(tmp_path / "tools.sqlite") as file:
+        insert = "INSERT INTO results VALUES (?, 'search', '1', '{\"query\": \"a\"}', ?, ?, ?, 0.0003, 1796013319.4, 1)"
+        file.executemany(insert, rows)
+
+    @tool
+    async def search(query: str) -> str:
+        """Search.
+
+        Args:
+            query: What.
+        """
+        raise AssertionError("the tool runs")
+
+    player = cached(search, opened("replay"), "replay")
+    for name, text in (("dc4139c542a7ef56", "ea"), ("5ddfdf8237e95bd4", "da")):
+        token = trajectory.set(name)
+        assert ask(player).text == text
+        trajectory.reset(token)
+
+
 def test_what_is_kept_is_not_cut_so_that_the_limit_may_change(service: Service, opened: Opened) -> None:
     short = replace(service.tool(), max_characters=2)
     assert ask(cached(short, opened("cached"), "cached"), "abcdef").text == "ab\n[cut: 6 more characters]"

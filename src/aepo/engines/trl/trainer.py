@@ -32,7 +32,8 @@ from aepo.equipment.agents import agents, scorer_of
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.process import event_loop
 from aepo.rewards.score import AT_ONCE, RewardScorer
-from aepo.rollout.agent import Agent, OnToolBug
+from aepo.rollout.agent import Agent
+from aepo.rollout.together import OnToolBug, Repeat
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
@@ -128,7 +129,7 @@ class AEPOTrainer(GRPOTrainer):
         max_sequences: int = 128,
         deterministic: bool = False,
         on_tool_bug: OnToolBug = "stop",
-        repeat: Literal["run", "answer"] = "run",
+        repeat: Repeat = "run",
         date: datetime.date | None = None,
         rewards_at_once: int = AT_ONCE,
         layout: Layout = "tree",

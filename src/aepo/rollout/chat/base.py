@@ -78,12 +78,12 @@ class ParsedTurn:
     At most one of the three is set. If none is, the policy ended its text without an answer.
 
     Attributes:
-        call: The tool call that ends the turn; if `call.error` is set, it is not run and the model is told the error.
+        calls: The tool calls that end the turn; one with `error` set is not run, and the model is told the error.
         answer: The answer's text, never empty.
         error: How the turn broke the protocol, one short line.
     """
 
-    call: ToolCall | None = None
+    calls: tuple[ToolCall, ...] = ()
     answer: str | None = None
     error: str | None = None
 
@@ -105,19 +105,19 @@ class ChatProtocol(Protocol):
         ...     def parse(self, tokens):
         ...         text = bytes(tokens).decode(errors="replace").strip()
         ...         if text.startswith("?"):
-        ...             return ParsedTurn(call=ToolCall("search", {"query": text[1:].strip()}))
+        ...             return ParsedTurn(calls=(ToolCall("search", {"query": text[1:].strip()}),))
         ...         return ParsedTurn(answer=text or None)
         ...
         ...     def call_start(self, tokens):
         ...         return bytes(tokens).index(b"?")
         ...
-        ...     def observation(self, result, call, turn=()):
-        ...         return list(f"= {result.text}\n".encode())
+        ...     def observation(self, results, calls, turn=()):
+        ...         return list("".join(f"= {result.text}\n" for result in results).encode())
         >>> protocol = Lines()
         >>> turn = protocol.parse(b"? author of Emma\n")
-        >>> turn.call
-        ToolCall(name='search', arguments={'query': 'author of Emma'}, error=None)
-        >>> bytes(protocol.observation(ToolResult("Jane Austen"), turn.call))
+        >>> turn.calls
+        (ToolCall(name='search', arguments={'query': 'author of Emma'}, error=None),)
+        >>> bytes(protocol.observation([ToolResult("Jane Austen")], turn.calls))
         b'= Jane Austen\n'
         >>> protocol.parse(b"Jane Austen\n").answer
         'Jane Austen'
@@ -138,18 +138,20 @@ class ChatProtocol(Protocol):
         """Parse one turn, the token that stopped it included; it must not raise, whatever was sampled."""
 
     def call_start(self, tokens: Sequence[int]) -> int:
-        """Number of tokens of a turn that lie wholly before its call.
+        """Number of tokens of a turn that lie wholly before its first call.
 
         Args:
             tokens: A turn for which `parse` gives a call.
         """
 
-    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
-        """The tokens between the turn that ended with `call` and the next turn.
+    def observation(
+        self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
+    ) -> list[int]:
+        """The tokens between a turn that ended with calls and the next turn.
 
         Args:
-            result: The tool's result.
-            call: The call that `parse` found in the turn.
+            results: The calls' results, in the order of the calls; at least one.
+            calls: The calls that `parse` found in the turn.
             turn: The turn's tokens; empty if a stop token ended it.
         """
 

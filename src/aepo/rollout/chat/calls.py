@@ -17,6 +17,7 @@ _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _BEFORE_JSON = re.compile(rf"(?:\A|<tool_call>|</think>|{re.escape(PYTHON_TAG)})\s*(?=[{{\[])")
 # Policies also write strings with raw newlines and unknown escapes, and several values in a row.
 _LEXEME = re.compile(r'[{\[]|[}\]]|[\s:,;]+|"(?:[^"\\]++|\\.)*+"|[\w.+-]+', re.DOTALL)
+_BETWEEN = ";, \n"
 _LOOKS_LIKE_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"(parameters|arguments)"\s*:')
 
 
@@ -45,33 +46,33 @@ def _json_end(text: str, start: int) -> int:
     return at
 
 
-def find_call(text: str, tools: Collection[str]) -> ToolCall | None:
-    """The turn's tool call, None if it has none; a call that cannot be run has its `error` set.
+def find_calls(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
+    """The turn's tool calls in their order; one that cannot be run has its `error` set.
 
-    It reads `<tool_call>{"name": .., "arguments": {..}}</tool_call>`, also with a list (Hermes, Qwen, SmolLM2), and a
-    turn that is `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it (Llama 3).
+    It reads `<tool_call>{"name": .., "arguments": {..}}</tool_call>`, once or several times, also with a list (Hermes,
+    Qwen, SmolLM2), and a turn that is `{"name": .., "parameters": {..}}`, with or without `<|python_tag|>` before it,
+    or several of them with ";" between them (Llama 3).
     """
     blocks = [text[slice(*block.span(1))] for block in _BLOCK.finditer(blanked(text))]
-    try:
-        if blocks:
-            found = [call for block in blocks for call in _as_list(load_value(block))]
-        else:
-            found = _bare(text)
-    except ValueError as problem:
-        return ToolCall("", error=f"the tool call is {problem}")
-    if len(found) > 1:
-        return ToolCall(_name(found[0]), error=f"one call at a time: this turn has {len(found)}, none was run")
-    return _read(found[0], tools) if found else None
+    found = [call for block in blocks for call in _in_block(block)] if blocks else _bare(text)
+    return tuple(call if isinstance(call, ToolCall) else _read(call, tools) for call in found)
 
 
 def call_position(text: str) -> int:
-    """Start, in characters, of the call that `find_call` finds in `text`; of the first one if there are several."""
+    """Start, in characters, of the first call that `find_calls` finds in `text`."""
     shown = blanked(text)
     block = _BLOCK.search(shown)
     if block is not None:
         return block.start()
     tag = shown.find(PYTHON_TAG)
     return tag if tag >= 0 else len(text) - len(text.lstrip())
+
+
+def _in_block(block: str) -> list[Any]:
+    try:
+        return _as_list(load_value(block))
+    except ValueError as problem:
+        return [_unreadable(problem)]
 
 
 def _bare(text: str) -> list[Any]:
@@ -81,17 +82,22 @@ def _bare(text: str) -> list[Any]:
         return []
     try:
         value, rest = load_prefix(text)
-    except ValueError:
-        if tag or _LOOKS_LIKE_CALL.match(text):
-            raise
-        return []
+    except ValueError as problem:
+        return [_unreadable(problem)] if tag or _LOOKS_LIKE_CALL.match(text) else []
     if not tag and not (isinstance(value, dict) and "name" in value and {"parameters", "arguments"} & value.keys()):
         return []
-    if rest.lstrip(";, \n").startswith("{"):
-        raise ValueError("not alone in its turn: one call at a time")
-    if rest:
-        raise ValueError("followed by text: end the turn after it")
-    return _as_list(value)
+    found = _as_list(value)
+    while (following := rest.lstrip(_BETWEEN)).startswith("{"):
+        try:
+            value, rest = load_prefix(following)
+        except ValueError as problem:
+            return [*found, _unreadable(problem)]
+        found = [*found, value]
+    return [_unreadable("followed by text: end the turn after it")] if following else found
+
+
+def _unreadable(problem: object) -> ToolCall:
+    return ToolCall("", error=f"the tool call is {problem}")
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 
 from aepo.rollout.chat.base import ToolLike
-from aepo.rollout.chat.calls import find_call
-from aepo.rollout.chat.glue import Glue
+from aepo.rollout.chat.calls import find_calls
+from aepo.rollout.chat.glue import Glue, NamedResult
 from aepo.rollout.chat.template import MessageDict, Template, calling, message
 from aepo.types import ToolCall
 
@@ -19,7 +19,12 @@ _WAY_OUT = "use protocol: tags, or a chat template that only appends"
 
 
 def check_append_only(
-    template: Template, opening: Sequence[MessageDict], glue: Glue, caller: str, opened: str = ""
+    template: Template,
+    opening: Sequence[MessageDict],
+    glue: Glue,
+    caller: str,
+    opened: str = "",
+    results: Sequence[int] = (1, 1, 1),
 ) -> None:
     """Grow conversations turn by turn and compare each rendering with the tokens of a rollout.
 
@@ -31,6 +36,7 @@ def check_append_only(
         glue: The text that the rollout inserts after turns.
         caller: A tool's name.
         opened: The part of the assistant's turn that the prompt writes, e.g. "<think>" and a newline.
+        results: Number of results after each of three turns.
 
     Raises:
         ValueError: The template changes earlier text; the message names the first place.
@@ -39,17 +45,35 @@ def check_append_only(
     open_tag = "" if opened else "<think>\n"
     thinking = [f"{open_tag}thought {n}\n</think>\n\n{text}" for n, text in enumerate(("so", call, "then"))]
     plain = ["one moment", call, "once more"]
+
+    def compare(turns: Sequence[str], exact: bool) -> None:
+        shown = [[(f"result {turn}.{n}", caller) for n in range(count)] for turn, count in enumerate(results, 1)]
+        _compare(template, opening, glue, list(zip(turns, shown, strict=True)), opened, exact)
+
     if not opened:
-        _compare(template, opening, glue, caller, plain, opened, exact=True)
-        _compare(template, opening, glue, caller, [thinking[0], plain[1], thinking[2]], opened, exact=False)
-    _compare(template, opening, glue, caller, thinking, opened, exact=False)
+        compare(plain, exact=True)
+        compare([thinking[0], plain[1], thinking[2]], exact=False)
+    compare(thinking, exact=False)
+
+
+def writes_several(
+    template: Template, opening: Sequence[MessageDict], glue: Glue, caller: str, opened: str = ""
+) -> bool:
+    """Whether the template writes several results of one turn as a rollout does; arguments as `check_append_only`."""
+    if glue.between is None:
+        return False
+    try:
+        check_append_only(template, opening, glue, caller, opened, results=(2, 1, 3))
+    except ValueError:
+        return False
+    return True
 
 
 def check_call_format(template: Template, opening: Sequence[MessageDict], glue: Glue, tool: ToolLike) -> None:
     """Let the template write a tool call and read it back; a template that writes no calls passes.
 
     Raises:
-        ValueError: `find_call` does not read the template's calls.
+        ValueError: `find_calls` does not read the template's calls.
     """
     arguments = {"value": "aepo sentinel"}
     prompt = template.render(opening)
@@ -59,7 +83,7 @@ def check_call_format(template: Template, opening: Sequence[MessageDict], glue: 
             continue
         written = rendered[_common(prompt, rendered) :].rpartition("</think>")[2]
         written = written.rpartition(template.decode([glue.end]))[0] or written
-        if arguments["value"] in written and find_call(written, [tool.name]) != ToolCall(tool.name, arguments):
+        if arguments["value"] in written and find_calls(written, [tool.name]) != (ToolCall(tool.name, arguments),):
             raise ValueError(
                 f"the chat template writes tool calls as {written.strip()[:80]!r}, which is not understood "
                 "(JSON in <tool_call> tags, or Llama's bare JSON, is): use protocol: tags"
@@ -71,18 +95,16 @@ def _compare(
     template: Template,
     opening: Sequence[MessageDict],
     glue: Glue,
-    caller: str,
-    turns: Sequence[str],
+    turns: Sequence[tuple[str, Sequence[NamedResult]]],
     opened: str,
     exact: bool,
 ) -> None:
     messages = list(opening)
     expected = [("the prompt", template.render(opening).removesuffix(opened)), ("turn 1", opened)]
-    for number, turn in enumerate(turns, 1):
-        result = f"result {number}"
+    for number, (turn, results) in enumerate(turns, 1):
         expected.append((f"turn {number}", turn + template.decode([glue.end])))
-        expected.append((f"the result of turn {number}", glue.text(result, caller)))
-        messages += [message("assistant", opened + turn), *glue.messages(result, caller)]
+        expected.append((f"the result of turn {number}", glue.text(results)))
+        messages += [message("assistant", opened + turn), *glue.messages(results)]
         rendered = template.try_render(messages)
         if rendered is None:
             raise ValueError(f"the chat template refuses a conversation with {number} tool results: {_WAY_OUT}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from aepo.rollout.chat.template import Template, calling, message
+from aepo.rollout.chat.template import Template, call_id, calling, message
 from aepo.rollout.generator import Stop
 
 # Several models end a turn or a document with these, although their templates end turns otherwise.
@@ -77,7 +77,7 @@ def _written(template: Template) -> set[int]:
     control = {i for text, i in template.control_tokens().items() if not text.startswith("</")}
     control |= {*template.tokenizer.all_special_ids}
     text, call = message("assistant", _MARK), calling("f", {"value": _MARK})
-    result = {**message("tool", "result"), "name": "f", "tool_call_id": "aepo00001"}
+    result = {**message("tool", "result"), "name": "f", "tool_call_id": call_id(1)}
     found = set()
     # Some templates close a turn only if a message follows.
     for turns in ([text], [call], [text, message("user", "next")], [call, result]):

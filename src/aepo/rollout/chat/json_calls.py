@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from aepo.boxed import last_boxed
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.calls import blanked, call_position, find_call
-from aepo.rollout.chat.check import check_append_only, check_call_format
+from aepo.rollout.chat.calls import blanked, call_position, find_calls
+from aepo.rollout.chat.check import check_append_only, check_call_format, writes_several
 from aepo.rollout.chat.ends import find_ends
 from aepo.rollout.chat.glue import learn_glue
 from aepo.rollout.chat.quote import quoter
@@ -23,6 +23,11 @@ from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
 
 _MARKUP = ("tool_call", "tool_response", "think", "answer")
+_ONE = "You then get what it returned. Call one tool at a time."
+_SEVERAL = (
+    "You then get what it returned. To make calls that do not need each other's results, write one after the other in "
+    "the same turn; they run together, and you get all results in their order."
+)
 _OPEN_THINK = re.compile(r"<think>\s*$")
 
 
@@ -35,6 +40,7 @@ class JsonCallProtocol:
         system: The system text; empty uses the template's default.
         tool_role: "tool" if results have the template's tool role; "user" if it has none and a result is a user's
             `<tool_response>`.
+        several: Whether a turn may have several calls; not if the template cannot write several results in a row.
         described_by: "template" if the template describes the tools to the model, "system" if the system text does,
             "nobody" without tools, or with `system=""` under a template that ignores them.
     """
@@ -60,16 +66,18 @@ class JsonCallProtocol:
         self._template = Template(tokenizer, tuple(tool_schema(tool) for tool in tools), date)
         shows = self._shows_tools(Template(tokenizer, date=date)) if tools else False
         self.system = system or ""
-        if tools and not shows and system != "":
-            self.system = f"{self.system}\n\n{describe(tools)}".strip()
-        self.described_by = "template" if shows else "system" if tools and system != "" else "nobody"
-
         opening = self._template.opening(self.system, "question")
         opened = _OPEN_THINK.search(self._template.render(opening))
         self._opened = opened.group() if opened else ""
         self._glue = learn_glue(self._template, opening, f"{self._opened}thought\n</think>\n\n" if opened else "")
-        self.tool_role = self._glue.role
-        check_append_only(self._template, opening, self._glue, next(iter(self._tools), "tool"), self._opened)
+        self.tool_role, caller = self._glue.role, next(iter(self._tools), "tool")
+        self.several = writes_several(self._template, opening, self._glue, caller, self._opened)
+        if tools and not shows and system != "":
+            self.system = f"{self.system}\n\n{describe(tools, self.several)}".strip()
+        self.described_by = "template" if shows else "system" if tools and system != "" else "nobody"
+
+        opening = self._template.opening(self.system, "question")
+        check_append_only(self._template, opening, self._glue, caller, self._opened)
         for tool in tools[:1]:
             check_call_format(self._template, opening, self._glue, tool)
 
@@ -91,7 +99,7 @@ class JsonCallProtocol:
         return self._template.encode(self._template.render(messages))
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
-        """Parse one turn: its call, else its answer."""
+        """Parse one turn: its calls, else its answer."""
         text = self._opened + self._ends.text(tokens)
         shown = blanked(text)
         for written in self._forbidden:
@@ -105,23 +113,31 @@ class JsonCallProtocol:
         if problem := _unbalanced(shown, "tool_call"):
             return ParsedTurn(error=problem)
         body = text[len(text) - len(shown) :]
-        call = find_call(body, self._tools)
-        return _answer(body, shown) if call is None else ParsedTurn(call=call)
+        calls = find_calls(body, self._tools)
+        if len(calls) > 1 and not self.several:
+            calls = (ToolCall(calls[0].name, error=f"one call at a time: this turn has {len(calls)}, none was run"),)
+        return ParsedTurn(calls=calls) if calls else _answer(body, shown)
 
     def call_start(self, tokens: Sequence[int]) -> int:
-        """Number of tokens before the call's JSON, or before the tag around it."""
+        """Number of tokens before the first call's JSON, or before the tag around it."""
         text = self._ends.text(tokens)
         thought, closed, _ = blanked(text).rpartition("</think>")
         start = len(thought + closed)
         return self._template.tokens_before(tokens, start + call_position(text[start:]))
 
-    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
-        """The template's text after the end-of-turn token, with the stripped result in it.
+    def observation(
+        self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
+    ) -> list[int]:
+        """The template's text after the end-of-turn token, with the stripped results in it.
 
         An end token is inserted only if the policy sampled none, because a string ended the turn.
         """
         by_string = turn and turn[-1] not in self._ends.tokens
-        text = self._glue.encode(self._template, self._quote(result.text.strip()), self._quote(call.name))
+        named = [
+            (self._quote(result.text.strip()), self._quote(call.name))
+            for result, call in zip(results, calls, strict=True)
+        ]
+        text = self._glue.encode(self._template, named)
         return [self._glue.end, *text] if by_string else text
 
     def _shows_tools(self, bare: Template) -> bool:
@@ -129,14 +145,14 @@ class JsonCallProtocol:
         return self._template.try_render(question) not in (None, bare.try_render(question))
 
 
-def describe(tools: Sequence[ToolLike]) -> str:
-    """The system text that describes the tools, for chat templates that do not."""
+def describe(tools: Sequence[ToolLike], several: bool) -> str:
+    """The system text that describes the tools, for chat templates that do not; `several` calls a turn or one."""
     schemas = "\n".join(json.dumps(tool_schema(tool)["function"], ensure_ascii=False) for tool in tools)
     return (
         f"You can call these tools:\n<tools>\n{schemas}\n</tools>\n"
         "To call one, write its name and its arguments as JSON, and end your turn:\n"
         '<tool_call>\n{"name": "the tool", "arguments": {"an argument": "its value"}}\n</tool_call>\n'
-        "You then get what it returned. Call one tool at a time. When you know the answer, write it without a call."
+        f"{_SEVERAL if several else _ONE} When you know the answer, write it without a call."
     )
 
 

@@ -29,6 +29,8 @@ class TagProtocol:
     A tool with one parameter, or one required parameter, takes the text between its tags; any other takes a JSON
     object. Other tags are plain text, and so is everything between a tool's tags that does not end a turn.
 
+    A turn has one call, because a tool's close tag ends it.
+
     Attributes:
         name: "tags".
         stop: A tool's close tag, `</answer>`, a `<result>` that the policy writes, or an end that the model declares.
@@ -89,9 +91,11 @@ class TagProtocol:
         start = next(tag.start() for tag in tags if tag.group(2) in self._tools)
         return self._template.tokens_before(tokens, start)
 
-    def observation(self, result: ToolResult, call: ToolCall, turn: Sequence[int] = ()) -> list[int]:
-        """`<result>` text `</result>`; tags and special tokens in the text are changed (`quote`)."""
-        return self._template.encode(f"<result>{self._quote(result.text)}</result>")
+    def observation(
+        self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
+    ) -> list[int]:
+        """`<result>` text `</result>` for each call; tags and special tokens in the text are changed (`quote`)."""
+        return self._template.encode("".join(f"<result>{self._quote(result.text)}</result>" for result in results))
 
 
 def describe(tools: Sequence[ToolLike]) -> str:
@@ -135,7 +139,7 @@ def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], think
                     return ParsedTurn(error="the answer is empty")
                 done, done_at = ParsedTurn(answer=content), match.end()
             elif name != "think":
-                done, done_at = ParsedTurn(call=_call(tools[name], content)), match.end()
+                done, done_at = ParsedTurn(calls=(_call(tools[name], content),)), match.end()
         elif opened is not None:
             return ParsedTurn(error=f"</{name}> inside <{opened}>")
         elif not (name == "think" and may_close):
@@ -146,7 +150,7 @@ def _parse(text: str, tag: re.Pattern[str], tools: Mapping[str, ToolLike], think
     if done is None:
         return ParsedTurn()
     if text[done_at:].strip():
-        after = "the answer" if done.call is None else f"</{done.call.name}>"
+        after = f"</{done.calls[0].name}>" if done.calls else "the answer"
         return ParsedTurn(error=f"text after {after} in the same turn")
     return done
 

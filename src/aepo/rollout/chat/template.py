@@ -19,10 +19,15 @@ def message(role: str, content: str) -> MessageDict:
     return {"role": role, "content": content}
 
 
+def call_id(number: int) -> str:
+    """The id of a turn's call, for templates that ask for one; the calls of a turn are numbered from 1."""
+    # Mistral's templates require an id of this length.
+    return f"aepo{number:05d}"
+
+
 def calling(name: str, arguments: object) -> MessageDict:
     """An assistant's message with a tool call."""
-    # Mistral's templates require an id of this length.
-    call = {"id": "aepo00001", "type": "function", "function": {"name": name, "arguments": arguments}}
+    call = {"id": call_id(1), "type": "function", "function": {"name": name, "arguments": arguments}}
     return {**message("assistant", ""), "tool_calls": [call]}
 
 

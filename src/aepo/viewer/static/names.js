@@ -19,7 +19,7 @@ export const STOPS = {
   end: "ended without an answer",
   format: "broke the format",
   length: "reached the limit on tokens",
-  tool_limit: "asked for one call too many",
+  tool_limit: "asked for more calls than were left",
 };
 
 export const TITLES = {

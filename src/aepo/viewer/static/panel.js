@@ -63,19 +63,16 @@ function card(question, id, turn, c) {
   const node = question.nodes[id],
     own = node.path === c.leaf.path;
   const shared = c.users.get(id) > 1 ? `shared by ${c.users.get(id)} paths` : null;
-  const call = node.kind === "observation" ? question.nodes[node.parent].call : node.call;
+  const calls = node.kind === "observation" ? question.nodes[node.parent].calls : node.calls;
+  const several = node.results.length > 1;
   const title = {
     prompt: "Question",
     policy: `Turn ${turn}`,
-    observation: call ? `Result of ${call.name}` : "Observation",
+    observation: several ? `Results of ${calls.length} calls` : calls.length ? `Result of ${calls[0].name}` : "Observation",
   }[node.kind];
   const facts = [plural(node.size, "token")];
   if (node.kind === "policy" && node.entropies.length) facts.push(`mean entropy ${number(mean(node.entropies))} nats`);
-  if (node.result) {
-    facts.push(duration(node.result.seconds));
-    if (node.result.status !== "ok") facts.push(h("b", { class: "bad" }, node.result.status.replace("_", " ")));
-    if (node.result.repeated) facts.push("the same call as before");
-  }
+  if (node.results.length === 1) facts.push(...factsOf(node.results[0]));
   const text = h("pre", { dir: "auto" });
   if (node.kind === "policy")
     text.append(...tokenText(question, node, c.colours, c.colours.values(id, c.leaf), c.advantages?.get(id)));
@@ -90,8 +87,8 @@ function card(question, id, turn, c) {
       facts.map((fact) => h("span", {}, fact)),
       shared ? h("span", {}, shared) : null,
     ),
-    text,
-    node.kind === "policy" && node.call ? callOf(node.call) : null,
+    several ? node.results.map((result, at) => resultOf(calls[at], result)) : text,
+    node.kind === "policy" ? calls.map((call) => callOf(call)) : null,
     node.decision ? decisionOf(question, id, node.decision, c) : null,
     node.kind === "policy" && c.began.has(id)
       ? h(
@@ -104,7 +101,28 @@ function card(question, id, turn, c) {
   );
 }
 
-function callOf(call) {
+function factsOf(result) {
+  return [
+    duration(result.seconds),
+    result.status !== "ok" ? h("b", { class: "bad" }, result.status.replace("_", " ")) : null,
+    result.repeated ? "the same call as before" : null,
+  ].filter((fact) => fact !== null);
+}
+
+// One of the results of a turn, under the call that it answers.
+function resultOf(call, result) {
+  return h(
+    "div",
+    { class: "result" },
+    callOf(
+      call,
+      factsOf(result).map((fact) => h("span", {}, fact)),
+    ),
+    h("pre", { dir: "auto" }, result.text),
+  );
+}
+
+function callOf(call, facts = []) {
   const given = Object.entries(call.arguments).map(([name, value]) => [
     h("i", {}, `${name} `),
     typeof value === "string" ? value : JSON.stringify(value),
@@ -115,6 +133,7 @@ function callOf(call) {
     h("b", {}, `→ ${call.name}`),
     given.map((pair) => h("code", {}, pair)),
     call.error ? h("span", { class: "bad" }, call.error) : null,
+    facts,
   );
 }
 

@@ -90,7 +90,8 @@ function sayDecision(d, tau) {
 export function saidOf(question, id, tau) {
   const node = question.nodes[id];
   if (node.kind === "policy")
-    return `${plural(node.size, "token")}${node.call ? `, then calls ${node.call.name}` : ""}`;
-  const result = node.result ? `result: ${node.result.status}, ${duration(node.result.seconds)}` : "observation";
-  return `${result}, ${plural(node.size, "token")}${node.decision ? `\n${sayDecision(node.decision, tau)}` : ""}`;
+    return `${plural(node.size, "token")}${node.calls.length ? `, then calls ${node.calls.map((call) => call.name).join(", ")}` : ""}`;
+  const ended = node.results.map((result) => `${result.status}, ${duration(result.seconds)}`).join("; ");
+  const told = ended ? `${node.results.length > 1 ? "results" : "result"}: ${ended}` : "observation";
+  return `${told}, ${plural(node.size, "token")}${node.decision ? `\n${sayDecision(node.decision, tau)}` : ""}`;
 }

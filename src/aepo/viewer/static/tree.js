@@ -96,7 +96,7 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
       if (clipped) g.append(clipped);
     } else {
       const thin = Math.max(4, Math.round(size.bar / 2.6));
-      const failed = node.result && node.result.status !== "ok";
+      const failed = node.results.some((result) => result.status !== "ok");
       g.append(
         s("rect", {
           class: `base${failed ? " failed" : ""}`,
