@@ -180,7 +180,7 @@ def serving(server: ModelServer) -> Iterator[ModelServer]:
             self.reply(None)
 
         def do_POST(self) -> None:
-            self.reply(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.reply(json.loads(self.rfile.read(int(self.headers["content-length"])) or "null"))
 
         def reply(self, body: Any) -> None:
             with server.lock:

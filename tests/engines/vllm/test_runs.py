@@ -1,4 +1,4 @@
-"""Runs that a real vLLM samples for, on a CPU: AEPO_VLLM_PYTHON names the Python of an environment with it (.ci/vllm)."""
+"""Runs that a real vLLM samples for, on a CPU: AEPO_VLLM_PYTHON names a Python that has it (.ci/vllm)."""
 
 from __future__ import annotations
 
@@ -133,6 +133,6 @@ def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypat
         return {name: weight for name, weight in found.items() if not name.endswith("layers.0.mlp.down_proj.weight")}
 
     monkeypatch.setattr(transfer, "_distinct", lacking)
-    with pytest.raises(VllmError, match="still lacks model.layers.0.mlp.down_proj.weight"):
+    with pytest.raises(VllmError, match=r"still lacks model\.layers\.0\.mlp\.down_proj\.weight"):
         api.train_config(settings(tmp_path / "run"))
     assert not RunFolder(tmp_path / "run").metrics_file.exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl")

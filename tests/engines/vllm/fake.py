@@ -1,0 +1,117 @@
+"""vLLM's interface for weights over a real model in this process, which can fail as vLLM was seen to fail.
+
+It lets runs with `vllm.url` be tested where no vLLM is. What vLLM itself does is tested by `test_runs.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from tests.engines.openai.server import ModelServer
+
+
+@dataclass
+class FakeVllm(ModelServer):
+    """A server that takes weights and adapters.
+
+    Attributes:
+        length: Tokens that a sequence may hold.
+        forgets: Part of the names of tensors that an update does not load, although it counts them.
+        keeps: An update is accepted and changes nothing.
+        refuses: Path of a call that answers with status 500.
+        adapters: Policies by the served name; loaded by `peft`.
+        done: Paths of the control calls, in order.
+    """
+
+    length: int = 512
+    forgets: str = "\0"
+    keeps: bool = False
+    refuses: str = ""
+    lora_rank: int = 0
+    adapters: dict[str, Any] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.name = "policy"
+        # vLLM begins with random weights.
+        self.model = copy.deepcopy(self.model)
+        if not self.lora_rank:
+            with torch.no_grad():
+                for weight in self.model.parameters():
+                    weight.normal_()
+        self.arrived: list[str] = []
+
+    def answer(self, path: str, body: Any) -> tuple[int, Any]:
+        """Status and JSON."""
+        route = path.partition("?")[0]
+        if self.refuses and route == self.refuses:
+            return 500, {"error": {"message": "the worker failed"}}
+        if route == "/v1/completions":
+            return self._completion(body)
+        handled = getattr(self, "_on" + route.replace("/", "_"), None)
+        if handled is None:
+            return super().answer(path, body)
+        if body is not None or route not in ("/health", "/version", "/server_info"):
+            self.done.append(path)
+        return 200, handled(body) or {}
+
+    def _completion(self, body: Any) -> tuple[int, Any]:
+        if body["model"] == self.name:
+            return self._vllm(body)
+        if body["model"] not in self.adapters:
+            return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
+        base, self.model = self.model, self.adapters[body["model"]]
+        try:
+            return self._vllm({**body, "model": self.name})
+        finally:
+            self.model = base
+
+    def _on_health(self, _: Any) -> None:
+        """It is well."""
+
+    def _on_version(self, _: Any) -> Any:
+        return {"version": "0.32.0"}
+
+    def _on_server_info(self, _: Any) -> Any:
+        model = {"dtype": "torch.float32", "logprobs_mode": "processed_logprobs", "max_logprobs": 20}
+        model |= {"max_model_len": self.length, "quantization": None}
+        lora = {"max_lora_rank": self.lora_rank} if self.lora_rank else None
+        backend = None if self.lora_rank else {"backend": "aepo_file"}
+        config = {"model_config": model, "cache_config": {"enable_prefix_caching": True}, "lora_config": lora}
+        return {"vllm_config": config | {"speculative_config": None, "weight_transfer_config": backend}}
+
+    def _on_init_weight_transfer_engine(self, _: Any) -> None:
+        """Nothing to agree on."""
+
+    def _on_pause(self, _: Any) -> None:
+        """Nothing runs meanwhile: the server answers one request at a time."""
+
+    _on_resume = _on_reset_prefix_cache = _on_start_weight_update = _on_finish_weight_update = _on_pause
+    _on_sleep = _on_wake_up = _on_pause
+
+    def _on_update_weights(self, body: Any) -> None:
+        weights = load_file(body["update_info"]["path"])
+        self.arrived = list(weights)
+        if not self.keeps:
+            kept = {name: weight for name, weight in weights.items() if self.forgets not in name}
+            self.model.load_state_dict(kept, strict=False)
+
+    def _on_collective_rpc(self, body: Any) -> Any:
+        told = json.dumps({"tensors": len(self.arrived), "missing": []})
+        return {"results": [told if body["method"] == "aepo_arrived" else "null"]}
+
+    def _on_v1_load_lora_adapter(self, body: Any) -> None:
+        from peft import PeftModel
+
+        self.adapters[body["lora_name"]] = PeftModel.from_pretrained(
+            copy.deepcopy(self.model), body["lora_path"]
+        ).eval()
+
+    def _on_v1_unload_lora_adapter(self, body: Any) -> None:
+        del self.adapters[body["lora_name"]]

@@ -1,0 +1,93 @@
+"""Runs whose policy another process's model samples for: the weights get there, or the run says so."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from aepo import api
+from aepo.engines.vllm.control import VllmError
+from aepo.runs.metrics import read_metrics
+from tests import tiny
+from tests.engines.vllm.conftest import Serve, Settings
+
+
+def metrics(run: Path, name: str) -> list[float]:
+    return [row[name] for row in read_metrics(run / "metrics.jsonl") if name in row]
+
+
+def test_the_server_has_the_policy_of_each_step(serve: Serve, settings: Settings, tmp_path: Path):
+    server = serve()
+    run = api.train_task(settings(server), tiny.letters())
+    differences = metrics(tmp_path / "run", "weights/difference")
+    assert len(differences) == 3 and max(differences) < 1e-5
+    assert max(metrics(tmp_path / "run", "logprobs/rollout_difference_max")) < 1e-4
+    assert run.policy is not None
+    for name, weight in run.policy.model.named_parameters():
+        assert torch.equal(weight, server.model.get_parameter(name))
+
+
+def test_weights_change_while_nothing_is_sampled_and_no_old_keys_stay(serve: Serve, settings: Settings):
+    server = serve()
+    api.train_task(settings(server), tiny.letters())
+    one = [
+        "/pause?mode=keep",
+        "/start_weight_update",
+        "/update_weights",
+        "/finish_weight_update",
+        "/collective_rpc",
+        "/reset_prefix_cache?reset_running_requests=true",
+        "/resume",
+    ]
+    assert server.done == ["/collective_rpc", "/init_weight_transfer_engine", *one, *one, *one]
+
+
+def test_each_turn_says_which_weights_drew_it(serve: Serve, settings: Settings, tmp_path: Path):
+    api.train_task(settings(serve()), tiny.letters())
+    for step in (1, 2):
+        with gzip.open(tmp_path / "run" / "trees" / f"step-{step:06d}.jsonl.gz", "rt") as lines:
+            nodes = [node for line in lines for node in json.loads(line)["tree"]["nodes"]]
+        assert {node["version"] for node in nodes if node["kind"] == "policy"} == {step - 1}
+
+
+def test_an_adapter_has_a_name_of_its_own_for_each_version(serve: Serve, settings: Settings, tmp_path: Path):
+    pytest.importorskip("peft")
+    server = serve(lora_rank=8)
+    api.train_task(settings(server, "model.lora.rank=4"), tiny.letters())
+    load, unload = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
+    assert server.done == ["/collective_rpc", load, load, unload, load, unload]
+    assert list(server.adapters) == ["policy-2"]
+    assert max(metrics(tmp_path / "run", "weights/difference")) < 1e-5
+
+
+@pytest.mark.parametrize("fault", [{"forgets": "layers.1.mlp.up_proj"}, {"keeps": True}], ids=["a tensor", "all"])
+def test_a_server_that_keeps_old_weights_and_says_200_is_found_out(
+    serve: Serve, settings: Settings, tmp_path: Path, fault: dict[str, object]
+):
+    with pytest.raises(VllmError, match="does not have the policy's weights"):
+        api.train_task(settings(serve(**fault)), tiny.letters())
+
+
+def test_an_update_that_fails_ends_the_run_after_a_whole_step(serve: Serve, settings: Settings, tmp_path: Path):
+    server = serve()
+    task = tiny.letters()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tiny, "on_call", lambda: setattr(server, "refuses", "/update_weights"))
+        with pytest.raises(VllmError, match=r"/update_weights \(HTTP 500\): the worker failed") as failure:
+            api.train_task(settings(server, "evaluation.questions=1"), task)
+    # The weights of step 0 had arrived, and those of step 1 are in a checkpoint.
+    assert any("go on with" in note for note in failure.value.__notes__)
+    assert (tmp_path / "run" / "checkpoints" / "step-000001").is_dir()
+    server.refuses = ""
+    api.train_task(settings(server), task, resume=True)
+    assert metrics(tmp_path / "run", "train/learning_rate")[1:]
+
+
+def test_a_rollout_that_stays_open_is_handed_new_weights(serve: Serve, settings: Settings, tmp_path: Path):
+    api.train_task(settings(serve(), "rollout.overlap=1", "train.steps=3"), tiny.letters())
+    assert max(metrics(tmp_path / "run", "weights/difference")) < 1e-5
+    assert max(metrics(tmp_path / "run", "logprobs/rollout_difference_max")) < 5
