@@ -93,5 +93,5 @@ def examine(
     if config is None:
         return found
     if model is None:
-        found += look_at(config.model, config.rollout.protocol, config.engine)
+        found += look_at(config.model, config.rollout.protocol, config.engine, config.rollout.template)
     return [*found, *about_task, *plan.extras(config), *plan.step(config, task, measure, trial)]

@@ -112,6 +112,8 @@ class RolloutConfig(Section):
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops the run, or the model is told.
         date: Today's date for a chat template that asks for it. Null is the day on which the run begins, which its
             `config.yaml` then has, or today if there is no run.
+        template: Arguments of the chat template, such as `enable_thinking: false`; a name that it does not read is an
+            error. The name `file` is the path of another template, instead of the model's own.
     """
 
     protocol: Literal["tags", "chat"] = "tags"
@@ -124,6 +126,14 @@ class RolloutConfig(Section):
     overlap: int = Field(default=0, ge=0)
     on_tool_bug: Literal["stop", "tell"] = "stop"
     date: datetime.date | None = None
+    template: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("template")
+    @classmethod
+    def _file_is_a_path(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("file", ""), str):
+            raise ValueError("file is the path of a chat template: write file: my_template.jinja")
+        return value
 
 
 Layout = Literal["tree", "flat"]

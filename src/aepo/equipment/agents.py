@@ -55,7 +55,9 @@ def agents(
             server does not support the settings.
     """
     rollout, algorithm = config.rollout, config.algorithm
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
+    protocol = make_protocol(
+        rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends, rollout.template
+    )
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
     def agent(greedy: bool) -> Agent:

@@ -72,7 +72,7 @@ def longest_prompt(config: Config, task: Task) -> int:
     except (OSError, ValueError) as error:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
     rollout, ends = config.rollout, ends_of(config.model.path)
-    protocol = make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends)
+    protocol = make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends, rollout.template)
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
     return max(len(protocol.prompt(sample.question)) for sample in asked)
 

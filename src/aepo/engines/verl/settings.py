@@ -43,6 +43,7 @@ OURS = {
     "algorithm.": "the rollout, the advantage and the loss run our code",
     "rollout.protocol": "the agent loop's chat protocol",
     "rollout.date": "the agent loop's chat protocol",
+    "rollout.template": "the agent loop's chat protocol; a file must be there on every node",
     "rollout.max_tool_calls": "the agent loop's limit",
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
     "rewards.": "rewards are asked beside the agent loops, so many at once in each",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aepo.rollout.chat.base import ToolLike
-from aepo.rollout.chat.formats.base import blank_json, read_call
+from aepo.rollout.chat.formats.base import CallFormat, blank_json, read_call
 from aepo.types import ToolCall
 
 MESSAGE_END = "<|end|>"
@@ -48,15 +48,20 @@ class Message:
     start: int
 
 
+def blanked(text: str) -> str:
+    """The text with JSON bodies replaced by NULs, character by character."""
+    return blank_json(text, _BEFORE_JSON)
+
+
 def messages(text: str) -> list[Message]:
     """The messages of a turn; JSON in a body is data, whatever its strings hold."""
-    shown = blank_json(text, _BEFORE_JSON)
+    shown = blanked(text)
     return [_message(text, found) for found in _MESSAGE.finditer(shown)]
 
 
 def broken(text: str) -> str | None:
     """How a turn breaks the form, one short line; None if it does not."""
-    shown = blank_json(text, _BEFORE_JSON)
+    shown = blanked(text)
     rest = _MESSAGE.sub("", shown).strip()
     if rest:
         return f"{rest[:30]!r} is no message: write <|channel|>, its name and <|message|>"
@@ -97,3 +102,6 @@ def _message(text: str, found: re.Match[str]) -> Message:
 
 def _name(call: Message) -> str:
     return call.recipient.removeprefix(_FUNCTIONS)
+
+
+HARMONY = CallFormat("the channels of gpt-oss", blanked, find_calls, call_position, after_call=True)

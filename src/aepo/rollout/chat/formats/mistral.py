@@ -47,9 +47,9 @@ def call_ids(text: str) -> tuple[str | None, ...]:
 def _parts(text: str) -> list[str]:
     """What stands after each [TOOL_CALLS]."""
     shown = blanked(text)
-    starts = [found.end() for found in re.finditer(re.escape(_TOKEN), shown)]
-    ends = [start - len(_TOKEN) for start in starts[1:]] + [len(text)]
-    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    tokens = [found.span() for found in re.finditer(re.escape(_TOKEN), shown)]
+    nexts = [start for start, _ in tokens[1:]] + [len(text)]
+    return [text[end:until] for (_, end), until in zip(tokens, nexts, strict=False)]
 
 
 def _in_part(part: str, tools: Mapping[str, ToolLike]) -> list[ToolCall]:
