@@ -1,4 +1,4 @@
-"""The arguments of a chat template, such as `enable_thinking`: which names it reads, and a check of those that are given."""
+"""The arguments of a chat template, such as `enable_thinking`: which names it reads, and a check of what is given."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def check_arguments(source: str, given: Mapping[str, Any]) -> None:
     """Check that a template reads all the arguments that are given to it.
 
     Raises:
-        ValueError: It does not; the line names those that it reads.
+        ValueError: It does not, and the line names those that it reads; or it is no template.
     """
-    read = arguments_of(source)
+    read = arguments_of(source) if given else []
     for name in given:
         if name not in read:
             near = difflib.get_close_matches(name, read, 1, 0.5)

@@ -104,7 +104,8 @@ def check_calls_append_only(
     for number, count in enumerate(results, 1):
         calls = [(caller, {"value": f"aepo sentinel {number}.{n}"}) for n in range(count)]
         turn = calling(*calls, thought=f"thought {number}")
-        said, known = template.render([*messages, turn], generation_prompt=False), sum(len(text) for _, text in expected)
+        said = template.render([*messages, turn], generation_prompt=False)
+        known = sum(len(text) for _, text in expected)
         _refuse_change(expected, said[:known], True, number)
         shown = [(f"result {number}.{n}", caller) for n in range(count)]
         expected += [(f"turn {number}", said[known:]), (f"the result of turn {number}", glue.text(shown))]

@@ -59,9 +59,7 @@ class Glue:
                 parts.append(_filled(self.between, named[at:], caller, results[at + 1][1]))
         return "".join([*parts, _filled(self.after, named[-1:], results[-1][1])])
 
-    def encode(
-        self, template: Template, results: Sequence[NamedResult], ids: Sequence[str | None] = ()
-    ) -> list[int]:
+    def encode(self, template: Template, results: Sequence[NamedResult], ids: Sequence[str | None] = ()) -> list[int]:
         """`text()` as ids, encoded as it would be after the end token in the whole conversation."""
         behind = template.encode(template.decode([self.end]) + self.text(results, ids))
         return behind[1:]

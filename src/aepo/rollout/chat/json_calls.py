@@ -34,6 +34,7 @@ class JsonCallProtocol:
         tool_role: "tool" if results have the template's tool role; "user" if it has none and a result is a user's
             `<tool_response>`.
         several: Whether a turn may have several calls; not if the template cannot write several results in a row.
+        call_format: How calls are written, in words.
         shipped_template: The name of the template of this package that stands for the model's own; None mostly.
         described_by: "template" if the template describes the tools to the model, "system" if the system text does,
             "nobody" without tools, or with `system=""` under a template that ignores them.
@@ -61,7 +62,7 @@ class JsonCallProtocol:
         own = chosen_template(tokenizer, tuple(tool_schema(tool) for tool in tools), date, template)
         layout = learn_layout(own, tools, system)
         self._template, self._glue, self._form = layout.template, layout.glue, layout.form
-        self.shipped_template = layout.shipped
+        self.shipped_template, self.call_format = layout.shipped, layout.form.name
         self.system, self.described_by = layout.system, layout.described_by
         self.tool_role, self.several = self._glue.role, layout.several
 

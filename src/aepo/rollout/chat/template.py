@@ -68,7 +68,7 @@ class Template:
         """Check the template and its arguments.
 
         Raises:
-            ValueError: There is none, it is no template, or it does not read an argument.
+            ValueError: There is none, or it does not read an argument.
         """
         if not self.source:
             raise ValueError(

@@ -32,6 +32,7 @@ class CallFormat:
         thinking: The tags around thinking.
         after_call: Whether the template writes a result only after a call that it wrote itself.
         ids: The ids that the policy gave to its calls.
+        tokens: Control tokens that a model with this format has, for templates that write no calls themselves.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CallFormat:
     thinking: tuple[str, str] = ("<think>", "</think>")
     after_call: bool = False
     ids: Callable[[str], tuple[str | None, ...]] = no_ids
+    tokens: tuple[str, ...] = ()
 
 
 def blank_json(text: str, before: re.Pattern[str], several: bool = False) -> str:

@@ -34,7 +34,7 @@ _ARGUMENTS = {"value": "aepo sentinel"}
 
 
 def find_format(template: Template, opening: Sequence[MessageDict], described: bool) -> CallFormat:
-    """The format in which a template writes a call; JSON for one that writes none.
+    """The format in which a template writes a call; for one that writes none that of the model's tokens, or JSON.
 
     Args:
         template: The template.
@@ -43,17 +43,19 @@ def find_format(template: Template, opening: Sequence[MessageDict], described: b
             for JSON.
 
     Raises:
-        ValueError: No format reads the template's calls, which it asks the model for.
+        ValueError: The template describes the tools, and no format reads its calls, or it cannot write any.
     """
-    prompt = template.render(opening)
+    prompt, complaint = template.render(opening), ""
     for given in (_ARGUMENTS, json.dumps(_ARGUMENTS)):
-        rendered = template.try_render([*opening, calling((_TOOL.name, given))], generation_prompt=False)
-        if rendered is None:
+        try:
+            rendered = template.render([*opening, calling((_TOOL.name, given))], generation_prompt=False)
+        except ValueError as refusal:
+            complaint = complaint or " ".join(str(refusal.__cause__).split())
             continue
         same = _INSIDE_TAG.sub("", rendered[: common(prompt, rendered)])
         written = rendered[len(same) :].rpartition("</think>")[2]
         if _ARGUMENTS["value"] not in written:
-            return JSON
+            return _by_tokens(template)
         for form in FORMATS:
             if any(_reads(form, text) for text in _without_end(template, written)):
                 return form if described or form is HARMONY else JSON
@@ -63,6 +65,11 @@ def find_format(template: Template, opening: Sequence[MessageDict], described: b
             f"the chat template writes tool calls as {written.strip()[:80]!r}, which is not understood (read are: "
             f"{'; '.join(form.name for form in FORMATS)}): use protocol: tags, or another chat template"
         )
+    if described:
+        raise ValueError(
+            f"the chat template describes tools, but cannot write a tool call ({complaint}): "
+            "use protocol: tags, or another chat template"
+        )
     return JSON
 
 
@@ -70,6 +77,12 @@ def common(one: str, other: str) -> int:
     """Length of the common prefix, in characters."""
     pairs = zip(one, other, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _by_tokens(template: Template) -> CallFormat:
+    """The format of a template that writes no calls: that of the model's tokens for calls, else JSON."""
+    control = template.control_tokens()
+    return next((form for form in FORMATS if form.tokens and control.keys() >= set(form.tokens)), JSON)
 
 
 def _reads(form: CallFormat, text: str) -> bool:

@@ -104,4 +104,6 @@ def _value(node: ast.expr) -> Any:
         raise ValueError(f"not readable: {ast.unparse(node)[:40]!r} is no literal value") from None
 
 
-PYTHONIC = CallFormat("a list of Python calls", blanked, find_calls, call_position)
+PYTHONIC = CallFormat(
+    "a list of Python calls", blanked, find_calls, call_position, tokens=("<|tool_call_start|>", "<|tool_call_end|>")
+)
