@@ -17,7 +17,7 @@ _WAY_OUT = "use protocol: tags, or a chat template that only appends"
 
 
 @dataclass(frozen=True)
-class Start:
+class TurnStart:
     """How the template begins the assistant's turns.
 
     Attributes:
@@ -40,7 +40,7 @@ def check_append_only(
     opening: Sequence[MessageDict],
     glue: Glue,
     caller: str,
-    start: Start,
+    start: TurnStart,
     results: Sequence[int] = (1, 1, 1),
 ) -> None:
     """Grow conversations turn by turn and compare each rendering with the tokens of a rollout.
@@ -121,7 +121,7 @@ def writes_several(
     opening: Sequence[MessageDict],
     glue: Glue,
     caller: str,
-    start: Start,
+    start: TurnStart,
     after_call: bool,
 ) -> bool:
     """Whether the template writes several results of one turn as a rollout does; arguments as above."""
@@ -142,7 +142,7 @@ def _compare(
     opening: Sequence[MessageDict],
     glue: Glue,
     turns: Sequence[tuple[str, Sequence[NamedResult]]],
-    start: Start,
+    start: TurnStart,
     exact: bool,
     apart: bool,
 ) -> None:

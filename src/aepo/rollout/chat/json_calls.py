@@ -12,9 +12,9 @@ from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
 from aepo.rollout.chat.choice import chosen_template
+from aepo.rollout.chat.conventions import learn_conventions
 from aepo.rollout.chat.ends import find_ends
 from aepo.rollout.chat.formats import HARMONY, harmony
-from aepo.rollout.chat.layout import learn_layout
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reading import reader_of
 from aepo.rollout.chat.template import tool_schema
@@ -60,11 +60,11 @@ class JsonCallProtocol:
         """
         self._tools = check_tools(tools)
         own = chosen_template(tokenizer, tuple(tool_schema(tool) for tool in tools), date, template)
-        layout = learn_layout(own, tools, system)
-        self._template, self._glue, self._form = layout.template, layout.glue, layout.form
-        self.shipped_template, self.call_format = layout.shipped, layout.form.name
-        self.system, self.described_by = layout.system, layout.described_by
-        self.tool_role, self.several = self._glue.role, layout.several
+        found = learn_conventions(own, tools, system)
+        self._template, self._glue, self._form = found.template, found.glue, found.form
+        self.shipped_template, self.call_format = found.shipped, found.form.name
+        self.system, self.described_by = found.system, found.described_by
+        self.tool_role, self.several = self._glue.role, found.several
 
         ends = Stop(ends.tokens | {self._glue.end}, ends.strings)
         going_on = (harmony.MESSAGE_END,) if self._form is HARMONY else ()
@@ -77,7 +77,7 @@ class JsonCallProtocol:
         ending = {self._template.decode([i]) for i in self._ends.tokens}
         between = self._glue.before + self._glue.after
         forbidden = sorted(t for t in control.keys() - tags - ending if t in between)
-        self._reader = reader_of(layout, [*forbidden, "<tool_response>", "</tool_response>"])
+        self._reader = reader_of(found, [*forbidden, "<tool_response>", "</tool_response>"])
 
     def prompt(self, question: str) -> list[int]:
         """The question, with tools and system text, up to the start of the assistant's turn."""

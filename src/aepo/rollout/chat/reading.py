@@ -9,8 +9,8 @@ from typing import Protocol
 
 from aepo.boxed import last_boxed
 from aepo.rollout.chat.base import ParsedTurn, ToolLike
+from aepo.rollout.chat.conventions import Conventions
 from aepo.rollout.chat.formats import HARMONY, CallFormat, harmony
-from aepo.rollout.chat.layout import Layout
 
 
 class TurnReader(Protocol):
@@ -93,12 +93,12 @@ class ChannelTurns:
         return harmony.call_position(text)
 
 
-def reader_of(layout: Layout, forbidden: Sequence[str]) -> TurnReader:
+def reader_of(found: Conventions, forbidden: Sequence[str]) -> TurnReader:
     """The reader of a template's turns; `forbidden` is what only the template writes."""
-    if layout.form is HARMONY:
+    if found.form is HARMONY:
         return ChannelTurns()
-    start = layout.start
-    return TaggedTurns(layout.form, start.first, start.first == start.later, forbidden)
+    start = found.start
+    return TaggedTurns(found.form, start.first, start.first == start.later, forbidden)
 
 
 def _unbalanced(body: str, tag: str) -> str | None:

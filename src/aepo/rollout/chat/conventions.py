@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aepo.rollout.chat.base import ToolLike
-from aepo.rollout.chat.check import Start, check_append_only, check_calls_append_only, writes_several
+from aepo.rollout.chat.check import TurnStart, check_append_only, check_calls_append_only, writes_several
 from aepo.rollout.chat.formats import HARMONY, CallFormat, find_format
 from aepo.rollout.chat.glue import Glue, learn_glue
 from aepo.rollout.chat.shipped import instead_of
@@ -27,7 +27,7 @@ _CLOSED_THINK = re.compile(r"</think>\s*$")
 
 
 @dataclass(frozen=True)
-class Layout:
+class Conventions:
     """How a chat template writes conversations.
 
     Attributes:
@@ -44,14 +44,14 @@ class Layout:
     template: Template
     shipped: str | None
     form: CallFormat
-    start: Start
+    start: TurnStart
     glue: Glue
     several: bool
     system: str
     described_by: str
 
 
-def learn_layout(template: Template, tools: Sequence[ToolLike], system: str | None) -> Layout:
+def learn_conventions(template: Template, tools: Sequence[ToolLike], system: str | None) -> Conventions:
     """Find out how a template writes, and check that it only appends.
 
     A template that changes earlier turns is replaced by the one of this package that writes the same otherwise, if
@@ -70,7 +70,7 @@ def learn_layout(template: Template, tools: Sequence[ToolLike], system: str | No
     except ValueError as refusal:
         for name, other in instead_of(template):
             try:
-                layout = replace(_learn(other, tools, system), shipped=name)
+                found = replace(_learn(other, tools, system), shipped=name)
             except ValueError:
                 continue
             _log.warning(
@@ -78,11 +78,11 @@ def learn_layout(template: Template, tools: Sequence[ToolLike], system: str | No
                 str(refusal).partition(":")[0],
                 name,
             )
-            return layout
+            return found
         raise
 
 
-def _learn(template: Template, tools: Sequence[ToolLike], system: str | None) -> Layout:
+def _learn(template: Template, tools: Sequence[ToolLike], system: str | None) -> Conventions:
     shows = _shows_tools(template) if tools else False
     opening = template.opening(system or "", "question")
     caller = tools[0].name if tools else "tool"
@@ -92,7 +92,7 @@ def _learn(template: Template, tools: Sequence[ToolLike], system: str | None) ->
     first = opened.group() if opened else ""
     glue = learn_glue(template, opening, f"{first}thought\n</think>\n\n" if first else "", form.after_call)
     later = _OPEN_THINK.search(glue.after)
-    start = Start(first, later.group() if later else "", bool(_CLOSED_THINK.search(prompt)))
+    start = TurnStart(first, later.group() if later else "", bool(_CLOSED_THINK.search(prompt)))
     several = form is not HARMONY and writes_several(template, opening, glue, caller, start, form.after_call)
     text = system or ""
     if tools and not shows and system != "":
@@ -103,7 +103,7 @@ def _learn(template: Template, tools: Sequence[ToolLike], system: str | None) ->
     else:
         check_append_only(template, opening, glue, caller, start)
     told = "template" if shows else "system" if tools and system != "" else "nobody"
-    return Layout(template, None, form, start, glue, several, text, told)
+    return Conventions(template, None, form, start, glue, several, text, told)
 
 
 def describe(tools: Sequence[ToolLike], several: bool) -> str:
