@@ -62,6 +62,14 @@ def test_an_unknown_key_without_a_likeness_lists_the_known_ones() -> None:
         load(None, ["evaluation.zzz=1"])
 
 
+def test_arguments_of_the_chat_template_are_what_they_look_like() -> None:
+    given = ["rollout.template.enable_thinking=false", "rollout.template.effort=low", "rollout.template.file=~/a.jinja"]
+    template = load(None, given).rollout.template
+    assert template == {"enable_thinking": False, "effort": "low", "file": str(Path.home() / "a.jinja")}
+    with pytest.raises(ConfigError, match=r"rollout\.template: file is the path of a chat template: write file:"):
+        load(None, ["rollout.template.file=3"])
+
+
 def test_a_key_of_one_algorithm_is_unknown_to_another() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.tau'"):
         load(None, ["algorithm.name=grpo", "algorithm.tau=0.5"])

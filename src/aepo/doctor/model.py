@@ -49,15 +49,11 @@ def look_at(
     except (ValueError, OSError, RuntimeError) as error:
         return [Finding("model", settings.path, _line(error), "missing")]
     verdicts = {name: _template(tokenizer, ends, name, template) for name in ("tags", "chat")}
-    usable = [name for name, refused in verdicts.items() if refused is None]
+    usable = [name for name, (works, _) in verdicts.items() if works]
     found = [Finding("model", settings.path, f"tokenizer of {len(tokenizer):,} tokens")]  # type: ignore[arg-type]
-    for name, refused in verdicts.items():
-        if refused is None:
-            text = "prompts render" if name == "tags" else "the template only appends: what was sampled stays as it is"
-            found.append(Finding("model", f"protocol {name}", text))
-        else:
-            missing = name == protocol or not usable
-            found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
+    for name, (works, text) in verdicts.items():
+        missing = not works and (name == protocol or not usable)
+        found.append(Finding("model", f"protocol {name}", text, "missing" if missing else "ok" if works else "note"))
     return [*found, *served, *_attention(settings, engine == "local")]
 
 
@@ -92,16 +88,21 @@ def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
     return [Finding("model", "engine local", "reading token by token gives what one pass gives")]
 
 
-def _template(tokenizer: object, ends: Stop, protocol: str, template: Mapping[str, Any] | None) -> str | None:
-    """Why a protocol cannot be used with it; None if it can."""
-    from aepo.rollout.chat import make_protocol
+def _template(tokenizer: object, ends: Stop, protocol: str, template: Mapping[str, Any] | None) -> tuple[bool, str]:
+    """Whether a protocol can be used with it, and what there is to say."""
+    from aepo.rollout.chat import JsonCallProtocol, make_protocol
 
     try:
         made = make_protocol(protocol, tokenizer, [_lookup()], ends=ends, template=template)  # type: ignore[arg-type]
         made.prompt("Who wrote Emma?")
     except ValueError as error:
-        return _line(error)
-    return None
+        return False, _line(error)
+    if not isinstance(made, JsonCallProtocol):
+        return True, "prompts render"
+    calls = f"calls are {made.call_format}"
+    if made.shipped_template is None:
+        return True, f"the template only appends: what was sampled stays as it is; {calls}"
+    return True, f"template {made.shipped_template} of this package, since the model's own changes turns; {calls}"
 
 
 def _lookup() -> Tool:
