@@ -25,6 +25,7 @@ TOKENS = re.compile(
     r"<(?:turn|tool_call|tool_response|tool|channel)\|>|\[/?[A-Z_]{3,}\]|\[e~\[|\]~b\]|<seed:[a-z_]+>|<SPECIAL_\d+>|"
     r"<(?:bos|eos|s|/s|sep|start_of_turn|end_of_turn|end_of_sentence|beginning_of_sentence)>|</?(?:assistant|user)>"
 )
+COMMON = "the chat template "
 ENDS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -117,22 +118,29 @@ def row(path: Path) -> tuple[bool, list[str]]:
     kept = sorted({made.shipped_template for _, made in works if made.shipped_template})
     said = "by default" if not works[0][0] else ""
     named = [f"`{name}: {str(value).lower()}`" for arguments, _ in works for name, value in arguments.items()]
-    own = f"; {', '.join(kept)}.jinja of this package" if kept else ""
+    own = f" (by `{', '.join(kept)}` of this package)" if kept else ""
     return True, [
         path.stem,
         tagged,
         ", ".join([*([said] if said else []), *named]) + own,
-        first.call_format,
+        code(first.call_format),
         first.described_by,
         "yes" if first.several else "no",
     ]
+
+
+def code(text: str) -> str:
+    """With tags as code, so that a page shows them."""
+    return re.sub(r"<[^ ]*>", lambda found: f"`{found.group()}`", text)
 
 
 def short(refusal: str) -> str:
     """A refusal without the ways out."""
     cut = re.sub(r" \(read are: .*?\)(?=:)", "", refusal)
     cut = re.split(r": (?:use protocol|give it what)", cut)[0]
-    return cut.removeprefix("the chat template ").replace("|", "\\|")
+    return re.sub(
+        r"'[^']*<.*?'(?=,| becomes| once|\))", lambda found: f"`{found.group()}`", cut.removeprefix(COMMON)
+    ).replace("|", "\\|")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Tool calls as a list of Python calls, as Llama 3.2, Llama 4 and LFM2 write them.
+"""Tool calls as a list of Python calls, as LFM2 writes them; bare as some of Llama's models do.
 
     [search(query="author of Emma"), python(code="print(1)")]
     <|tool_call_start|>[search(query='author of Emma')]<|tool_call_end|>
