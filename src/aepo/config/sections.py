@@ -101,7 +101,7 @@ class RolloutConfig(Section):
     """How trajectories are sampled.
 
     Attributes:
-        protocol: "tags", or "chat" for the model's own template with JSON tool calls, several in a turn if it can.
+        protocol: "tags", or "chat" for the model's own template and its form of tool calls.
         questions: Questions per step.
         temperature: Temperature of sampling, entropies and log-probabilities.
         max_tokens: Tokens per trajectory after the prompt, observations included.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aepo.rollout.chat import JsonCallProtocol, ParsedTurn
+from aepo.rollout.chat import JsonCallProtocol, ParsedTurn, make_protocol
 from aepo.rollout.chat.shipped import shipped
 from aepo.types import ToolCall, ToolResult
 from tests.rollout.chat.published import source, tokenizer
@@ -190,8 +190,6 @@ def test_gpt_oss_goes_on_after_its_analysis_and_answers_in_the_channel_final(too
 
 
 def test_protocol_tags_refuses_a_model_that_writes_in_channels(tools) -> None:
-    from aepo.rollout.chat import make_protocol
-
     with pytest.raises(ValueError, match="in channels, which protocol tags knows nothing of: use protocol: chat"):
         make_protocol("tags", tokenizer(source("gptoss")), tools)
 

@@ -84,7 +84,8 @@ class AEPOTrainer(GRPOTrainer):
         eval_dataset: The same for evaluations; the task's held-out questions by default.
         processing_class: The tokenizer; the model's own by default.
         callbacks, optimizers, peft_config: As in TRL.
-        protocol: "tags", or "chat" for the model's own template with JSON tool calls.
+        protocol: "tags", or "chat" for the model's own template and its form of tool calls. The template gets the
+            arguments of `GRPOConfig.chat_template_kwargs`.
         max_tool_calls: Tool calls per trajectory.
         max_sequences: Trajectories in the engine at once.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed.
@@ -164,6 +165,7 @@ class AEPOTrainer(GRPOTrainer):
                 deterministic=deterministic,
                 on_tool_bug=on_tool_bug,
                 date=date,
+                template=args.chat_template_kwargs or {},
             ),
             rewards=RewardsConfig(concurrency=rewards_at_once),
             tools=ToolsConfig(repeat=repeat),
