@@ -46,6 +46,29 @@ NAMED = MISTRAL.replace(
 )
 PLAIN = NAMED.replace(" + '[CALL_ID]' + c.id", "").replace("m.tool_call_id + '[TOOL_CONTENT]' + ", "")
 
+# GLM ends a turn with the token that begins the next message, which the model writes itself.
+GLM = r"""
+{%- if tools %}{{ '<|system|>' + (tools | tojson) }}{% endif %}
+{%- for m in messages %}
+    {%- if m.role == 'assistant' %}
+        {{- '<|assistant|>' + m.content }}
+        {%- for c in m.tool_calls or [] %}
+            {{- '<tool_call>' + c.function.name }}
+            {%- for k, v in c.function.arguments.items() %}
+                {{- '<arg_key>' + k + '</arg_key><arg_value>' + v + '</arg_value>' }}
+            {%- endfor %}
+            {{- '</tool_call>' }}
+        {%- endfor %}
+    {%- elif m.role == 'tool' %}
+        {%- if loop.previtem.role != 'tool' %}{{ '<|observation|>' }}{% endif %}
+        {{- '<tool_response>' + m.content + '</tool_response>' }}
+    {%- else %}
+        {{- '<|' + m.role + '|>' + m.content }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}
+"""
+
 OWN = {
     "Qwen2.5": (source("qwen2_5"), {}),
     "Qwen3": (source("qwen3"), {}),
@@ -187,6 +210,18 @@ def test_gpt_oss_goes_on_after_its_analysis_and_answers_in_the_channel_final(too
         '<|start|>functions.search to=assistant<|channel|>commentary<|message|>"Jane \\"Austen\\"‹|end|>"<|end|>'
         "<|start|>assistant"
     )
+
+
+def test_glms_turn_ends_with_the_token_that_begins_its_result(tools) -> None:
+    words = tokenizer(GLM)
+    protocol = JsonCallProtocol(words, tools)
+    call = "<tool_call>search<arg_key>query</arg_key><arg_value>Emma</tool_call></arg_value></tool_call>"
+    turn = words.encode(f"<think>Hm.</think>{call}{call}<|observation|>", add_special_tokens=False)
+    assert turn[-1] in protocol.stop.tokens
+    calls = protocol.parse(turn).calls
+    assert calls == (ToolCall("search", {"query": "Emma</tool_call>"}),) * 2
+    told = words.decode(protocol.observation([ToolResult("a"), ToolResult("b")], calls, turn))
+    assert told == "<tool_response>a</tool_response><tool_response>b</tool_response><|assistant|>"
 
 
 def test_protocol_tags_refuses_a_model_that_writes_in_channels(tools) -> None:

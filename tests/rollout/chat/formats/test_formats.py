@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aepo.rollout.chat.formats import harmony, json_tags, mistral, pythonic, xml
+from aepo.rollout.chat.formats import glm, harmony, json_tags, mistral, pythonic, xml
 from aepo.types import ToolCall
 from tests.rollout.chat.conftest import CONVERT, SEARCH, FakeTool, schema
 
@@ -21,7 +21,8 @@ TOOLS = {tool.name: tool for tool in (SEARCH, CONVERT, MANY)}
 
 MARKUP = [
     "<tool_call>", "</tool_call>", "<function=search>", "</function>", "<parameter=query>", "</think>", "<think>",
-    "[TOOL_CALLS]", "[ARGS]", "[/THINK]", "<|end|>", "<|start|>", "<|message|>", "<|channel|>final",
+    "[TOOL_CALLS]", "<arg_key>x</arg_key>", "[ARGS]", "[/THINK]", "<|end|>", "<|start|>", "<|message|>",
+    "<|channel|>final",
     "<|tool_call_end|>",
     '"', "'", "\\", "\n", "[", "]", "{", "}", "(", ")",
 ]  # fmt: skip
@@ -40,6 +41,12 @@ def as_xml(name: str, arguments: dict) -> str:
     shown = {key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()}
     inside = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in shown.items())
     return f"<tool_call>\n<function={name}>\n{inside}</function>\n</tool_call>"
+
+
+def as_glm(name: str, arguments: dict) -> str:
+    shown = {key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()}
+    inside = "".join(f"<arg_key>{key}</arg_key>\n<arg_value>{value}</arg_value>\n" for key, value in shown.items())
+    return f"<tool_call>{name}\n{inside}</tool_call>"
 
 
 def as_listed(name: str, arguments: dict) -> str:
@@ -65,6 +72,7 @@ def as_json(name: str, arguments: dict) -> str:
 
 WAYS = [
     (xml, as_xml),
+    (glm, as_glm),
     (mistral, as_listed),
     (mistral, as_named),
     (harmony, as_message),
@@ -100,7 +108,7 @@ def test_an_unknown_tool_is_told_of_the_known_ones(form, write) -> None:
     )
 
 
-@pytest.mark.parametrize("form", [xml, mistral, harmony, pythonic, json_tags])
+@pytest.mark.parametrize("form", [xml, glm, mistral, harmony, pythonic, json_tags])
 @settings(max_examples=60, deadline=None)
 @given(text=TEXT)
 def test_no_text_raises(form, text) -> None:
@@ -119,6 +127,9 @@ def test_no_text_raises(form, text) -> None:
         (xml, "<tool_call><function=search>Emma</function></tool_call>", "not all of the form <parameter=name>"),
         (xml, as_xml("convert", {"value": "three"}), "the parameter value of convert is not valid JSON"),
         (xml, "<tool_call><function=search><parameter=query>a</function></tool_call>", "not all of the form"),
+        (glm, "<tool_call>search Emma</tool_call>", "not all of the form <arg_key>, <arg_value>"),
+        (glm, "<tool_call> </tool_call>", "the tool call is not of the form name, <arg_key>, <arg_value>"),
+        (glm, as_glm("convert", {"value": "three"}), "the argument value of convert is not valid JSON"),
         (mistral, "[TOOL_CALLS]search", "the tool call is not valid JSON"),
         (mistral, "[TOOL_CALLS]search[ARGS]Emma", "the arguments of search are not valid JSON"),
         (mistral, '[TOOL_CALLS]search[ARGS]["Emma"]', "the arguments of search are not a JSON object"),
@@ -135,9 +146,10 @@ def test_a_call_that_cannot_be_read_says_why(form, text, problem) -> None:
     assert problem in (call.error or "")
 
 
-def test_xml_values_have_the_type_of_the_schema() -> None:
+@pytest.mark.parametrize(("form", "write"), [(xml, as_xml), (glm, as_glm)])
+def test_values_without_quotes_have_the_type_of_the_schema(form, write) -> None:
     values = {"text": "12", "number": "3", "flag": "True", "listed": '["a"]', "thing": '{"a": null}'}
-    (call,) = xml.find_calls(as_xml("many", values), TOOLS)
+    (call,) = form.find_calls(write("many", values), TOOLS)
     assert call.arguments == {"text": "12", "number": 3, "flag": True, "listed": ["a"], "thing": {"a": None}}
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aepo.rollout.chat.base import ToolLike
-from aepo.rollout.chat.json_text import load_object
+from aepo.rollout.chat.json_text import load_object, load_value
 from aepo.types import ToolCall
 
 # Policies also write strings with raw newlines and unknown escapes, and several values in a row.
 _LEXEME = re.compile(r'[{\[]|[}\]]|[\s:,;]+|"(?:[^"\\]++|\\.)*+"|[\w.+-]+', re.DOTALL)
+
+_PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
 def no_ids(text: str) -> tuple[str | None, ...]:
@@ -79,9 +81,27 @@ def read_call(call: Any, tools: Mapping[str, ToolLike]) -> ToolCall:
     return ToolCall(name, arguments)
 
 
+def typed(text: str, schema: Mapping[str, Any]) -> Any:
+    """The value of a text by its schema: a text where one is allowed, else JSON or one of Python's words.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    types = _types(schema)
+    if not types or "string" in types:
+        return None if "null" in types and text in ("null", "None") else text
+    return _PYTHON_WORDS[text.strip()] if text.strip() in _PYTHON_WORDS else load_value(text)
+
+
 def unreadable(problem: object) -> ToolCall:
     """A call that cannot be read at all."""
     return ToolCall("", error=f"the tool call is {problem}")
+
+
+def _types(schema: Mapping[str, Any]) -> set[str]:
+    given = schema.get("type", [])
+    found = {given} if isinstance(given, str) else set(given)
+    return found.union(*(_types(one) for key in ("anyOf", "oneOf") for one in schema.get(key, [])))
 
 
 def _json_end(text: str, start: int, several: bool) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aepo.rollout.chat.formats.base import CallFormat
+from aepo.rollout.chat.formats.glm import GLM
 from aepo.rollout.chat.formats.harmony import HARMONY
 from aepo.rollout.chat.formats.json_tags import JSON
 from aepo.rollout.chat.formats.mistral import MISTRAL
@@ -17,7 +18,7 @@ from aepo.rollout.chat.formats.xml import XML
 from aepo.rollout.chat.template import MessageDict, Template, calling
 from aepo.types import ToolCall
 
-FORMATS = (HARMONY, MISTRAL, XML, PYTHONIC, JSON)
+FORMATS = (HARMONY, MISTRAL, XML, GLM, PYTHONIC, JSON)
 # Two texts may differ inside a tag only.
 _INSIDE_TAG = re.compile(r"<[^<>\s]*\Z")
 

@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aepo.rollout.chat.base import ToolLike
-from aepo.rollout.chat.formats.base import CallFormat, read_call, unreadable
-from aepo.rollout.chat.json_text import load_value
+from aepo.rollout.chat.formats.base import CallFormat, read_call, typed, unreadable
 from aepo.types import ToolCall
 
 _FUNCTION = re.compile(r"<tool_call>\s*<function=[^>\n]*>")
@@ -28,7 +27,6 @@ _CLOSE = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _CALL = re.compile(r"\s*<function=([^>\n]+)>(.*)</function>\s*", re.DOTALL)
 _PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>(\0*)</parameter>\s*")
-_PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
 def blanked(text: str) -> str:
@@ -68,28 +66,14 @@ def _call(text: str, block: re.Match[str], tools: Mapping[str, ToolLike]) -> Too
     while (parameter := _PARAMETER.match(inside, at)) is not None:
         key, (first, last) = parameter.group(1).strip(), parameter.span(2)
         try:
-            arguments[key] = _value(text[start + first : start + last], schemas.get(key, {}))
+            value = text[start + first : start + last].removeprefix("\n").removesuffix("\n")
+            arguments[key] = typed(value, schemas.get(key, {}))
         except ValueError as problem:
             return ToolCall(name, error=f"the parameter {key} of {name} is {problem}")
         at = parameter.end()
     if inside[at:].strip():
         return ToolCall(name, error=f"the parameters of {name} are not all of the form <parameter=name>...</parameter>")
     return read_call({"name": name, "arguments": arguments}, tools)
-
-
-def _value(text: str, schema: Mapping[str, Any]) -> Any:
-    """A text stays one where the schema allows a text; else it is JSON, or a word of Python's."""
-    text = text.removeprefix("\n").removesuffix("\n")
-    types = _types(schema)
-    if not types or "string" in types:
-        return None if "null" in types and text in ("null", "None") else text
-    return _PYTHON_WORDS[text.strip()] if text.strip() in _PYTHON_WORDS else load_value(text)
-
-
-def _types(schema: Mapping[str, Any]) -> set[str]:
-    given = schema.get("type", [])
-    found = {given} if isinstance(given, str) else set(given)
-    return found.union(*(_types(one) for key in ("anyOf", "oneOf") for one in schema.get(key, [])))
 
 
 XML = CallFormat("<function=...> in <tool_call> tags", blanked, find_calls, call_position)
