@@ -151,6 +151,8 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("tools.services.brave.price=5", "unknown key 'tools.services.brave.price': known here: concurrency, rate, b"),
         ("tools.limits.search.rate=0", "tools.limits.search.rate: input should be greater than 0, got 0"),
         ("tools.budget.cals=5", "unknown key 'tools.budget.cals': did you mean 'calls'?"),
+        ("rollout.max_seconds=0", "rollout.max_seconds: input should be greater than 0, got 0"),
+        ("rollout.on_format_error=stop", "rollout.on_format_error: input should be 'end' or 'tell', got 'stop'"),
         ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got 'off'"),
     ],
 )
@@ -183,6 +185,12 @@ def test_a_setting_has_its_own_type_however_it_is_written(written: str, key: str
     found = flat(settings.model_dump())[key]
     assert found == value and type(found) is type(value)
     assert parse(yaml.safe_load(dump(settings))) == settings
+
+
+def test_what_must_repeat_cannot_depend_on_the_clock() -> None:
+    with pytest.raises(ConfigError, match=r"^rollout: rollout\.max_seconds lets the speed .* to false$"):
+        load(None, ["rollout.deterministic=true", "rollout.max_seconds=60"])
+    assert load(None, ["rollout.max_seconds=60"]).rollout.max_seconds == 60.0
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=12) | st.integers().map(str) | st.floats().map(repr))

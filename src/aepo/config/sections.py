@@ -106,10 +106,13 @@ class RolloutConfig(Section):
         temperature: Temperature of sampling, entropies and log-probabilities.
         max_tokens: Tokens per trajectory after the prompt, observations included.
         max_tool_calls: Tool calls per trajectory; a turn that asks for more than are left ends it, and is not run.
+        max_seconds: Seconds per trajectory, tools and sampling together; null is no limit.
         max_sequences: Trajectories in the engine at once.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed.
         overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops the run, or the model is told.
+        on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;
+            then the turn counts as a call and is not trained.
         date: Today's date for a chat template that asks for it. Null is the day on which the run begins, which its
             `config.yaml` then has, or today if there is no run.
         template: Arguments of the chat template, such as `enable_thinking: false`; a name that it does not read is an
@@ -121,10 +124,12 @@ class RolloutConfig(Section):
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=384, ge=1)
     max_tool_calls: int = Field(default=6, ge=0)
+    max_seconds: float | None = Field(default=None, gt=0)
     max_sequences: int = Field(default=128, ge=1)
     deterministic: bool = False
     overlap: int = Field(default=0, ge=0)
     on_tool_bug: Literal["stop", "tell"] = "stop"
+    on_format_error: Literal["end", "tell"] = "end"
     date: datetime.date | None = None
     template: dict[str, Any] = Field(default_factory=dict)
 
@@ -134,6 +139,15 @@ class RolloutConfig(Section):
         if not isinstance(value.get("file", ""), str):
             raise ValueError("file is the path of a chat template: write file: my_template.jinja")
         return value
+
+    @model_validator(mode="after")
+    def _time_is_not_limited_where_it_must_not_count(self) -> RolloutConfig:
+        if self.deterministic and self.max_seconds is not None:
+            raise ValueError(
+                "rollout.max_seconds lets the speed of tools and machines decide what a trajectory is: "
+                "set it to null, or rollout.deterministic to false"
+            )
+        return self
 
 
 Layout = Literal["tree", "flat"]

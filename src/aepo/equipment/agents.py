@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aepo.config import Config
 from aepo.rewards.score import RewardScorer
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent
 from aepo.rollout.chat import Tokenizer, make_protocol
 from aepo.rollout.generator import GeneratorSettings, Stop
+from aepo.rollout.path import Limits
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.types import Sample
@@ -83,11 +84,12 @@ def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Too
         generator,
         protocol,
         {tool.name: tool for tool in tools},
-        Limits(rollout.max_tokens, rollout.max_tool_calls),
+        Limits(rollout.max_tokens, rollout.max_tool_calls, rollout.max_seconds),
         rules.entropy_window,
         rules.entropy_scale,
         rollout.on_tool_bug,
         config.tools.repeat,
+        rollout.on_format_error,
     )
 
 

@@ -45,6 +45,8 @@ OURS = {
     "rollout.date": "the agent loop's chat protocol",
     "rollout.template": "the agent loop's chat protocol; a file must be there on every node",
     "rollout.max_tool_calls": "the agent loop's limit",
+    "rollout.max_seconds": "the agent loop's limit",
+    "rollout.on_format_error": "a broken turn that the model is told of has mask 0 in verl's rows",
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
     "rewards.": "rewards are asked beside the agent loops, so many at once in each",
     "tools.": "tools run beside the agent loops; limits of a service are divided among them",

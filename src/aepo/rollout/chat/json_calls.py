@@ -17,6 +17,7 @@ from aepo.rollout.chat.ends import find_ends
 from aepo.rollout.chat.formats import HARMONY, harmony
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reading import reader_of
+from aepo.rollout.chat.reply import learn_reply, told
 from aepo.rollout.chat.template import tool_schema
 from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
@@ -66,6 +67,7 @@ class JsonCallProtocol:
         self.system, self.described_by = found.system, found.described_by
         self.tool_role, self.several = self._glue.role, found.several
 
+        self._reply = learn_reply(self._template, self._template.opening(self.system, "question"))
         ends = Stop(ends.tokens | {self._glue.end}, ends.strings)
         going_on = (harmony.MESSAGE_END,) if self._form is HARMONY else ()
         self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), going_on)
@@ -111,3 +113,10 @@ class JsonCallProtocol:
         ids = [None if id is None else self._quote(id) for id in self._form.ids(self._ends.text(turn))]
         text = self._glue.encode(self._template, named, ids)
         return [self._glue.end, *text] if by_string else text
+
+    def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
+        """The error as a user's message; as a tool's result if the template has no user's message here."""
+        if self._reply is None:
+            caller = next(iter(self._tools), "tool")
+            return self.observation([ToolResult(told(error))], [ToolCall(caller)], turn)
+        return self._reply.encode(self._template, self._quote(told(error)), ended=turn[-1] in self._ends.tokens)
