@@ -18,10 +18,10 @@ class TokenUpdates:
     Attributes:
         clip_low: Width of the clip range below 1.
         clip_high: Width of the clip range above 1.
-        advantages: For each leaf, A of each token that the policy wrote on its walk, in order.
+        advantages: For each leaf, A of each trained token on its walk, in order.
         ratios: For each node, r = exp(logp - old_logp) of each of its tokens as the update's last pass over it found
-            it, before the optimizer step that followed; None where nothing was computed, and empty unless the policy
-            wrote the node.
+            it, before the optimizer step that followed; None where nothing was computed or trained, and empty unless
+            the policy wrote the node.
     """
 
     clip_low: float
@@ -51,7 +51,7 @@ class TokenUpdates:
         except KeyError as error:
             raise ValueError(f"an update without {error.args[0]!r}") from None
         written = [len(n.tokens) if n.kind is Kind.POLICY else 0 for n in tree.nodes]
-        walks = [sum(written[n.id] for n in tree.walk(leaf.node)) for leaf in tree.leaves]
-        if list(map(len, found.ratios)) != written or list(map(len, found.advantages)) != walks:
+        trained = [sum(written[n.id] for n in tree.walk(leaf.node) if n.trained) for leaf in tree.leaves]
+        if list(map(len, found.ratios)) != written or list(map(len, found.advantages)) != trained:
             raise ValueError("an update that does not fit its tree")
         return found
