@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from aepo.types import Kind, TrajectoryTree
@@ -30,8 +30,8 @@ class TokenUpdates:
     ratios: list[list[float | None]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"format": FORMAT, **asdict(self)}
+        """Plain values; the lists are the same."""
+        return {"format": FORMAT, **vars(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], tree: TrajectoryTree) -> TokenUpdates:
