@@ -187,6 +187,8 @@ class TrainConfig(EndConfig):
         micro_batch_tokens: Tokens of one forward pass, with padding if flat; changes memory, not results.
         checkpoint_every: Steps between checkpoints; the end of a run always has one.
         keep_checkpoints: Number of checkpoints to keep.
+        keep_optimizer: Number of them, the newest, that keep their optimizer; the others keep the policy, and cannot be
+            gone on from. Null is all.
         trees_every: Every how many steps the rollout trees are kept.
         threads: CPU threads; null measures the fastest number, and again when the machine's load changes.
         entropy_band: Largest relative change of the policy's entropy from its start without an alarm; null gives no
@@ -205,6 +207,7 @@ class TrainConfig(EndConfig):
     micro_batch_tokens: int = Field(default=16384, ge=1)
     checkpoint_every: int = Field(default=25, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    keep_optimizer: int | None = Field(default=None, ge=1)
     trees_every: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1)
     entropy_band: float | None = Field(default=0.3, gt=0)

@@ -72,6 +72,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.max_executed_calls": (None, "use train.steps or train.max_trajectories"),
     "train.schedule": ("constant", "verl's FSDP engine has no linear schedule"),
     "train.threads": (None, "it is a setting of the engine local"),
+    "train.keep_optimizer": (None, "verl keeps its checkpoints whole: use train.keep_checkpoints"),
 }
 """Our keys that must have one value with verl, with the reason."""
 
