@@ -108,7 +108,8 @@ class RolloutConfig(Section):
         max_tool_calls: Tool calls per trajectory; a turn that asks for more than are left ends it, and is not run.
         max_seconds: Seconds per trajectory, tools and sampling together; null is no limit.
         max_sequences: Trajectories in the engine at once.
-        deterministic: Make rounding independent of which tool answers first, at some cost in speed.
+        deterministic: Make rounding independent of which tool answers first, at some cost in speed; on a GPU a run asks
+            PyTorch for deterministic kernels too.
         overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops the run, or the model is told.
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;

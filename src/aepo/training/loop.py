@@ -10,7 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
 from aepo.training.budget import ended, steps_at_most
 from aepo.training.checkpoints import Checkpoints
+from aepo.training.deterministic import deterministic_kernels
 from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Logprobs
@@ -131,7 +132,7 @@ class Trainer:
         trajectories_a_step = self.config.rollout.questions * self.config.algorithm.group_size
         self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.state.step)
         try:
-            with counting() as self.counts, self._sampling() as sample:
+            with counting() as self.counts, self._kernels(), self._sampling() as sample:
                 while True:
                     at_end = ended(self.state.step, self.state.spent, train)
                     if self._evaluation_due(at_end) and self.evaluated != self.state.step:
@@ -203,6 +204,10 @@ class Trainer:
         """Hand over the weights to the sampler if they have changed. A failure here leaves the last step complete."""
         sampler = self.parts.sampler
         return {} if sampler.version == self.state.step else sampler.push(self.state.step)
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        deterministic = self.config.rollout.deterministic
+        return deterministic_kernels(self.parts.policy.device) if deterministic else nullcontext()
 
     @contextmanager
     def _sampling(self) -> Iterator[Callable[[], StepGroups]]:
