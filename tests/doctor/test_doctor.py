@@ -212,7 +212,7 @@ def test_what_a_configuration_lacks_is_named_with_the_way_out(
 def test_a_step_that_does_not_fit_is_missing_and_the_largest_part_is_what_to_make_smaller(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "memory", lambda: (1 << 20, 1 << 30))
+    monkeypatch.setattr("aepo.process.host.host_memory", lambda: (1 << 20, 1 << 30))
     settings = load_config(config, ["rollout.max_sequences=4096", "rollout.questions=600"])
     (found,) = plan.step(settings, None, measure=True, trial=0)
     assert found.state == "missing" and found.fix.startswith("rollout.max_sequences=1024")
