@@ -27,10 +27,11 @@ from aepo.algorithms import AEPO, GRPO
 from aepo.core.noise import uniform
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.rollout import generator as engine
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.path import Limits
 from aepo.types import Group, Sample
 
 CALL = (

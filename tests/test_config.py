@@ -62,6 +62,14 @@ def test_an_unknown_key_without_a_likeness_lists_the_known_ones() -> None:
         load(None, ["evaluation.zzz=1"])
 
 
+def test_arguments_of_the_chat_template_are_what_they_look_like() -> None:
+    given = ["rollout.template.enable_thinking=false", "rollout.template.effort=low", "rollout.template.file=~/a.jinja"]
+    template = load(None, given).rollout.template
+    assert template == {"enable_thinking": False, "effort": "low", "file": str(Path.home() / "a.jinja")}
+    with pytest.raises(ConfigError, match=r"rollout\.template: file is the path of a chat template: write file:"):
+        load(None, ["rollout.template.file=3"])
+
+
 def test_a_key_of_one_algorithm_is_unknown_to_another() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.tau'"):
         load(None, ["algorithm.name=grpo", "algorithm.tau=0.5"])
@@ -143,6 +151,8 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("tools.services.brave.price=5", "unknown key 'tools.services.brave.price': known here: concurrency, rate, b"),
         ("tools.limits.search.rate=0", "tools.limits.search.rate: input should be greater than 0, got 0"),
         ("tools.budget.cals=5", "unknown key 'tools.budget.cals': did you mean 'calls'?"),
+        ("rollout.max_seconds=0", "rollout.max_seconds: input should be greater than 0, got 0"),
+        ("rollout.on_format_error=stop", "rollout.on_format_error: input should be 'end' or 'tell', got 'stop'"),
         ("tools.mode=off", "tools.mode: input should be 'live', 'cached', 'record' or 'replay', got 'off'"),
     ],
 )
@@ -175,6 +185,12 @@ def test_a_setting_has_its_own_type_however_it_is_written(written: str, key: str
     found = flat(settings.model_dump())[key]
     assert found == value and type(found) is type(value)
     assert parse(yaml.safe_load(dump(settings))) == settings
+
+
+def test_what_must_repeat_cannot_depend_on_the_clock() -> None:
+    with pytest.raises(ConfigError, match=r"^rollout: rollout\.max_seconds lets the speed .* to false$"):
+        load(None, ["rollout.deterministic=true", "rollout.max_seconds=60"])
+    assert load(None, ["rollout.max_seconds=60"]).rollout.max_seconds == 60.0
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=12) | st.integers().map(str) | st.floats().map(repr))

@@ -68,11 +68,27 @@ def test_a_trajectory_trains_only_what_the_policy_wrote() -> None:
 
 def test_a_turn_knows_its_call_and_what_came_back() -> None:
     tree = example()
-    shared = Turn(1, [4, 5], (CALL,), tree.nodes[2].results)
-    assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [shared, Turn(3, [9])]
+    shared = Turn(1, 3, [4, 5], (CALL,), tree.nodes[2].results)
+    assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [shared, Turn(3, 8, [9])]
     unanswered = flatten(SAMPLE, tree, tree.leaves[1])
-    assert unanswered.turns == [shared, Turn(4, [10, 11], (FAILED,))]
+    assert unanswered.turns == [shared, Turn(4, 8, [10, 11], (FAILED,))]
     assert unanswered.calls == [(CALL, tree.nodes[2].results[0])]
+
+
+def test_a_broken_turn_that_the_model_was_told_of_is_kept_and_not_trained() -> None:
+    tree = TrajectoryTree()
+    tree.add(None, Kind.PROMPT, [1, 2], 0)
+    written(tree, 0, [3, 4], 0).error = "<search> is not closed"
+    tree.add(1, Kind.OBSERVATION, [5], 0)
+    written(tree, 2, [6], 0)
+    tree.leaves.append(Leaf(0, 3, Origin.GLOBAL, StopReason.FORMAT, format_error="no such tag"))
+    trajectory = flatten(SAMPLE, tree, tree.leaves[0])
+    assert trajectory.tokens == [1, 2, 3, 4, 5, 6]
+    assert trajectory.loss_mask == [0, 0, 0, 0, 0, 1]
+    assert (trajectory.logprobs, trajectory.entropies) == ([0.0] * 5 + [-0.6], [0.0] * 5 + [0.06])
+    assert trajectory.turns == [Turn(1, 2, [3, 4], error="<search> is not closed"), Turn(3, 5, [6])]
+    assert (trajectory.format_errors, trajectory.format_error) == (2, "no such tag")
+    assert TrajectoryTree.from_json(tree.to_json()) == tree
 
 
 def test_recorded_values_of_given_tokens_are_not_read() -> None:
@@ -152,10 +168,10 @@ def test_a_path_that_begins_where_a_turn_was_split_has_one_turn_of_both_writers(
     tree = example()
     tree.leaves.append(Leaf(2, written(tree, tree.split(1, 1).id, [7], 2).id, Origin.RESAMPLED, StopReason.END))
     (turn,) = flatten(SAMPLE, tree, tree.leaves[2]).turns
-    assert turn == Turn(6, [4, 7])
+    assert turn == Turn(6, 3, [4, 7])
     assert flatten(SAMPLE, tree, tree.leaves[0]).turns == [
-        Turn(1, [4, 5], (CALL,), tree.nodes[2].results),
-        Turn(3, [9]),
+        Turn(1, 3, [4, 5], (CALL,), tree.nodes[2].results),
+        Turn(3, 8, [9]),
     ]
 
 

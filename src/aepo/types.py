@@ -38,6 +38,8 @@ class StopReason(StrEnum):
     """The policy broke the protocol, e.g. wrote a tool result itself."""
     LENGTH = "length"
     """The limit on tokens was reached."""
+    TIME = "time"
+    """The limit on seconds was reached."""
     TOOL_LIMIT = "tool_limit"
     """The policy asked for more tool calls than were left; none of that turn was run."""
 
@@ -119,12 +121,14 @@ class ToolResult:
         status: How the call ended.
         seconds: Duration of the call.
         repeated: Whether this is the earlier result of an equal call in the trajectory.
+        cut: Whether the text was cut so that it fits into the trajectory's tokens.
     """
 
     text: str
     status: ToolStatus = ToolStatus.OK
     seconds: float = field(default=0.0, compare=False)
     repeated: bool = False
+    cut: bool = False
 
     @property
     def executed(self) -> bool:
@@ -171,6 +175,7 @@ class Node:
         results: The results that an observation node shows, one for each call of the turn before it, in their order.
         decision: On observation nodes, the branch decision.
         version: On policy nodes, the version of the weights that gave its last token; None if they are not counted.
+        error: On policy nodes, how the turn broke the protocol, if the model was told and went on; else None.
     """
 
     id: int
@@ -184,6 +189,12 @@ class Node:
     results: tuple[ToolResult, ...] = ()
     decision: BranchDecision | None = None
     version: int | None = None
+    error: str | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether its tokens are trained: the policy wrote them, and they are of no turn that broke the protocol."""
+        return self.kind is Kind.POLICY and self.error is None
 
 
 @dataclass
@@ -196,7 +207,7 @@ class Leaf:
         origin: Where and why the path began.
         stop_reason: Why it ended.
         answer: The answer's text, None without one.
-        format_error: The error in the format, None without one.
+        format_error: The error in the format that ended it, None without one.
         parent_path: The path in which it began; None if it began at the question.
         depth: Number of inherited observations.
         root_entropy: h_init, the segment entropy after the question; inherited if the path began in another one.
@@ -221,15 +232,19 @@ class Turn:
 
     Attributes:
         node: The policy node, the last one of a split turn.
+        start: Place of its first token in the trajectory.
         tokens: The turn's ids.
         calls: The tool calls that ended it.
         results: One result for each call; empty if they were not run.
+        error: How it broke the protocol, if the model was told and went on; else None.
     """
 
     node: int
+    start: int
     tokens: Sequence[int]
     calls: tuple[ToolCall, ...] = ()
     results: tuple[ToolResult, ...] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -239,7 +254,7 @@ class Trajectory:
     Attributes:
         sample: The question.
         tokens: Prompt, policy tokens and observations, in order.
-        loss_mask: 1 where the policy wrote the token.
+        loss_mask: 1 where the policy wrote the token, but 0 in turns that broke the protocol and did not end it.
         logprobs: ln p under the policy that sampled; 0 where `loss_mask` is 0 or the engine gave none.
         entropies: Nats; 0 where `loss_mask` is 0 or the engine gave none.
         prompt_length: Tokens of the prompt.
@@ -270,8 +285,13 @@ class Trajectory:
 
     @property
     def format_error(self) -> str | None:
-        """The error in the format, None without one."""
+        """The error in the format that ended it, None without one."""
         return self.leaf.format_error
+
+    @property
+    def format_errors(self) -> int:
+        """Number of turns that broke the protocol, the one that ended it included."""
+        return sum(turn.error is not None for turn in self.turns) + (self.leaf.format_error is not None)
 
     @property
     def reward(self) -> float | None:
@@ -335,7 +355,7 @@ class TrajectoryTree:
             raise ValueError(f"cannot split {late.kind} node {node} of {len(late.tokens)} tokens after {length} tokens")
         early = self.add(late.parent, Kind.POLICY, late.tokens[:length], late.path)
         early.logprobs, early.entropies = late.logprobs[:length], late.entropies[:length]
-        early.version = late.version
+        early.version, early.error = late.version, late.error
         late.parent, late.tokens = early.id, late.tokens[length:]
         late.logprobs, late.entropies = late.logprobs[length:], late.entropies[length:]
         return early
@@ -416,18 +436,19 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
     mask: list[int] = []
     logprobs: list[float] = []
     entropies: list[float] = []
+    starts: dict[int, int] = {}
     for node in nodes:
         size = len(node.tokens)
-        written = node.kind is Kind.POLICY
+        starts[node.id] = len(tokens)
         tokens += node.tokens
-        mask += [int(written)] * size
-        logprobs += node.logprobs if written and node.logprobs else [0.0] * size
-        entropies += node.entropies if written and node.entropies else [0.0] * size
+        mask += [int(node.trained)] * size
+        logprobs += node.logprobs if node.trained and node.logprobs else [0.0] * size
+        entropies += node.entropies if node.trained and node.entropies else [0.0] * size
     results = {node.parent: node.results for node in nodes}
-    turns = [
-        Turn(parts[-1].id, [t for part in parts for t in part.tokens], parts[-1].calls, results.get(parts[-1].id, ()))
-        for parts in turns_of(nodes)
-    ]
+    turns: list[Turn] = []
+    for parts in turns_of(nodes):
+        written, last = [token for part in parts for token in part.tokens], parts[-1]
+        turns.append(Turn(last.id, starts[parts[0].id], written, last.calls, results.get(last.id, ()), last.error))
     return Trajectory(
         sample, tokens, mask, logprobs, entropies, len(nodes[0].tokens), [n.id for n in nodes], turns, leaf
     )
@@ -447,7 +468,7 @@ def _node(data: Mapping[str, Any]) -> Node:
 
 
 def _result(data: Mapping[str, Any]) -> ToolResult:
-    return ToolResult(data["text"], ToolStatus(data["status"]), data["seconds"], data.get("repeated", False))
+    return ToolResult(**{**data, "status": ToolStatus(data["status"])})
 
 
 def _leaf(data: Mapping[str, Any]) -> Leaf:

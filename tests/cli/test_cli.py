@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,6 +169,8 @@ def everything(folder: Path) -> dict[Path, int]:
             "tool search: argument 'limit' is not described; add 'limit: ...' under 'Args:'",
         ),
         (["train", "task.name=tests.tiny:letters", "model.path=./nowhere"], "model folder ./nowhere does not exist"),
+        (["train", "rollout.template.enable_thinking=no"], "template does not read 'enable_thinking': it reads none"),
+        (["train", "rollout.template.file=no.jinja"], "rollout.template.file: cannot read no.jinja: No such file"),
         (["eval", "./nowhere", "task.name=tests.tiny:letters"], "model folder ./nowhere does not exist"),
         (["eval", "atlas", "--config", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
         (["view", "nowhere"], "nowhere"),
@@ -184,6 +187,15 @@ def test_bad_input_is_one_line_and_creates_nothing(run: Run, tmp_path: Path, arg
     before = everything(tmp_path)
     assert line in bad(run(*arguments))
     assert everything(tmp_path) == before and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_a_chat_template_that_raises_is_one_line(run: Run, model_folder: Path, tmp_path: Path, command: str) -> None:
+    model = shutil.copytree(model_folder, tmp_path / "raising")
+    (model / "chat_template.jinja").write_text("{{ functions.x }}", encoding="utf-8")
+    named = [f"model.path={model}"] if command == "train" else [str(model)]
+    line = bad(run(command, *named, "task.name=tests.tiny:letters"))
+    assert "the chat template cannot write this conversation ('functions' is undefined): give it what it needs" in line
 
 
 def child(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -23,6 +23,7 @@ from aepo.doctor.show import show
 from aepo.engines.local.load import load_policy
 from tests import tiny
 from tests.engines.openai.server import ModelServer, serving
+from tests.rollout.chat.published import source, tokenizer
 
 Doctor = Callable[..., tuple[int, dict[str, object], str]]
 SECRET = "sk-not-to-be-shown"
@@ -144,6 +145,19 @@ def test_a_template_that_only_appends_is_told_from_one_that_does_not(model_folde
     assert moody["protocol chat"].state == "missing" and "chat template" in moody["protocol chat"].text
 
 
+def test_the_arguments_of_a_template_and_the_one_used_instead_are_told(tmp_path: Path) -> None:
+    tokenizer(source("qwen3")).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    settings = ModelConfig(path=str(tmp_path), pad_token="<|endoftext|>")
+
+    def told(**template: object) -> Finding:
+        return next(one for one in look_at(settings, template=template) if one.name == "protocol chat")
+
+    assert told().state == "ok" and "only appends" in told().text and "<tool_call>" in told().text
+    assert "template qwen3 of this package" in told(enable_thinking=False).text
+    assert "it reads enable_thinking" in told(thinking=False).text
+
+
 def test_a_model_that_is_not_there_is_missing(doctor: Doctor) -> None:
     code, report, _ = doctor("--model", "./nowhere")
     assert code == 1 and "does not exist" in of(report, "model")[0]["text"]
@@ -198,7 +212,7 @@ def test_what_a_configuration_lacks_is_named_with_the_way_out(
 def test_a_step_that_does_not_fit_is_missing_and_the_largest_part_is_what_to_make_smaller(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "memory", lambda: (1 << 20, 1 << 30))
+    monkeypatch.setattr("aepo.process.host.host_memory", lambda: (1 << 20, 1 << 30))
     settings = load_config(config, ["rollout.max_sequences=4096", "rollout.questions=600"])
     (found,) = plan.step(settings, None, measure=True, trial=0)
     assert found.state == "missing" and found.fix.startswith("rollout.max_sequences=1024")

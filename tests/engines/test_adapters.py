@@ -70,6 +70,10 @@ def as_peft_has_it(folder: Path) -> torch.Tensor:
     return ModelLogprobs(model, VOCABULARY).score(TOKENS, WANTED, 1.0)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("whole", [False, True])
@@ -90,7 +94,11 @@ def test_the_reference_is_the_policy_that_training_began_from(adapter, tmp_path,
     assert torch.allclose(on_tree(frozen), on_tree(LocalPolicy(load_policy(folder, **settings))), atol=1e-5)
     assert torch.equal(policy.score(TOKENS, WANTED, 1.0), after)
 
+    copy = policy.weights()
     policy.save(tmp_path / "saved")
+    trained(policy)
+    policy.save(tmp_path / "copy", copy)
+    assert contents(tmp_path / "copy") == contents(tmp_path / "saved"), "later training does not change a copy"
     again = LocalPolicy(load_policy(folder, **settings))
     resumed = again.frozen()
     again.restore(tmp_path / "saved")

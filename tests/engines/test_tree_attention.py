@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_mask, flex_attention
+from torch.nn.attention import flex_attention as flex
+from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from aepo.core.trie import Trie, sees, trie
@@ -17,7 +18,7 @@ from aepo.engines.local.cpu.segment_attention import SegmentAttention
 from aepo.engines.local.cpu.segments import blocks, grouped
 from aepo.engines.local.dispatch import attention_of
 from aepo.engines.local.logprobs import ModelLogprobs
-from aepo.engines.local.tree_attention import FlexAttention, mask_mod
+from aepo.engines.local.tree_attention import FlexAttention, block_mask, mask_mod
 from aepo.engines.local.tree_check import refuse_tree
 
 VOCABULARY = 90  # of the models' 96 rows
@@ -134,14 +135,59 @@ def test_the_mask_of_flex_attention_is_the_same(rows: Rows) -> None:
     assert torch.equal(create_mask(mask_mod(until_N), 1, 1, size, size, device="cpu")[0, 0], sees(until_N))
 
 
-def test_flex_attention_gives_the_same() -> None:
-    tree = random_trie()
-    size = len(tree.tokens_N)
-    query, key, value = (x.detach() for x in inputs(size, 4, 2, torch.float32))
+LISTS = ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices")
+TRANSPOSED = ("q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices")
+
+
+def assert_masks_of_the_library(until_N: Tensor, block: int) -> None:
+    """Its lists of blocks to read, whole and in part, are those that the library finds in the N x N mask."""
+    size = len(until_N)
+    ours = block_mask(until_N)
+    theirs = create_block_mask(mask_mod(until_N), None, None, size, size, "cpu", BLOCK_SIZE=block)
+    assert (ours.seq_lengths, ours.BLOCK_SIZE) == (theirs.seq_lengths, theirs.BLOCK_SIZE)
+    for name in LISTS + TRANSPOSED:
+        one, other = getattr(ours, name), getattr(theirs, name)
+        assert one.dtype == other.dtype and torch.equal(one, other), name
+
+
+@given(rows, st.integers(2, 7))
+@settings(deadline=None)
+def test_its_blocks_are_those_of_the_library(rows: Rows, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tree_attention, "BLOCK", block)
+        assert_masks_of_the_library(made(rows).until_N, block)
+
+
+def test_so_are_its_blocks_of_the_usual_size() -> None:
+    for length in (60, 128, 700):
+        assert_masks_of_the_library(random_trie(length).until_N, tree_attention.BLOCK)
+
+
+def test_flex_attention_gives_the_same_output_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The library has no backward kernel for CPUs, but its definition in plain operations has one.
+    monkeypatch.setattr(flex, "_validate_device", lambda *given: None)
+    tree = random_trie(60)
+    given = inputs(len(tree.tokens_N), 4, 2)
     mask = FlexAttention(tree.until_N).block_mask
+    found = flex_attention(*given, block_mask=mask, scale=0.4, enable_gqa=True).transpose(1, 2)
+    dense = densely(*given, tree.until_N, 0.4)
+    assert torch.allclose(found, dense, atol=1e-12)
+    weights = torch.linspace(-1, 1, found.numel(), dtype=torch.float64).view_as(found)
+    for one, other in zip(
+        torch.autograd.grad((found * weights).sum(), given),
+        torch.autograd.grad((dense * weights).sum(), given),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_the_compiled_kernel_which_reads_the_blocks_in_its_lists_only_gives_the_same(compiler) -> None:
+    tree = random_trie(700)
+    given = [x.detach() for x in inputs(len(tree.tokens_N), 4, 4, torch.float32)]
     with torch.no_grad():
-        flex = flex_attention(query, key, value, block_mask=mask, enable_gqa=True).transpose(1, 2)
-        assert torch.allclose(flex, segment_attention(query, key, value, tree.until_N), atol=1e-5)
+        found = torch.compile(flex_attention)(*given, block_mask=block_mask(tree.until_N)).transpose(1, 2)
+        assert torch.allclose(found, densely(*given, tree.until_N), atol=1e-5)
 
 
 def test_memory_for_the_backward_pass_grows_with_distinct_tokens_only() -> None:

@@ -60,7 +60,9 @@ def test_a_model_whose_attention_cannot_be_replaced_is_refused_by_name(build) ->
     gemma = AutoModelForCausalLM.from_config(
         Gemma2Config(vocab_size=96, num_key_value_heads=1, head_dim=16, pad_token_id=0, **settings)
     )
-    with pytest.raises(ValueError, match=r"gemma2 is sliding_attention.*in every layout: take another"):
+    with pytest.raises(
+        ValueError, match=r"gemma2 is sliding_attention.*in every layout: take a model of another family"
+    ):
         refuse_tree(gemma, VOCABULARY)
     model = build()
     model.config._attn_implementation = "eager"

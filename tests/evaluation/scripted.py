@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from aepo.evaluation.answers import Answer, Answered
 from aepo.evaluation.scoring import Scored
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent
 from aepo.rollout.chat.base import ParsedTurn
 from aepo.rollout.explorer import Seeds
+from aepo.rollout.path import Limits
 from aepo.types import Sample
 from tests.rollout.toy import ANSWER, CALL, END, Place, ToyGenerator, ToyProtocol, asking, decode, encode, key_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -44,6 +45,7 @@ def test_what_a_limit_ended_is_marked() -> None:
     assert not any(a.cut_off for one in asked()[0] for a in one.answers)
     (part,) = asked(limit=3)
     assert [a.cut_off for a in part[0].answers] == [True, True, False]
+    assert replace(part[0].answers[2], stop_reason="time").cut_off
 
 
 def test_parts_follow_the_room_of_the_engine_and_change_no_answer() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,19 @@ def test_with_format_asks_the_reward_only_for_a_sound_trajectory():
     assert scored(SAMPLE, trajectory("y", error="unclosed tag")) == -0.5
     assert scored(SAMPLE, trajectory(None)) == -0.5
     assert asked == ["x"]
+
+
+def test_a_broken_turn_that_the_model_was_told_of_may_cost_something():
+    told = trajectory("Black Sea", *BOTH)
+    told = replace(told, turns=[replace(told.turns[0], error="<think> is not closed"), *told.turns[1:]])
+    assert told.format_errors == 1
+
+    async def later(sample, trajectory):
+        return exact(sample, trajectory)
+
+    assert with_format(exact)(SAMPLE, told) == paper(SAMPLE, told) - 0.1 == format_score(SAMPLE, told) == 1.0
+    assert with_format(exact, told=-0.25)(SAMPLE, told) == 0.75
+    assert asyncio.run(with_format(later, told=-0.25)(SAMPLE, told)) == 0.75
 
 
 def test_with_format_passes_an_async_reward_on():

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from aepo.rollout.agent import Agent, Limits, Observation, Path
+from aepo.rollout.agent import Agent, OnFormatError
 from aepo.rollout.explorer import executed_calls
+from aepo.rollout.path import Limits, Observation, Path
 from aepo.rollout.together import OnToolBug
 from aepo.tools.base import Tool, ToolBug
 from aepo.types import Kind, Node, Origin, StopReason, ToolCall, ToolError, ToolResult, ToolStatus, TrajectoryTree
@@ -57,13 +58,23 @@ class Grown:
         scale: str = "running",
         on_tool_bug: OnToolBug = "stop",
         entropy: Entropy = rising,
+        on_format_error: OnFormatError = "end",
         seen: Callable[[Observation], None] = lambda observation: None,
     ) -> None:
         self.generator = ToyGenerator(policy, entropy)
         self.tree = TrajectoryTree()
         self.observations: list[Observation] = []
         known = {tool.name: tool for tool in ([asking()] if tools is None else tools)}
-        self.agent = Agent(self.generator, ToyProtocol(), known, limits or Limits(), window, scale, on_tool_bug)
+        self.agent = Agent(
+            self.generator,
+            ToyProtocol(),
+            known,
+            limits or Limits(),
+            window,
+            scale,
+            on_tool_bug,
+            on_format_error=on_format_error,
+        )
 
         def peek(observation: Observation) -> None:
             self.observations.append(observation)
@@ -151,6 +162,64 @@ def test_an_observation_that_leaves_no_room_is_kept_without_tokens(room: int) ->
     assert (grown.reason, grown.last.kind, grown.last.tokens) == (StopReason.LENGTH, Kind.OBSERVATION, [])
     assert len(grown.last.results) == 1
     assert (executed_calls(grown.tree), grown.observations) == (1, [])
+
+
+def test_a_result_that_does_not_fit_is_cut_before_the_path_is_given_up() -> None:
+    async def answer(what: str) -> str:
+        return "x" * 1_000_000
+
+    # The turn has two tokens, and an eighth of 800 is left for the next one.
+    grown = Grown(turns(CALLING, [WORD, ANSWER]), [asking(answer)], limits=Limits(max_tokens=800))
+    seen = grown.tree.nodes[2]
+    (result,) = seen.results
+    shown, _, note = result.text.partition("\n")
+    assert shown == "x" * len(shown) and note == f"[cut: {1_000_000 - len(shown)} more characters]"
+    assert result.cut and seen.tokens == [RESULT, *encode(result.text)]
+    assert 680 <= len(seen.tokens) <= 800 - 2 - 100
+    assert grown.reason is StopReason.ANSWER
+
+
+def test_a_result_is_cut_the_same_way_for_all_calls_of_a_turn() -> None:
+    async def answer(what: str) -> str:
+        return what * 500
+
+    grown = Grown(turns([WORD + 1, WORD + 2, CALLS], [ANSWER]), [asking(answer)], limits=Limits(max_tokens=400))
+    first, wrong, second = grown.tree.nodes[2].results
+    assert (first.cut, wrong.cut, second.cut) == (True, False, True)
+    assert len(first.text) == len(second.text) and wrong.status is ToolStatus.BAD_ARGUMENTS
+    assert grown.reason is StopReason.ANSWER
+
+
+BROKEN = [WORD + 7, FORGED]
+
+
+def test_a_broken_turn_may_be_told_instead_of_ending_the_path() -> None:
+    grown = Grown(turns(CALLING, BROKEN, [WORD + 5, ANSWER]), on_format_error="tell")
+    _, call, seen, broken, told, answer = grown
+    assert (broken.tokens, broken.error, broken.trained) == (BROKEN, "wrote a result itself", False)
+    assert broken.logprobs == [-10.0 / 3, -11.0 / 3]
+    assert (told.kind, decode(told.tokens), told.results) == (Kind.OBSERVATION, "wrote a result itself", ())
+    assert call.trained and answer.trained and not seen.trained
+    leaf = grown.path.leaf
+    assert leaf is not None
+    assert (leaf.stop_reason, leaf.format_error, leaf.answer) == (StopReason.ANSWER, None, "5")
+    # It counts as a call, is no observation of a result, and nobody branches from it.
+    assert (grown.path.calls, grown.path.number) == (2, 1)
+    assert [(o.number, o.node.id) for o in grown.observations] == [(1, 2)]
+
+
+def test_a_policy_that_only_breaks_the_protocol_ends_at_the_limit_on_calls() -> None:
+    grown = Grown(lambda at: BROKEN[at.number], limits=Limits(max_tool_calls=2), on_format_error="tell")
+    assert [n.error for n in grown if n.kind is Kind.POLICY] == ["wrote a result itself"] * 2 + [None]
+    assert grown.reason is StopReason.FORMAT
+    assert grown.last.trained and grown.last.tokens == BROKEN
+
+
+@pytest.mark.parametrize(("room", "reason"), [(24, StopReason.FORMAT), (25, StopReason.LENGTH)])
+def test_a_broken_turn_ends_the_path_where_what_is_told_does_not_fit(room: int, reason: StopReason) -> None:
+    # Two tokens of the turn, 22 that tell of it, and one more.
+    grown = Grown(turns(BROKEN, [WORD, ANSWER]), limits=Limits(max_tokens=room), on_format_error="tell")
+    assert grown.reason is reason
 
 
 def test_the_call_after_the_last_allowed_one_ends_it_unanswered() -> None:

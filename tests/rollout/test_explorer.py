@@ -18,10 +18,11 @@ from aepo.core.exploration import Candidate, Exploration, ExplorationState, Inde
 from aepo.core.noise import uniform
 from aepo.core.scale import MODES
 from aepo.rollout import generator as engine
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent, OnFormatError
 from aepo.rollout.explorer import RolloutError, Seeds, executed_calls, explore
 from aepo.rollout.generator import Sampled, Stop
 from aepo.rollout.growing import PathLost, Question
+from aepo.rollout.path import Limits
 from aepo.types import (
     BranchDecision,
     Group,
@@ -121,11 +122,11 @@ def check_decisions(tree: TrajectoryTree, rules: Exploration, state: Exploration
     """All observations of paths that may branch were decided, i = 1, 2, ..., each i together, by the rules alone."""
     seen: dict[int, list[tuple[Node, BranchDecision]]] = {}
     for node in tree.nodes:
-        if node.kind is Kind.OBSERVATION and node.tokens and tree.leaves[node.path].origin is not Origin.LEFTOVER:
+        if node.results and node.tokens and tree.leaves[node.path].origin is not Origin.LEFTOVER:
             assert node.decision is not None
             seen.setdefault(depth(tree, node.id), []).append((node, node.decision))
     probes = range(rules.probes)
-    counted = [sum(n.kind is Kind.OBSERVATION and n.tokens != [] for n in own(tree, path)) for path in probes]
+    counted = [sum(n.results != () and n.tokens != [] for n in own(tree, path)) for path in probes]
     mean = state.mean_observations if state.mean_observations is not None else sum(counted) / max(1, len(counted))
     in_a_row = {leaf.path: 0 for leaf in tree.leaves if leaf.origin is not Origin.BRANCH}
     used, budget = 0, rules.group_size - tree.global_samples
@@ -184,8 +185,11 @@ PRESETS = [
     limits=st.builds(Limits, st.sampled_from([1, 8, 20, 60, 400]), st.integers(0, 5)),
     seeds=st.builds(Seeds, st.integers(0, 2**64), st.integers(0, 10**6) | st.just("test")),
     later=st.booleans(),
+    on_format_error=st.sampled_from(["end", "tell"]),
 )
-def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limits, seeds: Seeds, later: bool) -> None:
+def test_every_group_is_whole_and_by_the_rules(
+    rules: Exploration, limits: Limits, seeds: Seeds, later: bool, on_format_error: OnFormatError
+) -> None:
     state = rules.initial_state(VOCABULARY)
     if later:
         state = state.updated([0.5, -0.25], [0.5, 1.0, -0.75], [1, 2, 3])
@@ -195,10 +199,11 @@ def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limit
         asked.append(what)
         if what.startswith("1"):
             raise ToolError("no")
-        return what[:3]
+        return what[:3] if len(what) % 2 else what * 20
 
-    generator = ToyGenerator()
-    group, other = run(generator, rules, questions(2), [asking(answer)], limits, state, seeds)
+    generator, tools = ToyGenerator(), [asking(answer)]
+    groups = run(generator, rules, questions(2), tools, limits, state, seeds, on_format_error=on_format_error)
+    group, other = groups
     for each in (group, other):
         check_starts(each.tree, rules)
         for leaf in each.tree.leaves:
@@ -215,10 +220,18 @@ def test_every_group_is_whole_and_by_the_rules(rules: Exploration, limits: Limit
 
 def test_wild_groups_show_every_way_to_begin_and_to_end() -> None:
     """What the property test above is worth."""
-    groups = run(ToyGenerator(), altered(PRESETS[0], group_size=8), questions(60), limits=Limits(60, 4))
+
+    async def answer(what: str) -> str:
+        return what[:3] if len(what) % 2 else what * 20
+
+    rules, limits = altered(PRESETS[0], group_size=8), Limits(60, 4)
+    groups = run(ToyGenerator(), rules, questions(60), [asking(answer)], limits, on_format_error="tell")
     leaves = [leaf for group in groups for leaf in group.tree.leaves]
     assert {leaf.origin for leaf in leaves} == set(Origin) - {Origin.RESAMPLED}
-    assert {leaf.stop_reason for leaf in leaves} == set(StopReason)
+    assert {leaf.stop_reason for leaf in leaves} == set(StopReason) - {StopReason.TIME}
+    nodes = [node for group in groups for node in group.tree.nodes]
+    assert any(result.cut for node in nodes for result in node.results)
+    assert any(node.error is not None for node in nodes)
     decisions = [decision for group in groups for decision in decided(group.tree).values()]
     assert {decision.stopped_by for decision in decisions} >= {None, "threshold", "budget", "pacing"}
     assert max(decision.consecutive for decision in decisions) > 1

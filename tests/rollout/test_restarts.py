@@ -15,9 +15,9 @@ from aepo.core.branching import RULES
 from aepo.core.exploration import Ended, Exploration, IndependentSamples, Restart, Step
 from aepo.core.noise import uniform
 from aepo.core.resampling import CallResampling
-from aepo.rollout.agent import Limits
 from aepo.rollout.explorer import executed_calls
 from aepo.rollout.growing import Scorer
+from aepo.rollout.path import Limits
 from aepo.types import Group, Kind, Node, Origin, StopReason, ToolCall, Trajectory, TrajectoryTree
 from tests.rollout.toy import (
     ANSWER,

@@ -15,16 +15,17 @@ from anyio.lowlevel import checkpoint
 from aepo.core.exploration import Exploration, ExplorationState
 from aepo.core.noise import noise_key, uniform
 from aepo.rollout import generator as engine
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent, OnFormatError
 from aepo.rollout.chat.base import ParsedTurn
 from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.generator import Sampled, Stop
 from aepo.rollout.growing import Scorer
+from aepo.rollout.path import Limits
 from aepo.rollout.together import OnToolBug
 from aepo.tools.base import Tool, tool
 from aepo.types import Group, Sample, ToolCall, ToolResult
 
-PROMPT, RESULT, END, ANSWER, CALL, MISCALL, FORGED, CALLS = range(8)
+PROMPT, RESULT, END, ANSWER, CALL, MISCALL, FORGED, CALLS, TOLD = range(9)
 WORD = 10  # the first word; word n is WORD + n
 LETTER = 1000  # the first letter of what was given as text
 VOCABULARY = 100
@@ -274,6 +275,9 @@ class ToyProtocol:
         assert len(results) == len(calls)
         return [token for result in results for token in (RESULT, *encode(result.text))]
 
+    def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
+        return [TOLD, *encode(error)]
+
 
 async def echo(what: str) -> str:
     return what[:3]
@@ -364,10 +368,20 @@ def run(
     seeds: Seeds = SEEDS,
     on_tool_bug: OnToolBug = "stop",
     scorer: Scorer | None = None,
+    on_format_error: OnFormatError = "end",
 ) -> list[Group]:
     """Explore, on one event loop from its beginning to its end."""
     known = {made.name: made for made in ([asking()] if tools is None else tools)}
-    agent = Agent(generator, ToyProtocol(), known, limits, rules.entropy_window, rules.entropy_scale, on_tool_bug)
+    agent = Agent(
+        generator,
+        ToyProtocol(),
+        known,
+        limits,
+        rules.entropy_window,
+        rules.entropy_scale,
+        on_tool_bug,
+        on_format_error=on_format_error,
+    )
 
     async def main() -> list[Group]:
         asked, start = questions() if samples is None else samples, state or rules.initial_state(VOCABULARY)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aepo.core.exploration import Exploration
 from aepo.core.scale import segment_entropy
-from aepo.rollout.agent import Limits
 from aepo.rollout.explorer import Seeds
+from aepo.rollout.path import Limits
 from aepo.types import BranchDecision, Group, Kind, Node, Origin, StopReason, TrajectoryTree
 from tests.rollout.toy import ToyGenerator, key_of
 
@@ -24,8 +24,8 @@ def own(tree: TrajectoryTree, path: int) -> list[Node]:
 
 
 def depth(tree: TrajectoryTree, node: int) -> int:
-    """Observations up to `node`, itself included: its number i if it is one."""
-    return sum(n.kind is Kind.OBSERVATION for n in tree.walk(node))
+    """Observations of results up to `node`, itself included: its number i if it is one."""
+    return sum(bool(n.results) for n in tree.walk(node))
 
 
 def decided(tree: TrajectoryTree) -> dict[tuple[int, int], BranchDecision]:
@@ -50,16 +50,22 @@ def check_limits(group: Group, limits: Limits) -> None:
         length = len(trajectory.tokens) - trajectory.prompt_length
         last = trajectory.turns[-1]
         assert length <= limits.max_tokens
-        assert len(trajectory.calls) <= limits.max_tool_calls
-        assert all(turn.calls and len(turn.results) == len(turn.calls) for turn in trajectory.turns[:-1])
+        told = [turn for turn in trajectory.turns if turn.error is not None]
+        assert len(trajectory.calls) + len(told) <= limits.max_tool_calls
+        assert all(not turn.calls and turn.tokens for turn in told)
+        assert all(len(turn.results) == len(turn.calls) for turn in trajectory.turns[:-1])
+        assert all(turn.calls or turn in told for turn in trajectory.turns[:-1])
+        assert last.error is None
+        assert sum(trajectory.loss_mask) == sum(len(turn.tokens) for turn in trajectory.turns if turn not in told)
+        assert trajectory.format_errors == len(told) + (trajectory.stop_reason is StopReason.FORMAT)
         assert not last.results or (
             trajectory.stop_reason is StopReason.LENGTH and len(last.results) == len(last.calls)
         )
         match trajectory.stop_reason:
             case StopReason.TOOL_LIMIT:
-                assert len(trajectory.calls) + len(last.calls) > limits.max_tool_calls
+                assert len(trajectory.calls) + len(told) + len(last.calls) > limits.max_tool_calls
             case StopReason.LENGTH:
-                assert length == limits.max_tokens or trajectory.calls
+                assert length == limits.max_tokens or last.results
             case StopReason.ANSWER:
                 assert trajectory.answer is not None
             case StopReason.FORMAT:

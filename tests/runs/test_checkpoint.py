@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import random
 import subprocess
@@ -203,6 +204,83 @@ def test_any_flipped_bit_of_the_manifest_is_noticed_or_harmless(tmp_path):
         if checkpoint.damage(path) is None:
             harmless.add(whole[at : at + 1])
     assert harmless <= {b" ", b"\n"}
+
+
+def whole(into):
+    (into / "policy").mkdir()
+    for name in ("policy/model", "optimizer.pt", "state.json"):
+        (into / name).write_text(f'{{"of": "{name}"}}')
+
+
+def test_only_the_newest_keep_their_optimizer(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, whole, keep=3)
+    for step in (4, 5):
+        checkpoint.save(tmp_path, step, whole, keep=3, keep_optimizer=2)
+    assert [(tmp_path / f"step-00000{step}" / "optimizer.pt").exists() for step in (3, 4, 5)] == [False, True, True]
+    assert all(checkpoint.damage(path) is None for path in tmp_path.iterdir())
+    assert checkpoint.resumable(tmp_path).name == "step-000005"
+    flip(tmp_path / "step-000005" / "optimizer.pt")
+    with pytest.warns(CheckpointWarning, match=r"step-000005 is passed over: optimizer\.pt has changed"):
+        assert checkpoint.resumable(tmp_path).name == "step-000004"
+
+
+def test_what_has_no_optimizer_is_not_gone_on_from(tmp_path):
+    folder = tmp_path / "checkpoints"
+    for step in (1, 2):
+        checkpoint.save(folder, step, whole, keep_optimizer=1)
+    truncate(folder / "step-000002" / "policy" / "model")
+    with pytest.warns(CheckpointWarning), pytest.raises(ValueError, match=r"step-000001 with model\.path=") as caught:
+        checkpoint.resumable(folder)
+    assert str(caught.value).endswith(f"model.path={tmp_path}") and "\n" not in str(caught.value)
+    with pytest.warns(CheckpointWarning):
+        assert checkpoint.latest(folder).name == "step-000001"
+    assert checkpoint.resumable(tmp_path / "none") is None
+
+
+def test_keeping_no_optimizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="keep_optimizer is 0"):
+        checkpoint.save(tmp_path, 1, whole, keep_optimizer=0)
+
+
+def test_an_optimizer_is_named_until_it_is_gone(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, 1, whole)
+    monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("killed here")))
+    checkpoint.save(tmp_path, 2, whole, keep_optimizer=1)
+    monkeypatch.undo()
+    first = tmp_path / "step-000001"
+    assert (first / "optimizer.pt").exists() and checkpoint.damage(first) is None
+    checkpoint.save(tmp_path, 3, whole, keep=3, keep_optimizer=1)
+    assert not (first / "optimizer.pt").exists() and checkpoint.damage(first) is None
+
+
+def test_who_needs_a_part_reads_that_part_only(tmp_path):
+    checkpoint.save(tmp_path, 1, whole)
+    checkpoint.save(tmp_path, 2, whole)
+    newest = tmp_path / "step-000002"
+    flip(newest / "optimizer.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert checkpoint.latest(tmp_path, checkpoint.POLICY) == newest
+        assert checkpoint.state(tmp_path) == {"of": "state.json"}
+    flip(newest / "policy" / "model")
+    with pytest.warns(CheckpointWarning, match="policy/model has changed"):
+        assert checkpoint.latest(tmp_path, checkpoint.POLICY).name == "step-000001"
+    with pytest.warns(CheckpointWarning, match="it has no nothing"):
+        assert checkpoint.latest(tmp_path, "nothing") is None
+
+
+def test_a_hash_that_was_made_while_writing_is_what_a_file_must_have(tmp_path):
+    """So a file that differs on the disk from what was written is noticed."""
+    hashed = {"model": hashlib.sha256(b"as it was meant").hexdigest()}
+
+    def write(into):
+        (into / "model").write_bytes(b"as it was meant")
+        return hashed
+
+    assert checkpoint.damage(checkpoint.save(tmp_path, 1, write)) is None
+    hashed["model"] = hashlib.sha256(b"something else.").hexdigest()
+    assert "SHA-256 differs" in checkpoint.damage(checkpoint.save(tmp_path, 2, write))
 
 
 def test_a_renamed_checkpoint_is_not_taken_for_another_step(tmp_path):

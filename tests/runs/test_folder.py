@@ -10,7 +10,7 @@ from aepo.runs.failures import save_failure
 from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.metrics import JsonlTracker
 from aepo.runs.records import read_trees, tree_files
-from aepo.runs.trees import save_trees, token_texts
+from aepo.runs.trees import save_trees
 from aepo.runs.versions import environment
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolResult, TrajectoryTree
 
@@ -181,26 +181,3 @@ def test_failures_are_kept_side_by_side_under_safe_names(tmp_path):
     assert data["error"] == "ZeroDivisionError"
     assert TrajectoryTree.from_dict(data["tree"]) == group.tree
     assert save_failure(folder, Group(Sample("q"), TrajectoryTree()), "x").name == "sample-1.json"
-
-
-def test_characters_of_several_tokens_are_shown_on_the_last_one():
-    def decode(tokens):
-        return bytes(tokens).decode(errors="replace")
-
-    text = "aé漢🙂b"
-    pieces = token_texts(list(text.encode()), decode)
-    assert pieces == ["a", "", "é", "", "", "漢", "", "", "", "🙂", "b"]
-    broken = token_texts([0xE6, 0xBC], decode)
-    assert len(broken) == 2 and "\ufffd" in "".join(broken)
-    never = token_texts([0xFF] * 20 + [97], decode)
-    assert len(never) == 21 and never[-1].endswith("a")
-    assert token_texts([], decode) == []
-
-
-def test_leading_spaces_survive_tokenizers_that_drop_them():
-    vocabulary = [" the", " cat", "s"]
-
-    def decode(tokens):
-        return "".join(vocabulary[token] for token in tokens).removeprefix(" ")
-
-    assert token_texts([0, 1, 2, 0], decode) == ["the", " cat", "s", " the"]

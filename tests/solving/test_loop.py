@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import aepo
 from aepo.algorithms import AEPO, ARPO, AXPO, GRPO, Algorithm
-from aepo.rollout.agent import Limits
 from aepo.rollout.explorer import RolloutError, executed_calls
+from aepo.rollout.path import Limits
 from aepo.solving.budget import SolvingBudget, SolvingPrices
 from aepo.solving.loop import Solving
 from aepo.solving.solution import Progress, Solution

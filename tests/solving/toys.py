@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aepo.algorithms import AEPO, Algorithm
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent
+from aepo.rollout.path import Limits
 from aepo.solving.budget import SolvingBudget
 from aepo.solving.loop import Means, Solving
 from aepo.solving.solution import Solution

@@ -2,8 +2,8 @@
 
 python stopped.py PLACE NUMBER PIPE ARGUMENT...
 
-PLACE is "call" (inside a tool, of the rollout), "update" or "save", NUMBER counts from 1. Reading PIPE says that the
-moment has come; the process goes on once PIPE.go is written.
+PLACE is "call" (inside a tool, of the rollout), "update" or "save" (of a checkpoint, in its own thread), NUMBER counts
+from 1. Reading PIPE says that the moment has come; the process goes on once PIPE.go is written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aepo.cli import main
-from aepo.runs import checkpoint
+from aepo.runs import manifest
 from aepo.training import loop
 from tests import tiny
 
@@ -39,6 +39,6 @@ if __name__ == "__main__":
     # What was started in the background by a shell ignores Ctrl-C, and so would everything that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     place, number, pipe, *arguments = sys.argv[1:]
-    owner, name = {"call": (tiny, "on_call"), "update": (loop, "update"), "save": (checkpoint, "_seal")}[place]
+    owner, name = {"call": (tiny, "on_call"), "update": (loop, "update"), "save": (manifest, "seal")}[place]
     setattr(owner, name, before(getattr(owner, name), int(number), pipe))
     sys.exit(main(arguments))

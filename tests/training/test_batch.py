@@ -185,6 +185,29 @@ def test_a_turn_without_a_token_is_none() -> None:
     assert scored([Group(Sample("q", id="q"), tree)]).turns_BT.tolist() == [[-1, 0, 0]]
 
 
+def test_a_broken_turn_that_the_policy_was_told_of_is_not_trained() -> None:
+    """As if the broken turn were an observation: nothing that is trained depends on what it holds."""
+    found = []
+    for kind, error in ((Kind.POLICY, "broken"), (Kind.OBSERVATION, None)):
+        tree = TrajectoryTree()
+        prompt = tree.add(None, Kind.PROMPT, [1, 2], 0).id
+        broken = tree.add(prompt, kind, [3, 4], 0)
+        if error is not None:
+            broken.error, broken.entropies, broken.logprobs = error, [9.0, 9.0], [-9.0, -9.0]
+        told = tree.add(broken.id, Kind.OBSERVATION, [5], 0).id
+        ended(tree, written(tree, told, 0, [6, 7], [0.5, 1.0]), 0, Origin.GLOBAL, 1.0)
+        ended(tree, written(tree, prompt, 1, [8], [0.25]), 1, Origin.GLOBAL, 0.0)
+        found.append(Group(Sample("told", id="told"), tree))
+    for algorithm in (GRPO(), AEPO(), GiGPO(), ARPO(attribution="hard"), ReinforcePP(), DAPO()):
+        masked, given = (flat_batch([group, short()], algorithm, PAD, LIMIT) for group in found)
+        for name in ("tokens_BT", "loss_mask_BT", "old_logprobs_BT", "entropies_BT", "advantages_BT"):
+            assert torch.equal(getattr(masked, name), getattr(given, name)), (algorithm.name, name)
+    assert masked.loss_mask_BT[0].tolist() == [0, 0, 0, 0, 0, 1, 1]
+    batch = scored(found[:1])
+    assert batch.turns_BT.tolist() == [[-1, -1, -1, -1, -1, 0, 0], [-1, -1, 0, -1, -1, -1, -1]]
+    assert batch.states_BT.tolist() == [[-1, -1, -1, -1, -1, 0, 0], [-1, -1, 1, -1, -1, -1, -1]]
+
+
 def test_a_split_turn_is_one_turn_and_its_kept_tokens_are_shared() -> None:
     tree = TrajectoryTree()
     prompt = tree.add(None, Kind.PROMPT, [1], 0).id

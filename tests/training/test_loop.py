@@ -26,9 +26,10 @@ from aepo import api, config
 from aepo.algorithms import Algorithm, AnyAlgorithm
 from aepo.config import Config, ConfigError
 from aepo.evaluation.outcomes import from_lines
+from aepo.files.folders import remove
 from aepo.rewards.score import RewardScorer
 from aepo.rollout.agent import Agent
-from aepo.runs import checkpoint
+from aepo.runs import checkpoint, manifest
 from aepo.runs.metrics import read_metrics
 from aepo.training import loop
 from aepo.training.display import Display
@@ -202,14 +203,14 @@ def test_a_run_that_went_on_from_a_checkpoint_equals_the_whole_one(whole: Path, 
 
 def test_what_was_done_after_the_last_checkpoint_is_done_again(whole: Path, go: Go) -> None:
     run = go("train.steps=3", "train.checkpoint_every=2")
-    checkpoint._remove(run / "checkpoints" / "step-000003")
+    remove(run / "checkpoints" / "step-000003")
     assert {row["step"] for row in metrics(run)} == {0, 1, 2, 3}
     assert_equal_runs(go(resume=True), whole)
 
 
 def test_a_run_without_a_checkpoint_starts_anew(whole: Path, go: Go) -> None:
     run = go("train.steps=1")
-    checkpoint._remove(run / "checkpoints" / "step-000001")
+    remove(run / "checkpoints" / "step-000001")
     assert_equal_runs(go(resume=True), whole)
 
 
@@ -243,7 +244,7 @@ def interrupting(function: Callable[..., Any], number: int) -> Callable[..., Any
         (loop, "update", 4, 4),
         (loop, "evaluate", 1, 0),
         (loop, "evaluate", 2, 2),
-        (checkpoint, "_seal", 1, 2),
+        (manifest, "seal", 1, None),
         (Display, "step", 3, 2),
     ],
     ids=["call", "reward", "update", "first evaluation", "evaluation", "checkpoint", "display"],

@@ -83,6 +83,7 @@ def test_every_metric_of_a_tree_worked_by_hand():
         "stop/end": 0.0,
         "stop/format": 1 / 7,
         "stop/length": 1 / 7,
+        "stop/time": 0.0,
         "stop/tool_limit": 0.0,
         "entropy/root": (0.5 + 0.25 + 0.5 + 0.5 + 0.5) / 5,
         "entropy/after_tool": (1.5 + 0.75 + 0.0 + 0.5 + 0.5) / 5,
@@ -244,6 +245,33 @@ def test_names_that_the_policy_made_up_are_one_metric():
         assert found["tool/unknown/error_rate"] == 1.0
         assert "tool/unknown/seconds" not in found
         assert found["tool/executed_calls"] == 1.0
+
+
+def test_broken_turns_that_the_policy_was_told_of_are_counted_and_have_no_entropy():
+    tree = TrajectoryTree(gap=0.5, global_samples=2)
+    prompt = tree.add(None, Kind.PROMPT, [1], 0).id
+    broken = say(tree, prompt, 0, [9.0])
+    tree.nodes[broken].error = "<think> is not closed"
+    told = tree.add(broken, Kind.OBSERVATION, [2, 3], 0).id
+    seen = see(tree, say(tree, told, 0, [4.0], "search"), 0)
+    end(tree, say(tree, seen, 0, [1.0]), 0, Origin.PROBE, 1.0)
+    end(tree, say(tree, prompt, 1, [0.5]), 1, Origin.GLOBAL, 0.0)
+    group = Group(Sample("q"), tree)
+    found = rollout_metrics([group])
+    assert (found["format/told_turns"], found["format/broken_share"], found["stop/format"]) == (1.0, 0.5, 0.0)
+    assert (found["entropy/root"], found["entropy/after_tool"]) == (0.5, 1.0)
+    assert found["entropy/policy"] == pytest.approx((4.0 + 1.0 + 0.5) / 3)
+    assert (found["tokens/sampled"], found["tool/executed_calls"], found["turns/mean"]) == (4.0, 1.0, 2.0)
+    assert exploration_update([group], branching(4).initial_state(100)).mean_observations == 0.5
+
+
+def test_results_that_were_cut_are_counted():
+    tree = TrajectoryTree(global_samples=1)
+    seen = see(tree, say(tree, tree.add(None, Kind.PROMPT, [1], 0).id, 0, [0.1], "search"), 0)
+    tree.nodes[seen].results = (ToolResult("a\n[cut: 9 more characters]", cut=True),)
+    end(tree, say(tree, seen, 0, [0.1]), 0, Origin.GLOBAL, 0.0)
+    assert rollout_metrics([Group(Sample("q"), tree)])["tool/cut_results"] == 1.0
+    assert "tool/cut_results" not in rollout_metrics([branching_group()])
 
 
 def test_top3_share_shows_branches_piling_up():

@@ -34,14 +34,19 @@ ids = st.lists(st.integers(6, 8), max_size=4)
 
 @st.composite
 def groups(draw: st.DrawFn) -> list[Group]:
-    """Questions with trees of any shape: chains and fans, observations anywhere, empty turns, ends inside others."""
+    """Questions with trees of any shape: chains and fans, observations anywhere, empty turns, ends inside others.
+
+    Some turns broke the protocol and are not trained.
+    """
     found = []
     for number in range(draw(st.integers(1, 3))):
         tree = TrajectoryTree()
         tree.add(None, Kind.PROMPT, [number + 3, 5, *draw(ids)], 0)
         for _ in range(draw(st.integers(1, 7))):
             parent = draw(st.integers(0, len(tree.nodes) - 1))
-            tree.add(parent, draw(st.sampled_from([Kind.POLICY, Kind.POLICY, Kind.OBSERVATION])), draw(ids), 0)
+            node = tree.add(parent, draw(st.sampled_from([Kind.POLICY, Kind.POLICY, Kind.OBSERVATION])), draw(ids), 0)
+            if node.kind is Kind.POLICY and draw(st.integers(0, 4)) == 0:
+                node.error = "broken"
         inner = {node.parent for node in tree.nodes}
         for node in tree.nodes[1:]:
             if node.id not in inner or draw(st.integers(0, 4)) == 0:

@@ -122,7 +122,7 @@ def line(step, sample, tree, texts):
 def update(tree):
     """As if each token's ratio were 1 but for the first of each node, which left the clip range."""
     ratios = [[1.5] + [1.0] * (len(n.tokens) - 1) if n.kind is Kind.POLICY else [] for n in tree.nodes]
-    walks = [[t for n in tree.walk(leaf.node) if n.kind is Kind.POLICY for t in n.tokens] for leaf in tree.leaves]
+    walks = [[t for n in tree.walk(leaf.node) if n.trained for t in n.tokens] for leaf in tree.leaves]
     advantages = [[leaf.reward - 0.3] * len(walk) for leaf, walk in zip(tree.leaves, walks, strict=True)]
     return TokenUpdates(0.2, 0.28, advantages, ratios)
 
@@ -144,6 +144,22 @@ def three_calls():
         ToolResult(texts[2], repeated=True),
     )
     b.leaf(seen.id, "The first one it is.", "France", 0, Origin.PROBE, 1.0)
+    return line(10, Sample("Where is Paris?", "France", "q"), b.tree, b.texts)
+
+
+def told_line():
+    """A question with one path, whose first turn broke the protocol; the result of its call was cut."""
+    b = Builder(4)
+    prompt = b.add(None, Kind.PROMPT, "Answer the question. You may search and run Python.", 0)
+    broken = b.add(prompt.id, Kind.POLICY, "<search> Paris", 0)
+    broken.error = "<search> is not closed"
+    told = b.add(broken.id, Kind.OBSERVATION, "<result>format error: ‹search> is not closed</result>", 0)
+    note = "France and [cut: 900 more characters]"
+    seen = b.call(
+        told.id, "Once more.", "search", "Paris", note, 0, BranchDecision(0.31, -0.21, 0, 0.434, 0, "penalty")
+    )
+    seen.results = (ToolResult(note, ToolStatus.OK, 0.012, cut=True),)
+    b.leaf(seen.id, "It is in France.", "France", 0, Origin.PROBE, 1.0)
     return line(10, Sample("Where is Paris?", "France", "q"), b.tree, b.texts)
 
 

@@ -11,7 +11,7 @@ import uvicorn
 from aepo.viewer import view
 from aepo.viewer.server import app, listening
 from aepo.viewer.source import open_source
-from tests.viewer.conftest import three_calls, write_trees
+from tests.viewer.conftest import three_calls, told_line, write_trees
 
 sync_api = pytest.importorskip("playwright.sync_api")
 WAIT = 120_000
@@ -99,6 +99,20 @@ def test_each_call_of_a_turn_is_shown_with_its_result(page, served, example_run)
     titles = [page.locator(f'.tree [data-node="{node}"] title').first.text_content() for node in (1, 2)]
     assert "then calls search, python, search" in titles[0]
     assert "results: ok, 12 ms; error, 1.5 s; ok, under 1 ms" in titles[1]
+
+
+def test_a_broken_turn_is_shown_as_untrained(page, served, example_run):
+    write_trees(example_run / "trees" / "step-000010.jsonl.gz", [told_line()])
+    page.goto(f"{served(example_run)}#/10/0.0")
+    page.wait_for_selector(".panel .card")
+    assert "not trained: <search> is not closed" in page.locator('.panel [data-card="1"]').inner_text()
+    assert page.locator('.panel [data-card="2"] .card-head b').first.inner_text() == "Told of the broken turn"
+    assert "cut to the tokens that were left" in page.locator('.panel [data-card="4"]').inner_text()
+    assert page.locator('.tree [data-node="1"] .base.untrained').count() == 1
+    assert page.locator('.tree [data-node="3"] .base.untrained').count() == 0
+    assert "not trained" in page.locator(".legend, .keys").first.inner_text()
+    # The decision is about the first observation of a result.
+    assert page.locator('.branch-point[data-decision="4"]').count() == 1
 
 
 def test_tokens_are_coloured_by_what_is_asked_and_clipped_ones_are_marked(page, served, example_run):

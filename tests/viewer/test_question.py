@@ -7,7 +7,7 @@ import pytest
 from aepo.types import Kind, Leaf, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
 from aepo.viewer import Record
 from aepo.viewer.question import digest, whole
-from tests.viewer.conftest import three_calls
+from tests.viewer.conftest import three_calls, told_line
 
 
 def test_a_question_is_counted_as_the_list_shows_it(example_lines):
@@ -39,6 +39,13 @@ def test_each_call_of_a_turn_counts_and_has_its_result():
 def test_the_text_of_a_single_result_is_told_once(example_lines):
     results = [n["results"] for n in whole(Record.from_dict(example_lines[0]), 0)["nodes"] if n["results"]]
     assert results and all("text" not in one for (one,) in results)
+
+
+def test_a_broken_turn_has_its_error_and_no_advantages():
+    q = whole(Record.from_dict(told_line()), 0)
+    assert [node["error"] for node in q["nodes"]] == [None, "<search> is not closed", None, None, None, None]
+    assert (q["format_errors"], len(q["leaves"][0]["advantages"])) == (1, q["nodes"][3]["size"] + q["nodes"][5]["size"])
+    assert [result["cut"] for result in q["nodes"][4]["results"]] == [True]
 
 
 def resampled_line():

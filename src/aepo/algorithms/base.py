@@ -27,12 +27,12 @@ class ScoredBatch:
         rewards_B: One per trajectory.
         groups_B: Integers, equal for trajectories of one question.
         entropies_BT: Nats, under the policy that sampled.
-        loss_mask_BT: 1 where the policy wrote the token.
+        loss_mask_BT: 1 where the token is trained: the policy wrote it, and not in a broken turn that it was told of.
         lengths_B: Tokens after the prompt, observations included; `max_length` limits them.
         max_length: `rollout.max_tokens`.
         nodes_BT: Number of the token's node in the tree, unique in the step; -1 on padding.
-        turns_BT: Number of the token's turn in its trajectory, from 0; -1 where the policy did not write.
-        states_BT: Number of the state that the turn started from; -1 where the policy did not write. Turns of one
+        turns_BT: Number of the token's turn among the trained turns, from 0; -1 where the token is not trained.
+        states_BT: Number of the state that the turn started from; -1 where the token is not trained. Turns of one
             group that follow the same prompt or observation tokens have the same number.
     """
 

@@ -208,12 +208,12 @@ def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
 
 
 def _limits(settings: Config) -> dict[str, Any]:
-    kept = ("protocol", "temperature", "max_tokens", "max_tool_calls")
+    kept = ("protocol", "temperature", "max_tokens", "max_tool_calls", "max_seconds", "on_format_error", "template")
     return {key: getattr(settings.rollout, key) for key in kept}
 
 
 def _plan(chosen: Sequence[Asked], settings: Config, samples: int, model: str, entropies: str) -> list[str]:
-    limits = ", ".join(f"{key} {value}" for key, value in _limits(settings).items())
+    limits = ", ".join(f"{key} {value}" for key, value in _limits(settings).items() if value not in (None, {}))
     told = [f"{model}: {samples} answers a question; {limits}"]
     told += [f"token entropies in the trees: {_ESTIMATORS[entropies]}"] if entropies in _ESTIMATORS else []
     for one in chosen:

@@ -89,9 +89,9 @@ def examine(
     named = [] if config is None else services.named_in(config.model_dump(mode="json"))
     found += services.addresses(list(dict.fromkeys([*named, *urls])))
     if model is not None:
-        found += look_at(model)
+        found += look_at(model, template=None if config is None else config.rollout.template)
     if config is None:
         return found
     if model is None:
-        found += look_at(config.model, config.rollout.protocol, config.engine)
+        found += look_at(config.model, config.rollout.protocol, config.engine, config.rollout.template)
     return [*found, *about_task, *plan.extras(config), *plan.step(config, task, measure, trial)]

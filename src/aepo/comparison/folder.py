@@ -68,7 +68,7 @@ def claim(plan: Plan) -> None:
 
 
 def finished(run: PlannedRun) -> bool:
-    """Whether a run is at its end: its newest whole checkpoint says so, or, where all were removed, its metrics.
+    """Whether a run is at its end: its newest checkpoint says so, or, where all were removed, its metrics.
 
     Tables and figures need no weights, so that checkpoints of finished runs may be removed to make room.
     """

@@ -101,17 +101,23 @@ class RolloutConfig(Section):
     """How trajectories are sampled.
 
     Attributes:
-        protocol: "tags", or "chat" for the model's own template with JSON tool calls, several in a turn if it can.
+        protocol: "tags", or "chat" for the model's own template and its form of tool calls.
         questions: Questions per step.
         temperature: Temperature of sampling, entropies and log-probabilities.
         max_tokens: Tokens per trajectory after the prompt, observations included.
         max_tool_calls: Tool calls per trajectory; a turn that asks for more than are left ends it, and is not run.
+        max_seconds: Seconds per trajectory, tools and sampling together; null is no limit.
         max_sequences: Trajectories in the engine at once.
-        deterministic: Make rounding independent of which tool answers first, at some cost in speed.
+        deterministic: Make rounding independent of which tool answers first, at some cost in speed; on a GPU a run asks
+            PyTorch for deterministic kernels too.
         overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops the run, or the model is told.
+        on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;
+            then the turn counts as a call and is not trained.
         date: Today's date for a chat template that asks for it. Null is the day on which the run begins, which its
             `config.yaml` then has, or today if there is no run.
+        template: Arguments of the chat template, such as `enable_thinking: false`; a name that it does not read is an
+            error. The name `file` is the path of another template, instead of the model's own.
     """
 
     protocol: Literal["tags", "chat"] = "tags"
@@ -119,11 +125,30 @@ class RolloutConfig(Section):
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=384, ge=1)
     max_tool_calls: int = Field(default=6, ge=0)
+    max_seconds: float | None = Field(default=None, gt=0)
     max_sequences: int = Field(default=128, ge=1)
     deterministic: bool = False
     overlap: int = Field(default=0, ge=0)
     on_tool_bug: Literal["stop", "tell"] = "stop"
+    on_format_error: Literal["end", "tell"] = "end"
     date: datetime.date | None = None
+    template: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("template")
+    @classmethod
+    def _file_is_a_path(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("file", ""), str):
+            raise ValueError("file is the path of a chat template: write file: my_template.jinja")
+        return value
+
+    @model_validator(mode="after")
+    def _time_is_not_limited_where_it_must_not_count(self) -> RolloutConfig:
+        if self.deterministic and self.max_seconds is not None:
+            raise ValueError(
+                "rollout.max_seconds lets the speed of tools and machines decide what a trajectory is: "
+                "set it to null, or rollout.deterministic to false"
+            )
+        return self
 
 
 Layout = Literal["tree", "flat"]
@@ -163,6 +188,8 @@ class TrainConfig(EndConfig):
         micro_batch_tokens: Tokens of one forward pass, with padding if flat; changes memory, not results.
         checkpoint_every: Steps between checkpoints; the end of a run always has one.
         keep_checkpoints: Number of checkpoints to keep.
+        keep_optimizer: Number of them, the newest, that keep their optimizer; the others keep the policy, and cannot be
+            gone on from. Null is all.
         trees_every: Every how many steps the rollout trees are kept.
         threads: CPU threads; null measures the fastest number, and again when the machine's load changes.
         entropy_band: Largest relative change of the policy's entropy from its start without an alarm; null gives no
@@ -181,6 +208,7 @@ class TrainConfig(EndConfig):
     micro_batch_tokens: int = Field(default=16384, ge=1)
     checkpoint_every: int = Field(default=25, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    keep_optimizer: int | None = Field(default=None, ge=1)
     trees_every: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1)
     entropy_band: float | None = Field(default=0.3, gt=0)

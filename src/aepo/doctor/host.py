@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from aepo.doctor.finding import Finding, State, size
+from aepo.process.host import host_memory
 
 LEAST_DISK = 2 << 30
 EXTRAS = {
@@ -54,7 +55,7 @@ def machine(folder: Path) -> list[Finding]:
         found.append(Finding("machine", f"cuda:{number}", text))
     if not found:
         found.append(Finding("machine", "device", "no GPU: models run on the CPU"))
-    free, total = memory()
+    free, total = host_memory()
     cores = processors()
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     found.append(Finding("machine", "memory", f"{size(free)} free of {size(total)}"))
@@ -92,24 +93,6 @@ def sandboxes(needed: bool) -> list[Finding]:
             state: State = "missing" if needed and chosen is None else "note"
             found.append(Finding("sandbox", one.name, f"refused: {'; '.join(one.failures)}", state, one.fix))
     return found
-
-
-def memory() -> tuple[int, int]:
-    """Bytes that are free and bytes that there are; what caches hold counts as free. A container's limit holds."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = page * os.sysconf("SC_PHYS_PAGES")
-    free = page * os.sysconf("SC_AVPHYS_PAGES")
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return free, total
-    return min(free, limit - used), min(total, limit)
 
 
 def processors() -> int:

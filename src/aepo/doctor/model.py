@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from aepo.config import ModelConfig
 from aepo.doctor.finding import Finding
 from aepo.rollout.generator import GeneratorSettings, Stop
@@ -27,28 +30,30 @@ ESTIMATORS = {
 }
 
 
-def look_at(settings: ModelConfig, protocol: str | None = None, engine: str | None = None) -> list[Finding]:
+def look_at(
+    settings: ModelConfig,
+    protocol: str | None = None,
+    engine: str | None = None,
+    template: Mapping[str, Any] | None = None,
+) -> list[Finding]:
     """The chat template under both protocols, and the attention; of a server its log-probabilities.
 
     Args:
         settings: Which model.
         protocol: The one that is needed; the other may fail. None needs either of them.
         engine: The one that is needed.
+        template: As of `rollout.template`.
     """
     try:
         tokenizer, ends, served = _tokenizer(settings)
     except (ValueError, OSError, RuntimeError) as error:
         return [Finding("model", settings.path, _line(error), "missing")]
-    verdicts = {name: _template(tokenizer, ends, name) for name in ("tags", "chat")}
-    usable = [name for name, refused in verdicts.items() if refused is None]
+    verdicts = {name: _template(tokenizer, ends, name, template) for name in ("tags", "chat")}
+    usable = [name for name, (works, _) in verdicts.items() if works]
     found = [Finding("model", settings.path, f"tokenizer of {len(tokenizer):,} tokens")]  # type: ignore[arg-type]
-    for name, refused in verdicts.items():
-        if refused is None:
-            text = "prompts render" if name == "tags" else "the template only appends: what was sampled stays as it is"
-            found.append(Finding("model", f"protocol {name}", text))
-        else:
-            missing = name == protocol or not usable
-            found.append(Finding("model", f"protocol {name}", refused, "missing" if missing else "note"))
+    for name, (works, text) in verdicts.items():
+        missing = not works and (name == protocol or not usable)
+        found.append(Finding("model", f"protocol {name}", text, "missing" if missing else "ok" if works else "note"))
     return [*found, *served, *_attention(settings, engine == "local")]
 
 
@@ -83,16 +88,21 @@ def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
     return [Finding("model", "engine local", "reading token by token gives what one pass gives")]
 
 
-def _template(tokenizer: object, ends: Stop, protocol: str) -> str | None:
-    """Why a protocol cannot be used with it; None if it can."""
-    from aepo.rollout.chat import make_protocol
+def _template(tokenizer: object, ends: Stop, protocol: str, template: Mapping[str, Any] | None) -> tuple[bool, str]:
+    """Whether a protocol can be used with it, and what there is to say."""
+    from aepo.rollout.chat import JsonCallProtocol, make_protocol
 
     try:
-        made = make_protocol(protocol, tokenizer, [_lookup()], ends=ends)  # type: ignore[arg-type]
+        made = make_protocol(protocol, tokenizer, [_lookup()], ends=ends, template=template)  # type: ignore[arg-type]
         made.prompt("Who wrote Emma?")
     except ValueError as error:
-        return _line(error)
-    return None
+        return False, _line(error)
+    if not isinstance(made, JsonCallProtocol):
+        return True, "prompts render"
+    calls = f"calls are {made.call_format}"
+    if made.shipped_template is None:
+        return True, f"the template only appends: what was sampled stays as it is; {calls}"
+    return True, f"template {made.shipped_template} of this package, since the model's own changes turns; {calls}"
 
 
 def _lookup() -> Tool:

@@ -69,9 +69,9 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     """
     import torch
 
-    from aepo.doctor.host import memory as host_memory
     from aepo.engines.local.shape import shape_of
     from aepo.equipment.models import policy_folder
+    from aepo.process.host import host_memory
 
     try:
         shape = shape_of(policy_folder(config.model.path))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aepo.config import Config
 from aepo.rewards.score import RewardScorer
-from aepo.rollout.agent import Agent, Limits
+from aepo.rollout.agent import Agent
 from aepo.rollout.chat import Tokenizer, make_protocol
 from aepo.rollout.generator import GeneratorSettings, Stop
+from aepo.rollout.path import Limits
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
 from aepo.types import Sample
@@ -58,7 +59,9 @@ def agents(
     rules = algorithm.exploration()
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
-    protocol = make_protocol(rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends)
+    protocol = make_protocol(
+        rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends, rollout.template
+    )
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
 
     def agent(greedy: bool) -> Agent:
@@ -85,11 +88,12 @@ def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Too
         generator,
         protocol,
         {tool.name: tool for tool in tools},
-        Limits(rollout.max_tokens, rollout.max_tool_calls),
+        Limits(rollout.max_tokens, rollout.max_tool_calls, rollout.max_seconds),
         rules.entropy_window,
         rules.entropy_scale,
         rollout.on_tool_bug,
         config.tools.repeat,
+        rollout.on_format_error,
     )
 
 

@@ -17,7 +17,7 @@ def is_server(path: str) -> bool:
 
 
 def policy_folder(path: str) -> str:
-    """The folder of a policy's files: a run's newest checkpoint, the folder of "atlas", else the path itself.
+    """The folder of a policy's files: a run's newest whole one, the folder of "atlas", else the path itself.
 
     Raises:
         ValueError: The run has no checkpoint that can be loaded.
@@ -27,9 +27,9 @@ def policy_folder(path: str) -> str:
         return str(BUILT_IN_MODELS.get(path, expanded(path)))
     if (kept / "latest_checkpointed_iteration.txt").is_file():
         raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-    if (newest := checkpoint.latest(kept)) is None:
+    if (newest := checkpoint.latest(kept, checkpoint.POLICY)) is None:
         raise ValueError(f"run {where} has no whole checkpoint yet")
-    return str(newest / "policy")
+    return str(newest / checkpoint.POLICY)
 
 
 def started_from(config: Config) -> Config:

@@ -25,6 +25,8 @@ def longest_prompt(config: Config, task: Task) -> list[int]:
     except (OSError, ValueError) as error:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
     rollout = config.rollout
-    protocol = make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends_of(path))
+    protocol = make_protocol(
+        rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends_of(path), rollout.template
+    )
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
     return max((protocol.prompt(sample.question) for sample in asked), key=len)

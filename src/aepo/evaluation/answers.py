@@ -48,7 +48,7 @@ class Answer:
     @property
     def cut_off(self) -> bool:
         """Whether a limit ended it."""
-        return self.stop_reason in (StopReason.LENGTH, StopReason.TOOL_LIMIT)
+        return self.stop_reason in (StopReason.LENGTH, StopReason.TIME, StopReason.TOOL_LIMIT)
 
     @property
     def spent(self) -> TrajectoryCost | None:

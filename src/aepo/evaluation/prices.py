@@ -53,7 +53,6 @@ class Prices:
 
 def spent(trajectory: Trajectory) -> TrajectoryCost:
     """What a trajectory used; what it shares with another one counts for both."""
-    mask = trajectory.loss_mask
-    begins = [at for at, written in enumerate(mask) if written and not (at and mask[at - 1])]
+    turns = [turn for turn in trajectory.turns if turn.tokens]
     calls = Counter(call.name for call, result in trajectory.calls if result.executed)
-    return TrajectoryCost(sum(begins), sum(mask), dict(calls))
+    return TrajectoryCost(sum(turn.start for turn in turns), sum(len(turn.tokens) for turn in turns), dict(calls))

@@ -1,7 +1,8 @@
-"""Checks that a trajectory has no format error and an answer."""
+"""Checks that a trajectory ended without a format error and with an answer."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable
 
 from aepo.rewards.base import Reward
@@ -9,7 +10,11 @@ from aepo.types import Sample, Trajectory
 
 
 def well_formed(trajectory: Trajectory) -> bool:
-    """Whether there is no format error and the answer is not blank."""
+    """Whether no format error ended it and the answer is not blank.
+
+    Broken turns that the model was told of do not count (`rollout.on_format_error: tell`); `Trajectory.format_errors`
+    counts them.
+    """
     return trajectory.format_error is None and bool(trajectory.answer and trajectory.answer.strip())
 
 
@@ -18,10 +23,26 @@ def format_score(sample: Sample, trajectory: Trajectory) -> float:
     return float(well_formed(trajectory))
 
 
-def with_format(reward: Reward, broken: float = -1.0) -> Reward:
-    """A reward that gives `broken` for a format error or a missing answer, and otherwise that of `reward`."""
+def with_format(reward: Reward, broken: float = -1.0, told: float = 0.0) -> Reward:
+    """A reward that gives `broken` for a format error at the end or a missing answer, and otherwise that of `reward`.
+
+    Args:
+        reward: Scores the other trajectories.
+        broken: The reward of a trajectory that is not well formed.
+        told: Added to the reward for each broken turn that the model was told of; at most 0 makes sense.
+    """
 
     def scored(sample: Sample, trajectory: Trajectory) -> float | Awaitable[float]:
-        return reward(sample, trajectory) if well_formed(trajectory) else broken
+        if not well_formed(trajectory):
+            return broken
+        value = reward(sample, trajectory)
+        if not trajectory.format_errors:
+            return value
+        more = told * trajectory.format_errors
+        return _plus(value, more) if inspect.isawaitable(value) else value + more
 
     return scored
+
+
+async def _plus(value: Awaitable[float], more: float) -> float:
+    return await value + more

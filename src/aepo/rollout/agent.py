@@ -3,95 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import anyio
 
 from aepo.core.scale import segment_entropy
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn
-from aepo.rollout.generator import Generator, GrowingSequence, Sampled
+from aepo.rollout.fitting import fitted
+from aepo.rollout.generator import Generator, Sampled
+from aepo.rollout.parts import joined, sample_until
+from aepo.rollout.path import Limits, Observation, Path
 from aepo.rollout.together import OnToolBug, Repeat, run_together
 from aepo.tools.base import Tool, ToolBug
-from aepo.types import Kind, Leaf, Node, Origin, StopReason, ToolResult, TrajectoryTree
+from aepo.types import Kind, Leaf, Node, StopReason, ToolResult, ToolStatus, TrajectoryTree
 
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of one trajectory; the inherited tokens and calls of a branch count.
-
-    Attributes:
-        max_tokens: Tokens after the prompt, observations included.
-        max_tool_calls: Calls; a path whose turn asks for more than are left ends, and none of that turn is run.
-
-    Raises:
-        ValueError: No token is allowed, or a limit is negative.
-    """
-
-    max_tokens: int = 512
-    max_tool_calls: int = 6
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.max_tool_calls < 0:
-            raise ValueError(f"{self}: a trajectory needs at least one token, and calls cannot be negative")
-
-
-@dataclass
-class Path:
-    """A trajectory while it grows.
-
-    Attributes:
-        id: Number inside its question.
-        origin: Why it began.
-        sequence: Its sequence in the engine.
-        node: Its last node in the tree.
-        prompt_length: Tokens of the prompt.
-        calls: Number of tool calls so far, inherited ones included.
-        root_entropy: h_init; inherited if the path begins in another one, else known after the first W tokens.
-        parent: The path in which it began.
-        depth: Number of inherited observations.
-        observed: Observations after which the next W tokens are known, inherited ones included.
-        kept: Inherited tokens of its first turn; not empty if it begins inside a turn.
-        leaf: Set when it has ended.
-        observations: Its own observations, in order.
-    """
-
-    id: int
-    origin: Origin
-    sequence: GrowingSequence
-    node: Node
-    prompt_length: int
-    calls: int = 0
-    root_entropy: float | None = None
-    parent: int | None = None
-    depth: int = 0
-    observed: int = 0
-    kept: Sequence[int] = ()
-    leaf: Leaf | None = None
-    observations: list[Node] = field(default_factory=list)
-
-    @property
-    def number(self) -> int:
-        """Number of its last observation; inherited ones count."""
-        return self.depth + len(self.observations)
-
-    def observation(self, number: int) -> Node:
-        """Its own observation with number i; inherited ones count in i."""
-        return self.observations[number - self.depth - 1]
-
-
-@dataclass(frozen=True)
-class Observation:
-    """A place where a branch may start: right after the results of a turn's calls.
-
-    Attributes:
-        path: The path that made the calls.
-        number: i, from 1; inherited ones count.
-        node: The observation's node.
-        entropy: H_t of the tokens that the path wrote next.
-    """
-
-    path: Path
-    number: int
-    node: Node
-    entropy: float
+OnFormatError = Literal["end", "tell"]
+_STOPPED = "stopped: the time of the trajectory was over"
 
 
 class Agent:
@@ -107,6 +35,11 @@ class Agent:
         on_tool_bug: Whether a tool's bug stops the run.
         repeat: Whether a call that the trajectory has made before is run again, or gets the earlier result
             (`run_together`).
+        on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on.
+            Then the turn counts as a call, and its tokens are not trained.
+
+    Raises:
+        ValueError: Seconds are limited, and the engine is deterministic.
     """
 
     def __init__(
@@ -119,10 +52,13 @@ class Agent:
         entropy_scale: str = "running",
         on_tool_bug: OnToolBug = "stop",
         repeat: Repeat = "run",
+        on_format_error: OnFormatError = "end",
     ) -> None:
+        if limits.max_seconds is not None and generator.deterministic:
+            raise ValueError("a limit on seconds makes trajectories depend on speed: a deterministic engine refuses it")
         self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
         self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
-        self.repeat = repeat
+        self.repeat, self.on_format_error = repeat, on_format_error
 
     async def grow(self, path: Path, tree: TrajectoryTree, peek: Callable[[Observation], None] | None = None) -> None:
         """Grow `path` until it ends; then `path.leaf` is set.
@@ -143,47 +79,89 @@ class Agent:
             turn, kept = kept + sampled.tokens, []
             parsed = self.protocol.parse(turn) if sampled.stopped else ParsedTurn()
             path.node = self._write(tree, path, sampled, parsed)
-            if not parsed.calls or path.calls + len(parsed.calls) > self.limits.max_tool_calls:
-                return self._end(path, _reason(sampled, parsed), parsed)
-            results = await self._results(tree, path)
-            path.calls += len(results)
-            tokens = self.protocol.observation(results, parsed.calls, turn)
-            fits = len(tokens) < self._room(path)
-            # Results that do not fit are kept without tokens, because the calls were made and count.
-            observation = path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens if fits else [], path.id)
-            observation.results = results
-            path.observations.append(observation)
-            if not fits:
-                return self._end(path, StopReason.LENGTH, ParsedTurn())
-            self.generator.extend(path.sequence, tokens)
+            if parsed.error is not None and self._tell(tree, path, parsed.error, turn):
+                observation = None
+                continue
+            if not parsed.calls or path.calls + len(parsed.calls) > self.limits.max_tool_calls or self._over(path):
+                return self._end(path, self._reason(path, sampled, parsed), parsed)
+            missed = await self._observe(tree, path, parsed, turn)
+            if missed is not None:
+                return self._end(path, missed, ParsedTurn())
+            observation = path.node
 
-    async def _results(self, tree: TrajectoryTree, path: Path) -> tuple[ToolResult, ...]:
-        """The results of the calls of the turn that has just ended."""
-        walk = tree.walk(path.node.id)
+    async def _observe(
+        self, tree: TrajectoryTree, path: Path, parsed: ParsedTurn, turn: Sequence[int]
+    ) -> StopReason | None:
+        """Run the calls of a turn and write their results, cut if they do not fit.
+
+        Results that the model cannot be shown are kept without tokens, because the calls were made and count. Then the
+        limit that forbids it is returned.
+        """
+        made = path.seconds
+        results = await self._results(tree, path)
+        path.calls += len(parsed.calls)
+        node = path.node = tree.add(path.node.id, Kind.OBSERVATION, [], path.id)
+        path.observations.append(node)
+        path.times.append((made, path.seconds))
+        if results is None:
+            node.results = (ToolResult(_STOPPED, ToolStatus.TIMEOUT, path.seconds - made),) * len(parsed.calls)
+            return StopReason.TIME
+        node.results = results
+        write = partial(self.protocol.observation, calls=parsed.calls, turn=turn)
+        shown = fitted(write, results, self._room(path), self.limits.max_tokens)
+        if shown is None:
+            return StopReason.LENGTH
+        node.results, node.tokens = shown
+        self.generator.extend(path.sequence, node.tokens)
+        return None
+
+    async def _results(self, tree: TrajectoryTree, path: Path) -> tuple[ToolResult, ...] | None:
+        """The results of the calls of the turn that has just ended; None if they did not come in time."""
+        walk, limit = tree.walk(path.node.id), self.limits.max_seconds
         try:
-            return await run_together(self.tools, path.node.calls, walk, self.on_tool_bug, self.repeat)
+            with anyio.move_on_after(None if limit is None else limit - path.seconds):
+                return await run_together(self.tools, path.node.calls, walk, self.on_tool_bug, self.repeat)
         except ToolBug as bug:
             bug.add_note(f"in path {path.id}, after its last node")
             raise
+        return None
+
+    def _tell(self, tree: TrajectoryTree, path: Path, error: str, turn: Sequence[int]) -> bool:
+        """Tell the model that its turn broke the protocol; False if the trajectory ends with this turn."""
+        if self.on_format_error == "end" or path.calls >= self.limits.max_tool_calls or self._over(path):
+            return False
+        tokens = self.protocol.format_error(error, turn)
+        if len(tokens) >= self._room(path):
+            return False
+        path.calls += 1
+        path.node.error = error
+        path.node = tree.add(path.node.id, Kind.OBSERVATION, tokens, path.id)
+        self.generator.extend(path.sequence, tokens)
+        return True
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
         """Sample one turn; its first W tokens first, if their entropy is needed."""
-        stop = self.protocol.stop
         if peek is None or (observation is None and path.root_entropy is not None):
-            sampled = await self.generator.sample(path.sequence, self._room(path), stop)
+            sampled = await self._sample(path, self._room(path))
             if path.root_entropy is None:
                 path.root_entropy = self._entropy(sampled)
             return sampled
-        sampled = await self.generator.sample(path.sequence, min(self.window, self._room(path)), stop)
+        sampled = await self._sample(path, min(self.window, self._room(path)))
         entropy = self._entropy(sampled)
         if observation is None:
             path.root_entropy = entropy
         else:
             path.observed = path.number
             peek(Observation(path, path.number, observation, entropy))
-        if sampled.stopped or self._room(path) == 0:
+        if sampled.stopped or self._room(path) == 0 or self._over(path):
             return sampled
-        return _joined(sampled, await self.generator.sample(path.sequence, self._room(path), stop))
+        return joined(sampled, await self._sample(path, self._room(path)))
+
+    async def _sample(self, path: Path, tokens: int) -> Sampled:
+        if self.limits.max_seconds is None:
+            return await self.generator.sample(path.sequence, tokens, self.protocol.stop)
+        over = partial(self._over, path)
+        return await sample_until(self.generator, path.sequence, tokens, self.protocol.stop, over)
 
     def _entropy(self, sampled: Sampled) -> float:
         if self.generator.entropy_estimator == "none":
@@ -194,6 +172,9 @@ class Agent:
 
     def _room(self, path: Path) -> int:
         return self.limits.max_tokens - (path.sequence.length - path.prompt_length)
+
+    def _over(self, path: Path) -> bool:
+        return self.limits.max_seconds is not None and path.seconds >= self.limits.max_seconds
 
     def _write(self, tree: TrajectoryTree, path: Path, sampled: Sampled, parsed: ParsedTurn) -> Node:
         node = tree.add(path.node.id, Kind.POLICY, sampled.tokens, path.id)
@@ -214,23 +195,13 @@ class Agent:
             root_entropy=path.root_entropy or 0.0,
         )
 
-
-def _reason(sampled: Sampled, parsed: ParsedTurn) -> StopReason:
-    if parsed.error is not None:
-        return StopReason.FORMAT
-    if parsed.answer is not None:
-        return StopReason.ANSWER
-    if parsed.calls:
-        return StopReason.TOOL_LIMIT
-    return StopReason.END if sampled.stopped else StopReason.LENGTH
-
-
-def _joined(a: Sampled, b: Sampled) -> Sampled:
-    return Sampled(
-        a.tokens + b.tokens,
-        a.logprobs + b.logprobs,
-        a.entropies + b.entropies,
-        b.stopped,
-        a.reference_entropies + b.reference_entropies,
-        b.version,
-    )
+    def _reason(self, path: Path, sampled: Sampled, parsed: ParsedTurn) -> StopReason:
+        if parsed.error is not None:
+            return StopReason.FORMAT
+        if parsed.answer is not None:
+            return StopReason.ANSWER
+        if path.calls + len(parsed.calls) > self.limits.max_tool_calls:
+            return StopReason.TOOL_LIMIT
+        if sampled.stopped and not parsed.calls:
+            return StopReason.END
+        return StopReason.TIME if self._over(path) and self._room(path) > 0 else StopReason.LENGTH

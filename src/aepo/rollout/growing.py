@@ -19,9 +19,10 @@ from typing import TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
-from aepo.rollout.agent import Agent, Observation, Path
+from aepo.rollout.agent import Agent
 from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
+from aepo.rollout.path import Observation, Path
 from aepo.rollout.spending import Spending, Stage, Start
 from aepo.tools.cache.layer import trajectory
 from aepo.types import Group, Kind, Leaf, Origin, Sample, Trajectory, TrajectoryTree, flatten
@@ -126,7 +127,8 @@ class Question:
         return Path(number, start.origin, sequence if number == 0 else self._fork(sequence, length), prompt, length)
 
     def _inside(self, start: Start, parent: Path) -> Path:
-        if start.origin is Origin.RESAMPLED:
+        anew = start.origin is Origin.RESAMPLED
+        if anew:
             observation = parent.observation(start.depth + 1)
             node, kept = before_call(self.tree, observation, self.agent.protocol)
         else:
@@ -139,12 +141,13 @@ class Question:
             sequence=self._fork(parent.sequence, length),
             node=node,
             prompt_length=parent.prompt_length,
-            calls=sum(len(part.results) for part in before),
+            calls=sum(len(part.results) + (part.error is not None) for part in before),
             root_entropy=parent.root_entropy,
             parent=parent.id,
             depth=start.depth,
             observed=start.depth,
             kept=kept,
+            earlier=parent.seconds_at(start.depth + anew, before_calls=anew),
         )
 
     def _fork(self, sequence: GrowingSequence, length: int) -> GrowingSequence:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import traceback
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from aepo.files.whole import write_whole
 from aepo.rollout.explorer import RolloutError
 from aepo.runs.folder import RunFolder, writing
-from aepo.runs.trees import plain
+from aepo.runs.trees import as_json, parts
 from aepo.types import Group
 
 
@@ -33,7 +32,7 @@ def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
         folder.failures.mkdir(parents=True, exist_ok=True)
         paths = (folder.failures / f"{name}-{number}.json" for number in count(1))
         path = next(path for path in paths if not path.exists())
-        write_whole(path, json.dumps({"error": text, **plain(group)}, indent=1, default=str).encode() + b"\n")
+        write_whole(path, as_json({"error": text, **parts(group)}, indent=1).encode() + b"\n")
     return path
 
 

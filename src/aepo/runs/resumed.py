@@ -20,6 +20,7 @@ FREE_FOR_RUN = (
     "train.max_executed_calls",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.keep_optimizer",
     "train.trees_every",
     "train.entropy_band",
     "model.price.prompt",

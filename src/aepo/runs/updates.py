@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from aepo.types import Kind, TrajectoryTree
@@ -18,10 +18,10 @@ class TokenUpdates:
     Attributes:
         clip_low: Width of the clip range below 1.
         clip_high: Width of the clip range above 1.
-        advantages: For each leaf, A of each token that the policy wrote on its walk, in order.
+        advantages: For each leaf, A of each trained token on its walk, in order.
         ratios: For each node, r = exp(logp - old_logp) of each of its tokens as the update's last pass over it found
-            it, before the optimizer step that followed; None where nothing was computed, and empty unless the policy
-            wrote the node.
+            it, before the optimizer step that followed; None where nothing was computed or trained, and empty unless
+            the policy wrote the node.
     """
 
     clip_low: float
@@ -30,8 +30,8 @@ class TokenUpdates:
     ratios: list[list[float | None]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"format": FORMAT, **asdict(self)}
+        """Plain values; the lists are the same."""
+        return {"format": FORMAT, **vars(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], tree: TrajectoryTree) -> TokenUpdates:
@@ -51,7 +51,7 @@ class TokenUpdates:
         except KeyError as error:
             raise ValueError(f"an update without {error.args[0]!r}") from None
         written = [len(n.tokens) if n.kind is Kind.POLICY else 0 for n in tree.nodes]
-        walks = [sum(written[n.id] for n in tree.walk(leaf.node)) for leaf in tree.leaves]
-        if list(map(len, found.ratios)) != written or list(map(len, found.advantages)) != walks:
+        trained = [sum(written[n.id] for n in tree.walk(leaf.node) if n.trained) for leaf in tree.leaves]
+        if list(map(len, found.ratios)) != written or list(map(len, found.advantages)) != trained:
             raise ValueError("an update that does not fit its tree")
         return found

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from aepo.process import user_code
+from aepo.tools.cut import cut
 from aepo.tools.places import Places
 from aepo.tools.schema import signature_of
 from aepo.types import ToolCall, ToolError, ToolResult, ToolStatus
@@ -166,7 +167,7 @@ class Tool(ToolSettings):
         for around in self.around:
             execute = functools.partial(around, execute)
         result = await execute(values)
-        return replace(result, text=_cut(result.text, self.max_characters))
+        return replace(result, text=cut(result.text, self.max_characters))
 
     def canonical(self, arguments: Mapping[str, Any]) -> str:
         """The arguments as JSON that is equal for equal calls: checked, with defaults, sorted by name.
@@ -181,7 +182,7 @@ class Tool(ToolSettings):
         return json.dumps(to_jsonable_python(values, fallback=str), sort_keys=True, separators=(",", ":"))
 
     def _refused(self, error: ToolError) -> str:
-        return f"bad arguments for {self.name}: {_cut(str(error), 300)}"
+        return f"bad arguments for {self.name}: {cut(str(error), 300)}"
 
     async def _run(self, values: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[str, ToolStatus]:
         text = ""
@@ -267,7 +268,7 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
     if call.error is not None:
         return ToolResult(f"{call.error}; {known}", ToolStatus.BAD_ARGUMENTS)
     if call.name not in tools:
-        return ToolResult(f"unknown tool {_cut(_clean(call.name), 80)!r}; {known}", ToolStatus.BAD_ARGUMENTS)
+        return ToolResult(f"unknown tool {cut(_clean(call.name), 80)!r}; {known}", ToolStatus.BAD_ARGUMENTS)
     started = time.perf_counter()
     try:
         return await tools[call.name].call(call.arguments)
@@ -317,9 +318,3 @@ def _as_text(value: Any) -> str:
 def _clean(text: str) -> str:
     # Tokenizers refuse lone surrogates.
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}\n[cut: {len(text) - limit} more characters]"

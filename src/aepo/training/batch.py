@@ -12,7 +12,7 @@ from torch import Tensor
 from aepo.algorithms.base import Algorithm, ScoredBatch
 from aepo.types import Group, turns_of
 
-# Turn and state of a token that the policy did not write.
+# Turn and state of a token that is not trained.
 OUTSIDE = (-1, -1)
 
 
@@ -22,7 +22,8 @@ class Batch:
 
     Attributes:
         tokens_BT: Ids; padding where the row has ended.
-        loss_mask_BT: 1 where the policy wrote the token, 0 on prompts, observations and padding.
+        loss_mask_BT: 1 where the token is trained, 0 on prompts, observations, broken turns that the policy was told
+            of, and padding.
         old_logprobs_BT: ln p under the policy that sampled; 0 where `loss_mask_BT` is 0.
         entropies_BT: Nats, under the policy that sampled; 0 where `loss_mask_BT` is 0.
         advantages_BT: Advantage of each token; 0 where `loss_mask_BT` is 0.
@@ -131,10 +132,12 @@ def _places(groups: Sequence[Group]) -> tuple[list[list[int]], list[list[int]], 
         for leaf in tree.leaves:
             walk = tree.walk(leaf.node)
             places: dict[int, tuple[int, int]] = {}
-            for turn, parts in enumerate(parts for parts in turns_of(walk) if any(part.tokens for part in parts)):
+            trained = [parts for parts in turns_of(walk) if any(part.tokens and part.trained for part in parts)]
+            for turn, parts in enumerate(trained):
                 assert parts[0].parent is not None
                 start = (number, tuple(tree.nodes[parts[0].parent].tokens))
-                places |= dict.fromkeys((part.id for part in parts), (turn, known.setdefault(start, len(known))))
+                place = (turn, known.setdefault(start, len(known)))
+                places |= dict.fromkeys((part.id for part in parts if part.trained), place)
             nodes.append([nodes_before + node.id for node in walk for _ in node.tokens])
             turns.append([places.get(node.id, OUTSIDE)[0] for node in walk for _ in node.tokens])
             states.append([places.get(node.id, OUTSIDE)[1] for node in walk for _ in node.tokens])

@@ -6,14 +6,12 @@ checkpoint after step n and the configuration determine all later steps.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +24,7 @@ from aepo.process.signals import signals_wait
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import Scorer
 from aepo.rollout.sampler import Sampler
-from aepo.runs import checkpoint
+from aepo.runs.checkpoint import CheckpointError
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.runs.trees import save_trees
@@ -35,6 +33,8 @@ from aepo.tools.limits import ToolBudget
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
 from aepo.training.budget import ended, steps_at_most
+from aepo.training.checkpoints import Checkpoints
+from aepo.training.deterministic import deterministic_kernels
 from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Logprobs
@@ -103,7 +103,6 @@ class Trainer:
         watch = None if train.entropy_band is None else EntropyWatch(train.entropy_band)
         self.state = RunState(rules.initial_state(parts.vocab_size), watch)
         self.evaluated: int | None = None
-        self.saved: int | None = None
         self.counts: Counter[str] = Counter()
         self.speed = UpdateSpeed()
         self._whole = True
@@ -113,6 +112,7 @@ class Trainer:
         self.learner = Learner(
             parts.policy, optimizer, schedule, config.algorithm, train, config.rollout.temperature, parts.reference
         )
+        self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message)
         resumed = self._restore() if resume else None
         self.trackers = make_trackers(train.trackers, folder.path, resumed)
 
@@ -132,15 +132,16 @@ class Trainer:
         trajectories_a_step = self.config.rollout.questions * self.config.algorithm.group_size
         self.display.start(steps_at_most(train, trajectories_a_step), self._title(), self.state.step)
         try:
-            with counting() as self.counts, self._sampling() as sample:
+            with counting() as self.counts, self._kernels(), self._sampling() as sample:
                 while True:
                     at_end = ended(self.state.step, self.state.spent, train)
                     if self._evaluation_due(at_end) and self.evaluated != self.state.step:
                         self._evaluate()
                     if at_end or (self.state.step and self.state.step % train.checkpoint_every == 0):
-                        self._save()
+                        self._save(wait=at_end)
                     if at_end:
                         break
+                    self.checkpoints.check()
                     self._train_step(sample)
         except BaseException as error:
             # A second signal must not stop the checkpoint of the first one. A display may raise SystemExit.
@@ -154,14 +155,15 @@ class Trainer:
 
     def _keep(self, error: BaseException) -> None:
         """Write a checkpoint after an error, and say how to go on: in a note of the error, or on the display."""
-        # In the middle of an update the weights belong to no step. A disk that refused would refuse again.
-        if not self._whole or isinstance(error, OSError):
-            return
         tell = error.add_note if isinstance(error, Exception) else self.display.message
         try:
+            self.checkpoints.wait()
+            # In the middle of an update the weights belong to no step. A disk that refused would refuse again.
+            if not self._whole or isinstance(error, OSError):
+                return
             if self.state.step or isinstance(error, KeyboardInterrupt):
-                self._save()
-        except checkpoint.CheckpointError as refused:
+                self._save(wait=True)
+        except CheckpointError as refused:
             tell(str(refused))
         else:
             tell(f"stopped after step {self.state.step}; go on with: {self.folder.resumption()}")
@@ -210,6 +212,10 @@ class Trainer:
         """Hand over the weights to the sampler if they have changed. A failure here leaves the last step complete."""
         sampler = self.parts.sampler
         return {} if sampler.version == self.state.step else sampler.push(self.state.step)
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        deterministic = self.config.rollout.deterministic
+        return deterministic_kernels(self.parts.policy.device) if deterministic else nullcontext()
 
     @contextmanager
     def _sampling(self) -> Iterator[Callable[[], StepGroups]]:
@@ -300,43 +306,22 @@ class Trainer:
             tracker.log(self.state.step, metrics)
         self.display.step(self.state.step, metrics)
 
-    def _save(self) -> None:
-        if self.saved == self.state.step:
-            return
+    def _save(self, wait: bool) -> None:
         with signals_wait():
             self.display.phase("checkpoint")
-            checkpoint.save(self.folder.checkpoints, self.state.step, self._write, self.config.train.keep_checkpoints)
-            self.saved = self.state.step
-
-    def _write(self, folder: Path) -> None:
-        self.parts.policy.save(folder / "policy")
-        optimizer, schedule = self.learner.optimizer, self.learner.schedule
-        torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, folder / "optimizer.pt")
-        state = {**self.state.to_dict(), "threads": torch.get_num_threads()}
-        (folder / checkpoint.STATE).write_text(json.dumps(state) + "\n")
+            self.checkpoints.save(self.state, wait)
 
     def _restore(self) -> int:
-        """Load the newest undamaged checkpoint; returns the last step whose metrics are kept."""
-        path = checkpoint.latest(self.folder.checkpoints)
-        if path is None:
+        """Go on from the newest checkpoint that allows it; returns the last step whose metrics are kept."""
+        restored = self.checkpoints.restore(self.state, self.parts.questions)
+        if restored is None:
             self.folder.truncate_after(0)
             return -1
-        data = json.loads((path / checkpoint.STATE).read_text())
-        try:
-            self.state = self.state.restored(data, self.parts.questions)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        self.parts.policy.restore(path / "policy")
-        kept = torch.load(path / "optimizer.pt", weights_only=True)
-        self.learner.optimizer.load_state_dict(kept["optimizer"])
-        self.learner.schedule.load_state_dict(kept["schedule"])
-        step = self.saved = self.state.step
+        self.state, step = restored, restored.step
         # A run may have been killed between an evaluation and the checkpoint after it: the metrics know.
         rows = read_metrics(self.folder.metrics_file)
         if any(row["step"] == step and "eval/success" in row for row in rows):
             self.evaluated = step
-        # Sums are added up in another order by another number of threads.
-        torch.set_num_threads(data["threads"])
         self.folder.truncate_after(step)
         return step
 

@@ -77,7 +77,7 @@ def exploration_update(groups: Sequence[Group], state: ExplorationState) -> Expl
     for tree in (group.tree for group in groups):
         of_path = {leaf.path: leaf for leaf in tree.leaves}
         probes = {leaf.path for leaf in tree.leaves if leaf.origin is Origin.PROBE}
-        if tree.gap is not None and any(n.kind is Kind.OBSERVATION and n.path in probes for n in tree.nodes):
+        if tree.gap is not None and any(n.results and n.path in probes for n in tree.nodes):
             gaps.append(tree.gap)
         for node in tree.nodes:
             if node.decision is not None:
@@ -103,8 +103,15 @@ def _reward_metrics(groups: Sequence[Group]) -> Metrics:
 
 def _end_metrics(groups: Sequence[Group]) -> Metrics:
     leaves = _leaves(groups)
+    broken = [
+        leaf.format_error is not None or any(node.error is not None for node in group.tree.walk(leaf.node))
+        for group in groups
+        for leaf in group.tree.leaves
+    ]
+    told = sum(node.error is not None for group in groups for node in group.tree.nodes)
     return {
-        "format/broken_share": _mean(leaf.format_error is not None for leaf in leaves),
+        "format/broken_share": _mean(broken),
+        **({"format/told_turns": float(told)} if told else {}),
         **{f"stop/{reason.value}": _mean(leaf.stop_reason is reason for leaf in leaves) for reason in StopReason},
     }
 
@@ -117,18 +124,18 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
     for tree in (group.tree for group in groups):
         for _, before, entropies in _written_turns(tree):
             policy += entropies
-            if before is not Kind.POLICY and entropies:
+            if before in (Kind.PROMPT, Kind.OBSERVATION) and entropies:
                 (root if before is Kind.PROMPT else after_tool).append(_mean(entropies[:window]))
     gaps = [group.tree.gap for group in groups if group.tree.gap is not None]
     means = {"entropy/root": root, "entropy/after_tool": after_tool, "entropy/policy": policy, "entropy/gap": gaps}
     return {name: _mean(values) for name, values in means.items() if values}
 
 
-def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind, list[float]]]:
-    """For each turn: its first node, the kind of the node before it, and the entropies of one path's tokens.
+def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind | None, list[float]]]:
+    """For each trained turn: its first node, the kind of the node before it, and the entropies of one path's tokens.
 
     A split turn counts as one turn of the path that wrote it. If another path goes on inside it, the kind before that
-    path's part is "policy".
+    path's part is "policy". After an observation that tells of a broken turn it is None.
     """
     goes_on = {
         node.parent: node
@@ -138,13 +145,20 @@ def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind, list[floa
     }
     later = {node.id for node in goes_on.values()}
     for node in tree.nodes:
-        if node.kind is Kind.POLICY and node.id not in later:
-            before = Kind.PROMPT if node.parent is None else tree.nodes[node.parent].kind
+        if node.trained and node.id not in later:
+            before = _kind_before(tree, node)
             entropies, part = list(node.entropies), goes_on.get(node.id)
             while part is not None:
                 entropies += part.entropies
                 part = goes_on.get(part.id)
             yield node, before, entropies
+
+
+def _kind_before(tree: TrajectoryTree, node: Node) -> Kind | None:
+    if node.parent is None:
+        return Kind.PROMPT
+    before = tree.nodes[node.parent]
+    return None if before.kind is Kind.OBSERVATION and not before.results else before.kind
 
 
 def _high_runs(groups: Sequence[Group], window: int) -> Metrics:
@@ -253,6 +267,9 @@ def _call_metrics(groups: Sequence[Group]) -> Metrics:
     repeated = sum(result.repeated for group in groups for node in group.tree.nodes for result in node.results)
     if repeated:
         metrics["tool/repeated_calls"] = float(repeated)
+    cut = sum(result.cut for group in groups for node in group.tree.nodes for result in node.results)
+    if cut:
+        metrics["tool/cut_results"] = float(cut)
     return metrics
 
 
@@ -302,7 +319,8 @@ def _leaves(groups: Sequence[Group]) -> list[Leaf]:
 
 
 def _observations(tree: TrajectoryTree, leaf: Leaf) -> list[Node]:
-    return [node for node in tree.walk(leaf.node) if node.kind is Kind.OBSERVATION]
+    """The observations of results on a walk."""
+    return [node for node in tree.walk(leaf.node) if node.results]
 
 
 def _histogram(values: Iterable[int]) -> dict[str, int]:

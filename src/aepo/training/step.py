@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,8 +30,16 @@ class TrainablePolicy(Logprobs, Protocol):
         """The trained parameters."""
         ...
 
-    def save(self, folder: str | Path) -> None:
-        """Write weights and tokenizer."""
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights as `save` takes them, in the machine's memory: later updates do not change them."""
+        ...
+
+    def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write weights, those given or the current ones, and tokenizer."""
+        ...
+
+    def restore(self, folder: str | Path) -> None:
+        """Take the weights that `save` wrote."""
         ...
 
 

@@ -38,7 +38,8 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "solved": sum(reward >= SUCCESS for reward in rewards),
         "calls": sum(result.executed for node in tree.nodes for result in node.results),
         "without_call": sum(not any(n.calls for n in tree.walk(leaf.node)) for leaf in tree.leaves),
-        "format_errors": sum(leaf.format_error is not None for leaf in tree.leaves),
+        "format_errors": sum(leaf.format_error is not None for leaf in tree.leaves)
+        + sum(node.error is not None for node in tree.nodes),
         "tool_errors": sum(result.status is not ToolStatus.OK for node in tree.nodes for result in node.results),
         "distinct": tree.distinct_tokens(),
         "flat": sum(len(n.tokens) for leaf in tree.leaves for n in tree.walk(leaf.node)),
@@ -84,6 +85,7 @@ def _node(node: Node, pieces: list[str], ratios: list[float | None] | None) -> d
         "calls": [_call(call) for call in node.calls],
         "results": [_result(result, several=len(node.results) > 1) for result in node.results],
         "decision": node.decision and asdict(node.decision),
+        "error": node.error,
     }
 
 
@@ -92,7 +94,12 @@ def _call(call: ToolCall) -> dict[str, Any]:
 
 
 def _result(result: ToolResult, several: bool) -> dict[str, Any]:
-    told = {"status": result.status.value, "seconds": round(result.seconds, 3), "repeated": result.repeated}
+    told = {
+        "status": result.status.value,
+        "seconds": round(result.seconds, 3),
+        "repeated": result.repeated,
+        "cut": result.cut,
+    }
     # The text of a single result is the node's own; of several each is shown with its call.
     return {**told, "text": result.text} if several else told
 

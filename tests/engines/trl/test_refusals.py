@@ -47,7 +47,6 @@ OTHER: dict[str, Any] = {
     "cache_implementation": "static",
     "use_transformers_continuous_batching": True,
     "use_vllm": True,
-    "chat_template_kwargs": {"enable_thinking": False},
     "max_tool_calling_iterations": 3,
     "log_completions": True,
     "pad_to_multiple_of": 8,
@@ -91,6 +90,7 @@ def test_every_argument_that_trl_adds_to_the_trainers_is_decided_about(arguments
         "steps_per_generation",
         "temperature",
         "num_iterations",
+        "chat_template_kwargs",
     }
     # They say how something is done that is refused itself, or is not there in one process.
     without_effect = {"ds3_gather_for_generation", "use_bias_correction_kl", "use_transformers_paged"}
@@ -122,6 +122,12 @@ def test_every_argument_that_trl_adds_to_the_trainers_is_decided_about(arguments
 def test_sizes_that_do_not_fit(arguments: Arguments, changes: dict[str, Any], line: str) -> None:
     with pytest.raises(ValueError, match=line):
         AEPOTrainer("atlas", arguments(**changes), task=tiny.letters(), algorithm=AEPO(group_size=6))
+
+
+def test_arguments_of_the_chat_template_reach_it(arguments: Arguments, model_folder: Path) -> None:
+    args = arguments(chat_template_kwargs={"enable_thinking": False})
+    with pytest.raises(ValueError, match="the chat template does not read 'enable_thinking': it reads none"):
+        AEPOTrainer(str(model_folder), args, task=tiny.letters(), algorithm=AEPO(group_size=6))
 
 
 def test_several_processes(arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:

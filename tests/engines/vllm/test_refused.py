@@ -94,7 +94,7 @@ def test_a_server_that_lacks_an_option_is_told_it(section: str, name: str, value
 
 
 def test_an_old_version_and_one_without_our_way_of_taking_weights():
-    with pytest.raises(VllmError, match="install 0[.]32 or later"):
+    with pytest.raises(VllmError, match=r"install 0\.32 or later"):
         check_server("0.11.0", FITS, config(), HERE, "aepo_file")
     with pytest.raises(VllmError, match="weight-transfer-config"):
         check_server("0.32.0", {**FITS, "weight_transfer_config": None}, config(), HERE, "aepo_file")

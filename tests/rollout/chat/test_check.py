@@ -83,7 +83,7 @@ def test_calls_in_another_form_than_json_are_refused(make_tokenizer, template_so
     written = r"""'\n<tool_call>\n{"name": "' + c.function.name"""
     assert written in template_source["qwen25"]
     source = template_source["qwen25"].replace(written, r"""'\n<tool_call>\n<function=' + c.function.name""")
-    with pytest.raises(ValueError, match=r"writes tool calls as .*<function=search.*use protocol: tags"):
+    with pytest.raises(ValueError, match=r"writes tool calls as .*<function=aepo_sentinel_tool.*use protocol: tags"):
         make_protocol("chat", make_tokenizer(source), tools)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
@@ -32,10 +33,15 @@ class LoadedModel:
     path: str
     device: torch.device
 
-    def save(self, folder: str | Path) -> None:
-        """Write weights (safetensors) and tokenizer, for `load_policy`; with LoRA the adapter alone."""
+    def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write weights (safetensors) and tokenizer, for `load_policy`; with LoRA the adapter alone.
+
+        Args:
+            folder: Made if missing.
+            weights: By the names of the model's `state_dict`; by default as they are now.
+        """
         with quiet():
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
         self.tokenizer.save_pretrained(folder)
 
 

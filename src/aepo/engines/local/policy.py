@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,9 +78,20 @@ class LocalPolicy:
         """Ids to text, special tokens included."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
 
-    def save(self, folder: str | Path) -> None:
-        """Write weights (safetensors; the adapter if there is one) and tokenizer."""
-        self._loaded.save(folder)
+    def weights(self) -> dict[str, Tensor]:
+        """The weights as `save` takes them; what is trained is copied into the machine's memory."""
+        # Tied weights are one parameter under two names, and must stay one.
+        copied = {p: p.detach().to("cpu", copy=True) for p in self.parameters()}
+        return {name: copied.get(p, p) for name, p in self.model.state_dict(keep_vars=True).items()}
+
+    def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write weights (safetensors; the adapter if there is one) and tokenizer.
+
+        Args:
+            folder: Made if missing.
+            weights: What `weights` gave; by default they are those of now.
+        """
+        self._loaded.save(folder, weights)
 
     def restore(self, folder: str | Path) -> None:
         """Take the weights that `save` wrote."""

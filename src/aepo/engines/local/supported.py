@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KERNELS = ("sdpa", "eager")
 NEAR, FAR = 8, 4
 """Tokens at the first positions, and at the last ones."""
+WAY_OUT = "take a model of another family, such as Qwen3 or Llama 3, or engine: verl, which samples with vLLM"
 DISTANT = 1 << 20
 """Beyond the longest sequence of any run."""
 
@@ -58,7 +59,7 @@ def refuse_unsupported(config: PreTrainedConfig, longest: int = 0) -> None:
             kind = types[i] if i < len(types) else sliding
             raise ValueError(
                 f"{name}: layer {i} of {family} is {kind}; the local engine runs full attention only, in every layout: "
-                "take another model"
+                f"{WAY_OUT}"
             )
     tried = Family.of(config)
     if tried.kernel not in KERNELS:
@@ -67,7 +68,7 @@ def refuse_unsupported(config: PreTrainedConfig, longest: int = 0) -> None:
         )
     found = _tried(tried)
     if found.reason is not None:
-        raise ValueError(f"{name}: the local engine cannot run {family}, in any layout: {found.reason}")
+        raise ValueError(f"{name}: the local engine cannot run {family}, in any layout: {found.reason}; {WAY_OUT}")
     if not found.steady and (most := _same_up_to(tried, longest)) < longest:
         raise ValueError(
             f"{name}: beyond {most} tokens, what {family} makes of a position depends on how much is read with it (its "

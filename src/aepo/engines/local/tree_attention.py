@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "aepo_tree"
+BLOCK = 128
+"""Tokens of a block of queries or keys: FlexAttention's own default."""
 # Arguments by which some models change the scores.
 SPECIAL = ("softcap", "s_aux", "position_bias", "sliding_window")
 ONE_KERNEL = {"FORCE_USE_FLEX_ATTENTION": True}
@@ -52,8 +55,7 @@ class FlexAttention:
     """
 
     def __init__(self, until_N: Tensor) -> None:
-        size = len(until_N)
-        self.block_mask = create_block_mask(mask_mod(until_N), None, None, size, size, device=until_N.device)
+        self.block_mask = block_mask(until_N)
 
     def __call__(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None
@@ -62,6 +64,37 @@ class FlexAttention:
         flex = ALL_ATTENTION_FUNCTIONS["flex_attention"]
         given = {"scaling": scaling, "kernel_options": ONE_KERNEL}
         return cast(Tensor, flex(module, query, key, value, self.block_mask, **given)[0])
+
+
+def block_mask(until_N: Tensor) -> BlockMask:
+    """What each block of queries has to read, equal to that of `create_block_mask`, which makes N x N masks.
+
+    Queries of block I see something of an earlier block J of keys exactly if the longest run of descendants in J
+    reaches them, max until_J > BLOCK I. They see all of it exactly if the shortest one covers them,
+    min until_J >= BLOCK (I + 1). Of its own block each query sees a part, of later ones nothing.
+
+    Memory grows with N and (N / BLOCK)^2: some 50 bytes for each pair of blocks.
+
+    Args:
+        until_N: As in `Trie`.
+    """
+    size, device = len(until_N), until_N.device
+    blocks = -(-size // BLOCK)
+    # What fills the last block is seen by no later one.
+    until_JK = nn.functional.pad(until_N, (0, blocks * BLOCK - size)).view(blocks, BLOCK)
+    begin_I1 = torch.arange(blocks, device=device)[:, None] * BLOCK
+    earlier_IJ = torch.ones(blocks, blocks, dtype=torch.bool, device=device).tril(-1)
+    whole_IJ = earlier_IJ & (until_JK.amin(-1) >= begin_I1 + BLOCK)
+    part_IJ = (earlier_IJ & (until_JK.amax(-1) > begin_I1) & ~whole_IJ) | torch.eye(blocks, device=device).bool()
+    return BlockMask.from_kv_blocks(
+        *_listed(part_IJ), *_listed(whole_IJ), BLOCK, mask_mod=mask_mod(until_N), seq_lengths=(size, size)
+    )
+
+
+def _listed(chosen_IJ: Tensor) -> tuple[Tensor, Tensor]:
+    """(1, 1, I) how many blocks each row has, and (1, 1, I, J) which ones, followed by the others."""
+    order_IJ = chosen_IJ.int().argsort(descending=True, stable=True)
+    return chosen_IJ.sum(-1, dtype=torch.int32)[None, None], order_IJ.int()[None, None]
 
 
 def mask_mod(until_N: Tensor) -> Any:

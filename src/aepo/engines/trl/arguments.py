@@ -33,7 +33,6 @@ _REASONS = {
     "paths grow, branch and stop by our own engine": "generation_kwargs cache_implementation "
     "use_transformers_continuous_batching",
     "our own engine samples, since TRL's vLLM gives no entropies: engine: verl samples with vLLM": "use_vllm",
-    "prompts are those of `protocol`": "chat_template_kwargs",
     "it is max_tool_calls": "max_tool_calling_iterations",
     "metrics and the trees of `rollout` say what was sampled": "log_completions",
     "a forward pass is as long as its trajectories": "pad_to_multiple_of",

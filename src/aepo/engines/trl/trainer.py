@@ -32,7 +32,7 @@ from aepo.equipment.agents import agents, scorer_of
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.process import event_loop
 from aepo.rewards.score import AT_ONCE, RewardScorer
-from aepo.rollout.agent import Agent
+from aepo.rollout.agent import Agent, OnFormatError
 from aepo.rollout.together import OnToolBug, Repeat
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
@@ -84,11 +84,15 @@ class AEPOTrainer(GRPOTrainer):
         eval_dataset: The same for evaluations; the task's held-out questions by default.
         processing_class: The tokenizer; the model's own by default.
         callbacks, optimizers, peft_config: As in TRL.
-        protocol: "tags", or "chat" for the model's own template with JSON tool calls.
+        protocol: "tags", or "chat" for the model's own template and its form of tool calls. The template gets the
+            arguments of `GRPOConfig.chat_template_kwargs`.
         max_tool_calls: Tool calls per trajectory.
+        max_seconds: Seconds per trajectory, tools and sampling together; None is no limit.
         max_sequences: Trajectories in the engine at once.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops training, or the model is told.
+        on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;
+            then the turn counts as a call and is not trained.
         repeat: Whether a call that a trajectory has made before is run again, or gets the earlier result.
         date: Today's date for a chat template that asks for it; today by default.
         rewards_at_once: Calls of the reward at once.
@@ -126,9 +130,11 @@ class AEPOTrainer(GRPOTrainer):
         peft_config: PeftConfig | None = None,
         protocol: Literal["tags", "chat"] = "tags",
         max_tool_calls: int = 6,
+        max_seconds: float | None = None,
         max_sequences: int = 128,
         deterministic: bool = False,
         on_tool_bug: OnToolBug = "stop",
+        on_format_error: OnFormatError = "end",
         repeat: Repeat = "run",
         date: datetime.date | None = None,
         rewards_at_once: int = AT_ONCE,
@@ -160,10 +166,13 @@ class AEPOTrainer(GRPOTrainer):
                 temperature=args.temperature,
                 max_tokens=args.max_completion_length,
                 max_tool_calls=max_tool_calls,
+                max_seconds=max_seconds,
                 max_sequences=max_sequences,
                 deterministic=deterministic,
                 on_tool_bug=on_tool_bug,
+                on_format_error=on_format_error,
                 date=date,
+                template=args.chat_template_kwargs or {},
             ),
             rewards=RewardsConfig(concurrency=rewards_at_once),
             tools=ToolsConfig(repeat=repeat),

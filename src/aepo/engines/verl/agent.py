@@ -39,7 +39,9 @@ class Desk:
         self.task = replace(task, tools=equipment.tools)
         self.scorer = scorer_of(task, self.config)
         rollout, ends = self.config.rollout, ends_of(self.config.model.path)
-        self.protocol = make_protocol(rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends)
+        self.protocol = make_protocol(
+            rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends, rollout.template
+        )
         self.stopping = stoppings(tokenizer)(self.protocol.stop)
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)

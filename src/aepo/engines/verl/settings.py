@@ -43,7 +43,10 @@ OURS = {
     "algorithm.": "the rollout, the advantage and the loss run our code",
     "rollout.protocol": "the agent loop's chat protocol",
     "rollout.date": "the agent loop's chat protocol",
+    "rollout.template": "the agent loop's chat protocol; a file must be there on every node",
     "rollout.max_tool_calls": "the agent loop's limit",
+    "rollout.max_seconds": "the agent loop's limit",
+    "rollout.on_format_error": "a broken turn that the model is told of has mask 0 in verl's rows",
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
     "rewards.": "rewards are asked beside the agent loops, so many at once in each",
     "tools.": "tools run beside the agent loops; limits of a service are divided among them",
@@ -69,6 +72,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.max_executed_calls": (None, "use train.steps or train.max_trajectories"),
     "train.schedule": ("constant", "verl's FSDP engine has no linear schedule"),
     "train.threads": (None, "it is a setting of the engine local"),
+    "train.keep_optimizer": (None, "verl keeps its checkpoints whole: use train.keep_checkpoints"),
 }
 """Our keys that must have one value with verl, with the reason."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn, Tokenizer, ToolLike
 from aepo.rollout.chat.json_calls import JsonCallProtocol
@@ -29,6 +29,7 @@ def make_protocol(
     system: str | None = None,
     date: datetime.date | None = None,
     ends: Stop = NOTHING,
+    template: Mapping[str, Any] | None = None,
 ) -> ChatProtocol:
     """Make a protocol and check its chat template.
 
@@ -39,13 +40,14 @@ def make_protocol(
         system: The system text; None for the protocol's default, empty for none.
         date: Today's date for templates that ask for it; by default today, and it does not change later.
         ends: Further ends of a turn that the model's files declare.
+        template: The chat template's arguments, such as {"enable_thinking": False}, and "file" for another template.
 
     Raises:
-        ValueError: The name is unknown, or the tokenizer or a tool does not fit the protocol.
+        ValueError: The name is unknown, or the tokenizer, the template or a tool does not fit the protocol.
     """
     date = date or datetime.date.today()
     if name == "tags":
-        return TagProtocol(tokenizer, tools, system, date, ends)
+        return TagProtocol(tokenizer, tools, system, date, ends, template)
     if name == "chat":
-        return JsonCallProtocol(tokenizer, tools, system, date, ends)
+        return JsonCallProtocol(tokenizer, tools, system, date, ends, template)
     raise ValueError(f"unknown protocol {name!r}: choose tags or chat")

@@ -113,6 +113,9 @@ class ChatProtocol(Protocol):
         ...
         ...     def observation(self, results, calls, turn=()):
         ...         return list("".join(f"= {result.text}\n" for result in results).encode())
+        ...
+        ...     def format_error(self, error, turn):
+        ...         return list(f"! {error}\n".encode())
         >>> protocol = Lines()
         >>> turn = protocol.parse(b"? author of Emma\n")
         >>> turn.calls
@@ -153,6 +156,14 @@ class ChatProtocol(Protocol):
             results: The calls' results, in the order of the calls; at least one.
             calls: The calls that `parse` found in the turn.
             turn: The turn's tokens; empty if a stop token ended it.
+        """
+
+    def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
+        """The tokens between a turn that broke the protocol and the next turn, which tell the model what was wrong.
+
+        Args:
+            error: What `parse` says about the turn.
+            turn: The turn's tokens.
         """
 
 

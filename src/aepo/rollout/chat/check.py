@@ -6,16 +6,33 @@ turns, or move the list of tools. The model would then be used on other tokens t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from aepo.rollout.chat.base import ToolLike
-from aepo.rollout.chat.calls import find_calls
+from aepo.rollout.chat.formats.find import common
 from aepo.rollout.chat.glue import Glue, NamedResult
-from aepo.rollout.chat.template import MessageDict, Template, calling, message
-from aepo.types import ToolCall
+from aepo.rollout.chat.template import MessageDict, Template, calling, message, thinking
 
 _WAY_OUT = "use protocol: tags, or a chat template that only appends"
+
+
+@dataclass(frozen=True)
+class TurnStart:
+    """How the template begins the assistant's turns.
+
+    Attributes:
+        first: The part of the first turn that the prompt writes, "<think>" and a newline; mostly empty.
+        later: The same for turns after a result.
+        closed: Whether the prompt closes the thinking, so that turns have none.
+    """
+
+    first: str = ""
+    later: str = ""
+    closed: bool = False
+
+    def of(self, number: int) -> str:
+        """The part of turn `number`, from 1, that stands before what the policy writes."""
+        return self.first if number == 1 else self.later
 
 
 def check_append_only(
@@ -23,72 +40,101 @@ def check_append_only(
     opening: Sequence[MessageDict],
     glue: Glue,
     caller: str,
-    opened: str = "",
+    start: TurnStart,
     results: Sequence[int] = (1, 1, 1),
 ) -> None:
     """Grow conversations turn by turn and compare each rendering with the tokens of a rollout.
 
-    Turns with thinking are compared without whitespace, because some templates change only that.
+    Turns with thinking are compared without whitespace, because some templates change only that. Their thinking is a
+    part of the message's text, or has a field of its own, for templates that take it only so.
 
     Args:
         template: The template to check.
         opening: The messages before the assistant's first turn.
         glue: The text that the rollout inserts after turns.
         caller: A tool's name.
-        opened: The part of the assistant's turn that the prompt writes, e.g. "<think>" and a newline.
+        start: How turns begin.
         results: Number of results after each of three turns.
 
     Raises:
         ValueError: The template changes earlier text; the message names the first place.
     """
     call = f'<tool_call>\n{{"name": "{caller}", "arguments": {{}}}}\n</tool_call>'
-    open_tag = "" if opened else "<think>\n"
-    thinking = [f"{open_tag}thought {n}\n</think>\n\n{text}" for n, text in enumerate(("so", call, "then"))]
     plain = ["one moment", call, "once more"]
+    open_tag = ("<think>\n", "")
+    thoughts = [
+        f"{open_tag[bool(start.of(number + 1))]}thought {number}\n</think>\n\n{text}"
+        for number, text in enumerate(("so", call, "then"))
+    ]
+    shown = [[(f"result {turn}.{n}", caller) for n in range(count)] for turn, count in enumerate(results, 1)]
 
-    def compare(turns: Sequence[str], exact: bool) -> None:
-        shown = [[(f"result {turn}.{n}", caller) for n in range(count)] for turn, count in enumerate(results, 1)]
-        _compare(template, opening, glue, list(zip(turns, shown, strict=True)), opened, exact)
+    def compare(turns: Sequence[str], exact: bool, apart: bool = False) -> None:
+        _compare(template, opening, glue, list(zip(turns, shown, strict=True)), start, exact, apart)
 
-    if not opened:
+    def compare_thinking(turns: Sequence[str]) -> None:
+        try:
+            compare(turns, exact=False)
+        except ValueError:
+            if "reasoning_content" not in template.source:
+                raise
+            compare(turns, exact=False, apart=True)
+
+    if not start.first:
         compare(plain, exact=True)
-        compare([thinking[0], plain[1], thinking[2]], exact=False)
-    compare(thinking, exact=False)
+    if start.closed:
+        return
+    if not start.first:
+        compare_thinking([thoughts[0], plain[1], thoughts[2]])
+    compare_thinking(thoughts)
+
+
+def check_calls_append_only(
+    template: Template,
+    opening: Sequence[MessageDict],
+    glue: Glue,
+    caller: str,
+    results: Sequence[int] = (1, 1, 1),
+) -> None:
+    """The same for templates that write results only after calls that they wrote themselves.
+
+    Raises:
+        ValueError: The template changes earlier text; the message names the first place.
+    """
+    messages, expected = list(opening), [("the prompt", template.render(opening))]
+    for number, count in enumerate(results, 1):
+        calls = [(caller, {"value": f"aepo sentinel {number}.{n}"}) for n in range(count)]
+        turn = calling(*calls, thought=f"thought {number}")
+        said = template.render([*messages, turn], generation_prompt=False)
+        known = sum(len(text) for _, text in expected)
+        _refuse_change(expected, said[:known], True, number)
+        shown = [(f"result {number}.{n}", caller) for n in range(count)]
+        expected += [(f"turn {number}", said[known:]), (f"the result of turn {number}", glue.text(shown))]
+        messages += [turn, *glue.messages(shown)]
+        rendered = template.try_render(messages)
+        if rendered is None:
+            raise ValueError(f"the chat template refuses a conversation with {number} tool results: {_WAY_OUT}")
+        _refuse_change(expected, rendered, True, number)
 
 
 def writes_several(
-    template: Template, opening: Sequence[MessageDict], glue: Glue, caller: str, opened: str = ""
+    template: Template,
+    opening: Sequence[MessageDict],
+    glue: Glue,
+    caller: str,
+    start: TurnStart,
+    after_call: bool,
 ) -> bool:
-    """Whether the template writes several results of one turn as a rollout does; arguments as `check_append_only`."""
+    """Whether the template writes several results of one turn as a rollout does; arguments as above."""
     if glue.between is None:
         return False
     try:
-        check_append_only(template, opening, glue, caller, opened, results=(2, 1, 3))
+        if after_call:
+            check_calls_append_only(template, opening, glue, caller, results=(2, 1, 3))
+        else:
+            check_append_only(template, opening, glue, caller, start, results=(2, 1, 3))
     except ValueError:
         return False
     return True
-
-
-def check_call_format(template: Template, opening: Sequence[MessageDict], glue: Glue, tool: ToolLike) -> None:
-    """Let the template write a tool call and read it back; a template that writes no calls passes.
-
-    Raises:
-        ValueError: `find_calls` does not read the template's calls.
-    """
-    arguments = {"value": "aepo sentinel"}
-    prompt = template.render(opening)
-    for given in (arguments, json.dumps(arguments)):
-        rendered = template.try_render([*opening, calling(tool.name, given)], generation_prompt=False)
-        if rendered is None:
-            continue
-        written = rendered[_common(prompt, rendered) :].rpartition("</think>")[2]
-        written = written.rpartition(template.decode([glue.end]))[0] or written
-        if arguments["value"] in written and find_calls(written, [tool.name]) != (ToolCall(tool.name, arguments),):
-            raise ValueError(
-                f"the chat template writes tool calls as {written.strip()[:80]!r}, which is not understood "
-                "(JSON in <tool_call> tags, or Llama's bare JSON, is): use protocol: tags"
-            )
-        return
 
 
 def _compare(
@@ -96,21 +142,34 @@ def _compare(
     opening: Sequence[MessageDict],
     glue: Glue,
     turns: Sequence[tuple[str, Sequence[NamedResult]]],
-    opened: str,
+    start: TurnStart,
     exact: bool,
+    apart: bool,
 ) -> None:
     messages = list(opening)
-    expected = [("the prompt", template.render(opening).removesuffix(opened)), ("turn 1", opened)]
+    expected = [("the prompt", template.render(opening).removesuffix(start.first)), ("turn 1", start.first)]
     for number, (turn, results) in enumerate(turns, 1):
         expected.append((f"turn {number}", turn + template.decode([glue.end])))
         expected.append((f"the result of turn {number}", glue.text(results)))
-        messages += [message("assistant", opened + turn), *glue.messages(results)]
+        messages += [_said(start.of(number) + turn, apart), *glue.messages(results)]
         rendered = template.try_render(messages)
         if rendered is None:
             raise ValueError(f"the chat template refuses a conversation with {number} tool results: {_WAY_OUT}")
-        changed = _first_change(expected, rendered, exact)
-        if changed is not None:
-            raise ValueError(f"the chat template changes {changed} once {_after(number)}: {_WAY_OUT}")
+        _refuse_change(expected, rendered, exact, number)
+
+
+def _said(turn: str, apart: bool) -> MessageDict:
+    """The message of a turn; `apart` gives its thinking in a field of its own."""
+    thought, closed, text = turn.rpartition("</think>")
+    if not (apart and closed):
+        return message("assistant", turn)
+    return {**message("assistant", text.strip()), **thinking(thought.replace("<think>", "").strip())}
+
+
+def _refuse_change(expected: Sequence[tuple[str, str]], rendered: str, exact: bool, number: int) -> None:
+    changed = _first_change(expected, rendered, exact)
+    if changed is not None:
+        raise ValueError(f"the chat template changes {changed} once {_after(number)}: {_WAY_OUT}")
 
 
 def _after(number: int) -> str:
@@ -122,7 +181,7 @@ def _first_change(expected: Sequence[tuple[str, str]], rendered: str, exact: boo
     whole, rendered = "".join(texts), rendered if exact else _squeezed(rendered)
     if whole == rendered:
         return None
-    at = _common(whole, rendered)
+    at = common(whole, rendered)
     label, end = expected[-1][0], 0
     for (name, _), text in zip(expected, texts, strict=True):
         end += len(text)
@@ -134,9 +193,3 @@ def _first_change(expected: Sequence[tuple[str, str]], rendered: str, exact: boo
 
 def _squeezed(text: str) -> str:
     return "".join(text.split())
-
-
-def _common(one: str, other: str) -> int:
-    """Length of the common prefix, in characters."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

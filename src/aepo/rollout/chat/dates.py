@@ -10,13 +10,12 @@ import datetime
 
 VARIABLE = "dates_of_the_run"
 """The template's variable with the date in each format."""
-NO_FORMAT = "the chat template makes a date format that is not written in it"
-"""The error of a template that would still need the clock."""
 _CLOCK = "strftime_now"
+_NO_FORMAT = "it makes a date format that is not written in it"
 _LONGEST_FORMAT = 100
 _MACRO = (
     f"{{%- macro {_CLOCK}(format) -%}}{{%- if format in {VARIABLE} -%}}{{{{ {VARIABLE}[format] }}}}{{%- else -%}}"
-    f"{{{{ raise_exception('{NO_FORMAT}: ' ~ format) }}}}"
+    f"{{{{ raise_exception('{_NO_FORMAT}: ' ~ format) }}}}"
     "{%- endif -%}{%- endmacro %}"
 )
 

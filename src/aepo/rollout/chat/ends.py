@@ -10,6 +10,8 @@ from aepo.rollout.generator import Stop
 
 # Several models end a turn or a document with these, although their templates end turns otherwise.
 _OTHER_ENDS = ("<|eom_id|>", "<|endoftext|>", "<|end_of_text|>")
+# These close a call, not the turn.
+_CALL_ENDS = ("<|tool_call_end|>", "<|python_end|>")
 _MARK = "aepo sentinel"
 
 
@@ -40,7 +42,7 @@ class Ends:
         return max((string.rfind(tag) + len(tag) for tag in self.kept if tag in string), default=0)
 
 
-def find_ends(template: Template, declared: Stop, kept: Collection[str]) -> Ends:
+def find_ends(template: Template, declared: Stop, kept: Collection[str], going_on: Collection[str] = ()) -> Ends:
     """Everything that ends a turn.
 
     Args:
@@ -48,6 +50,7 @@ def find_ends(template: Template, declared: Stop, kept: Collection[str]) -> Ends
         declared: Ends that the model declares. A string that is a control token ends turns as that token. A token that
             is plain text in the tokenizer is ignored, because configurations often hold their class's default.
         kept: The protocol's tags at the end of a turn.
+        going_on: Control tokens after which a turn goes on, although the template ends messages with them.
 
     Raises:
         ValueError: Nothing ends a turn, or a string would end it inside a kept tag.
@@ -57,6 +60,7 @@ def find_ends(template: Template, declared: Stop, kept: Collection[str]) -> Ends
     found = {tokenizer.eos_token_id, *_written(template), *(added.get(text) for text in _OTHER_ENDS)}
     found |= declared.tokens & {*added.values(), *tokenizer.all_special_ids}
     found |= {control.get(text) for text in declared.strings}
+    found -= {control.get(text) for text in going_on}
     tokens = frozenset(i for i in found if i is not None)
     strings = tuple(text for text in declared.strings if text not in control)
     if not tokens and not strings:
@@ -76,7 +80,8 @@ def _written(template: Template) -> set[int]:
     # A tag such as </tool_call> closes a call, not the turn.
     control = {i for text, i in template.control_tokens().items() if not text.startswith("</")}
     control |= {*template.tokenizer.all_special_ids}
-    text, call = message("assistant", _MARK), calling("f", {"value": _MARK})
+    control -= {template.control_tokens().get(text) for text in _CALL_ENDS}
+    text, call = message("assistant", _MARK), calling(("f", {"value": _MARK}))
     result = {**message("tool", "result"), "name": "f", "tool_call_id": call_id(1)}
     found = set()
     # Some templates close a turn only if a message follows.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aepo.rollout.chat.template import MessageDict, Template, call_id, message
+from aepo.rollout.chat.template import MessageDict, Template, call_id, calling, message
 
 _CALLERS = ("aepo_sentinel_tool", "aepo_sentinel_next")
 _RESULTS = ('first "line" \\ <b>\nlast é line', 'other "line" \\ <i>\nlast ü line')
@@ -42,38 +42,48 @@ class Glue:
         """The results of a turn as messages for the template."""
         return _result_messages(self.role, results)
 
-    def text(self, results: Sequence[NamedResult]) -> str:
-        """The text between the turn's end token and the next turn."""
-        parts = [_filled(self.before, 1, results[0][1])]
-        for number, (text, caller) in enumerate(results, 1):
-            parts.append(_shown(text, self.quoted))
-            if number < len(results):
-                assert self.between is not None
-                parts.append(_filled(self.between, number, caller, results[number][1]))
-        return "".join([*parts, _filled(self.after, len(results), results[-1][1])])
+    def text(self, results: Sequence[NamedResult], ids: Sequence[str | None] = ()) -> str:
+        """The text between the turn's end token and the next turn.
 
-    def encode(self, template: Template, results: Sequence[NamedResult]) -> list[int]:
+        Args:
+            results: The results of the turn's calls.
+            ids: The ids that the policy gave to its calls; a missing one is `call_id`.
+        """
+        given = [*ids, *[None] * len(results)][: len(results)]
+        named = [id or call_id(number) for number, id in enumerate(given, 1)]
+        parts = [_filled(self.before, named, results[0][1])]
+        for at, (text, caller) in enumerate(results):
+            parts.append(_shown(text, self.quoted))
+            if at + 1 < len(results):
+                assert self.between is not None
+                parts.append(_filled(self.between, named[at:], caller, results[at + 1][1]))
+        return "".join([*parts, _filled(self.after, named[-1:], results[-1][1])])
+
+    def encode(self, template: Template, results: Sequence[NamedResult], ids: Sequence[str | None] = ()) -> list[int]:
         """`text()` as ids, encoded as it would be after the end token in the whole conversation."""
-        behind = template.encode(template.decode([self.end]) + self.text(results))
+        behind = template.encode(template.decode([self.end]) + self.text(results, ids))
         return behind[1:]
 
 
-def learn_glue(template: Template, opening: Sequence[MessageDict], thought: str) -> Glue:
+def learn_glue(template: Template, opening: Sequence[MessageDict], thought: str, after_call: bool = False) -> Glue:
     """Render a tool loop of sentinels and cut out the text around the results.
 
     Args:
         template: The template.
         opening: The messages before the assistant's first turn.
         thought: Start of a turn that closes its thinking; mostly empty.
+        after_call: Whether the turn is a call in the form of messages, because the template wants one before a result.
 
     Raises:
         ValueError: The template rewrites turns, ends them without a control token, or shows no result in either role.
     """
-    turn = message("assistant", thought + _TURN)
+    turns = [message("assistant", thought + _TURN)] * 2
+    if after_call:
+        turns = [calling(*zip(_CALLERS[:count], [{"value": _TURN}] * count, strict=True)) for count in (1, 2)]
     sentinels = list(zip(_RESULTS, _CALLERS, strict=True))
-    roles = ("tool", "user") if _knows_tool_role(template, [*opening, turn]) else ("user",)
+    roles = ("tool", "user") if after_call or _knows_tool_role(template, [*opening, turns[0]]) else ("user",)
     for role in roles:
-        rendered = template.try_render([*opening, turn, *_result_messages(role, sentinels[:1])])
+        rendered = template.try_render([*opening, turns[0], *_result_messages(role, sentinels[:1])])
         if rendered is None:
             continue
         if rendered.count(_TURN) != 1:
@@ -81,15 +91,22 @@ def learn_glue(template: Template, opening: Sequence[MessageDict], thought: str)
                 "the chat template does not keep an assistant's turn as it was written once a tool result follows: "
                 "use protocol: tags, or a chat template that only appends"
             )
-        rest = rendered.partition(_TURN)[2]
+        rest = _behind(template, rendered, after_call)
         for quoted in (False, True):
             if rest.count(_shown(_RESULTS[0], quoted)) == 1:
-                two = template.try_render([*opening, turn, *_result_messages(role, sentinels)])
-                return _cut(template, rest, (two or "").partition(_TURN)[2], role, quoted)
+                two = template.try_render([*opening, turns[1], *_result_messages(role, sentinels)]) or ""
+                return _cut(template, rest, _behind(template, two, after_call), role, quoted)
     raise ValueError(
         "the chat template does not show the text of tool results, neither as role tool nor as role user: "
         "use protocol: tags, or another chat template"
     )
+
+
+def _behind(template: Template, rendered: str, after_call: bool) -> str:
+    """The text behind the turn; a call goes on, behind its argument, to the first control token."""
+    rest = rendered.rpartition(_TURN)[2]
+    ends = [rest.find(token) for token in template.control_tokens()] if after_call else []
+    return rest[min((at for at in ends if at >= 0), default=0) :]
 
 
 def _cut(template: Template, one: str, two: str, role: str, quoted: bool) -> Glue:
@@ -110,12 +127,12 @@ def _shown(text: str, quoted: bool) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1] if quoted else text
 
 
-def _filled(glue: str, number: int, *callers: str) -> str:
-    """The text with names and ids in place of those of the sentinels; `number` counts the turn's calls from 1."""
+def _filled(glue: str, ids: Sequence[str], *callers: str) -> str:
+    """The text with names and ids in place of those of the sentinels."""
     for at, caller in enumerate(callers):
         glue = glue.replace(_CALLERS[at], caller)
-    ids = {call_id(at): call_id(at + number - 1) for at in (1, 2)}
-    return re.sub("|".join(ids), lambda found: ids[found.group()], glue)
+    given = {call_id(at): id for at, id in zip((1, 2), ids, strict=False)}
+    return re.sub("|".join(given), lambda found: given[found.group()], glue) if given else glue
 
 
 def _knows_tool_role(template: Template, before: Sequence[MessageDict]) -> bool:

@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
+from aepo.rollout.chat.choice import chosen_template
 from aepo.rollout.chat.ends import find_ends
+from aepo.rollout.chat.formats.harmony import CHANNEL
 from aepo.rollout.chat.json_text import load_object, load_value
 from aepo.rollout.chat.quote import quoter
-from aepo.rollout.chat.template import Template
+from aepo.rollout.chat.reply import learn_reply, told
+from aepo.rollout.chat.template import message
 from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
 
@@ -47,13 +50,19 @@ class TagProtocol:
         system: str | None = None,
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
+        template: Mapping[str, Any] | None = None,
     ) -> None:
         """Arguments as of `make_protocol`; `system` is by default `describe(tools)`, `date` is the clock's.
 
         Raises:
             ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
         """
-        self._template = Template(tokenizer, date=date)
+        self._template = chosen_template(tokenizer, (), date, template)
+        written = self._template.try_render([message("user", ""), message("assistant", "turn")], False)
+        if CHANNEL in (written or "").rpartition("turn")[0].rpartition("user")[2]:
+            raise ValueError(
+                "the model writes its turns in channels, which protocol tags knows nothing of: use protocol: chat"
+            )
         self._tools = check_tools(tools)
         for name in _OWN:
             if name in self._tools:
@@ -73,6 +82,7 @@ class TagProtocol:
         self._quote = quoter(control | own)
         self._quote_question = quoter(control - own)
         self._thinking = self._template.render(self._template.opening(self.system, "")).rstrip().endswith("<think>")
+        self._reply = learn_reply(self._template, self._template.opening(self.system, "question"))
 
     def prompt(self, question: str) -> list[int]:
         """System text and question in the chat template, up to the start of the assistant's turn."""
@@ -96,6 +106,12 @@ class TagProtocol:
     ) -> list[int]:
         """`<result>` text `</result>` for each call; tags and special tokens in the text are changed (`quote`)."""
         return self._template.encode("".join(f"<result>{self._quote(result.text)}</result>" for result in results))
+
+    def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
+        """The error between `<result>` and `</result>`; as a user's message if a token ended the assistant's."""
+        if self._reply is None or turn[-1] not in self._ends.tokens:
+            return self.observation([ToolResult(told(error))], [ToolCall("")])
+        return self._reply.encode(self._template, self._quote(told(error)), ended=True)
 
 
 def describe(tools: Sequence[ToolLike]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from aepo.rollout.chat.arguments import check_arguments
 from aepo.rollout.chat.base import Tokenizer, ToolLike
-from aepo.rollout.chat.dates import NO_FORMAT, VARIABLE, asks_for_the_date, with_fixed_date
+from aepo.rollout.chat.dates import VARIABLE, asks_for_the_date, with_fixed_date
 
 MessageDict = dict[str, Any]
 
@@ -25,10 +26,18 @@ def call_id(number: int) -> str:
     return f"aepo{number:05d}"
 
 
-def calling(name: str, arguments: object) -> MessageDict:
-    """An assistant's message with a tool call."""
-    call = {"id": call_id(1), "type": "function", "function": {"name": name, "arguments": arguments}}
-    return {**message("assistant", ""), "tool_calls": [call]}
+def calling(*calls: tuple[str, object], thought: str = "") -> MessageDict:
+    """An assistant's message with tool calls, each a name and its arguments, after a thought."""
+    listed = [
+        {"id": call_id(number), "type": "function", "function": {"name": name, "arguments": arguments}}
+        for number, (name, arguments) in enumerate(calls, 1)
+    ]
+    return {**message("assistant", ""), **thinking(thought), "tool_calls": listed}
+
+
+def thinking(thought: str) -> MessageDict:
+    """The part of a message that holds its thought, by the names that templates read; empty without one."""
+    return {"reasoning_content": thought, "thinking": thought} if thought else {}
 
 
 def tool_schema(tool: ToolLike) -> dict[str, Any]:
@@ -45,57 +54,71 @@ class Template:
         tokenizer: With a chat template.
         schemas: The tools for the template.
         date: Today's date for a template that asks for it; None reads the clock.
+        other: A template instead of the tokenizer's; None takes that.
+        arguments: What every rendering is given besides, such as `enable_thinking`.
     """
 
     tokenizer: Tokenizer
     schemas: tuple[dict[str, Any], ...] = ()
     date: datetime.date | None = None
+    other: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the tokenizer.
+        """Check the template and its arguments.
 
         Raises:
-            ValueError: It has no chat template.
+            ValueError: There is none, or it does not read an argument.
         """
-        if not self.tokenizer.chat_template:
+        if not self.source:
             raise ValueError(
-                "the tokenizer has no chat template: add chat_template.jinja to its folder, or use an instruct model"
+                "the tokenizer has no chat template: add chat_template.jinja to its folder, name one by "
+                "rollout.template: {file: ...}, or use an instruct model"
             )
+        check_arguments(self.source, self.arguments)
+
+    @property
+    def source(self) -> str:
+        """The jinja text; empty without one."""
+        found = self.tokenizer.chat_template if self.other is None else self.other
+        if isinstance(found, dict):
+            found = found.get("tool_use" if self.schemas else "default", found.get("default"))
+        return found if isinstance(found, str) else ""
 
     def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
-        """The conversation as text; exceptions of the template are passed on.
+        """The conversation as text.
 
         Raises:
-            ValueError: The template asks for a date in a format that it does not spell out.
+            ValueError: The template raises an exception, of whatever kind; the line tells its complaint.
         """
-        dated = self._dated()
+        source, dates = self.source, {}
+        if self.date is not None and asks_for_the_date(source):
+            source, told = with_fixed_date(source, self.date)
+            dates = {VARIABLE: told}
         try:
             text = self.tokenizer.apply_chat_template(
                 list(messages),
                 tools=list(self.schemas) or None,
                 add_generation_prompt=generation_prompt,
                 tokenize=False,
-                **dated,
+                chat_template=source,
+                **dates,
+                **self.arguments,
             )
         except Exception as error:  # a template may raise anything
-            raise ValueError(str(error)) if dated and NO_FORMAT in str(error) else error from None
+            complaint = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"the chat template cannot write this conversation ({complaint}): give it what it needs by "
+                "rollout.template, or name another one by rollout.template: {file: ...}"
+            ) from error
         assert isinstance(text, str)
         return text
-
-    def _dated(self) -> dict[str, Any]:
-        source = self.tokenizer.chat_template
-        if isinstance(source, dict):
-            source = source.get("tool_use" if self.schemas else "default", source.get("default"))
-        if self.date is None or not isinstance(source, str) or not asks_for_the_date(source):
-            return {}
-        fixed, dates = with_fixed_date(source, self.date)
-        return {"chat_template": fixed, VARIABLE: dates}
 
     def try_render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str | None:
         """The conversation as text, None if the template refuses it."""
         try:
             return self.render(messages, generation_prompt)
-        except Exception:  # a template may raise anything to refuse a conversation
+        except ValueError:
             return None
 
     def encode(self, text: str) -> list[int]:

@@ -16,7 +16,7 @@ export function colouring(question, mode) {
   const slices = new Map();
   const values = (id, leaf) => {
     const node = question.nodes[id];
-    if (node.kind !== "policy" || mode === "none") return null;
+    if (node.kind !== "policy" || node.error !== null || mode === "none") return null;
     if (mode === "entropy") return node.entropies.length === node.size ? node.entropies : null;
     if (mode === "ratio") return node.ratios;
     return advantagesOf(question, slices, leaf)?.get(id) ?? null;
@@ -37,7 +37,8 @@ export function colouring(question, mode) {
       level = Math.min(LEVELS, Math.round((LEVELS * distance(value)) / top));
     return level ? `${at >= 0 ? MODES[mode].hues[0] : (MODES[mode].hues[1] ?? MODES[mode].hues[0])} l${level}` : "";
   };
-  return { mode, values, classOf, distance, top, known: mode === "none" || distances.length > 0 };
+  const untrained = question.nodes.some((node) => node.error !== null);
+  return { mode, values, classOf, distance, top, untrained, known: mode === "none" || distances.length > 0 };
 }
 
 // Which side of the clip range a token has left, as its advantage makes it matter; null if none.
@@ -54,7 +55,7 @@ export function advantagesOf(question, slices, leaf) {
     const byNode = new Map();
     let at = 0;
     for (const id of walk(question.nodes, leaf.node)) {
-      if (question.nodes[id].kind !== "policy") continue;
+      if (question.nodes[id].kind !== "policy" || question.nodes[id].error !== null) continue;
       byNode.set(id, leaf.advantages.slice(at, (at += question.nodes[id].size)));
     }
     slices.set(leaf.path, byNode);

@@ -73,7 +73,7 @@ export function decisionTable(question, tau, onNode, { name, open }) {
 
 function place(question, id) {
   let count = 0;
-  for (let at = id; at !== null; at = question.nodes[at].parent) count += question.nodes[at].kind === "observation";
+  for (let at = id; at !== null; at = question.nodes[at].parent) count += question.nodes[at].results.length > 0;
   return count;
 }
 

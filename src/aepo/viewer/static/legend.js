@@ -9,6 +9,7 @@ export function legend(box, colours, tau) {
       colours && colours.known && colours.mode !== "none" ? scale(colours) : null,
       item(h("i", { class: "swatch observation" }), "tool result"),
       item(h("i", { class: "swatch observation failed" }), "failed call"),
+      colours?.untrained ? item(h("i", { class: "swatch untrained" }), "broken turn, not trained") : null,
       item(
         sample({ probability: 0.82, branches: 1 }, tau),
         tau === null ? "branched, P as height" : `branched: P above τ ${number(tau)}`,

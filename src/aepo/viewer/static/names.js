@@ -19,6 +19,7 @@ export const STOPS = {
   end: "ended without an answer",
   format: "broke the format",
   length: "reached the limit on tokens",
+  time: "reached the limit on seconds",
   tool_limit: "asked for more calls than were left",
 };
 

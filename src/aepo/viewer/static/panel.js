@@ -68,10 +68,11 @@ function card(question, id, turn, c) {
   const title = {
     prompt: "Question",
     policy: `Turn ${turn}`,
-    observation: several ? `Results of ${calls.length} calls` : calls.length ? `Result of ${calls[0].name}` : "Observation",
+    observation: several ? `Results of ${calls.length} calls` : calls.length ? `Result of ${calls[0].name}` : "Told of the broken turn",
   }[node.kind];
   const facts = [plural(node.size, "token")];
   if (node.kind === "policy" && node.entropies.length) facts.push(`mean entropy ${number(mean(node.entropies))} nats`);
+  if (node.error !== null) facts.push(h("b", { class: "bad" }, `not trained: ${node.error}`));
   if (node.results.length === 1) facts.push(...factsOf(node.results[0]));
   const text = h("pre", { dir: "auto" });
   if (node.kind === "policy")
@@ -106,6 +107,7 @@ function factsOf(result) {
     duration(result.seconds),
     result.status !== "ok" ? h("b", { class: "bad" }, result.status.replace("_", " ")) : null,
     result.repeated ? "the same call as before" : null,
+    result.cut ? "cut to the tokens that were left" : null,
   ].filter((fact) => fact !== null);
 }
 

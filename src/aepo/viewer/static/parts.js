@@ -89,9 +89,10 @@ function sayDecision(d, tau) {
 
 export function saidOf(question, id, tau) {
   const node = question.nodes[id];
+  if (node.error !== null) return `${plural(node.size, "token")}, not trained: ${node.error}`;
   if (node.kind === "policy")
     return `${plural(node.size, "token")}${node.calls.length ? `, then calls ${node.calls.map((call) => call.name).join(", ")}` : ""}`;
   const ended = node.results.map((result) => `${result.status}, ${duration(result.seconds)}`).join("; ");
-  const told = ended ? `${node.results.length > 1 ? "results" : "result"}: ${ended}` : "observation";
+  const told = ended ? `${node.results.length > 1 ? "results" : "result"}: ${ended}` : "told of the broken turn";
   return `${told}, ${plural(node.size, "token")}${node.decision ? `\n${sayDecision(node.decision, tau)}` : ""}`;
 }

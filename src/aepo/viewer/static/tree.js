@@ -91,7 +91,8 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
     const bar = { x: x0, y: at - size.bar / 2, width: Math.max(1.5, x1 - x0), height: size.bar };
     g.append(s("title", {}, saidOf(question, id, tau)));
     if (node.kind === "policy") {
-      g.append(s("rect", { class: "base", ...bar, rx: 2 }), ...cells(question, id, leaf, colours, bar));
+      const untrained = node.error !== null ? " untrained" : "";
+      g.append(s("rect", { class: `base${untrained}`, ...bar, rx: 2 }), ...cells(question, id, leaf, colours, bar));
       const clipped = clipMarks(question, id, leaf, bar);
       if (clipped) g.append(clipped);
     } else {

@@ -1,0 +1,8 @@
+"""Formats of tool calls, one a module. A chat template decides which one a model has (`find_format`)."""
+
+from aepo.rollout.chat.formats.base import CallFormat
+from aepo.rollout.chat.formats.find import find_format
+from aepo.rollout.chat.formats.harmony import HARMONY
+from aepo.rollout.chat.formats.json_tags import JSON
+
+__all__ = ["HARMONY", "JSON", "CallFormat", "find_format"]

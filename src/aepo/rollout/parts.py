@@ -1,0 +1,44 @@
+"""Samples a turn in parts, so that what is sampled is kept when the time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aepo.rollout.generator import Generator, GrowingSequence, Sampled, Stop
+
+PART = 256
+"""Tokens after which a trajectory with a limit on seconds looks at the clock."""
+
+
+async def sample_until(
+    generator: Generator, sequence: GrowingSequence, max_tokens: int, stop: Stop, over: Callable[[], bool]
+) -> Sampled:
+    """As `Generator.sample`, but it ends after the part of `PART` tokens during which the time was over.
+
+    A cancelled call of the engine would leave tokens in the sequence whose log-probabilities nobody has.
+
+    Args:
+        generator: The engine.
+        sequence: A sequence of it.
+        max_tokens: Tokens at most.
+        stop: The end of a turn.
+        over: Whether the time is over.
+    """
+    found = Sampled([], [], [], False)
+    while True:
+        part = await generator.sample(sequence, min(PART, max_tokens - len(found.tokens)), stop)
+        found = joined(found, part)
+        if part.stopped or not part.tokens or len(found.tokens) == max_tokens or over():
+            return found
+
+
+def joined(a: Sampled, b: Sampled) -> Sampled:
+    """Two parts that were sampled one after the other."""
+    return Sampled(
+        a.tokens + b.tokens,
+        a.logprobs + b.logprobs,
+        a.entropies + b.entropies,
+        b.stopped,
+        a.reference_entropies + b.reference_entropies,
+        b.version,
+    )

@@ -1,0 +1,166 @@
+"""The checkpoints of a run: written while training goes on, and gone on from.
+
+What is written is a copy in the machine's memory, taken between two steps. Training then changes the weights while a
+thread writes the copy. So a run goes on as soon as the copy is made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aepo.files.hashed import HashedFile
+from aepo.process.background import Background
+from aepo.process.host import host_memory
+from aepo.runs import checkpoint
+from aepo.training.state import RunState
+from aepo.training.step import Learner
+from aepo.types import Sample
+
+SHARE = 0.8
+"""The most of the free memory that a copy may take; a larger one is not made, and training waits for the write."""
+
+
+class Checkpoints:
+    """Those of one run.
+
+    Args:
+        folder: The folder of the run's checkpoints.
+        learner: What is saved and restored: the policy, the optimizer and its schedule.
+        tell: Told once when there is no room for a copy.
+
+    Attributes:
+        saved: The step of the last checkpoint that was written, restored or begun; None without one.
+    """
+
+    def __init__(self, folder: Path, learner: Learner, tell: Callable[[str], object]) -> None:
+        self.saved: int | None = None
+        self._folder, self._learner, self._tell = folder, learner, tell
+        self._writing = Background("aepo checkpoint")
+        self._told = False
+
+    def save(self, state: RunState, wait: bool = False) -> None:
+        """Write a checkpoint after the one that is being written, unless this step has one.
+
+        Args:
+            state: The run after its last whole step.
+            wait: Write it before the return, without a copy.
+
+        Raises:
+            CheckpointError: The disk is full or refuses, now or for the checkpoint before.
+        """
+        if self.saved == state.step:
+            if wait:
+                self.wait()
+            return
+        self.wait()
+        # In this thread: each has its own number.
+        said = {**state.to_dict(), "threads": torch.get_num_threads()}
+        kept = {"optimizer": self._learner.optimizer.state_dict(), "schedule": self._learner.schedule.state_dict()}
+        if wait or not self._has_room(kept):
+            self._write(said, kept, None)
+        else:
+            weights, kept = self._learner.policy.weights(), on_cpu(kept)
+            self._writing.start(lambda: self._write(said, kept, weights))
+        self.saved = state.step
+
+    def check(self) -> None:
+        """Raise the error of a write that has failed since.
+
+        Raises:
+            CheckpointError: The disk is full or refuses.
+        """
+        self._ask(self._writing.check)
+
+    def wait(self) -> None:
+        """Wait for the checkpoint that is being written.
+
+        Raises:
+            CheckpointError: The disk is full or refuses.
+        """
+        self._ask(self._writing.wait)
+
+    def restore(self, state: RunState, questions: Sequence[Sample]) -> RunState | None:
+        """Load the newest undamaged checkpoint that has its optimizer.
+
+        Args:
+            state: Of a new run.
+            questions: Those of the run.
+
+        Returns:
+            The state after its step; None if there is no undamaged checkpoint.
+
+        Raises:
+            ValueError: It is of another format, or none has its optimizer.
+        """
+        path = checkpoint.resumable(self._folder)
+        if path is None:
+            return None
+        data = json.loads((path / checkpoint.STATE).read_text())
+        try:
+            restored = state.restored(data, questions)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        self._learner.policy.restore(path / checkpoint.POLICY)
+        # The optimizer takes each number to where its parameter is.
+        kept = torch.load(path / checkpoint.OPTIMIZER, map_location="cpu", weights_only=True)
+        self._learner.optimizer.load_state_dict(kept["optimizer"])
+        self._learner.schedule.load_state_dict(kept["schedule"])
+        # Sums are added up in another order by another number of threads.
+        torch.set_num_threads(data["threads"])
+        self.saved = restored.step
+        return restored
+
+    def _ask(self, ask: Callable[[], object]) -> None:
+        try:
+            ask()
+        except Exception:
+            self.saved = None
+            raise
+
+    def _write(self, said: Mapping[str, Any], kept: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> None:
+        def write(folder: Path) -> dict[str, str]:
+            self._learner.policy.save(folder / checkpoint.POLICY, weights)
+            with HashedFile(folder / checkpoint.OPTIMIZER) as file:
+                torch.save(kept, file)
+            (folder / checkpoint.STATE).write_text(json.dumps(said) + "\n")
+            return {checkpoint.OPTIMIZER: file.sha256()}
+
+        settings = self._learner.settings
+        checkpoint.save(self._folder, said["step"], write, settings.keep_checkpoints, settings.keep_optimizer)
+
+    def _has_room(self, kept: Mapping[str, Any]) -> bool:
+        size = sum(tensor.nbytes for tensor in [*self._learner.policy.parameters(), *tensors(kept)])
+        free, _ = host_memory()
+        if size <= SHARE * free:
+            return True
+        if not self._told:
+            self._tell(
+                f"training waits while checkpoints are written: a copy needs {size / 2**30:.1f} GiB of memory, and "
+                f"{free / 2**30:.1f} are free"
+            )
+        self._told = True
+        return False
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in dictionaries, lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors(inner)
+
+
+def on_cpu(value: Any) -> Any:
+    """The same dictionaries, lists and tuples with copies of all tensors in the machine's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {name: on_cpu(inner) for name, inner in value.items()}
+    return type(value)(map(on_cpu, value)) if isinstance(value, list | tuple) else value
