@@ -374,6 +374,14 @@ class Config(Section):
             )
         return data
 
+    @model_validator(mode="after")
+    def _settings_of_vllm_are_used(self) -> Config:
+        if self.engine == "local":
+            for name, field in VllmConfig.model_fields.items():
+                if getattr(self.vllm, name) != field.get_default(call_default_factory=True):
+                    raise ValueError(f"vllm.{name} is set, but engine is {self.engine}: set engine: vllm")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _name_the_algorithm(cls, data: Any) -> Any:

@@ -100,3 +100,8 @@ def test_an_old_version_and_one_without_our_way_of_taking_weights():
         check_server("0.32.0", {**FITS, "weight_transfer_config": None}, config(), HERE, "aepo_file")
     with pytest.raises(VllmError, match="--enable-lora --max-lora-rank 8"):
         check_server("0.32.0", FITS, config("model.lora.rank=8"), HERE, "aepo_file")
+
+
+def test_settings_of_vllm_without_it_are_not_silently_unused():
+    with pytest.raises(ConfigError, match=r"vllm\.devices is set, but engine is local: set engine: vllm"):
+        load(None, ["vllm.devices=1"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aepo.config import Config, ConfigError, flat
+from aepo.config.sections import VllmConfig
 from aepo.engines.verl.mapping import NAME, mapping
 
 SOURCES = ("replica", "endpoint", "logprob")
@@ -73,6 +74,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.schedule": ("constant", "verl's FSDP engine has no linear schedule"),
     "train.threads": (None, "it is a setting of the engine local"),
     "train.keep_optimizer": (None, "verl keeps its checkpoints whole: use train.keep_checkpoints"),
+}
+REFUSED |= {
+    key: (value, "it is a setting of the engine vllm")
+    for key, value in flat({"vllm": VllmConfig().model_dump()}).items()
 }
 """Our keys that must have one value with verl, with the reason."""
 
