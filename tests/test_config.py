@@ -39,7 +39,7 @@ CONFIGS = [
         ("train.steps", "cannot read 'train.steps': write key=value, e.g. train.steps=50"),
         ("seed.x=1", "seed: input should be a valid integer"),
         ("train.steps=[", "cannot read the value in 'train.steps=['"),
-        ("engine=ray", "engine: input should be 'local' or 'verl', got 'ray'"),
+        ("engine=ray", "engine: input should be 'local', 'vllm' or 'verl', got 'ray'"),
         (
             "engine=trl",
             "engine: trl is not there any more: use engine: local to train in this process, "

@@ -75,11 +75,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.threads": (None, "it is a setting of the engine local"),
     "train.keep_optimizer": (None, "verl keeps its checkpoints whole: use train.keep_checkpoints"),
 }
+"""Our keys that must have one value with verl, with the reason."""
 REFUSED |= {
     key: (value, "it is a setting of the engine vllm")
     for key, value in flat({"vllm": VllmConfig().model_dump()}).items()
 }
-"""Our keys that must have one value with verl, with the reason."""
 
 
 def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict[str, Any]:
