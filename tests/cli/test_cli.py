@@ -176,7 +176,7 @@ def everything(folder: Path) -> dict[Path, int]:
         (["view", "nowhere"], "nowhere"),
         (["train", "--stepz", "3"], "Unrecognized options: --stepz, 3"),
         (["train", "--engine", "trl"], "engine: trl is not there any more: use engine: local to train in this process"),
-        (["train", "--engine", "ray"], "engine: input should be 'local' or 'verl', got 'ray'"),
+        (["train", "--engine", "ray"], "engine: input should be 'local', 'vllm' or 'verl', got 'ray'"),
         (["trian"], "Unrecognized options: trian; Available subcommands: train"),
         (["eval"], "Missing from aepo eval"),
         (["eval", "atlas", "--samples", "x"], "Error parsing --samples"),
