@@ -83,15 +83,16 @@ def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
     async def main() -> float:
         async with engine:
             opened = [engine.open(prompt, noise) for noise in range(rows)]
-            await _all(engine, opened, WARM_UP)  # the prompt is read, memory is there
+            await grow(engine, opened, WARM_UP)  # the prompt is read, memory is there
             began = time.perf_counter()
-            await _all(engine, opened, CALLS)
+            await grow(engine, opened, CALLS)
             return (time.perf_counter() - began) / CALLS
 
     return min(event_loop.run(main) for _ in range(REPETITIONS))
 
 
-async def _all(engine: Generator, opened: Sequence[GrowingSequence], tokens: int) -> None:
+async def grow(engine: Generator, opened: Sequence[GrowingSequence], tokens: int) -> None:
+    """Sample so many tokens in each sequence, together; nothing ends a turn earlier."""
     async with anyio.create_task_group() as tasks:
         for sequence in opened:
             tasks.start_soon(engine.sample, sequence, tokens, Stop())
