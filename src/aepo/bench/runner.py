@@ -18,6 +18,7 @@ from aepo.doctor.finding import size
 if TYPE_CHECKING:
     from aepo.bench.subject import Subject
 
+LATE = "no time was left"
 PATIENCE, GRACE = 2.0, 10.0
 """A part is given up after so many times the seconds that it should take, and these; never after the whole time."""
 
@@ -35,6 +36,7 @@ class Bench:
 
     Attributes:
         about: The model and the machine, once it is loaded.
+        end: As given.
     """
 
     about: Described
@@ -49,7 +51,7 @@ class Bench:
         tell: Callable[[str], None],
     ) -> None:
         self._subject, self._rows, self._prompt, self._tokens = subject, rows, prompt, tokens
-        self._end, self._tell = end, tell
+        self.end, self._tell = end, tell
         self._worker: Worker | None = None
         self._process = ""
 
@@ -75,7 +77,11 @@ class Bench:
             self._close()
 
     def _one(self, part: BenchPart, about: Described, share: float, done: Sequence[Measured]) -> Measured:
-        needs = estimated(part, about, self._subject.config)
+        if self._left() <= 0:
+            return Measured(part, "left out", note=LATE)
+        # Nobody counts what `generate` needs, but it is not less.
+        counted = replace(part, kind="sampling") if part.kind == "generate" else part
+        needs = estimated(counted, about, self._subject.config)
         # A GPU only says that it is full; a machine may stop.
         if about.on_cpu and needs is not None and needs > about.free:
             return Measured(part, "left out", note=f"it needs about {size(needs)}, and {size(about.free)} are free")
@@ -104,7 +110,7 @@ class Bench:
             self._load()
         self._process = process
         if self._worker is None or self._left() <= 0:
-            raise RuntimeError("no time was left")
+            raise RuntimeError(LATE)
         return self._worker
 
     def _load(self) -> Described:
@@ -116,7 +122,7 @@ class Bench:
         return about
 
     def _left(self) -> float:
-        return self._end - time.monotonic()
+        return self.end - time.monotonic()
 
     def _close(self) -> None:
         if self._worker is not None:

@@ -48,6 +48,12 @@ class Worker:
         self._process.start()
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def described(self, seconds: float) -> Described:
         """The model, once it is loaded.
 
