@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 
+from aepo.doctor.finding import size
+
 TOY = Path(__file__).parent / "toy" / "config.json"
 TESTS = ("tests/engines/test_tree_attention.py", "tests/engines/test_head.py")
 SECONDS = 15
@@ -97,13 +99,13 @@ def kernels(figures: Figures, options: argparse.Namespace) -> None:
 def bench(figures: Figures, options: argparse.Namespace) -> None:
     """`aepo bench` of a size with random weights, its figures part by part; and a profile of a decode step."""
     out = figures.file.with_name(f"bench-{options.size}.json")
-    size = str(TOY) if options.toy else options.size
-    short = ["--rows", "1", str(ROWS), "--prompt", "16", "--tokens", "12"] if options.toy else []
+    dimensions = str(TOY) if options.toy else options.size
+    short = ["--rows", "1", str(ROWS), "--prompt", "16", "--tokens", "8"] if options.toy else []
     settings = [SHARP, "model.dtype=bfloat16"] + (["train.threads=1"] if options.toy else [])
     if not options.toy and options.size != "qwen3-0.6b":
         # A pass of 16,384 tokens on whole trajectories would not fit beside the optimizer of the larger one.
         settings += ["train.micro_batch_tokens=4096"]
-    words = ["bench", *settings, "--random", size, *short]
+    words = ["bench", *settings, "--random", dimensions, *short]
     command = [sys.executable, "-m", "aepo.cli", *words, "--minutes", str(options.minutes), "--out", str(out)]
     done = subprocess.run(command, check=False)
     found = json.loads(out.read_text()) if out.exists() else {"parts": {}}
@@ -117,8 +119,8 @@ def bench(figures: Figures, options: argparse.Namespace) -> None:
 def profile(figures: Figures, options: argparse.Namespace) -> None:
     """What a decode step consists of."""
     rows = ["--rows", "4", "--prompt", "16"] if options.toy else ["--rows", str(ROWS)]
-    size = str(TOY) if options.toy else options.size
-    command = [sys.executable, "benchmarks/decode_profile.py", size, *rows]
+    dimensions = str(TOY) if options.toy else options.size
+    command = [sys.executable, "benchmarks/decode_profile.py", dimensions, *rows]
 
     def watched() -> Any:
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
@@ -147,7 +149,8 @@ def targets(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return median(seconds) if seconds else None
 
     aepo, grpo = step("runs/full/aepo"), step("runs/full/grpo")
-    judged = [one for one in figures.values() if isinstance(one, dict) and one.get("fits")]
+    parts = [one for one in figures.values() if isinstance(one, dict) and one.get("state") != "left out"]
+    judged = [one for one in parts if one.get("fits")]
     small = "bench/qwen3-0.6b"
     rows = [
         ("AEPO step / GRPO step at k = 8, full", None if None in (aepo, grpo) else aepo / grpo, "at most", 1.0),
@@ -190,7 +193,7 @@ def table(figures: Figures, options: argparse.Namespace) -> None:
             print(f"{name:34} {_short(value)}")
             continue
         top = value.pop("top", [])
-        print(f"{name:34} " + "  ".join(f"{k} {_short(v)}" for k, v in value.items()))
+        print(f"{name:34} " + "  ".join(f"{k} {_short(v, k)}" for k, v in value.items()))
         for kernel in top[:8]:
             print(f"{'':36}{kernel[2]:8.3f} ms  x{kernel[1]:6.1f}  {kernel[0][:80]}")
     print(f"\n{'target':66} {'measured':>10}  {'wanted':<14}met")
@@ -199,7 +202,9 @@ def table(figures: Figures, options: argparse.Namespace) -> None:
         print(f"{name:66} {figure:>10}  {one['target']:<14}{MET[one['met']]}")
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, name: str = "") -> str:
+    if value is not None and name.endswith("bytes"):
+        return size(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):

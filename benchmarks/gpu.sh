@@ -37,9 +37,9 @@ part() {
 gpu="$python benchmarks/gpu.py --folder $folder $toy"
 part 30 $gpu versions
 part 110 $gpu kernels
-part 125 $gpu bench qwen3-0.6b --minutes 1.8
+part 125 $gpu bench qwen3-0.6b --minutes 1.7
 part 140 $gpu runs qwen3-0.6b
-part 100 $gpu bench qwen3-4b --minutes 1.4
+part 110 $gpu bench qwen3-4b --minutes 1.5
 part 40 $gpu profile qwen3-0.6b
 $gpu table >"$folder/table.txt" 2>>"$folder/gpu.log"
 cat "$folder/table.txt"

@@ -14,7 +14,7 @@ from grown import grow
 
 import aepo
 from aepo.api import train_config
-from aepo.bench.cost import Meter
+from aepo.bench.cost import CostMeter
 from aepo.bench.published import dimensions
 from aepo.bench.random_model import config_from
 from aepo.bench.subject import free_bytes
@@ -88,7 +88,7 @@ def one_run(model: Path, algorithm: str, kind: str, toy: bool) -> dict[str, Any]
 
     RowTable.decode = counted  # type: ignore[method-assign]
     try:
-        with Meter(device).cost() as found:
+        with CostMeter(device).cost() as found:
             train_config(config)
     except OutOfMemory as error:
         return {**told, "state": "out of memory", "failed": str(error)}

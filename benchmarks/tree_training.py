@@ -20,7 +20,7 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aepo.bench.cost import Cost, Meter
+from aepo.bench.cost import Cost, CostMeter
 from aepo.bench.training import TrainingStep, made_up, shared_for
 from aepo.config import Layout, TrainConfig
 from aepo.engines.local.logprobs import ModelLogprobs
@@ -66,7 +66,7 @@ def passes(policy: Trained, layout: Layout, given: Batch, micro_batch_tokens: in
     settings = TrainConfig(layout=layout, micro_batch_tokens=micro_batch_tokens)
     # It holds nothing.
     step = TrainingStep(policy, torch.optim.SGD(policy.parameters(), 0.0), settings)
-    with Meter(policy.device).cost() as found:
+    with CostMeter(policy.device).cost() as found:
         metrics = step(given)
     found.seconds -= metrics["optimizer_seconds"]
     return found

@@ -1,8 +1,8 @@
 """Every command and every block of code in README, docs and the other pages is run, or says why it is not.
 
 The blocks of a page are run in their order, in one folder and one Python. A training that would take long is shortened
-in `shortened`, not by other words in the command; only `aepo solve`, `aepo doctor`,
-`aepo bench` and `aepo eval` of data sets are given limits.
+in `shortened`, not by other words in the command; only `aepo solve`, `aepo doctor`, `aepo bench` and
+`aepo eval` of data sets are given limits.
 """
 
 from __future__ import annotations

@@ -54,5 +54,5 @@ def test_a_size_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
 
 
 def test_dimensions_of_no_model_are_refused() -> None:
-    with pytest.raises(ValueError, match="no model's: .*nothing"):
+    with pytest.raises(ValueError, match=r"no model's: .*nothing"):
         config_from({"model_type": "nothing"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from aepo.bench.parts import BenchPart, Measured, planned
 from aepo.bench.runner import Bench, following, least_seconds
 from tests.bench import toy
@@ -38,8 +40,12 @@ def test_what_is_compared_has_the_tokens_of_what_came_first() -> None:
 
 
 def test_the_time_of_more_rows_is_expected_from_that_of_fewer() -> None:
-    done = [Measured(BenchPart("generate", 16, 128, 64), figures={"least_seconds": 3.0})]
-    assert least_seconds(BenchPart("generate", 64, 128, 64), done) == 12.0
+    done = [
+        Measured(BenchPart("generate", rows, 128, 64), figures={"least_seconds": seconds})
+        for rows, seconds in ((1, 1.0), (16, 2.5))
+    ]
+    assert least_seconds(BenchPart("generate", 64, 128, 64), done) == pytest.approx(7.3)
+    assert least_seconds(BenchPart("generate", 64, 128, 64), done[:1]) == 0.0
     assert least_seconds(BenchPart("sampling", 64, 128, 64), done) == 0.0
 
 

@@ -26,7 +26,7 @@ class Cost:
     peak: int | None = None
 
 
-class Meter:
+class CostMeter:
     """Measures work on one device; made before the model is loaded.
 
     On CUDA a peak is that of all tensors. On a CPU it is that of the process's resident memory, less the libraries'

@@ -11,16 +11,23 @@ from aepo.config import Config
 from aepo.doctor import estimate
 from aepo.engines.local.shape import Shape
 
-Kind = Literal["sampling", "generate", "agreement", "push", "flat", "tree"]
+PartKind = Literal["sampling", "generate", "agreement", "push", "flat", "tree"]
 SHARING, GROUPS, TRAJECTORIES = 4.0, 2, 8
 """How often a flat step reads each token, questions of a step, and trajectories of each."""
 ALONE = 4
 """How many times as long as a sampled turn a trajectory's own part is."""
 FEW = 16
 """Rows with which sampler and trainer are compared."""
-SHARES: dict[Kind, float] = {"sampling": 1.0, "generate": 1.0, "agreement": 1.0, "push": 0.5, "flat": 3.0, "tree": 3.0}
+SHARES: dict[PartKind, float] = {
+    "sampling": 1.0,
+    "generate": 1.0,
+    "agreement": 1.0,
+    "push": 0.5,
+    "flat": 3.0,
+    "tree": 3.0,
+}
 """Of the time, relative to each other."""
-PROCESSES: dict[Kind, str] = {"sampling": "engine", "agreement": "engine", "push": "engine"}
+PROCESSES: dict[PartKind, str] = {"sampling": "engine", "agreement": "engine", "push": "engine"}
 """On a CPU the others have a process of their own, so that none holds the memory of another."""
 
 
@@ -35,7 +42,7 @@ class BenchPart:
         tokens: Tokens that each samples; in training those that each trajectory has alone.
     """
 
-    kind: Kind
+    kind: PartKind
     rows: int
     prompt: int
     tokens: int

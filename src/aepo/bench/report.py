@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from aepo.bench.parts import Described, Measured
+from aepo.bench.parts import SHARING, Described, Measured, PartKind
 from aepo.doctor.finding import size
 from aepo.terminal.table import Lines
 
-HEAD = ["part", "measured", "compared", "peak memory", "doctor's estimate"]
+READING: dict[PartKind, str] = {
+    "sampling": "estimate: what aepo doctor says of the peak memory",
+    "agreement": "sampler/trainer: mean and largest difference of ln p, nats; out: share of ratios outside 0.8 to 1.2",
+    "tree": f"training: trajectories share tokens, so that flat reads each of them {SHARING:g} times and the tree once",
+}
+"""How a line is read, where it was measured."""
+ORDER: dict[PartKind, int] = {"sampling": 0, "generate": 0, "flat": 1, "tree": 2, "agreement": 3, "push": 4}
+HEAD = ["part", "measured", "compared", "peak", "estimate"]
 
 
 def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
@@ -37,10 +44,10 @@ def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
 
 
 def lines(found: Sequence[Measured]) -> Lines:
-    """A line for each part; sampling by `generate` stands beside our own."""
+    """A line for each part; what is compared stands together."""
     by_name = {one.part.name: one for one in found}
     table = [HEAD]
-    for one in found:
+    for one in sorted(found, key=lambda one: (ORDER[one.part.kind], one.part.rows)):
         if one.part.kind == "agreement":
             table += _agreement(one)
         else:
@@ -57,6 +64,8 @@ def notes(about: Described, found: Sequence[Measured]) -> list[str]:
     threads = f" ({about.threads} {'thread' if about.threads == 1 else 'threads'})" if about.on_cpu else ""
     model = f"{about.name}: {_millions(about.shape.parameters)} parameters{trained}, {about.dtype}"
     told = [f"{model}, on {about.device}{threads}, {about.packages}"]
+    kinds = {one.part.kind for one in found if one.state == "measured"}
+    told += [text for kind, text in READING.items() if kind in kinds]
     told += [
         f"{one.part.name}: {one.note if one.state == 'measured' else f'{one.state}: {one.note}'}"
         for one in found
@@ -78,16 +87,15 @@ def _compared(one: Measured, by_name: dict[str, Measured]) -> str:
     if one.state != "measured":
         return ""
     if one.part.kind == "push":
-        return f"next token after {_seconds(one.figures['next_token_seconds'])}"
+        return f"token after {_seconds(one.figures['next_token_seconds'])}"
     other = by_name.get(replace(one.part, kind="sampling" if one.part.kind == "generate" else "flat").name)
     # Only where both have done the same.
     if other is None or other.state != "measured" or other.part.tokens != one.part.tokens:
         return ""
     if one.part.kind == "generate":
-        return f"sampling is {other.figures['tokens_per_second'] / one.figures['tokens_per_second']:.2f} x as fast"
+        return f"sampling is {other.figures['tokens_per_second'] / one.figures['tokens_per_second']:.2f} x"
     if one.part.kind == "tree":
-        ratio, sharing = one.figures["seconds"] / other.figures["seconds"], one.figures["sharing"]
-        return f"{ratio:.2f} of flat's time, tokens shared {sharing:.1f} x"
+        return f"{one.figures['seconds'] / other.figures['seconds']:.2f} of flat's time"
     return ""
 
 
@@ -97,9 +105,9 @@ def _agreement(one: Measured) -> Lines:
     figures = one.figures
     return [
         [
-            f"sampler and trainer, {layout}",
-            f"mean {figures[f'{layout}/mean']:.2g} nats",
-            f"max {figures[f'{layout}/max']:.2g}; {figures[f'{layout}/outside']:.2%} outside 0.8 to 1.2",
+            f"sampler/trainer {layout}",
+            f"{figures[f'{layout}/mean']:.2g} nats",
+            f"max {figures[f'{layout}/max']:.2g}, {figures[f'{layout}/outside']:.2%} out",
             "",
             "",
         ]

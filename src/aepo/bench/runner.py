@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from aepo.bench.parts import PROCESSES, SHARES, BenchPart, Described, Kind, Measured, estimated, planned
+from aepo.bench.parts import PROCESSES, SHARES, BenchPart, Described, Measured, PartKind, estimated, planned
 from aepo.bench.worker import Worker
 from aepo.doctor.finding import size
 
@@ -86,7 +86,7 @@ class Bench:
         if about.on_cpu and needs is not None and needs > about.free:
             return Measured(part, "left out", note=f"it needs about {size(needs)}, and {size(about.free)} are free")
         if (expected := least_seconds(part, done)) > PATIENCE * share * self._left():
-            return Measured(part, "left out", note=f"it would take {expected:.0f} s or more, which are not left")
+            return Measured(part, "left out", note=f"it would take some {expected:.0f} s, which are not left")
         try:
             worker = self._ready(PROCESSES.get(part.kind, part.kind) if about.on_cpu else "all")
         except RuntimeError as error:
@@ -133,19 +133,22 @@ class Bench:
 def following(part: BenchPart, done: Sequence[Measured]) -> BenchPart:
     """The part with the tokens that the one which it is compared with could afford."""
     before = {found.part.name: found.part.tokens for found in done if found.state == "measured"}
-    leaders: dict[Kind, Kind] = {"generate": "sampling", "agreement": "sampling", "tree": "flat"}
+    leaders: dict[PartKind, PartKind] = {"generate": "sampling", "agreement": "sampling", "tree": "flat"}
     leader = replace(part, kind=leaders.get(part.kind, part.kind))
     return part.with_tokens(before.get(leader.name, part.tokens))
 
 
 def least_seconds(part: BenchPart, done: Sequence[Measured]) -> float:
-    """What the first try of a part takes at most, from that of fewer rows; 0 where nothing is known."""
+    """What the first try of a part takes, on the line through those of fewer rows; 0 where fewer than two are known."""
     known = [
-        found.figures["least_seconds"] * part.rows / found.part.rows
+        (found.part.rows, found.figures["least_seconds"])
         for found in done
         if found.part.kind == part.kind and "least_seconds" in found.figures
     ]
-    return known[-1] if known else 0.0
+    if len(known) < 2:
+        return 0.0
+    (few, fast), (many, slow) = known[-2:]
+    return slow + max(0.0, slow - fast) / (many - few) * (part.rows - many)
 
 
 @contextmanager

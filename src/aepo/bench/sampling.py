@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from aepo.bench.cost import Cost, Meter
+from aepo.bench.cost import Cost, CostMeter
 from aepo.core.noise import noise_key
 from aepo.doctor.measure import grow
 from aepo.process import event_loop
@@ -40,7 +40,7 @@ def open_all(engine: Generator, prompts: Tensor) -> list[GrowingSequence]:
     return [engine.open(row, noise_key("bench", number)) for number, row in enumerate(prompts.tolist())]
 
 
-def sampled(sampler: Sampler, prompts: Tensor, tokens: int, temperature: float, meter: Meter) -> tuple[Cost, float]:
+def sampled(sampler: Sampler, prompts: Tensor, tokens: int, temperature: float, meter: CostMeter) -> tuple[Cost, float]:
     """Sample so many tokens in each row, more than `WARM_UP`.
 
     Returns:
@@ -63,7 +63,7 @@ def sampled(sampler: Sampler, prompts: Tensor, tokens: int, temperature: float, 
 
 
 def generated(
-    model: PreTrainedModel, prompts: Tensor, tokens: int, temperature: float, meter: Meter, seconds: float
+    model: PreTrainedModel, prompts: Tensor, tokens: int, temperature: float, meter: CostMeter, seconds: float
 ) -> tuple[Cost, int]:
     """The same with `transformers.generate`, which gives no log-probabilities and no entropies.
 

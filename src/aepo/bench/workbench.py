@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from aepo.bench.agreement import agreement
-from aepo.bench.cost import Meter
+from aepo.bench.cost import CostMeter
 from aepo.bench.parts import GROUPS, TRAJECTORIES, BenchPart, Described, Measured
 from aepo.bench.sampling import WARM_UP, generated, pushed, random_prompts, sampled
 from aepo.bench.subject import Subject, free_bytes, load
@@ -36,7 +36,7 @@ class Workbench:
         self.subject, self.config = subject, subject.config
         device = device_named(self.config.model.device)
         self._free = free_bytes(device)
-        self.meter = Meter(device)
+        self.meter = CostMeter(device)
         self.policy = load(subject, device)
 
     def described(self) -> Described:

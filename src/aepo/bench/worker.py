@@ -23,7 +23,7 @@ MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 @dataclass(frozen=True)
-class Refused:
+class NotLoaded:
     """The model cannot be measured.
 
     Attributes:
@@ -64,10 +64,10 @@ class Worker:
         if not self._asked.poll(seconds):
             raise RuntimeError(f"the model was not loaded after {seconds:.0f} s: give more --minutes")
         try:
-            answer: Described | Refused = self._asked.recv()
+            answer: Described | NotLoaded = self._asked.recv()
         except EOFError:
             raise RuntimeError(f"while the model was loaded {self._end()}") from None
-        if isinstance(answer, Refused):
+        if isinstance(answer, NotLoaded):
             raise ValueError(answer.reason)
         return answer
 
@@ -112,7 +112,7 @@ def _serve(subject: Subject, asked: Connection) -> None:
         bench = Workbench(subject)
         asked.send(bench.described())
     except (ValueError, OSError) as error:
-        asked.send(Refused(" ".join(str(error).split())))
+        asked.send(NotLoaded(" ".join(str(error).split())))
         return
     while True:
         try:

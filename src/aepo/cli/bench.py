@@ -23,8 +23,8 @@ FEWEST = 8
 
 
 def bench(
-    model: Positional[str | None] = None,
-    overrides: Positional[tuple[str, ...]] = (),
+    model: Annotated[Positional[str | None], arg(metavar="MODEL")] = None,
+    overrides: Annotated[Positional[tuple[str, ...]], arg(metavar="KEY=VALUE")] = (),
     /,
     *,
     random: Annotated[str | None, arg(metavar="SIZE|FILE")] = None,
@@ -42,10 +42,8 @@ def bench(
 
     Args:
         model: Folder or hub name of a model, a run's folder, or "atlas".
-        overrides: Settings: model.dtype=bfloat16, model.lora.rank=16, train.micro_batch_tokens=8192,
-            rollout.temperature=0.6 ...
-        random: Instead of a model: random weights of a published size, e.g. qwen3-0.6b or llama-3.2-1b, or of a
-            config.json; nothing is downloaded.
+        overrides: Settings, e.g. model.dtype=bfloat16 model.lora.rank=16 train.micro_batch_tokens=8192.
+        random: Instead of a model: random weights, without a download. A size like qwen3-0.6b, or a config.json.
         minutes: All of it takes at most so long; parts that do not fit are shortened or left out.
         rows: How many sequences are sampled at once.
         prompt: Tokens of each prompt.
