@@ -114,8 +114,8 @@ class Workbench:
             with self.meter.cost() as short:
                 step(small)
             left = seconds - first.seconds - short.seconds
-            # The step is made twice.
-            part, note = _shortened(part, max(LEAST, int(LEAST * left / 2 / short.seconds)))
+            # The step is made twice, and longer rows cost more a token.
+            part, note = _shortened(part, max(LEAST, int(LEAST * left / 3 / short.seconds)))
         batch = self._batch(part)
         # Kernels may be compiled anew for this size.
         step(batch)
