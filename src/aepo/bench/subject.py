@@ -13,10 +13,10 @@ from aepo.bench.random_model import config_from, random_policy
 from aepo.config import Config
 from aepo.doctor import estimate
 from aepo.doctor.finding import size
-from aepo.doctor.host import memory
 from aepo.engines.local.load import dtype_named
 from aepo.engines.local.shape import shape_from, shape_of
 from aepo.equipment.models import policy_folder
+from aepo.process.host import host_memory
 
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
@@ -59,4 +59,4 @@ def load(subject: Subject, device: torch.device) -> LocalPolicy:
 
 def free_bytes(device: torch.device) -> int:
     """Memory of the device that is free."""
-    return memory()[0] if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
+    return host_memory()[0] if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
