@@ -20,7 +20,7 @@ from aepo.core.exploration import Exploration, ExplorationState
 from aepo.core.noise import noise_key
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import PathLost, Question, Scorer
-from aepo.rollout.room import Room, Turn, Wave
+from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending
 from aepo.tools.base import ToolBug
 from aepo.types import Group, Sample, TrajectoryTree
@@ -143,10 +143,10 @@ class Rollout:
             repeats[sample.id] += 1
             noise = partial(noise_key, seeds.run, seeds.step, name)
             spending = Spending(self.exploration, state, noise)
-            turn = Turn(at, Wave.FIRST, next(self._numbers), 0)
-            question = Question(turn, sample, self.agent, spending, noise, self.scorer, self.room)
+            first = Precedence(at, Wave.FIRST, next(self._numbers), 0)
+            question = Question(first, sample, self.agent, spending, noise, self.scorer, self.room)
             asked.append(question)
-            self.room.ask(turn, partial(self._start, question))
+            self.room.ask(first, partial(self._start, question))
         return asked
 
     def _start(self, question: Question) -> None:

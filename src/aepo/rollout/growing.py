@@ -23,7 +23,7 @@ from aepo.rollout.agent import Agent
 from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
 from aepo.rollout.path import Observation, Path
-from aepo.rollout.room import Room, Turn, Wave
+from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending, Stage, Start
 from aepo.tools.cache.layer import trajectory
 from aepo.types import Group, Kind, Leaf, Node, Origin, Sample, Trajectory, TrajectoryTree, flatten
@@ -40,7 +40,7 @@ class Question:
     """One question and its growing group.
 
     Attributes:
-        turn: When its first path finds room.
+        precedence: Of its first path.
         sample: The question.
         paths: All paths that have begun, by number.
         grown: The group, once it is whole.
@@ -48,7 +48,7 @@ class Question:
 
     def __init__(
         self,
-        turn: Turn,
+        precedence: Precedence,
         sample: Sample,
         agent: Agent,
         spending: Spending,
@@ -59,7 +59,7 @@ class Question:
         """Set it up; `open` takes room in the engine.
 
         Args:
-            turn: When its first path finds room.
+            precedence: Of its first path.
             sample: The question.
             agent: Grows paths.
             spending: Decides which paths begin, where and when.
@@ -67,7 +67,7 @@ class Question:
             scorer: Scores each trajectory as soon as it has ended; None leaves the rewards unset.
             room: The engine's.
         """
-        self.turn, self.sample, self.agent, self.spending, self.noise = turn, sample, agent, spending, noise
+        self.precedence, self.sample, self.agent, self.spending, self.noise = precedence, sample, agent, spending, noise
         self.scorer, self.room = scorer, room
         self.tree = TrajectoryTree()
         self.paths: list[Path] = []
@@ -100,7 +100,7 @@ class Question:
                 await self._whole.wait()
         finally:
             if len(self.paths) < self._asked:
-                self.room.forget(self.turn.question)
+                self.room.forget(self.precedence.question)
             self._close()
         group = self.group()
         self._check_whole(group)
@@ -129,7 +129,7 @@ class Question:
 
     def _ask(self, starts: list[Start], wave: Wave) -> None:
         for start in starts:
-            self.room.ask(self.turn._replace(wave=wave, path=self._asked), partial(self._begin, start))
+            self.room.ask(self.precedence._replace(wave=wave, path=self._asked), partial(self._begin, start))
             self._asked += 1
 
     def _begin(self, start: Start) -> None:

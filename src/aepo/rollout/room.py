@@ -1,7 +1,7 @@
 """The engine's room: how many paths may grow at once, and who begins next.
 
-A path takes one unit of room when it begins and gives it back when it ends. A path that finds no room waits; `Turn` is
-the order of those that wait.
+A path takes one unit of room when it begins and gives it back when it ends. A path that finds no room waits;
+`Precedence` is the order of those that wait.
 
 Nothing waits for ever, however small the room: a path that has begun needs no more room to end. So as long as one path
 waits, others grow, and each of them gives its unit to one that waits. A question's decisions depend on what its paths
@@ -31,8 +31,8 @@ class Wave(IntEnum):
     """Once all others have ended."""
 
 
-class Turn(NamedTuple):
-    """When a path that waits for room comes: smaller ones first.
+class Precedence(NamedTuple):
+    """The order of those that wait for room: smaller ones first.
 
     The last waves come last because nothing follows them. The other way round, a question that begins late still has
     all of its waves to go when the others have ended, and the engine is nearly empty in the meantime.
@@ -69,15 +69,15 @@ class Room:
             group: Paths of a group, if a question takes the room of its whole group at once.
         """
         self.free, self._group = sequences, group
-        self._waiting: list[tuple[Turn, Begin]] = []
+        self._waiting: list[tuple[Precedence, Begin]] = []
         self._handing_out = False
 
-    def ask(self, turn: Turn, begin: Begin) -> None:
+    def ask(self, precedence: Precedence, begin: Begin) -> None:
         """Call `begin` as soon as there is room, at once if possible."""
-        if self._group is not None and turn.path > 0:
+        if self._group is not None and precedence.path > 0:
             begin()
             return
-        heappush(self._waiting, (turn, begin))
+        heappush(self._waiting, (precedence, begin))
         self._hand_out()
 
     def leave(self, last: bool) -> None:
@@ -95,7 +95,7 @@ class Room:
         heapify(self._waiting)
 
     def _hand_out(self) -> None:
-        # What begins asks for more, which waits for its turn, too.
+        # What begins asks for more, which waits like the others.
         if self._handing_out:
             return
         self._handing_out = True
