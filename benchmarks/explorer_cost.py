@@ -71,9 +71,9 @@ class AtOnce:
 
     Attributes:
         turns: Tokens of each turn.
-        max_sequences: Sequences that may be open at once.
-        entropy_estimator: As `Generator`.
-        open_now: Sequences that are open.
+        max_sequences: Sequences that may grow at once.
+        entropy_estimator, deterministic: As `Generator`.
+        growing: Sequences that were not ended.
         peak: The most that were.
         seconds: CPU time of its own.
     """
@@ -81,7 +81,8 @@ class AtOnce:
     turns: list[list[int]]
     max_sequences: int
     entropy_estimator: str = "full"
-    open_now: int = 0
+    deterministic: bool = False
+    growing: int = 0
     peak: int = 0
     seconds: float = 0.0
 
@@ -91,7 +92,7 @@ class AtOnce:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert not self.open_now
+        assert not self.growing
 
     def open(self, tokens: Sequence[int], noise: int) -> Scripted:
         """Begin a sequence."""
@@ -123,11 +124,11 @@ class AtOnce:
         return self._hold(Scripted(noise, length, [start for start in own.starts if start <= length]))
 
     def end(self, sequence: engine.Sequence) -> None:
-        """Nothing is held back."""
+        """One less."""
+        self.growing -= 1
 
     def close(self, sequence: engine.Sequence) -> None:
-        """One less."""
-        self.open_now -= 1
+        """Nothing is held back."""
 
     def pause(self) -> None:
         """Nobody trains here."""
@@ -136,8 +137,8 @@ class AtOnce:
         """Nobody trains here."""
 
     def _hold(self, sequence: Scripted) -> Scripted:
-        self.open_now += 1
-        self.peak = max(self.peak, self.open_now)
+        self.growing += 1
+        self.peak = max(self.peak, self.growing)
         return sequence
 
 

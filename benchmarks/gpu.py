@@ -13,20 +13,25 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
-ROWS, TOY_ROWS = (1, 16, 64, 256), (1, 8)
+from aepo.doctor.finding import size
+
+TOY = Path(__file__).parent / "toy" / "config.json"
 TESTS = ("tests/engines/test_tree_attention.py", "tests/engines/test_head.py")
-GIB = 1 << 30
 SECONDS = 15
 """Where a part stands is printed this often: a part that its limit ends says what it was doing."""
+MET = {None: "-", True: "yes", False: "no"}
+SHARP = "rollout.temperature=0.1"
+"""Makes the distributions of random weights as sharp as a trained model's, so that roundings show."""
+ROWS = 64
+"""Rows with which sampling has its target."""
 
 
 class Figures:
@@ -41,12 +46,12 @@ class Figures:
 
     def put(self, name: str, value: Any) -> None:
         """Keep one, and print it."""
-        print(f"{name}: {json.dumps(value)}", flush=True)
+        print(f"{name}: {json.dumps(value)}", file=sys.stderr, flush=True)
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(self.read() | {name: value}, indent=1))
         os.replace(part, self.file)
 
-    def try_to(self, name: str, measure: Callable[[], Any]) -> Any:
+    def try_to(self, name: str, measure: Callable[[], Any]) -> None:
         """Keep what a measurement gives, or why it gave nothing."""
         try:
             value = measure()
@@ -57,7 +62,6 @@ class Figures:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return value
 
 
 def versions(figures: Figures, options: argparse.Namespace) -> None:
@@ -70,7 +74,7 @@ def versions(figures: Figures, options: argparse.Namespace) -> None:
         "transformers": transformers.__version__,
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({platform.machine()})",
-        "memory_gib": torch.cuda.get_device_properties(0).total_memory / GIB if on_gpu else None,
+        "memory_bytes": torch.cuda.get_device_properties(0).total_memory if on_gpu else None,
         "toy": options.toy,
     }
     figures.put("versions", found)
@@ -93,222 +97,118 @@ def kernels(figures: Figures, options: argparse.Namespace) -> None:
 
 
 def bench(figures: Figures, options: argparse.Namespace) -> None:
-    """Sampling, training, agreement and a profile of one model with random weights."""
-    from bench.sampling import generated, profile, prompts_of, sampled
-    from bench.sizes import SIZES, random_policy
-    from bench.training import agreement, made_up, shared_for, trained
-
-    toy, name = options.toy, options.size
-    size = SIZES["toy" if toy else name]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    key = f"bench/{name}"
-    policy = random_policy(size, device, torch.bfloat16)
-    weights = sum(p.numel() * p.element_size() for p in policy.model.parameters())
-    parameters = sum(p.numel() for p in policy.model.parameters())
+    """`aepo bench` of a size with random weights, its figures part by part; and a profile of a decode step."""
+    out = figures.file.with_name(f"bench-{options.size}.json")
+    dimensions = str(TOY) if options.toy else options.size
+    short = ["--rows", "1", str(ROWS), "--prompt", "16", "--tokens", "8"] if options.toy else []
+    settings = [SHARP, "model.dtype=bfloat16"] + (["train.threads=1"] if options.toy else [])
+    if not options.toy and options.size != "qwen3-0.6b":
+        # A pass of 16,384 tokens on whole trajectories would not fit beside the optimizer of the larger one.
+        settings += ["train.micro_batch_tokens=4096"]
+    words = ["bench", *settings, "--random", dimensions, *short]
+    command = [sys.executable, "-m", "aepo.cli", *words, "--minutes", str(options.minutes), "--out", str(out)]
+    done = subprocess.run(command, check=False)
+    found = json.loads(out.read_text()) if out.exists() else {"parts": {}}
+    for name, value in found["parts"].items():
+        figures.put(f"bench/{options.size}/{name}", value)
     figures.put(
-        f"{key}/model", {"parameters": parameters, "weights_gib": weights / GIB, "dtype": str(policy.model.dtype)}
+        f"bench/{options.size}", {"exit": done.returncode, **found.get("shape", {}), **found.get("machine", {})}
     )
-    length, tokens = (16, 12) if toy else (128, 64)
-
-    def one_rollout(rows: int) -> dict[str, Any]:
-        prompts = prompts_of(policy, rows, length)
-        sampled(policy, prompts, 6)
-        cost, step = sampled(policy, prompts, tokens)
-        told = estimated(size, rows * (length + tokens), 0, 0)
-        return {"tokens_s": rows * tokens / cost.seconds, "step_ms": step * 1e3, "peak_gib": gib(cost.peak), **told}
-
-    def one_generate(rows: int) -> dict[str, Any]:
-        prompts = prompts_of(policy, rows, length)
-        generated(policy, prompts, 6)
-        cost = generated(policy, prompts, tokens)
-        return {"tokens_s": rows * tokens / cost.seconds, "peak_gib": gib(cost.peak)}
-
-    figures.try_to(f"{key}/start", lambda: {"seconds": timed(policy, lambda: policy.refuse_tree(list(range(40, 80))))})
-    apart = (2, 2, 16, 8) if toy else (4, 4, 128, 96)
-    for temperature in (1.0, 0.1):
-        figures.try_to(
-            f"{key}/agreement/T={temperature}",
-            lambda temperature=temperature: {
-                k: asdict(v) if hasattr(v, "mean") else v for k, v in agreement(policy, *apart, temperature).items()
-            },
-        )
-    alone, micro = (8, 512) if toy else (256, 16384 if parameters < 2e9 else 8192)
-    batch = made_up(size.spoken, 1 if toy else 2, 8, shared_for(4.0, alone, 8), alone)
-
-    def one_step(layout: str) -> dict[str, Any]:
-        from bench.clock import best
-
-        first = timed(policy, lambda: trained(policy, layout, batch, micro))
-        cost = best(lambda: trained(policy, layout, batch, micro), device, 1 if toy else 2)
-        reads = int(batch.lengths_B.sum())
-        told = estimated(size, 0, parameters, min(micro, reads if layout == "flat" else reads // 4))
-        speed = {"flat_tokens_s": reads / cost.seconds, "seconds": cost.seconds, "first_seconds": first}
-        return {**speed, "peak_gib": gib(cost.peak), **told}
-
-    for layout in ("flat", "tree"):
-        figures.try_to(f"{key}/train/{layout}", lambda layout=layout: one_step(layout))
-    for rows in TOY_ROWS if toy else ROWS:
-        figures.try_to(f"{key}/sample/{rows}", lambda rows=rows: one_rollout(rows))
-        figures.try_to(f"{key}/generate/{rows}", lambda rows=rows: one_generate(rows))
-    figures.try_to(f"{key}/profile", lambda: profile(policy, prompts_of(policy, 4 if toy else 64, length), 4))
 
 
-def estimated(size: Any, cached: int, trained: int, scored: int) -> dict[str, float]:
-    """What `aepo doctor` would say of the same work, without an optimizer's moments."""
-    from bench.sizes import config_of
+def profile(figures: Figures, options: argparse.Namespace) -> None:
+    """What a decode step consists of."""
+    rows = ["--rows", "4", "--prompt", "16"] if options.toy else ["--rows", str(ROWS)]
+    dimensions = str(TOY) if options.toy else options.size
+    command = [sys.executable, "benchmarks/decode_profile.py", dimensions, *rows]
 
-    from aepo.doctor import estimate
-    from aepo.engines.local.shape import shape_from
+    def watched() -> Any:
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
-    shape = shape_from(config_of(size))
-    total = estimate.weights_bytes(shape, "bfloat16") + estimate.cache_bytes(shape, cached, "bfloat16")
-    if scored:
-        total += 2 * trained + estimate.pass_bytes(shape, scored, "bfloat16", checkpointed=False)
-    return {"estimate_gib": total / GIB}
+    figures.try_to(f"profile/{options.size}", watched)
 
 
 def runs(figures: Figures, options: argparse.Namespace) -> None:
-    """Five steps of AEPO and GRPO on `atlas`, in full and with adapters, by the package's agent in a large model."""
-    from bench.sizes import SIZES
-    from grown import grow
+    """Five steps of AEPO and GRPO on `atlas`, in full and with adapters."""
+    from gpu_runs import all_runs
 
-    toy = options.toy
-    figures.put("runs/sandbox", sandbox() or "unsafe_no_sandbox")
-    # Gigabytes, which nobody wants beside the figures.
-    with tempfile.TemporaryDirectory() as made:
-        folder = grow(SIZES["toy" if toy else options.size], Path(made) / "model")
-        for kind in ("full", "lora"):
-            for algorithm in ("aepo", "grpo"):
-                name = f"runs/{kind}/{algorithm}"
-                figures.try_to(name, lambda kind=kind, algorithm=algorithm: one_run(folder, algorithm, kind, toy))
+    for name, run in all_runs(str(TOY) if options.toy else options.size, options.toy):
+        figures.try_to(f"runs/{name}", run)
 
 
-def sandbox() -> str | None:
-    """Where the agent's programs run; None where there is no sandbox and AEPO_GPU_NO_SANDBOX says to go on."""
-    from aepo.tools.sandbox.base import SandboxUnavailable
-    from aepo.tools.sandbox.choose import choose
+def targets(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures that have a target, beside it; None where it was not measured."""
 
-    try:
-        return choose().name
-    except SandboxUnavailable:
-        if not os.environ.get("AEPO_GPU_NO_SANDBOX"):
-            raise
-        return None
+    def ratio(one: Any, other: Any, field: str) -> float | None:
+        both = [figures.get(name, {}).get(field) for name in (one, other)]
+        return None if None in both else both[0] / both[1]
 
+    def step(name: str) -> float | None:
+        # The first step compiles.
+        seconds = [one for one in figures.get(name, {}).get("time/step", [])[1:] if one is not None]
+        return median(seconds) if seconds else None
 
-def one_run(model: Path, algorithm: str, kind: str, small: bool) -> dict[str, Any]:
-    """Figures of a run, step by step."""
-    from bench.clock import cost
-
-    import aepo
-    from aepo.api import train_config
-    from aepo.doctor import estimate
-    from aepo.engines.local.shape import shape_of
-    from aepo.engines.local.table import RowTable
-    from aepo.runs import checkpoint
-
-    where = model.parent / f"{algorithm}-{kind}"
-    # A checkpoint of gigabytes takes longer than the steps.
-    checkpoint.save = lambda *given: None  # type: ignore[assignment]
-    settings = [
-        f"run={where}",
-        f"model.path={model}",
-        "model.dtype=bfloat16",
-        f"task.options={{sandbox: {sandbox() or 'unsafe_no_sandbox'}}}",
-        f"algorithm.name={algorithm}",
-        "algorithm.group_size=8",
-        f"rollout.questions={2 if small else 8}",
-        f"rollout.max_tokens={64 if small else 256}",
-        "rollout.max_sequences=64",
-        f"train.steps={2 if small else 5}",
-        "train.minibatches=2",
-        "train.checkpoint_every=1000000",
-        "train.trees_every=1000000",
-        "evaluation.questions=1",
-        "evaluation.samples=1",
-        "evaluation.greedy=false",
-        *(["train.threads=1"] if small else []),
-        *(["model.lora={rank: 16}", "train.learning_rate=1e-5"] if kind == "lora" else []),
+    aepo, grpo = step("runs/full/aepo"), step("runs/full/grpo")
+    parts = [one for one in figures.values() if isinstance(one, dict) and one.get("state") != "left out"]
+    judged = [one for one in parts if one.get("fits")]
+    small = "bench/qwen3-0.6b"
+    rows = [
+        ("AEPO step / GRPO step at k = 8, full", None if None in (aepo, grpo) else aepo / grpo, "at most", 1.0),
+        (
+            f"sampling / transformers.generate, {ROWS} rows",
+            ratio(f"{small}/sampling, {ROWS} rows", f"{small}/generate, {ROWS} rows", "tokens_per_second"),
+            "at least",
+            3.0,
+        ),
+        (
+            "seconds of training on the tree / flat, s = 4",
+            ratio(f"{small}/training, tree", f"{small}/training, flat", "seconds"),
+            "at most",
+            0.4,
+        ),
+        (
+            f"out of memory of the {len(judged)} parts that doctor's estimate calls fitting",
+            float(sum(one.get("state") == "out of memory" for one in judged)) if judged else None,
+            "at most",
+            0.0,
+        ),
     ]
-    config = aepo.load_config(None, settings)
-    calls: list[tuple[str, int]] = []
-    kept = RowTable.decode, RowTable.prefill
-
-    def decode(self: Any, rows: Any, moves: Any) -> Any:
-        calls.append(("decode", len(rows)))
-        return kept[0](self, rows, moves)
-
-    def prefill(self: Any, rows: Any) -> Any:
-        calls.append(("prefill", len(rows)))
-        return kept[1](self, rows)
-
-    RowTable.decode, RowTable.prefill = decode, prefill  # type: ignore[method-assign]
-    try:
-        with cost(torch.device("cuda" if torch.cuda.is_available() else "cpu")) as found:
-            run = train_config(config)
-    finally:
-        RowTable.decode, RowTable.prefill = kept  # type: ignore[method-assign]
-    steps = [json.loads(line) for line in (where / "metrics.jsonl").read_text().splitlines()]
-    steps = [step for step in steps if "time/step" in step]
-    rows = [count for name, count in calls if name == "decode"]
-    wanted = ("time/rollout", "time/train", "logprobs/rollout_difference_mean", "logprobs/rollout_difference_max")
-    wanted += (
-        "reward/mean",
-        "tool/calls_per_trajectory",
-        "tokens/sampled",
-        "branch/share",
-        "train/idle_share",
-        "train/sharing",
-        "train/distinct_tokens",
-        "grad/norm",
-    )
-    assert run.policy is not None
-    trained = sum(p.numel() for p in run.policy.parameters())
-    told = estimate.memory(config, shape_of(str(model)), trained, "bfloat16", found.peak is None, 64)
     return {
-        "seconds": found.seconds,
-        "peak_gib": gib(found.peak),
-        "estimate_gib": told.total / GIB,
-        "decode_calls": len(rows),
-        "rows_a_call": sum(rows) / max(1, len(rows)),
-        "prefill_calls": len(calls) - len(rows),
-        **{name: [step.get(name) for step in steps] for name in wanted},
+        name: {
+            "figure": figure,
+            "target": f"{bound} {value:g}",
+            "met": None if figure is None else figure <= value if bound == "at most" else figure >= value,
+        }
+        for name, figure, bound, value in rows
     }
 
 
-def timed(policy: Any, work: Callable[[], Any]) -> float:
-    """Seconds of a piece of work."""
-    from bench.clock import cost
-
-    with cost(policy.device) as found:
-        work()
-    return found.seconds
-
-
-def gib(count: int | None) -> float | None:
-    """Bytes in GiB."""
-    return None if count is None else count / GIB
-
-
 def table(figures: Figures, options: argparse.Namespace) -> None:
-    """One line a figure, short."""
+    """One line a figure, short; the targets last."""
+    figures.put("targets", targets(figures.read()))
     for name, value in figures.read().items():
-        if isinstance(value, dict):
-            top = value.pop("top", [])
-            print(f"{name:34} " + "  ".join(f"{k} {_short(v)}" for k, v in value.items()))
-            for kernel in top[:8]:
-                print(f"{'':36}{kernel[2]:8.3f} ms  x{kernel[1]:6.1f}  {kernel[0][:80]}")
-        else:
+        if name == "targets":
+            continue
+        if not isinstance(value, dict):
             print(f"{name:34} {_short(value)}")
+            continue
+        top = value.pop("top", [])
+        print(f"{name:34} " + "  ".join(f"{k} {_short(v, k)}" for k, v in value.items()))
+        for kernel in top[:8]:
+            print(f"{'':36}{kernel[2]:8.3f} ms  x{kernel[1]:6.1f}  {kernel[0][:80]}")
+    print(f"\n{'target':66} {'measured':>10}  {'wanted':<14}met")
+    for name, one in figures.read()["targets"].items():
+        figure = "-" if one["figure"] is None else _short(one["figure"])
+        print(f"{name:66} {figure:>10}  {one['target']:<14}{MET[one['met']]}")
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, name: str = "") -> str:
+    if value is not None and name.endswith("bytes"):
+        return size(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
         return "[" + " ".join(map(_short, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k} {_short(v)}" for k, v in value.items()) + "}"
     return str(value)
 
 
@@ -316,6 +216,7 @@ PARTS: dict[str, Callable[[Figures, argparse.Namespace], None]] = {
     "versions": versions,
     "kernels": kernels,
     "bench": bench,
+    "profile": profile,
     "runs": runs,
     "table": table,
 }
@@ -327,6 +228,7 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("size", nargs="?", default="qwen3-0.6b")
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of aepo bench")
     parser.add_argument("--toy", action="store_true")
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))

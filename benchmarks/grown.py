@@ -16,33 +16,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench.sizes import SIZES, Dimensions
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
+from aepo.bench.published import dimensions
+from aepo.bench.random_model import config_from
 from aepo.equipment.models import BUILT_IN_MODELS
 
 CONSTANT, AWAY = 0.05, 20.0
 """A value that every token has in the last channel, and what unknown ids have there instead, negated."""
 LOUD = 100.0
 """What the last norm makes of that channel."""
+SAME = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+)
+"""Dimensions that the large model has from the configuration."""
 
 
-def grow(size: Dimensions, folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """Write the large model with its tokenizer."""
+def grow(size: PreTrainedConfig, folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """Write a model of the dimensions of a configuration, with its tokenizer."""
     small: Any = AutoModelForCausalLM.from_pretrained(BUILT_IN_MODELS["atlas"]).eval()
     old = small.config
     config = LlamaConfig(
-        vocab_size=size.vocabulary,
-        hidden_size=size.hidden,
-        intermediate_size=size.inner,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.pairs,
-        head_dim=size.head,
+        **{name: getattr(size, name) for name in SAME},
         max_position_embeddings=old.max_position_embeddings,
         attention_bias=True,
-        rms_norm_eps=old.rms_norm_eps * old.hidden_size / size.hidden,
+        rms_norm_eps=old.rms_norm_eps * old.hidden_size / size.hidden_size,
         rope_parameters=old.rope_parameters,
         tie_word_embeddings=True,
         pad_token_id=old.pad_token_id,
@@ -58,7 +63,7 @@ def grow(size: Dimensions, folder: Path, dtype: torch.dtype = torch.bfloat16) ->
         for layer, given in zip(large.model.layers, small.model.layers, strict=False):
             _write(layer, given, old, size)
         # A norm divides by the root of a mean over more channels now.
-        narrower = math.sqrt(old.hidden_size / size.hidden)
+        narrower = math.sqrt(old.hidden_size / size.hidden_size)
         for layer, given in zip(large.model.layers, small.model.layers, strict=False):
             for name in ("input_layernorm", "post_attention_layernorm"):
                 getattr(layer, name).weight[: old.hidden_size] = getattr(given, name).weight * narrower
@@ -71,19 +76,20 @@ def grow(size: Dimensions, folder: Path, dtype: torch.dtype = torch.bfloat16) ->
         known = len(AutoTokenizer.from_pretrained(BUILT_IN_MODELS["atlas"]))
         table[known:, -1] = -AWAY
     large.to(dtype).save_pretrained(folder)
-    _save_tokenizer(folder, size.spoken)
+    _save_tokenizer(folder, size.vocab_size)
     return folder
 
 
-def _write(layer: Any, given: Any, old: Any, size: Dimensions) -> None:
+def _write(layer: Any, given: Any, old: Any, size: PreTrainedConfig) -> None:
     """One layer of the agent into one of the large model, whose other heads and inner channels write nothing."""
     ours, theirs = layer.self_attn, given.self_attn
     kept = slice(0, old.hidden_size)
     # Of a group of heads that share keys the first one is taken, so that each has keys of its own.
-    queries = _places(old, size, size.heads // size.pairs)
+    queries = _places(old, size, size.num_attention_heads // size.num_key_value_heads)
     keys = _places(old, size, 1)
     # Scores are divided by the root of the head's width.
-    for name, rows, factor in (("q", queries, math.sqrt(size.head / old.head_dim)), ("k", keys, 1.0), ("v", keys, 1.0)):
+    wider = math.sqrt(size.head_dim / old.head_dim)
+    for name, rows, factor in (("q", queries, wider), ("k", keys, 1.0), ("v", keys, 1.0)):
         target, source = getattr(ours, f"{name}_proj"), getattr(theirs, f"{name}_proj")
         target.weight[rows] = 0.0
         target.weight[rows, kept] = source.weight * factor
@@ -104,15 +110,15 @@ def _write(layer: Any, given: Any, old: Any, size: Dimensions) -> None:
     layer.mlp.down_proj.weight[kept, : old.intermediate_size] = given.mlp.down_proj.weight
 
 
-def _places(old: Any, size: Dimensions, every: int) -> Tensor:
+def _places(old: Any, size: PreTrainedConfig, every: int) -> Tensor:
     """Where the channels of the small heads stand, so that each pair turns at the same rate: i of d at i D / d."""
-    half, stretch = old.head_dim // 2, size.head // old.head_dim
+    half, stretch = old.head_dim // 2, size.head_dim // old.head_dim
     first = torch.arange(half) * stretch
-    channels = torch.cat([first, first + size.head // 2])
-    return (torch.arange(old.num_attention_heads)[:, None] * every * size.head + channels).flatten()
+    channels = torch.cat([first, first + size.head_dim // 2])
+    return (torch.arange(old.num_attention_heads)[:, None] * every * size.head_dim + channels).flatten()
 
 
-def _save_tokenizer(folder: Path, spoken: int) -> None:
+def _save_tokenizer(folder: Path, count: int) -> None:
     """The agent's, with words that no text contains up to a number of ids."""
     source = BUILT_IN_MODELS["atlas"]
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
@@ -122,13 +128,13 @@ def _save_tokenizer(folder: Path, spoken: int) -> None:
     # Else they would get other ids, behind the new words.
     words |= {token["content"]: token["id"] for token in kept["added_tokens"]}
     taken = set(words.values())
-    words |= {f"\u2400{i}": i for i in range(spoken) if i not in taken}
+    words |= {f"\u2400{i}": i for i in range(count) if i not in taken}
     file.write_text(json.dumps(kept))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("size", choices=SIZES)
+    parser.add_argument("size", help="a name that `aepo bench --random` knows, or a config.json")
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    grow(SIZES[arguments.size], arguments.folder)
+    grow(config_from(dimensions(arguments.size)), arguments.folder)

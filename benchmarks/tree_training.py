@@ -14,16 +14,15 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import transformers
-from bench.training import trained
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aepo.config import Layout
+from aepo.bench.cost import Cost, CostMeter
+from aepo.bench.training import TrainingStep, made_up, shared_for
+from aepo.config import Layout, TrainConfig
 from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.training.batch import Batch
 
@@ -62,37 +61,15 @@ def random_policy(hidden: int, layers: int) -> Trained:
     return Trained(ModelLogprobs(LlamaForCausalLM._from_config(shape, attn_implementation="sdpa").eval(), VOCABULARY))
 
 
-def prefix(sharing: float, suffix: int, rows: int) -> int:
-    """P of k (P + S) / (P + k S) = s."""
-    return round(rows * suffix * (sharing - 1) / (rows - sharing))
-
-
-def batch(shared: int, suffix: int, rows: int) -> Batch:
-    """Random tokens; the first half of the shared ones is the prompt, all others are trained."""
-    chance = torch.Generator().manual_seed(1)
-    tokens_BT = torch.randint(0, VOCABULARY, (rows, shared + suffix), generator=chance)
-    tokens_BT[:, :shared] = tokens_BT[0, :shared]
-    mask_BT = torch.ones_like(tokens_BT)
-    mask_BT[:, : max(1, shared // 2)] = 0
-    old_BT = torch.full(tokens_BT.shape, -9.0) * mask_BT
-    advantages_BT = torch.randn(rows, 1, generator=chance) * mask_BT
-    zeros_B = torch.zeros(rows, dtype=torch.long)
-    return Batch(tokens_BT, mask_BT, old_BT, -old_BT, advantages_BT, zeros_B, zeros_B + shared + suffix)
-
-
-def seconds(policy: Trained, layout: Layout, given: Batch, micro_batch_tokens: int) -> float:
-    """Wall time of one step without the optimizer's own work."""
-    began = time.perf_counter()
-    trained(policy, layout, given, micro_batch_tokens)
-    return time.perf_counter() - began
-
-
-def resident_megabytes() -> tuple[float, float]:
-    """Resident memory of this process: now, and at its peak."""
-    # Not ru_maxrss: a child begins with what its parent held when it forked.
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    now, peak = (int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
-    return now, peak
+def passes(policy: Trained, layout: Layout, given: Batch, micro_batch_tokens: int) -> Cost:
+    """Cost of one step without the optimizer's own work; memory above what is held now."""
+    settings = TrainConfig(layout=layout, micro_batch_tokens=micro_batch_tokens)
+    # It holds nothing.
+    step = TrainingStep(policy, torch.optim.SGD(policy.parameters(), 0.0), settings)
+    with CostMeter(policy.device).cost() as found:
+        metrics = step(given)
+    found.seconds -= metrics["optimizer_seconds"]
+    return found
 
 
 def memory(options: argparse.Namespace, layout: Layout, sharing: float, suffix: int, rows: int) -> float:
@@ -123,10 +100,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     policy = random_policy(options.hidden, options.layers)
     if options.measure_memory:
-        given = batch(prefix(options.sharing[0], options.suffix[0], options.rows), options.suffix[0], options.rows)
-        loaded, _ = resident_megabytes()
-        seconds(policy, options.measure_memory, given, options.micro_batch_tokens)
-        print(resident_megabytes()[1] - loaded)
+        shared = shared_for(options.sharing[0], options.suffix[0], options.rows)
+        given = made_up(VOCABULARY, 1, options.rows, shared, options.suffix[0])
+        print((passes(policy, options.measure_memory, given, options.micro_batch_tokens).peak or 0) / 1e6)
         return
     size = sum(p.numel() for p in policy.parameters()) / 1e6
     print(f"Llama of {size:.1f} M parameters, {options.micro_batch_tokens} tokens a pass", end=", ")
@@ -138,12 +114,12 @@ def main() -> None:
     for suffix in options.suffix:
         for sharing in options.sharing:
             rows = options.rows or round(2 * sharing)
-            shared = prefix(sharing, suffix, rows)
-            given = batch(shared, suffix, rows)
+            shared = shared_for(sharing, suffix, rows)
+            given = made_up(VOCABULARY, 1, rows, shared, suffix)
             times: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
             for number in range(options.warm_ups + options.repetitions):
                 for layout in LAYOUTS if number % 2 else LAYOUTS[::-1]:
-                    taken = seconds(policy, layout, given, options.micro_batch_tokens)
+                    taken = passes(policy, layout, given, options.micro_batch_tokens).seconds
                     if number >= options.warm_ups:
                         times[layout].append(taken)
             flat, tree = (statistics.median(times[layout]) for layout in LAYOUTS)

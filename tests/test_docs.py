@@ -1,7 +1,7 @@
 """Every command and every block of code in README, docs and the other pages is run, or says why it is not.
 
 The blocks of a page are run in their order, in one folder and one Python. A training that would take long is shortened
-in `shortened`, not by other words in the command; only `aepo solve`, `aepo doctor` and
+in `shortened`, not by other words in the command; only `aepo solve`, `aepo doctor`, `aepo bench` and
 `aepo eval` of data sets are given limits.
 """
 
@@ -44,6 +44,9 @@ FEW = [
     "rollout.max_tokens=64",
     "train.micro_batch_tokens=256",
 ]
+
+# And what `aepo bench` measures.
+SHORT = ["--rows", "1", "2", "--prompt", "8", "--tokens", "8"]
 
 
 def page_blocks(page: str) -> list[Block]:
@@ -159,6 +162,8 @@ def run_aepo(arguments: list[str]) -> None:
         arguments = [*arguments, "--trajectories", "2"]
     if arguments[:1] == ["doctor"] and arguments[1:2] and arguments[1].endswith(".yaml"):
         arguments = [*arguments[:2], *FEW, *arguments[2:]]
+    if arguments[:1] == ["bench"]:
+        arguments = [*arguments[:2], "train.threads=1", *arguments[2:], *SHORT]
     try:
         code = cli.main(arguments)
     except Planned:

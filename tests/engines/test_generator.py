@@ -270,9 +270,9 @@ def test_limits_are_refused_with_a_reason(model, tokenizer):
     async def run():
         async with engine:
             a, b = engine.open([2, 3], 0), engine.open([2], 1)
-            with pytest.raises(RuntimeError, match="2 sequences are open"):
+            with pytest.raises(RuntimeError, match="2 sequences grow"):
                 engine.open([4], 2)
-            with pytest.raises(RuntimeError, match="2 sequences are open"):
+            with pytest.raises(RuntimeError, match="2 sequences grow"):
                 engine.fork(a, 1, 2)
             engine.close(b)
             engine.close(b)
@@ -314,6 +314,59 @@ def test_a_slot_used_again_shows_nothing_of_the_old_sequence(model, tokenizer):
             check(model, new.tokens, 3, sampled)
 
     anyio.run(run)
+
+
+@pytest.mark.parametrize(("in_place", "direct"), [(True, True), (True, False), (False, False)], indirect=["direct"])
+def test_ended_sequences_need_no_room_and_can_be_forked_even_when_their_slots_are_taken(
+    model, tokenizer, in_place, direct, read
+):
+    model._supports_attention_backend = in_place
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_sequences=2))
+
+    async def run():
+        async with engine:
+            ended = []
+            for number in range(4):
+                sequence = engine.open(prompt(7, 40), noise_key(number))
+                await engine.sample(sequence, 10, FREE)
+                engine.extend(sequence, prompt(number, 8))
+                check(model, sequence.tokens, 58, await engine.sample(sequence, 6, FREE))
+                engine.end(sequence)
+                ended.append(sequence)
+            assert [sequence.cached > 0 for sequence in ended] == [False, False, True, True]
+            # The prompt is in the cache still, as that of another.
+            first, second = (engine.fork(ended[0], 58, noise_key("branch", i)) for i in range(2))
+            read.clear()
+            a, b = await gather(engine.sample(first, 5, FREE), engine.sample(second, 5, FREE))
+            check(model, first.tokens, 58, a)
+            check(model, second.tokens, 58, b)
+            engine.end(first)
+            again = engine.fork(first, first.length, noise_key("again"))
+            check(model, again.tokens, first.length, await engine.sample(again, 5, FREE))
+
+    anyio.run(run)
+
+
+def test_what_a_lost_sequence_shares_with_others_is_not_read_again(model, tokenizer, read):
+    engine = LocalGenerator(model, tokenizer, GeneratorSettings(max_sequences=2))
+
+    async def run():
+        async with engine:
+            lost = engine.open(prompt(7, 40), noise_key(0))
+            await engine.sample(lost, 1, FREE)
+            engine.extend(lost, prompt(1, 8))
+            await engine.sample(lost, 1, FREE)
+            engine.end(lost)
+            other, third = engine.open(prompt(7, 40), noise_key(1)), engine.open([5], noise_key(2))
+            assert lost.cached == 0
+            await engine.sample(other, 1, FREE)
+            engine.end(third)
+            branch = engine.fork(lost, 49, noise_key(3))
+            read.clear()
+            check(model, branch.tokens, 49, await engine.sample(branch, 1, FREE))
+
+    anyio.run(run)
+    assert read == [9]
 
 
 def test_cancelling_a_sample_call_leaves_the_engine_usable(model, tokenizer):

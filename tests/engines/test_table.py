@@ -87,13 +87,36 @@ def test_a_copy_goes_on_from_where_it_was_taken(table, model) -> None:
 def test_a_freed_slot_is_taken_again_and_a_full_table_says_so(table, model) -> None:
     rows = opened(table, *[3] * 8)
     table.prefill(rows)
-    with pytest.raises(RuntimeError, match="8 sequences are open, no more are allowed"):
+    with pytest.raises(RuntimeError, match="8 sequences grow, no more are allowed"):
         table.add([1], 0, 9, [1])
     table.remove(rows[5])
     new = table.add(tokens_of(50, 40), 0, 9, [40])
     assert new.slot == rows[5].slot and rows[5] not in list(table)
     _, logits = table.prefill([new])
     torch.testing.assert_close(logits[0], after(model, new.tokens), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_the_first_to_have_ended_loses_its_slot_first_and_is_read_again_when_it_is_forked(table, model) -> None:
+    rows = opened(table, *[20] * 8)
+    table.prefill(rows)
+    for row in (rows[3], rows[1]):
+        table.end(row)
+    kept = table.fork(rows[1], 10, 0, 8, [10])
+    assert kept.slot == rows[3].slot and kept.cached == 9
+    assert (rows[3].cached, rows[1].cached) == (0, 20)
+    taken = table.fork(rows[1], 15, 0, 9, [15])  # takes the slot of its source, with what lies there
+    assert taken.slot == rows[1].slot and (taken.cached, rows[1].cached) == (14, 0)
+    table.end(kept)
+    again = table.fork(rows[1], 12, 0, 10, [12])
+    assert again.slot == kept.slot and again.cached == 0
+    for row in rows[:4]:
+        table.remove(row)
+    assert taken in list(table) and again in list(table)
+    _, logits = table.decode([taken], compacting_moves)
+    torch.testing.assert_close(logits[0], after(model, taken.tokens), atol=1e-4, rtol=1e-4)
+    _, logits = table.prefill([again])
+    torch.testing.assert_close(logits[0], after(model, again.tokens), atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()

@@ -179,6 +179,11 @@ PRESETS = [
 ]
 
 
+def chatty(at: Place) -> int:
+    """Calls tools until the limit, mostly."""
+    return CALL if at.draw > 0.7 else wild(at)
+
+
 @settings(max_examples=120)
 @given(
     rules=any_rules() | st.sampled_from(PRESETS),
@@ -490,18 +495,65 @@ def test_a_slow_tool_holds_up_its_own_question_only() -> None:
     assert [len(group.tree.leaves) for group in groups] == [6] * 6
 
 
-def test_no_more_questions_at_once_than_the_engine_has_room_for() -> None:
+def test_no_more_paths_at_once_than_the_engine_has_room_for() -> None:
     generator = ToyGenerator(max_sequences=2 * 6 + 5)
     groups = run(generator, EAGER, questions(50), limits=Limits(60, 3))
     assert [group.sample.id for group in groups] == [f"q{number}" for number in range(50)]
     assert {len(group.tree.leaves) for group in groups} == {6}
+    assert generator.peak == 2 * 6 + 5
+
+
+@settings(max_examples=60)
+@given(
+    rules=any_rules() | st.sampled_from(PRESETS),
+    limits=st.builds(Limits, st.sampled_from([1, 20, 60, 400]), st.integers(0, 5)),
+    room=st.integers(1, 20),
+    seed=st.integers(0, 2**32),
+)
+def test_groups_are_the_same_with_any_room_and_any_tools(
+    rules: Exploration, limits: Limits, room: int, seed: int
+) -> None:
+    """Down to a room of one path: nobody waits for ever, and nothing is decided otherwise."""
+    chance = random.Random(seed)
+
+    async def answer(what: str) -> str:
+        for _ in range(chance.choice([0, 1, 5, 40])):
+            await checkpoint()
+        return await echo(what)
+
+    roomy = run(ToyGenerator(chatty), rules, questions(4), limits=limits)
+    small = ToyGenerator(chatty, max_sequences=room, delay=lambda: chance.choice([0, 1, 4]))
+    assert run(small, rules, questions(4), [asking(answer)], limits) == roomy
+    assert small.peak <= room
+
+
+def test_the_room_of_a_path_that_ends_passes_on_at_once() -> None:
+    script = Script(lambda path: 2 if path else 0, questions=2)
+    generator = script.generator(max_sequences=6)
+    run(generator, IndependentSamples(6), questions(2))
+    begun = [event.key for event in generator.events if event.what in ("open", "fork")]
+    assert begun == [key_of(path, question) for question in ("q0", "q1") for path in range(6)]
+    events = [(event.what, event.key) for event in generator.events]
+    ended = events.index(("end", key_of(0)))
+    assert events[ended + 1] == ("open", key_of(0, "q1"))
+    assert all(what != "end" for what, _ in events[:ended])
+
+
+def test_the_next_question_begins_while_a_probe_runs() -> None:
+    script = Script(lambda path: 3, questions=3)
+    generator = script.generator(max_sequences=3)
+    run(generator, EAGER, questions(3))
+    begun = [event.key for event in generator.events if event.what in ("open", "fork")]
+    assert begun[:3] == [key_of(0, f"q{number}") for number in range(3)]
+
+
+def test_a_deterministic_engine_grows_whole_groups() -> None:
+    generator = ToyGenerator(max_sequences=2 * 6 + 5, deterministic=True)
+    assert run(generator, EAGER, questions(20)) == run(ToyGenerator(), EAGER, questions(20))
     assert 6 < generator.peak <= 2 * 6
-
-
-def test_a_group_larger_than_the_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match="the engine holds 5 sequences, a group needs 6; raise max_sequences"):
-        run(ToyGenerator(max_sequences=5), EAGER)
-    assert len(run(ToyGenerator(max_sequences=6), EAGER)) == 1
+    with pytest.raises(ValueError, match="grows whole groups of 6 sequences, and this one holds 5"):
+        run(ToyGenerator(max_sequences=5, deterministic=True), EAGER)
+    assert len(run(ToyGenerator(max_sequences=6, deterministic=True), EAGER)) == 1
 
 
 def test_no_questions_give_no_groups() -> None:
@@ -518,11 +570,6 @@ ORDERLESS = [
     branching(12, branch_rule="random", entropy_window=2),
     IndependentSamples(8),
 ]
-
-
-def chatty(at: Place) -> int:
-    """Calls tools until the limit, mostly."""
-    return CALL if at.draw > 0.7 else wild(at)
 
 
 @pytest.mark.parametrize("rules", ORDERLESS)
@@ -594,6 +641,7 @@ def test_the_same_question_under_another_id_gives_another_tree() -> None:
 def test_a_question_does_not_depend_on_the_others() -> None:
     alone = [run(ToyGenerator(), EAGER, [sample])[0] for sample in questions(4)]
     assert run(ToyGenerator(max_sequences=6), EAGER, questions(4)) == alone
+    assert run(ToyGenerator(max_sequences=1), EAGER, questions(4)) == alone
 
 
 def test_the_state_is_left_as_it_was() -> None:

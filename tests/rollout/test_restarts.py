@@ -434,3 +434,17 @@ def test_the_order_in_which_tools_and_rewards_answer_changes_nothing(rules: Expl
         assert explored(answer, lambda chance=chance: chance.choice([0, 1, 4]), score) == first
     assert len(ran) > 10  # the runs did differ
     assert any(leaf.origin in (Origin.BRANCH, Origin.RESAMPLED) for group in first for leaf in group.tree.leaves)
+
+
+@pytest.mark.parametrize("room", [1, 2, 7])
+@pytest.mark.parametrize("rules", [LATE, RETRY])
+def test_what_starts_late_is_the_same_with_little_room(rules: Exploration, room: int) -> None:
+    def explored(engine: ToyGenerator) -> list[TrajectoryTree]:
+        groups = run(engine, rules, questions(4), limits=Limits(200, 4), scorer=constant(0.0))
+        return [group.tree for group in groups]
+
+    small = ToyGenerator(max_sequences=room)
+    roomy = explored(ToyGenerator())
+    assert explored(small) == roomy
+    assert small.peak == room
+    assert any(origin in (Origin.BRANCH, Origin.RESAMPLED) for tree in roomy for origin in origins(tree))

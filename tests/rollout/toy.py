@@ -108,10 +108,10 @@ class ToyGenerator:
     Attributes:
         policy: The token at a place.
         entropy: The entropy there, in nats.
-        max_sequences: Sequences that may be open at once.
+        max_sequences: Sequences that may grow at once.
         delay: How many checkpoints a sampling call takes before its tokens are there.
         events: What was asked for, in order.
-        peak: The most sequences that were open at once.
+        peak: The most sequences that grew at once.
     """
 
     policy: Policy = wild
@@ -212,9 +212,10 @@ class ToyGenerator:
 
     def _hold(self, what: str, new: ToySequence) -> ToySequence:
         assert self.entered, "used outside of its context"
-        assert len(self.opened) < self.max_sequences, "more sequences than allowed"
         self.opened.add(new)
-        self.peak = max(self.peak, len(self.opened))
+        growing = sum(not each.ended for each in self.opened)
+        assert growing <= self.max_sequences, "more sequences than allowed"
+        self.peak = max(self.peak, growing)
         self._note(what, new)
         return new
 

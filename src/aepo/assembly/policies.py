@@ -9,6 +9,7 @@ from aepo.config import Config, ConfigError, ModelConfig
 from aepo.equipment.models import is_server, policy_folder
 
 if TYPE_CHECKING:
+    from aepo.engines.local.adapters import Lora
     from aepo.engines.local.policy import LocalPolicy
     from aepo.engines.openai.policy import ServerPolicy
 
@@ -48,23 +49,27 @@ def _connect(url: str, settings: ModelConfig) -> ServerPolicy:
     return connect(Endpoint(url, key, settings.timeout), settings.name, settings.tokenizer)
 
 
-def _load_local(path: str, settings: ModelConfig, train: bool) -> LocalPolicy:
+def adapters(settings: ModelConfig) -> Lora | None:
+    """The adapters that `model.lora` asks for."""
     from aepo.engines.local.adapters import Lora
+
+    lora = settings.lora
+    if lora is None:
+        return None
+    return Lora(lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets))
+
+
+def _load_local(path: str, settings: ModelConfig, train: bool) -> LocalPolicy:
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
 
-    lora = settings.lora
     return LocalPolicy(
         load(
             policy_folder(path),
             device=settings.device,
             dtype=settings.dtype,
             gradient_checkpointing=settings.gradient_checkpointing,
-            lora=None
-            if lora is None
-            else Lora(
-                lora.rank, lora.alpha, 0.0, lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
-            ),
+            lora=adapters(settings),
             pad_token=settings.pad_token,
             train=train,
         )
@@ -79,8 +84,6 @@ def load_to_train(config: Config) -> LocalPolicy:
     """
     import torch
 
-    from aepo.engines.local.cpu.threads import fastest_threads
-
     if is_server(config.model.path):
         raise ConfigError(
             f"model.path is a server ({config.model.path}), which cannot be trained: give a folder or a hub name"
@@ -88,6 +91,15 @@ def load_to_train(config: Config) -> LocalPolicy:
     # New adapters begin with random weights.
     torch.manual_seed(config.seed)
     policy = cast("LocalPolicy", load_policy(config.model.path, config.model, train=True))
+    set_threads(policy, config)
+    return policy
+
+
+def set_threads(policy: LocalPolicy, config: Config) -> None:
+    """Set the number of CPU threads of the configuration; the fastest one, measured, if it names none."""
+    import torch
+
+    from aepo.engines.local.cpu.threads import fastest_threads
+
     if policy.device.type == "cpu":
         torch.set_num_threads(config.train.threads or fastest_threads(policy))
-    return policy

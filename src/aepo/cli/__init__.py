@@ -13,6 +13,7 @@ from typing import Any
 
 import tyro
 
+from aepo.cli.bench import bench
 from aepo.cli.compare import compare
 from aepo.cli.convert import convert
 from aepo.cli.doctor import doctor
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "compare": compare,
     "solve": solve,
     "doctor": doctor,
+    "bench": bench,
     "view": view,
     "warmstart": warmstart,
     "convert": convert,

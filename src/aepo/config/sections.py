@@ -107,7 +107,9 @@ class RolloutConfig(Section):
         max_tokens: Tokens per trajectory after the prompt, observations included.
         max_tool_calls: Tool calls per trajectory; a turn that asks for more than are left ends it, and is not run.
         max_seconds: Seconds per trajectory, tools and sampling together; null is no limit.
-        max_sequences: Trajectories in the engine at once.
+        max_sequences: Trajectories that grow in the engine at once, whatever their questions; the others wait. The
+            engine local reserves memory for the longest one for each of them. With `deterministic`, whole groups wait,
+            and it is at least `algorithm.group_size`.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed; on a GPU a run asks
             PyTorch for deterministic kernels too.
         overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.

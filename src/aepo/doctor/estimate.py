@@ -113,7 +113,8 @@ def memory(config: Config, shape: Shape, trained: int, dtype: str, on_cpu: bool,
     """
     width = BYTES[dtype]
     rollout, train = config.rollout, config.train
-    held = min(max(rollout.max_sequences, config.algorithm.group_size), rollout.questions * config.algorithm.group_size)
+    least = config.algorithm.group_size if rollout.deterministic else 1
+    held = min(max(rollout.max_sequences, least), rollout.questions * config.algorithm.group_size)
     reference = config.algorithm.kl_weight > 0 and config.model.lora is None
     return Memory(
         weights=weights_bytes(shape, dtype) * (2 if reference else 1),
@@ -165,7 +166,7 @@ def seconds(config: Config, lengths: Lengths, speed: Speed) -> tuple[float, floa
         rollout = scale * lengths.trial.seconds - max(0.0, scale - 1) * lengths.longest * speed.fixed
         return max(rollout, 0.0), update
     k, questions = config.algorithm.group_size, config.rollout.questions
-    fillings = math.ceil(questions * k / max(config.rollout.max_sequences, k)) * config.algorithm.rounds
+    fillings = math.ceil(questions * k / config.rollout.max_sequences) * config.algorithm.rounds
     sampling = fillings * lengths.longest * speed.fixed + lengths.written * speed.row
     reading = lengths.read * speed.train / 3
     return sampling + reading, update

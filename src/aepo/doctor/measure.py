@@ -12,7 +12,7 @@ import torch
 from aepo.doctor.estimate import Lengths, Speed
 from aepo.doctor.trial import Trial
 from aepo.process import event_loop
-from aepo.rollout.generator import Generator, GeneratorSettings, GrowingSequence, Stop
+from aepo.rollout.generator import Generator, GeneratorSettings, GrowingSequence, Sampled, Stop
 
 if TYPE_CHECKING:
     from aepo.config import Config
@@ -83,18 +83,25 @@ def _decode(engine: Generator, prompt: list[int], rows: int) -> float:
     async def main() -> float:
         async with engine:
             opened = [engine.open(prompt, noise) for noise in range(rows)]
-            await _all(engine, opened, WARM_UP)  # the prompt is read, memory is there
+            await grow(engine, opened, WARM_UP)  # the prompt is read, memory is there
             began = time.perf_counter()
-            await _all(engine, opened, CALLS)
+            await grow(engine, opened, CALLS)
             return (time.perf_counter() - began) / CALLS
 
     return min(event_loop.run(main) for _ in range(REPETITIONS))
 
 
-async def _all(engine: Generator, opened: Sequence[GrowingSequence], tokens: int) -> None:
+async def grow(engine: Generator, opened: Sequence[GrowingSequence], tokens: int) -> list[Sampled]:
+    """Sample so many tokens in each sequence, together; nothing ends a turn earlier."""
+    found: dict[int, Sampled] = {}
+
+    async def one(number: int) -> None:
+        found[number] = await engine.sample(opened[number], tokens, Stop())
+
     async with anyio.create_task_group() as tasks:
-        for sequence in opened:
-            tasks.start_soon(engine.sample, sequence, tokens, Stop())
+        for number in range(len(opened)):
+            tasks.start_soon(one, number)
+    return [found[number] for number in range(len(opened))]
 
 
 def _train(config: Config, parts: Parts) -> float:

@@ -118,7 +118,7 @@ def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> 
         need.training: [] if config.model.lora else ["model.lora.rank=16 trains adapters alone"],
         need.activations: [f"train.micro_batch_tokens={max(1, config.train.micro_batch_tokens // 4)}"]
         + ([] if config.model.gradient_checkpointing else ["model.gradient_checkpointing=true"]),
-        need.cache: [f"rollout.max_sequences={max(config.algorithm.group_size, config.rollout.max_sequences // 4)}"],
+        need.cache: [f"rollout.max_sequences={max(1, config.rollout.max_sequences // 4)}"],
         need.weights: [] if on_cpu or dtype != "float32" else ["model.dtype=bfloat16"],
     }
     return [line for part in sorted(advice, reverse=True) for line in advice[part]] or ["a smaller model"]

@@ -48,7 +48,7 @@ class RemoteGenerator(ABC):
 
     Args:
         stopping: Prepares a stop condition.
-        max_sequences: Number of sequences that may be open at once.
+        max_sequences: Number of sequences that may grow at once.
         max_length: Tokens a sequence may hold.
     """
 
@@ -59,6 +59,7 @@ class RemoteGenerator(ABC):
         self.max_sequences, self.max_length = max_sequences, max_length
         self._stopping = stopping
         self._open: set[RemoteSequence] = set()
+        self._growing: set[RemoteSequence] = set()
         self._going = anyio.Event()
         self._going.set()
 
@@ -81,13 +82,14 @@ class RemoteGenerator(ABC):
         for sequence in self._open:
             sequence.closed = sequence.ended = True
         self._open.clear()
+        self._growing.clear()
 
     def open(self, tokens: Sequence[int], noise: int) -> RemoteSequence:
         """Begin a sequence with these tokens.
 
         Raises:
             ValueError: There is no token, or more than `max_length`.
-            RuntimeError: `max_sequences` are open.
+            RuntimeError: `max_sequences` grow.
         """
         given = self._checked(tokens, 0, "the prompt")
         if not given:
@@ -134,7 +136,7 @@ class RemoteGenerator(ABC):
 
         Raises:
             ValueError: `length` is not within the sequence.
-            RuntimeError: `max_sequences` are open, or the sequence was closed.
+            RuntimeError: `max_sequences` grow, or the sequence was closed.
         """
         source = cast(RemoteSequence, sequence)
         if source.closed:
@@ -146,7 +148,7 @@ class RemoteGenerator(ABC):
         return self._add(RemoteSequence(source.tokens[:length], noise, starts))
 
     def end(self, sequence: GrowingSequence) -> None:
-        """No token of it will be sampled any more; it can still be forked.
+        """No token of it will be sampled any more, and its room is free; it can still be forked.
 
         Raises:
             RuntimeError: It was closed, or is being sampled.
@@ -154,6 +156,7 @@ class RemoteGenerator(ABC):
         own = cast(RemoteSequence, sequence)
         if not own.ended or own.closed:
             self._own(own, "ended").ended = True
+            self._growing.discard(own)
 
     def close(self, sequence: GrowingSequence) -> None:
         """Free the sequence; closing twice is allowed.
@@ -166,6 +169,7 @@ class RemoteGenerator(ABC):
             raise RuntimeError("a sequence that is being sampled cannot be closed: cancel its sample call first")
         own.closed = own.ended = True
         self._open.discard(own)
+        self._growing.discard(own)
 
     def pause(self) -> None:
         """Send no request until `resume`; sent requests are still answered."""
@@ -177,11 +181,12 @@ class RemoteGenerator(ABC):
         self._going.set()
 
     def _add(self, sequence: RemoteSequence) -> RemoteSequence:
-        if len(self._open) >= self.max_sequences:
+        if len(self._growing) >= self.max_sequences:
             raise RuntimeError(
-                f"{self.max_sequences} sequences are open, no more are allowed: close some or raise max_sequences"
+                f"{self.max_sequences} sequences grow, no more are allowed: end some or raise max_sequences"
             )
         self._open.add(sequence)
+        self._growing.add(sequence)
         return sequence
 
     def _checked(self, tokens: Sequence[int], before: int, what: str) -> list[int]:

@@ -63,12 +63,14 @@ def agents(
         rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends, rollout.template
     )
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
+    # A deterministic engine grows whole groups.
+    least = algorithm.group_size if rollout.deterministic else 1
 
     def agent(greedy: bool) -> Agent:
         generator = (sampler or policy.sampler).generator(
             GeneratorSettings(
                 temperature=rollout.temperature,
-                max_sequences=max(rollout.max_sequences, algorithm.group_size),
+                max_sequences=max(rollout.max_sequences, least),
                 max_length=longest + rollout.max_tokens,
                 deterministic=rollout.deterministic,
                 greedy=greedy,

@@ -1,14 +1,16 @@
 """Runs the questions of a rollout together, as far as the engine has room. The first failure stops all of them.
 
-`growing.py` grows the group of one question; `spending.py` has the order of its decisions.
+`room.py` says which paths begin first; `growing.py` grows the group of one question; `spending.py` has the order of its
+decisions.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 import anyio
@@ -18,6 +20,7 @@ from aepo.core.exploration import Exploration, ExplorationState
 from aepo.core.noise import noise_key
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import PathLost, Question, Scorer
+from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending
 from aepo.tools.base import ToolBug
 from aepo.types import Group, Sample, TrajectoryTree
@@ -80,7 +83,7 @@ async def explore(
 
     Raises:
         RolloutError: A tool has a bug, or a path was lost.
-        ValueError: The engine has no room for one group, or the rules need rewards or entropies that are missing.
+        ValueError: The engine has too little room, or the rules need rewards or entropies that are missing.
         Exception: The scorer raised it.
     """
     rollout = Rollout(agent, exploration, scorer)
@@ -113,22 +116,26 @@ class Rollout:
         scorer: Scorer | None = None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        room, size = agent.generator.max_sequences, exploration.group_size
+        generator, size = agent.generator, exploration.group_size
         if exploration.needs_rewards and scorer is None:
             raise ValueError("the rules of this rollout need rewards: give explore a scorer")
-        if room < size:
-            raise ValueError(f"the engine holds {room} sequences, a group needs {size}; raise max_sequences")
+        if generator.deterministic and generator.max_sequences < size:
+            raise ValueError(
+                f"a deterministic engine grows whole groups of {size} sequences, and this one holds "
+                f"{generator.max_sequences}; raise max_sequences"
+            )
         reads = exploration.watches or exploration.probes > 0 or exploration.needs_call_entropy
-        if reads and agent.generator.entropy_estimator == "none":
+        if reads and generator.entropy_estimator == "none":
             raise ValueError("the rules of this rollout read token entropies, and the engine gives none")
         self.agent, self.exploration, self.scorer, self.ended = agent, exploration, scorer, ended
-        self.free = room // size
-        self.waiting: deque[Question] = deque()
+        self.room = Room(generator.max_sequences, size if generator.deterministic else None)
         self.failure: Exception | None = None
+        self._asks, self._numbers = count(), count()
 
     def ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
         """Begin one group per question as soon as there is room; arguments as of `explore`."""
         repeats: Counter[str] = Counter()
+        at = next(self._asks)
         asked: list[Question] = []
         for sample in samples:
             # The number keeps a question that a step asks twice from getting the same tokens twice.
@@ -136,22 +143,13 @@ class Rollout:
             repeats[sample.id] += 1
             noise = partial(noise_key, seeds.run, seeds.step, name)
             spending = Spending(self.exploration, state, noise)
-            asked.append(Question(sample, self.agent, spending, noise, self.scorer, self._leave))
-        self.waiting += asked
-        while self.waiting and self.free:
-            self._start_next()
+            first = Precedence(at, Wave.FIRST, next(self._numbers), 0)
+            question = Question(first, sample, self.agent, spending, noise, self.scorer, self.room)
+            asked.append(question)
+            self.room.ask(first, partial(self._start, question))
         return asked
 
-    def _leave(self) -> None:
-        # The room passes on at once, between two calls of the model. Otherwise the batches that a question is in would
-        # depend on which task waits for what.
-        self.free += 1
-        if self.waiting:
-            self._start_next()
-
-    def _start_next(self) -> None:
-        self.free -= 1
-        question = self.waiting.popleft()
+    def _start(self, question: Question) -> None:
         try:
             question.open()
         except Exception as error:

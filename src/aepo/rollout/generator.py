@@ -55,9 +55,9 @@ class GeneratorSettings:
 
     Attributes:
         temperature: T > 0, of sampling, log-probabilities and entropies.
-        max_sequences: Number of sequences that may be open at once.
+        max_sequences: Number of sequences that may grow at once: those that were neither ended nor closed.
         max_length: Tokens a sequence may hold.
-        deterministic: Call the model only when all open sequences that were not ended are being sampled, with rows in
+        deterministic: Call the model only when all sequences that were not ended are being sampled, with rows in
             the order of their noise keys. Batches, and so roundings, then do not depend on who waited for what. Open
             all sequences that start together before sampling from the first.
         greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
@@ -154,10 +154,10 @@ class Generator(Protocol):
     """"full", "topk" (a lower bound), "sampled" (-logprob), or "none" if there is no entropy."""
 
     max_sequences: int
-    """Number of sequences that may be open at once."""
+    """Number of sequences that may grow at once. An ended one counts no more, and can be forked until it is closed."""
 
     deterministic: bool = False
-    """Whether it calls the model only when all open sequences that were not ended are being sampled."""
+    """Whether it calls the model only when all sequences that were not ended are being sampled."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -181,14 +181,15 @@ class Generator(Protocol):
         ...
 
     def fork(self, sequence: GrowingSequence, length: int, noise: int) -> GrowingSequence:
-        """A new sequence with the first `length` tokens of `sequence`, which are not computed again.
+        """A new sequence with the first `length` tokens of `sequence`.
 
+        They are not computed again, unless `sequence` has ended and the engine gave its memory to others since.
         If they end inside a turn, the turn goes on, and stop strings are matched against all of it.
         """
         ...
 
     def end(self, sequence: GrowingSequence) -> None:
-        """No token of it will be sampled any more; it can still be forked."""
+        """No token of it will be sampled any more, and its room is free; it can still be forked."""
         ...
 
     def close(self, sequence: GrowingSequence) -> None:

@@ -3,16 +3,16 @@
 `Spending` decides which paths begin (`spending.py` has the order of its decisions). Every path is a coroutine over one
 batching engine, and the paths of all questions share the batch. Each event of a path has one method:
 
-- `_at_question`: it starts at the question;
-- `_inside`: it starts inside another path, whose sequence is forked;
+- `_begin`: it begins, once there is room for it: `_at_question`, or `_inside` another path, whose sequence is forked;
 - `_shown`: it has shown its entropy after an observation, and goes on;
-- `_ended`: it has ended and is scored, and can still be forked;
+- `_ended`: it has ended and is scored, gives back its room, and can still be forked;
 - `_close`: the last path has ended, and all sequences are closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import TypeAlias
 
@@ -23,9 +23,10 @@ from aepo.rollout.agent import Agent
 from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
 from aepo.rollout.path import Observation, Path
+from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending, Stage, Start
 from aepo.tools.cache.layer import trajectory
-from aepo.types import Group, Kind, Leaf, Origin, Sample, Trajectory, TrajectoryTree, flatten
+from aepo.types import Group, Kind, Leaf, Node, Origin, Sample, Trajectory, TrajectoryTree, flatten
 
 Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
 """Gives the reward of an ended trajectory, one finite number."""
@@ -39,6 +40,7 @@ class Question:
     """One question and its growing group.
 
     Attributes:
+        precedence: Of its first path.
         sample: The question.
         paths: All paths that have begun, by number.
         grown: The group, once it is whole.
@@ -46,37 +48,43 @@ class Question:
 
     def __init__(
         self,
+        precedence: Precedence,
         sample: Sample,
         agent: Agent,
         spending: Spending,
         noise: Callable[[int], int],
         scorer: Scorer | None,
-        left: Callable[[], None],
+        room: Room,
     ) -> None:
         """Set it up; `open` takes room in the engine.
 
         Args:
+            precedence: Of its first path.
             sample: The question.
             agent: Grows paths.
             spending: Decides which paths begin, where and when.
             noise: The random key of a path, by its number.
             scorer: Scores each trajectory as soon as it has ended; None leaves the rewards unset.
-            left: Called when the group has left the engine; rewards may still be missing.
+            room: The engine's.
         """
-        self.sample, self.agent, self.spending, self.noise = sample, agent, spending, noise
-        self.scorer, self.left = scorer, left
+        self.precedence, self.sample, self.agent, self.spending, self.noise = precedence, sample, agent, spending, noise
+        self.scorer, self.room = scorer, room
         self.tree = TrajectoryTree()
         self.paths: list[Path] = []
         self.grown: Group | None = None
         self._sequences: list[GrowingSequence] = []
-        self._scored = anyio.Event()
-        self._tasks: TaskGroup
+        self._asked = 0
+        self._early: list[tuple[Path, bool]] = []
+        self._scored, self._whole = anyio.Event(), anyio.Event()
+        self._tasks: TaskGroup | None = None
 
     def open(self) -> None:
-        """Open the first path's sequence in the engine; other paths fork it."""
-        prompt = self.agent.protocol.prompt(self.sample.question)
-        self.tree.add(None, Kind.PROMPT, prompt, 0)
-        self._sequences.append(self.agent.generator.open(prompt, self.noise(0)))
+        """Begin the first path, for which there must be room, and those that begin with it as soon as there is."""
+        self.tree.add(None, Kind.PROMPT, self.agent.protocol.prompt(self.sample.question), 0)
+        first, *others = self.spending.begin()
+        self._asked = 1
+        self._begin(first)
+        self._ask(others, Wave.FIRST)
 
     async def run(self) -> None:
         """Grow and score all k paths; then `grown` is set.
@@ -87,8 +95,12 @@ class Question:
         """
         try:
             async with anyio.create_task_group() as self._tasks:
-                self._begin(self.spending.begin())
+                for path, watched in self._early:
+                    self._tasks.start_soon(self._grow, path, watched)
+                await self._whole.wait()
         finally:
+            if len(self.paths) < self._asked:
+                self.room.forget(self.precedence.question)
             self._close()
         group = self.group()
         self._check_whole(group)
@@ -115,16 +127,24 @@ class Question:
         if self.scorer is not None and any(leaf.reward is None for leaf in leaves):
             raise PathLost("the reward of a trajectory was lost")
 
-    def _begin(self, starts: list[Start]) -> None:
+    def _ask(self, starts: list[Start], wave: Wave) -> None:
         for start in starts:
-            path = self._at_question(start) if start.parent is None else self._inside(start, self.paths[start.parent])
-            self.paths.append(path)
+            self.room.ask(self.precedence._replace(wave=wave, path=self._asked), partial(self._begin, start))
+            self._asked += 1
+
+    def _begin(self, start: Start) -> None:
+        path = self._at_question(start) if start.parent is None else self._inside(start, self.paths[start.parent])
+        self.paths.append(path)
+        if self._tasks is None:
+            self._early.append((path, start.watched))
+        else:
             self._tasks.start_soon(self._grow, path, start.watched)
 
     def _at_question(self, start: Start) -> Path:
         number, prompt = len(self.paths), self.tree.nodes[0]
-        sequence, length = self._sequences[0], len(prompt.tokens)
-        return Path(number, start.origin, sequence if number == 0 else self._fork(sequence, length), prompt, length)
+        # The youngest path's keys and values are those that the engine drops last.
+        sequence = self._fork(self.paths[-1].sequence, len(prompt.tokens)) if self.paths else self._opened(prompt)
+        return Path(number, start.origin, sequence, prompt, len(prompt.tokens))
 
     def _inside(self, start: Start, parent: Path) -> Path:
         anew = start.origin is Origin.RESAMPLED
@@ -150,6 +170,10 @@ class Question:
             earlier=parent.seconds_at(start.depth + anew, before_calls=anew),
         )
 
+    def _opened(self, prompt: Node) -> GrowingSequence:
+        self._sequences.append(self.agent.generator.open(prompt.tokens, self.noise(0)))
+        return self._sequences[0]
+
     def _fork(self, sequence: GrowingSequence, length: int) -> GrowingSequence:
         self._sequences.append(self.agent.generator.fork(sequence, length, self.noise(len(self.paths))))
         return self._sequences[-1]
@@ -168,20 +192,23 @@ class Question:
     def _shown(self, observation: Observation) -> None:
         path = observation.path
         starts = self.spending.shown(path.id, observation.number, observation.entropy, path.root_entropy or 0.0)
-        self._begin(starts)
+        self._ask(starts, Wave.SECOND)
 
     async def _ended(self, path: Path) -> None:
+        assert self._tasks is not None
         if self.scorer is not None:
             self._tasks.start_soon(self._score, path, self.scorer)
-        self._begin(self.spending.ended(path.id))
+        self._ask(self.spending.ended(path.id), Wave.SECOND)
         if self.spending.stage is Stage.FILLING:
             await self._fill()
-        # The last path ends in the engine only after the next paths have begun. A deterministic engine waits for all
-        # open sequences, so a question must have one until its group is whole.
+        # The path ends in the engine only after the next ones have asked for its room. A deterministic engine waits for
+        # all growing sequences, so a question must have one until its group is whole.
         self.agent.generator.end(path.sequence)
-        if self.spending.stage is Stage.WHOLE:
+        whole = self.spending.stage is Stage.WHOLE
+        if whole:
             self._close()
-            self.left()
+            self._whole.set()
+        self.room.leave(whole)
 
     async def _fill(self) -> None:
         """Begin the last paths, once the rewards and call entropies that the rules read are known."""
@@ -194,7 +221,7 @@ class Question:
         entropies: list[list[float | None]] = [[None] * len(own) for own in seen]
         if rules.needs_call_entropy:
             entropies = [[call_entropy(self.tree, one, self.agent.protocol) for one in own] for own in seen]
-        self._begin(self.spending.fill(entropies, rewards))
+        self._ask(self.spending.fill(entropies, rewards), Wave.LAST)
 
     async def _score(self, path: Path, scorer: Scorer) -> None:
         assert path.leaf is not None

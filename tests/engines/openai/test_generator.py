@@ -262,7 +262,7 @@ def test_sequences_are_used_as_the_protocol_says(serve: Serve, link: Link) -> No
             with pytest.raises(ValueError, match="the prompt has 31 tokens, but max_length is 30"):
                 engine.open([3] * 31, 0)
             sequence = engine.open([3] * 28, 0)
-            with pytest.raises(RuntimeError, match="2 sequences are open"):
+            with pytest.raises(RuntimeError, match="2 sequences grow"):
                 engine.fork(sequence, 5, 1)
             assert len((await engine.sample(sequence, 99, FREE)).tokens) == 2
             assert (await engine.sample(sequence, 5, FREE)).tokens == []

@@ -114,12 +114,13 @@ class LocalGenerator:
 
         Raises:
             ValueError: No token, more than `max_length`, or an id that the model does not have.
-            RuntimeError: `max_sequences` are open.
+            RuntimeError: `max_sequences` grow.
         """
         given = self._checked(tokens, 0, "the prompt")
         if not given:
             raise ValueError("a sequence cannot begin with no token: give at least one")
-        return self._add(given, noise, [len(given)])
+        with torch.inference_mode():
+            return self._table.add(given, noise, self._next(), [len(given)])
 
     def extend(self, sequence: GrowingSequence, tokens: Sequence[int]) -> None:
         """Append given tokens; they are read in one go when it is next sampled.
@@ -173,9 +174,12 @@ class LocalGenerator:
     def fork(self, sequence: GrowingSequence, length: int, noise: int) -> LocalSequence:
         """A new sequence with the first `length` tokens; their keys and values are copied, the last one's excepted.
 
+        If the sequence has ended and another one has its slot, they are read again, from the longest prefix that is
+        still in the cache.
+
         Raises:
             ValueError: `length` is not within the sequence.
-            RuntimeError: `max_sequences` are open, or the sequence was closed.
+            RuntimeError: `max_sequences` grow, or the sequence was closed.
         """
         source = cast(LocalSequence, sequence)
         if source.closed:
@@ -184,14 +188,14 @@ class LocalGenerator:
             raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
         # Inside the prompt there is no turn to go on with.
         starts = [start for start in source.starts if start <= length] or [length]
-        new = self._add(source.tokens[:length], noise, starts)
         # The last token is read again, since what is sampled next needs the model's output there.
         with torch.inference_mode():
-            self._table.copy(source, new, min(source.cached, length - 1))
-        return new
+            return self._table.fork(source, length, noise, self._next(), starts)
 
     def end(self, sequence: GrowingSequence) -> None:
         """Nothing will be sampled from it any more; it can still be forked.
+
+        Its room is free, but its keys and values stay until another sequence needs their place.
 
         Raises:
             RuntimeError: It was closed, or is being sampled.
@@ -200,6 +204,7 @@ class LocalGenerator:
         if own.ended and not own.closed:
             return
         self._own(own, "ended").ended = True
+        self._table.end(own)
         self._wake.set()
 
     def close(self, sequence: GrowingSequence) -> None:
@@ -237,11 +242,9 @@ class LocalGenerator:
         self._table.new_weights()
         self._wake.set()
 
-    def _add(self, tokens: list[int], noise: int, starts: list[int]) -> LocalSequence:
-        with torch.inference_mode():
-            new = self._table.add(tokens, noise, self._opened, starts)
+    def _next(self) -> int:
         self._opened += 1
-        return new
+        return self._opened - 1
 
     def _checked(self, tokens: Sequence[int], before: int, what: str) -> list[int]:
         given = [int(t) for t in tokens]
@@ -306,10 +309,10 @@ class LocalGenerator:
     def _take_what_was_read(self, request: SampleRequest) -> None:
         """Copy the keys and values of a sequence that has read the same; the last token is read again."""
         own = request.sequence
-        holder = self._prefixes.find(own)
-        if holder is not None:
-            self._table.copy(holder, own, own.length - 1)
-            request.waited = 0
+        found = self._prefixes.find(own)
+        if found is not None:
+            holder, length = found
+            self._table.copy(holder, own, min(length, own.length - 1))
 
     def _draw(self, requests: list[SampleRequest], logits: Tensor) -> None:
         keys = np.array([r.sequence.noise & (2**64 - 1) for r in requests], dtype=np.uint64)

@@ -75,13 +75,13 @@ def load_policy(
         ValueError: Something is missing or does not fit, in one line.
     """
     name, adapter = _found(path)
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    where = device_named(device)
     tokenizer = _tokenizer(name, adapter, pad_token)
     source, revision = (adapter.base, adapter.revision) if adapter else (name, None)
     config = _config(source, revision)
     config._attn_implementation = attn_implementation
     refuse_unsupported(config)
-    model = _model(source, revision, config, _dtype(dtype, where))
+    model = _model(source, revision, config, dtype_named(dtype, where))
     size = model.config.get_text_config().vocab_size
     if len(tokenizer) > size:
         raise ValueError(f"model {name}: its tokenizer has {len(tokenizer)} tokens, but the model only {size}")
@@ -91,11 +91,36 @@ def load_policy(
     model = _adapted(model, adapter, lora, train)
     model.to(where)
     if gradient_checkpointing:
-        # transformers 5.24 renamed it.
-        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        if hasattr(model, "peft_config"):
-            model.enable_input_require_grads()
+        checkpoint_activations(model)
     return LoadedModel(model.eval(), tokenizer, name, where)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of a setting; "auto" takes CUDA if there is one, else the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def dtype_named(name: str, device: torch.device) -> torch.dtype:
+    """The type of the weights of a setting; "auto" is float32 on a CPU and bfloat16 elsewhere.
+
+    Raises:
+        ValueError: There is no such type, or nothing is trained in it.
+    """
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name == "float16":
+        raise ValueError('model.dtype: "float16" loses small gradients; take bfloat16, or float32 where it is slow')
+    if name not in DTYPES:
+        raise ValueError(f'model.dtype: "{name}" is none of auto, {", ".join(DTYPES)}')
+    return DTYPES[name]
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Compute activations again in the backward pass, from now on."""
+    # transformers 5.24 renamed it.
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    if hasattr(model, "peft_config"):
+        model.enable_input_require_grads()
 
 
 def load_config(path: str | Path) -> PreTrainedConfig:
@@ -203,16 +228,6 @@ def _tokenizer(name: str, adapter: Adapter | None, pad_token: str | None) -> Pre
         # Taking the end token would mask it from the loss: the choice is the user's.
         raise ValueError(f'model {name} has no pad token: `model.pad_token: "<token>"` names one of its vocabulary')
     return tokenizer
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name == "float16":
-        raise ValueError('model.dtype: "float16" loses small gradients; take bfloat16, or float32 where it is slow')
-    if name not in DTYPES:
-        raise ValueError(f'model.dtype: "{name}" is none of auto, {", ".join(DTYPES)}')
-    return DTYPES[name]
 
 
 def _adapted(model: PreTrainedModel, adapter: Adapter | None, lora: Lora | None, train: bool) -> PreTrainedModel:

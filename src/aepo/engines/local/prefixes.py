@@ -14,23 +14,31 @@ class ReadPrefixes:
     """Open sequences by what they had read at the end of each prompt or observation.
 
     Trajectories of one question often write the same call and get the same result, some of them much later than the
-    first. Only whole prefixes that end where a sequence was given tokens are known; a key is a digest of the ids.
+    first. Only prefixes that end where a sequence was given tokens are known; a key is a digest of the ids.
     """
 
     def __init__(self) -> None:
         self._holders: dict[bytes, LocalSequence] = {}
 
     def add(self, sequence: LocalSequence) -> None:
-        """Remember what a sequence has just read to its end; the first to have read it stays its holder.
+        """Remember what a sequence has just read to its end; the first to have read it is its holder while it has it.
 
         A turn that is under way, which is read again after the weights have changed, is nothing to share.
         """
         if sequence.starts[-1] == sequence.length:
-            self._holders.setdefault(_digest(sequence.tokens), sequence)
+            key = _digest(sequence.tokens)
+            if self._holder(key, sequence.length) is None:
+                self._holders[key] = sequence
 
-    def find(self, sequence: LocalSequence) -> LocalSequence | None:
-        """An open sequence that has read all tokens of this one."""
-        return self._holders.get(_digest(sequence.tokens))
+    def find(self, sequence: LocalSequence) -> tuple[LocalSequence, int] | None:
+        """An open sequence that has read more of this one's tokens than this one has, and how many."""
+        for length in reversed(sequence.starts):
+            if length <= sequence.cached + 1:
+                break
+            holder = self._holder(_digest(sequence.tokens[:length]), length)
+            if holder is not None:
+                return holder, length
+        return None
 
     def forget(self, sequence: LocalSequence) -> None:
         """Drop what a sequence holds, because it is being closed."""
@@ -42,6 +50,11 @@ class ReadPrefixes:
     def clear(self) -> None:
         """Drop everything."""
         self._holders.clear()
+
+    def _holder(self, key: bytes, length: int) -> LocalSequence | None:
+        """None also if the holder has lost its slot since."""
+        holder = self._holders.get(key)
+        return holder if holder is not None and holder.cached >= length else None
 
 
 def _digest(tokens: Sequence[int]) -> bytes:

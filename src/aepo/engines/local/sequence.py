@@ -17,7 +17,7 @@ class LocalSequence:
         tokens: Given and sampled ids.
         noise: The key of its random numbers.
         order: Number of the sequence in the order of opening.
-        slot: Its place in the cache.
+        slot: Its place in the cache; another's if it has ended and `cached` is 0.
         cached: Leading tokens whose keys and values are in the cache.
         starts: Where its turns begin: its lengths after it was given tokens, not empty.
         ended: Nothing will be sampled from it any more.

@@ -18,46 +18,65 @@ Moves = Callable[[Sequence[LocalSequence | None], Sequence[LocalSequence]], list
 
 
 class RowTable:
-    """Open sequences by their slot in the cache, and what reads on in them.
+    """Sequences by their slot in the cache, and what reads on in them.
+
+    One that has ended keeps its slot, to be copied from, until one that grows needs it; the first to have ended loses
+    its slot first.
 
     Attributes:
         call_tokens: Padded tokens that one prefill call should have at most.
 
     Args:
-        forward: Reads tokens on; its cache says how many sequences may be open at once, and how long they may be.
+        forward: Reads tokens on; its cache says how many sequences may grow at once, and how long they may be.
     """
 
     def __init__(self, forward: Forward) -> None:
         self._forward, self._cache, self._device = forward, forward.cache, forward.device
         self.call_tokens = forward.call_tokens
         self._table: list[LocalSequence | None] = []
+        self._ended: dict[LocalSequence, None] = {}
 
     def __iter__(self) -> Iterator[LocalSequence]:
         return (row for row in self._table if row is not None)
 
     def add(self, tokens: list[int], noise: int, order: int, starts: list[int]) -> LocalSequence:
-        """A new sequence in the first free slot, of which nothing was read.
+        """A new sequence, of which nothing was read, in the first free slot, or in that of one that has ended.
 
         Raises:
-            RuntimeError: None is free.
+            RuntimeError: All slots belong to sequences that grow.
         """
-        slot = next((i for i, held in enumerate(self._table) if held is None), len(self._table))
-        if slot >= (most := self._cache.most_slots):
-            raise RuntimeError(f"{most} sequences are open, no more are allowed: close some or raise max_sequences")
-        if slot == len(self._table):
-            self._table.append(None)
-            self._reserve(0)
-        new = LocalSequence(tokens, noise, order, slot, starts=starts)
-        self._table[slot] = new
+        new = LocalSequence(tokens, noise, order, self._slot(), starts=starts)
+        self._table[new.slot] = new
         return new
 
+    def fork(self, source: LocalSequence, length: int, noise: int, order: int, starts: list[int]) -> LocalSequence:
+        """A new sequence that has read what `source` has of the first `length` tokens, the last one excepted.
+
+        Raises:
+            RuntimeError: All slots belong to sequences that grow.
+        """
+        read = min(source.cached, length - 1)
+        new = self.add(source.tokens[:length], noise, order, starts)
+        if new.slot == source.slot:  # what the source has read lies there already
+            new.cached = read
+        else:
+            self.copy(source, new, read)
+        return new
+
+    def end(self, row: LocalSequence) -> None:
+        """Its slot may be taken."""
+        self._ended[row] = None
+
     def remove(self, row: LocalSequence) -> None:
-        """Free its slot."""
-        self._table[row.slot] = None
+        """Free its slot, if it still has one."""
+        self._ended.pop(row, None)
+        if self._table[row.slot] is row:
+            self._table[row.slot] = None
 
     def clear(self) -> None:
         """Free every slot."""
         self._table.clear()
+        self._ended.clear()
 
     def forget_weights(self) -> None:
         """What was read is of no use under the weights to come: everything is read again."""
@@ -134,6 +153,19 @@ class RowTable:
             row.cached = end
         read = [i for i, row in enumerate(rows) if not row.uncached]
         return [rows[i] for i in read], logits[self._tensor(read)]
+
+    def _slot(self) -> int:
+        slot = next((i for i, held in enumerate(self._table) if held is None), len(self._table))
+        if slot == len(self._table) and slot < self._cache.most_slots:
+            self._table.append(None)
+            self._reserve(0)
+        elif slot == len(self._table):
+            first = next(iter(self._ended), None)
+            if first is None:
+                raise RuntimeError(f"{slot} sequences grow, no more are allowed: end some or raise max_sequences")
+            del self._ended[first]
+            first.cached, slot = 0, first.slot
+        return slot
 
     def _arrange(self, rows: list[LocalSequence], moves: Moves) -> None:
         found = moves(self._table, rows)

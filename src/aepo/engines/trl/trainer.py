@@ -88,7 +88,7 @@ class AEPOTrainer(GRPOTrainer):
             arguments of `GRPOConfig.chat_template_kwargs`.
         max_tool_calls: Tool calls per trajectory.
         max_seconds: Seconds per trajectory, tools and sampling together; None is no limit.
-        max_sequences: Trajectories in the engine at once.
+        max_sequences: Trajectories that grow in the engine at once.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops training, or the model is told.
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;

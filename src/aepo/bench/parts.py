@@ -1,0 +1,162 @@
+"""The parts of a measurement, and what `aepo doctor` says that each of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from aepo.bench.training import shared_for
+from aepo.config import Config
+from aepo.doctor import estimate
+from aepo.engines.local.shape import Shape
+
+PartKind = Literal["sampling", "generate", "agreement", "push", "flat", "tree"]
+SHARING, GROUPS, TRAJECTORIES = 4.0, 2, 8
+"""How often a flat step reads each token, questions of a step, and trajectories of each."""
+ALONE = 4
+"""How many times as long as a sampled turn a trajectory's own part is."""
+FEW = 16
+"""Rows with which sampler and trainer are compared."""
+SHARES: dict[PartKind, float] = {
+    "sampling": 1.0,
+    "generate": 1.0,
+    "agreement": 1.0,
+    "push": 0.5,
+    "flat": 3.0,
+    "tree": 3.0,
+}
+"""Of the time, relative to each other."""
+PROCESSES: dict[PartKind, str] = {"sampling": "engine", "agreement": "engine", "push": "engine"}
+"""On a CPU the others have a process of their own, so that none holds the memory of another."""
+
+
+@dataclass(frozen=True)
+class BenchPart:
+    """One thing that is measured.
+
+    Attributes:
+        kind: Which.
+        rows: Sequences at once.
+        prompt: Tokens that each is given; in training those that the trajectories of a question share.
+        tokens: Tokens that each samples; in training those that each trajectory has alone.
+    """
+
+    kind: PartKind
+    rows: int
+    prompt: int
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        """For tables and files; no two parts of a measurement have the same."""
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        return {
+            "sampling": f"sampling, {rows}",
+            "generate": f"generate, {rows}",
+            "agreement": "sampler and trainer",
+            "push": "weight push",
+            "flat": "training, flat",
+            "tree": "training, tree",
+        }[self.kind]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is an optimizer step."""
+        return self.kind in ("flat", "tree")
+
+    def with_tokens(self, tokens: int) -> BenchPart:
+        """The same, shorter or longer."""
+        return replace(self, tokens=tokens, prompt=shared(tokens) if self.trains else self.prompt)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a part.
+
+    Attributes:
+        part: As it was carried out, which may be shorter than planned.
+        state: "left out" for lack of time or of memory that it was known to need; "failed" for any other reason.
+        figures: By name; seconds, tokens, nats.
+        peak: Most bytes held at once; None where it cannot be told.
+        estimate: What `aepo doctor` says of that.
+        note: Why it is shorter or missing; "" for nothing.
+    """
+
+    part: BenchPart
+    state: Literal["measured", "left out", "out of memory", "failed"] = "measured"
+    figures: Mapping[str, float] = field(default_factory=dict)
+    peak: int | None = None
+    estimate: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Described:
+    """The model and the machine, as the process that loaded it tells.
+
+    Attributes:
+        name: Of the model.
+        shape: Of the model.
+        trained: Parameters that are trained.
+        dtype: Of the weights.
+        device: Its name.
+        on_cpu: Whether that is a CPU.
+        free: Bytes of memory that were free there before it was loaded.
+        threads: CPU threads.
+        packages: Versions.
+    """
+
+    name: str
+    shape: Shape
+    trained: int
+    dtype: str
+    device: str
+    on_cpu: bool
+    free: int
+    threads: int
+    packages: str
+
+
+def planned(rows: Sequence[int], prompt: int, tokens: int, positions: int | None) -> list[BenchPart]:
+    """All parts, in the order in which they are measured.
+
+    Args:
+        rows: Numbers of rows to sample with.
+        prompt: Tokens of a prompt.
+        tokens: Tokens that each row samples.
+        positions: Tokens that the model was built for; None if it does not say.
+    """
+    alone = ALONE * tokens
+    while positions is not None and alone > 1 and shared(alone) + alone > positions:
+        alone -= 1
+    ordered = sorted(set(rows))
+    few = max((count for count in ordered if count <= FEW), default=ordered[0])
+    training = [BenchPart(kind, GROUPS * TRAJECTORIES, shared(alone), alone) for kind in ("flat", "tree")]
+    return [
+        *(BenchPart("sampling", count, prompt, tokens) for count in ordered),
+        BenchPart("agreement", max(few, 2), prompt, tokens),
+        BenchPart("push", few, prompt, tokens),
+        *(BenchPart("generate", count, prompt, tokens) for count in ordered),
+        *training,
+    ]
+
+
+def shared(alone: int) -> int:
+    """Tokens that a question's trajectories share."""
+    return shared_for(SHARING, alone, TRAJECTORIES)
+
+
+def estimated(part: BenchPart, about: Described, config: Config) -> int | None:
+    """Bytes that a part needs, by the formulas of `aepo doctor`; None if those say nothing of it."""
+    shape, dtype = about.shape, about.dtype
+    weights = estimate.weights_bytes(shape, dtype)
+    if part.kind == "sampling":
+        return weights + estimate.cache_bytes(shape, part.rows * (part.prompt + part.tokens), dtype)
+    if not part.trains:
+        return None
+    step = estimate.memory(config, shape, about.trained, dtype, about.on_cpu, part.prompt)
+    read = part.rows * (part.prompt + part.tokens)
+    distinct = GROUPS * part.prompt + part.rows * part.tokens
+    tokens = min(config.train.micro_batch_tokens, read if part.kind == "flat" else distinct)
+    return weights + step.training + estimate.pass_bytes(shape, tokens, dtype, config.model.gradient_checkpointing)

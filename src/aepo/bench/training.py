@@ -1,0 +1,89 @@
+"""An optimizer step on made-up trajectories, whole or as trees, with the seconds of the optimizer itself."""
+
+from __future__ import annotations
+
+import random
+import time
+from types import MethodType
+
+import torch
+
+from aepo.algorithms import AEPO
+from aepo.config import TrainConfig
+from aepo.training.batch import Batch
+from aepo.training.step import Learner, TrainablePolicy, update
+
+GUESSED = -9.0
+"""ln p of the made-up tokens under the policy that wrote them."""
+
+
+def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:
+    """Random trajectories that share their first tokens with others of their question; half of these are the prompt.
+
+    Args:
+        vocabulary: Ids are random numbers below it.
+        groups: Number of questions.
+        rows: Trajectories per question.
+        shared: Tokens that a question's trajectories have in common.
+        alone: Further tokens of each trajectory.
+    """
+    chance = torch.Generator().manual_seed(1)
+    tokens_BT = torch.randint(0, vocabulary, (groups * rows, shared + alone), generator=chance)
+    tokens_GRT = tokens_BT.view(groups, rows, -1)
+    tokens_GRT[:, :, :shared] = tokens_GRT[:, :1, :shared].clone()
+    mask_BT = torch.ones_like(tokens_BT)
+    mask_BT[:, : max(1, shared // 2)] = 0
+    old_BT = torch.full(tokens_BT.shape, GUESSED) * mask_BT
+    advantages_BT = torch.randn(groups * rows, 1, generator=chance) * mask_BT
+    groups_B = torch.arange(groups).repeat_interleave(rows)
+    return Batch(tokens_BT, mask_BT, old_BT, -old_BT, advantages_BT, groups_B, groups_B * 0 + shared + alone)
+
+
+def shared_for(sharing: float, alone: int, rows: int) -> int:
+    """Tokens to share so that a flat step reads each distinct token `sharing` times: P of k (P + S) / (P + k S) = s."""
+    return round(rows * alone * (sharing - 1) / (rows - sharing))
+
+
+class TrainingStep:
+    """An optimizer step of a run, on given trajectories.
+
+    Args:
+        policy: Is trained.
+        optimizer: Of its parameters. At a learning rate of 0 the weights stay as they are.
+        settings: Layout and size of a pass.
+        temperature: Of the log-probabilities.
+    """
+
+    def __init__(
+        self,
+        policy: TrainablePolicy,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainConfig,
+        temperature: float = 1.0,
+    ) -> None:
+        once = settings.model_copy(update={"minibatches": 1, "epochs": 1})
+        take, self._stepping = optimizer.step, 0.0
+
+        def timed(optimizer: torch.optim.Optimizer) -> None:
+            _finish(policy.device)
+            began = time.perf_counter()
+            take()
+            _finish(policy.device)
+            self._stepping += time.perf_counter() - began
+
+        # Whatever the optimizer is, it is timed without what stands around it.
+        optimizer.step = MethodType(timed, optimizer)  # type: ignore[method-assign]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
+        self._learner = Learner(policy, optimizer, schedule, AEPO(), once, temperature)
+
+    def __call__(self, batch: Batch) -> dict[str, float]:
+        """Take a step; returns its metrics, and the seconds of the optimizer as "optimizer_seconds"."""
+        self._stepping = 0.0
+        metrics = update(self._learner, batch, random.Random(0))
+        self._learner.optimizer.zero_grad(set_to_none=True)
+        return {**metrics, "optimizer_seconds": self._stepping}
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()

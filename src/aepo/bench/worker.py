@@ -1,0 +1,146 @@
+"""A process that loads a model and measures parts: it may be killed or fill the memory, and nothing else ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from aepo.bench.parts import BenchPart, Described, Measured
+
+if TYPE_CHECKING:
+    from aepo.bench.subject import Subject
+
+PRELOADED = ("aepo.bench.workbench",)
+"""What every worker needs and takes seconds to import: done once, in the process that they are forked from."""
+MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+"""In what torch says on a CPU, and libraries beneath it."""
+
+
+@dataclass(frozen=True)
+class NotLoaded:
+    """The model cannot be measured.
+
+    Attributes:
+        reason: One line.
+    """
+
+    reason: str
+
+
+class Worker:
+    """The process, from the side that asks.
+
+    Args:
+        subject: The model that it loads.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        context = get_context("forkserver")
+        context.set_forkserver_preload(list(PRELOADED))
+        self._asked, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(subject, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def described(self, seconds: float) -> Described:
+        """The model, once it is loaded.
+
+        Raises:
+            ValueError: It cannot be measured.
+            RuntimeError: It was not loaded in time, or the process ended.
+        """
+        if not self._asked.poll(seconds):
+            raise RuntimeError(f"the model was not loaded after {seconds:.0f} s: give more --minutes")
+        try:
+            answer: Described | NotLoaded = self._asked.recv()
+        except EOFError:
+            raise RuntimeError(f"while the model was loaded {self._end()}") from None
+        if isinstance(answer, NotLoaded):
+            raise ValueError(answer.reason)
+        return answer
+
+    def measure(self, part: BenchPart, seconds: float, limit: float) -> Measured:
+        """Measure a part.
+
+        Args:
+            part: Which.
+            seconds: What it should take at most.
+            limit: After these seconds it is given up, and the worker can only be closed.
+        """
+        try:
+            self._asked.send((part, seconds))
+            if not self._asked.poll(limit):
+                return Measured(part, "left out", note=f"given up after {limit:.0f} s")
+            found: Measured = self._asked.recv()
+            return found
+        except (EOFError, OSError):
+            killed = "killed" in (reason := self._end())
+            return Measured(part, "out of memory" if killed else "failed", note=reason)
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._asked.close()
+
+    def _end(self) -> str:
+        self._process.join()
+        code = self._process.exitcode
+        if code == -signal.SIGKILL:
+            return "the process was killed, as systems do when memory is full"
+        return f"the process ended with exit code {code}"
+
+
+def _serve(subject: Subject, asked: Connection) -> None:
+    from aepo.bench.workbench import Workbench
+
+    # Who asks decides when it ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        bench = Workbench(subject)
+        asked.send(bench.described())
+    except (ValueError, OSError) as error:
+        asked.send(NotLoaded(" ".join(str(error).split())))
+        return
+    while True:
+        try:
+            part, seconds = asked.recv()
+        except EOFError:
+            return
+        try:
+            found = bench.measure(part, seconds)
+        except Exception as error:
+            if os.environ.get("AEPO_TRACEBACK"):
+                traceback.print_exc()
+            found = failure(part, error)
+        asked.send(found)
+
+
+def failure(part: BenchPart, error: Exception) -> Measured:
+    """What is told of a part that failed."""
+    first = next(_leaves(error))
+    text = " ".join(str(first).split())
+    full = isinstance(first, MemoryError) or any(words in text.lower() for words in MEMORY)
+    full = full or "OutOfMemory" in type(first).__name__
+    return Measured(part, "out of memory" if full else "failed", note=text or type(first).__name__)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors inside groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
