@@ -52,6 +52,11 @@ CONFIGS = [
             "whole ratio. Set train.old_logprobs: recompute, or train.correction: none",
         ),
         (
+            "train.correction_cap=3",
+            "train: correction_level and correction_cap do nothing without a correction: set train.correction: "
+            "truncate or mask, or leave them out",
+        ),
+        (
             "train.correction_floor=0.5",
             "train: correction_floor is for train.correction: mask; set train.correction_floor: null",
         ),

@@ -237,6 +237,11 @@ class TrainConfig(EndConfig):
             )
         if self.correction_floor is not None and self.correction != "mask":
             raise ValueError("correction_floor is for train.correction: mask; set train.correction_floor: null")
+        if self.correction == "none" and (self.correction_level, self.correction_cap) != ("token", 2.0):
+            raise ValueError(
+                "correction_level and correction_cap do nothing without a correction: set train.correction: truncate "
+                "or mask, or leave them out"
+            )
         return self
 
 
