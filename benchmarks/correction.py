@@ -33,7 +33,7 @@ from aepo.algorithms import AEPO
 from aepo.config import ModelConfig, TrainConfig
 from aepo.core.correction import Correction, correction
 from aepo.engines.local.policy import LocalPolicy
-from aepo.rollout.generator import Sampled, Stop
+from aepo.rollout.generator import GeneratorSettings, Sampled, Stop
 from aepo.training.batch import Batch
 from aepo.training.correction import corrected
 from aepo.training.step import Learner, update
@@ -64,7 +64,7 @@ def sampled(policy: LocalPolicy, rows: int, tokens: int, seed: int) -> Batch:
     ]
     which = [row % len(prompts) for row in range(rows)]
     longest = max(map(len, prompts)) + tokens
-    engine = policy.sampler.generator(temperature=1.0, max_sequences=rows, max_length=longest)
+    engine = policy.sampler.generator(GeneratorSettings(1.0, rows, longest))
     found: dict[int, Sampled] = {}
 
     async def grow(row: int) -> None:
