@@ -70,6 +70,11 @@ def test_float32_models_are_left_alone(model) -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_it_is_known_without_values(build) -> None:
+    """On the device "meta", where the memory of training is counted."""
+    assert widen_residual(build().bfloat16().to("meta"))
+
+
 def test_a_model_whose_layers_read_it_elsewhere_stays_as_it_was() -> None:
     """OLMo 2 has its norms behind attention and feed-forward part, whose matrices read the stream itself."""
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -77,8 +77,10 @@ class _Rounded:
 def _try(model: PreTrainedModel) -> None:
     was_training = model.training
     tokens = torch.arange(PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
+    # With a whole mask transformers looks at no value, which the device "meta" has not.
+    mask = torch.zeros((1, 1, PROBE, PROBE), dtype=model.dtype, device=model.device)
     model.eval()
     try:
-        model(input_ids=tokens, use_cache=False)
+        model(input_ids=tokens, attention_mask=mask, use_cache=False)
     finally:
         model.train(was_training)
