@@ -46,6 +46,20 @@ CONFIGS = [
             "or AEPOTrainer in a script for TRL (docs/trl.md)",
         ),
         ("run=", "run: input should be a valid string, got None"),
+        (
+            "train.correction=mask",
+            "train: correction would count the sampler's difference twice: with old_logprobs rollout the loss has the "
+            "whole ratio. Set train.old_logprobs: recompute, or train.correction: none",
+        ),
+        (
+            "train.correction_cap=3",
+            "train: correction_level and correction_cap do nothing without a correction: set train.correction: "
+            "truncate or mask, or leave them out",
+        ),
+        (
+            "train.correction_floor=0.5",
+            "train: correction_floor is for train.correction: mask; set train.correction_floor: null",
+        ),
         ("seed=0x10", "seed: input should be a valid integer, unable to parse string as an integer, got '0x10'"),
     ],
 )

@@ -6,25 +6,18 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
-import anyio
 import pytest
 import torch
 from torch import Tensor
 
-from aepo import api, config
 from aepo.algorithms import AEPO, GRPO, Algorithm, AnyAlgorithm
-from aepo.assembly.parts import build
 from aepo.config import TrainConfig
 from aepo.engines.local.policy import LocalPolicy
-from aepo.rewards.score import score
-from aepo.rollout.explorer import Seeds, executed_calls, explore
 from aepo.training.batch import Batch, flat_batch
 from aepo.training.step import Learner, NonFiniteLoss, update
-from aepo.types import Group, Origin
-from tests import tiny
+from aepo.types import Group
 
 KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -33,36 +26,6 @@ COMPARE_MORE = ("DAPO", "GiGPO")
 """They tell trajectories of one reward apart: by length, and by turns."""
 LIMIT = 40
 """Tokens after the prompt, as in `tiny.settings`."""
-
-
-@pytest.fixture(scope="module")
-def rollout(model_folder: Path) -> list[Group]:
-    """Scored groups of the tiny model, with tool calls and branches."""
-    task = tiny.letters(4)
-    settings = config.load(None, tiny.settings(Path("unused"), model_folder))
-    _, parts = build(settings, task)
-    rules = settings.algorithm.exploration()
-
-    async def sample() -> list[Group]:
-        groups = await explore(task.samples, parts.agent, rules, rules.initial_state(parts.vocab_size), Seeds(0, 1))
-        await score(groups, tiny.early)
-        return groups
-
-    groups = anyio.run(sample)
-    assert sum(executed_calls(group.tree) for group in groups) >= 5
-    assert any(leaf.origin is Origin.BRANCH for group in groups for leaf in group.tree.leaves)
-    assert sum(len(set(group.rewards)) > 1 for group in groups) >= 3
-    return groups
-
-
-@pytest.fixture
-def policy(model_folder: Path) -> LocalPolicy:
-    return api.load_policy(str(model_folder))
-
-
-@pytest.fixture(params=["tree", "flat"])
-def layout(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 Train = Callable[..., dict[str, float]]

@@ -188,6 +188,13 @@ class TrainConfig(EndConfig):
         layout: "tree" computes each distinct token once, "flat" each trajectory whole. Results are equal up to
             rounding. Models whose attention cannot be replaced need "flat".
         micro_batch_tokens: Tokens of one forward pass, with padding if flat; changes memory, not results.
+        old_logprobs: What the ratios of the loss are measured against: the log-probabilities of the "rollout", or those
+            that one more pass of the trainer gives before the first update ("recompute").
+        correction: With "recompute": what is done about r, the ratio of those to the rollout's. "truncate" multiplies
+            losses by min(r, cap); "mask" by r, or by 0 where it is out of bounds.
+        correction_level: Whether r is of each "token", or of the whole trajectory ("sequence").
+        correction_cap: The largest r.
+        correction_floor: For "mask": the smallest r; null drops none for being small.
         checkpoint_every: Steps between checkpoints; the end of a run always has one.
         keep_checkpoints: Number of checkpoints to keep.
         keep_optimizer: Number of them, the newest, that keep their optimizer; the others keep the policy, and cannot be
@@ -208,6 +215,11 @@ class TrainConfig(EndConfig):
     max_grad_norm: float = Field(default=1.0, gt=0)
     layout: Layout = "tree"
     micro_batch_tokens: int = Field(default=16384, ge=1)
+    old_logprobs: Literal["rollout", "recompute"] = "rollout"
+    correction: Literal["none", "truncate", "mask"] = "none"
+    correction_level: Literal["token", "sequence"] = "token"
+    correction_cap: float = Field(default=2.0, ge=1, allow_inf_nan=False)
+    correction_floor: float | None = Field(default=None, gt=0, le=1)
     checkpoint_every: int = Field(default=25, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     keep_optimizer: int | None = Field(default=None, ge=1)
@@ -215,6 +227,22 @@ class TrainConfig(EndConfig):
     threads: int | None = Field(default=None, ge=1)
     entropy_band: float | None = Field(default=0.3, gt=0)
     trackers: list[Literal["tensorboard"]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _correction_has_a_meaning(self) -> TrainConfig:
+        if self.correction != "none" and self.old_logprobs == "rollout":
+            raise ValueError(
+                "correction would count the sampler's difference twice: with old_logprobs rollout the loss has the "
+                "whole ratio. Set train.old_logprobs: recompute, or train.correction: none"
+            )
+        if self.correction_floor is not None and self.correction != "mask":
+            raise ValueError("correction_floor is for train.correction: mask; set train.correction_floor: null")
+        if self.correction == "none" and (self.correction_level, self.correction_cap) != ("token", 2.0):
+            raise ValueError(
+                "correction_level and correction_cap do nothing without a correction: set train.correction: truncate "
+                "or mask, or leave them out"
+            )
+        return self
 
 
 class EvaluationConfig(Section):

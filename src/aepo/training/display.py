@@ -54,6 +54,7 @@ LEARNING: tuple[tuple[str, str, str, Show], ...] = (
     ("broken format", "", "format/broken_share", _percent),
     ("clipped high", "clip+", "clip/high_fraction", _percent),
     ("clipped low", "", "clip/low_fraction", _percent),
+    ("ratios off at first", "", "logprobs/rollout_outside_share", _percent),
 )
 SPENDING: tuple[tuple[str, str, str, Show], ...] = (
     ("global samples m", "m", "budget/m_mean", _tenth),

@@ -22,6 +22,8 @@ class StepFigures:
         reference_kl: Mean k3 estimate of KL(policy || reference), nats; None without a reference.
         difference: Mean of |logp - old_logp|.
         largest_difference: The largest of these.
+        outside: Share of the computed tokens whose ratio is outside of 0.8 to 1.2.
+        rollout_k3: Mean k3 estimate of KL(sampler || policy), nats.
     """
 
     loss: float = 0.0
@@ -31,6 +33,8 @@ class StepFigures:
     reference_kl: float | None = None
     difference: float = 0.0
     largest_difference: float = 0.0
+    outside: float = 0.0
+    rollout_k3: float = 0.0
 
     @classmethod
     def of(cls, found: Pass, objective: Objective, computed: float) -> StepFigures:
@@ -49,6 +53,8 @@ class StepFigures:
             reference_kl=None if objective.reference is None else found.reference_kl / computed,
             difference=found.absolute_difference / computed,
             largest_difference=found.largest_difference,
+            outside=found.outside / computed,
+            rollout_k3=found.rollout_k3 / computed,
         )
 
     def __add__(self, other: StepFigures) -> StepFigures:
@@ -62,13 +68,21 @@ class StepFigures:
             fsum(kls) if kls else None,
             self.difference + other.difference,
             max(self.largest_difference, other.largest_difference),
+            self.outside + other.outside,
+            self.rollout_k3 + other.rollout_k3,
         )
 
     def differences(self) -> dict[str, float]:
-        """Differences of the rollout's log-probabilities from those computed here; for a rollout's first step only."""
+        """Differences of the rollout's log-probabilities from those computed here; for a rollout's first step only.
+
+        `logprobs/rollout_difference_mean` and `_max`: of |logp - old_logp|. `logprobs/rollout_outside_share`: tokens
+        whose ratio is outside of 0.8 to 1.2. `logprobs/rollout_k3`: KL(sampler || policy), nats.
+        """
         return {
             "logprobs/rollout_difference_mean": self.difference,
             "logprobs/rollout_difference_max": self.largest_difference,
+            "logprobs/rollout_outside_share": self.outside,
+            "logprobs/rollout_k3": self.rollout_k3,
         }
 
     def metrics(self) -> dict[str, float]:

@@ -34,6 +34,7 @@ from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.batch import flat_batch
 from aepo.training.budget import ended, steps_at_most
 from aepo.training.checkpoints import Checkpoints
+from aepo.training.correction import corrected
 from aepo.training.deterministic import deterministic_kernels
 from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
@@ -255,10 +256,11 @@ class Trainer:
         # Dropout of adapters is the only other chance there is.
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.step)
         algorithm = self.config.algorithm
-        batch = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
+        sampled = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
+        batch, found = corrected(self.learner, sampled)
         seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan) if keep else None
         rng = random.Random(f"minibatches {self.config.seed} {self.state.step}")
-        metrics = update(self.learner, batch, rng, seen_BT)
+        metrics = update(self.learner, batch, rng, seen_BT) | found
         return metrics, [] if seen_BT is None else token_updates(groups, batch, seen_BT, algorithm)
 
     def _watch_entropy(self, metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -16,6 +16,9 @@ from aepo.core.trie import Trie
 from aepo.training.batch import Batch
 from aepo.training.tree import TreeBatch
 
+USUAL_RANGE = (0.2, 0.2)
+"""Widths of PPO's usual clip range, whatever the algorithm's: what is compared between runs has one range."""
+
 
 class Logprobs(Protocol):
     """A model that says how likely given tokens are."""
@@ -63,6 +66,8 @@ class Pass:
         difference: logp - old_logp.
         absolute_difference: |logp - old_logp|.
         largest_difference: The largest of these.
+        outside: Number of tokens whose ratio is outside of 0.8 to 1.2.
+        rollout_k3: k3 estimates of KL(sampler || policy), nats.
     """
 
     loss: Tensor
@@ -73,6 +78,8 @@ class Pass:
     difference: float
     absolute_difference: float
     largest_difference: float
+    outside: float
+    rollout_k3: float
 
 
 def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
@@ -124,6 +131,7 @@ def _pass(
     """The results of a pass, from tensors of one shape; `count` is the weight of each entry."""
     below, above = clip_range_left(logprobs, old_logprobs, of.algorithm.clip_low, of.algorithm.clip_high)
     difference = (logprobs - old_logprobs) * (count != 0)
+    small, large = clip_range_left(logprobs, old_logprobs, *USUAL_RANGE)
     return Pass(
         loss,
         logprobs.detach(),
@@ -133,4 +141,6 @@ def _pass(
         difference=float((difference * count).sum()),
         absolute_difference=float((difference.abs() * count).sum()),
         largest_difference=float(difference.abs().max()),
+        outside=float(((small | large) * count).sum()),
+        rollout_k3=float((kl_k3(old_logprobs, logprobs) * count).sum()),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +13,14 @@ from torch import Tensor
 
 from aepo.algorithms.base import Algorithm
 from aepo.config import TrainConfig
-from aepo.core.aggregation import row_weights
 from aepo.process.memory import memory_advice
-from aepo.training.batch import Batch, micro_batches, minibatches
+from aepo.training.batch import Batch, minibatches
 from aepo.training.figures import StepFigures, mean, reading_metrics
-from aepo.training.objective import Logprobs, Objective, flat_passes, tree_passes
-from aepo.training.tree import Forest, Reading, forest
+from aepo.training.objective import Logprobs, Objective
+from aepo.training.reading import busy_rows, read
+from aepo.training.tree import Reading
+
+LESS_MEMORY = "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora"
 
 
 class TrainablePolicy(Logprobs, Protocol):
@@ -70,20 +72,20 @@ class Learner:
     reference: Logprobs | None = None
 
 
-@memory_advice("training", "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora")
+@memory_advice("training", LESS_MEMORY)
 def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor | None = None) -> dict[str, float]:
     """Train on one rollout.
 
     Args:
         learner: Policy, optimizer and settings.
-        batch: All trajectories of the step, with advantages.
+        batch: All trajectories of the step, with advantages; `corrected` has what they are measured against.
         rng: Shuffles questions into minibatches.
         seen_BT: On the CPU; filled with ln p of each trained token in the last pass over it. Entries of tokens that are
             not computed do not change.
 
     Returns:
-        Metrics, averaged over optimizer steps. `logprobs/rollout_difference` compares the rollout's log-probabilities
-        with those computed here before the first optimizer step: mean and largest absolute difference.
+        Metrics, averaged over optimizer steps. Those of `StepFigures.differences` compare the old log-probabilities
+        with those computed here, before the first optimizer step.
         `train/idle_share`: trajectories that were not computed, since none of their tokens is trained, or all their
         advantages are 0 (every group of equal rewards) and no KL term wants them; they would add nothing to any
         gradient. On the tree also
@@ -134,10 +136,10 @@ def _optimize(learner: Learner, taken: int) -> float:
 
 def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[StepFigures, Reading]:
     """Accumulate the gradient of one optimizer step."""
-    policy, algorithm, limit = learner.policy, learner.algorithm, learner.settings.micro_batch_tokens
+    policy = learner.policy
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
-    of = Objective(algorithm, policy, learner.reference, learner.temperature, tokens, trajectories)
+    of = Objective(learner.algorithm, policy, learner.reference, learner.temperature, tokens, trajectories)
     busy_B = busy_rows(part, learner.reference)
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
     reading = Reading(1.0 - len(busy_B) / len(part.lengths_B))
@@ -147,60 +149,10 @@ def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[
         for parameter in policy.parameters():
             parameter.grad = torch.zeros_like(parameter)
         return figures, reading
-    rows: Sequence[Tensor] = ()
-    grown: Forest | None = None
-    if learner.settings.layout == "tree":
-        weights_B = row_weights(part.loss_mask_BT, algorithm.aggregation, tokens, trajectories)
-        grown = forest(part.rows(busy_B), weights_B[busy_B], limit)
-        reading += grown.reading
-        passes = tree_passes(of, (batch.to(policy.device) for batch in grown.batches))
-    else:
-        rows = [busy_B[rows_B] for rows_B in micro_batches(part.lengths_B[busy_B], limit)]
-        passes = flat_passes(of, (part.rows(rows_B).to(policy.device) for rows_B in rows))
-    logprobs = []
+    more, passes = read(of, part, busy_B, learner.settings, policy.device, seen_BT)
     for found in passes:
         if not bool(torch.isfinite(found.loss)):
             raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
         found.loss.backward()
         figures += StepFigures.of(found, of, computed)
-        if seen_BT is not None:
-            logprobs.append(found.logprobs.float().cpu())
-    if seen_BT is not None:
-        _record(seen_BT, part, logprobs, busy_B, rows, grown)
-    return figures, reading
-
-
-def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
-    """Numbers of the rows that add something to the gradient of an optimizer step; see `train/idle_share` of `update`.
-
-    Args:
-        part: The step's trajectories.
-        reference: The reference model of the KL term; None without one.
-    """
-    wanted_BT = part.loss_mask_BT != 0
-    if reference is None:
-        wanted_BT = wanted_BT & (part.advantages_BT != 0)
-    return wanted_BT.any(-1).nonzero()[:, 0]
-
-
-def _record(
-    seen_BT: Tensor,
-    part: Batch,
-    logprobs: Sequence[Tensor],
-    busy_B: Tensor,
-    rows: Sequence[Tensor],
-    grown: Forest | None,
-) -> None:
-    """Write the log-probabilities of each pass to their rows in `seen_BT`."""
-    if grown is not None:
-        values_M = torch.empty(sum(len(found_M) for found_M in logprobs))
-        for batch, found_M in zip(grown.batches, logprobs, strict=True):
-            values_M[batch.numbers_M] = found_M
-        busy_BT = seen_BT[busy_B]
-        grown.spread(values_M, busy_BT)
-        seen_BT[busy_B] = busy_BT
-        return
-    for rows_B, found_BT in zip(rows, logprobs, strict=True):
-        width = found_BT.shape[1]
-        trained_BT = part.loss_mask_BT[rows_B, :width] != 0
-        seen_BT[rows_B, :width] = torch.where(trained_BT, found_BT, seen_BT[rows_B, :width])
+    return figures, reading + more

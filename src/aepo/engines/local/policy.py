@@ -12,6 +12,7 @@ from torch import Tensor
 from aepo.core.trie import Trie
 from aepo.engines.local.load import LoadedModel, quiet
 from aepo.engines.local.logprobs import FrozenLogprobs, ModelLogprobs
+from aepo.engines.local.residual import widen_residual
 from aepo.engines.local.sampler import LocalSampler
 from aepo.engines.local.tree_check import refuse_tree
 from aepo.engines.stopping import declared_ends
@@ -37,6 +38,8 @@ class LocalPolicy:
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device
         self.ends = declared_ends(self.tokenizer, self.model.config, getattr(self.model, "generation_config", None))
+        # Before anything is tried on the model: the sampler and the trainer read one stream.
+        widen_residual(self.model)
         self.sampler = LocalSampler(self.model, self.tokenizer)
         self._loaded = loaded
         self._logprobs = ModelLogprobs(self.model, len(self.tokenizer))

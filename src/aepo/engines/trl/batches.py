@@ -9,7 +9,7 @@ import torch
 
 from aepo.training.batch import Batch, minibatches
 from aepo.training.objective import Logprobs
-from aepo.training.step import busy_rows
+from aepo.training.reading import busy_rows
 
 
 @dataclass(frozen=True)

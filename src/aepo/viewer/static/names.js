@@ -33,6 +33,7 @@ export const TITLES = {
   "budget/m_mean": "Paths from the question, m",
   "branch/per_group": "Branches a group",
   "clip/high_fraction": "Clipped above",
+  "logprobs/rollout_outside_share": "Ratios outside 0.8 to 1.2 before the update",
   "tool/calls_per_trajectory": "Tool calls a trajectory",
   "tokens/trajectory": "Tokens a trajectory",
   "time/step": "Time a step",
@@ -51,7 +52,7 @@ export const FIRST = [
 ];
 
 const UNITS = [
-  [/^entropy\/(root|after_tool|policy|gap)$|^kl\//, "nats"],
+  [/^entropy\/(root|after_tool|policy|gap)$|^kl\/|_k3$/, "nats"],
   [/^time\/|\/seconds$/, "s"],
   [/_share$|_fraction$|_rate$|^stop\/|stopped_by\//, "%"],
   [/^tokens\/|_tokens$/, "tokens"],

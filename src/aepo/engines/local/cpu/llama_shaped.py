@@ -14,6 +14,7 @@ from torch import nn
 from aepo.engines.local.cache import CacheCall
 from aepo.engines.local.cpu.block_cache import BlockCache
 from aepo.engines.local.cpu.direct import DirectModel
+from aepo.engines.local.head import HALF
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +27,8 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 def direct_model(model: PreTrainedModel) -> DirectModel | None:
     """The direct pass for a model that it fits, else None."""
-    if not _llama_shaped(model):
+    # In half precision the model rounds at other places.
+    if model.dtype in HALF or not _llama_shaped(model):
         return None
     direct = DirectModel(model)
     return direct if _agrees(direct, model) else None

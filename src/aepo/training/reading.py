@@ -1,0 +1,77 @@
+"""Reads trajectories in forward passes, as trees or whole, and keeps how likely each token was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from aepo.config import TrainConfig
+from aepo.core.aggregation import row_weights
+from aepo.training.batch import Batch, micro_batches
+from aepo.training.objective import Logprobs, Objective, Pass, flat_passes, tree_passes
+from aepo.training.tree import Forest, Reading, forest
+
+
+def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
+    """Numbers of the rows that add something to the gradient of an optimizer step; see `train/idle_share` of `update`.
+
+    Args:
+        part: The step's trajectories.
+        reference: The reference model of the KL term; None without one.
+    """
+    wanted_BT = part.loss_mask_BT != 0
+    if reference is None:
+        wanted_BT = wanted_BT & (part.advantages_BT != 0)
+    return wanted_BT.any(-1).nonzero()[:, 0]
+
+
+def read(
+    of: Objective, part: Batch, busy_B: Tensor, settings: TrainConfig, device: torch.device, seen_BT: Tensor | None
+) -> tuple[Reading, Iterator[Pass]]:
+    """What the model reads, and the passes in which it does.
+
+    Args:
+        of: The objective.
+        part: Trajectories, on the CPU.
+        busy_B: Numbers of those that are read.
+        settings: Layout and size of a pass.
+        device: Of the model.
+        seen_BT: On the CPU; filled with ln p of each trained token as the passes are made. None keeps nothing.
+    """
+    limit = settings.micro_batch_tokens
+    if settings.layout == "tree":
+        weights_B = row_weights(part.loss_mask_BT, of.algorithm.aggregation, of.tokens, of.trajectories)
+        grown = forest(part.rows(busy_B), weights_B[busy_B], limit)
+        return grown.reading, _on_trees(of, grown, busy_B, device, seen_BT)
+    rows = [busy_B[rows_B] for rows_B in micro_batches(part.lengths_B[busy_B], limit)]
+    return Reading(), _whole(of, part, rows, device, seen_BT)
+
+
+def _on_trees(
+    of: Objective, grown: Forest, busy_B: Tensor, device: torch.device, seen_BT: Tensor | None
+) -> Iterator[Pass]:
+    found_M = []
+    for found in tree_passes(of, (batch.to(device) for batch in grown.batches)):
+        yield found
+        if seen_BT is not None:
+            found_M.append(found.logprobs.float().cpu())
+    if seen_BT is not None:
+        values_M = torch.empty(sum(map(len, found_M)))
+        values_M[torch.cat([batch.numbers_M for batch in grown.batches])] = torch.cat(found_M)
+        busy_BT = seen_BT[busy_B]
+        grown.spread(values_M, busy_BT)
+        seen_BT[busy_B] = busy_BT
+
+
+def _whole(
+    of: Objective, part: Batch, rows: Sequence[Tensor], device: torch.device, seen_BT: Tensor | None
+) -> Iterator[Pass]:
+    passes = flat_passes(of, (part.rows(rows_B).to(device) for rows_B in rows))
+    for rows_B, found in zip(rows, passes, strict=True):
+        yield found
+        if seen_BT is not None:
+            width = found.logprobs.shape[1]
+            trained_BT = part.loss_mask_BT[rows_B, :width] != 0
+            seen_BT[rows_B, :width] = torch.where(trained_BT, found.logprobs.float().cpu(), seen_BT[rows_B, :width])
