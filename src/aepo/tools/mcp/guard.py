@@ -1,8 +1,8 @@
-"""Runs a command, and ends it with its whole process group once the host closes the lifeline or dies.
+"""Runs a command, and ends it with its whole process group when the host closes the lifeline or dies.
 
-A script of its own, `python -I -S guard.py LIFELINE COMMAND...`, where LIFELINE is the descriptor of a pipe that nobody
-writes to and whose other end the host holds. A server that heeds the end of its input leaves by itself; one that hangs,
-or whose children hang, is told to, and then killed.
+It runs as a script: `python -I -S guard.py LIFELINE COMMAND...`. LIFELINE is the descriptor of a pipe: the host holds
+the other end, and nobody writes to it. Most servers end by themselves when their input ends. A server that does not end
+gets SIGTERM, then SIGKILL, and so do its children.
 """
 
 import os
@@ -31,19 +31,19 @@ def _signal(server: "subprocess.Popen[bytes]", number: int) -> None:
 
 
 def main(lifeline: int, command: list[str]) -> int:
-    """Run the command; its exit status, or 128 and the signal that killed it."""
+    """Run the command; return its exit status, or 128 plus the signal that killed it."""
     try:
         server = subprocess.Popen(command, process_group=0)
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    # The host sees the end of a stream when the server closes it, not when this process ends.
+    # This process closes its copies of the three streams: else the host would not see that the server closed one.
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     threading.Thread(target=_end, args=(server, lifeline), daemon=True).start()
     status = server.wait()
-    _signal(server, signal.SIGKILL)  # what it started and left behind
+    _signal(server, signal.SIGKILL)  # ends what the server started and left behind
     return status if status >= 0 else 128 - status
 
 
