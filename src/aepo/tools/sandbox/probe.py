@@ -74,8 +74,7 @@ class Check:
 
 
 def probe(sandbox: Sandbox) -> list[str]:
-    """Run the checks and name those that failed; if none failed, the sandbox may be trusted. It takes a second or two.
-    """
+    """Run the checks and name those that failed; if none failed, the sandbox may be trusted. Takes 1 or 2 seconds."""
     if reason := works(sandbox):
         return [f"print: an ordinary program did not run ({reason})"]
     with canaries() as host:

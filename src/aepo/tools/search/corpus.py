@@ -99,8 +99,8 @@ class Fingerprint:
 def _with_contents(title: str, contents: str) -> Document:
     """Split "contents" into title and text, if its first line is a title.
 
-    It is a title if a text follows and the line repeats `title`; without `title`, if it is in quotation marks. Search-R1
-    writes contents this way. Other corpora begin with the text at once, and nothing of it may be lost.
+    It is a title if a text follows and the line repeats `title`; without `title`, if it is in quotation marks. This is
+    how Search-R1 writes contents. Other corpora begin with the text at once, and nothing of it may be lost.
     """
     first, _, text = contents.partition("\n")
     first = first.strip()

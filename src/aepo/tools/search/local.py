@@ -141,7 +141,7 @@ class LocalSearch:
         """See `SearchBackend`."""
         if self.inline:
             return self.index.hits(query, top_k)
-        # The tool already limits its calls. The default limiter is shared, so unrelated tools would wait for each other.
+        # The tool already limits its calls. With the default limiter, unrelated tools would wait for each other.
         return await anyio.to_thread.run_sync(
             self.index.hits, query, top_k, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
         )
