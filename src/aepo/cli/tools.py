@@ -1,4 +1,4 @@
-"""`aepo tools ...`: commands about tools, each in its own file."""
+"""Lists the commands of `aepo tools`; each has a file of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims a comparison's folder, and finds its finished runs. The folder holds:
+"""Claims a comparison's folder, and finds its finished runs.
 
 runs/comparison/
     comparison.yaml              the comparison's settings

@@ -108,7 +108,7 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 
 
 def tables(found: Sequence[EntryRow]) -> list[Lines]:
-    """Make the tables of success, paired differences and costs, each with a head; tables without a line are left out."""
+    """Make the tables of success, paired differences and costs, each with a head; empty tables are left out."""
     differences = [
         [row.label, measure, _percent(versus, "+"), _p(versus.p), versus.verdict]
         for row in found

@@ -1,4 +1,4 @@
-"""A configuration: whether all that it needs is there, what a step will take, and what to change."""
+"""Checks a configuration: what is missing, what memory and time a step will take, and what to change."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
 from aepo.tasks.base import Task
 
-# What Python, libraries and a task's documents take beside the model.
+# Bytes that Python, libraries and a task's documents take beside the model.
 BESIDE = 1 << 30
 PROMPT = 128
-"""Tokens of a prompt where the real one is not known."""
+"""Tokens of a prompt, if the real number is not known."""
 
 
 def extras(config: Config) -> list[Finding]:
-    """Packages that the configuration needs and that no plain installation brings."""
+    """Find packages that the configuration needs and that are not installed, because they belong to an extra."""
     wanted = []
     if config.model.lora is not None:
         wanted.append(("lora", "peft", "model.lora"))
@@ -32,7 +32,7 @@ def extras(config: Config) -> list[Finding]:
 
 
 def load_task(config: Config) -> tuple[Task | None, list[Finding]]:
-    """The task with its tools, or why it cannot be made."""
+    """Make the task with its tools; None if it cannot be made, and the finding says why."""
     from aepo import tasks
     from aepo.tools.sandbox.base import SandboxUnavailable
     from aepo.tools.schema import ToolDefinitionError
@@ -51,7 +51,7 @@ def load_task(config: Config) -> tuple[Task | None, list[Finding]]:
 
 
 def needs_sandbox(task: Task | None, found: list[Finding]) -> bool:
-    """Whether the task runs programs of the model here."""
+    """Tell whether the task runs programs of the model on this machine."""
     if task is None:
         return any(one.fix == "see sandbox" for one in found)
     boxes = [dict(getattr(tool, "details", {})).get("sandbox", "") for tool in task.tools]
@@ -59,13 +59,13 @@ def needs_sandbox(task: Task | None, found: list[Finding]) -> bool:
 
 
 def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[Finding]:
-    """What a training step needs.
+    """Estimate the memory and the time of a training step.
 
     Args:
-        config: The run's.
-        task: Its task; None if it cannot be made.
-        measure: Load the model and measure this machine with it, if memory allows.
-        trial: Questions that are really asked, with the real tools, to learn how long trajectories are.
+        config: The run's configuration.
+        task: The run's task; None if it cannot be made.
+        measure: Load the model and measure this machine with it, if it fits into memory.
+        trial: Number of questions to ask, with the real tools, to learn how long trajectories are.
     """
     import torch
 
@@ -113,7 +113,7 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
 
 
 def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> list[str]:
-    """What to set so that a step needs less, the largest part first."""
+    """List settings that make a step need less memory, for the largest part first."""
     advice = {
         need.training: [] if config.model.lora else ["model.lora.rank=16 trains adapters alone"],
         need.activations: [f"train.micro_batch_tokens={max(1, config.train.micro_batch_tokens // 4)}"]

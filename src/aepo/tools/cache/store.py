@@ -64,7 +64,8 @@ class Store:
         """Open the file, or make it.
 
         Raises:
-            CacheRefused: The file is on a network file system, no cache, damaged, of another version, or read-only.
+            CacheRefused: The file is on a network file system, no cache, damaged, of another version, locked, or cannot
+                be written.
         """
         kind = None if self.unsafe_network else network_file_system(self.path)
         if kind is not None:
