@@ -47,7 +47,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
 }
 _DESCRIPTIONS = {
     "aepo": "Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
-    "aepo tools": "Prepare and look after what tools use.",
+    "aepo tools": "Index documents for search, and manage the kept results of tools.",
 }
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 

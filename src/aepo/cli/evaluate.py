@@ -88,7 +88,7 @@ def evaluate(
 
 
 def _refuse(**options: object) -> None:
-    """Refuse options of data sets that were given for a task."""
+    """Refuse options for data sets if a task is evaluated."""
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"--{name} is for data sets: aepo eval DATA_SETS --model MODEL --{name} ...")

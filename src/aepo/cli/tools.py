@@ -14,4 +14,4 @@ TOOLS: dict[str, Callable[..., None]] = {
 
 
 def tools() -> None:
-    """Prepare and look after what tools use: see `aepo tools --help`."""
+    """Index documents for search, and manage the kept results of tools: see `aepo tools --help`."""

@@ -15,7 +15,7 @@ CHAT_TEMPLATE = (
     "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-# Numbers are split from the space before them, so that a number has the same tokens everywhere and can be copied.
+# A number is separated from the space before it, so that it has the same tokens everywhere and can be copied.
 PIECES = Regex(r"\d{1,2}| ?[A-Za-z]+|[^A-Za-z\d\s]|\s")
 
 

@@ -1,4 +1,4 @@
-"""Trains the small model from scratch, on the curriculum and on demonstrations, and saves validation figures."""
+"""Trains the small model from scratch, first on the curriculum, then on demonstrations."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from aepo.tools.mounts import network_file_system
 _log = logging.getLogger(__name__)
 
 _MOST_WAITING = 256 << 20
-"""Characters of results that wait in memory for a file that cannot be written."""
+"""The most characters of results that may wait in memory while the file cannot be written."""
 # After a fork, the parent's connections must be neither used nor closed.
 _inherited: list[object] = []
 
@@ -34,7 +34,7 @@ class CacheUnavailable(RuntimeError):
 
 @dataclass
 class _Handle:
-    """The connection and lock of one process."""
+    """The connection, the lock and the waiting results of one process."""
 
     connection: sqlite3.Connection
     process: int = field(default_factory=os.getpid)
@@ -190,7 +190,7 @@ class Store:
             raise CacheUnavailable(f"cannot read tool cache {self.path}: {error}") from error
 
     def other_versions(self, tool: str, arguments: str) -> list[str]:
-        """The versions of a tool that have a result for these arguments; none if the file cannot be read."""
+        """List the versions of a tool that have a result for these arguments; none if the file cannot be read."""
         query = "SELECT DISTINCT version FROM results WHERE tool = ? AND arguments = ? ORDER BY version"
         handle = self._own()
         with handle.lock, suppress(sqlite3.Error):

@@ -116,13 +116,13 @@ class Checks:
                     await process.stdin.send(question.encode() + b"\n")
                     answer = await self._line()
                     if answer.get("fits") is False:
-                        # To name the errors can take much longer than to find that there is one: this answer stands
-                        # if the next line comes too late.
+                        # To name the errors can take much longer than to find that there is one. If the next line comes
+                        # too late, this answer is used.
                         answer["errors"] = [[[], "they do not fit its schema"]]
                         answer |= await self._line()
             except BaseException as error:
                 await self.close()
-                if not isinstance(error, (OSError, *_GONE)):  # a timeout is an OSError
+                if not isinstance(error, (OSError, *_GONE)):  # a TimeoutError is an OSError
                     raise
                 if not answer:
                     self._say(tool, "its arguments take too long to check")

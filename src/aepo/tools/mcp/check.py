@@ -24,7 +24,7 @@ _MOST_ERRORS = 3
 _MOST_SKIPPED = 100
 # Under these keywords, leaving a keyword out can turn a yes into a no.
 _TURNING = frozenset(["not", "if", "oneOf", "contains"])
-# Many servers are written for JavaScript without the flag u. There `[\w-.]` has three members, and "-" is one of them.
+# Many servers are written for JavaScript without the flag u. There `[\w-.]` means three things: `\w`, "-" and ".".
 _DASH = re.compile(r"\\(.)-?", re.DOTALL)
 _GIVEN_UP = (ValidationErrorKind.BacktrackLimitExceeded, ValidationErrorKind.RegexEngineFailure)
 
@@ -57,7 +57,7 @@ def _without(schema: Any, path: list[Any]) -> Any:
     *path, keyword = path
     gone = [keyword]
     if path and path[-1] == "patternProperties":
-        # These two say what happens to names that match no pattern, so they cannot hold without all the patterns.
+        # The other two keywords are about names that match no pattern, so they need all the patterns.
         path, gone = path[:-1], ["patternProperties", "additionalProperties", "unevaluatedProperties"]
     for name in gone:
         _at(schema, path).pop(name, None)

@@ -1,8 +1,8 @@
 """Runs a command, and ends it with its whole process group when the host closes the lifeline or dies.
 
 It runs as a script: `python -I -S guard.py LIFELINE COMMAND...`. LIFELINE is the descriptor of a pipe: the host holds
-the other end, and nobody writes to it. Most servers end by themselves when their input ends. A server that does not end
-gets SIGTERM, then SIGKILL, and so do its children.
+the other end, and nothing is written to it. Most servers end by themselves when their input ends. A server that does
+not end gets SIGTERM, then SIGKILL, and so do its children.
 """
 
 import os
@@ -37,7 +37,7 @@ def main(lifeline: int, command: list[str]) -> int:
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    # This process closes its copies of the three streams: else the host would not see that the server closed one.
+    # If this process kept its copies of the three streams, the host would not see that the server has closed one.
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)

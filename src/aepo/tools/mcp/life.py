@@ -1,4 +1,4 @@
-"""One session with a server, from the greeting to the server's end.
+"""Runs one session with a server, from the greeting to the server's end.
 
 The SDK's own session checks each result with its models, and refuses a whole list because of one bad entry. This one
 uses the SDK's dispatcher directly and returns each result unchanged.
@@ -20,7 +20,7 @@ from mcp_types import METHOD_NOT_FOUND
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 MOST_BYTES = 8 << 20
-"""A longer reply of a server is thrown away while it is read."""
+"""The longest reply of a server; a longer one is dropped while it is read."""
 
 TOO_LONG = f"the reply was longer than {MOST_BYTES >> 20} MiB; ask for less"
 

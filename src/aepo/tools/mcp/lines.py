@@ -73,7 +73,7 @@ class Reader:
         self._spread = bytearray()
 
     def sent(self, message: JSONRPCMessage) -> None:
-        """Note a request as waiting, or as no longer waiting when it is given up."""
+        """Add the id of a request to `waiting`; remove it if the message cancels the request."""
         if isinstance(number := getattr(message, "id", None), int) and hasattr(message, "method"):
             self.waiting.add(number)
         elif getattr(message, "method", "") == "notifications/cancelled":
@@ -119,7 +119,7 @@ class Reader:
         return [failure(number, words)]
 
     def _addressed(self, one: dict[str, Any]) -> dict[str, Any] | None:
-        """Give an error without an id the id of the only request that waits; None if it is not known which is meant."""
+        """Give an error without an id the id of the only request that waits; None if several wait, or none."""
         if "method" in one:
             return one
         if one["id"] is not None:

@@ -92,7 +92,7 @@ async def _hold(
 
 
 def _close(stop: Callable[[], object], thread: threading.Thread) -> None:
-    with suppress(RuntimeError):  # its loop is closed already
+    with suppress(RuntimeError):  # the loop is closed already
         stop()
     # The last tool may be freed in this very thread, which cannot wait for itself.
     if thread is not threading.current_thread():

@@ -55,10 +55,10 @@ def mcp_tools(
     idempotent. The server is trusted like any program that you run; its answers are not.
 
     Args:
-        server: A command line, for a server of which this process is the only client, or the URL of one.
+        server: A command line, which starts a server for this process alone; or the URL of a running server.
         name: The server's name, in messages; by default the name of the program or of the host.
-        names: The tools to take, by the server's names; a mapping gives them other names. By default all tools are
-            taken that can be used; each other one is left out with a line in the log.
+        names: The tools to take, by the server's names; a mapping gives them other names. By default all that can be
+            used are taken, and each of the others is left out with a line in the log.
         prefix: A text that is put before each name.
         environment: Variables for a command. It gets these, PATH, HOME and LANG, and no others.
         inherit: Names of further variables that a command gets with the values that they have here.

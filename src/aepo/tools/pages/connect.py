@@ -23,7 +23,7 @@ async def dial(address: str, port: int, seconds: float) -> httpcore.AsyncNetwork
 
     Raises:
         httpcore.ConnectError: It was refused, or there is no route.
-        httpcore.ConnectTimeout: Nobody answered.
+        httpcore.ConnectTimeout: There was no answer in time.
     """
     return await httpcore.AnyIOBackend().connect_tcp(address, port, timeout=seconds)
 

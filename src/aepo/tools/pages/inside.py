@@ -131,7 +131,7 @@ def _detected(content: bytes) -> str:
 
     if b"\x1b" not in content and _is_utf8(content):
         return "utf-8"
-    # Mark-up says nothing about the language.
+    # Mark-up does not help to detect the language, so it is removed.
     text = content if b"\x1b" in content else re.sub(rb"<[^<>]*>", b" ", content)
     name = chardet.detect(text, encoding_era=chardet.EncodingEra.MODERN_WEB)["encoding"] or "cp1252"
     shown = text[:100_000].decode(name, "replace")

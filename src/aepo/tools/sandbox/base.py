@@ -1,4 +1,4 @@
-"""The interface of a sandbox: it takes code and returns its output and how it ended."""
+"""The interface of a sandbox. It takes code, and returns the output and the way it ended."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class SandboxStatus(StrEnum):
     """How a program ended."""
 
     OK = "ok"
-    """Exit status 0."""
+    """The program ended with exit status 0."""
     ERROR = "error"
     """The program ended by itself with another exit status."""
     TIMEOUT = "timeout"
-    """Killed at the time limit."""
+    """The program was killed at the time limit."""
     OUTPUT_LIMIT = "output_limit"
-    """Killed because it printed too much."""
+    """The program was killed because it printed too much."""
     MEMORY_LIMIT = "memory_limit"
-    """Ended by its own `MemoryError`, or killed because its processes together held too much."""
+    """The program ended by its own `MemoryError`, or was killed because its processes together held too much."""
     KILLED = "killed"
-    """Killed by a signal; it is not known whether its memory was the reason."""
+    """The program was killed by a signal; it is not known whether its memory was the reason."""
     INFRASTRUCTURE_ERROR = "infrastructure_error"
     """The program did not begin, or the sandbox died. The program is not the cause, so another try may succeed."""
 
@@ -53,7 +53,7 @@ class SandboxLimits:
 
     Attributes:
         memory: Bytes of address space of one process.
-        memory_total: Bytes of all its processes and files together.
+        memory_total: Bytes of all its processes and files together, even if each keeps to its own limit.
         processes: Processes (and, under bubblewrap, threads) at once.
         file_size: Bytes of one file.
         disk: Bytes of all files it writes.

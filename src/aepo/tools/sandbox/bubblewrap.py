@@ -54,7 +54,7 @@ def find_bwrap() -> Path | None:
 
 
 class BubblewrapSandbox(Supervised):
-    """Runs each program in its own namespaces, on a file system of system folders (read-only) and scratch memory."""
+    """Runs each program in namespaces of its own. Its file system has system folders (read-only) and scratch memory."""
 
     name = "bubblewrap"
 
@@ -98,7 +98,7 @@ class BubblewrapSandbox(Supervised):
                     large = partial(holds_more, first, self.limits.memory_total, _SCRATCH)
                     with suppress(ProcessLookupError):
                         stack.callback(_kill, stack.enter_context(pidfd(first)))
-                else:  # half a line or no line says that bwrap was killed
+                else:  # without a whole line, bwrap was killed
                     stack.callback(process.kill)
                 captured = self._capture(process, code, timeout, stop, large)
             os.set_blocking(read, False)

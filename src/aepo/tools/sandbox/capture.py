@@ -165,7 +165,7 @@ def capture(
         started = False
         end: End | None = None
         while True:
-            # After its end, only what already lies in the pipes is read.
+            # After the program's end, only the data that is already in the pipes is read.
             ready = {key.fd for key, _ in selector.select(clock.left() if end is None else 0)}
             if stop.fd in ready:
                 return output.captured(End.STOPPED)

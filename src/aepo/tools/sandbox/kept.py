@@ -1,4 +1,4 @@
-"""Folders that are kept between programs and runs."""
+"""Finds folders that are kept between programs and runs."""
 
 from __future__ import annotations
 
