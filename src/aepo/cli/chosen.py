@@ -32,7 +32,7 @@ class Asked:
     Attributes:
         data_set: The data set, with the score that was chosen.
         task: The chosen questions, with their tools.
-        left_out: Number of rows that are left out, by the thing beside text that they need.
+        left_out: Number of rows that are left out, by the thing besides text that they need.
     """
 
     data_set: DataSet

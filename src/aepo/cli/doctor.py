@@ -37,7 +37,7 @@ def doctor(
         overrides: Settings that change the configuration; with `--model` alone, settings of the model
             (model.tokenizer=...).
         model: Check the chat template of this model; for a server ("http://..."), also the log-probabilities it gives.
-        url: Services that must answer, beside the addresses in the configuration.
+        url: Services that must answer, besides the addresses in the configuration.
         trial: Number of the task's questions to ask, with the real tools, to learn how long trajectories are. Without
             it, times are computed for the longest ones allowed.
         measure: Load the model of the configuration and measure a few calls.

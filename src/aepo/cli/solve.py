@@ -55,7 +55,7 @@ def solve(
             run, and "atlas" for its model.
         tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none".
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
-        trajectories: The most trajectories to begin; 8 without any limit, and 64 beside another limit.
+        trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
         calls: The most tool calls to run.
         tokens: The most tokens that the model may write.
         money: The most that tokens and calls may cost together. model.price.prompt=... and model.price.sampled=... are

@@ -11,7 +11,7 @@ from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
 from aepo.tasks.base import Task
 
-# Bytes that Python, libraries and a task's documents take beside the model.
+# Bytes that Python, libraries and a task's documents take besides the model.
 BESIDE = 1 << 30
 PROMPT = 128
 """Tokens of a prompt, if the real number is not known."""

@@ -106,7 +106,7 @@ class Guard:
     """Decides which addresses may be visited."""
 
     def __init__(self, allow: Iterable[str] = (), resolve: Resolve | None = None) -> None:
-        """Set the hosts allowed beside the public web, and the resolver, by default the system's.
+        """Set the hosts allowed besides the public web, and the resolver, by default the system's.
 
         Raises:
             ValueError: An entry of `allow` cannot be read.

@@ -97,9 +97,9 @@ def command(
         uid: The user to become first; the process must have the right to.
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
-        packages: Folders to import from, beside the standard library.
+        packages: Folders to import from, besides the standard library.
         fonts: Folder with matplotlib's list of fonts, by the path that the program sees.
-        filter: A seccomp filter to install beside that of the isolating tool. The process also becomes the parent of
+        filter: A seccomp filter to install besides that of the isolating tool. The process also becomes the parent of
             all its descendants that lose their parent.
     """
     allowed = limits.processes if processes else None

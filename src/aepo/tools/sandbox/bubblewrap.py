@@ -190,7 +190,7 @@ def _file_system(disk: int, packages: dict[Path, Path], empty: Path | None) -> l
 
     Args:
         disk: Bytes of scratch memory.
-        packages: Folders to show beside the system's, by the path at which the program sees them.
+        packages: Folders to show besides the system's, by the path at which the program sees them.
         empty: An empty folder, with which each shown folder becomes an overlay. The program then sees files of its own
             with the same content: locks, named pipes and sockets are not shared with the host.
     """

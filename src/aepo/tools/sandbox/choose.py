@@ -27,7 +27,7 @@ def choose(preferred: str | None = None, packages: str | Path | None = None) -> 
         preferred: The backend's name. "bubblewrap" or "sandlock" uses only this one. "http://..." or "https://..." is
             a service that speaks SandboxFusion's format; it must answer but is not probed. "unsafe_no_sandbox" has no
             isolation at all.
-        packages: The packages that programs may import beside the standard library: "host" for those of this
+        packages: The packages that programs may import besides the standard library: "host" for those of this
             interpreter, or the folder of a virtual environment.
 
     Raises:

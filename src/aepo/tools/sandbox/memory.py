@@ -6,7 +6,7 @@ import os
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _FILE = 8 << 10
-"""Bytes that a file counts beside its content: its inode and name take memory in the kernel. Rounded up."""
+"""Bytes that a file counts besides its content: its inode and name take memory in the kernel. Rounded up."""
 
 
 def holds_more(first: int, limit: int, scratch: tuple[str, ...] = ()) -> bool:

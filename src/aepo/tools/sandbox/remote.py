@@ -25,7 +25,7 @@ _REPLY = 16 << 20
 _SERVER_KEEPS = 1 << 20
 _TRIES = 3
 _SPARE_SECONDS = 20.0
-"""Time for the network, the server's queue and further tries, beside the program's own time."""
+"""Time for the network, the server's queue and further tries, besides the program's own time."""
 
 
 class RemoteSandbox:
