@@ -1,9 +1,9 @@
 """Decides which addresses may be visited, by the text of a URL and by the IP addresses of its host name.
 
-A URL is parsed only once, here. Its parts are sent unchanged and never decoded again, so no later step can read another
-host in them. A host name is looked up once for each connection, and the connection goes to an address that was checked;
-a name that changes its address a moment later gains nothing. Odd spellings of an IP address (0x7f.1, 2130706434) need
-no rule: the resolver reads them, and its answer is checked.
+A URL is parsed only once, here. Its parts are sent unchanged and never decoded again, so a name that breaks the rules
+of host names is looked up like any other. A host name is looked up once for each connection, and the connection goes to
+an address that was checked. A name that changes its address a moment later gains nothing. Odd spellings of an address
+(0x7f.1, 2130706434) need no rule: the resolver reads them, and its answer is checked.
 """
 
 from __future__ import annotations
