@@ -118,6 +118,11 @@ def media_type(header: str) -> tuple[str, str]:
     return essence, charset
 
 
+def charset_of(content_type: str) -> str:
+    """The charset that a Content-Type names; "" if it names none."""
+    return media_type(content_type)[1]
+
+
 def kind_of(content_type: str, start: bytes) -> ContentKind | None:
     """Find a document's kind by its Content-Type, and by its first bytes if they say more; None if it is unreadable."""
     essence, charset = media_type(content_type)

@@ -11,7 +11,7 @@ import anyio
 import httpcore
 
 from aepo.tools.base import ToolTimeout
-from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, ContentKind, kind_of, media_type, too_large, unpacked
+from aepo.tools.pages.body import ENCODINGS, LOOK_BYTES, ContentKind, charset_of, kind_of, too_large, unpacked
 from aepo.tools.pages.connect import CONNECT_SECONDS, GuardedBackend
 from aepo.tools.pages.guard import Guard, Refused, Url, normal, shorten
 from aepo.types import ToolError
@@ -132,7 +132,7 @@ class Fetcher:
         kind = kind_of(content_type, content)
         if kind is None:
             raise unreadable
-        return FetchedDocument(str(url), kind, media_type(content_type)[1], content)
+        return FetchedDocument(str(url), kind, charset_of(content_type), content)
 
 
 def _headers(answer: httpcore.Response, name: bytes) -> list[str]:
