@@ -11,6 +11,7 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.agents import agents, scorer_of
 from aepo.tasks.base import Task
 from aepo.tools.limits import ToolBudget
+from aepo.training.eight_bit import rule_of
 from aepo.training.loop import Parts
 
 
@@ -52,4 +53,5 @@ def build(config: Config, task: Task, budget: ToolBudget | None = None) -> tuple
         vocab_size=len(policy.tokenizer),
         budget=budget,
         choose_threads=None if fixed else partial(fastest_threads, policy),
+        rule=rule_of(config.train.optimizer, policy.device),
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from aepo.assembly.parts import build
 from aepo.config import Config
+from aepo.engines.local.gpus import idle
 from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.tools import equip
 from aepo.runs.begun import begun, gone_on
@@ -20,6 +21,8 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
     equipment = equip(config, task.tools)
     policy, parts = build(config, replace(task, tools=equipment.tools), equipment.budget)
     folder = (gone_on if resume else begun)(config, task, named)
+    if (line := idle(policy.device)) is not None:
+        display.message(line)
     try:
         with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
             Trainer(config, parts, folder, display, resume).run()

@@ -10,6 +10,7 @@ from aepo.config import Config
 from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
 from aepo.tasks.base import Task
+from aepo.training.eight_bit import LIBRARIES
 
 # Bytes that Python, libraries and a task's documents take besides the model.
 BESIDE = 1 << 30
@@ -24,6 +25,8 @@ def extras(config: Config) -> list[Finding]:
         wanted.append(("lora", "peft", "model.lora"))
     if "tensorboard" in config.train.trackers:
         wanted.append(("tensorboard", "tensorboard", "train.trackers"))
+    if config.train.optimizer == "adamw_8bit" and not any(map(find_spec, LIBRARIES)):
+        wanted.append(("eight-bit", LIBRARIES[0], "train.optimizer"))
     return [
         Finding("config", key, f"needs the package {module}", "missing", f'pip install "aepo-rl[{extra}]"')
         for extra, module, key in wanted
