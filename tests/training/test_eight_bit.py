@@ -115,7 +115,7 @@ def test_a_run_trains_and_goes_on(library, tmp_path: Path, model_folder: Path) -
 def test_an_installed_library_follows_float32_moments_and_goes_on_bit_for_bit(name: str, dtype: torch.dtype) -> None:
     rule = pytest.importorskip(f"{name}.optim").AdamW8bit
     start = torch.randn(64, 128, generator=torch.Generator().manual_seed(0)) * 0.02
-    small, large = (torch.nn.Parameter(start.to(dtype)) for _ in range(2))
+    small, large = (torch.nn.Parameter(start.to(dtype, copy=True)) for _ in range(2))
     one, other = AdamW([small], 1e-4, rule=rule), AdamW([large], 1e-4)
 
     def walk(first: int, *pairs: tuple[torch.nn.Parameter, AdamW]) -> None:
