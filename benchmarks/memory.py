@@ -118,7 +118,9 @@ def measured(case: Case) -> int:
     shared = length // 2 if flat else 16
     length = length if flat else shared + (case.tokens - shared) // TRAJECTORIES + 1
     tokens_BT = torch.randint(0, 151_669, (rows, length))
-    tokens_BT.view(2, TRAJECTORIES, length)[:, :, :shared] = tokens_BT.view(2, TRAJECTORIES, length)[:, :1, :shared].clone()
+    tokens_BT.view(2, TRAJECTORIES, length)[:, :, :shared] = tokens_BT.view(2, TRAJECTORIES, length)[
+        :, :1, :shared
+    ].clone()
     mask_BT = torch.ones_like(tokens_BT)
     mask_BT[:, 0] = 0
     old_BT = -12.0 * mask_BT
@@ -166,7 +168,9 @@ def main() -> None:
         if options.only not in case.name:
             continue
         command = [sys.executable, __file__, "--case", json.dumps(asdict(case))]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        )
         if done.returncode:
             print(done.stderr[-2000:])
             continue

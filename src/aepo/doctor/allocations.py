@@ -31,15 +31,17 @@ class Allocations(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run an operation, and count its results."""
+        given = {_key(value) for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves(result):
-            if isinstance(value, Tensor) and type(value) in (Tensor, torch.nn.Parameter):
+            # What was made before the count began is seen again as a view.
+            if isinstance(value, Tensor) and _key(value) not in given:
                 self._count(value)
         return result
 
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = _key(tensor), storage.nbytes()
         if key in self._known or not size:
             return
         self._known.add(key)
@@ -50,3 +52,8 @@ class Allocations(TorchDispatchMode):
     def _freed(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
+
+
+def _key(tensor: Tensor) -> int:
+    """What tensors that share memory have in common."""
+    return tensor.untyped_storage()._cdata

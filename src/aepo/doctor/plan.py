@@ -72,20 +72,27 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     """
     import torch
 
+    from aepo.doctor.training_memory import training_memory
+    from aepo.engines.local.load import load_config
     from aepo.engines.local.shape import shape_of
     from aepo.equipment.models import policy_folder
     from aepo.process.host import host_memory
 
     try:
-        shape = shape_of(policy_folder(config.model.path))
+        path = policy_folder(config.model.path)
+        shape = shape_of(path)
     except ValueError as error:
         return [Finding("step", "model", str(error), "missing")]
     on_cpu = not (
         config.model.device.startswith("cuda") or (config.model.device == "auto" and torch.cuda.is_available())
     )
     dtype = config.model.dtype if config.model.dtype != "auto" else "float32" if on_cpu else "bfloat16"
-    trained = shape.parameters if config.model.lora is None else shape.parameters // 50
-    need = estimate.memory(config, shape, trained, dtype, on_cpu, PROMPT)
+    tokens, eight_bit = estimate.pass_tokens(config, PROMPT), config.train.optimizer == "adamw_8bit"
+    try:
+        counted = training_memory(load_config(path), config.model, getattr(torch, dtype), tokens, eight_bit)
+    except ValueError as error:
+        return [Finding("step", "memory", " ".join(str(error).split()), "missing")]
+    need = estimate.memory(config, shape, counted, dtype, on_cpu, PROMPT)
     free = host_memory()[0] if on_cpu else torch.cuda.mem_get_info()[0]
     total = need.total + (BESIDE if on_cpu else 0)
     parts = (
@@ -119,7 +126,7 @@ def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> 
     """List settings that make a step need less memory, for the largest part first."""
     advice = {
         need.training: [] if config.model.lora else ["model.lora.rank=16 trains adapters alone"],
-        need.activations: [f"train.micro_batch_tokens={max(1, config.train.micro_batch_tokens // 4)}"]
+        need.activations: [f"train.micro_batch_tokens={max(1, estimate.pass_tokens(config, PROMPT) // 4)}"]
         + ([] if config.model.gradient_checkpointing else ["model.gradient_checkpointing=true"]),
         need.cache: [f"rollout.max_sequences={max(1, config.rollout.max_sequences // 4)}"],
         need.weights: [] if on_cpu or dtype != "float32" else ["model.dtype=bfloat16"],

@@ -7,6 +7,7 @@ So adapters, checkpointing, precision and the form of a layer need no formulas.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,12 +17,12 @@ from transformers import AutoModelForCausalLM
 
 from aepo.assembly.policies import adapters
 from aepo.config import ModelConfig
+from aepo.core.trie import Trie
 from aepo.doctor.allocations import Allocations
 from aepo.engines.local.adapters import add
 from aepo.engines.local.head import base_model
 from aepo.engines.local.load import checkpoint_activations
 from aepo.engines.local.logprobs import ModelLogprobs
-from aepo.engines.local.tree_attention import use
 from aepo.training.optimizer import AdamW
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def training_memory(
         eight_bit: Whether moments have 8 bits.
     """
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+        # It is changed when the model is cut.
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
     if (lora := adapters(settings)) is not None:
         model = add(model, lora)
     if settings.gradient_checkpointing:
@@ -108,27 +110,13 @@ def _pass_bytes(model: PreTrainedModel, tokens: int) -> int:
             # A later pass of an optimizer step: the gradients are there.
             parameter.grad_dtype = torch.float32
             parameter.grad = torch.zeros_like(parameter, dtype=torch.float32)
-    use(model)
     logprobs = ModelLogprobs(model, model.config.get_text_config().vocab_size)
+    ids_N = torch.zeros(tokens, dtype=torch.int64, device="meta")
     with Allocations() as live:
         entries = _Entries(live, decoder.layers)
-        _score(logprobs, tokens, model.dtype).sum().backward()
+        logprobs.score_tree(Trie(*[ids_N] * 6), ids_N, ids_N, 1.0).sum().backward()
     each = entries.kept[-1] - entries.kept[-2] if left_out else 0
     return max(live.peak, entries.peak + left_out * each)
-
-
-def _score(logprobs: ModelLogprobs, tokens: int, dtype: torch.dtype) -> Tensor:
-    """(N,): the forward pass of `ModelLogprobs.score_tree`, with an attention that holds what a kernel does."""
-    ids_N = torch.zeros(tokens, dtype=torch.int64, device="meta")
-    return logprobs._picked(
-        (torch.zeros_like(ids_N), ids_N),
-        ids_N,
-        1.0,
-        input_ids=ids_N[None],
-        position_ids=ids_N[None],
-        attention_mask=torch.empty((1, 1, 1, 1), dtype=dtype, device="meta"),
-        tree=_attention,
-    )
 
 
 class _Entries:
@@ -156,23 +144,3 @@ class _Entries:
 
     def _left(self, grad: Tensor) -> None:
         self.peak = self.peak or self._live.peak
-
-
-def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
-    """The attention of a trie as far as memory goes (a `TreeAttention`)."""
-    return cast(Tensor, _Kernel.apply(query, key, value))
-
-
-class _Kernel(torch.autograd.Function):
-    """A fused kernel: it keeps its arguments, its result and a log-sum-exp a query and head."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = query.new_empty(query.transpose(1, 2).shape)
-        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value, _, _ = ctx.saved_tensors
-        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)

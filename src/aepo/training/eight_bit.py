@@ -9,7 +9,7 @@ from typing import Literal, cast
 import torch
 
 from aepo.config import ConfigError
-from aepo.training.optimizer import Rule, exact
+from aepo.training.optimizer import AdamWRule, exact
 
 LIBRARIES = ("bitsandbytes", "torchao")
 """In this order: torchao compiles a kernel for each shape first."""
@@ -17,7 +17,7 @@ TRIED = 4096
 """Parameters of the trial; smaller tensors keep moments of 32 bits in both libraries."""
 
 
-def rule_of(name: Literal["adamw", "adamw_8bit"], device: torch.device) -> Rule:
+def rule_of(name: Literal["adamw", "adamw_8bit"], device: torch.device) -> AdamWRule:
     """The arithmetic that `train.optimizer` names.
 
     Args:
@@ -34,7 +34,7 @@ def rule_of(name: Literal["adamw", "adamw_8bit"], device: torch.device) -> Rule:
         if find_spec(library) is None:
             continue
         try:
-            rule = cast(Rule, import_module(f"{library}.optim").AdamW8bit)
+            rule = cast(AdamWRule, import_module(f"{library}.optim").AdamW8bit)
             _try(rule, device)
         except Exception as error:
             refusals.append(f"{library}: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
@@ -51,7 +51,7 @@ def rule_of(name: Literal["adamw", "adamw_8bit"], device: torch.device) -> Rule:
     )
 
 
-def _try(rule: Rule, device: torch.device) -> None:
+def _try(rule: AdamWRule, device: torch.device) -> None:
     """Take one step."""
     parameter = torch.nn.Parameter(torch.zeros(TRIED, device=device))
     parameter.grad = torch.ones_like(parameter)

@@ -39,7 +39,7 @@ from aepo.training.deterministic import deterministic_kernels
 from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Logprobs
-from aepo.training.optimizer import AdamW, Rule, exact, rate_factor
+from aepo.training.optimizer import AdamW, AdamWRule, exact, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.slowdown import UpdateSpeed
@@ -86,7 +86,7 @@ class Parts:
     vocab_size: int
     budget: ToolBudget | None = None
     choose_threads: Callable[[], int] | None = None
-    rule: Rule = exact
+    rule: AdamWRule = exact
 
 
 class Trainer:

@@ -34,7 +34,7 @@ def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], 
     return factor
 
 
-class Rule(Protocol):
+class AdamWRule(Protocol):
     """Makes an AdamW of some library; `exact`, or one of `eight_bit`."""
 
     def __call__(
@@ -85,7 +85,7 @@ class AdamW(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        rule: Rule = exact,
+        rule: AdamWRule = exact,
     ) -> None:
         super().__init__(parameters, {"lr": learning_rate, "weight_decay": weight_decay})
         trained = [parameter for group in self.param_groups for parameter in group["params"]]
