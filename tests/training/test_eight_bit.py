@@ -106,7 +106,7 @@ def test_a_run_trains_and_goes_on(library, tmp_path: Path, model_folder: Path) -
     api.train_task(config.load(None, [*settings, "train.steps=1"]), task)
     run = api.train_task(config.load(None, [*settings, "train.steps=2"]), task, resume=True)
     assert run.policy is not None
-    with pytest.raises(ConfigError, match="train.optimizer was 'adamw_8bit' and is now 'adamw'"):
+    with pytest.raises(ConfigError, match=r"train\.optimizer was 'adamw_8bit' and is now 'adamw'"):
         api.train_task(config.load(None, [*settings, "train.optimizer=adamw"]), task, resume=True)
 
 
