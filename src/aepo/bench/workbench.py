@@ -53,6 +53,7 @@ class Workbench:
             free=self._free,
             threads=torch.get_num_threads(),
             packages=f"torch {torch.__version__}, transformers {transformers.__version__}",
+            model=policy.model.config,
         )
 
     def measure(self, part: BenchPart, seconds: float) -> Measured:
