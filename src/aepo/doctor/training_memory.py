@@ -23,6 +23,7 @@ from aepo.engines.local.adapters import add
 from aepo.engines.local.head import base_model
 from aepo.engines.local.load import checkpoint_activations
 from aepo.engines.local.logprobs import ModelLogprobs
+from aepo.engines.local.residual import widen_residual
 from aepo.training.optimizer import AdamW
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def training_memory(
         model = add(model, lora)
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
+    widen_residual(model)
     parameters = list(model.parameters())
     trained = [p for p in parameters if p.requires_grad]
     moments = 2 + 2 * 4 / 256 if eight_bit else 8
