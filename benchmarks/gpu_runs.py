@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from grown import grow
 
 import aepo
@@ -20,7 +21,8 @@ from aepo.bench.random_model import config_from
 from aepo.bench.subject import free_bytes
 from aepo.config import Config
 from aepo.doctor import estimate
-from aepo.engines.local.load import device_named
+from aepo.doctor.training_memory import training_memory
+from aepo.engines.local.load import device_named, load_config
 from aepo.engines.local.shape import shape_of
 from aepo.engines.local.table import RowTable
 from aepo.process.memory import OutOfMemory
@@ -72,10 +74,9 @@ def one_run(model: Path, algorithm: str, kind: str, toy: bool) -> dict[str, Any]
     """Figures of a run, a list a metric with one entry a step."""
     config = settings(model, algorithm, kind, toy)
     device = device_named("auto")
-    shape = shape_of(str(model))
-    # As `aepo doctor` counts them.
-    trained = shape.parameters if kind == "full" else shape.parameters // 50
-    needed = estimate.memory(config, shape, trained, "bfloat16", device.type == "cpu", PROMPT).total
+    need = training_memory(load_config(model), config.model, torch.bfloat16, estimate.pass_tokens(config, PROMPT))
+    on_cpu = device.type == "cpu"
+    needed = estimate.memory(config, shape_of(str(model)), need, "bfloat16", on_cpu, PROMPT).total
     told = {"estimate_bytes": needed, "fits": needed <= free_bytes(device)}
     # A checkpoint of gigabytes takes longer than the steps.
     Checkpoints.save = lambda self, state, wait=False: None  # type: ignore[method-assign]

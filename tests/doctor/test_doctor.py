@@ -216,9 +216,10 @@ def test_a_step_that_does_not_fit_is_missing_and_the_largest_part_is_what_to_mak
     settings = load_config(config, ["rollout.max_sequences=4096", "rollout.questions=600"])
     (found,) = plan.step(settings, None, measure=True, trial=0)
     assert found.state == "missing" and found.fix.startswith("rollout.max_sequences=1024")
-    settings = load_config(config, ["train.micro_batch_tokens=1000000"])
+    settings = load_config(config, ["train.micro_batch_tokens=1000000", "train.minibatches=1", "rollout.questions=600"])
     (found,) = plan.step(settings, None, measure=True, trial=0)
-    assert found.fix.startswith("train.micro_batch_tokens=250000; model.gradient_checkpointing=true")
+    # 600 questions of six trajectories, with prompts of 128 tokens and 40 of their own.
+    assert found.fix.startswith("train.micro_batch_tokens=151200; model.gradient_checkpointing=true")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The formulas, worked by hand."""
 
 from aepo import config as configuration
-from aepo.doctor.estimate import Lengths, Speed, limits, memory, seconds
+from aepo.doctor.estimate import Lengths, Speed, limits, memory, pass_tokens, seconds
 from aepo.doctor.measure import distinct_tokens
+from aepo.doctor.training_memory import TrainingMemory
 from aepo.doctor.trial import Trial
 from aepo.engines.local.shape import Shape
 
@@ -16,34 +17,40 @@ SETTINGS = [
 ]
 
 
+COUNTED = TrainingMemory(parameters=1000, trained=1000, weights=4000, held=12_000, worst=50_000)
+
+
 def test_memory_is_weights_training_cache_and_one_pass() -> None:
-    need = memory(configuration.load(None, SETTINGS), SHAPE, 1000, "float32", on_cpu=True, prompt=10)
-    assert need.weights == 4000 and need.training == 12_000
-    # 8 of 12 trajectories at once, 30 tokens each, 2 layers, keys and values of 4 numbers.
-    assert need.cache == 8 * 30 * 2 * 2 * 4 * 4
-    layer = (8 * 8 + 2 * 8 + 3 * 4 + 4 * 32) * 4
-    # Logits, and two copies; the last hidden state, in float32 too with its gradient.
-    assert need.activations == 50 * (2 * layer + 8 * 12) + 3 * 50 * 100 * 4
+    need = memory(configuration.load(None, SETTINGS), SHAPE, COUNTED, "float32", on_cpu=True, prompt=10)
+    assert (need.weights, need.training, need.activations) == (4000, 12_000, 50_000)
+    # 8 of 12 trajectories at once, 30 tokens each, 2 layers, keys and values of 4 numbers; logits five times.
+    assert need.cache == 8 * 30 * 2 * 2 * 4 * 4 + 5 * 4 * 8 * 100
     assert need.total == need.weights + need.training + need.cache + need.activations
 
 
 def test_on_a_gpu_rollout_and_training_take_turns() -> None:
-    need = memory(configuration.load(None, SETTINGS), SHAPE, 1000, "bfloat16", on_cpu=False, prompt=10)
-    assert need.total == need.weights + need.training + max(need.cache, need.activations) and need.weights == 2000
-    # A gradient of two bytes; master, its gradient and two moments of four.
-    assert need.training == 18_000
+    need = memory(configuration.load(None, SETTINGS), SHAPE, COUNTED, "bfloat16", on_cpu=False, prompt=10)
+    assert need.total == need.weights + need.training + max(need.cache, need.activations)
 
 
-def test_adapters_a_reference_and_checkpointing_change_what_they_should() -> None:
-    def need(*settings: str, trained: int = 1000) -> tuple[int, int, int]:
+def test_a_reference_has_weights_of_its_own_unless_adapters_are_trained() -> None:
+    def weights(*settings: str) -> int:
         config = configuration.load(None, [*SETTINGS, *settings])
-        one = memory(config, SHAPE, trained, "float32", on_cpu=True, prompt=10)
-        return one.weights, one.training, one.activations
+        return memory(config, SHAPE, COUNTED, "float32", on_cpu=True, prompt=10).weights
 
-    plain = need()
-    assert need("algorithm.kl_weight=0.1") == (8000, *plain[1:])
-    assert need("model.lora.rank=4", trained=20) == (4000, 240, plain[2])
-    assert need("model.gradient_checkpointing=true")[2] < plain[2]
+    assert weights("algorithm.kl_weight=0.1") == 8000
+    assert weights("algorithm.kl_weight=0.1", "model.lora.rank=4") == weights() == 4000
+
+
+def test_a_pass_has_as_many_tokens_as_it_may_and_as_there_are() -> None:
+    def tokens(*settings: str) -> int:
+        return pass_tokens(configuration.load(None, [*SETTINGS, *settings]), prompt=10)
+
+    assert tokens() == 50
+    # A question of four trajectories an optimizer step.
+    assert tokens("train.micro_batch_tokens=1000") == 4 * 30
+    assert tokens("train.micro_batch_tokens=1000", "train.minibatches=1") == 3 * 4 * 30
+    assert tokens("train.micro_batch_tokens=7") == 30, "a trajectory goes alone, whatever its length"
 
 
 def test_the_limits_give_the_most_tokens_there_can_be() -> None:

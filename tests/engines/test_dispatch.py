@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 
+from aepo.engines.local import dispatch
 from aepo.engines.local.cache import RowCache
 from aepo.engines.local.cpu.block_cache import BlockCache
 from aepo.engines.local.cpu.forward import DirectForward, InPlaceForward
 from aepo.engines.local.cpu.segment_attention import SegmentAttention
 from aepo.engines.local.dispatch import attention_of, forward_of
 from aepo.engines.local.forward import ModelForward
-from aepo.engines.local.tree_attention import FlexAttention
+from aepo.engines.local.sized_attention import SizedAttention
 
 VOCABULARY = 90  # of the model's 96 rows
 
@@ -39,10 +43,15 @@ def test_elsewhere_a_model_runs_its_own_modules_over_a_plain_cache(model) -> Non
     assert type(forward) is ModelForward and type(forward.cache) is RowCache
 
 
-def test_a_trie_is_attended_by_segments_on_a_cpu_and_by_flex_attention_elsewhere() -> None:
+def test_a_trie_is_attended_by_segments_on_a_cpu_on_meta_by_sizes_and_elsewhere_by_flex_attention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     until_N = torch.tensor([4, 3, 3, 4])
     assert type(attention_of(until_N)) is SegmentAttention
-    assert type(attention_of(until_N.to("meta"))) is FlexAttention
+    assert type(attention_of(until_N.to("meta"))) is SizedAttention
+    monkeypatch.setattr(dispatch, "FlexAttention", lambda trie: trie)
+    on_gpu = SimpleNamespace(is_meta=False, device=torch.device("cuda"))
+    assert attention_of(on_gpu) is on_gpu
 
 
 @torch.inference_mode()

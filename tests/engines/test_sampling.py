@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aepo.core.noise import noise_key, uniforms
-from aepo.engines.local.sampling import draw
+from aepo.engines.local.sampling import draw, sums_on
 
 KEYS = np.array([noise_key("chi-square", i) for i in range(40_000)], dtype=np.uint64)
 
@@ -65,3 +65,8 @@ def test_rows_are_drawn_alike_in_pieces(monkeypatch) -> None:
     whole = draw(logits, chance, 0.7, reference=True)
     monkeypatch.setattr("aepo.engines.local.sampling.PIECE_BYTES", 3 * 4 * 50)
     assert draw(logits, chance, 0.7, reference=True) == whole
+
+
+def test_float64_stays_where_it_exists():
+    assert sums_on(torch.device("mps")) == torch.device("cpu")
+    assert sums_on(torch.device("cuda:1")) == torch.device("cuda:1")

@@ -13,6 +13,7 @@ from aepo.equipment.agents import agents, scorer_of
 from aepo.rollout.sampler import Sampler
 from aepo.tasks.base import Task
 from aepo.tools.limits import ToolBudget
+from aepo.training.eight_bit import rule_of
 from aepo.training.loop import Parts
 
 
@@ -60,4 +61,5 @@ def build(
         vocab_size=len(policy.tokenizer),
         budget=budget,
         choose_threads=None if fixed else partial(fastest_threads, policy),
+        rule=rule_of(config.train.optimizer, policy.device),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aepo.assembly.parts import build
 from aepo.config import Config
+from aepo.engines.local.gpus import idle
 from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.tools import equip
 from aepo.runs.begun import begun, gone_on
@@ -32,6 +33,8 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
         try:
             if serving is not None:
                 serving.keep_log(folder.path)
+            elif (line := idle(policy.device)) is not None:
+                display.message(line)
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
                 Trainer(config, parts, folder, display, resume).run()
         finally:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import torch
 
 from aepo.bench.training import shared_for
 from aepo.config import Config
 from aepo.doctor import estimate
+from aepo.doctor.training_memory import training_memory
 from aepo.engines.local.shape import Shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 PartKind = Literal["sampling", "generate", "agreement", "push", "flat", "tree"]
 SHARING, GROUPS, TRAJECTORIES = 4.0, 2, 8
@@ -105,6 +111,7 @@ class Described:
         free: Bytes of memory that were free there before it was loaded.
         threads: CPU threads.
         packages: Versions.
+        model: Its configuration; None where nothing of its training is asked.
     """
 
     name: str
@@ -116,6 +123,7 @@ class Described:
     free: int
     threads: int
     packages: str
+    model: PreTrainedConfig | None = None
 
 
 def planned(rows: Sequence[int], prompt: int, tokens: int, positions: int | None) -> list[BenchPart]:
@@ -148,15 +156,17 @@ def shared(alone: int) -> int:
 
 
 def estimated(part: BenchPart, about: Described, config: Config) -> int | None:
-    """Bytes that a part needs, by the formulas of `aepo doctor`; None if those say nothing of it."""
+    """Bytes that a part needs, as `aepo doctor` counts them; None if it says nothing of it."""
     shape, dtype = about.shape, about.dtype
     weights = estimate.weights_bytes(shape, dtype)
     if part.kind == "sampling":
-        return weights + estimate.cache_bytes(shape, part.rows * (part.prompt + part.tokens), dtype)
-    if not part.trains:
+        cache = estimate.cache_bytes(shape, part.rows * (part.prompt + part.tokens), dtype)
+        return weights + cache + estimate.logits_bytes(shape, part.rows)
+    if not part.trains or about.model is None:
         return None
-    step = estimate.memory(config, shape, about.trained, dtype, about.on_cpu, part.prompt)
     read = part.rows * (part.prompt + part.tokens)
     distinct = GROUPS * part.prompt + part.rows * part.tokens
     tokens = min(config.train.micro_batch_tokens, read if part.kind == "flat" else distinct)
-    return weights + step.training + estimate.pass_bytes(shape, tokens, dtype, config.model.gradient_checkpointing)
+    eight_bit = config.train.optimizer == "adamw_8bit"
+    need = training_memory(about.model, config.model, getattr(torch, dtype), tokens, eight_bit)
+    return need.weights + need.held + need.worst

@@ -24,7 +24,7 @@ def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
     """Every figure, by the names of parts; bytes, seconds, nats. "fits": whether the estimate is within free memory."""
     return {
         "model": about.name,
-        "machine": {key: value for key, value in asdict(about).items() if key not in ("name", "shape")},
+        "machine": {key: value for key, value in asdict(about).items() if key not in ("name", "shape", "model")},
         "shape": asdict(about.shape),
         "parts": {
             one.part.name: {

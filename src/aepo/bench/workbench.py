@@ -14,6 +14,7 @@ from aepo.bench.training import TrainingStep, made_up
 from aepo.engines.local.load import device_named
 from aepo.engines.local.shape import shape_from
 from aepo.training.batch import Batch
+from aepo.training.eight_bit import rule_of
 from aepo.training.optimizer import AdamW
 
 TRIAL = 2 * WARM_UP
@@ -53,6 +54,7 @@ class Workbench:
             free=self._free,
             threads=torch.get_num_threads(),
             packages=f"torch {torch.__version__}, transformers {transformers.__version__}",
+            model=policy.model.config,
         )
 
     def measure(self, part: BenchPart, seconds: float) -> Measured:
@@ -107,7 +109,9 @@ class Workbench:
         small = self._batch(part.with_tokens(min(LEAST, part.tokens)))
         note = ""
         with self.meter.cost() as first:
-            optimizer = AdamW(self.policy.parameters(), 0.0)
+            optimizer = AdamW(
+                self.policy.parameters(), 0.0, rule=rule_of(self.config.train.optimizer, self.policy.device)
+            )
             step = TrainingStep(self.policy, optimizer, settings, self.config.rollout.temperature)
             step(small)
         if part.kind == "flat":

@@ -1,4 +1,7 @@
-"""The command line, one file a command: `aepo train`, `eval`, `compare` ...; bad input gives one line, exit code 2."""
+"""The command line: `aepo train`, `eval`, `compare` and so on. Each command has a file of its own.
+
+Bad input gives an error of one line and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
 }
 _DESCRIPTIONS = {
     "aepo": "Train LLM agents that use tools by Agentic Entropy-Balanced Policy Optimization.",
-    "aepo tools": "Prepare and look after what tools use.",
+    "aepo tools": "Index documents for search, and manage the kept results of tools.",
 }
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -53,23 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: By default those of the process.
+        arguments: The words of the command line; by default those of the process.
 
     Returns:
-        Exit code: 0 done; 1 a tool, a reward or the training failed, or what was asked for is not there; 2 bad input;
-        130 interrupted by Ctrl-C, 143 by SIGTERM. With AEPO_TRACEBACK=1 the traceback is printed too.
+        The exit code. 0: the command is done. 1: a tool, a reward or the training failed, or there is no result. 2: the
+        input is bad. 130: Ctrl-C interrupted the command. 143: SIGTERM ended it. With AEPO_TRACEBACK=1 the traceback of
+        an error is printed too.
     """
     with terminable():
         code = _run(arguments)
     if arguments is None:
-        ignore_signals()  # the process cleans up and ends
+        ignore_signals()  # a signal must not stop the process while it cleans up
     return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    # Model libraries look for newer files on a hub at every load unless told not to.
+    # With threads of its own, the tokenizers library warns at each fork of this process.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # A task may live in a module of the folder that the command is given in.
+    # A task may be in a module of the current folder.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -96,17 +100,17 @@ def _run(arguments: Sequence[str] | None) -> int:
 
         if isinstance(error, SandboxUnavailable | ToolDefinitionError):
             return _report(error, BAD_INPUT)
-        # FloatingPointError: the weights diverged.
+        # A FloatingPointError says that the weights diverged.
         if isinstance(error, RolloutError | FloatingPointError):
             return _report(error, FAILED)
         raise
 
 
 def _parsed(arguments: list[str]) -> Callable[[], int | None]:
-    """The command with its arguments, not run yet.
+    """Find the command and bind its arguments; it is not run yet.
 
     Raises:
-        ValueError: The words do not fit; one line instead of tyro's box.
+        ValueError: The words do not fit. The message is one line instead of tyro's box.
         SystemExit: Help was asked for and printed.
     """
     commands, prog = COMMANDS, "aepo"
@@ -129,7 +133,7 @@ def _parsed(arguments: list[str]) -> Callable[[], int | None]:
 
 
 def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
-    """A function with the command's own signature and help that only takes its arguments."""
+    """Make a function with the command's signature and help, which binds the arguments and does not run the command."""
 
     @functools.wraps(command)
     def bound(*positional: Any, **named: Any) -> Callable[[], int | None]:
@@ -139,7 +143,7 @@ def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int
 
 
 def _sentence(box: str) -> str:
-    """The words of tyro's box on one line, without its frame and title."""
+    """Put the words of tyro's box on one line, without its frame and title."""
     lines = [line.strip("│╭╰╮╯─ ").strip() for line in box.splitlines()]
     words = [line for line, drawn in zip(lines, box.splitlines(), strict=True) if line and "╭" not in drawn]
     return "; ".join(words).replace(":;", ":") or "the arguments do not fit: see aepo --help"

@@ -1,4 +1,4 @@
-"""`python -m aepo.cli`."""
+"""Runs the command line by `python -m aepo.cli`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`aepo eval DATA_SETS --model MODEL`, and `aepo eval --compare A B`."""
+"""Runs `aepo eval DATA_SETS --model MODEL` and `aepo eval --compare A B`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def evaluate_data_sets(
     The arguments are those of `aepo eval`.
 
     Raises:
-        ValueError: Something does not fit; nothing was asked.
+        ValueError: An argument does not fit; no question was asked.
     """
     from aepo.evaluation.answers import ask
     from aepo.evaluation.folder import EvaluationFolder
@@ -76,7 +76,7 @@ def evaluate_data_sets(
     settings = _dated(settings, folder, resume)
     unanswered = [folder.open_questions(one.data_set.name, one.task.samples) for one in chosen]
     fixed = _fixed(chosen, settings, samples, model)
-    # Answers that are there are scored again without the model, which may be gone.
+    # If all answers are there, they are scored again without the model, which may not exist any more.
     if any(unanswered):
         policy = policies.load_policy(model, settings.model.model_copy(update={"path": model}))
         samplers = [assembled.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
@@ -99,7 +99,7 @@ def evaluate_data_sets(
 
 
 def _report(folder: EvaluationFolder, model: str, figures: Sequence[Figures], costs: Prices, told: list[str]) -> None:
-    """Print the table and keep it, with what was told before."""
+    """Print the table, and save it with the lines that were printed before."""
     from aepo.evaluation.figures import notes, table
     from aepo.terminal.table import markdown, show
 
@@ -111,10 +111,10 @@ def _report(folder: EvaluationFolder, model: str, figures: Sequence[Figures], co
 
 
 def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Equipment]:
-    """The data sets with their tools as the configuration limits them.
+    """Apply the configuration's tool settings to the tools of the data sets.
 
     Raises:
-        ValueError: The limits name no tool, or kept results have no file.
+        ValueError: A setting names a tool that does not exist, or results are to be kept and no file is given.
     """
     each = [one.task.tools for one in chosen]
     equipment = equip(settings, [tool for tools in each for tool in tools])
@@ -126,18 +126,18 @@ def equipped(chosen: Sequence[Asked], settings: Config) -> tuple[list[Asked], Eq
 
 
 def prices(settings: Config, tools: Iterable[Tool]) -> Prices:
-    """What tokens and calls of these tools cost."""
+    """Return the prices of tokens and of calls of these tools."""
     tokens = settings.model.price
     return Prices(tokens.prompt or 0.0, tokens.sampled or 0.0, {tool.name: tool.price for tool in tools})
 
 
 def score_data_set(folder: EvaluationFolder, one: Asked, judge: Judge | None, concurrency: int) -> Figures:
-    """Score what was answered of a data set, with the verdicts that are known, and keep the results.
+    """Score the answers to a data set, and keep the results. Verdicts of the judge that are known are used again.
 
     Args:
-        folder: Of the evaluation.
+        folder: The evaluation's folder.
         one: The data set.
-        judge: Asked where the data set wants one.
+        judge: The judge, for data sets that are scored by one.
         concurrency: Calls of the judge at once.
 
     Raises:
@@ -161,7 +161,7 @@ def compare_folders(one: Path, other: Path) -> None:
     """Print paired differences of two evaluations on the data sets that both have.
 
     Raises:
-        ValueError: They share none, or cannot be compared; the line says why.
+        ValueError: They have no data set in common, or cannot be compared; the message says why.
     """
     from aepo.evaluation.folder import EvaluationFolder
     from aepo.evaluation.paired import comparison
@@ -179,7 +179,7 @@ def compare_folders(one: Path, other: Path) -> None:
 
 
 def _training(model: str) -> tuple[Config, Task | None] | None:
-    """How a run was trained: its configuration, and its task if that can still be made; None for other models."""
+    """Load a run's configuration, and its task if it can still be made; None if the model is not a run."""
     from aepo import tasks
 
     file = config_of(local(model))
@@ -200,7 +200,7 @@ def _fixed(chosen: Sequence[Asked], settings: Config, samples: int, model: str) 
 
 
 def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
-    """With the day that chat templates are told: the one that is named, else that on which the evaluation began."""
+    """Set the date for chat templates: the configured one, else the day on which the evaluation began."""
     if settings.rollout.date is not None:
         return settings
     begun = folder.settings().get("rollout.date") if resume and (folder.path / "settings.json").is_file() else None
@@ -228,7 +228,7 @@ def _plan(chosen: Sequence[Asked], settings: Config, samples: int, model: str, e
 
 
 def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Config, Task | None] | None) -> list[str]:
-    """What is not as it was in training."""
+    """List the settings and tools that differ from those in training."""
     if trained is None:
         return []
     config, task = trained

@@ -1,4 +1,4 @@
-"""What a command names: data sets with their questions and tools, and a judge."""
+"""Loads what the arguments of a command name: data sets with their questions and tools, a judge, a function."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
-from os.path import exists, isfile  # unlike pathlib's they take any text, also a long list of ids
+from os.path import exists, isfile  # pathlib's raise an error for a long list of ids
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from aepo.tasks.reading.base import Method
 
 FILES = (".jsonl", ".json", ".parquet")
 JUDGE_KEY = "AEPO_JUDGE_KEY"
-"""The environment variable with the key of a judge's server; none is sent if it is not set."""
+"""The environment variable with the key of a judge's server; if it is not set, no key is sent."""
 _SERVER = re.compile(r"(?:(?P<model>.+)@)?(?P<url>https?://.*)")
 
 
@@ -30,9 +30,9 @@ class Asked:
     """One data set of an evaluation.
 
     Attributes:
-        data_set: Which one, with the score that was chosen.
+        data_set: The data set, with the score that was chosen.
         task: The chosen questions, with their tools.
-        left_out: Rows that need more than text.
+        left_out: Number of rows that are left out, by the thing besides text that they need.
     """
 
     data_set: DataSet
@@ -49,7 +49,7 @@ def choose(
     score: Method | None = None,
     system: str | None = None,
 ) -> list[Asked]:
-    """The data sets of a command with their questions and tools; the arguments are those of `aepo eval`.
+    """Load the data sets of a command with their questions and tools; the arguments are those of `aepo eval`.
 
     Raises:
         ValueError: A name, file, id or tool is wrong.
@@ -82,14 +82,14 @@ def choose(
 
 
 def data_files(names: Sequence[str], data: str | None) -> dict[str, Path]:
-    """Where each data set is read from; those without a file come from the hub.
+    """Find the file of each data set; a data set without a file comes from the hub.
 
     Args:
-        names: Of the data sets.
+        names: The names of the data sets.
         data: A file for a single data set, a folder with <name>.jsonl or .parquet for each, or name=file,name=file.
 
     Raises:
-        DataError: It is none of these.
+        DataError: `data` is none of these.
     """
     if data is None:
         return {}
@@ -114,15 +114,14 @@ def data_files(names: Sequence[str], data: str | None) -> dict[str, Path]:
 
 
 def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
-    """A judge model behind a server, or an async function from a prompt to the judge's reply.
+    """Load the judge, if one of the data sets needs a judge.
 
     Args:
-        judge: MODEL@http://host:port/v1, or the address alone if the server has one model, or
-            "package.module:function".
+        judge: The judge's name, see `named_judge`.
         sets: The data sets.
 
     Raises:
-        ValueError: It cannot be found or imported or is no such function, or a data set needs one and none was given.
+        ValueError: A judge is needed but not given, is given but not needed, or cannot be loaded.
         ServerError: The server does not answer.
     """
     needing = [one.name for one in sets if one.method == "judge"]
@@ -139,7 +138,11 @@ def load_judge(judge: str | None, sets: Sequence[DataSet]) -> Judge | None:
 
 
 def named_judge(judge: str) -> Judge:
-    """The judge of "package.module:function", an async function from a prompt to a reply, or of "MODEL@http://host/v1".
+    """Load a judge.
+
+    Args:
+        judge: A model behind a server: "MODEL@http://host/v1", or the address alone if the server has one model. Or
+            "package.module:function", an async function from a prompt to the judge's reply.
 
     Raises:
         ValueError: It cannot be imported, is no such function, or no model is named and the server has several.
@@ -164,11 +167,11 @@ def _served(url: str, model: str | None) -> Judge:
 
 
 def load_function(what: str, name: str) -> Any:
-    """What "package.module:function" names.
+    """Import a function.
 
     Args:
-        what: What it is for, for the message.
-        name: Where it is.
+        what: The function's purpose, for messages.
+        name: The function as "package.module:function".
 
     Raises:
         ValueError: It cannot be imported, or is no function.

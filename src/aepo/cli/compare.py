@@ -1,4 +1,4 @@
-"""`aepo compare`."""
+"""Runs `aepo compare`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def compare(
     quick: bool = False,
     figures: bool = True,
 ) -> None:
-    """Train several algorithms on one task, over several seeds, under one budget: a table with intervals, and figures.
+    """Train several algorithms on one task, over several seeds, under one budget; make a table and figures.
 
-    Finished runs are kept and interrupted ones go on when the same command is given again.
+    If you give the same command again, finished runs are kept and interrupted ones are continued.
 
     Args:
         config: YAML file of a comparison, or of a training, whose settings all runs then share.
         overrides: Settings, e.g. algorithms=grpo,aepo,aepo-random budget.amount=12800 rollout.questions=16.
-        seeds: Like 0,1,2; every entry runs with each of them.
-        jobs: Runs at once, each a process with one thread; results do not depend on it.
-        quick: Only try that all of it works, in a folder of its own: two seeds, a few steps and questions.
-        figures: Whether figures are drawn; they need the extra "plots".
+        seeds: Seeds like 0,1,2; every entry runs with each of them.
+        jobs: Runs at once, each in a process with one thread; the results are the same for any number.
+        quick: Only try that everything works, in a folder of its own: two seeds, a few steps and questions.
+        figures: Draw figures; they need the extra "plots".
     """
     from aepo import tasks
     from aepo.comparison import figures as drawing

@@ -1,4 +1,4 @@
-"""`aepo convert`."""
+"""Runs `aepo convert`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def convert(source: Positional[Path], out: Positional[Path], /) -> None:
 
     Args:
         source: A .gguf file, or a .whl that contains one.
-        out: Folder of the model; must not exist yet.
+        out: Folder of the model; it must not exist yet.
     """
     from aepo.engines.local.gguf import convert as write
     from aepo.engines.local.gguf import find_in_wheel

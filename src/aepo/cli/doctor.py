@@ -1,4 +1,4 @@
-"""`aepo doctor`."""
+"""Runs `aepo doctor`."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ def doctor(
     measure: bool = True,
     json: bool = False,
 ) -> int:
-    """Look at this machine, and at what a configuration, a model or a server needs.
+    """Check this machine, and whether all is there that a configuration, a model or a server needs.
 
-    Exit code 1 if something that is needed is missing. Keys of services are said to be there, never shown.
+    The exit code is 1 if something is missing. Keys of services are only looked for; their values are never shown.
 
     Args:
-        config: YAML file of a run; also what a step needs is estimated.
-        overrides: Settings on top of it; with `--model` alone those of the model (model.tokenizer=...).
-        model: Look at the chat template of this model, and at what a server ("http://...") tells of log-probabilities.
-        url: Services that must answer, beside the addresses that the configuration names.
-        trial: Ask so many questions of the task, with the real tools, to learn how long trajectories are; without it
-            times are those at the limits.
+        config: YAML file of a run; the memory and the time of a step are estimated too.
+        overrides: Settings that change the configuration; with `--model` alone, settings of the model
+            (model.tokenizer=...).
+        model: Check the chat template of this model; for a server ("http://..."), also the log-probabilities it gives.
+        url: Services that must answer, besides the addresses in the configuration.
+        trial: Number of the task's questions to ask, with the real tools, to learn how long trajectories are. Without
+            it, times are computed for the longest ones allowed.
         measure: Load the model of the configuration and measure a few calls.
         json: Print JSON and nothing else.
     """
@@ -69,14 +70,14 @@ def examine(
     trial: int = 0,
     measure: bool = True,
 ) -> list[Finding]:
-    """Everything that `aepo doctor` looks at, in the order of the screen; the arguments are its own.
+    """Make all checks of `aepo doctor`; the findings have the order of the screen.
 
     Args:
-        config: Of a run.
-        model: Instead of the configuration's.
-        urls: Services.
-        trial: How many questions are asked.
-        measure: Whether the configuration's model is loaded.
+        config: The configuration of a run.
+        model: The model to check instead of the configuration's.
+        urls: Services that must answer.
+        trial: Number of questions to ask.
+        measure: Load the configuration's model and measure it.
     """
     from aepo.doctor import host, plan, services
     from aepo.doctor.model import look_at

@@ -1,4 +1,4 @@
-"""`aepo eval`."""
+"""Runs `aepo eval`."""
 
 from __future__ import annotations
 
@@ -41,24 +41,25 @@ def evaluate(
         what: Folder of a run (its newest checkpoint), folder or hub name of a model, "atlas", or the address of a model
             server (http://host:port/v1); with --model, names of data sets.
         overrides: Settings, e.g. task.options.split=test rollout.temperature=0.6.
-        model: What answers the questions of data sets; like POLICY.
-        config: YAML file for task and rollout; a run's own configuration by default.
-        samples: Sampled trajectories a question.
-        questions: Of a task only: how many questions, from the first; all by default.
-        greedy: Of a task only: whether one greedy trajectory a question is taken too.
-        data: JSONL or Parquet file of the data set; for several, a folder, or name=file,name=file. The Hugging Face Hub
-            by default.
-        ids: File with one id a line, or ids with commas: only these questions of the data sets.
+        model: The model that answers the questions of data sets; it is named like POLICY.
+        config: YAML file for task and rollout; by default a run's own configuration.
+        samples: Sampled trajectories for each question.
+        questions: Number of questions, from the first; by default all. Only for a task.
+        greedy: Also take one greedy trajectory for each question. Only for a task.
+        data: JSONL or Parquet file of the data set; for several, a folder, or name=file,name=file. By default the
+            Hugging Face Hub.
+        ids: Ask only these questions of the data sets: a file with one id in each line, or ids with commas.
         tools: "search", "browse", "python", "package.module:function", with commas, or "none"; by default those of each
             data set.
         corpus: JSONL file of the documents to search.
-        score: Another score than that of each data set.
+        score: The score to use instead of that of each data set.
         judge: MODEL@http://host:port/v1, or the address alone if the server has one model; its key is read from
             AEPO_JUDGE_KEY. Or "package.module:function", an async function from a prompt to the judge model's reply.
-        out: Folder for what is found; by default in the run's folder: `evaluation` for its task, `benchmarks` for data
-            sets. Of another model `runs/benchmarks/MODEL`, and of its task only the trajectory that met a tool's bug.
-        resume: Of data sets: go on with the evaluation in that folder. With another --judge or --score, what was
-            answered is scored again.
+        out: Folder for the results. By default it is in the run's folder: `evaluation` for its task, `benchmarks` for
+            data sets. For another model it is `runs/benchmarks/MODEL`; on a task, only a trajectory that met a bug in a
+            tool is then kept.
+        resume: Continue the evaluation in that folder. With another --judge or --score, the answers are scored again.
+            Only for data sets.
         compare: Folders of two evaluations on data sets.
     """
     from aepo.tasks.datasets import NAMES
@@ -87,7 +88,7 @@ def evaluate(
 
 
 def _refuse(**options: object) -> None:
-    """Refuse options of data sets that were given for a task."""
+    """Refuse options for data sets if a task is evaluated."""
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"--{name} is for data sets: aepo eval DATA_SETS --model MODEL --{name} ...")

@@ -1,4 +1,4 @@
-"""`aepo export`."""
+"""Runs `aepo export`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def export(run: Positional[Path], out: Positional[Path], /) -> None:
 
     Args:
         run: Folder of the run.
-        out: Folder of the model; must not exist yet.
+        out: Folder of the model; it must not exist yet.
     """
     from aepo.engines.verl.export import export as write
 

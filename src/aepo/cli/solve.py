@@ -1,4 +1,4 @@
-"""`aepo solve`."""
+"""Runs `aepo solve`."""
 
 from __future__ import annotations
 
@@ -42,28 +42,29 @@ def solve(
     out: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Answer one question: AEPO's rollout under a budget, and a vote over what it found.
+    """Answer one question: AEPO's rollout samples trajectories under a budget, and their answers are voted on.
 
-    Limits are never exceeded; the first that is reached ends it, and what has ended is voted on. So does Ctrl-C.
-    Exit code 1 if there is no answer.
+    Limits are never exceeded. The first one that is reached ends the rollout, and so does Ctrl-C; the finished
+    trajectories are then voted on. The exit code is 1 if there is no answer.
 
     Args:
-        question: What is asked.
+        question: The question.
         overrides: Settings, e.g. rollout.max_tokens=2048 rollout.protocol=chat algorithm.name=grpo.
         model: Folder of a run, folder or hub name of a model, "atlas", or the address of an OpenAI-compatible server.
         task: Take tools and system message from this task (options: task.options.<name>=...). By default the task of a
             run, and "atlas" for its model.
-        tools: Instead: "search", "python", "package.module:function", with commas, or "none".
-        corpus: What "search" searches: a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
-        trajectories: Trajectories that may be begun; without any limit 8, beside another limit at most 64.
-        calls: Tool calls that may run.
-        tokens: Tokens that the model may write.
-        money: What tokens (model.price.prompt=..., model.price.sampled=..., of a million) and calls may cost together.
+        tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none".
+        corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
+        trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
+        calls: The most tool calls to run.
+        tokens: The most tokens that the model may write.
+        money: The most that tokens and calls may cost together. model.price.prompt=... and model.price.sampled=... are
+            the prices of a million tokens.
         reward: "package.module:function" of (sample, trajectory): the answer of the best trajectory is taken.
         judge: MODEL@http://host/v1, or "package.module:function", an async function from a prompt to a reply: it
             chooses the answer.
-        config: YAML file for rollout, tools and algorithm; that of a run by default.
-        out: Folder for trees and solution; by default one in `solved`.
+        config: YAML file for rollout, tools and algorithm; by default that of a run.
+        out: Folder for trees and solution; by default a new one in `solved`.
         json: Print the solution as JSON and nothing else.
     """
     from aepo.assembly.policies import load_policy
@@ -106,7 +107,7 @@ def solve(
 
 
 def _show(solution: Solution, folder: RunFolder, display: SolvingDisplay | None) -> None:
-    """The solution on the display, or as JSON without one."""
+    """Show the solution on the display; without a display, print it as JSON."""
     from aepo.runs.folder import in_shell
 
     if display is None:
@@ -117,7 +118,7 @@ def _show(solution: Solution, folder: RunFolder, display: SolvingDisplay | None)
 
 
 def _found(find: Callable[..., Solution], folder: RunFolder, display: SolvingDisplay | None, title: str) -> Solution:
-    """The solution; a display shows how far it has come."""
+    """Find the solution; the display shows the progress."""
     from aepo.runs.failures import failures_kept
 
     with failures_kept(folder):
@@ -131,7 +132,7 @@ def _found(find: Callable[..., Solution], folder: RunFolder, display: SolvingDis
 def _task(
     settings: Config, task: str | None, tools: str | None, corpus: str | None, question: str, run: Path | None
 ) -> Task:
-    """The tools and the system message that the question is answered with."""
+    """Make the task that gives the tools and the system message."""
     from aepo import tasks
     from aepo.runs.resumed import task_of_run
     from aepo.tasks.base import Task
@@ -153,10 +154,10 @@ def _task(
 
 
 def _folder(out: Path | None) -> RunFolder:
-    """The folder that was asked for, or a new one in `solved`.
+    """Return the folder `out`, or a new one in `solved`.
 
     Raises:
-        ValueError: It holds other trees.
+        ValueError: The folder holds other trees.
     """
     from aepo.runs.folder import RunFolder
 
@@ -167,7 +168,7 @@ def _folder(out: Path | None) -> RunFolder:
 
 
 def _new_folder() -> Path:
-    """One in `solved` that nobody has, named after the time."""
+    """Return a path in `solved` that does not exist yet; its name is the time."""
     now = time.strftime("%Y%m%d-%H%M%S")
     names = (now if number == 1 else f"{now}-{number}" for number in count(1))
     return next(path for path in map(Path("solved").joinpath, names) if not path.exists())

@@ -1,4 +1,4 @@
-"""`aepo tools ...`: commands about tools, each in its own file."""
+"""Lists the commands of `aepo tools`; each has a file of its own."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ TOOLS: dict[str, Callable[..., None]] = {
 
 
 def tools() -> None:
-    """Prepare and look after what tools use: see `aepo tools --help`."""
+    """Index documents for search, and manage the kept results of tools: see `aepo tools --help`."""

@@ -1,4 +1,4 @@
-"""`aepo tools cache`: what a file of tool results holds."""
+"""Runs `aepo tools cache`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def cache(
         file: The file, e.g. tools.sqlite of a run folder.
         tool: Only results of this tool.
         older_than: Only results that were stored more than this many days ago.
-        limit: Entries to list, the newest; the totals are of all.
-        export: Write all of them to this JSON-lines file instead of listing them.
-        prune: Delete them instead of listing them; needs a tool, an age, or both.
+        limit: Number of the newest results to list; the totals count all.
+        export: Write all chosen results to this JSON-lines file instead of listing them.
+        prune: Delete the chosen results instead of listing them; this needs --tool, --older-than, or both.
     """
     from aepo.tools.cache.store import Store
 

@@ -1,4 +1,4 @@
-"""`aepo tools index`."""
+"""Runs `aepo tools index`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def index(corpus: Positional[Path], /, out: Path) -> None:
     Args:
         corpus: A file of rows with "text" and perhaps "title", or with "contents": JSON lines, a JSON array, .tsv or
             Parquet; all but Parquet may be compressed (.gz, .bz2, .xz).
-        out: Folder of the index; must not exist yet.
+        out: Folder of the index; it must not exist yet.
     """
     from aepo.tools.search.corpus import read_documents
     from aepo.tools.search.folder import build

@@ -1,4 +1,4 @@
-"""`aepo view`."""
+"""Runs `aepo view`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def view(
 ) -> None:
     """Look into a run or an evaluation: curves while it trains, rollout trees, tokens; two runs side by side.
 
-    Serves a page to this machine until it is interrupted, or writes it as one file with --export.
+    The command serves a page to this machine until you interrupt it. With --export it writes the page to a file.
 
     Args:
-        runs: One folder, or two to be compared.
-        export: Write this HTML file instead, which opens from disk.
-        sections: Of the file: only these steps or data sets.
-        questions: Of the file: only these questions' ids.
-        megabytes: Of the file: most data of trees in it.
-        host: Address to listen on; others than loopback let other machines read your runs.
-        port: Port to listen on; by default 6880, or a free one if that is taken.
+        runs: One folder, or two to compare.
+        export: Write the page to this HTML file, which a browser can open from disk.
+        sections: Put only these steps or data sets into the file.
+        questions: Put only the questions with these ids into the file.
+        megabytes: The most data of trees in the file, in MB.
+        host: Address to listen on; with an address other than loopback, other machines can read your runs.
+        port: Port to listen on; by default 6880, or a free port if 6880 is taken.
         open: Open the page in the browser.
     """
     from aepo.viewer import server

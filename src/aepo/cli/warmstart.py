@@ -1,4 +1,4 @@
-"""`aepo warmstart`."""
+"""Runs `aepo warmstart`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tyro.conf import Positional
 
 
 def warmstart(out: Positional[Path], /, threads: int = 2, seed: int = 0) -> None:
-    """Make the small model of this package anew, from scratch, on a CPU.
+    """Make the small model of this package again, from scratch, on a CPU.
 
     Args:
         out: Folder of the model.
-        threads: CPU threads.
-        seed: Of weights and demonstrations.
+        threads: Number of CPU threads.
+        seed: Seed of the weights and the demonstrations.
     """
     import torch
 

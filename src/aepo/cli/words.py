@@ -1,4 +1,4 @@
-"""The words of a command: paths with `~`, and settings that stand where a file could."""
+"""Reads words of the command line: paths with `~`, and settings in the place of a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGISTRY = ConstructorRegistry()
 
 @REGISTRY.primitive_rule
 def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Behind `--out=` a shell leaves `~` to the program."""
+    """Expand `~` in paths: a shell does not expand it after `--out=`."""
     if info.type is not Path:
         return None
     return PrimitiveConstructorSpec(
@@ -27,7 +27,7 @@ def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def file_and_settings(first: str | None, others: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
-    """The configuration's file, None if the first word is a setting already; and the settings."""
+    """Split the words into the configuration's file and the settings; without a file, the first word is a setting."""
     if first is None or "=" in first:
         return None, (*([] if first is None else [first]), *others)
     return local(first), others

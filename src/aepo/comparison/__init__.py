@@ -1,1 +1,1 @@
-"""Comparing algorithms: several on one task, over several seeds, under one budget; then a table and figures."""
+"""Compares algorithms on one task, over several seeds and under one budget; makes a table and figures."""

@@ -1,4 +1,7 @@
-"""What is compared: an algorithm or a part of one switched off, with its changes to the settings that all share."""
+"""The entries of a comparison: an algorithm, or an algorithm with a part switched off.
+
+An entry holds its changes to the settings that all entries share.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,14 @@ SHARED_BY_ENTRIES = {
     "train.max_sampled_tokens": "the comparison's budget ends a run",
     "train.max_executed_calls": "the comparison's budget ends a run",
 }
-"""What no entry may set, and why."""
+"""The settings that no entry may set, each with the reason."""
 
 
 class Entry(Section):
     """One side of the comparison.
 
     Attributes:
-        label: Its name in table, figures and folders.
+        label: The entry's name in table, figures and folders.
         overrides: Changes to the base configuration, by dotted key.
     """
 
@@ -43,10 +46,10 @@ class Entry(Section):
 
 
 def named(name: str) -> Entry:
-    """The entry of a short name: an algorithm's, or one of `ABLATIONS`.
+    """Make the entry of a short name: the name of an algorithm, or one of `ABLATIONS`.
 
     Raises:
-        ConfigError: There is none; the nearest known one is named.
+        ConfigError: There is no such entry; the message names the nearest known one.
     """
     if name in ABLATIONS:
         return Entry(label=name, overrides=ABLATIONS[name])
@@ -60,10 +63,10 @@ def named(name: str) -> Entry:
 
 
 def applied(entry: Entry, base: Mapping[str, Any]) -> dict[str, Any]:
-    """The base configuration with an entry's changes; not validated.
+    """Add an entry's changes to the base configuration; the result is not validated.
 
     Raises:
-        ConfigError: The entry changes what all entries share, or a key goes into a value.
+        ConfigError: The entry changes a setting that all entries share, or a dotted key leads into a value.
     """
     overrides = flat(entry.overrides)
     for key in overrides:

@@ -1,7 +1,8 @@
-"""The figures of a comparison: each a function of plain data that returns a matplotlib figure.
+"""Draws the figures of a comparison. Each function takes plain data and returns a matplotlib figure.
 
-Entries are told apart by colour (Okabe and Ito's, which the colour-blind can tell apart, and a dark red), line style
-and marker, so that a print in grey will do. A line is the mean over seeds, its band their spread.
+Entries differ in colour, line style and marker, so that they can be told apart on a grey print too. The colours are
+Okabe and Ito's, which colour-blind readers can tell apart, and a dark red. A line is the mean over seeds, and its band
+is their spread.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LEGEND_WIDTH = 1.9
 
 @dataclass(frozen=True)
 class Look:
-    """How an entry's line is drawn, in all figures alike."""
+    """The look of an entry's line, the same in all figures."""
 
     colour: str
     style: Any
@@ -40,32 +41,32 @@ class Look:
 Looks = Mapping[str, Look]
 Bands = Mapping[str, Band]
 Shares = Mapping[str, Sequence[Mapping[int, float]]]
-"""For each entry, for each seed: the share of each whole number."""
+"""The share of each whole number, for each entry and each seed."""
 
 
 def require() -> None:
-    """Find matplotlib before hours of training.
+    """Check that matplotlib is installed, before hours of training.
 
     Raises:
-        ValueError: It is not installed.
+        ValueError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError('figures need matplotlib: pip install "aepo-rl[plots]", or leave them out with --no-figures')
 
 
 def looks_of(labels: Sequence[str]) -> dict[str, Look]:
-    """A look for each entry; style and marker alone, without colour, tell 36 of them apart."""
+    """Choose a look for each entry. Style and marker alone, without colour, give 36 different looks."""
     looks = zip(cycle(COLOURS), cycle(STYLES), cycle(MARKERS), strict=False)
     return {label: Look(*look) for label, look in zip(labels, looks, strict=False)}
 
 
 def success_by(cost: str, bands: Bands, looks: Looks) -> Figure:
-    """Held-out success against what training used.
+    """Draw held-out success against a cost of training.
 
     Args:
-        cost: Title of the axis, e.g. "sampled tokens".
-        bands: Of shares of sampled trajectories that succeeded.
-        looks: Of the entries.
+        cost: The cost's name for the axis, e.g. "sampled tokens".
+        bands: The share of sampled trajectories that succeeded, for each entry.
+        looks: The look of each entry.
     """
     figure, (axes,) = _panels(1)
     _lines(axes, bands, looks)
@@ -77,13 +78,13 @@ def success_by(cost: str, bands: Bands, looks: Looks) -> Figure:
 
 
 def policy_entropy(bands: Bands, looks: Looks, start: float, tolerance: float | None) -> Figure:
-    """Policy entropy over training, with the range that raises no alarm.
+    """Draw policy entropy over training, and the range in which no alarm is raised.
 
     Args:
-        bands: Of nats per token.
-        looks: Of the entries.
-        start: Mean entropy of the entries at the start, which the range lies around.
-        tolerance: Half the range, as a share of `start`; None draws none.
+        bands: The entropy in nats per token, for each entry.
+        looks: The look of each entry.
+        start: The mean entropy of the entries at the start, which is the middle of the range.
+        tolerance: Half the range, as a share of `start`; None draws no range.
     """
     figure, (axes,) = _panels(1)
     if tolerance is not None:
@@ -99,21 +100,21 @@ def policy_entropy(bands: Bands, looks: Looks, start: float, tolerance: float | 
 
 
 def clip_fractions(low: Bands, high: Bands, looks: Looks) -> Figure:
-    """Shares of trained tokens whose ratio left the clip range, below and above."""
+    """Draw the shares of trained tokens whose ratio left the clip range, below and above."""
     figure, panels = _panels(2)
     for axes, bands, title in zip(panels, (low, high), ("below the clip range", "above the clip range"), strict=True):
         _lines(axes, bands, looks)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("training step")
         _percent(axes)
-        # Where nothing was clipped there is no scale to be had from the data.
+        # If nothing was clipped, the data give no scale.
         axes.set_ylim(0, max(LEAST_CLIP_SCALE, 1.05 * max(max(band.high) for band in bands.values())))
     panels[0].set_ylabel("trained tokens (%)")
     return _with_legend(figure, panels[0])
 
 
 def branch_concentration(bands: Bands, looks: Looks) -> Figure:
-    """Share of a group's branches that start on its three most branched trajectories; entries that branch."""
+    """Draw the share of a group's branches that start on its three most branched trajectories."""
     figure, (axes,) = _panels(1)
     _lines(axes, bands, looks)
     axes.set_xlabel("training step")
@@ -124,7 +125,7 @@ def branch_concentration(bands: Bands, looks: Looks) -> Figure:
 
 
 def diversity(queries: Bands, clusters: Bands, looks: Looks) -> Figure:
-    """How different the trajectories of a group are."""
+    """Draw how different the trajectories of a group are."""
     figure, panels = _panels(2)
     titles = (
         "distinct sequences of tool calls\n(% of the group's trajectories)",
@@ -139,17 +140,17 @@ def diversity(queries: Bands, clusters: Bands, looks: Looks) -> Figure:
 
 
 def high_entropy_runs(shares: Shares) -> Figure:
-    """How many turns in a row stay uncertain: runs of high-entropy turns after tool results, by length."""
+    """Draw the lengths of runs of high-entropy turns after tool results: how many turns in a row stay uncertain."""
     return _heat_map(shares, "high-entropy turns in a row", "share of such rows (%)")
 
 
 def global_samples(shares: Shares) -> Figure:
-    """How many trajectories of a group the budget rule lets start from the question."""
+    """Draw the numbers of trajectories in a group that the budget rule lets start from the question."""
     return _heat_map(shares, "m, trajectories of a group that start from the question", "share of groups (%)")
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name`.png and `name`.svg; equal figures give equal files."""
+    """Write the figure to `name`.png and `name`.svg; equal figures give equal files."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "aepo"}):
@@ -180,7 +181,7 @@ def _lines(axes: Axes, bands: Bands, looks: Looks) -> None:
             color=look.colour,
             linestyle=look.style,
             marker=look.marker,
-            # Marks of neighbours do not hide each other.
+            # Each line has its marks at other places, so that they do not hide each other.
             markevery=(number % every, every),
             markersize=4.5,
             lw=1.6,
@@ -203,7 +204,7 @@ def _thousands(axes: Axes) -> None:
 
 
 def _heat_map(shares: Shares, xlabel: str, what: str) -> Figure:
-    """A row an entry, a column a number; each cell says the mean share over seeds, and half their spread."""
+    """Draw a row for each entry and a column for each number; a cell has the mean over seeds and half their spread."""
     import numpy as np
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
-"""A comparison's folder: what it is, which of its runs are finished, where everything lies.
+"""Claims a comparison's folder, and finds its finished runs.
 
 runs/comparison/
-    comparison.yaml              what is compared
+    comparison.yaml              the comparison's settings
     runs/aepo-seed-0/            an ordinary run folder
-    logs/aepo-seed-0.log         what that run printed
+    logs/aepo-seed-0.log         the output of that run
     comparison.md                the tables
     comparison.json              the same numbers
     figures/                     PNG and SVG
@@ -29,11 +29,11 @@ from aepo.runs.resumed import FREE_FOR_RUN, on_day
 from aepo.training.budget import Spent, ended
 
 FREE = set(FREE_FOR_RUN) - {f"train.{limit}" for limit in LIMITS.values()}
-"""Settings that a comparison may change when it goes on: they touch neither what a step computes nor the budget."""
+"""Settings that a continued comparison may change: they affect neither the results of a step nor the budget."""
 
 
 def dated(plan: Plan) -> Plan:
-    """The plan with one day for the chat templates of all its runs, however long they take: that on which it began."""
+    """Give the chat templates of all runs the same date: the day on which the comparison began."""
     if plan.shared["rollout"]["date"] is not None:
         return plan
     file = plan.folder / "comparison.yaml"
@@ -44,11 +44,11 @@ def dated(plan: Plan) -> Plan:
 
 
 def claim(plan: Plan) -> None:
-    """Make the comparison's folder, or find that it is this comparison's: more entries and more seeds may come to it.
+    """Make the comparison's folder, or check that it belongs to this comparison; new entries and seeds are allowed.
 
     Raises:
-        ConfigError: It holds another comparison, or something else.
-        RunFolderError: It cannot be written.
+        ConfigError: The folder holds another comparison, or something else.
+        RunFolderError: The folder cannot be written.
     """
     file = plan.folder / "comparison.yaml"
     if file.is_file():
@@ -68,9 +68,9 @@ def claim(plan: Plan) -> None:
 
 
 def finished(run: PlannedRun) -> bool:
-    """Whether a run is at its end: its newest checkpoint says so, or, where all were removed, its metrics.
+    """Tell whether a run is at its end, by its newest checkpoint, or by its metrics if it has none.
 
-    Tables and figures need no weights, so that checkpoints of finished runs may be removed to make room.
+    Tables and figures need no weights, so the checkpoints of finished runs may be removed to make room.
     """
     folder = RunFolder(run.folder)
     if folder.checkpoints.is_dir():
@@ -83,7 +83,7 @@ def finished(run: PlannedRun) -> bool:
 
 
 def log_file(plan: Plan, run: PlannedRun) -> Path:
-    """Where a run prints."""
+    """Return the file for a run's output."""
     return plan.folder / "logs" / f"{run.folder.name}.log"
 
 

@@ -1,4 +1,4 @@
-"""From a comparison's settings to the runs that it consists of; all of it checked before anything runs."""
+"""Reads a comparison's settings and plans its runs. Everything is checked before the first run starts."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ QUICK_SEEDS, QUICK_STEPS, QUICK_QUESTIONS, QUICK_HELD_OUT = 2, 2, 2, 6
 
 
 class EqualBudget(Section):
-    """What each run may use for training.
+    """The budget of each run for training.
 
     Attributes:
-        kind: What is equal for all entries.
-        amount: How much of it; a run ends after the step that reaches it.
+        kind: The quantity that is equal for all entries.
+        amount: The amount of this quantity; a run ends after the step that reaches it.
     """
 
     kind: Literal["trajectories", "sampled_tokens", "executed_calls"] = "trajectories"
@@ -37,12 +37,13 @@ class EqualBudget(Section):
 
 
 class Measurement(Section):
-    """Measuring on the task's held-out questions; which ones there are is an option of the task.
+    """The evaluation on the task's held-out questions. An option of the task says which questions these are.
 
     Attributes:
-        questions: How many of them, from the first; null takes as many as the base configuration.
-        samples: Sampled trajectories a question; the table shows Pass@1 and Pass@samples.
-        every: Training steps between the evaluations that the curves are drawn from; 0 evaluates before and after only.
+        questions: The number of questions, from the first; null takes the number of the base configuration.
+        samples: Sampled trajectories for each question; the table shows Pass@1 and Pass@samples.
+        every: Training steps between two evaluations, from which the curves are drawn; 0 evaluates only before and
+            after training.
     """
 
     questions: int | None = Field(default=None, ge=1)
@@ -51,16 +52,16 @@ class Measurement(Section):
 
 
 class Settings(Section):
-    """A comparison.
+    """The settings of a comparison.
 
     Attributes:
-        folder: Where it writes.
-        base: The configuration that all runs share: the keys of a training configuration. In a file it may also be the
-            path of such a file, relative to it.
-        entries: What is compared; all are measured against the first. In a file an entry may also be a short name.
-        seeds: Every entry runs with each of them.
-        budget: Of a run; null is the number of trajectories that the base configuration samples.
-        evaluation: How runs are measured.
+        folder: The folder to write to.
+        base: The configuration that all runs share, with the keys of a training configuration. In a file, it may also
+            be the path of such a file, relative to this file.
+        entries: The entries to compare; all are compared with the first. In a file, an entry may also be a short name.
+        seeds: The seeds; every entry runs with each of them.
+        budget: The budget of each run; null is the number of trajectories that the base configuration samples.
+        evaluation: The evaluation of each run.
     """
 
     folder: str = "runs/comparison"
@@ -92,12 +93,12 @@ class Settings(Section):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One entry with one seed.
+    """The run of one entry with one seed.
 
     Attributes:
-        label: Of the entry.
-        seed: Of the run.
-        config: All of it.
+        label: The entry's label.
+        seed: The run's seed.
+        config: The run's whole configuration.
     """
 
     label: str
@@ -106,11 +107,11 @@ class PlannedRun:
 
     @property
     def folder(self) -> Path:
-        """Of the run."""
+        """The run's folder."""
         return Path(self.config.run)
 
     def __str__(self) -> str:
-        """E.g. "aepo, seed 0"."""
+        """Return the run's name, e.g. "aepo, seed 0"."""
         return f"{self.label}, seed {self.seed}"
 
 
@@ -119,12 +120,12 @@ class Plan:
     """A checked comparison.
 
     Attributes:
-        folder: Where it writes.
-        labels: Of the entries, in order.
-        seeds: In order.
-        budget: Of each run.
-        shared: What makes it this comparison whatever its entries and seeds are: the base configuration as it is run.
-        runs: Every entry with every seed; all entries of a seed before the next seed.
+        folder: The folder to write to.
+        labels: The labels of the entries, in order.
+        seeds: The seeds, in order.
+        budget: The budget of each run.
+        shared: The base configuration that the runs use. It identifies the comparison; entries and seeds do not.
+        runs: Every entry with every seed; all entries of a seed come before the next seed.
     """
 
     folder: Path
@@ -136,20 +137,21 @@ class Plan:
 
 
 def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = None) -> Settings:
-    """The settings of a comparison.
+    """Load the settings of a comparison.
 
     Args:
-        path: Its YAML file, or that of a training configuration, which becomes the base; None takes class defaults.
-        overrides: `key=value`. The comparison's own keys change it, `algorithms` is short for its entries; any other
-            key changes the base.
-        seeds: Like "0,1,2"; by default those of the file.
+        path: The comparison's YAML file, or that of a training configuration, which becomes the base; None takes class
+            defaults.
+        overrides: Changes as `key=value`. Keys of the comparison change the comparison (`algorithms` means its
+            entries); any other key changes the base.
+        seeds: Seeds like "0,1,2"; by default those of the file.
 
     Raises:
         ConfigError: A file is missing or broken, a key is unknown, or a value does not fit.
     """
     data = {} if path is None else configuration.read(path)
     own = Settings.model_fields.keys()
-    # Both kinds of file have a key `evaluation`.
+    # `evaluation` does not tell the two kinds of file apart: both have this key.
     if not data.keys() & (own - {"evaluation"}):
         data = {"base": data}
     base = data.get("base") or {}
@@ -175,11 +177,11 @@ def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = N
 
 
 def plan(settings: Settings, quick: bool = False) -> Plan:
-    """The runs of a comparison.
+    """Plan the runs of a comparison.
 
     Args:
-        settings: Its settings.
-        quick: Only try that all of it works: two seeds, few steps, few questions, in a folder of its own.
+        settings: The comparison's settings.
+        quick: Only try that everything works: two seeds, few steps, few questions, in a folder of its own.
 
     Raises:
         ConfigError: An entry is unknown or does not fit, or the budget is smaller than one group.
@@ -209,13 +211,13 @@ def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budg
     try:
         return _measured(configuration.parse(data), evaluation, budget, quick)
     except ConfigError as error:
-        # The budget stands in one place here, and in each run's own configuration in another.
+        # The error names the budget by the run's setting, but the user set it in the comparison.
         what = str(error).replace(f"train.{LIMITS[budget.kind]}", "budget.amount")
         raise ConfigError(f"entry {entry.label!r}: {what}") from None
 
 
 def _measured(config: Config, evaluation: Measurement, budget: EqualBudget, quick: bool) -> Config:
-    """A run's configuration with what the comparison decides: budget, evaluation, one thread."""
+    """Set in a run's configuration what the comparison decides: budget, evaluation, one thread."""
     questions = evaluation.questions or config.evaluation.questions
     samples, rollout = evaluation.samples, config.rollout.questions
     if quick:
@@ -225,7 +227,7 @@ def _measured(config: Config, evaluation: Measurement, budget: EqualBudget, quic
         "evaluation.samples": samples,
         "evaluation.every": evaluation.every,
         "rollout.questions": rollout,
-        # Sums are added up in another order by another number of threads.
+        # Another number of threads adds up sums in another order, which changes results.
         "train.threads": config.train.threads or 1,
         f"train.{LIMITS[budget.kind]}": budget.amount,
     }
@@ -243,5 +245,5 @@ def _trajectories_a_step(config: Config) -> int:
 
 
 def _repeated(values: Sequence[Any]) -> Any:
-    """A value that is there more than once, as text; empty if there is none."""
+    """Return the first value that occurs more than once, as text; "" if there is none."""
     return next((str(value) for value, count in Counter(values).items() if count > 1), "")

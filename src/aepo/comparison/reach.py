@@ -1,4 +1,4 @@
-"""What each entry used until it was as good as the first one ever was, and how far its policy entropy went."""
+"""Two tables: the costs until an entry is as good as the first entry's best, and the range of its policy entropy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from aepo.comparison.plan import Plan
 from aepo.comparison.results import Result
 from aepo.comparison.series import band_of_points, line, smoothed
+from aepo.comparison.table import USED as METRICS
 from aepo.training.alarm import SMOOTHED_STEPS
 
-USED = ("trajectories", "tokens_sampled", "executed_calls")
+USED = tuple(METRICS.values())
 SUCCESS = "eval/success"
 ENTROPY = "entropy/policy"
 
 
 def crossing(x: Sequence[float], y: Sequence[float], level: float) -> float | None:
-    """The least x at which the line through the points is at `level` or above it; None if it never is."""
+    """Find the least x at which the line through the points reaches `level`; None if it never does."""
     for at, value in enumerate(y):
         if value >= level:
             if at == 0:
@@ -29,9 +30,10 @@ def crossing(x: Sequence[float], y: Sequence[float], level: float) -> float | No
 
 
 def reach_table(plan: Plan, results: Sequence[Result]) -> list[list[str]]:
-    """A head and a line an entry: what training had used when the seeds' mean success reached the first entry's best.
+    """Make a table of what training had used when the seeds' mean success reached the first entry's best.
 
-    Between evaluations the mean is a straight line. Empty where runs were not evaluated on the way.
+    Between evaluations the mean is a straight line. The table has a head and a line for each entry; it is empty if runs
+    were not evaluated during training.
     """
     curves = {}
     for label in plan.labels:
@@ -54,10 +56,10 @@ def reach_table(plan: Plan, results: Sequence[Result]) -> list[list[str]]:
 
 
 def entropy_table(plan: Plan, results: Sequence[Result], share: float | None) -> list[list[str]]:
-    """A head and a line an entry: policy entropy at the start, its extremes, and the steps outside of start +- share.
+    """Make a table of policy entropy: at the start, its extremes, at the end, and the steps outside of start +- share.
 
-    Each value is the mean over seeds of a run's own; a run's entropy is the running mean over the last steps, as that
-    which raises the alarm. Empty without a share.
+    Each value is computed for a run, then averaged over seeds. A run's entropy is the running mean over the last steps,
+    which also raises the alarm. The table has a head and a line for each entry; it is empty without a share.
     """
     if share is None:
         return []

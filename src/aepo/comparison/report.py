@@ -1,4 +1,4 @@
-"""From the runs of a comparison to its report: tables as Markdown and JSON, figures as PNG and SVG."""
+"""Writes the report of a comparison: tables as Markdown and JSON, figures as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], with_fig
 
     Args:
         plan: The comparison.
-        results: Of its finished runs, one at least.
-        failed: A line for each that failed.
-        with_figures: Whether figures are drawn.
+        results: The results of its finished runs, at least one.
+        failed: A line for each run that failed.
+        with_figures: True to draw figures.
 
     Raises:
-        ValueError: Runs answered different questions.
+        ValueError: The runs answered different questions.
         OSError: The folder cannot be written.
     """
     found = rows(plan, results)
@@ -56,7 +56,7 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], with_fig
 
 
 def draw(plan: Plan, results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
-    """Every figure that the runs have data for, with its name."""
+    """Draw every figure for which the runs have data; yield its name with it."""
     looks, shared = figures.looks_of(plan.labels), plan.runs[0].config.train
     of = {label: [result for result in results if result.label == label] for label in plan.labels}
 

@@ -1,4 +1,4 @@
-"""What finished runs left in their folders, as plain data."""
+"""Reads the results of finished runs from their folders."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Result:
     """One finished run.
 
     Attributes:
-        label: Of its entry.
-        seed: Of the run.
-        before: Questions before training.
-        after: The same questions after it.
+        label: The entry's label.
+        seed: The run's seed.
+        before: The outcome of each question before training.
+        after: The outcome of the same questions after training.
         steps: Metrics of the training steps, in order.
-        evaluations: Metrics of the evaluations, in order, each with the `budget/*` that had been used by then.
+        evaluations: Metrics of the evaluations, in order; each has the `budget/*` that had been used by then.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Result:
     evaluations: Sequence[Mapping[str, Any]]
 
     def used(self, kind: str) -> float:
-        """What training used in all.
+        """Return the amount that training used in all.
 
         Args:
             kind: "trajectories", "tokens_sampled" or "executed_calls".
@@ -43,12 +43,12 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Of training steps, evaluations and checkpoints not counted."""
+        """Seconds of all training steps, without evaluations and checkpoints."""
         return fsum(row["time/step"] for row in self.steps)
 
 
 def read(run: PlannedRun) -> Result:
-    """A finished run's results.
+    """Read a finished run's results.
 
     Raises:
         ValueError: A file is missing or broken; the message names it.

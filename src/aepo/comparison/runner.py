@@ -1,4 +1,4 @@
-"""Carrying out a comparison: each run in a process of its own, several at once; a failed one stops no other."""
+"""Makes the runs of a comparison. Each runs in a process of its own, several at once; a failure stops no other run."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from aepo.comparison.plan import Plan, PlannedRun
 from aepo.comparison.worker import FAILED, work
 
 PRELOADED = ("aepo.training.loop", "aepo.engines.local.load", "aepo.engines.local.policy")
-"""What every run needs and takes seconds to import: done once, in the process that the runs are forked from."""
+"""Modules that every run needs and that take seconds to import. The process from which runs are forked imports them
+once."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed, and why, in one line."""
+    """A run that failed, with the reason in one line."""
 
     run: PlannedRun
     reason: str
 
 
 def carry_out(plan: Plan, jobs: int, tell: Callable[[str], None]) -> list[Failure]:
-    """Make every run that is not finished; go on with those that were interrupted.
+    """Make every run that is not finished, and continue those that were interrupted.
 
-    Results do not depend on `jobs`: every run is a process with the threads that its configuration names.
+    Results do not depend on `jobs`: every run is a process with the number of threads in its configuration.
 
     Args:
-        plan: The comparison; its folder is claimed.
+        plan: The comparison; its folder must be claimed.
         jobs: Runs at once.
-        tell: Gets a line whenever a run begins or ends.
+        tell: A function that gets a line when a run begins or ends.
 
     Returns:
         The runs that failed.
 
     Raises:
-        KeyboardInterrupt: After every run has stopped with a checkpoint.
+        KeyboardInterrupt: Ctrl-C was pressed, and every run has stopped with a checkpoint.
     """
     done = [run for run in plan.runs if finished(run)]
     if done:
@@ -91,7 +92,7 @@ class _Running:
         return cls(run, process, told)
 
     def failure(self) -> str:
-        """Why an ended run failed; empty if it did not."""
+        """Return the reason why an ended run failed; "" if it did not fail."""
         self.process.join()
         if self.process.exitcode == 0:
             return ""
@@ -101,7 +102,7 @@ class _Running:
         return f"its process ended with exit code {self.process.exitcode}"
 
     def stop(self) -> None:
-        """Ctrl-C for the run; returns once it has ended."""
+        """Send the run Ctrl-C (SIGINT), and wait for its end."""
         if self.process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Several seeds' curves as one line with a band."""
+"""Makes one line with a band of several seeds' curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SeriesLine = tuple[Sequence[float], Sequence[float]]
-"""(x, y) of one seed; x rises."""
+"""The curve of one seed as (x, y); x rises."""
 
 POINTS = 60
 SMOOTHED_STEPS = 5
@@ -17,7 +17,7 @@ SMOOTHED_STEPS = 5
 
 @dataclass(frozen=True)
 class Band:
-    """Mean over seeds, and the lowest and highest of them, at each x."""
+    """The mean over seeds, the lowest and the highest, at each x."""
 
     x: list[float]
     mean: list[float]
@@ -26,10 +26,10 @@ class Band:
 
 
 def band(lines: Sequence[SeriesLine]) -> Band:
-    """The seeds' mean and spread, where all of them have values; between its points a seed's curve is straight.
+    """Compute the seeds' mean and spread over the x that all of them cover; curves are straight between their points.
 
     Raises:
-        ValueError: There is no line, or one has no point.
+        ValueError: There is no line, or a line has no point.
     """
     if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
         raise ValueError("a band needs a line with points for each seed")
@@ -42,13 +42,13 @@ def band(lines: Sequence[SeriesLine]) -> Band:
 
 
 def band_of_points(lines: Sequence[SeriesLine]) -> Band:
-    """The seeds' mean in both directions, point by point: the first of each seed, the second, and so on to the last.
+    """Compute the seeds' mean in x and y, point by point: the first points of all seeds, the second ones, and so on.
 
-    For few points whose x differs between seeds, such as evaluations by what they cost. Where a seed has more points
-    than another, those before its last one are left out.
+    This is for few points whose x differs between seeds, such as evaluations by their cost. The last points of all
+    seeds belong together, so a seed with more points than another leaves out some before its last one.
 
     Raises:
-        ValueError: As `band`.
+        ValueError: There is no line, or a line has no point.
     """
     if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
         raise ValueError("a band needs a line with points for each seed")
@@ -58,25 +58,25 @@ def band_of_points(lines: Sequence[SeriesLine]) -> Band:
 
 
 def smoothed(values: Sequence[float], steps: int = SMOOTHED_STEPS) -> list[float]:
-    """Each with the mean of it and those before it, `steps` at most."""
+    """Replace each value by the mean of at most `steps` values that end with it."""
     return [float(np.mean(values[max(0, at + 1 - steps) : at + 1])) for at in range(len(values))]
 
 
 def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -> SeriesLine:
-    """One metric against another, of the rows that have it.
+    """Make the curve of one metric against another from the rows that have it.
 
     Args:
-        rows: Metrics.
-        x: Name of the metric along the axis; a row without it is at 0.
-        y: Name of the metric.
-        steps: Of the running mean.
+        rows: The metrics of a run.
+        x: Name of the metric on the x axis; a row without it is at 0.
+        y: Name of the metric on the y axis.
+        steps: Length of the running mean, in rows.
     """
     found = [(float(row.get(x, 0.0)), float(row[y])) for row in rows if row.get(y) is not None]  # type: ignore[arg-type]
     return [at for at, _ in found], smoothed([value for _, value in found], steps)
 
 
 def shares(histograms: Sequence[Mapping[str, int]]) -> dict[int, float]:
-    """Share of each whole number in the sum of histograms {value as text: count}; empty if nothing was counted."""
+    """Add up histograms {value as text: count}; return each value's share, or nothing if nothing was counted."""
     total: Counter[int] = Counter()
     for histogram in histograms:
         total.update({int(value): count for value, count in histogram.items()})

@@ -1,20 +1,22 @@
-"""How sure one can be of a comparison. Plain arrays in, numbers out.
+"""Computes how sure the results of a comparison are, from plain arrays.
 
-A success is measured in cells, one a seed and question. Both are samples: another training seed and other questions
-would give other numbers. The mean of all cells has two errors, that of the seeds' means and that of the questions'
-means, and its interval has both, each with Student's quantile t for its own number n of values:
+Success is measured in cells, one for each seed and question. Seeds and questions are both samples: another training
+seed or other questions would give other numbers. So the mean of all cells has two errors: the error of the seeds' means
+and the error of the questions' means. Its interval has both, each with Student's quantile t for its own number n of
+values:
 
     half width = sqrt((t_seeds sd_seeds)^2 / n_seeds + (t_questions sd_questions)^2 / n_questions)
 
-The luck of single samples is in the means of seeds and in those of questions. It must count once: what a cell's rest
-(the cell less its seed's and its question's mean) says of it is taken from the questions' variance, never below 0.
-Seeds that are alike by chance must not make an interval narrow: it is never narrower than that of the questions alone.
+The luck of single samples is in the means of seeds and also in those of questions, but it must count once. Its size is
+estimated by the rest of each cell (the cell minus its seed's and its question's mean), and is subtracted from the
+questions' variance, which never falls below 0. Seeds may be alike by chance, and this must not make an interval narrow:
+it is never narrower than the interval of the questions alone.
 
-Pairing. Two entries are measured with the same seeds on the same questions, and their evaluations draw from the same
-noise. So the difference is taken in each cell first: a question that is hard for both, or a seed that is lucky for
-both, adds no noise.
+Two entries are paired: they are measured with the same seeds on the same questions, and their evaluations use the same
+random numbers. So the difference is taken in each cell first. A question that is hard for both, or a seed that is lucky
+for both, then adds no noise.
 
-With one seed only the questions' part is there: it then says nothing about another training.
+With one seed, only the questions' part is left: it says nothing about another training.
 `benchmarks/coverage.py` measures how often the interval holds the true value.
 """
 
@@ -31,24 +33,25 @@ import numpy.typing as npt
 from aepo.evaluation.intervals import CHANCE, Interval, Uncertain, estimate, standard_error
 
 Cells = npt.NDArray[np.float64]
-"""(seeds, questions)."""
+"""An array of shape (seeds, questions)."""
 
 DifferenceVerdict = Literal["better", "worse", "may be chance", "inside the noise", "unknown"]
 
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """A difference in which more is better.
+    """A difference between two entries; more is better.
 
     Attributes:
-        p: The chance of one as far from 0 if there is none; corrected if it is one of several, see `holm`.
+        p: The chance of a difference as far from 0 if the entries are equal. It is corrected if there are several
+            differences, see `holm`.
     """
 
     p: float
 
     @property
     def verdict(self) -> DifferenceVerdict:
-        """What one may say; "may be chance": its own interval leaves out 0, but not after the correction."""
+        """The conclusion. "may be chance": the interval does not hold 0, but p is not small after the correction."""
         if math.isnan(self.p):
             return "unknown"
         if self.p <= CHANCE:
@@ -57,7 +60,7 @@ class Difference(Interval):
 
 
 def success(cells: Cells) -> Interval:
-    """Mean success of an entry, with the interval described above, inside 0..1.
+    """Compute the mean success of an entry with the interval described above, inside 0..1.
 
     Args:
         cells: Success of each seed on each question, in 0..1.
@@ -69,14 +72,14 @@ def success(cells: Cells) -> Interval:
 
 
 def difference(one: Cells, other: Cells) -> Difference:
-    """Mean of one - other, paired by seed and question, with the interval described above, inside -1..1.
+    """Compute the mean of one - other, paired by seed and question, with the interval described above, inside -1..1.
 
     Args:
         one: Success of each seed on each question, in 0..1.
-        other: That of the other entry, with the same seeds and the same questions in the same order.
+        other: The same for the other entry, with the same seeds and the same questions in the same order.
 
     Raises:
-        ValueError: The cells do not belong to the same seeds and questions, or as `success`.
+        ValueError: The cells have different shapes, there is no cell, or one is not finite.
     """
     if one.shape != other.shape:
         raise ValueError(f"paired cells must have the same seeds and questions: {one.shape} against {other.shape}")
@@ -85,10 +88,10 @@ def difference(one: Cells, other: Cells) -> Difference:
 
 
 def cost(values: Sequence[float]) -> Interval:
-    """Mean of one number a seed, e.g. seconds, with Student's interval; NaN limits for one seed.
+    """Compute the mean of one number for each seed, e.g. seconds, with Student's interval; one seed gives NaN limits.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There are no values.
     """
     if not values:
         raise ValueError("an interval needs a value for each seed")
@@ -96,10 +99,10 @@ def cost(values: Sequence[float]) -> Interval:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p-values of several differences, corrected: with no difference at all one is below 0.05 in 5 % of cases only.
+    """Correct the p-values of several differences: if all entries are equal, one is below 0.05 in only 5 % of cases.
 
-    Holm's step-down: the smallest of n is multiplied by n, the next by n - 1 and so on; none is below one before it,
-    and none above 1. NaN stays, and does not count.
+    By Holm's step-down, the smallest of n values is multiplied by n, the next by n - 1, and so on. No value is then
+    below the one before it, nor above 1. NaN stays NaN and does not count.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
     """
@@ -112,7 +115,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def uncertain(cells: Cells, least: float) -> Uncertain:
-    """The mean of cells and the two parts of its error, as described above.
+    """Compute the mean of cells and the two parts of its error, as described above.
 
     Args:
         cells: A value of each seed on each question, in least..1.
@@ -132,7 +135,7 @@ def uncertain(cells: Cells, least: float) -> Uncertain:
 
 
 def _luck(cells: Cells) -> float:
-    """The part of the mean's variance that comes from single cells; 0 for one seed or one question."""
+    """Compute the part of the mean's variance that comes from single cells; 0 for one seed or one question."""
     seeds, questions = cells.shape
     if seeds == 1 or questions == 1:
         return 0.0

@@ -1,4 +1,4 @@
-"""What a comparison found: the numbers, those numbers as tables, and what a reader must know beside them."""
+"""Computes the numbers of a comparison, and makes its tables and the notes that explain them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ USED = {"trajectories": "trajectories", "sampled_tokens": "tokens_sampled", "exe
 
 @dataclass(frozen=True)
 class EntryRow:
-    """One entry.
+    """The numbers of one entry.
 
     Attributes:
-        label: Its name.
-        seeds: Those that it finished with.
-        success: By measure, "Pass@1" and so on; means over seeds and questions.
-        differences: The same measures minus those of the first entry, over the seeds that both finished with; empty
-            for the first. The p-values of a measure are corrected for all entries that were compared.
-        costs: By name, means over seeds.
+        label: The entry's label.
+        seeds: The seeds of its finished runs.
+        success: The mean over seeds and questions, for each measure ("Pass@1" and so on).
+        differences: The same measures minus those of the first entry, over the seeds that both have; empty for the
+            first entry. The p-values of a measure are corrected for all entries that were compared.
+        costs: The mean over seeds of each cost, by its name.
         short_of_budget: Seeds whose run ended before its budget was used.
     """
 
@@ -45,10 +45,10 @@ class EntryRow:
 
 
 def rows(plan: Plan, results: Sequence[Result]) -> list[EntryRow]:
-    """The table's numbers, an entry a row in the plan's order; entries without a finished run are left out.
+    """Compute a row for each entry, in the plan's order; entries without a finished run are left out.
 
     Raises:
-        ValueError: Runs answered different questions.
+        ValueError: The runs answered different questions.
     """
     asked = {tuple(outcome.id for outcome in result.after) for result in results}
     if len(asked) > 1:
@@ -80,7 +80,7 @@ def _row(plan: Plan, own: Sequence[Result], first: Sequence[Result]) -> EntryRow
 
 
 def _corrected(found: Sequence[EntryRow]) -> list[EntryRow]:
-    """The same with the p-values of each measure corrected for all entries that were compared with the first."""
+    """Correct the p-values of each measure for all entries that were compared with the first."""
     differences = [dict(row.differences) for row in found]
     for measure in found[0].success if found else ():
         several = [one for one in differences if measure in one]
@@ -104,11 +104,11 @@ def _cells(runs: Sequence[Sequence[Outcome]], score: OutcomeScore) -> Cells:
 
 
 COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls": "executed calls", "seconds": "seconds"}
-"""What the cost table shows, by its titles."""
+"""The columns of the cost table: each cost with its title."""
 
 
 def tables(found: Sequence[EntryRow]) -> list[Lines]:
-    """Success, paired differences, costs: each a head and a line a row; those that have no line are left out."""
+    """Make the tables of success, paired differences and costs, each with a head; empty tables are left out."""
     differences = [
         [row.label, measure, _percent(versus, "+"), _p(versus.p), versus.verdict]
         for row in found
@@ -124,7 +124,7 @@ def tables(found: Sequence[EntryRow]) -> list[Lines]:
 
 
 def _success(found: Sequence[EntryRow]) -> list[list[str]]:
-    """A line an entry; the best of several entries is marked, measure by measure."""
+    """Make a line for each entry; if there are several, the best one of each measure is marked."""
     best = {name: max(row.success[name].mean for row in found) for name in found[0].success}
     lines = []
     for row in found:
@@ -150,7 +150,7 @@ def _cost(interval: Interval) -> str:
 
 
 def notes(plan: Plan, found: Sequence[EntryRow], results: Sequence[Result], failed: Sequence[str]) -> list[str]:
-    """What a reader must know to read the tables, a line each."""
+    """Write the notes that explain the tables, each in a line."""
     questions = results[0].after
     first = found[0]
     samples = len(questions[0].sampled)
@@ -192,7 +192,7 @@ def _told_of_p(first: str, compared: int) -> list[str]:
 
 
 def _alike(results: Sequence[Result], one: str, other: str) -> bool:
-    """Whether two entries used the same and answered the same, seed by seed."""
+    """Tell whether two entries had the same costs and the same answers with every seed."""
     sides = [
         {r.seed: (r.after, *(r.used(used) for used in USED.values())) for r in results if r.label == label}
         for label in (one, other)

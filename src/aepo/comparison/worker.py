@@ -1,4 +1,4 @@
-"""One run of a comparison, in a process of its own."""
+"""Trains one run of a comparison in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ INTERRUPTED, FAILED = 130, 1
 
 
 def work(config: Config, log: Path, failure: Connection) -> None:
-    """Train one run to its end, or go on with it; ends the process.
+    """Train one run to its end, or continue it; then end the process.
 
-    Ctrl-C stops it with a checkpoint, as it does any run. So does the end of the process that started it: nobody would
-    wait for it.
+    Ctrl-C stops it with a checkpoint, as in any run. So does the end of the process that started it.
 
     Args:
-        config: Of the run.
-        log: What it prints is appended here.
-        failure: Gets one line if the run fails.
+        config: The run's configuration.
+        log: The file to which the run's output is appended.
+        failure: A connection that gets one line if the run fails.
     """
-    # Ctrl-C of a terminal reaches the whole session; here only the comparison decides who stops.
+    # Ctrl-C in a terminal reaches all processes of the session. In a session of its own, a run stops only when the
+    # comparison says so.
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     with log.open("a", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    # A tool that never returns must not keep the process: it ends here, not at the end of Python.
+    # A tool that never returns would block Python's normal exit, so the process ends at once.
     with terminable():
         os._exit(_train(config, failure))
 

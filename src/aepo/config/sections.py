@@ -179,6 +179,7 @@ class TrainConfig(EndConfig):
     Attributes:
         minibatches: Optimizer steps that one pass over a rollout is divided into, by question.
         epochs: Passes over a rollout.
+        optimizer: "adamw", or "adamw_8bit" with moments of 8 bits by bitsandbytes or torchao, whichever is installed.
         learning_rate: AdamW's learning rate after the warm-up.
         warmup: Optimizer steps in which the learning rate rises from 0.
         schedule: After the warm-up "constant" keeps the learning rate; "linear" lowers it to 0 at the last of `steps`,
@@ -208,6 +209,7 @@ class TrainConfig(EndConfig):
 
     minibatches: int = Field(default=4, ge=1)
     epochs: int = Field(default=1, ge=1)
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     learning_rate: float = Field(default=1e-6, gt=0)
     warmup: int = Field(default=10, ge=0)
     schedule: Literal["constant", "linear"] = "constant"

@@ -1,18 +1,13 @@
-"""What a training step needs, by formulas. Bytes and seconds; every number is an estimate.
+"""What a training step needs. Bytes and seconds; every number is an estimate.
 
-Memory, with P parameters of b bytes of which P_t are trained, S sequences in the engine of at most T tokens each, and
-M tokens in one forward pass of training:
+Memory: weights (twice with a KL reference, unless adapters are trained), gradients, optimizer and a training pass are
+counted (`training_memory`). Of the rollout, with S sequences in the engine of at most T tokens each:
 
-    weights      P b             (again P b for a KL reference, unless adapters are trained)
-    gradients    P_t b
-    optimizer    8 P_t           (AdamW's moments; 16 P_t in half precision: float32 masters and their gradients)
     cache        S T layers 2 pairs b
-    activations  M layers (8 hidden + 2 heads + 3 pairs + 4 inner) b, or M layers hidden b + those of one layer
-                 with gradient checkpointing
-    scores       3 M vocabulary 4, at most 3 pieces of the output layer (`aepo.engines.local.head`), + M hidden (b + 8)
+    logits       4 S vocabulary, and in drawing from them four more of at most one piece (`aepo.engines.local.head`)
 
-Engine and training take turns, so the need is weights + gradients + optimizer + the larger of (cache) and (activations
-+ scores); on a CPU the engine's cache stays, and all are added.
+Engine and training take turns, so the need is weights + gradients + optimizer + the larger of (cache + logits) and (a
+pass); on a CPU the engine's cache stays, and all are added.
 
 Time, with a measured decode call of `fixed` seconds + `row` seconds a sequence, and `train` seconds a token of a
 forward and backward pass:
@@ -34,6 +29,7 @@ import math
 from dataclasses import dataclass
 
 from aepo.config import Config
+from aepo.doctor.training_memory import TrainingMemory
 from aepo.doctor.trial import Trial
 from aepo.engines.local.head import PIECE_BYTES
 from aepo.engines.local.shape import Shape
@@ -48,8 +44,8 @@ class Memory:
     Attributes:
         weights: Of the model and of its reference.
         training: Gradients and optimizer.
-        cache: Keys and values of the rollout.
-        activations: Of one forward pass of training, scores included.
+        cache: Keys and values of the rollout, and the logits of a call.
+        activations: What a training pass takes besides, at its worst moment.
         together: Whether cache and activations are there at the same time.
     """
 
@@ -100,29 +96,34 @@ class Speed:
     train: float
 
 
-def memory(config: Config, shape: Shape, trained: int, dtype: str, on_cpu: bool, prompt: int) -> Memory:
+def memory(config: Config, shape: Shape, need: TrainingMemory, dtype: str, on_cpu: bool, prompt: int) -> Memory:
     """What a step needs.
 
     Args:
         config: The run's.
         shape: The model's.
-        trained: Parameters that are trained.
+        need: What its training needs, with passes of `pass_tokens`.
         dtype: Of the weights.
         on_cpu: Whether the model is on the CPU.
         prompt: Tokens of the longest prompt.
     """
-    width = BYTES[dtype]
-    rollout, train = config.rollout, config.train
-    least = config.algorithm.group_size if rollout.deterministic else 1
-    held = min(max(rollout.max_sequences, least), rollout.questions * config.algorithm.group_size)
+    rollout, k = config.rollout, config.algorithm.group_size
+    held = min(max(rollout.max_sequences, k if rollout.deterministic else 1), rollout.questions * k)
     reference = config.algorithm.kl_weight > 0 and config.model.lora is None
     return Memory(
-        weights=weights_bytes(shape, dtype) * (2 if reference else 1),
-        training=trained * (width + (8 if width == 4 else 16)),
-        cache=cache_bytes(shape, held * (prompt + rollout.max_tokens), dtype),
-        activations=pass_bytes(shape, train.micro_batch_tokens, dtype, config.model.gradient_checkpointing),
+        weights=need.weights * (2 if reference else 1),
+        training=need.held,
+        cache=cache_bytes(shape, held * (prompt + rollout.max_tokens), dtype) + logits_bytes(shape, held),
+        activations=need.worst,
         together=on_cpu,
     )
+
+
+def pass_tokens(config: Config, prompt: int) -> int:
+    """The most tokens of a forward pass of training: a trajectory goes alone, whatever its length."""
+    longest = prompt + config.rollout.max_tokens
+    step = math.ceil(config.rollout.questions / config.train.minibatches) * config.algorithm.group_size * longest
+    return max(min(config.train.micro_batch_tokens, step), longest)
 
 
 def weights_bytes(shape: Shape, dtype: str) -> int:
@@ -135,13 +136,10 @@ def cache_bytes(shape: Shape, tokens: int, dtype: str) -> int:
     return tokens * shape.layers * 2 * shape.pairs * BYTES[dtype]
 
 
-def pass_bytes(shape: Shape, tokens: int, dtype: str, checkpointed: bool) -> int:
-    """Of a forward pass that is kept for the backward pass, at its worst moment."""
-    width = BYTES[dtype]
-    layer = (8 * shape.hidden + 2 * shape.heads + 3 * shape.pairs + 4 * shape.inner) * width
-    kept = shape.layers * shape.hidden * width + layer if checkpointed else shape.layers * layer
-    scores = 3 * min(4 * tokens * shape.vocabulary, PIECE_BYTES)
-    return tokens * (kept + shape.hidden * (width + 8)) + scores
+def logits_bytes(shape: Shape, rows: int) -> int:
+    """Of the logits of a call and of the draw from them: shifted, as probabilities, padded, and weighted."""
+    logits = 4 * rows * shape.vocabulary
+    return logits + 4 * min(logits, PIECE_BYTES)
 
 
 def limits(config: Config, prompt: int) -> Lengths:

@@ -1,4 +1,4 @@
-"""What the doctor finds: one line each, and what to do where something is missing."""
+"""One finding of the doctor: a line of text, and the repair if something is missing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ State = Literal["ok", "note", "missing"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        part: What it belongs to, e.g. "sandbox".
-        name: What was looked at.
-        text: What was found.
-        state: "missing" fails the examination; "note" is worth reading; "ok" is as it should be.
-        fix: What to do; "" for nothing.
+        part: The group of checks that it belongs to, e.g. "sandbox".
+        name: The name of the thing that was checked.
+        text: The result in words.
+        state: "missing" makes the doctor fail, "note" is worth reading, and "ok" needs nothing.
+        fix: The way to repair it; "" if nothing is to be done.
     """
 
     part: str
@@ -27,12 +27,12 @@ class Finding:
     fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the finding as data for JSON."""
         return asdict(self)
 
 
 def size(number: float) -> str:
-    """Bytes as people read them, e.g. "1.5 GiB"."""
+    """Write a number of bytes for people, e.g. "1.5 GiB"."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= factor:
             value = number / factor

@@ -1,4 +1,4 @@
-"""The machine: versions, devices, memory, threads, disk, sandbox."""
+"""Checks the machine: versions, devices, memory, threads, disk, sandbox."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ EXTRAS = {
     "mcp": "mcp",
     "trl": "trl",
 }
-"""Extra: the module that it brings."""
+"""The module that each extra installs."""
 
 
 def versions() -> list[Finding]:
-    """Python, this package, the model libraries, and which extras are there."""
+    """List the versions of Python, this package and the model libraries, and the installed extras."""
     names = ("aepo-rl", "torch", "transformers", "tokenizers")
     found = ", ".join(f"{name} {_version(name)}" for name in names)
     there = [extra for extra, module in EXTRAS.items() if find_spec(module) is not None]
@@ -41,10 +41,10 @@ def versions() -> list[Finding]:
 
 
 def machine(folder: Path) -> list[Finding]:
-    """Devices with their memory, processors, threads, memory, disk.
+    """List devices with their memory, processors, threads, memory and disk.
 
     Args:
-        folder: Where runs are written, or will be.
+        folder: The folder for runs; it need not exist yet.
     """
     import torch
 
@@ -71,10 +71,10 @@ def machine(folder: Path) -> list[Finding]:
 
 
 def sandboxes(needed: bool) -> list[Finding]:
-    """Each backend with the verdict of its probe, and which one would be chosen.
+    """Probe each sandbox, and say which one would be chosen.
 
     Args:
-        needed: Whether none at all is something missing.
+        needed: True if the task needs a sandbox, so that having none is reported as missing.
     """
     from aepo.tools.sandbox.choose import verdicts
 
@@ -96,7 +96,7 @@ def sandboxes(needed: bool) -> list[Finding]:
 
 
 def processors() -> int:
-    """Those that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

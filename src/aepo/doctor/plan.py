@@ -1,4 +1,4 @@
-"""A configuration: whether all that it needs is there, what a step will take, and what to change."""
+"""Checks a configuration: what is missing, what memory and time a step will take, and what to change."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from aepo.config import Config
 from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
 from aepo.tasks.base import Task
+from aepo.training.eight_bit import LIBRARIES
 
-# What Python, libraries and a task's documents take beside the model.
+# Bytes that Python, libraries and a task's documents take besides the model.
 BESIDE = 1 << 30
 PROMPT = 128
-"""Tokens of a prompt where the real one is not known."""
+"""Tokens of a prompt, if the real number is not known."""
 
 
 def extras(config: Config) -> list[Finding]:
-    """Packages that the configuration needs and that no plain installation brings."""
+    """Find packages that the configuration needs and that are not installed, because they belong to an extra."""
     wanted = []
     if config.model.lora is not None:
         wanted.append(("lora", "peft", "model.lora"))
     if "tensorboard" in config.train.trackers:
         wanted.append(("tensorboard", "tensorboard", "train.trackers"))
+    if config.train.optimizer == "adamw_8bit" and not any(map(find_spec, LIBRARIES)):
+        wanted.append(("eight-bit", LIBRARIES[0], "train.optimizer"))
     return [
         Finding("config", key, f"needs the package {module}", "missing", f'pip install "aepo-rl[{extra}]"')
         for extra, module, key in wanted
@@ -32,7 +35,7 @@ def extras(config: Config) -> list[Finding]:
 
 
 def load_task(config: Config) -> tuple[Task | None, list[Finding]]:
-    """The task with its tools, or why it cannot be made."""
+    """Make the task with its tools; None if it cannot be made, and the finding says why."""
     from aepo import tasks
     from aepo.tools.sandbox.base import SandboxUnavailable
     from aepo.tools.schema import ToolDefinitionError
@@ -51,7 +54,7 @@ def load_task(config: Config) -> tuple[Task | None, list[Finding]]:
 
 
 def needs_sandbox(task: Task | None, found: list[Finding]) -> bool:
-    """Whether the task runs programs of the model here."""
+    """Tell whether the task runs programs of the model on this machine."""
     if task is None:
         return any(one.fix == "see sandbox" for one in found)
     boxes = [dict(getattr(tool, "details", {})).get("sandbox", "") for tool in task.tools]
@@ -59,30 +62,37 @@ def needs_sandbox(task: Task | None, found: list[Finding]) -> bool:
 
 
 def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[Finding]:
-    """What a training step needs.
+    """Estimate the memory and the time of a training step.
 
     Args:
-        config: The run's.
-        task: Its task; None if it cannot be made.
-        measure: Load the model and measure this machine with it, if memory allows.
-        trial: Questions that are really asked, with the real tools, to learn how long trajectories are.
+        config: The run's configuration.
+        task: The run's task; None if it cannot be made.
+        measure: Load the model and measure this machine with it, if it fits into memory.
+        trial: Number of questions to ask, with the real tools, to learn how long trajectories are.
     """
     import torch
 
+    from aepo.doctor.training_memory import training_memory
+    from aepo.engines.local.load import load_config
     from aepo.engines.local.shape import shape_of
     from aepo.equipment.models import policy_folder
     from aepo.process.host import host_memory
 
     try:
-        shape = shape_of(policy_folder(config.model.path))
+        path = policy_folder(config.model.path)
+        shape = shape_of(path)
     except ValueError as error:
         return [Finding("step", "model", str(error), "missing")]
     on_cpu = not (
         config.model.device.startswith("cuda") or (config.model.device == "auto" and torch.cuda.is_available())
     )
     dtype = config.model.dtype if config.model.dtype != "auto" else "float32" if on_cpu else "bfloat16"
-    trained = shape.parameters if config.model.lora is None else shape.parameters // 50
-    need = estimate.memory(config, shape, trained, dtype, on_cpu, PROMPT)
+    tokens, eight_bit = estimate.pass_tokens(config, PROMPT), config.train.optimizer == "adamw_8bit"
+    try:
+        counted = training_memory(load_config(path), config.model, getattr(torch, dtype), tokens, eight_bit)
+    except ValueError as error:
+        return [Finding("step", "memory", " ".join(str(error).split()), "missing")]
+    need = estimate.memory(config, shape, counted, dtype, on_cpu, PROMPT)
     free = host_memory()[0] if on_cpu else torch.cuda.mem_get_info()[0]
     total = need.total + (BESIDE if on_cpu else 0)
     parts = (
@@ -113,10 +123,10 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
 
 
 def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> list[str]:
-    """What to set so that a step needs less, the largest part first."""
+    """List settings that make a step need less memory, for the largest part first."""
     advice = {
         need.training: [] if config.model.lora else ["model.lora.rank=16 trains adapters alone"],
-        need.activations: [f"train.micro_batch_tokens={max(1, config.train.micro_batch_tokens // 4)}"]
+        need.activations: [f"train.micro_batch_tokens={max(1, estimate.pass_tokens(config, PROMPT) // 4)}"]
         + ([] if config.model.gradient_checkpointing else ["model.gradient_checkpointing=true"]),
         need.cache: [f"rollout.max_sequences={max(1, config.rollout.max_sequences // 4)}"],
         need.weights: [] if on_cpu or dtype != "float32" else ["model.dtype=bfloat16"],

@@ -1,4 +1,4 @@
-"""What tools ask over the network: which keys are there, whether addresses answer. No value of a key is read out."""
+"""Checks the services that tools use: which keys are set, and whether addresses answer. No key's value is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 2.0
 
 
 def keys() -> list[Finding]:
-    """Which search services have a key in the environment."""
+    """List the search services that have a key in the environment, and those that do not."""
     from aepo.tools.search.web import KEYS
 
     there = [name for name in KEYS if os.environ.get(name, "").strip()]
@@ -23,11 +23,11 @@ def keys() -> list[Finding]:
 
 
 def addresses(urls: Sequence[str], seconds: float = SECONDS) -> list[Finding]:
-    """Whether each address answers; any HTTP reply is an answer. They are asked once, without a key.
+    """Check that each address answers; any HTTP reply is an answer. Each gets one request, without a key.
 
     Args:
-        urls: http or https.
-        seconds: For each.
+        urls: Addresses that begin with http or https.
+        seconds: Time limit for each address.
     """
     import httpx
 
@@ -46,7 +46,7 @@ def addresses(urls: Sequence[str], seconds: float = SECONDS) -> list[Finding]:
 
 
 def named_in(settings: Mapping[str, Any]) -> list[str]:
-    """Every http(s) address in a configuration, each once."""
+    """Find every http(s) address in a configuration; each is returned once."""
     return list(dict.fromkeys(text for text in _texts(settings) if text.startswith(("http://", "https://"))))
 
 
@@ -62,7 +62,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _shown(url: str) -> str:
-    """Without what may be a secret: user, password and query."""
+    """Remove what may be a secret from an address: user, password and query."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

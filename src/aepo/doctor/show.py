@@ -1,4 +1,4 @@
-"""The findings on one screen."""
+"""Shows the findings on one screen."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SIGNS: dict[State, tuple[str, str, str]] = {
     "note": ("!", "!", "yellow"),
     "missing": ("✗", "x", "bold red"),
 }
-"""Sign, sign where there is no Unicode, style."""
+"""For each state: the sign, the sign without Unicode, and the style."""
 
 
 def screen(findings: Sequence[Finding], unicode: bool = True) -> RenderableType:
-    """All findings by part, those that need something with the way out below them, and a verdict."""
+    """Lay out all findings by part, each with its repair below it, and the verdict."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="bold", min_width=8)
     table.add_column(no_wrap=True)
@@ -39,7 +39,7 @@ def screen(findings: Sequence[Finding], unicode: bool = True) -> RenderableType:
 
 
 def verdict(findings: Sequence[Finding]) -> Text:
-    """The last line."""
+    """Make the last line: all is there, or the names of what is missing."""
     missing = [one for one in findings if one.state == "missing"]
     if not missing:
         return Text("all that is needed is there", style="green")
@@ -48,7 +48,7 @@ def verdict(findings: Sequence[Finding]) -> Text:
 
 
 def show(findings: Sequence[Finding], console: Console | None = None) -> None:
-    """Print them."""
+    """Print the findings."""
     out = console or Console()
     out.print(screen(findings, out.encoding.lower().startswith("utf")), width=min(WIDEST, out.width), highlight=False)
 

@@ -39,7 +39,7 @@ from aepo.training.deterministic import deterministic_kernels
 from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Logprobs
-from aepo.training.optimizer import AdamW, rate_factor
+from aepo.training.optimizer import AdamW, AdamWRule, exact, rate_factor
 from aepo.training.overlap import overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.slowdown import UpdateSpeed
@@ -69,6 +69,7 @@ class Parts:
         vocab_size: V, for the entropy scales.
         budget: Limit on tool calls over the whole run; None without one.
         choose_threads: Measures the best number of CPU threads and sets it; None if the number is fixed.
+        rule: The optimizer's arithmetic.
     """
 
     policy: TrainablePolicy
@@ -85,6 +86,7 @@ class Parts:
     vocab_size: int
     budget: ToolBudget | None = None
     choose_threads: Callable[[], int] | None = None
+    rule: AdamWRule = exact
 
 
 class Trainer:
@@ -107,7 +109,7 @@ class Trainer:
         self.counts: Counter[str] = Counter()
         self.speed = UpdateSpeed()
         self._whole = True
-        optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay)
+        optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay, rule=parts.rule)
         factor = rate_factor(train.schedule, train.warmup, train.steps * train.minibatches * train.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         self.learner = Learner(

@@ -1,13 +1,15 @@
-"""AdamW with float32 masters for half-precision weights, and the schedule of the learning rate."""
+"""AdamW, parameter by parameter, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
+from torch import Tensor
 
-HALF = (torch.bfloat16, torch.float16)
+from aepo.training.masters import divide, joined
+
 Schedule = Literal["constant", "linear"]
 
 
@@ -32,50 +34,156 @@ def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], 
     return factor
 
 
-class AdamW(torch.optim.AdamW):
-    """AdamW that updates float32 masters of half-precision parameters and rounds them into the parameters.
+class AdamWRule(Protocol):
+    """Makes an AdamW of some library; `exact`, or one of `eight_bit`."""
 
-    An RL update is often smaller than the distance between two bfloat16 numbers (1/256 of a weight), so without
-    masters rounding would remove it. Float32 parameters have no masters.
+    def __call__(
+        self,
+        params: list[torch.nn.Parameter],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> torch.optim.Optimizer:
+        """An optimizer of these parameters."""
+        ...
+
+
+def exact(
+    params: list[torch.nn.Parameter], lr: float, betas: tuple[float, float], eps: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """PyTorch's AdamW with float32 moments; in one kernel on CUDA, where nothing is held besides."""
+    fused = {"fused": True} if params[0].is_cuda else {"foreach": False}
+    return torch.optim.AdamW(params, lr, betas, eps, weight_decay, **fused)
+
+
+class AdamW(torch.optim.Optimizer):
+    """AdamW that steps one parameter after the other and keeps what bfloat16 weights would round away.
+
+    An RL update is often smaller than the distance between two bfloat16 numbers (1/256 of a weight). So a bfloat16
+    weight has a float32 value (`masters`), whole only while its parameter steps. Its gradients accumulate in float32.
+    With two float32 moments a bfloat16 parameter takes 16 bytes (weight 2, rest of its float32 value 2, gradient 4,
+    moments 8), a float32 parameter too (4, 0, 4, 8); a step takes 4 bytes of one parameter besides, and what the
+    arithmetic of one parameter needs.
 
     Args:
-        parameters: The trained parameters.
+        parameters: The trained parameters, or groups of them as in PyTorch.
         learning_rate: The learning rate.
         weight_decay: Decoupled.
+        betas: Decay of the two moments.
+        eps: Added to the root of the second moment.
+        rule: Whose arithmetic.
+
+    Raises:
+        ValueError: A parameter is float16.
     """
 
     def __init__(
-        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        rule: AdamWRule = exact,
     ) -> None:
-        trained = list(parameters)
-        masters = [p.detach().float().requires_grad_() if p.dtype in HALF else p for p in trained]
-        self._rounded = [(p, m) for p, m in zip(trained, masters, strict=True) if m is not p]
-        super().__init__(masters, lr=learning_rate, weight_decay=weight_decay)
+        super().__init__(parameters, {"lr": learning_rate, "weight_decay": weight_decay})
+        trained = [parameter for group in self.param_groups for parameter in group["params"]]
+        self._each = {
+            parameter: _One(parameter, lambda params: rule(params, learning_rate, betas, eps, weight_decay))
+            for parameter in trained
+        }
+        self._by = type(self._each[trained[0]].optimizer).__module__.partition(".")[0]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update by the parameters' gradients; parameters without a gradient stay as they are."""
-        for parameter, master in self._rounded:
-            master.grad = None if parameter.grad is None else parameter.grad.float()
-        result = super().step(closure)
-        for parameter, master in self._rounded:
-            parameter.copy_(master)
-            master.grad = None
-        return result
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of parameters and masters."""
-        super().zero_grad(set_to_none)
-        for parameter, _ in self._rounded:
-            parameter.grad = None
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._each[parameter].step(group["lr"], group["weight_decay"])
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments and masters; the masters cannot be computed from the rounded weights."""
-        return {**super().state_dict(), "masters": [master.detach() for _, master in self._rounded]}
+        """Moments, what the rounded weights lack, and the library whose moments they are."""
+        state = {number: one.state() for number, one in enumerate(self._each.values())}
+        return {**super().state_dict(), "state": state, "by": self._by}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the result of `state_dict`."""
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "masters"})
-        for (_, master), saved in zip(self._rounded, state_dict["masters"], strict=True):
-            master.copy_(saved)
+        """Load the result of `state_dict`, or that of version 0.1, which had float32 copies of bfloat16 weights.
+
+        Raises:
+            ValueError: The moments are those of another library.
+        """
+        if (by := state_dict.get("by", "torch")) != self._by:
+            raise ValueError(
+                f"the optimizer's moments were kept by {by}, and {self._by} cannot read them: "
+                "go on with the run's own train.optimizer, where the same library is installed"
+            )
+        super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+        masters = iter(state_dict.get("masters", ()))
+        for number, one in enumerate(self._each.values()):
+            one.load(state_dict["state"].get(number, {}), None if one.rest is None else next(masters, None))
+
+
+class _One:
+    """A parameter, and the optimizer that moves it alone.
+
+    Attributes:
+        rest: What a bfloat16 parameter lacks of its float32 value; None for others.
+        optimizer: Moves the float32 value, or the parameter itself.
+    """
+
+    def __init__(
+        self, parameter: torch.nn.Parameter, rule: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
+    ) -> None:
+        if parameter.dtype is torch.float16:
+            raise ValueError("float16 weights lose small gradients: load the model in bfloat16 or float32")
+        self._parameter = self._moved = parameter
+        self.rest: Tensor | None = None
+        if parameter.dtype is torch.bfloat16:
+            self.rest = torch.zeros_like(parameter, dtype=torch.int16, requires_grad=False)
+            parameter.grad_dtype = torch.float32
+            self._moved = torch.nn.Parameter(torch.empty(0, device=parameter.device))
+        self.optimizer = rule([self._moved])
+
+    def step(self, learning_rate: float, weight_decay: float) -> None:
+        """Update by the parameter's gradient."""
+        (group,) = self.optimizer.param_groups
+        group["weight_decay"] = weight_decay
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
+        if self.rest is None:
+            self.optimizer.step()
+            return
+        moved, whole = self._moved, joined(self._parameter, self.rest)
+        moved.data, moved.grad = whole, self._parameter.grad
+        try:
+            self.optimizer.step()
+            divide(whole, self._parameter, self.rest)
+        finally:
+            moved.grad, moved.data = None, whole.new_empty(0)
+
+    def state(self) -> dict[str, Any]:
+        """What `load` takes."""
+        moments = self.optimizer.state_dict()["state"].get(0, {})
+        return dict(moments) if self.rest is None else {**moments, "rest": self.rest}
+
+    def load(self, state: dict[str, Any], master: Tensor | None) -> None:
+        """Go on from a state; `master` is the float32 copy that version 0.1 kept."""
+        moments = {name: value for name, value in state.items() if name != "rest"}
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+        if self.rest is None:
+            return
+        if master is not None:
+            divide(master.to(self.rest.device, copy=True), self._parameter, self.rest)
+        elif "rest" in state:
+            self.rest.copy_(state["rest"])

@@ -147,7 +147,7 @@ def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[
     if not len(busy_B):
         # The optimizer skips parameters without a gradient, but its momentum must still move them.
         for parameter in policy.parameters():
-            parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
         return figures, reading
     more, passes = read(of, part, busy_B, learner.settings, policy.device, seen_BT)
     for found in passes:

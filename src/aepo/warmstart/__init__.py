@@ -1,5 +1,6 @@
-"""Makes the small model of this package: `aepo warmstart`.
+"""Makes the small model of this package, for `aepo warmstart`.
 
-It trains a tokenizer and a Llama model of about a million parameters from scratch: first on random tokens that repeat,
-so that attention learns to copy, then on demonstrations of mixed quality in an imagined world of cities.
+It trains a tokenizer and a Llama model of about a million parameters from scratch. The model first learns from random
+tokens that repeat, so that attention learns to copy. Then it learns from demonstrations of mixed quality in an imagined
+world of cities.
 """

@@ -1,4 +1,4 @@
-"""Batches of random tokens that repeat, so that attention learns to copy before it sees language."""
+"""Makes batches of random tokens that repeat, so that attention learns to copy before it sees language."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FEW = 24
 def copy_batches(
     vocab_size: int, first: int, rows: int, length: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (ids, mask) of shape (rows, length); the mask is 1 on tokens that earlier tokens determine.
+    """Yield batches (ids, mask) of shape (rows, length) without end; the mask is True on tokens to predict.
 
-    Of every four rows two repeat one stretch of random tokens to the end, and two quote stretches of their first half
-    in their second. Half of the rows draw from few tokens, so that one token of context does not determine the source
-    of a copy, as with digits.
+    These are the tokens that earlier tokens determine. Of every four rows, two repeat one piece of random tokens to the
+    end, and two copy pieces of their first half into their second half. Half of the rows use few different tokens. One
+    token of context then does not determine the source of a copy, as with digits.
 
     Args:
-        vocab_size: Drawn ids are below it.
+        vocab_size: All drawn ids are below it.
         first: The smallest drawn id.
-        rows: Rows of a batch.
-        length: Tokens of a row.
+        rows: Number of rows in a batch.
+        length: Number of tokens in a row.
         generator: Random generator.
     """
 

@@ -1,7 +1,8 @@
-"""Demonstrations of mixed quality, by a scripted agent that knows how to solve `atlas` but often makes mistakes.
+"""Writes demonstrations of mixed quality, by a scripted agent that can solve `atlas` but often makes mistakes.
 
-It reads the results of the real search tool. Its mistakes are in decisions that reinforcement learning can improve:
-which namesake to take, whether to ask for the fact by name, whether to calculate or to guess, when to stop.
+The agent reads the results of the real search tool. It makes mistakes in decisions that reinforcement learning can
+improve: which of several places with one name to take, whether to ask for a fact by its name, whether to calculate or
+to guess, and when to stop.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CITY = re.compile(r"^- (?P<name>.+), population (?P<population>\d+), (?P<country
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text from one source."""
+    """A piece of text by one writer."""
 
     writer: Literal["policy", "observation"]
     text: str
@@ -27,7 +28,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Faults:
-    """Probability of each mistake per decision."""
+    """The probability of each mistake, for one decision."""
 
     wrong_exact: float = 0.22
     wrong_extreme: float = 0.42
@@ -41,12 +42,12 @@ class Faults:
 
 
 class Demonstrator:
-    """Writes one episode per question.
+    """Writes one episode for each question.
 
     Args:
-        search: The real search tool: query to result text.
-        values: For each attribute, the values to guess from.
-        faults: Probabilities of mistakes.
+        search: The real search tool, a function from a query to the result's text.
+        values: The values to guess from, for each attribute.
+        faults: The probabilities of mistakes.
         rng: Random generator.
     """
 
@@ -57,7 +58,7 @@ class Demonstrator:
         self.segments: list[Segment] = []
 
     def episode(self, sample: Sample) -> list[Segment]:
-        """The turns and results of one attempt at `sample`; its answer may be wrong or missing."""
+        """Write the turns and results of one attempt at `sample`; its answer may be wrong or missing."""
         self.segments = []
         plan = sample.metadata
         {

@@ -1,7 +1,8 @@
-"""An imagined world for demonstrations, so that the model does not learn real places by heart.
+"""Makes an imagined world for demonstrations, so that the model does not learn real places by heart.
 
-On real names a small model memorises which namesake has most people, and fails on a new name. Here names and
-populations are invented, so it must read, copy and compare. All real places, of any split, are new to the model.
+With real names, a small model learns by heart which of several places with one name has most people, and fails on a new
+name. Here names and populations are invented, so the model must read, copy and compare. All real places of every split
+are new to it.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from aepo.tasks.atlas.questions import split_of
 from aepo.tasks.atlas.world import City, World
 
 NAMESAKES = {1: 0.4, 2: 0.25, 3: 0.2, 4: 0.15}
-"""Shares of names with one to four places."""
+"""The share of names that have one, two, three or four places."""
 ORDER = 3
 LONGEST = 24
 SPREAD = 0.7
 
 
 def imagined_world(world: World, names: int, seed: int) -> World:
-    """The countries of `world` with `names` invented names of cities, none of which is real.
+    """Make a world with the real countries and with `names` invented names of cities, none of which is real.
 
-    Names are drawn from the letter sequences of the training names; a population is a real one times
-    exp(u), u uniform within +-`SPREAD`; countries are drawn as often as they have cities.
+    Names are drawn from the letter sequences of the training names. A population is a real one times exp(u), with u
+    uniform within +-`SPREAD`. The chance of a country is proportional to its number of real cities.
 
     Args:
         world: The real facts.
         names: Number of names.
-        seed: Seed of all draws.
+        seed: Seed of all random choices.
     """
     rng = random.Random(f"imagined {seed}")
     real = [city for cities in world.cities.values() for city in cities if split_of(city.name) == "train"]
@@ -53,7 +54,7 @@ def _population(real: int, rng: random.Random) -> int:
 
 
 def _letters(names: Sequence[str]) -> dict[str, list[str]]:
-    """The letters that follow each `ORDER` letters; the empty string ends a name."""
+    """List the letters that follow each sequence of `ORDER` letters; an empty string ends a name."""
     follow: dict[str, list[str]] = defaultdict(list)
     for name in names:
         padded = " " * ORDER + name

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer for the small model: tags are single tokens, digits come in pairs from the left."""
+"""Trains a byte-level BPE tokenizer for the small model. Tags are single tokens; digits are paired from the left."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CHAT_TEMPLATE = (
     "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-# Numbers are split from the space before them, so that a number has the same tokens everywhere and can be copied.
+# A number is separated from the space before it, so that it has the same tokens everywhere and can be copied.
 PIECES = Regex(r"\d{1,2}| ?[A-Za-z]+|[^A-Za-z\d\s]|\s")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn merges from `texts`; the result loads with `AutoTokenizer`."""
+    """Learn merges from `texts`; `AutoTokenizer` can load the result once it is saved."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(PIECES, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]

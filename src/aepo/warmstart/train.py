@@ -1,4 +1,4 @@
-"""Trains the small model from scratch, on the curriculum and on demonstrations, and saves validation figures."""
+"""Trains the small model from scratch, first on the curriculum, then on demonstrations."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from aepo.warmstart.imagined import imagined_world
 from aepo.warmstart.tokenizer import train_tokenizer
 
 TOKENIZED = 5_000
-"""Episodes that the tokenizer learns from."""
+"""Number of episodes that the tokenizer learns from."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """How much is learned from copies of random tokens."""
+    """The amount of training on copies of random tokens."""
 
     steps: int = 450
     rows: int = 48
@@ -37,7 +37,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """How much is learned from demonstrations, and from how many imagined names and questions they are made."""
+    """The amount of training on demonstrations, and the number of imagined names and questions in them."""
 
     steps: int = 2600
     rows: int = 48
@@ -47,7 +47,7 @@ class Demonstrations:
 
 @dataclass(frozen=True)
 class Optimization:
-    """Of Adam and its rate, which warms up over some steps and then falls to a share of itself."""
+    """The settings of Adam. The learning rate rises over `warmup` steps, then falls to `final_share` of itself."""
 
     learning_rate: float = 3e-3
     warmup: int = 50
@@ -75,7 +75,7 @@ class Recipe:
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with random weights, except in heads of the first layer that attend a fixed number of tokens back."""
+    """Make a Llama with random weights; `look_back` heads of its first layer attend a fixed number of tokens back."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -92,7 +92,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             initializer_range=recipe.initializer_range,
-            # Biases of queries and keys let a head attend n tokens back before training.
+            # `look_back` sets the biases of queries and keys.
             attention_bias=True,
         )
     )
@@ -103,10 +103,11 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
 
 @torch.no_grad()
 def look_back(model: LlamaForCausalLM, head: int, distance: int, sharpness: float = 8.0, frequencies: int = 8) -> None:
-    """Let a head of the first layer start by attending to the token `distance` places before.
+    """Set a head of the first layer so that it attends to the token `distance` places before, already before training.
 
-    With rotary positions biases are enough: score(i, j) = sum_d sharpness^2 cos((i - j - distance) theta_d) over the
-    fastest rotations. To copy, a model must combine a token with the tokens before it; this is the first half.
+    With rotary positions the biases are enough: score(i, j) = sum_d sharpness^2 cos((i - j - distance) theta_d), over
+    the fastest rotations. To copy, a model must combine a token with the tokens before it; this head does the first
+    half of that.
     """
     attention = model.model.layers[0].self_attn
     size = attention.head_dim
@@ -123,7 +124,7 @@ def look_back(model: LlamaForCausalLM, head: int, distance: int, sharpness: floa
 def encode(
     tokenizer: PreTrainedTokenizerFast, sample: Sample, segments: Sequence[Segment]
 ) -> tuple[list[int], list[int]]:
-    """Ids and mask (1 on policy text) of an episode; each segment is encoded alone, as in a rollout."""
+    """Encode an episode as ids and mask (1 on the policy's text); each segment is encoded alone, as in a rollout."""
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": sample.question}], tokenize=False, add_generation_prompt=True
     )
@@ -139,7 +140,7 @@ def encode(
 def demonstration_batches(
     tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample], demonstrator: Demonstrator, rows: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless padded (ids, mask); episodes of similar length share a batch."""
+    """Yield padded batches (ids, mask) without end; episodes of similar length are in one batch."""
     rng = demonstrator.rng
     pool = 16
     while True:
@@ -168,7 +169,7 @@ def fit(
     report: Callable[[str], None],
     after: Callable[[int], None] | None = None,
 ) -> None:
-    """Adam on the masked cross-entropy; linear warm-up, cosine down to `final_share`."""
+    """Train by Adam on the masked cross-entropy; the rate rises linearly, then falls as a cosine to `final_share`."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=how.learning_rate, betas=(0.9, 0.98), weight_decay=how.weight_decay
     )
@@ -205,7 +206,7 @@ def fit(
 
 
 def guesses(world: World) -> dict[str, list[str]]:
-    """For each attribute, all values that a country has."""
+    """Collect all values of each attribute that a country may have."""
     countries = world.countries.values()
     columns = {
         "capital": [c.capital for c in countries],
@@ -220,14 +221,14 @@ def guesses(world: World) -> dict[str, list[str]]:
 def warmstart(
     out: Path, world: World, search_in: Callable[[World], Tool], recipe: Recipe, report: Callable[[str], None]
 ) -> None:
-    """Make the tokenizer and the model and save both to `out`, with the recipe.
+    """Make the tokenizer and the model, and save both to `out` with the recipe.
 
     Args:
         out: Folder of the result.
-        world: The facts; its countries are kept, its cities are not.
-        search_in: Makes the real search tool over a world.
+        world: The real facts; its countries are used, its cities are not.
+        search_in: A function that makes the real search tool over a world.
         recipe: All settings of the run.
-        report: Takes progress lines.
+        report: A function that takes lines about the progress.
     """
     imagined = imagined_world(world, recipe.demonstrations.names, recipe.seed)
     samples = questions(imagined, "train", recipe.demonstrations.questions, recipe.seed)

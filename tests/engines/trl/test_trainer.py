@@ -220,13 +220,17 @@ def test_a_rollout_that_teaches_nothing_leaves_the_weights(model_folder: Path, a
     assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
 
 
-def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(model_folder: Path, arguments: Arguments) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
+    dtype: str, model_folder: Path, arguments: Arguments
+) -> None:
     same = {"deterministic": True, "task": tiny.letters(8)}
-    whole = make(model_folder, arguments(max_steps=3, save_strategy="steps", save_steps=1), **same)
+    args = {"max_steps": 3, "model_init_kwargs": {"dtype": dtype}}
+    whole = make(model_folder, arguments(save_strategy="steps", save_steps=1, **args), **same)
     whole.train()
     checkpoint = Path(whole.args.output_dir) / "checkpoint-2"
     kept = json.loads((checkpoint / "exploration.json").read_text())
-    again = make(model_folder, arguments(max_steps=3), **same)
+    again = make(model_folder, arguments(**args), **same)
     assert again.exploration.steps == 0
     again.train(resume_from_checkpoint=str(checkpoint))
     assert ExplorationState.from_dict(kept["exploration"]).steps == 2
@@ -297,6 +301,20 @@ def test_recomputed_activations_train_the_same(model_folder: Path, arguments: Ar
         trainer.train()
         found.append(weights(trainer))
     assert all((a - b).abs().max() < 1e-5 for a, b in zip(*found, strict=True))
+
+
+def test_steps_that_bfloat16_would_round_away_are_kept(model_folder: Path, arguments: Arguments) -> None:
+    def trained(**changes: Any) -> AEPOTrainer:
+        init = {"dtype": "bfloat16"}
+        trainer = make(model_folder, arguments(learning_rate=1e-4, model_init_kwargs=init, **changes))
+        trainer.train()
+        return trainer
+
+    ours = trained()
+    kept = ours.optimizer.state_dict()["state"].values()
+    assert all(bool(one["rest"].any()) for one in kept), "no weight lies between two bfloat16 numbers: nothing is kept"
+    assert type(trained(optim="adamw_torch", max_steps=1).optimizer.optimizer) is type(ours.optimizer.optimizer)
+    assert type(trained(optim="sgd", max_steps=1).optimizer.optimizer) is torch.optim.SGD
 
 
 def test_adapters_are_trained_alone(model_folder: Path, arguments: Arguments) -> None:

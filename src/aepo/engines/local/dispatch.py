@@ -1,4 +1,4 @@
-"""Which path a model takes, by its device: the one place where a CPU and all others part."""
+"""Which path a model takes, by its device: the one place where a CPU, "meta" and all others part."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aepo.engines.local.cache import RowCache
 from aepo.engines.local.cpu.forward import cpu_forward
 from aepo.engines.local.cpu.segment_attention import SegmentAttention
 from aepo.engines.local.forward import Forward, ModelForward, layer_count
+from aepo.engines.local.sized_attention import SizedAttention
 from aepo.engines.local.tree_attention import FlexAttention, TreeAttention
 
 if TYPE_CHECKING:
@@ -32,4 +33,6 @@ def forward_of(model: PreTrainedModel, vocabulary: int, slots: int, length: int)
 
 def attention_of(until_N: Tensor) -> TreeAttention:
     """The attention of a trie, for training; `until_N` as in `Trie`, on the device of the model."""
+    if until_N.is_meta:
+        return SizedAttention()
     return SegmentAttention(until_N) if until_N.device.type == "cpu" else FlexAttention(until_N)

@@ -87,6 +87,16 @@ def find_head(model: PreTrainedModel, vocab_size: int) -> Head | None:
     if type(layer) is not nn.Linear or layer.bias is not None:
         return None
     head = Head(layer, _shaping(model.config.get_text_config()), model.config.get_text_config().vocab_size)
+    # A model on the device "meta" has no values to compare.
+    if model.device.type != "meta" and not _agrees(head, model):
+        return None
+    head.vocab_size = vocab_size
+    return head
+
+
+def _agrees(head: Head, model: PreTrainedModel) -> bool:
+    """Whether its logits of a few tokens are the model's."""
+    base = base_model(model)
     tokens = torch.arange(4, device=model.device)[None] % head.vocab_size
     was_training = model.training
     model.eval()
@@ -94,11 +104,7 @@ def find_head(model: PreTrainedModel, vocab_size: int) -> Head | None:
         hidden = base.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state
         ours, theirs = head.logits(hidden[0]), model(input_ids=tokens, use_cache=False).logits[0].float()
     model.train(was_training)
-    # A model on the device "meta" has no values to compare.
-    if not theirs.is_meta and not bool((ours - theirs).abs().max() <= AGREEMENT * theirs.abs().max()):
-        return None
-    head.vocab_size = vocab_size
-    return head
+    return bool((ours - theirs).abs().max() <= AGREEMENT * theirs.abs().max())
 
 
 def base_model(model: PreTrainedModel) -> Any:

@@ -66,17 +66,18 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float, greedy: bool, re
     weights = torch.softmax(scaled, -1)
     padded = torch.nn.functional.pad(weights, (0, -size % WIDTH)) if size % WIDTH else weights
     parts = padded.view(rows, -1, WIDTH)
-    cumulative = parts.sum(-1).double().cumsum(-1)
+    exact = sums_on(logits.device)
+    cumulative = parts.sum(-1).to(exact).double().cumsum(-1)
     total = cumulative[:, -1]
     if greedy:
         tokens = scaled.argmax(-1, keepdim=True)
     else:
-        part, rest = _invert(cumulative, uniforms.to(total.device) * total)
-        inner = parts[torch.arange(rows, device=part.device), part].double().cumsum(-1)
+        part, rest = _invert(cumulative, uniforms.to(exact) * total)
+        inner = parts[torch.arange(rows, device=parts.device), part.to(parts.device)].to(exact).double().cumsum(-1)
         # The same numbers summed in another order differ by a rounding: what is left of the target is taken as a share.
         mass = cumulative.gather(1, part[:, None])[:, 0] - _before(cumulative, part)
         place, _ = _invert(inner, rest / mass * inner[:, -1])
-        tokens = (part * WIDTH + place)[:, None]
+        tokens = (part * WIDTH + place)[:, None].to(logits.device)
     # The likeliest token has z = 0.
     log_total = -weights.amax(-1).log()
     logprobs = scaled.gather(1, tokens)[:, 0] - log_total
@@ -90,6 +91,11 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float, greedy: bool, re
         top = (-logp.exp() * logp).sum(-1).tolist()
     # Rounding can leave an entropy of -1e-8 where one token has all the probability.
     return Drawn(tokens[:, 0].tolist(), logprobs.tolist(), entropies.clamp_(min=0.0).tolist(), top)
+
+
+def sums_on(device: torch.device) -> torch.device:
+    """Where sums in float64 are computed for logits on a device: MPS has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _invert(cumulative: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,7 @@ from aepo.training.budget import Spent
 from aepo.training.figures import StepFigures, reading_metrics
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.objective import Objective, flat_passes, tree_passes
+from aepo.training.optimizer import AdamW
 from aepo.training.sampling import StepGroups, sample_groups
 from aepo.training.step import NonFiniteLoss
 from aepo.training.tree import Reading, forest
@@ -83,7 +84,8 @@ class AEPOTrainer(GRPOTrainer):
         train_dataset: A result of `question_dataset`, to choose or to order the task's questions; by default all.
         eval_dataset: The same for evaluations; the task's held-out questions by default.
         processing_class: The tokenizer; the model's own by default.
-        callbacks, optimizers, peft_config: As in TRL.
+        callbacks, optimizers, peft_config: As in TRL. Where TRL would take PyTorch's AdamW for bfloat16 weights, which
+            would round most steps away, our `AdamW` steps.
         protocol: "tags", or "chat" for the model's own template and its form of tool calls. The template gets the
             arguments of `GRPOConfig.chat_template_kwargs`.
         max_tool_calls: Tool calls per trajectory.
@@ -199,6 +201,16 @@ class AEPOTrainer(GRPOTrainer):
         self.evaluation: Evaluation | None = None
         self._micro_batches: list[MicroBatch] = []
         self._figures, self._reading = StepFigures(), Reading()
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """TRL's optimizer, or our `AdamW` in place of PyTorch's where bfloat16 weights are trained."""
+        trained = {p.dtype for p in self.model.parameters() if p.requires_grad}
+        if torch.bfloat16 in trained and self.args.optim in ("adamw_torch", "adamw_torch_fused"):
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            settings = {"learning_rate": self.args.learning_rate, "betas": betas, "eps": self.args.adam_epsilon}
+            self.optimizer_cls_and_kwargs = (AdamW, settings)
+        made: torch.optim.Optimizer = super().create_optimizer(model)
+        return made
 
     @property
     def steps_per_rollout(self) -> int:

@@ -76,6 +76,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.correction_level": ("token", "it belongs to train.correction"),
     "train.correction_cap": (2.0, "it belongs to train.correction"),
     "train.correction_floor": (None, "it belongs to train.correction"),
+    "train.optimizer": ("adamw", "verl has its own optimizers: actor_rollout_ref.actor.optim"),
     "train.schedule": ("constant", "verl's FSDP engine has no linear schedule"),
     "train.threads": (None, "it is a setting of the engine local"),
     "train.keep_optimizer": (None, "verl keeps its checkpoints whole: use train.keep_checkpoints"),

@@ -1,1 +1,1 @@
-"""Kept results of tools, in a file that many processes share."""
+"""Keeps results of tools in a file that many processes share."""

@@ -1,4 +1,4 @@
-"""The SQLite file of a tool cache: makes, opens and checks it, and has the statements that write to it."""
+"""Makes, opens and checks the SQLite file of a tool cache, and defines the statements that write to it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KeptResult:
         version: Version of the tool.
         arguments: Canonical JSON.
         scope: "" if the result holds for every equal call, else the trajectory and the number of the call in it.
-        status: How the call ended, a `ToolStatus`.
+        status: How the call ended, as a `ToolStatus`.
         text: The result's whole text.
         seconds: Duration of the call.
         stored: Time of the entry, seconds since 1970.
@@ -60,7 +60,7 @@ COLUMNS = ", ".join(column.name for column in fields(KeptResult))
 _PLACES = ", ".join("?" for _ in fields(KeptResult))
 _INSERT = f"INSERT INTO results ({COLUMNS}) VALUES ({_PLACES}) ON CONFLICT (key) DO "
 KEEP = _INSERT + "NOTHING"
-# A recording keeps its first result of a key and replaces those of earlier recordings.
+# A recording keeps its first result of each key, and replaces results of earlier recordings.
 RECORD = (
     _INSERT
     + "UPDATE SET "
@@ -70,15 +70,15 @@ RECORD = (
 
 
 def connect(path: Path, wait: float, read_only: bool) -> sqlite3.Connection:
-    """Open the file. Unless it is read-only, it is made with its folder.
+    """Open the file; if it may be written, it is made with its folder.
 
     Args:
         path: Absolute path.
         wait: Seconds to wait for a lock.
-        read_only: Never write to it.
+        read_only: Never write to the file.
 
     Raises:
-        CacheRefused: It is no cache, damaged, of another version, locked, or cannot be written.
+        CacheRefused: The file is no cache, damaged, of another version, locked, or cannot be written.
     """
     try:
         _refuse_other_files(path)
@@ -90,7 +90,7 @@ def connect(path: Path, wait: float, read_only: bool) -> sqlite3.Connection:
 
 
 def _refuse_other_files(path: Path) -> None:
-    # SQLite takes a file of a few bytes for an empty one and would overwrite it.
+    # SQLite treats a file of a few bytes as an empty one, and would overwrite it.
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -108,7 +108,7 @@ def _writer(path: Path, wait: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 16777216")
         with transaction(connection):
-            # Another process may have made the tables meanwhile.
+            # Another process may have made the tables since `new` was read.
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
@@ -125,7 +125,7 @@ def _reader(path: Path, wait: float) -> sqlite3.Connection:
     try:
         connection = _read_only(path, wait, "mode=ro")
     except sqlite3.OperationalError:
-        # If no file can be made in the folder, a database with an empty log can still be read.
+        # In a folder that cannot be written, SQLite can read a database only as "immutable", without its log.
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             raise
@@ -164,7 +164,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _wal(connection: sqlite3.Connection, wait: float) -> None:
-    """Switch to the write-ahead log, with waiting, because SQLite does not wait if several processes switch at once."""
+    """Switch to the write-ahead log. SQLite does not wait if several processes switch at once, so this waits."""
     deadline = time.monotonic() + wait
     while True:
         try:

@@ -1,7 +1,7 @@
-"""A tool that is answered from kept results: to pay once (`cached`), or so that a run repeats (`record`, `replay`).
+"""Answers calls of a tool from kept results: to pay only once (`cached`), or to repeat a run (`record`, `replay`).
 
-Equal calls are given equal results. That is for tools that say that they are `pure`; for others a call is equal to
-another one only if it is the same call of the same trajectory, which a replay meets again and no other run does.
+Equal calls get equal results. If a tool is `pure`, calls with the same arguments are equal. For other tools, two calls
+are equal only if they are the same call of the same trajectory; only a replay of the run makes such a call again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 CacheMode = Literal["live", "cached", "record", "replay"]
 
 trajectory: ContextVar[str] = ContextVar("trajectory", default="")
-"""Names the trajectory that makes a call, so that a repeated run names it the same."""
+"""The name of the trajectory that makes a call; a repeated run gives it the same name."""
 
 
 class ReplayError(RuntimeError):
@@ -39,7 +39,7 @@ class ReplayError(RuntimeError):
 
 
 class _Flight:
-    """A call that is being answered; equal ones wait for it."""
+    """A call that is being answered; equal calls wait for it."""
 
     def __init__(self) -> None:
         self.landed = anyio.Event()
@@ -47,16 +47,20 @@ class _Flight:
 
 
 def cached(tool: Tool, store: Store, mode: CacheMode) -> Tool:
-    """The same tool, its results kept in `store` and taken from there.
+    """Make a tool that keeps its results in `store` and answers from there.
 
-    live: as it is. cached: a kept success answers, else the tool runs and a success is kept; tools that are not pure
-    run as they are. record: the first of equal calls runs and is kept, failures too, in place of what was kept before;
-    those after it get its result. replay: only what is kept answers, and the tool never runs.
+    The modes are:
+    - live: the tool is unchanged.
+    - cached: a kept success answers. Otherwise the tool runs, and a success is kept. A tool that is not pure is
+      unchanged.
+    - record: the first of equal calls runs. Its result is kept, also a failure, and replaces an older one; the calls
+      after it get this result.
+    - replay: only kept results answer, and the tool never runs.
 
     Args:
-        tool: Any.
-        store: Open when the first call is made, for `record` with a recording begun.
-        mode: What to do.
+        tool: Any tool.
+        store: The file; it must be open when the first call is made, and for `record` a recording must have begun.
+        mode: One of the modes above.
     """
     if mode == "live" or (mode == "cached" and not tool.pure):
         return tool
@@ -64,17 +68,17 @@ def cached(tool: Tool, store: Store, mode: CacheMode) -> Tool:
 
 
 class _Kept:
-    """What stands around the calls of a tool whose results are kept."""
+    """Wraps each call of a tool whose results are kept."""
 
     def __init__(self, tool: Tool, store: Store, mode: CacheMode) -> None:
         self.tool, self.store, self.mode = tool, store, mode
         self._running: anyio.lowlevel.RunVar[dict[str, _Flight]] = anyio.lowlevel.RunVar("flights")
         self._occurrences: Counter[tuple[str, str]] = Counter()
-        # SQLite's connection serves one thread at a time.
+        # Only one thread at a time may use SQLite's connection.
         self._places = Places(1)
 
     async def __call__(self, execute: Execute, values: dict[str, Any]) -> ToolResult:
-        """The result of a call, which equal ones that come meanwhile wait for."""
+        """Answer a call; if an equal call is running, wait for its result."""
         began = time.perf_counter()
         arguments = self.tool.canonical(values)
         scope = self._scope(arguments)
@@ -151,7 +155,7 @@ class _Kept:
         return self._usable(entry)
 
     def _usable(self, entry: KeptResult) -> bool:
-        # What failed once may succeed now; only a recording must have it fail again.
+        # A failed call may succeed now, so only record and replay may answer with a kept failure.
         return self.mode != "cached" or entry.status == ToolStatus.OK
 
     async def _keep(self, entry: KeptResult, result: ToolResult) -> ToolResult:
@@ -170,12 +174,12 @@ class _Kept:
 
 
 def key_of(tool: Tool, arguments: str, scope: str = "") -> str:
-    """What a result is kept under: a hash of the tool's name and version, canonical arguments, and scope."""
+    """Make the key of a result: a hash of the tool's name and version, its canonical arguments and the scope."""
     return hashlib.sha256(json.dumps([tool.name, tool.version, arguments, scope]).encode()).hexdigest()
 
 
 def _readable(arguments: str) -> str:
-    # A model may have written half a surrogate pair, which the file cannot hold.
+    # The model's arguments may hold a lone surrogate, which the file cannot store.
     text = json.dumps(json.loads(arguments), ensure_ascii=False)
     return text.encode("utf-8", "replace").decode("utf-8")
 

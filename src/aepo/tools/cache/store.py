@@ -1,8 +1,8 @@
-"""Tool results in one SQLite file that many threads and processes share.
+"""Keeps tool results in one SQLite file that many threads and processes share.
 
-A write is one transaction. If a process is killed, everything that `put` returned as stored is in the file, and nothing
-is half written. A power cut may lose the last results. A result that cannot be written, because the file is locked or
-the disk full, is kept in memory, can be read there, and is written with the next result.
+A write is one transaction. If a process is killed, all results that `put` returned as stored are in the file, and no
+result is half written. A power cut may lose the last results. If a result cannot be written, because the file is locked
+or the disk is full, it waits in memory. It can be read there, and is written with the next result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aepo.tools.mounts import network_file_system
 _log = logging.getLogger(__name__)
 
 _MOST_WAITING = 256 << 20
-"""Characters of results that wait in memory for a file that cannot be written."""
+"""The most characters of results that may wait in memory while the file cannot be written."""
 # After a fork, the parent's connections must be neither used nor closed.
 _inherited: list[object] = []
 
@@ -34,7 +34,7 @@ class CacheUnavailable(RuntimeError):
 
 @dataclass
 class _Handle:
-    """The connection and lock of one process."""
+    """The connection, the lock and the waiting results of one process."""
 
     connection: sqlite3.Connection
     process: int = field(default_factory=os.getpid)
@@ -45,17 +45,17 @@ class _Handle:
 
 
 class Store:
-    """The file of results. Calls block for up to `wait` seconds, so do not call them in an event loop's thread.
+    """The file of results. Its methods may block for `wait` seconds, so do not call them in an event loop's thread.
 
     Args:
-        path: The file; made, with its folder, unless it is only to be read.
+        path: The file; it is made with its folder, unless `read_only` is set.
         wait: Seconds to wait for a lock. After a failed wait, calls try without waiting until one succeeds.
-        read_only: Never write to it.
+        read_only: Never write to the file.
         unsafe_network: Allow a file system on which SQLite's locks are not reliable.
     """
 
     def __init__(self, path: Path, wait: float = 10.0, read_only: bool = False, unsafe_network: bool = False) -> None:
-        """Open nothing yet."""
+        """Store the settings; `open` opens the file."""
         self.path, self.wait, self.read_only, self.unsafe_network = path.absolute(), wait, read_only, unsafe_network
         self.recording: int | None = None
         self._handle: _Handle | None = None
@@ -64,7 +64,8 @@ class Store:
         """Open the file, or make it.
 
         Raises:
-            CacheRefused: It is on a network file system, no cache, damaged, of another version, or cannot be written.
+            CacheRefused: The file is on a network file system, no cache, damaged, of another version, locked, or cannot
+                be written.
         """
         kind = None if self.unsafe_network else network_file_system(self.path)
         if kind is not None:
@@ -95,14 +96,14 @@ class Store:
                 handle.connection.close()
 
     def begin_recording(self, run: str, again: bool = False) -> None:
-        """Let all later `put`s belong to a recording.
+        """Begin a recording; all later `put`s belong to it.
 
         Args:
-            run: The run of the recording.
-            again: Go on with the run's last one, if there is one.
+            run: The run that is recorded.
+            again: Continue the run's last recording, if there is one.
 
         Raises:
-            CacheRefused: The file is locked or refuses.
+            CacheRefused: The file is locked or cannot be written.
         """
         handle = self._own()
         try:
@@ -116,7 +117,7 @@ class Store:
         self.recording = found
 
     def get(self, key: str) -> KeptResult | None:
-        """The entry of a key.
+        """Return the entry of a key, or None.
 
         Raises:
             CacheUnavailable: The file is locked for too long, or damaged.
@@ -137,13 +138,13 @@ class Store:
         return None if row is None else KeptResult(*row)
 
     def put(self, entry: KeptResult) -> tuple[KeptResult, bool]:
-        """Keep a result, unless its key has one already: any, or in a recording one of the same recording.
+        """Keep a result, unless its key has one already. In a recording, only results of this recording count.
 
         Returns:
-            The kept entry, and whether it is in the file; if not, it waits in memory.
+            The kept entry, and True if it is in the file; otherwise it waits in memory.
 
         Raises:
-            CacheUnavailable: Too much waits in memory already; this entry is not kept.
+            CacheUnavailable: Too many results wait in memory already; this entry is not kept.
         """
         handle = self._own()
         entry = replace(entry, recording=self.recording)
@@ -167,11 +168,11 @@ class Store:
 
     @property
     def waiting(self) -> int:
-        """Results that are not in the file yet."""
+        """Number of results that are not in the file yet."""
         return len(self._own().waiting)
 
     def entries(self, tool: str | None = None, before: float | None = None) -> Iterator[KeptResult]:
-        """The kept entries, the oldest first.
+        """Yield the kept entries, the oldest first.
 
         Args:
             tool: Only entries of this tool.
@@ -189,7 +190,7 @@ class Store:
             raise CacheUnavailable(f"cannot read tool cache {self.path}: {error}") from error
 
     def other_versions(self, tool: str, arguments: str) -> list[str]:
-        """The versions of a tool that have a result for these arguments; none if the file cannot be read."""
+        """List the versions of a tool that have a result for these arguments; none if the file cannot be read."""
         query = "SELECT DISTINCT version FROM results WHERE tool = ? AND arguments = ? ORDER BY version"
         handle = self._own()
         with handle.lock, suppress(sqlite3.Error):
@@ -200,7 +201,7 @@ class Store:
         """Delete the entries of `entries` and return their number; the file shrinks if no other process reads it.
 
         Raises:
-            CacheUnavailable: The file is locked for too long, or refuses.
+            CacheUnavailable: The file is locked for too long, or cannot be written.
         """
         where, values = _where(tool, before)
         handle = self._own()
@@ -228,7 +229,7 @@ class Store:
             return self._flush(handle, wait)
 
     def _flush(self, handle: _Handle, wait: float) -> bool:
-        """Write all waiting results in one transaction, with the lock held; returns whether none waits any more."""
+        """Write all waiting results in one transaction; the caller holds the lock. Return True if none waits."""
         if not handle.waiting:
             return True
         entries = list(handle.waiting.values())

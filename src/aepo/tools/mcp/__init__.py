@@ -1,4 +1,4 @@
-"""The tools of MCP servers as tools of a task (extra `[mcp]`)."""
+"""Makes the tools of MCP servers usable in a task (extra `[mcp]`)."""
 
 from aepo.tools.mcp.offer import McpServerError
 from aepo.tools.mcp.tools import mcp_tools

@@ -1,4 +1,7 @@
-"""Arguments against the JSON schema that a server gives: matched in a process of its own, which can be stopped."""
+"""Checks arguments against the JSON schema that a server gives.
+
+The check runs in a process of its own, because a check that takes too long must be stopped.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ _READY_SECONDS = 60.0
 
 
 def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model wrote, as JSON can carry it: it may hold half a surrogate pair, NaN, a thousand lists in each other.
+    """Make plain JSON of the arguments that a model wrote; a lone surrogate becomes `?`.
 
     Raises:
-        ToolError: It cannot be sent.
+        ToolError: The arguments hold NaN or an object that JSON does not know, are too long, or are nested too deep.
     """
     try:
         text = json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
@@ -51,18 +54,18 @@ def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Checks:
-    """Asks whether arguments fit schemas. Belongs to one event loop; nothing is ever fetched for a schema.
+    """Asks whether arguments fit schemas. One event loop uses it; nothing is ever fetched for a schema.
 
-    What cannot be checked here, a pattern that only another engine reads or a schema that takes too long, is left to
-    the server, which checks anyhow.
+    Some things cannot be checked here: a pattern that only another engine reads, or a schema that takes too long. They
+    are left to the server, which checks the arguments again.
     """
 
     def __init__(self, name: str, seconds: float = 2.0) -> None:
-        """Start nothing yet.
+        """Set the limits; the first check starts the process.
 
         Args:
-            name: Of the server, in messages.
-            seconds: That one check may take.
+            name: The server's name, in messages.
+            seconds: The time that one check may take.
         """
         self._name, self._seconds = name, seconds
         self._lock = anyio.Lock()
@@ -70,10 +73,10 @@ class Checks:
         self._told: set[tuple[str, str]] = set()
 
     async def usable(self, tool: str, schema: Mapping[str, Any]) -> None:
-        """Whether arguments can be checked by it.
+        """Check that the schema of a tool's arguments can be used.
 
         Raises:
-            ValueError: It is no schema, not one of an object, or refers to something outside of itself.
+            ValueError: The schema is not valid, does not describe an object, or refers to something outside of itself.
         """
         if schema.get("type") != "object":
             raise ValueError(f'its arguments have the type {schema.get("type")!r}, not "object"')
@@ -82,10 +85,10 @@ class Checks:
             raise ValueError(f"its arguments have no valid JSON schema: {refused}")
 
     async def check(self, tool: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        """Whether the arguments fit, as far as that can be told.
+        """Check that the arguments fit the schema, as far as this can be checked here.
 
         Raises:
-            BadArguments: They do not.
+            BadArguments: They do not fit.
         """
         answer = await self._asked(tool, schema, arguments)
         if errors := answer.get("errors"):
@@ -113,12 +116,13 @@ class Checks:
                     await process.stdin.send(question.encode() + b"\n")
                     answer = await self._line()
                     if answer.get("fits") is False:
-                        # Naming what is wrong can take much longer than finding that something is.
+                        # To name the errors can take much longer than to find that there is one. If the next line comes
+                        # too late, this answer is used.
                         answer["errors"] = [[[], "they do not fit its schema"]]
                         answer |= await self._line()
             except BaseException as error:
                 await self.close()
-                if not isinstance(error, (OSError, *_GONE)):  # a timeout is an OSError
+                if not isinstance(error, (OSError, *_GONE)):  # a TimeoutError is an OSError
                     raise
                 if not answer:
                     self._say(tool, "its arguments take too long to check")
@@ -128,7 +132,7 @@ class Checks:
 
     async def _started(self) -> Process:
         if self._process is None:
-            # Not in isolated mode, which would hide packages of the user; but this folder must not be on the path.
+            # Isolated mode (-I) would hide the user's packages; -P only keeps this folder off the import path.
             command = [sys.executable, "-P", str(_CHECK)]
             self._process = await anyio.open_process(command, stderr=subprocess.DEVNULL, start_new_session=True)
             self._lines = BufferedByteReceiveStream(self._process.stdout)
@@ -149,7 +153,7 @@ class Checks:
 def _words(path: list[Any], message: str) -> str:
     where = ".".join(map(str, path))
     if len(message) > _SHOWN:
-        # It begins with the value, as long as that is, and ends with what was expected of it.
+        # The message begins with the value, which may be long, and ends with what was expected.
         message = f"{message[: _SHOWN // 2]} ... {message[-_SHOWN // 2 :]}"
     return f"{where}: {message}" if where else message
 

@@ -1,7 +1,8 @@
-"""Checks arguments by JSON schemas, one question a line: a script of its own, which is killed when it takes too long.
+"""Checks arguments against JSON schemas. It runs as a script, which is killed when it takes too long.
 
-A schema is matched by Rust: patterns are read as ECMA 262 has them, and take linear time or are given up. Nested
-`$ref`, `anyOf` and `allOf` can still double the work with each level, hence the process.
+The checks are done by a library in Rust. It reads patterns as ECMA 262 defines them; each pattern takes linear time or
+is given up. Nested `$ref`, `anyOf` and `allOf` can still double the work with each level: this is why the script runs
+in a process of its own. It reads one question a line and writes its answer:
 
     [schema, arguments]  ->  {"refused": why} or {"fits": true or false, "skipped": patterns}
                              and after false one more line, {"errors": [[path, message], ...]}
@@ -21,16 +22,16 @@ from jsonschema_rs import ValidationError, ValidationErrorKind, validator_for
 _MEMORY = 1 << 30
 _MOST_ERRORS = 3
 _MOST_SKIPPED = 100
-# Under these a keyword that is left out can turn a yes into a no.
+# Under these keywords, leaving a keyword out can turn a yes into a no.
 _TURNING = frozenset(["not", "if", "oneOf", "contains"])
-# In JavaScript without the flag u, which many servers are written for, `[\w-.]` has three members.
+# Many servers are written for JavaScript without the flag u. There `[\w-.]` means three things: `\w`, "-" and ".".
 _DASH = re.compile(r"\\(.)-?", re.DOTALL)
 _GIVEN_UP = (ValidationErrorKind.BacktrackLimitExceeded, ValidationErrorKind.RegexEngineFailure)
 
 
 @lru_cache(maxsize=512)
 def _compiled(text: str) -> tuple[Any, list[str]]:
-    """The validator, and the patterns that it leaves out because this engine cannot read them."""
+    """Return the validator, and the patterns that it leaves out because this engine cannot read them."""
     schema, skipped = json.loads(text), list[str]()
     for _ in range(_MOST_SKIPPED):
         try:
@@ -56,7 +57,7 @@ def _without(schema: Any, path: list[Any]) -> Any:
     *path, keyword = path
     gone = [keyword]
     if path and path[-1] == "patternProperties":
-        # What no pattern knows is told by these.
+        # The other two keywords are about names that match no pattern, so they need all the patterns.
         path, gone = path[:-1], ["patternProperties", "additionalProperties", "unevaluatedProperties"]
     for name in gone:
         _at(schema, path).pop(name, None)
@@ -90,7 +91,7 @@ def _answers(schema: str, arguments: Any) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answer until the other side is gone."""
+    """Answer questions until stdin ends."""
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin.buffer:

@@ -1,4 +1,4 @@
-"""Sessions with one server, one after the other: opened when a call wants one, opened again after a death."""
+"""Keeps a session with one server: opens it when a call needs it, and opens another one when the server has died."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _MOST_PAGES = 100
 _LAST_LINES = 5
-# What the SDK says where it has no error of the server.
+# The SDK's own messages, for errors that do not come from the server.
 _CLOSED, _NO_ANSWER = "Connection closed", "SSE stream ended"
 _BAD_STATUS = "Server returned an error response"
 
 
 class Connection:
-    """What calls go through; belongs to the event loop in which `keep` runs.
+    """Sends calls to the server. Only the event loop in which `keep` runs may use it.
 
     Attributes:
         offer: The server's tools, as they were when it first started.
-        used: Names of those that must stay as they are.
+        used: Names of the tools in use; their schemas must not change.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Connection:
         start_timeout: float,
         restarts: int,
     ) -> None:
-        """Open nothing yet.
+        """Store the settings; the first call opens a session.
 
         Args:
-            name: Of the server, in messages.
-            transport: Makes a new one for a life.
-            start_timeout: Seconds for each of the requests before the first call.
-            restarts: Deaths in a row, without an answered call between them, after which calls raise.
+            name: The server's name, in messages.
+            transport: Makes the transport of a new session.
+            start_timeout: Seconds for each request before the first call.
+            restarts: How many deaths in a row, without an answered call between them, are survived.
         """
         self.name, self.used = name, frozenset[str]()
         self.offer: Offer | None = None
@@ -59,7 +59,10 @@ class Connection:
         self._closing, self._wanted, self._changed = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def keep(self) -> None:
-        """Hold the sessions, each entered and left here, until `close` is called or too many have died."""
+        """Open and close sessions until `close` is called or too many have died.
+
+        One task does both, because a session must be left by the task that entered it.
+        """
         deaths = 0
         while self._failure is None:
             await self._wanted.wait()
@@ -90,10 +93,10 @@ class Connection:
             self._life.over.set()
 
     async def ready(self) -> Life:
-        """A session that can be called; waits for one.
+        """Wait for a session that can be called, and return it.
 
         Raises:
-            McpServerError: There will be none.
+            McpServerError: The server failed for good.
         """
         while True:
             if self._failure is not None:
@@ -106,16 +109,18 @@ class Connection:
     async def call(
         self, tool: str, arguments: Mapping[str, Any], timeout: float, repeatable: bool
     ) -> Mapping[str, Any]:
-        """Call a tool, and give its result as it came; once more after the server's death if it is `repeatable`.
+        """Call a tool and return its result unchanged.
+
+        If the server dies during the call, the call is made once more when it is `repeatable`.
 
         Raises:
             ToolError: The server refuses the call, or is gone.
-            McpServerError: See `ready`.
+            McpServerError: The server failed for good.
         """
         for tries in (1, 2):
             life = await self.ready()
             try:
-                # The tool's own timeout ends the call first, and tells the server.
+                # The limit here is longer, so that the tool's own timeout ends the call first and tells the server.
                 asked = {"name": tool, "arguments": dict(arguments)}
                 result = await life.request("tools/call", asked, 2 * timeout)
                 life.answered = True
@@ -129,7 +134,7 @@ class Connection:
         raise ToolError("the tool is unavailable now, its server failed; go on without it")
 
     async def _live(self, life: Life) -> str:
-        """One session from its start to its end; says why it ended, as far as is known."""
+        """Run one session from its start to its end; return why it ended, as far as this is known."""
         self._life, reason = life, ""
         try:
             async with (
@@ -155,7 +160,7 @@ class Connection:
                 raise ValueError("its answer to 'tools/list' holds no list of tools")
             offer.add(entries)
             cursor = page.get("nextCursor")
-            # Some go on with an empty cursor, or with the same one for ever.
+            # Some servers send an empty cursor after the last page, or the same cursor for ever.
             if not isinstance(cursor, str) or not cursor or cursor in cursors:
                 break
             cursors.append(cursor)
@@ -168,7 +173,7 @@ class Connection:
 
     async def _list_again(self, life: Life) -> None:
         if life.ready:
-            # A session that ends meanwhile is asked again when the next one begins.
+            # If the session ends meanwhile, the next session asks for the list when it begins.
             with suppress(MCPError, ValueError):
                 await self._list(life)
 
@@ -182,7 +187,7 @@ class Connection:
 
 
 def _lost(error: MCPError, life: Life) -> bool:
-    """Whether a call failed because of the server's death and not by its word."""
+    """Tell whether a call failed because the server died, and not because the server refused it."""
     if error.message in (_CLOSED, _BAD_STATUS):
         life.over.set()
     return life.over.is_set() or error.message.startswith(_NO_ANSWER)
@@ -191,7 +196,7 @@ def _lost(error: MCPError, life: Life) -> bool:
 def _words(error: MCPError) -> str:
     if TOO_LONG in error.message:
         return TOO_LONG
-    # The SDK's own transport tells what its models did not like.
+    # With this code the SDK's message is about its own classes, which tells a model nothing.
     return UNREADABLE if error.code == PARSE_ERROR else error.message
 
 

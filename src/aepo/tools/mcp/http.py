@@ -1,4 +1,7 @@
-"""A server behind a URL: the SDK's streamable HTTP, with replies of bounded size and no secrets but the named ones."""
+"""Talks to a server at a URL by the SDK's streamable HTTP.
+
+Replies have a largest size. The server gets no password or token except those in the given headers.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,18 @@ _CONNECTIONS = 1024
 
 @asynccontextmanager
 async def http(url: str, headers: Mapping[str, str], life: Life) -> AsyncIterator[TransportStreams]:
-    """Talk to the server at `url`; leaving ends the session there.
+    """Open a transport to the server; leaving the context ends the session there.
 
     Proxies and passwords that the environment or `~/.netrc` name are not used.
 
     Args:
-        url: Of the endpoint.
-        headers: Sent with each request.
-        life: Told when the server forgot the session, and of statuses that are no success.
+        url: The endpoint's address.
+        headers: Headers that are sent with each request.
+        life: The session, which is told when the server has forgotten it and when a status is an error.
     """
 
     async def replied(response: httpx2.Response) -> None:
-        # No redirect is followed, but the client would read where it leads, and may fail there.
+        # Redirects are not followed, but the client would still parse this header and could fail on it.
         response.headers.pop("location", None)
         if response.request.method == "POST" and response.status_code >= 400:
             life.last_words = f"HTTP status {response.status_code}".encode()
@@ -41,7 +44,7 @@ async def http(url: str, headers: Mapping[str, str], life: Life) -> AsyncIterato
                 life.over.set()
         if response.headers.get("content-encoding", "identity") != "identity":
             raise httpx2.RemoteProtocolError("the server compresses its replies although it is asked not to")
-        # A length that was sent is not that of what is read here.
+        # The stream below changes the body, so the length that the server sent no longer fits.
         response.headers.pop("content-length", None)
         events = response.headers.get("content-type", "").startswith("text/event-stream")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
@@ -49,7 +52,7 @@ async def http(url: str, headers: Mapping[str, str], life: Life) -> AsyncIterato
 
     async with (
         httpx2.AsyncClient(
-            # A compressed reply says nothing about its size.
+            # The size of a compressed reply is not known before it is unpacked.
             headers={**headers, "Accept-Encoding": "identity"},
             limits=httpx2.Limits(max_connections=_CONNECTIONS),
             timeout=httpx2.Timeout(_CONNECT_SECONDS, read=_SILENT_SECONDS),
@@ -101,7 +104,10 @@ async def _events(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def _readable(text: bytes) -> bytes:
-    """One message as the SDK's models want it, the reply if there are several; else the text as it is."""
+    """Return one message in the form that the SDK's models read; the text unchanged if it holds no message.
+
+    If the text holds several messages, the reply is taken.
+    """
     found, _ = messages(text)
     if not found:
         return text

@@ -1,7 +1,7 @@
-"""One life of a server: it is greeted, then asked, and its results come as they are, until its death.
+"""Runs one session with a server, from the greeting to the server's end.
 
-The SDK's own session has its models check each result, and refuses all of a list for one entry of it; hence this one
-on top of the SDK's dispatcher.
+The SDK's own session checks each result with its models, and refuses a whole list because of one bad entry. This one
+uses the SDK's dispatcher directly and returns each result unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mcp_types import METHOD_NOT_FOUND
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 MOST_BYTES = 8 << 20
-"""A longer reply of a server is thrown away while it is read."""
+"""The longest reply of a server; a longer one is dropped while it is read."""
 
 TOO_LONG = f"the reply was longer than {MOST_BYTES >> 20} MiB; ask for less"
 
@@ -29,18 +29,18 @@ _WORDS = 4096
 
 
 class Life:
-    """One session with a server. Belongs to one event loop.
+    """One session with a server. One event loop uses it.
 
     Attributes:
-        over: Set once nothing can be asked any more.
-        ready: Whether tools can be called.
-        forgotten: It ended because the server knew nothing of it (HTTP 404): what was asked last was not done.
-        answered: Whether a call was answered in it.
-        last_words: The end of what it wrote to stderr, or the last status of HTTP that was no success.
+        over: An event that is set when the session has ended.
+        ready: True once tools can be called.
+        forgotten: True if the server did not know the session any more (HTTP 404): the last request was not done.
+        answered: True once a call was answered.
+        last_words: The end of the server's stderr, or its last HTTP error status.
     """
 
     def __init__(self, timeout: float) -> None:
-        """Ask nothing yet.
+        """Set the time limit; `greeted` begins the session.
 
         Args:
             timeout: Seconds for the greeting, and for requests without a limit of their own.
@@ -52,22 +52,22 @@ class Life:
         self._headers: dict[str, str] = {}
 
     def say(self, words: bytes) -> None:
-        """Keep the end of it."""
+        """Add to `last_words`, of which only the end is kept."""
         self.last_words = (self.last_words + words)[-_WORDS:]
 
     @asynccontextmanager
     async def greeted(
         self, streams: TransportStreams, tools_changed: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[None]:
-        """Greet the server; leaving ends what goes on in the session.
+        """Greet the server; leaving the context ends the requests that still run.
 
         Args:
-            streams: Of a transport.
-            tools_changed: Called when the server says so.
+            streams: The two streams of a transport.
+            tools_changed: The function to call when the server says that its tools have changed.
 
         Raises:
             MCPError: The server refuses, or does not answer in time.
-            ValueError: It speaks a version of the protocol that is not known here.
+            ValueError: The server speaks a version of the protocol that is not known here.
         """
 
         async def told(
@@ -93,10 +93,10 @@ class Life:
     async def request(
         self, method: str, params: Mapping[str, Any] | None = None, timeout: float | None = None
     ) -> Mapping[str, Any]:
-        """The result, an object of any shape.
+        """Send a request and return its result, an object of any shape.
 
         Raises:
-            MCPError: The server answers with an error, not in time, or is gone.
+            MCPError: The server answers with an error, does not answer in time, or is gone.
         """
         seconds = self._timeout if timeout is None else timeout
         return await self._dispatcher.send_raw_request(method, params, {"timeout": seconds, "headers": self._headers})

@@ -1,4 +1,4 @@
-"""A server's output as lines of bounded size, and the messages in them."""
+"""Cuts a server's output into lines of bounded size, and reads the messages in them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Line:
     """A line without its end.
 
     Attributes:
-        text: All of it, or the beginning of one that is cut.
-        tail: The end of one that is cut.
-        cut: Whether it was too long.
+        text: The whole line, or only its beginning if it was cut.
+        tail: The end of a line that was cut.
+        cut: True if the line was too long.
     """
 
     text: bytes
@@ -35,15 +35,15 @@ class Line:
 
 
 class LineReader:
-    """Cuts a stream of bytes into lines; of one longer than `limit` bytes it keeps the two ends."""
+    """Cuts a stream of bytes into lines; of a line longer than `limit` bytes it keeps only the two ends."""
 
     def __init__(self, limit: int) -> None:
-        """Begin with nothing."""
+        """No byte has been read yet."""
         self._limit = limit
         self._text, self._tail, self._cut = bytearray(), b"", False
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that end in this chunk."""
+        """Read a chunk, and yield the lines that end in it."""
         *ended, rest = chunk.split(b"\n")
         for part in ended:
             self._add(part)
@@ -61,26 +61,26 @@ class LineReader:
 
 
 class Reader:
-    """Reads messages out of lines; one may be spread over several, as pretty printing does it.
+    """Reads messages out of lines. A pretty-printed message may take several lines.
 
     Attributes:
         waiting: Ids of the requests that have no answer yet.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """No line has been read yet, and no request waits."""
         self.waiting: set[int | str] = set()
         self._spread = bytearray()
 
     def sent(self, message: JSONRPCMessage) -> None:
-        """Know which requests wait; one that is given up does not."""
+        """Add the id of a request to `waiting`; remove it if the message cancels the request."""
         if isinstance(number := getattr(message, "id", None), int) and hasattr(message, "method"):
             self.waiting.add(number)
         elif getattr(message, "method", "") == "notifications/cancelled":
             self.waiting.discard((message.params or {}).get("requestId"))
 
     def read(self, line: Line) -> list[SessionMessage]:
-        """The messages that end in this line; for a reply that cannot be read, an error that answers its request."""
+        """Return the messages that end in this line; a reply that cannot be read becomes an error for its request."""
         return [SessionMessage(jsonrpc_message_adapter.validate_python(one)) for one in self._read(line)]
 
     def _read(self, line: Line) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ class Reader:
         return [failure(number, words)]
 
     def _addressed(self, one: dict[str, Any]) -> dict[str, Any] | None:
-        """The same with the id of the request that it must mean, if it is an error that names none."""
+        """Give an error without an id the id of the only request that waits; None if several wait, or none."""
         if "method" in one:
             return one
         if one["id"] is not None:

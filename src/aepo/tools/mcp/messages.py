@@ -1,6 +1,6 @@
-"""JSON-RPC messages out of whatever a server writes, read as leniently as can be.
+"""Finds the JSON-RPC messages in a server's output, and accepts most mistakes of form.
 
-A message that answers a request always ends that request: with what can be read of it, else with an error in words.
+A message that answers a request always ends that request: with the result if it can be read, else with an error.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ _MOST_TRIES = 1000
 _ID = re.compile(rb'"id" {0,9}: {0,9}"?(\d{1,18})(?:\.0)?"? {0,9}[,}\r\n]')
 _HALF = re.compile("[\ud800-\udfff]")
 _BEGINNING = re.compile(r'\{\s{0,99}(?:["}]|$)')
-# Control characters within texts are taken as they are.
+# Not strict: control characters within strings are accepted.
 _DECODER = json.JSONDecoder(strict=False)
 
 
 def messages(text: bytes) -> tuple[list[dict[str, Any]], bool]:
-    """The messages in a piece of output, and whether something that may be one is left that cannot be read.
+    """Find the messages in a piece of output.
 
-    What stands before, between and after them is passed over: a byte-order mark, words, the brackets of a batch.
+    Text before, between and after them is skipped: a byte-order mark, words, the brackets of a batch.
+
+    Returns:
+        The messages, and True if the output also holds the beginning of a message that cannot be read.
     """
     decoded = text.decode("utf-8", "replace")
     found: list[dict[str, Any]] = []
@@ -37,7 +40,7 @@ def messages(text: bytes) -> tuple[list[dict[str, Any]], bool]:
             value, end = _DECODER.raw_decode(decoded, at)
         except (ValueError, RecursionError):
             if _BEGINNING.match(decoded, at):
-                # What is inside of a broken message is no message.
+                # An object inside a broken message is not a message itself.
                 return found, True
             at = decoded.find("{", at + 1)
             continue
@@ -49,12 +52,12 @@ def messages(text: bytes) -> tuple[list[dict[str, Any]], bool]:
 
 
 def failure(number: int | str | None, words: str, code: int = _INTERNAL_ERROR) -> dict[str, Any]:
-    """An error that answers a request."""
+    """Make an error that answers a request."""
     return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}}
 
 
 def answered(head: bytes, tail: bytes) -> int | None:
-    """Which request a reply answers of which only the two ends can be read."""
+    """Find the request that a reply answers, from the reply's beginning and end alone; None if it is not found."""
     before = head[:_KEPT].partition(b'"result"')[0]
     if b'"method"' in before:  # not a reply
         return None
@@ -63,7 +66,7 @@ def answered(head: bytes, tail: bytes) -> int | None:
 
 
 def _message(value: dict[str, Any]) -> dict[str, Any] | None:
-    """The same with the members that JSON-RPC wants, or nothing."""
+    """Give an object the members that JSON-RPC requires; None if it is no message."""
     number, ours = _number(value.get("id")), "jsonrpc" in value
     if isinstance(method := value.get("method"), str) and ours:
         named = {} if number is None else {"id": number}
@@ -75,21 +78,21 @@ def _message(value: dict[str, Any]) -> dict[str, Any] | None:
         words = words if isinstance(words, str) else "" if words is None else json.dumps(words, ensure_ascii=False)
         return failure(number, words, code if type(code) is int else _INTERNAL_ERROR)
     if number is None or not (ours or "result" in value):
-        return None  # a line of a log, perhaps
+        return None  # perhaps a line of a log
     if isinstance(result := value.get("result"), dict):
         return {"jsonrpc": "2.0", "id": number, "result": result}
     return failure(number, NO_RESULT)
 
 
 def _number(value: Any) -> int | str | None:
-    """The id of a message; libraries without whole numbers write 3 as 3.0."""
+    """Read the id of a message; libraries without whole numbers write 3 as 3.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _whole(value: Any) -> Any:
-    """The same without halves of characters, which cannot be sent on."""
+    """Replace lone surrogates, which cannot be encoded."""
     try:
         return json.loads(_HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
     except RecursionError:

@@ -1,4 +1,4 @@
-"""What a server's list of tools says: each entry is a tool or a reason why it is none."""
+"""Reads a server's list of tools: each entry gives a tool, or a reason why it cannot be one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 class McpServerError(RuntimeError):
-    """A server does not start, dies again and again, or is no longer the one that the tools were made from."""
+    """A server does not start, dies again and again, or has changed since the tools were made from it."""
 
 
 @dataclass(frozen=True)
 class Offered:
-    """One tool, as far as it is used here.
+    """The fields of a server's tool that are used here.
 
     Attributes:
-        name: The server's own.
-        description: May be empty.
-        schema: Of its arguments.
-        repeatable: A call may be made twice.
+        name: The server's name for it.
+        description: The server's words about it; may be empty.
+        schema: The JSON schema of its arguments.
+        repeatable: True if a call may be made twice.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Offered:
 
 @dataclass
 class Offer:
-    """A server's list.
+    """A server's list of tools.
 
     Attributes:
-        tools: By name.
-        refused: Why an entry is no tool, by its name, or by its place in the list where it has none.
+        tools: The tools by name.
+        refused: The reason why an entry is no tool, by the entry's name, or by its place in the list if it has none.
     """
 
     tools: dict[str, Offered] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Offer:
     _entries: int = 0
 
     def add(self, entries: Iterable[Any]) -> None:
-        """Take in one page of the list; whatever an entry is, it costs no other."""
+        """Add one page of the list. A bad entry does not affect the others."""
         for entry in entries:
             self._entries += 1
             place = f"entry {self._entries}"

@@ -1,4 +1,4 @@
-"""What a model reads of a tool's result, whatever its shape."""
+"""Makes the text that a model reads from a tool's result of any shape."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from aepo.types import ToolError
 
 
 def text_of(result: Mapping[str, Any]) -> str:
-    """Its texts; where there is none, its structured content as JSON.
+    """Join the texts of a result; if it has none, take its structured content as JSON.
 
     Raises:
-        ToolError: The result is an error, whose message is its text, or it is no result.
+        ToolError: The result says that it is an error (its text is the message), or it is no result.
     """
     content, structured = result.get("content"), result.get("structuredContent")
     if "content" not in result and structured is None:

@@ -1,7 +1,7 @@
-"""A server for the whole process: its connection lives in a thread with an event loop of its own.
+"""Lets every thread and event loop of the process call one server. The connection runs in a thread of its own.
 
-A session belongs to one event loop and to one task of it. Not to the loop that samples: calls of a model block that
-one, and a server's messages would wait.
+A session can be used by one task of one event loop only. It does not use the loop that samples: the model's calls block
+that loop, and the server's messages would wait.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _CLOSE_SECONDS = 10.0
 
 
 class Server:
-    """What the tools of one server share. Its session ends with the process, or with the last tool.
+    """One server, which all its tools share. The session ends with the process, or when the last tool is gone.
 
     Attributes:
-        name: Of the server, in messages.
-        connection: To be used in the thread only.
-        close: Ends the server's session, and its process if it is ours.
+        name: The server's name, in messages.
+        connection: The connection, which only its own thread may use.
+        close: A function that ends the server's session, and its process if this process started it.
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Start the thread; the server is started by the first use."""
+        """Start the thread; the first use starts the server."""
         self.name, self.connection, self._checks = connection.name, connection, Checks(connection.name)
         self._process = os.getpid()
         begun: Future[tuple[BlockingPortal, Callable[[], object]]] = Future()
@@ -47,21 +47,21 @@ class Server:
         self.close = weakref.finalize(self, _close, stop, thread)
 
     def offer(self) -> Offer:
-        """What it has, from any thread but its own.
+        """Return the server's tools. Any thread but the connection's own may call this.
 
         Raises:
-            McpServerError: It does not start.
+            McpServerError: The server does not start.
         """
         self._portal.call(self.connection.ready)
         assert self.connection.offer is not None
         return self.connection.offer
 
     def usable(self, tool: Offered) -> None:
-        """See `Checks.usable`; from any thread but its own."""
+        """See `Checks.usable`. Any thread but the connection's own may call this."""
         self._portal.call(self._checks.usable, tool.name, tool.schema)
 
     async def call(self, tool: Offered, arguments: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
-        """Check the arguments, then call: see `Checks.check` and `Connection.call`. From any event loop of asyncio."""
+        """Check the arguments, then call: see `Checks.check` and `Connection.call`. Any asyncio loop may call this."""
         if os.getpid() != self._process:
             raise McpServerError(
                 f"MCP server {self.name} was started before this process was forked: "
@@ -92,8 +92,8 @@ async def _hold(
 
 
 def _close(stop: Callable[[], object], thread: threading.Thread) -> None:
-    with suppress(RuntimeError):  # its loop is closed already
+    with suppress(RuntimeError):  # the loop is closed already
         stop()
-    # The last tool may be let go of in the thread itself.
+    # The last tool may be freed in this very thread, which cannot wait for itself.
     if thread is not threading.current_thread():
         thread.join(2 * _CLOSE_SECONDS)

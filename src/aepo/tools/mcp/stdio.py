@@ -1,7 +1,7 @@
-"""A server that is a process of ours: JSON-RPC in lines over its stdin and stdout.
+"""Starts a server as a child process, and talks to it by lines of JSON-RPC over its stdin and stdout.
 
-The SDK's own transport gives the server more of the environment than we want to, holds a line of any length in memory,
-and leaves the server alone if this process is killed; hence this one.
+The SDK's own transport is not used, for three reasons: it gives the server more of the environment than it should have,
+it holds a line of any length in memory, and the server goes on if this process is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aepo.tools.mcp.life import MOST_BYTES, Life
 from aepo.tools.mcp.lines import Line, LineReader, Reader
 
 _GRACE = 2.0
-# The guard takes twice `_GRACE` at most to end a server.
+# The guard needs at most three times `_GRACE` to end a server and what it leaves behind.
 _LAST_SECONDS = 8.0
 _POLL_SECONDS = 0.01
 _CHUNK = 1 << 16
@@ -33,13 +33,13 @@ _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError
 async def stdio(
     command: Sequence[str], environment: Mapping[str, str], folder: str | None, life: Life
 ) -> AsyncIterator[TransportStreams]:
-    """Start the server and talk to it; leaving ends it and everything in its process group.
+    """Start the server and open a transport to it; leaving the context ends its whole process group.
 
     Args:
         command: Program and arguments.
-        environment: All that the server has.
-        folder: Its working directory, this process's own by default.
-        life: Told of its death and of what it writes to stderr.
+        environment: All environment variables that the server gets.
+        folder: The working directory; by default that of this process.
+        life: The session, which is told of the server's death and of what it writes to stderr.
     """
     lifeline, held = os.pipe()
     try:
@@ -82,7 +82,7 @@ async def _end(process: Process, heard: anyio.Event) -> None:
     assert process.stdin
     with suppress(*_GONE):
         await process.stdin.aclose()
-    # Not process.wait(): it also waits for pipes that a stray grandchild may hold.
+    # process.wait() would also wait for pipes that a grandchild may still hold.
     with anyio.move_on_after(_LAST_SECONDS):
         while process.returncode is None:
             await anyio.sleep(_POLL_SECONDS)
@@ -103,14 +103,14 @@ async def _read(
             except _GONE:
                 life.over.set()
                 raise
-            # After the session's end it is read on: a server that waits for room in the pipe cannot leave.
+            # Output is still read after the session's end: a server that waits for room in the pipe cannot end.
             wanted = wanted and await _pass_on(lines.feed(chunk), reader, incoming)
 
 
 async def _pass_on(
     lines: Iterator[Line], reader: Reader, incoming: MemoryObjectSendStream[SessionMessage | Exception]
 ) -> bool:
-    """Whether somebody is there to hear them."""
+    """Send the messages in these lines on; return False if nobody reads them any more."""
     try:
         for line in lines:
             for message in reader.read(line):

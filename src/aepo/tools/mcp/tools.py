@@ -1,4 +1,4 @@
-"""`mcp_tools`: what a server offers, as tools of a task."""
+"""`mcp_tools` makes tools for a task from the tools of an MCP server."""
 
 from __future__ import annotations
 
@@ -50,25 +50,25 @@ def mcp_tools(
 ) -> list[Tool]:
     """Start or reach an MCP server, and make a tool of each of its tools.
 
-    All tools share one session, which lasts as long as they do. After the server's death it is opened again, with
-    growing pauses; a call that was in flight is repeated only if the server declares its tool read-only or idempotent.
-    The server itself is trusted like any program that you run; what it says is not.
+    All tools share one session, which lasts as long as they do. If the server dies, the session is opened again, with
+    growing pauses. A call that was running then is repeated only if the server declares its tool read-only or
+    idempotent. The server is trusted like any program that you run; its answers are not.
 
     Args:
-        server: A command line, for a server of which this process is the only client, or the URL of one.
-        name: Of the server, in messages; by default the program's or the host's.
-        names: The tools to take, by the server's names; a mapping gives them others. By default all that can be used:
-            others are left out, each with a line in the log.
-        prefix: Before each name.
-        environment: Variables for a command. It has these, PATH, HOME and LANG, and no others.
-        inherit: Names of further variables that a command gets as they are here.
-        folder: Where a command runs; here by default.
+        server: A command line, which starts a server for this process alone; or the URL of a running server.
+        name: The server's name, in messages; by default the name of the program or of the host.
+        names: The tools to take, by the server's names; a mapping gives them other names. By default all that can be
+            used are taken, and each of the others is left out with a line in the log.
+        prefix: A text that is put before each name.
+        environment: Variables for a command. It gets these, PATH, HOME and LANG, and no others.
+        inherit: Names of further variables that a command gets with the values that they have here.
+        folder: The working directory of a command; by default that of this process.
         headers: For a URL: each header's name, and the name of the environment variable that holds its value.
-        timeout: Seconds for one call, a restart before it included.
+        timeout: Seconds for one call, including a restart before it.
         start_timeout: Seconds that the server may take for each answer while it starts.
         concurrency: Calls at once, for each tool.
-        max_characters: Longer results are cut.
-        restarts: Deaths in a row, with no call answered between them, that are survived.
+        max_characters: Longer results are cut to this length.
+        restarts: How many deaths in a row, with no call answered between them, are survived.
 
     Raises:
         ImportError: The extra `[mcp]` is not installed.
@@ -101,7 +101,7 @@ def _transport(
     folder: str | None,
     headers: Mapping[str, str],
 ) -> tuple[str, Callable[[Life], AbstractAsyncContextManager[TransportStreams]]]:
-    """The server's name, and what makes a transport from a `Life`."""
+    """Return the server's name, and the function that makes a transport for a `Life`."""
     from aepo.tools.mcp.http import http
     from aepo.tools.mcp.stdio import stdio
 
@@ -135,9 +135,9 @@ def _variable(name: str) -> str:
 
 
 def _taken(server: Server, names: Sequence[str] | Mapping[str, str] | None, prefix: str) -> list[tuple[Offered, str]]:
-    """The tools to make, and what the model calls each.
+    """Choose the tools to make, each with the name that the model uses.
 
-    Without names those that cannot be used are left out, each with a line; one that is asked for is an error.
+    A tool that cannot be used is left out with a line in the log; it is an error if `names` asks for it.
     """
     offer = server.offer()
     chosen = offer.tools if names is None else names
@@ -173,7 +173,7 @@ def _tool(server: Server, offered: Offered, settings: ToolSettings) -> Tool:
     async def call(**arguments: Any) -> str:
         return text_of(await server.call(offered, arguments, settings.timeout))
 
-    # Chat templates and tags read each argument's schema as a mapping; JSON schema also has `true` for "anything".
+    # JSON schema allows `true` for "anything", but chat templates and tags expect a mapping for each argument.
     properties = {
         argument: {} if one is True else one for argument, one in offered.schema.get("properties", {}).items()
     }

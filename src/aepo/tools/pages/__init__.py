@@ -1,1 +1,1 @@
-"""Visits web pages: only public addresses, within limits, parsed in a sandbox."""
+"""Visits web pages at public addresses within limits, and parses them in a sandbox."""

@@ -1,7 +1,7 @@
 """Decides which internet addresses are public.
 
-The lists are IANA's registries of special-purpose addresses, written out here because `ipaddress.is_global` differs
-between versions of Python. An IPv6 address that stands for an IPv4 address is judged by that one.
+The lists are IANA's registries of special-purpose addresses. They are written out here because `ipaddress.is_global`
+differs between versions of Python. If an IPv6 address stands for an IPv4 address, the IPv4 address decides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ NOT_PUBLIC_V4 = tuple(
 )
 
 PUBLIC_V6 = IPv6Network("2000::/3")
-"""All that is given out for unicast; outside of it lie loopback, link-local, private, multicast and reserved ones."""
+"""All addresses that are given out for unicast. Loopback, link-local, private, multicast and reserved ones are outside.
+"""
 
 NOT_PUBLIC_V6 = tuple(
     IPv6Network(network)
@@ -51,7 +52,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is public."""
+    """Tell whether an address is public."""
     address = plain(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in NOT_PUBLIC_V4)
@@ -65,7 +66,7 @@ def is_public(address: Address) -> bool:
 
 
 def plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for: IPv4-mapped, or translated by a NAT64; else the address."""
+    """Return the IPv4 address that an IPv6 address stands for (IPv4-mapped or NAT64); else the address itself."""
     if isinstance(address, IPv6Address) and (address in _MAPPED or address in _NAT64):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address

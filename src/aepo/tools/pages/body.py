@@ -1,4 +1,4 @@
-"""The body of an answer: unpacked, never to more than a limit, and what kind of document it is."""
+"""Unpacks the body of an HTTP answer within a limit of size, and finds the kind of document that it holds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from enum import StrEnum
 from aepo.types import ToolError
 
 ENCODINGS = "gzip, deflate"
-"""What is asked for; both are unpacked with a bound on what comes out."""
+"""The value of Accept-Encoding. Both encodings can be unpacked with a limit on the unpacked size."""
 
 LOOK_BYTES = 2048
-"""So much of a body tells what it is."""
+"""Number of bytes that are enough to find the kind of a body."""
 
 _NOT_ASKED_FOR = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
 _GZIP = b"\x1f\x8b\x08"
@@ -21,7 +21,8 @@ _GZIP_BITS, _ZLIB_BITS, _RAW_BITS = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.M
 
 _TYPE = re.compile(r"\s*([\w!#$&^.+-]+/[\w!#$&^.+-]+)\s*(;.*)?", re.DOTALL)
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';,]{1,40})", re.IGNORECASE)
-# After "MIME Sniffing" of the WHATWG: bytes that no text has, and how pictures, sounds, fonts and archives begin.
+# These follow the WHATWG's "MIME Sniffing": bytes that no text has, and first bytes of pictures, sounds, fonts and
+# archives.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _MARKS = (b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf")
 _SIGNATURES = re.compile(
@@ -34,30 +35,30 @@ _SIGNATURES = re.compile(
 
 
 class ContentKind(StrEnum):
-    """What a document is."""
+    """The kind of a document."""
 
     HTML = "html"
     XML = "xml"
-    """Shown as it is; it may say its encoding."""
+    """XML is shown unchanged; it may declare its encoding."""
     TEXT = "text"
-    """Plain text, JSON and the like: shown as it is."""
+    """Plain text, JSON and similar texts are shown unchanged."""
     PDF = "pdf"
 
 
 def unpacked(body: bytes, encoding: str, limit: int, whole: bool = True) -> bytes:
-    """A body as it was before it was packed, which its first bytes tell better than its header.
+    """Unpack a body. Its first bytes count more than its header, which is often wrong.
 
-    Encodings that nobody knows are none, as for browsers. Gzip of several members is read to its end, also where the
-    header leaves it out or is doubled.
+    Unknown encodings are ignored, as browsers do. Gzip with several members is read to its end, also if the header does
+    not name gzip or names it twice.
 
     Args:
-        body: As it came.
-        encoding: Its Content-Encoding.
-        limit: The most bytes.
-        whole: Whether the body is there in full, not only its beginning.
+        body: The body as it was received.
+        encoding: The Content-Encoding.
+        limit: The largest size in bytes.
+        whole: True if the whole body is given, False if only its beginning is.
 
     Raises:
-        ToolError: It becomes larger than the limit, it cannot be unpacked, or it was packed in a way not asked for.
+        ToolError: The body becomes larger than the limit, cannot be unpacked, or is packed in a way not asked for.
     """
     names = [name.strip().lower() for name in encoding.split(",")]
     if wrong := next((name for name in names if name in _NOT_ASKED_FOR), ""):
@@ -66,7 +67,7 @@ def unpacked(body: bytes, encoding: str, limit: int, whole: bool = True) -> byte
         if body.startswith(_GZIP):
             body = _inflated(body, _GZIP_BITS, limit, whole)
         elif name == "deflate" and body:
-            # Some servers leave out zlib's header, whose first two bytes are a multiple of 31.
+            # Some servers leave out zlib's header. The header is two bytes, and their number is a multiple of 31.
             bare = body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31
             body = _inflated(body, _RAW_BITS if bare else _ZLIB_BITS, limit, whole)
         elif name and body and not number:
@@ -75,15 +76,15 @@ def unpacked(body: bytes, encoding: str, limit: int, whole: bool = True) -> byte
 
 
 def _inflated(packed: bytes, bits: int, limit: int, whole: bool) -> bytes:
-    """All streams that follow one another."""
+    """Unpack all streams that follow one another."""
     made, at = bytearray(), 0
     while not at or packed.startswith(_GZIP, at):
         decoder = zlib.decompressobj(bits)
         while not decoder.eof and at < len(packed):
-            # In pieces: a stream's end hands back all that came with it.
+            # Small pieces are used, because at a stream's end the decoder copies the rest of the piece.
             piece = packed[at : at + _PIECE]
             try:
-                # One byte over the limit is enough to see that it is passed.
+                # One byte over the limit is enough to see that the limit is passed.
                 made += decoder.decompress(piece, limit - len(made) + 1)
             except zlib.error:
                 raise ToolError("the answer cannot be decompressed") from None
@@ -96,15 +97,15 @@ def _inflated(packed: bytes, bits: int, limit: int, whole: bool) -> bytes:
 
 
 def too_large(limit: int) -> ToolError:
-    """What is told of a body above the limit."""
+    """Make the error for a body above the limit (in bytes)."""
     return ToolError(f"too large: more than {limit / 2**20:.3g} MiB")
 
 
 def media_type(header: str) -> tuple[str, str]:
-    """The type and the charset that a Content-Type names; nothing for what it does not name.
+    """Read the type and the charset of a Content-Type; each is "" if it is not named.
 
-    Of several, sent twice or joined by commas, the last one counts, as in the WHATWG's "Fetch". A charset said for
-    the same type before it is kept.
+    If there are several, joined by commas, the last one counts, as in the WHATWG's "Fetch". A charset that was named
+    before for the same type is kept.
     """
     essence = charset = ""
     for part in header.split(","):
@@ -118,12 +119,12 @@ def media_type(header: str) -> tuple[str, str]:
 
 
 def charset_of(content_type: str) -> str:
-    """The charset that a Content-Type names, or nothing."""
+    """The charset that a Content-Type names; "" if it names none."""
     return media_type(content_type)[1]
 
 
 def kind_of(content_type: str, start: bytes) -> ContentKind | None:
-    """What a document is by its Content-Type and, where they tell more, by its first bytes; None: nothing readable."""
+    """Find a document's kind by its Content-Type, and by its first bytes if they say more; None if it is unreadable."""
     essence, charset = media_type(content_type)
     top = essence.partition("/")[0]
     is_xml = essence.endswith(("/xml", "+xml"))
@@ -139,7 +140,7 @@ def kind_of(content_type: str, start: bytes) -> ContentKind | None:
     if is_xml:
         return ContentKind.XML
     said = (top == "text" and essence != "text/plain") or essence.endswith(("/json", "+json"))
-    # What is said to be plain text is often something that the server does not know.
+    # Servers often say "plain text" for files of a type that they do not know.
     trusted = said or start.startswith(_MARKS) or charset.startswith("utf-16")
     if not trusted and _BINARY.search(start[:LOOK_BYTES]):
         return None

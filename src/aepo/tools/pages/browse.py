@@ -1,4 +1,4 @@
-"""The `browse` tool: an address in, the text and the links of the page out, a part at a time."""
+"""The `browse` tool. It opens an address and returns the text and the links of the page, one part at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aepo.tools.pages.fetch import Fetcher
     from aepo.tools.pages.rendered import Renderer
 
-# Starting a browser or a sandbox, twice, and parsing on a busy machine: these have limits of their own.
+# Time to start a browser or a sandbox, twice, and to parse on a busy machine. These steps have limits of their own.
 _MORE_SECONDS = 180.0
 
 
@@ -35,26 +35,28 @@ def browse(
     resolve: Resolve | None = None,
     dial: Dial | None = None,
 ) -> Tool:
-    """A tool named "browse" with the arguments `url`, and `page` and `part` for what is long.
+    """Make a tool named "browse" with the argument `url`; `page` and `part` choose a part of a long document.
 
     Args:
-        allow: Addresses that may be visited though they are not public: "wiki.corp", "wiki.corp:9000", "10.0.0.0/8".
-        rendered: Run the page's scripts in a Chromium of this machine; needs the extra `browser`.
-        timeout: Seconds until a page is there, redirects included; reading it has limits of its own.
-        max_bytes: Of a page, on the wire and decompressed; when rendered, of its HTML and a tenth of all that it loads.
-        max_characters: Of the text of one part, at most 16,000.
-        links: The most addresses of a page's links in one part, with at most 100 times as many characters; 0 for none.
+        allow: Hosts and networks that may be visited although they are not public: "wiki.corp", "wiki.corp:9000",
+            "10.0.0.0/8".
+        rendered: Run the page's scripts in a Chromium of this machine; this needs the extra `browser`.
+        timeout: Seconds to fetch a page, including redirects. Parsing has limits of its own.
+        max_bytes: The largest size of a page in bytes, before and after it is unpacked. If it is rendered: the largest
+            size of its HTML, and a tenth of the limit on all that it loads.
+        max_characters: The longest text of one part, at most 16,000 characters.
+        links: The most links in one part, with at most 100 times as many characters; 0 for none.
         concurrency: Pages at once.
-        sandbox: Where pages are parsed: a sandbox whose programs can import lxml, pypdf, chardet and
-            webencodings, or what `choose` takes; by default what that finds.
-        resolve: From a host name and port to addresses; the system's resolver by default.
-        dial: Opens a connection to a checked address; plain TCP by default.
+        sandbox: The sandbox that parses pages, or its name for `choose`, which also chooses the default. Its programs
+            must be able to import lxml, pypdf, chardet and webencodings.
+        resolve: A function that finds the addresses of a host name and port; by default the system's resolver.
+        dial: A function that opens a connection to a checked address; by default plain TCP.
 
     Raises:
         ImportError: The extra `[pages]` is not installed, or for `rendered` the extra `[browser]`.
-        FileNotFoundError: `rendered` is asked for and there is no Chromium.
+        FileNotFoundError: `rendered` is set and there is no Chromium.
         SandboxUnavailable: No sandbox contains untrusted code on this host.
-        ValueError: An entry of `allow` cannot be read, or a limit is not positive.
+        ValueError: An entry of `allow` cannot be read, or a limit is out of its range.
     """
     from aepo.tools.pages.extract import MOST_CHARACTERS, MOST_LINKS, versions
 
@@ -131,7 +133,7 @@ def _web(guard: Guard, dial: Dial | None, timeout: float, max_bytes: int, render
 
 
 def told(found: Extract, page: int) -> str:
-    """Part `page` of a text and its links, with a line that says how to read on.
+    """Write part `page` of a text and its links, with a line that says how to read on.
 
     Raises:
         ToolError: There is no such part, or no text.
@@ -146,7 +148,7 @@ def told(found: Extract, page: int) -> str:
 
 
 def told_of_pdf(found: Extract, page: int, part: int) -> str:
-    """The text of a PDF's page, or of several from it on, with a line that says which and how to read on.
+    """Write the text of one or more pages of a PDF, with a line that names the pages and says how to read on.
 
     Raises:
         ToolError: There is no such page, no such part of it, or no text.

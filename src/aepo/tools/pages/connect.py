@@ -1,4 +1,4 @@
-"""Connections that go to checked addresses only: what httpcore and the proxy dial through."""
+"""Opens connections to checked addresses only, for httpcore and for the proxy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aepo.tools.pages.guard import Guard
 from aepo.tools.pages.heads import Mending
 
 CONNECT_SECONDS = 5.0
-"""How long one address may take to accept a connection; the next one is tried then."""
+"""Seconds that one address may take to accept a connection; then the next one is tried."""
 
 Dial = Callable[[str, int, float], Awaitable[httpcore.AsyncNetworkStream]]
-"""Opens a connection to an address (not a name) and port within some seconds."""
+"""A function that opens a connection to an address (not a name) and a port within some seconds."""
 
 
 async def dial(address: str, port: int, seconds: float) -> httpcore.AsyncNetworkStream:
@@ -23,16 +23,16 @@ async def dial(address: str, port: int, seconds: float) -> httpcore.AsyncNetwork
 
     Raises:
         httpcore.ConnectError: It was refused, or there is no route.
-        httpcore.ConnectTimeout: Nobody answered.
+        httpcore.ConnectTimeout: There was no answer in time.
     """
     return await httpcore.AnyIOBackend().connect_tcp(address, port, timeout=seconds)
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Looks a name up once, has every address judged, and connects to one of those."""
+    """Looks a host name up once, lets the guard check every address, and connects to one of them."""
 
     def __init__(self, guard: Guard, dial: Dial = dial) -> None:
-        """Take who judges and who connects."""
+        """Set the guard, and the function that opens connections."""
         self._guard = guard
         self._dial = dial
 
@@ -44,7 +44,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """As httpcore connects: by `connect`, for one request, with heads of answers mended."""
+        """Connect for httpcore, for one request; heads of answers are mended."""
         return Mending(await self.connect(host, port, timeout or CONNECT_SECONDS))
 
     async def connect(self, host: str, port: int, seconds: float = CONNECT_SECONDS) -> httpcore.AsyncNetworkStream:
@@ -53,8 +53,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         Raises:
             Refused: The port or an address may not be visited.
             ToolError: There is no such host.
-            httpcore.ConnectError: No address accepts the connection.
-            httpcore.ConnectTimeout: The last one does not answer.
+            httpcore.ConnectError: The last address does not accept the connection.
+            httpcore.ConnectTimeout: The last address does not answer.
         """
         addresses = await self._guard.addresses(host, port)
         for address in addresses[:-1]:
@@ -66,7 +66,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 def trust() -> ssl.SSLContext:
-    """Whom to trust: Mozilla's list, and what this system adds to it."""
+    """Make a TLS context that trusts Mozilla's list of authorities and those of this system."""
     import httpx
 
     context = httpx.create_ssl_context(trust_env=False)

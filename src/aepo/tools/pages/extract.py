@@ -16,7 +16,7 @@ from aepo.tools.sandbox.retry import run_retried
 from aepo.types import ToolError
 
 CPU_SECONDS = 3
-"""Processor time for one document, the start of its parser included."""
+"""Processor time for one document, including the start of its parser."""
 
 WALL_SECONDS = 30.0
 """Limit on the wall time of one document, for a busy machine."""
@@ -29,7 +29,7 @@ _VERSIONS_SECONDS = 120.0
 """Limit on the wall time of `versions`, because the first import reads libraries from the disk."""
 
 MOST_CHARACTERS = 16_000
-"""Of a text, taken at once: what a sandbox keeps of a program's output has room for them in any script."""
+"""The longest part of a text. In any script it fits into the output that a sandbox keeps."""
 
 MOST_LINKS = 200
 """Most links in one part."""
@@ -40,11 +40,11 @@ class Extract:
     """A part of a document.
 
     Attributes:
-        text: Of the part.
-        links: Of the part, one a line.
-        parts: How many there are; of a PDF: of the page that was asked for.
-        pages: Of a PDF, else 0.
-        last: The last page of a PDF of which the text is; it may be of several.
+        text: The part's text.
+        links: The part's links, one in each line.
+        parts: Number of parts of the document; for a PDF, of the page that was asked for.
+        pages: Number of pages of a PDF; 0 for other documents.
+        last: The last page of a PDF in `text`, which may hold several pages.
     """
 
     text: str
@@ -55,10 +55,10 @@ class Extract:
 
 
 def versions(sandbox: Sandbox) -> str:
-    """Which parsers programs in a sandbox can import, e.g. "lxml 6.1.3, pypdf 7.1.1, ..."; takes about a second.
+    """List the parsers that programs in a sandbox can import, e.g. "lxml 6.1.3, pypdf 7.1.1, ..."; takes about 1 s.
 
     Raises:
-        ImportError: They cannot; says what to install.
+        ImportError: A parser cannot be imported; the message says what to install.
     """
     result = event_loop.run(sandbox.run, _VERSIONS, _VERSIONS_SECONDS)
     if result.status is not SandboxStatus.OK:
@@ -77,18 +77,18 @@ async def extract(
     size: int = MOST_CHARACTERS,
     links: int = 0,
 ) -> Extract:
-    """A part of a document's text and links.
+    """Extract a part of a document's text and links.
 
     Args:
-        document: What was fetched.
-        sandbox: Where it is parsed; programs inside must be able to import what `versions` names.
-        page: Of a PDF; it is read without those before it, and with those behind it that fit.
-        part: Of the text, or of the page of a PDF.
-        size: Characters of a part, at most `MOST_CHARACTERS`.
-        links: The most addresses in a part.
+        document: The fetched document.
+        sandbox: The sandbox that parses it; its programs must be able to import the parsers that `versions` names.
+        page: The first page to read of a PDF; the pages after it are added as far as they fit.
+        part: The part of the text, or of the page of a PDF.
+        size: Characters in a part, at most `MOST_CHARACTERS`.
+        links: The most links in a part.
 
     Raises:
-        ToolError: It cannot be parsed, its parser takes too long or dies, or the sandbox fails twice.
+        ToolError: The document cannot be parsed, its parser takes too long or dies, or the sandbox fails twice.
     """
     packed = base64.b64encode(document.content).decode("ascii")
     size = min(size, MOST_CHARACTERS)

@@ -1,4 +1,4 @@
-"""Fetching a document: by a guarded connection, through judged redirects, within limits of size and time."""
+"""Fetches a document within limits of size and time. The guard checks each connection and each redirect."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class FetchedDocument:
-    """What came back.
+    """A document that was fetched.
 
     Attributes:
-        url: Where it was in the end, behind all redirects.
-        kind: What it is.
-        charset: What its Content-Type says, or nothing.
-        content: Its bytes, decompressed.
+        url: The address after all redirects.
+        kind: The kind of the document.
+        charset: The charset in its Content-Type, or "".
+        content: The unpacked bytes.
     """
 
     url: str
@@ -46,14 +46,14 @@ class FetchedDocument:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Fetches documents; each call has connections of its own and leaves none.
+    """Fetches documents. Each call opens its own connections and closes them.
 
     Attributes:
-        guard: Judges every address.
-        backend: Connects; it asks the same guard.
-        trust: Whose certificates count.
-        seconds: For a document, redirects and lookups included.
-        max_bytes: Of a document, on the wire and decompressed.
+        guard: The guard that checks every address.
+        backend: The backend that connects; it asks the same guard.
+        trust: The TLS context, which says whose certificates are valid.
+        seconds: Time for a document, including redirects and lookups.
+        max_bytes: The largest size of a document in bytes, before and after it is unpacked.
     """
 
     guard: Guard
@@ -66,14 +66,14 @@ class Fetcher:
         """Fetch a document.
 
         Raises:
-            Refused: It, or what it redirects to, may not be visited.
-            ToolTimeout: It did not come within the time.
-            ToolError: It cannot be had, is too large, or of a kind that cannot be read.
+            Refused: The address, or one that it redirects to, may not be visited.
+            ToolTimeout: The document did not come within the time.
+            ToolError: The document cannot be fetched, is too large, or is of a kind that cannot be read.
         """
         with named(address):
             url = self.guard.url(address)
         with anyio.move_on_after(self.seconds):
-            # No proxy of the environment, no HTTP/2, no cookies kept.
+            # This pool uses no proxy of the environment and no HTTP/2, and keeps no cookies.
             async with httpcore.AsyncConnectionPool(ssl_context=self.trust, network_backend=self.backend) as pool:
                 return await self._follow(pool, url)
         raise ToolTimeout(f"{shorten(str(url))}: no complete answer within {self.seconds:g} s")
@@ -116,7 +116,7 @@ class Fetcher:
             if length.isdecimal() and int(length[:20]) > self.max_bytes:
                 raise ToolError(f"too large: {int(length[:20]) / 2**20:.3g} MiB")
         body, looked = bytearray(), False
-        # Nothing more is read of what could not be shown.
+        # A document that cannot be shown is not read any further.
         if kind_of(content_type, b"") is None:
             raise unreadable
         async for chunk in answer.aiter_stream():
@@ -136,7 +136,7 @@ class Fetcher:
 
 
 def _headers(answer: httpcore.Response, name: bytes) -> list[str]:
-    """What the lines of this name say."""
+    """Return the values of all header lines with this name."""
     found = [value for key, value in answer.headers if key.lower() == name]
     try:
         return [value.decode() for value in found]
@@ -146,7 +146,7 @@ def _headers(answer: httpcore.Response, name: bytes) -> list[str]:
 
 @contextmanager
 def named(address: str) -> Iterator[None]:
-    """Say of what goes wrong inside which address it was, in words for a model."""
+    """Add the address to the errors raised inside, in words for the model."""
     shown = shorten(address)
     try:
         yield

@@ -1,9 +1,9 @@
-"""Decides what may be visited, by the text of an address and by the addresses of its host name.
+"""Decides which addresses may be visited, by the text of a URL and by the IP addresses of its host name.
 
-An address is taken apart once, here; its parts go over the wire as they are and are never decoded again, so a name
-that breaks the rules of host names is looked up like any other. A name is looked up once for each connection and the
-connection goes to what was looked up, so a name that stands for another address a moment later gains nothing. Odd
-spellings of an address (0x7f.1, 2130706434) need no rule: the resolver reads them and what it answers is judged.
+A URL is parsed only once, here. Its parts are sent unchanged and never decoded again, so a name that breaks the rules
+of host names is looked up like any other. A host name is looked up once for each connection, and the connection goes to
+an address that was checked. A name that changes its address a moment later gains nothing. Odd spellings of an address
+(0x7f.1, 2130706434) need no rule: the resolver reads them, and its answer is checked.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 WEB_PORTS = frozenset({80, 443, 8080, 8443})
 LONGEST_URL = 2000
 _PORTS = {"http": 80, "https": 443}
-# Host names as they go over the wire, and IPv6 addresses without their brackets.
+# Matches host names in the form that is sent, and IPv6 addresses without their brackets.
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|(?=.*:)[0-9a-f:.]{2,45}")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host name and a port to all the addresses it stands for; raises OSError when there are none."""
+"""A function that finds all IP addresses of a host name and a port; it raises OSError if there are none."""
 
 
 class Refused(ToolError):
@@ -41,14 +41,14 @@ class Refused(ToolError):
 
 @dataclass(frozen=True)
 class Url:
-    """An address that may be visited, taken apart.
+    """The parts of an address that may be visited.
 
     Attributes:
-        text: All of it.
+        text: The whole address.
         scheme: "http" or "https".
-        host: As it goes over the wire: lower case, of IPv6 without brackets.
-        port: Also where the address leaves it out.
-        target: Path and query as they go over the wire.
+        host: The host in the form that is sent: lower case, IPv6 without brackets.
+        port: The port; the scheme's own if the address names none.
+        target: Path and query in the form that is sent.
     """
 
     text: str
@@ -58,17 +58,17 @@ class Url:
     target: bytes
 
     def __str__(self) -> str:
-        """All of it."""
+        """Return the whole address."""
         return self.text
 
     @property
     def place(self) -> tuple[str, int]:
-        """The host as it is compared, and the port."""
+        """The host in the form that is compared, and the port."""
         return normal(self.host), self.port
 
     @property
     def authority(self) -> str:
-        """Host and port as a request names them."""
+        """Host and port in the form of a request's Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -78,8 +78,8 @@ class Allowed:
     """Hosts and networks that a user allows.
 
     Attributes:
-        hosts: Names with a port, or with None for the ports of the web; whatever addresses they stand for.
-        networks: Addresses that count as public.
+        hosts: Host names with a port, or with None for the ports of the web. Their IP addresses are not checked.
+        networks: Networks whose addresses count as public.
     """
 
     hosts: frozenset[tuple[str, int | None]] = frozenset()
@@ -103,10 +103,10 @@ class Allowed:
 
 
 class Guard:
-    """Decides what may be visited."""
+    """Decides which addresses may be visited."""
 
     def __init__(self, allow: Iterable[str] = (), resolve: Resolve | None = None) -> None:
-        """Take what is allowed besides the public web, and the resolver, which is the system's by default.
+        """Set the hosts allowed besides the public web, and the resolver, by default the system's.
 
         Raises:
             ValueError: An entry of `allow` cannot be read.
@@ -115,10 +115,10 @@ class Guard:
         self._resolve = resolve or system_resolve
 
     def url(self, text: str, base: Url | None = None) -> Url:
-        """Judge the text of an address, which may leave out what it shares with `base`; nothing is looked up here.
+        """Check the text of an address, which may be relative to `base`; nothing is looked up here.
 
         Raises:
-            Refused: It is not an address of the web, is too long, holds a user name, or has a port of something else.
+            Refused: It is not an address of the web, is too long, holds a user name, or has a port that is not allowed.
         """
         text = text.strip()
         if len(text) > LONGEST_URL:
@@ -139,19 +139,19 @@ class Guard:
         return Url(str(url), url.scheme, host, port, url.raw_path)
 
     def port(self, host: str, port: int) -> None:
-        """Judge a port.
+        """Check a port.
 
         Raises:
-            Refused: It is neither one of the web's nor allowed for this host.
+            Refused: The port is neither one of the web's nor allowed for this host.
         """
         if port not in WEB_PORTS and (normal(host), port) not in self._allowed.hosts:
             raise Refused(f"port {port} is not one of the web")
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """Look a host name up and judge the port and every address; a connection may go to any of those returned.
+        """Look a host name up, and check the port and every IP address; a connection may go to any of the results.
 
         Raises:
-            Refused: An address is not public and neither it nor the host is allowed.
+            Refused: The port is not allowed, or an address is not public and neither it nor the host is allowed.
             ToolError: There is no such host.
         """
         self.port(host, port)
@@ -173,29 +173,29 @@ class Guard:
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
-    """Ask the system's resolver, in a thread that is left alone when the caller gives up."""
+    """Ask the system's resolver in a thread. The caller may give up before the thread ends."""
     ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    # A limiter of its own: lookups that hang must not hold up others.
+    # Each lookup has a limiter of its own, so that lookups that hang do not block others.
     found = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def normal(host: str) -> str:
-    """A host name as it is compared: lower case, without the dot of the root."""
+    """Return a host name in the form that is compared: lower case, without the dot at the end."""
     return host.lower().removesuffix(".")
 
 
 def shorten(text: str, limit: int = 200) -> str:
-    """What of an address is shown to a model: no more than `limit` characters, on one line."""
+    """Cut a text for the model to `limit` characters on one line."""
     text = " ".join(text.split())
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def _parse(text: str, base: Url | None = None) -> httpx.URL:
-    """Take an address apart, without reading what its host name means.
+    """Parse an address; its host name is not interpreted.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not an address.
     """
     import httpx
 

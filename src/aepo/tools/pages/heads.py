@@ -1,4 +1,4 @@
-"""Heads of answers that HTTP does not allow and browsers read on: mended before the HTTP library refuses them."""
+"""Mends the heads of HTTP answers that browsers accept but the HTTP library would refuse."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 
 import httpcore
 
-# The library gives up at 100 KiB; what is longer is left to it.
+# A longer head is passed on unchanged; the library gives up at 100 KiB.
 _LONGEST = 64 << 10
 _END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/[0-9.]{1,8}[ \t]+([0-9]{3})(?![0-9])", re.IGNORECASE)
-# Answers before the answer, and empty lines.
+# Matches interim answers (1xx, but not 101) and empty lines, which come before the real answer.
 _INTERIM = re.compile(rb"\s*(HTTP/[0-9.]{1,8}[ \t]+1(?!01)[0-9]{2}(?![0-9])|$)", re.IGNORECASE)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
 
 
 def mended(head: bytes) -> bytes:
-    """A head as HTTP has it: lines that are none are left out, and of what is coded in transfer only chunks are kept.
+    """Rewrite a head so that it is valid HTTP.
 
-    A blank between a name and its colon is taken away. Two lengths that differ stay, and are an error.
+    Lines that are no header lines are left out. Of the transfer codings only "chunked" is kept. A blank between a name
+    and its colon is removed. Two lengths that differ are kept, so that the library reports them.
     """
-    # A line that begins with a blank goes on with the one before.
+    # A line that begins with a blank continues the line before.
     first, *lines = re.split(rb"\r?\n", re.sub(rb"\r?\n[ \t]+", b" ", head.strip(b"\r\n")))
     status = _STATUS.match(first)
     kept = [b"HTTP/1.1 " + status[1] if status else first]
@@ -40,10 +41,10 @@ def mended(head: bytes) -> bytes:
 
 
 class Mending(httpcore.AsyncNetworkStream):
-    """A connection for one request, on which heads of answers are mended."""
+    """Wraps a connection for one request, and mends the head of its answer."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        """Take the connection."""
+        """Wrap an open connection."""
         self._stream = stream
         self._body = False
 

@@ -1,6 +1,6 @@
-"""What runs inside the sandbox: from a document's bytes to its text. Sent there as source, never run on the host.
+"""Makes text of a document's bytes, inside the sandbox. It is sent there as source and never runs on the host.
 
-It stands on its own, without the rest of the package. What it prints is text; why it failed is its last line of stderr.
+It imports nothing of the package. It prints the text; if it fails, the last line of stderr says why.
 """
 
 import base64
@@ -16,22 +16,22 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 _XML = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';]{1,40})", re.IGNORECASE)
-# Supersets that the web means, and encodings that it does not read or that stand for another one.
+# Codecs by the web's names: supersets that the web uses instead, and encodings that it reads as others or not at all.
 _CODECS = {"gbk": "gb18030", "x-user-defined": "cp1252", "replacement": ""}
-# What Python's codecs lack of the web's encodings: Windows's additions.
+# These codecs have the additions by Windows, which Python's codecs lack.
 _ADDED = {"euc_jp": "euc_jis_2004", "big5hkscs": "cp950"}
 _JIS = re.compile(rb"\x1b(\$[@B]|\([BIJ])([^\x1b]*)")
-# A Latin letter and a letter of another alphabet in one word: no text, but Latin letters read in a wrong encoding.
+# A Latin letter beside one of another alphabet is a sign that Latin text was read in a wrong encoding.
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]")
 _OTHER = re.compile(r"[\u0370-\u06ff]")
 
-# Control characters and halves of pairs, which no text has.
+# Matches control characters and lone surrogates, which no text has.
 _NO_TEXT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _LINK_TEXT, _LINK_ADDRESS, _LINK_LINE = 80, 300, 100
 _LONGEST_CELL = 300
 _WIDEST = 50
-# What is filled in, played or drawn, and what is written for machines.
+# Elements to fill in, to play or to draw, and those written for machines.
 _UNREAD = ("annotation", "annotation-xml", "audio", "button", "canvas", "datalist", "object", "script", "select")
 _UNREAD += ("style", "svg", "template", "textarea", "title", "video")
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -43,7 +43,7 @@ _BLOCKS = frozenset((
     "thead", "tr", *_HEADINGS, *_LISTS,
 ))  # fmt: skip
 _STYLE = re.compile(r"(?:^|;)\s*(display|visibility)\s*:\s*([\w-]*)\s*(!?)")
-# Landmarks, as browsers tell them to screen readers.
+# Landmarks, by the rules that browsers use for screen readers.
 _MAIN = "descendant::*[self::main or @role='main'][not(ancestor::main or ancestor::*[@role='main'])]"
 _FRAME = (
     "descendant::*[self::nav or contains(' alertdialog banner complementary contentinfo dialog navigation search ',"
@@ -53,15 +53,15 @@ _FRAME = (
 
 
 def decode(content: bytes, charset: str, kind: str = "") -> str:
-    """Text of bytes as browsers read it; what is broken is replaced, one by one.
+    """Decode bytes as browsers do; each broken sequence is replaced.
 
-    In this order: a byte order mark, what the server says, what the document declares, UTF-8 if it is that, what a
-    detector finds.
+    The encoding is found in this order: a byte order mark, the server's charset, the document's declaration, UTF-8 if
+    it fits, a detector.
 
     Args:
         content: The bytes.
-        charset: What the server says, or nothing.
-        kind: "html", "xml" or "text"; by default what begins with a mark-up is HTML.
+        charset: The server's charset, or "".
+        kind: "html", "xml" or "text"; by default HTML if it begins with "<".
     """
     kind = kind or ("html" if content.lstrip()[:1] == b"<" else "text")
     for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
@@ -72,18 +72,18 @@ def decode(content: bytes, charset: str, kind: str = "") -> str:
         name = ""
     if not name and kind != "text":
         name = _codec(_declared(content, kind))
-        # It could not have been read.
+        # In UTF-16 the declaration could not have been read, so it is wrong.
         name = "utf-8" if name.startswith("utf-16") else name
     name = name or _detected(content)
     if name == "iso2022_jp":
-        # The same characters in another form, which has Windows's additions.
+        # EUC-JP has the same characters, and the additions by Windows.
         content = _JIS.sub(_in_euc, content)
         name = "euc_jp"
     return content.decode(name, "web")
 
 
 def _in_euc(part: re.Match[bytes]) -> bytes:
-    """A stretch of ISO-2022-JP in EUC-JP: the same bytes with the eighth bit, half-width kana behind a mark."""
+    """Convert a part from ISO-2022-JP to EUC-JP: set the eighth bit, and put a mark before half-width kana."""
     if part[1] in (b"(B", b"(J"):
         return part[2]
     raised = bytes(byte | 0x80 if byte > 0x20 else byte for byte in part[2])
@@ -91,7 +91,7 @@ def _in_euc(part: re.Match[bytes]) -> bytes:
 
 
 def _codec(label: str) -> str:
-    """Python's name of the encoding that a label means on the web, or nothing."""
+    """Return Python's name of the encoding that a label means on the web, or ""."""
     import webencodings
 
     found = webencodings.lookup(label)
@@ -99,7 +99,7 @@ def _codec(label: str) -> str:
 
 
 def _declared(content: bytes, kind: str) -> str:
-    """The label that the XML declaration or a meta element gives; those in comments and scripts are none."""
+    """Find the label in the XML declaration or in a meta element, but not in comments and scripts; "" if none."""
     import lxml.etree
     import lxml.html
 
@@ -121,7 +121,7 @@ def _declared(content: bytes, kind: str) -> str:
 
 
 def _is_utf8(content: bytes) -> bool:
-    """Whether there is more UTF-8 in it than what is none."""
+    """Tell whether at least half of the characters beyond ASCII are valid UTF-8."""
     text = re.sub(r"[\0-\x7f]+", "", content.decode("utf-8", "replace"))
     return len(text) >= 2 * text.count("\ufffd")
 
@@ -131,7 +131,7 @@ def _detected(content: bytes) -> str:
 
     if b"\x1b" not in content and _is_utf8(content):
         return "utf-8"
-    # Mark-up says nothing about the language.
+    # Mark-up does not help to detect the language, so it is removed.
     text = content if b"\x1b" in content else re.sub(rb"<[^<>]*>", b" ", content)
     name = chardet.detect(text, encoding_era=chardet.EncodingEra.MODERN_WEB)["encoding"] or "cp1252"
     shown = text[:100_000].decode(name, "replace")
@@ -157,27 +157,27 @@ codecs.register_error("web", _broken)
 
 
 def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[str]]:
-    """The text of a page below its title, first of its main part, then of what stands around it; and its links.
+    """Return the text of a page and its links. The title comes first, then the main part, then the parts around it.
 
-    Of what stands around the main part (menus, heads, feet) links are not repeated in the text.
+    Links in the parts around (menus, heads, feet) are not repeated in the text.
     """
     import lxml.etree
     import lxml.html
 
-    # UTF-8, whatever it declares.
+    # The text is encoded again below, so the parser must read UTF-8 whatever the page declares.
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     text = _NO_TEXT.sub("", decode(content, charset, "html"))
     try:
         tree = lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
     except lxml.etree.ParserError:
-        # Nothing but comments, or nothing at all.
+        # The page is empty or has only comments.
         return "", []
     title = " ".join((tree.findtext(".//title") or "").split())
     for element in tree.xpath("//*[@hidden or @style or self::dialog]"):
         if element.tag not in ("html", "body") and _hidden(element):
             element.drop_tree()
     for button in tree.xpath(" | ".join(f"//{heading}/button" for heading in _HEADINGS)):
-        # It opens what stands below the heading.
+        # Such a button opens the text below the heading, so its words are the heading.
         button.tag = "span"
     lxml.etree.strip_elements(tree, *_UNREAD, with_tail=False)
     main, around = _parted(tree)
@@ -189,18 +189,18 @@ def html_text(content: bytes, charset: str, url: str = "") -> tuple[str, list[st
 
 
 def _hidden(element) -> bool:
-    """Whether a browser shows nothing of it, as far as the page's mark-up says; style sheets are not read."""
+    """Tell whether a browser hides an element, by its attributes alone; style sheets are not read."""
     if element.tag == "dialog" and "open" not in element.attrib:
         return True
     said = _STYLE.findall(re.sub(r"/\*.*?\*/", "", element.get("style", "")[:2000].lower()))
-    # The last word counts, an important one before others.
+    # The last value counts, but "!important" ones come before others.
     style = {name: value for name, value, _ in sorted(said, key=itemgetter(2))}
     display = style.get("display", "none" if "hidden" in element.attrib else "")
     return display == "none" or style.get("visibility") in ("hidden", "collapse")
 
 
 def _parted(tree) -> tuple[list, list]:
-    """The elements of a page's main part, and what stands around it; they are taken out of each other."""
+    """Split a page into the elements of its main part and those around it; none is inside another."""
     main = [element for element in tree.xpath(_MAIN) if element.text_content().strip()]
     around = tree.xpath(_FRAME)
     for element in [*around, *main]:
@@ -209,14 +209,14 @@ def _parted(tree) -> tuple[list, list]:
 
 
 def lines(element, menus: bool = True) -> list[str]:
-    """The text of an element, a line for each block and for each row of a table.
+    """Return the text of an element, one line for each block and for each row of a table.
 
-    Items of a list that are nothing but a link share a line. Without `menus` lines of nothing but links are left out.
+    List items that hold only a link share a line. Without `menus`, lines that hold only links are left out.
     """
     from lxml.etree import iterwalk
 
     made = _Lines(menus)
-    # Numbers of the items of open lists; cells that reach down in open tables.
+    # `lists` has the item numbers of open lists, `tables` the cells of open tables that span more rows.
     lists, tables = [], [{}]
     walk = iterwalk(element, events=("start", "end"))
     for event, inside in walk:
@@ -254,11 +254,11 @@ def lines(element, menus: bool = True) -> list[str]:
 
 
 class _Lines:
-    """Lines that are written piece by piece.
+    """Collects lines that are written piece by piece.
 
     Attributes:
-        lines: Those that are whole.
-        mark: What comes before the next one.
+        lines: The complete lines.
+        mark: The text to put before the next line.
     """
 
     def __init__(self, menus: bool) -> None:
@@ -277,7 +277,7 @@ class _Lines:
 
     def turn_link(self, starts: bool) -> None:
         self._in_link = starts
-        # Two links side by side are two words.
+        # A blank separates two links side by side, because they are two words.
         self._parts.append(" " if starts and self._parts[-1:] == [""] else "")
 
     def end(self) -> None:
@@ -291,7 +291,7 @@ class _Lines:
             self._menu = menu
 
     def add(self, text: str) -> None:
-        """Add what is a line, or several, as it stands."""
+        """Add one or more complete lines."""
         self.lines += (self.mark + text).split("\n") if text else []
         self.mark = self._menu = ""
 
@@ -301,21 +301,21 @@ def _one_line(text: str) -> str:
 
 
 def _alternative(picture) -> str:
-    """What stands for a picture in running text, such as a formula or a sign."""
+    """Return the text for a picture within a text, such as a formula or a sign."""
     block = next(picture.iterancestors(*_BLOCKS), None)
     return picture.get("alt", "") if block is not None and block.tag in ("p", "dd", *_HEADINGS) else ""
 
 
 def _cells(row, below: dict[int, tuple[int, str]]) -> list[str]:
-    """The texts of a row's cells, where a cell reaches down the same text again; none where they are no short cells.
+    """Return the texts of a row's cells; none if a cell is long. A cell that spans rows is repeated in each.
 
     Args:
         row: The row.
-        below: By column, how often the text of a cell above comes again, and this text; changed for the next row.
+        below: For each column, how often the text of a cell above is repeated, and the text; changed for the next row.
     """
     own = [*row.iterchildren("td", "th")][:_WIDEST]
     if row.find(".//table") is not None or len(own) + len(below) < 2:
-        # It gives the page its form.
+        # Such a table is used for the layout of the page.
         return []
     cells: list[str] = []
     for cell in (*own, None):
@@ -341,17 +341,17 @@ def _span(cell, name: str) -> int:
 
 
 def _words(element) -> str:
-    """The text of an element on one line."""
+    """Return the text of an element on one line."""
     return _one_line(" ".join(lines(element)))
 
 
 def links(tree, groups: tuple[list, list], url: str) -> list[str]:
-    """One line for each address of the web to which a page leads, each once.
+    """Return one line for each web address that a page links to.
 
     Args:
         tree: The page.
-        groups: Its elements; the links of a group come before those of the next, in it those of menus come last.
-        url: Where the page is.
+        groups: Its elements in two groups. Links of the first group come first; in a group, those of menus come last.
+        url: The page's address.
     """
     base = next((tag.get("href") for tag in tree.iter("base") if tag.get("href")), "")
     base = _joined(url, base) or url
@@ -369,7 +369,7 @@ def links(tree, groups: tuple[list, list], url: str) -> list[str]:
 
 
 def _in_menu(link) -> bool:
-    """Whether it is all that there is of an item of a list."""
+    """Tell whether a link is the only content of a list item."""
     item = next(link.iterancestors("li"), None)
     if link.tag != "a" or item is None or len([*islice(item.iter("a"), 2)]) == 2:
         return False
@@ -377,7 +377,7 @@ def _in_menu(link) -> bool:
 
 
 def _name(link) -> str:
-    """What a link is called."""
+    """Return the name of a link."""
     pictures = " ".join(picture.get("alt") or "" for picture in link.iter("img", "area"))
     names = [_words(link), pictures, *(link.get(name) for name in ("aria-label", "title", "name"))]
     text = next((" ".join(name.split()) for name in names if name and name.strip()), "")
@@ -385,7 +385,7 @@ def _name(link) -> str:
 
 
 def _joined(base: str, target: str) -> str:
-    """An address of the web, or nothing."""
+    """Join a target to the base address; "" if the result is no web address."""
     path, mark, rest = re.sub(r"[\t\r\n]", "", target).strip().partition("?")
     try:
         parts = urlsplit(urldefrag(urljoin(base, path.replace("\\", "/") + mark + rest))[0])
@@ -395,11 +395,11 @@ def _joined(base: str, target: str) -> str:
 
 
 class Unreadable(Exception):
-    """What is to be told as it stands."""
+    """An error whose message is shown unchanged."""
 
 
 def pdf_text(content: bytes, page: int, size: int, seconds: float) -> tuple[str, int, int]:
-    """The text of a PDF from a page on, of as many whole pages as fit, at least one; the last of them; all pages."""
+    """Return the text of as many pages of a PDF as fit, at least `page`; the last of them; the number of pages."""
     import pypdf
 
     reader = pypdf.PdfReader(io.BytesIO(content))
@@ -413,7 +413,7 @@ def pdf_text(content: bytes, page: int, size: int, seconds: float) -> tuple[str,
         try:
             more = pages[last].extract_text().strip()
         except Exception:
-            # Whoever asks for that page is told.
+            # The error is reported when that page itself is asked for.
             break
         if len(text) + len(more) + 2 > size:
             break
@@ -422,7 +422,7 @@ def pdf_text(content: bytes, page: int, size: int, seconds: float) -> tuple[str,
 
 
 def chunks(lines: list[str], most: int) -> list[list[str]]:
-    """Lines in groups of at most `most`, and of no more characters than so many of `_LINK_LINE`."""
+    """Split lines into groups of at most `most` lines and `most * _LINK_LINE` characters."""
     groups: list[list[str]] = []
     room = 0
     for line in lines if most else ():
@@ -437,13 +437,13 @@ def chunks(lines: list[str], most: int) -> list[list[str]]:
 def main(
     kind: str, charset: str, url: str, packed: str, seconds: int, page: int, part: int, size: int, most_links: int
 ) -> None:
-    """Print a part of a document's text and of its links, within `seconds`.
+    """Print a part of a document's text and of its links, within `seconds` of processor time.
 
-    The first line has numbers: parts, last page shown and pages (0 where there are none), characters of the text
-    that follows; the links come behind it.
+    The first line has four numbers: parts, the last page shown, pages (both 0 if there are none), and characters of the
+    text that follows. The links come after the text.
     """
-    # Processor time does not depend on what else the machine does: a page that can be read can be read again.
-    # The signal at the soft limit says why it ended, unlike the one at the hard limit.
+    # The limit is on processor time, which does not depend on other programs: a page that was read once can be read
+    # again. The signal at the soft limit shows why it ended; SIGKILL at the hard limit would not.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     content = base64.b64decode(packed)
     last = pages = 0

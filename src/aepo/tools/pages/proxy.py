@@ -1,7 +1,7 @@
-"""A forward proxy on loopback through which a browser loads one page: every connection is judged by the guard.
+"""A forward proxy on loopback through which a browser loads one page. The guard checks every connection.
 
-It speaks plain HTTP requests and CONNECT, and dials checked addresses. A request carries its own connection: nothing
-that a page sends can reach another server than the one that was judged for it.
+The proxy accepts plain HTTP requests and CONNECT, and connects to checked addresses. Each request has a connection of
+its own, so that a page can reach only the server that was checked for this request.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from aepo.tools.pages.guard import Guard, Refused
 from aepo.types import ToolError
 
 REFUSED, NO_CONNECTION = 403, 502
-"""What the proxy itself answers."""
+"""The statuses of the proxy's own answers."""
 
 _HEAD_BYTES = 64 << 10
 _SECONDS = 30.0
 _CHUNK = 64 << 10
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d+)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
-# These speak about the connection to the proxy, not about the request.
+# These headers are about the connection to the proxy, not about the request.
 _DROPPED = (b"proxy-", b"connection", b"keep-alive", b"upgrade")
 
 
 class Traffic:
-    """What went through a proxy.
+    """The state of a proxy: its port, its bytes and its failed connections.
 
     Attributes:
-        port: Of the proxy, on 127.0.0.1.
-        exceeded: Set when more bytes than the limit wanted to pass, both ways together.
-        problems: By host and port, why a connection was not made.
+        port: The proxy's port on 127.0.0.1.
+        exceeded: An event that is set when the bytes in both directions together pass the limit.
+        problems: The reasons why connections were not made, by host and port.
     """
 
     def __init__(self, port: int, limit: int) -> None:
-        """Begin with nothing."""
+        """No byte has passed yet; `limit` is in bytes."""
         self.port = port
         self.exceeded = asyncio.Event()
         self._left = limit
         self.problems: dict[tuple[str, int], ToolError] = {}
 
     def spend(self, count: int) -> bool:
-        """Count bytes; whether they may pass."""
+        """Count bytes; return whether they may pass."""
         self._left -= count
         if self._left < 0:
             self.exceeded.set()
@@ -56,7 +56,7 @@ class Traffic:
 
 @asynccontextmanager
 async def filtering_proxy(guard: Guard, backend: GuardedBackend, max_bytes: int) -> AsyncIterator[Traffic]:
-    """Run a proxy; when it ends all its connections do."""
+    """Run a proxy; all its connections end with the context."""
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,7 +84,7 @@ class _Connection:
     writer: asyncio.StreamWriter
 
     async def serve(self) -> None:
-        """Answer one request, or one tunnel."""
+        """Serve one request or one tunnel."""
         try:
             async with asyncio.timeout(_SECONDS):
                 head = await self.reader.readuntil(b"\r\n\r\n")
@@ -102,7 +102,7 @@ class _Connection:
         try:
             method, target = first.decode("ascii").split(" ")[:2]
             tunnel = method == "CONNECT"
-            # In a tunnel the name alone is known; a user name or path has no place in it.
+            # CONNECT names only a host and a port, so a user name or a path is refused here.
             url = self.guard.url(f"https://{target}/" if tunnel else target)
             where = url.place
             if url.scheme != ("https" if tunnel else "http"):
@@ -129,7 +129,7 @@ class _Connection:
             await upstream.aclose()
 
     async def _relay(self, upstream: httpcore.AsyncNetworkStream, length: float) -> None:
-        """Pass bytes on until the server ends; of a request no more than its body, however long the connection is."""
+        """Pass bytes on until the server ends. Of a request only its body is sent, even if the browser sends more."""
         sending = asyncio.create_task(self._send(upstream, length))
         try:
             while chunk := await upstream.read(_CHUNK, _SECONDS):
@@ -149,7 +149,7 @@ class _Connection:
             await upstream.write(chunk, _SECONDS)
             length -= len(chunk)
         if length == inf:
-            # The browser has left the tunnel, or has sent too much.
+            # The browser has closed the tunnel, or has sent too much.
             await upstream.aclose()
 
     async def _say(self, status: str) -> None:
@@ -158,6 +158,6 @@ class _Connection:
 
 
 def _length(head: bytes) -> int:
-    """Bytes of a request's body; browsers say it beforehand."""
+    """Read the length of a request's body in bytes; browsers always send it."""
     found = _LENGTH.search(head)
     return int(found[1][:18]) if found else 0

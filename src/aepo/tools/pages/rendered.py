@@ -1,6 +1,6 @@
-"""Pages as a browser shows them: a Chromium of this machine runs their scripts, behind the filtering proxy.
+"""Loads pages in a Chromium of this machine, which runs their scripts behind the filtering proxy.
 
-One Chromium serves a number of pages and is then replaced; each page has a context and a proxy of its own.
+One Chromium loads a number of pages and is then replaced. Each page has a context and a proxy of its own.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome
 _CLOSE_SECONDS = 5.0
 _START_SECONDS = 60.0
 _QUIET_SECONDS = 2.0
-# A page's parts, its pictures among them, weigh more than what is read of it.
+# A page may load this many times its limit on HTML, because pictures and other parts are larger than the HTML.
 _TRAFFIC = 10
-# Behind every page's own proxy stands this one, at which nobody answers: what belongs to no page goes nowhere.
+# The browser's default proxy, at which nobody answers: a request that belongs to no page gets nowhere.
 _NOWHERE = "http://127.0.0.1:1"
 _ARGUMENTS = (
     "--proxy-bypass-list=<-loopback>",
@@ -50,7 +50,7 @@ _ARGUMENTS = (
 
 
 def find_chromium() -> Path:
-    """The Chromium of this machine.
+    """Find the Chromium of this machine.
 
     Raises:
         FileNotFoundError: There is none on PATH.
@@ -62,12 +62,12 @@ def find_chromium() -> Path:
 
 
 class Renderer:
-    """Loads pages in Chromium; as `Fetcher.fetch` in what goes in and comes out."""
+    """Loads pages in Chromium; `fetch` takes and returns the same as `Fetcher.fetch`."""
 
     def __init__(
         self, plain: Fetcher, chromium: Path | None = None, pages_at_once: int = 2, pages_per_browser: int = 50
     ) -> None:
-        """Take the fetcher whose guard, connections and limits count here too, and which gets what is no page.
+        """Set the fetcher. Its guard, connections and limits are used here too, and it fetches files that are no pages.
 
         Raises:
             FileNotFoundError: No Chromium is given and none is found.
@@ -84,11 +84,11 @@ class Renderer:
         """Load a page and run its scripts.
 
         Raises:
-            Refused: It, or what it leads to, may not be visited.
-            ToolTimeout: It did not come within the time.
-            ToolError: It cannot be had or is too large.
+            Refused: The address, or one that it leads to, may not be visited.
+            ToolTimeout: The page did not load within the time.
+            ToolError: The page cannot be loaded or is too large.
         """
-        # The browser belongs to one loop, whichever loop asks.
+        # The browser belongs to the process's own loop, so calls from all loops go there.
         return await anyio.to_thread.run_sync(event_loop.run, self._fetch, address, abandon_on_cancel=True)
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class Renderer:
                 await browser.forget(context)
 
     async def _within(self, traffic: Traffic, visit: Coroutine[Any, Any, FetchedDocument]) -> FetchedDocument:
-        """Wait for the visit, or for the traffic to pass its limit: a page may wait for ever for what was cut off."""
+        """Wait for the visit, or until the traffic passes its limit: a page whose data is cut off may wait for ever."""
         visiting, watching = asyncio.create_task(visit), asyncio.create_task(traffic.exceeded.wait())
         try:
             await asyncio.wait({visiting, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,7 +160,7 @@ class Renderer:
         await context.add_init_script("window.open = () => null")
         page = await context.new_page()
         context.on("page", _close)
-        # Where the page itself went, also by its scripts, and what was answered; 0 for nothing yet.
+        # All addresses that the page itself went to, also by its scripts, with the status; 0 if there is none yet.
         steps = [(url, 0)]
         page.on("request", lambda asked: steps.append((asked.url, 0)) if _leads(page, asked) else None)
         page.on("response", lambda got: steps.append((got.url, got.status)) if _leads(page, got.request) else None)
@@ -174,15 +174,15 @@ class Renderer:
                 raise _Download from None
             self._explain(*steps[-1], traffic)
             raise
-        # A page that may not be visited leaves an error page behind.
+        # If a page may not be visited, the browser shows an error page, which must not be read as the page.
         self._explain(*steps[-1], traffic)
         final = str(self._plain.guard.url(page.url))
         return FetchedDocument(final, ContentKind.HTML, "utf-8", content.encode("utf-8", "replace"))
 
     def _explain(self, url: str, status: int, traffic: Traffic) -> None:
-        """Raise what stood in the way of the page itself, not of a part of it."""
+        """Raise the error that stopped the page itself; errors of its parts do not count."""
         problem = traffic.problems.get(self._plain.guard.url(url).place)
-        # The proxy's own answers, or none; a part from the same place may have failed though the page did not.
+        # Only these statuses come from the proxy: with another one the page loaded, and a part of it failed.
         if problem is not None and status in (0, REFUSED, NO_CONNECTION):
             raise problem
         if status >= 400:
@@ -190,12 +190,12 @@ class Renderer:
 
 
 class _Download(Exception):
-    """The address is that of a file, which the plain fetcher reads."""
+    """The address leads to a file, which the plain fetcher must fetch."""
 
 
 @dataclass
 class _Browser:
-    """A Chromium and the driver that speaks to it."""
+    """A Chromium and the driver that controls it."""
 
     driver: Any
     chromium: Any
@@ -227,15 +227,15 @@ class _Browser:
         return not self.broken and bool(self.chromium.is_connected())
 
     async def forget(self, context: BrowserContext) -> None:
-        """Close a context; a browser that cannot is not used again."""
+        """Close a context; if the browser cannot close it, the browser is not used again."""
         try:
-            # Also when the page's time is up: the closing has its own.
+            # Closing has a time of its own, so it must go on when the page's time is up.
             await asyncio.shield(asyncio.wait_for(context.close(), _CLOSE_SECONDS))
         except (TimeoutError, Error):
             self.broken = True
 
     async def close(self) -> None:
-        """End it, by force if need be."""
+        """End the browser, by force if necessary."""
         with suppress(TimeoutError, Error):
             await asyncio.wait_for(self.chromium.close(), _CLOSE_SECONDS)
         for process in await asyncio.to_thread(processes_with, self.marker):
@@ -257,11 +257,11 @@ def _leads(page: Page, request: Any) -> bool:
 
 
 async def _html(context: BrowserContext, page: Page, limit: int) -> str:
-    """The page as it stands now, read in a world of its own where its scripts have changed nothing."""
+    """Read the page's HTML as it is now, in an isolated world that its scripts cannot change."""
     session = await context.new_cdp_session(page)
     tree = await session.send("Page.getFrameTree")
     world = await session.send("Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"]})
-    # What browsers without scripts would show is not shown here.
+    # The scripts have run, so the text for browsers without scripts is removed.
     forget = "document.querySelectorAll('noscript').forEach(n => n.remove())"
     code = f"{forget}; (t => t.length > {limit} ? null : t)(document.documentElement.outerHTML)"
     result = await session.send(

@@ -1,4 +1,5 @@
-"""Running code that nobody has read: the isolation is by kept tools (sandlock, bubblewrap), chosen by a probe.
+"""Runs code that nobody has read, isolated by sandlock or bubblewrap; a probe chooses between them.
 
-All of them share the host's kernel. They contain what a program asks the kernel for; a hole in the kernel is a way out.
+Both are maintained tools. They restrict the calls that a program may make to the host's kernel. The program still uses
+this kernel, so a bug in the kernel can let a program out.
 """

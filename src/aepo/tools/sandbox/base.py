@@ -1,4 +1,4 @@
-"""The interface of a sandbox: it takes code and returns its output and how it ended."""
+"""The interface of a sandbox. It takes code, and returns the output and the way it ended."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ class SandboxStatus(StrEnum):
     """How a program ended."""
 
     OK = "ok"
-    """Exit status 0."""
+    """The program ended with exit status 0."""
     ERROR = "error"
-    """Another exit status, by the program itself."""
+    """The program ended by itself with another exit status."""
     TIMEOUT = "timeout"
-    """Killed at the time limit."""
+    """The program was killed at the time limit."""
     OUTPUT_LIMIT = "output_limit"
-    """Killed because it printed too much."""
+    """The program was killed because it printed too much."""
     MEMORY_LIMIT = "memory_limit"
-    """Ended by its own `MemoryError`, or killed because its processes together held too much."""
+    """The program ended by its own `MemoryError`, or was killed because its processes together held too much."""
     KILLED = "killed"
-    """Killed by a signal; it is not known whether its memory was the reason."""
+    """The program was killed by a signal; it is not known whether its memory was the reason."""
     INFRASTRUCTURE_ERROR = "infrastructure_error"
-    """It did not begin, or the sandbox died; the program is not the cause, so another try may succeed."""
+    """The program did not begin, or the sandbox died. The program is not the cause, so another try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class SandboxResult:
         status: How it ended.
         stdout: The first 64 KiB, decoded; bytes that are not UTF-8 are replaced.
         stderr: The last 64 KiB, decoded.
-        returncode: Exit status, or minus the signal that ended it; None where neither is known.
-        seconds: Wall time of the call, start-up included.
-        left_out: Characters that it printed to stdout beyond those kept, as far as they were read.
+        returncode: Exit status, or minus the signal that ended it; None if neither is known.
+        seconds: Wall time of the call, including start-up.
+        left_out: Number of characters that it printed to stdout beyond those kept, as far as they were read.
     """
 
     status: SandboxStatus
@@ -53,7 +53,7 @@ class SandboxLimits:
 
     Attributes:
         memory: Bytes of address space of one process.
-        memory_total: Bytes of all its processes and files together, whether or not each keeps to its own limit.
+        memory_total: Bytes of all its processes and files together, even if each keeps to its own limit.
         processes: Processes (and, under bubblewrap, threads) at once.
         file_size: Bytes of one file.
         disk: Bytes of all files it writes.
@@ -73,18 +73,21 @@ class SandboxLimits:
 
 
 class Sandbox(Protocol):
-    """Runs Python code apart from the host: no files but the interpreter's, no environment, no network, limited."""
+    """Runs Python code apart from the host.
+
+    The code sees no files but the interpreter's, no environment variables and no network, and it has limits.
+    """
 
     name: str
     """Name of the backend, for the records of a run."""
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
-        """Run `code` in a fresh interpreter for at most `timeout` seconds; nothing it started outlives the call.
+        """Run `code` in a fresh interpreter for at most `timeout` seconds. All that it started ends with the call.
 
-        Cancelling the call kills the program first. It never raises for what the program did.
+        If the call is cancelled, the program is killed first. Nothing that the program does raises an error here.
         """
         ...
 
 
 class SandboxUnavailable(RuntimeError):
-    """No backend contains untrusted code on this host; the message names what failed and how to mend it."""
+    """No backend contains untrusted code on this host; the message says what failed and how to repair it."""

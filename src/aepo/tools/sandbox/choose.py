@@ -1,4 +1,4 @@
-"""Chooses the backend for untrusted code: the first whose probe passes, or the one with a given name."""
+"""Chooses the sandbox for untrusted code: the first one whose probe passes, or the one with a given name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aepo.tools.sandbox.probe import probe, works
 from aepo.tools.sandbox.unsafe import UnsafeNoSandbox
 from aepo.tools.sandbox.worker import SandlockWorker
 
-# bubblewrap first: it hides more of the host, and a call costs it less of the processors (benchmarks/sandbox.py).
+# bubblewrap comes first: it hides more of the host, and a call takes less processor time (benchmarks/sandbox.py).
 _BACKENDS = {"bubblewrap": BubblewrapSandbox, "sandlock": SandlockWorker}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _trusted: dict[tuple[str, str | None], Sandbox] = {}
@@ -21,16 +21,17 @@ _lock = threading.Lock()
 
 
 def choose(preferred: str | None = None, packages: str | Path | None = None) -> Sandbox:
-    """The sandbox of this process: bubblewrap if its probe passes, else sandlock. Probed once, then remembered.
+    """Choose the sandbox of this process: bubblewrap if its probe passes, else sandlock. Each is probed only once.
 
     Args:
-        preferred: "bubblewrap" or "sandlock": that one or none. "http://..." or "https://...": a service that speaks
-            SandboxFusion's format, which must answer but is not probed. "unsafe_no_sandbox": no isolation at all.
-        packages: What programs may import beside the standard library: "host" for the packages of this interpreter, or
-            the folder of a virtual environment.
+        preferred: The backend's name. "bubblewrap" or "sandlock" uses only this one. "http://..." or "https://..." is
+            a service that speaks SandboxFusion's format; it must answer but is not probed. "unsafe_no_sandbox" has no
+            isolation at all.
+        packages: The packages that programs may import besides the standard library: "host" for those of this
+            interpreter, or the folder of a virtual environment.
 
     Raises:
-        SandboxUnavailable: No backend contains the probe; says what failed in each and how to mend it.
+        SandboxUnavailable: No backend contains the probe; the message says what failed in each and how to repair it.
         ValueError: There is no backend of that name, or there are no such packages.
     """
     if preferred is not None and preferred.startswith(("http://", "https://")):
@@ -52,8 +53,8 @@ class BackendVerdict:
 
     Attributes:
         name: Name of the backend.
-        failures: What it did not contain, or why it does not start; empty if the probe passed.
-        fix: How to repair it; "" if nothing is wrong.
+        failures: The checks that failed, or the reason why it does not start; empty if the probe passed.
+        fix: A way to repair it; "" if nothing is wrong.
         sandbox: The sandbox; None if the probe failed.
     """
 
@@ -64,7 +65,7 @@ class BackendVerdict:
 
 
 def verdicts() -> list[BackendVerdict]:
-    """The probe's result for every backend, in the order of choice; takes some seconds."""
+    """Probe every backend, in the order of choice; this takes some seconds."""
     return [_tried(name, None) for name in _BACKENDS]
 
 
@@ -103,7 +104,7 @@ def _first(names: list[str], packages: str | Path | None) -> Sandbox:
 
 
 def _hint(name: str) -> str:
-    """How to repair a backend, if this host shows it."""
+    """Say how to repair a backend, as far as this host shows it."""
     if name == "sandlock":
         try:
             from sandlock import landlock_abi_version, min_landlock_abi

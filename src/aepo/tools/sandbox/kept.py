@@ -1,4 +1,4 @@
-"""Folders that are kept between programs and runs."""
+"""Finds folders that are kept between programs and runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def kept(name: str) -> Path:
-    """The folder of that name in this user's cache, made if it is not there.
+    """Return the folder of that name in this user's cache; it is made if it is not there.
 
     Raises:
         OSError: It cannot be made, for instance because the user has no home; XDG_CACHE_HOME names another place.

@@ -1,4 +1,4 @@
-"""How much memory the processes of one program hold, seen from the host through /proc."""
+"""Measures the memory of one program's processes from the host, through /proc."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import os
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _FILE = 8 << 10
-"""What a file is charged beside its bytes: its inode and its name lie in the kernel's memory. Rounded up."""
+"""Bytes that a file counts besides its content: its inode and name take memory in the kernel. Rounded up."""
 
 
 def holds_more(first: int, limit: int, scratch: tuple[str, ...] = ()) -> bool:
-    """Whether process `first` and all its descendants, and the files in its memory, hold more than `limit` bytes.
+    """Tell whether process `first`, its descendants and its files in memory hold more than `limit` bytes.
 
-    Pages that forked processes share count once. What the kernel holds for them (buffers of pipes and sockets) is not
-    seen.
+    Pages that forked processes share count once. Memory that the kernel holds for them (buffers of pipes and sockets)
+    is not counted.
 
     Args:
-        first: Process number of the one that all others descend from, even those whose parent has ended.
-        limit: Bytes.
-        scratch: Its file systems that are memory, as it names them.
+        first: Number of the process that all others descend from, including those whose parent has ended.
+        limit: The limit in bytes.
+        scratch: The file systems that are in memory, by the paths that the program sees.
     """
     files = sum(_held_by_files(f"/proc/{first}/root{folder}") for folder in scratch)
     tree = _descendants(first)
-    # Cheap, and never less than the truth; only where it is too much the kernel has to walk page tables.
+    # This sum is cheap and never too low. Only if it is over the limit must the kernel walk the page tables.
     if files + sum(map(_resident, tree)) <= limit:
         return False
     return files + sum(map(_proportional, tree)) > limit
@@ -68,7 +68,7 @@ def _held_by_files(folder: str) -> int:
 
 
 def _read(path: str) -> str:
-    # Not by pathlib, which interns every part of a path. The table of interned strings is a megabyte; process numbers,
-    # new ones with every look, have it allocated anew again and again, and in whichever thread: each keeps the hole.
+    # pathlib interns every part of a path. Each look has new process numbers, so the table of interned strings (1 MB)
+    # would be allocated again and again in many threads, and each thread's heap would keep the freed space.
     with open(path) as file:
         return file.read()

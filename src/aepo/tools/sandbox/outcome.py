@@ -19,18 +19,18 @@ FAULTS = frozenset(
     {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGSEGV}
     | {signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS}
 )
-"""Signals by which a kernel or a service ends a program. With another one it has ended itself."""
-# Python's own, and those of libraries derived from it (numpy._core._exceptions._ArrayMemoryError).
+"""Signals by which a kernel or a service ends a program. A program with another signal has ended itself."""
+# Python's own error, and errors of libraries that derive from it (numpy._core._exceptions._ArrayMemoryError).
 _MEMORY_ERROR = re.compile(r"(\w+\.)*\w*MemoryError\b")
 
 
 def outcome(captured: Captured, returncode: int | None, died: bool, seconds: float) -> SandboxResult:
-    """Name the end of a program.
+    """Make the result of a program.
 
     Args:
-        captured: What was read.
-        returncode: Exit status, None if it has none.
-        died: Whether a signal or a limit killed the program.
+        captured: The output and the reason why reading stopped.
+        returncode: Exit status, or minus the signal; None if there is none.
+        died: True if a signal or a limit killed the program.
         seconds: Wall time.
     """
     stderr = captured.stderr.decode("utf-8", "replace")
@@ -40,14 +40,14 @@ def outcome(captured: Captured, returncode: int | None, died: bool, seconds: flo
     stdout = captured.stdout.removeprefix(READY).decode("utf-8", "replace")
     left_out = captured.characters - len(READY) - len(stdout)
     if left_out > 0 and stdout.endswith("\ufffd"):
-        # Perhaps half a character.
+        # The limit may have cut a character in two, so the last one does not count as kept.
         stdout, left_out = stdout[:-1], left_out + 1
     status = ended(returncode, died, stderr) if captured.end is End.EXIT else _ENDS[captured.end]
     return SandboxResult(status, stdout, stderr, returncode, seconds, max(0, left_out))
 
 
 def ended(returncode: int | None, died: bool, stderr: str) -> SandboxStatus:
-    """The status of a program that ended by itself; its last line may be a `MemoryError`."""
+    """Return the status of a program that no limit ended; a `MemoryError` in its last line counts as a memory limit."""
     if died:
         return SandboxStatus.KILLED
     if returncode == 0:
@@ -57,6 +57,6 @@ def ended(returncode: int | None, died: bool, stderr: str) -> SandboxStatus:
 
 
 def failure(error: BaseException, seconds: float) -> SandboxResult:
-    """The sandbox could not start."""
+    """Make the result for a sandbox that could not start."""
     text = f"{type(error).__name__}: {error}"
     return SandboxResult(SandboxStatus.INFRASTRUCTURE_ERROR, "", text, None, seconds)

@@ -1,4 +1,4 @@
-"""Which installed packages a program may import: none, the host interpreter's, or those of a virtual environment."""
+"""Finds the packages that a program may import: none, the host interpreter's, or those of a virtual environment."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from aepo.tools.sandbox.kept import kept
 _log = logging.getLogger(__name__)
 
 HOST = "host"
-"""The packages that the running interpreter has itself, its user's and its distribution's among them."""
+"""Name for the packages of the running interpreter, including its user's and its distribution's."""
 
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Left in the environment of programs with packages: a thread per core would use up their address space."""
+"""Environment variables for programs with packages: one thread per core would use up their address space."""
 
 _FONTS_SECONDS = 300.0
 _KNOWN = ("numpy", "scipy", "sympy", "mpmath", "pandas", "networkx", "sklearn")
 
 
 def folders(packages: str | Path | None) -> tuple[Path, ...]:
-    """The folders that become readable and importable inside; everything in them does.
+    """Find the folders to show inside the sandbox; everything in them can be read and imported.
 
     Args:
-        packages: None for none, "host", or the folder of a virtual environment made for this Python version.
+        packages: None for no packages, "host", or the folder of a virtual environment for this Python version.
 
     Raises:
         ValueError: There is no such environment, or it is for another version of Python.
@@ -53,10 +53,10 @@ def folders(packages: str | Path | None) -> tuple[Path, ...]:
 
 
 def fonts(found: tuple[Path, ...]) -> Path | None:
-    """The folder with the list of fonts that matplotlib makes for itself, if it is among the packages.
+    """Return the folder with matplotlib's list of fonts; None if matplotlib is not among the packages.
 
-    It is made once for each version of it and kept: to look at every font of the host takes seconds, and what a program
-    makes is gone with the call.
+    The list is made once for each version of matplotlib and kept. To look at every font of the host takes seconds, and
+    a list that a program makes is lost with the call.
     """
     manager = next((f for f in (p / "matplotlib" / "font_manager.py" for p in found) if f.is_file()), None)
     if manager is None:
@@ -76,7 +76,7 @@ def _list_fonts(found: tuple[Path, ...], folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as making:
         paths = [str(path) for path in found]
         source = f"import os, sys\nos.umask(0o022)\nsys.path += {paths}\nimport matplotlib.font_manager"
-        # Without the user's own fonts, which programs cannot read.
+        # HOME is another folder here, so that the list leaves out the user's fonts, which programs cannot read.
         environment = {"MPLCONFIGDIR": making, "HOME": making, "XDG_DATA_HOME": making, "PATH": "/usr/bin:/bin"}
         command = [str(interpreter()), "-S", "-s", "-P", "-B", "-c", source]
         subprocess.run(command, env=environment, capture_output=True, check=True, timeout=_FONTS_SECONDS)
@@ -86,10 +86,10 @@ def _list_fonts(found: tuple[Path, ...], folder: Path) -> None:
 
 @cache
 def interpreter() -> Path:
-    """The real binary under any virtual environment."""
+    """Return the interpreter's real binary, also if this process runs in a virtual environment."""
     return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
 
 
 def importable(packages: str | Path | None) -> list[str]:
-    """The well-known ones among them, to tell a model what there is."""
+    """List the well-known packages among them, to tell the model about them."""
     return [name for name in _KNOWN if any((folder / name).is_dir() for folder in folders(packages))]

@@ -1,4 +1,7 @@
-"""Trying a sandbox before it is trusted: hostile one-liners against real canaries of this host."""
+"""Tests a sandbox before it is trusted: short hostile programs try to reach a real file, port and process of the host.
+
+These targets are called canaries. They exist only during the probe.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Canaries:
-    """What no program may touch.
+    """The things of the host that no program may touch.
 
     Attributes:
         folder: A folder of the host with `secret.txt`.
-        secret: Its content, and the value of an environment variable of the host process.
+        secret: The content of this file, and the value of an environment variable of the host process.
         port: A TCP port of the host on 127.0.0.1.
-        listeners: The socket behind it, and an abstract one whose name is the marker.
-        marker: A word on the command line of whatever tries to survive.
+        listeners: The socket of this port, and an abstract socket with the marker as its name.
+        marker: A word on the command line of every process that tries to survive.
     """
 
     folder: Path
@@ -41,7 +44,7 @@ class Canaries:
     marker: str
 
     def reached(self) -> bool:
-        """Whether a program connected since the last look."""
+        """Tell whether a program has connected since the last call."""
         found = False
         for listener in self.listeners:
             try:
@@ -52,7 +55,7 @@ class Canaries:
         return found
 
     def untold(self, result: SandboxResult) -> bool:
-        """Whether a program said nothing of the secret."""
+        """Tell whether a program's output is free of the secret."""
         return self.secret not in result.stdout + result.stderr
 
 
@@ -62,7 +65,7 @@ def _not_done(result: SandboxResult) -> bool:
 
 @dataclass(frozen=True)
 class Check:
-    """One hostile program and how to see that it was contained."""
+    """One hostile program, and the function that tells from its result that it was contained."""
 
     name: str
     code: str
@@ -71,7 +74,7 @@ class Check:
 
 
 def probe(sandbox: Sandbox) -> list[str]:
-    """Run the checks and name those that failed; empty means that the sandbox may be trusted. Takes a second or two."""
+    """Run the checks and name those that failed; if none failed, the sandbox may be trusted. Takes 1 or 2 seconds."""
     if reason := works(sandbox):
         return [f"print: an ordinary program did not run ({reason})"]
     with canaries() as host:
@@ -86,7 +89,7 @@ def probe(sandbox: Sandbox) -> list[str]:
 
 
 def works(sandbox: Sandbox) -> str | None:
-    """Why an ordinary program does not run there; None if it does."""
+    """Return the reason why an ordinary program does not run in the sandbox; None if it runs."""
     ran = event_loop.run(sandbox.run, "import json, math, subprocess; print(json.dumps(6 * 7))", _SECONDS)
     if ran.status is SandboxStatus.OK and ran.stdout == "42\n":
         return None
@@ -113,7 +116,7 @@ async def _failed(sandbox: Sandbox, host: Canaries) -> list[str]:
 
 @contextmanager
 def canaries() -> Iterator[Canaries]:
-    """Set them up on the host, and take them away."""
+    """Set up the canaries on the host, and remove them at the end."""
     secret, variable = secrets.token_hex(16), "AEPO_PROBE_SECRET"
     marker = f"aepo-{secrets.token_hex(8)}"
     with (
@@ -136,7 +139,7 @@ def canaries() -> Iterator[Canaries]:
 
 
 def processes_with(marker: str, seconds: float = 1.0) -> list[int]:
-    """Processes of the host with `marker` on their command line that are still there after at most `seconds`."""
+    """List the host's processes with `marker` on their command line that do not end within `seconds`."""
     deadline = time.monotonic() + seconds
     while (found := _scan(marker)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -156,7 +159,7 @@ def _scan(marker: str) -> list[int]:
 
 
 def checks(host: Canaries) -> list[Check]:
-    """The hostile one-liners."""
+    """List the hostile programs."""
     secret, owned = host.folder / "secret.txt", host.folder / "owned"
     return [
         Check("file", f"print(open({str(secret)!r}).read())", host.untold),
@@ -185,7 +188,7 @@ def checks(host: Canaries) -> list[Check]:
         Check("signal", f"import os\nos.kill({os.getpid()}, 0)\nprint('DONE')"),
         Check("write", f"open({str(owned)!r}, 'w').write('x')", lambda _: not owned.exists()),
         Check(
-            # What it leaves is looked for at the end.
+            # `probe` looks for the process that this one leaves.
             "daemon",
             "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
             "        for f in (0, 1, 2): os.close(f)\n"

@@ -1,6 +1,6 @@
-"""A sandbox on another machine, over HTTP in the wire format of SandboxFusion (github.com/bytedance/SandboxFusion).
+"""Runs programs on another machine, over HTTP in the format of SandboxFusion (github.com/bytedance/SandboxFusion).
 
-What it contains is that machine's affair: nothing here can probe it. SandboxFusion's own local setting is no isolation.
+This process cannot check what that machine contains. SandboxFusion's own local setting does not isolate programs.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.outcome import FAULTS, ended
 
 _REPLY = 16 << 20
-"""Bytes of a reply that are read. Two streams of 1 MiB, what the server keeps, take 12 MiB at worst as JSON."""
+"""Bytes of a reply that are read. The server keeps two streams of 1 MiB, which take at most 12 MiB as JSON."""
 _SERVER_KEEPS = 1 << 20
 _TRIES = 3
 _SPARE_SECONDS = 20.0
-"""For the network, the server's queue and further tries, beside the program's own time."""
+"""Time for the network, the server's queue and further tries, besides the program's own time."""
 
 
 class RemoteSandbox:
-    """Runs programs by `POST {url}/run_code`; the address is part of its name."""
+    """Runs programs by `POST {url}/run_code`. Its name contains the address."""
 
     def __init__(self, url: str, limits: SandboxLimits | None = None) -> None:
-        """Take the address of the service and the limits, of which it knows memory and output.
+        """Set the service's address and the limits; only those on memory and output are used.
 
         Raises:
-            ValueError: The address is not one of HTTP, or holds a user name.
+            ValueError: The address is not an HTTP address, or holds a user name or a password.
         """
         try:
             parsed = service_address(url)
@@ -48,12 +48,12 @@ class RemoteSandbox:
         self.limits = limits or SandboxLimits()
 
     async def run(self, code: str, timeout: float) -> SandboxResult:
-        """See `Sandbox.run`; at most three tries, for failures of the service alone."""
+        """See `Sandbox.run`. If the service fails, there are at most three tries."""
         started = time.monotonic()
         try:
             code.encode()
         except UnicodeEncodeError as error:
-            # No file can hold it, so the server would refuse the request.
+            # A lone surrogate cannot be written to a file, so the server would refuse the request.
             return SandboxResult(SandboxStatus.ERROR, "", f"SyntaxError: {error.reason}\n", 1)
 
         async def once() -> SandboxResult:
@@ -76,7 +76,7 @@ class RemoteSandbox:
             "compile_timeout": timeout,
             "memory_limit_MB": self.limits.memory >> 20,
         }
-        # A client of its own for each call: a shared one belongs to one event loop, a process may have several.
+        # Each call has a client of its own: a client belongs to one event loop, and a process may have several.
         client = httpx.AsyncClient(
             trust_env=False,
             verify=_tls(),
@@ -121,7 +121,8 @@ class RemoteSandbox:
         elif max(len(out), len(err)) >= _SERVER_KEEPS or len(out) + len(err) > self.limits.output_killed:
             status = SandboxStatus.OUTPUT_LIMIT
         else:
-            # The server starts programs by a shell, which reports signals as 128 + n; a program may end itself so, too.
+            # The server starts programs by a shell, which reports a signal as 128 + n. A program may also exit with
+            # such a number, so only usual signals are read this way.
             returncode = 128 - returncode if returncode - 128 in FAULTS else returncode
             status = ended(returncode, returncode < 0, stderr)
         return SandboxResult(status, stdout, stderr, returncode, seconds, len(out.decode()) - len(stdout))

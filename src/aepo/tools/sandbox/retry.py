@@ -1,4 +1,4 @@
-"""A second try for what is not the program's fault: the sandbox itself failed."""
+"""Runs a program a second time if the sandbox itself failed, which is not the program's fault."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _log = logging.getLogger(__name__)
 
 
 async def run_retried(sandbox: Sandbox, code: str, timeout: float, unavailable: str) -> SandboxResult:
-    """How a program ended, whatever it did; where its sandbox failed, how it ended in another one.
+    """Run a program, and run it once more if the sandbox failed; return the result, whatever the program did.
 
     Args:
-        sandbox: Where it runs.
+        sandbox: The sandbox that runs it.
         code: The program.
         timeout: Seconds for each of the two tries.
-        unavailable: What the model is told where both fail.
+        unavailable: The message for the model if both tries fail.
 
     Raises:
         ToolError: The sandbox failed twice.

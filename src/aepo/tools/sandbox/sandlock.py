@@ -1,17 +1,17 @@
-"""The sandlock backend: Landlock and seccomp from an ordinary wheel, neither root nor user namespaces.
+"""The sandlock backend. It uses Landlock and seccomp, comes as a wheel, and needs neither root nor user namespaces.
 
-Needs Linux 6.12 or later with Landlock ABI 6. Each call forks from this process and is supervised by a thread of it.
+It needs Linux 6.12 or later with Landlock ABI 6. Each call forks this process, and a thread of it supervises the call.
 
-Not contained:
-- Holes in the kernel it shares with the host.
-- Process numbers are the host's, and so is whether a file exists, its size and its times; only /usr and the interpreter
-  can be read. Nothing can change a mode or a time, so `shutil.copy` fails and `shutil.copyfile` works.
-- The program keeps the caller's user id. When that is root, capabilities are dropped before its first line.
-- Time: it may use all cores until its limit.
-- Its files are the host's own, so no lock is made; two processes of a program do not keep each other out.
-- If the process that runs this is killed with SIGKILL, what the program detached outlives it, still confined;
-  `SandlockWorker` ends that too.
-- Memory of all its processes within a tenth of a second, which is how often it is looked at.
+These things are not contained:
+- Bugs in the kernel, which the program shares with the host.
+- Some facts about the host: the program sees its process numbers, and whether a file exists, its size and its times. It
+  can read only /usr and the interpreter. It cannot change modes and times, so `shutil.copy` fails and
+  `shutil.copyfile` works.
+- The user: the program keeps the caller's user id. If that is root, capabilities are dropped before its first line.
+- Processor time: a program may use all cores until its time limit.
+- Locks: none is really made, because the files are the host's own. Two processes of a program may write a file at once.
+- Detached processes, if this process is killed with SIGKILL: they go on, still confined. `SandlockWorker` ends them.
+- Memory, for a tenth of a second: this is how often the memory of a program's processes is measured.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _REAP_SECONDS = 10.0
 
 
 class SandlockSandbox(Supervised):
-    """Runs each program in its own sandlock sandbox and scratch folder; what it writes is dropped."""
+    """Runs each program in its own sandlock sandbox and scratch folder, which is removed at the end."""
 
     name = "sandlock"
 
     def __init__(self, limits: SandboxLimits | None = None, packages: str | Path | None = None) -> None:
-        """Take the limits and the packages to allow; see `folders`.
+        """Set the limits and the packages to allow (see `folders`).
 
         Raises:
             ValueError: There are no such packages.
@@ -68,7 +68,7 @@ class SandlockSandbox(Supervised):
             tempfile.TemporaryDirectory(prefix=PREFIX.format(os.getpid()), ignore_cleanup_errors=True) as folder,
             self._policy(Path(folder)).popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe) as process,
         ):
-            # Not sandlock's own limit, which counts what the kernel then refuses, and kills for it.
+            # sandlock's own limit also counts memory that the kernel refuses, and would kill a program for it.
             large = partial(holds_more, process.pid, self.limits.memory_total)
             captured = self._capture(process, code, timeout, stop, large)
             if captured.end is not End.EXIT:
@@ -87,7 +87,7 @@ class SandlockSandbox(Supervised):
             fs_readable=[str(p) for p in self._readable] + [d for d in _DEVICES if os.path.exists(d)],
             fs_writable=[str(work), "/dev/null"],
             cwd=str(work),
-            # Writes go to a copy with a quota, thrown away at the end.
+            # Writes go to a copy with a limit, which is dropped at the end.
             workdir=str(work),
             fs_storage=str(written),
             max_disk=self.limits.disk,

@@ -1,8 +1,9 @@
-"""A small seccomp filter: system calls that a program that computes never needs.
+"""Builds a small seccomp filter. It refuses system calls that a program that computes never needs.
 
-It closes what the isolating tools leave open: nested user namespaces (a wide door to the kernel), ptrace, io_uring,
-keys, BPF, memory that no limit counts (memfd, System V), queues of the whole host, sockets to the host of a virtual
-machine, and whatever makes others wait for a file that they share with a program: leases, locks, writing to disk.
+The isolating tools allow some calls that are not safe here. The filter refuses nested user namespaces (they open much
+of the kernel to attack), ptrace, io_uring, keys, BPF, memory that no limit counts (memfd, System V), queues of the
+whole host, and sockets to the host of a virtual machine. It also refuses calls that make others wait for a file that
+they share with the program: leases, locks, writing to disk.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Name: number on x86-64, on ARM64; None where it does not exist.
+# By name: the number on x86-64 and on ARM64; None if the call does not exist there.
 _DENIED: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -88,9 +89,9 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "setdomainname": (171, 162),
     "cachestat": (451, 451),
 }
-# What a program writes is gone with the call, so nothing of it need reach a disk: these say that they did it. Done
-# truly, they make the host write, of all its files or of one that a program may only read, and others wait meanwhile;
-# the last one drops from memory what others have read.
+# These calls do nothing and report success. A program's files are lost with the call, so they need not reach a disk.
+# The real calls would make the host write its files (all of them, or one that the program may only read) while others
+# wait. The last one would drop files from memory that others have read.
 _PRETENDED: dict[str, tuple[int, int]] = {
     "sync": (162, 81),
     "syncfs": (306, 267),
@@ -100,9 +101,9 @@ _PRETENDED: dict[str, tuple[int, int]] = {
     "msync": (26, 227),
     "fadvise64": (221, 223),
 }
-# Where a program runs as the host's user without a file system of its own: owner, mode, times and attributes of files,
-# which Landlock does not guard; priorities of the user's other processes; pipes with a name, whose opening would hold
-# up the supervisor that opens files for the program.
+# Refused if a program runs as the host's user without a file system of its own. These calls change the owner, mode,
+# times and attributes of files, which Landlock does not protect, or priorities of the user's other processes. They also
+# make named pipes: to open one would block the supervisor, which opens files for the program.
 _DENIED_AS_HOST_USER: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -127,9 +128,9 @@ _DENIED_AS_HOST_USER: dict[str, tuple[int | None, int | None]] = {
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
 }
-# There, calls whose first argument is a process are for the caller alone, who says 0.
+# Calls whose first argument is a process. Such a program may call them only for itself, with the number 0.
 _OF_A_PROCESS = ((302, 261), (142, 118), (144, 119), (203, 122), (314, 274))
-# The columns of all tables, and their audit architectures.
+# By machine: the column in all tables, and the audit architecture.
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 _PARENT_DEATH_SIGNAL, _SUBREAPER = 1, 36
@@ -137,21 +138,23 @@ _CLONE3 = (435, 435)
 _CLONE_NEWUSER = 0x10000000
 _X32 = 0x40000000
 _UNKNOWN = 463
-"""The first number that is newer than this list."""
+"""The first call number that is newer than this list."""
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
-"""A network namespace keeps these apart from the host; others, AF_VSOCK for one, it does not."""
+"""Families that a network namespace separates from the host. It does not separate others, for example AF_VSOCK."""
 
 _TERMINAL = (*range(0x5401, 0x540C), 0x540E, 0x540F, 0x5410, 0x5411, 0x5413, 0x5414, 0x5422, 0x5429, 0x5441)
 _PAIR = (0x80045430, 0x40045431)
-"""Commands of ioctl: settings, size and groups of a terminal, and to make a pair of them."""
+"""ioctl commands for the settings, size and groups of a terminal, and for making a pair of terminals."""
 _NETWORK = (0x8910, 0x8912, 0x8913, 0x8915, 0x8921, 0x8927, 0x8933)
-"""Questions about the program's own network."""
+"""ioctl commands that read the program's own network settings."""
 _IOCTL = (*_TERMINAL, *_PAIR, *_NETWORK, 0x541B, 0x5421, 0x5450, 0x5451)
-"""Those, how many bytes can be read, to block or not, to be inherited or not. None that acts on a file."""
+"""All allowed ioctl commands. The last four read the number of waiting bytes, and set blocking and inheritance.
+None of them acts on a file."""
 
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1027, 1028, 1030, 1032)
-"""Commands of fcntl: copies, flags, locks. No lease (1024), for which others wait; no watch (1026), which tells of
-others; no owner to be signalled; no larger pipes, which are counted by user; no hints to the disk."""
+"""Allowed fcntl commands: copies, flags, locks. These are left out: leases (1024), because others wait for them;
+watches (1026), because they show what others do; owners of signals; larger pipes, which count for the user; hints to
+the disk."""
 _PROCESS_LOCKS, _FILE_LOCKS = (6, 7), (37, 38)
 _COLD, _PAGEOUT = 20, 21
 
@@ -164,15 +167,15 @@ FilterLine = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class _Rule:
-    """What of a call is refused, by one argument of it.
+    """Refuses a call for some values of one of its arguments.
 
     Attributes:
-        numbers: Of the call.
-        argument: Which one decides, counted from 0; its lower 32 bits do.
-        values: What it is compared with.
-        errno: What the call then answers; 0 is success at nothing.
-        refuse: Whether to refuse these values, or all others.
-        bit: Whether the values are bits, one of which is enough.
+        numbers: The call's number in each column.
+        argument: The place of the argument, counted from 0; only its lower 32 bits are compared.
+        values: The values to compare with.
+        errno: The error that the call returns; 0 means that it reports success and does nothing.
+        refuse: True to refuse these values, False to refuse all others.
+        bit: True if the values are bits, one of which is enough.
     """
 
     numbers: tuple[int, int]
@@ -183,11 +186,12 @@ class _Rule:
     bit: bool = False
 
     def lines(self) -> Iterator[FilterLine]:
-        """From the argument loaded to the number loaded again, or an answer."""
+        """Yield lines that load the argument, compare it, then return an answer or load the call's number again."""
         yield (_LOAD, 0, 0, _ARGUMENTS + 8 * self.argument)
         compare, last = _ANY_BIT if self.bit else _EQUAL, len(self.values) - 1
         for i, value in enumerate(self.values):
-            # What fits goes on to the answer if it is refused, else past it; the last that does not fit, the other way.
+            # A match jumps to the answer if the values are refused, else past it. If the last value does not match
+            # either, the jump goes the other way.
             fits, misses = (last - i, int(i == last)) if self.refuse else (last - i + 1, 0)
             yield (compare, fits, misses, value)
         yield (_RETURN, 0, 0, _ERRNO | self.errno)
@@ -195,26 +199,26 @@ class _Rule:
 
 
 _FOR_ALL = (
-    # Its flags lie in memory, where a filter cannot look; libc falls back to clone.
+    # clone3 has its flags in memory, which a filter cannot read; libc then uses clone.
     _Rule(_CLONE3, 0, (), errno.ENOSYS, refuse=False),
     _Rule((56, 220), 0, (_CLONE_NEWUSER,), bit=True),
     _Rule((16, 29), 1, _IOCTL, errno.ENOTTY, refuse=False),
     _Rule((72, 25), 1, _FCNTL, refuse=False),
-    # Pages that others have mapped too would leave memory.
+    # madvise with these two would also drop pages that other programs use.
     _Rule((28, 233), 2, (_COLD, _PAGEOUT)),
 )
 _WITH_A_NETWORK = (_Rule((41, 198), 0, _FAMILIES, errno.EAFNOSUPPORT, refuse=False),)
 _AS_HOST_USER = (
     *(_Rule(numbers, 0, (0,), refuse=False) for numbers in _OF_A_PROCESS),
-    # Without a network of its own it gets no socket: Landlock overlooks some ways to connect, TCP fast open for one.
+    # The program has no network of its own and gets no socket: Landlock misses some ways to connect (TCP fast open).
     _Rule((41, 198), 0, (), errno.EAFNOSUPPORT, refuse=False),
-    # One end of a pair of datagram sockets can be turned to a socket of the host; of a stream it cannot.
+    # One end of a pair of datagram sockets can be connected to a socket of the host; a stream socket cannot.
     _Rule((53, 199), 1, (socket.SOCK_DGRAM,), bit=True),
-    # Its first process stays the parent of all that lose theirs, and dies with its supervisor.
+    # The first process must stay the parent of all that lose theirs, and must die with its supervisor.
     _Rule((157, 167), 0, (_PARENT_DEATH_SIGNAL, _SUBREAPER)),
 )
-# A lock holds up whoever else locks the file, and can be had on one that may only be read. Those of a process never
-# hold up the process itself: to say that they were granted is exact for a program of one process.
+# A lock makes others wait who lock the same file, and it works on files that the program may only read. A process never
+# waits for its own locks, so for a program of one process it is correct to report that a lock was granted.
 _WITH_SHARED_FILES = (
     _Rule((72, 25), 1, _PROCESS_LOCKS, 0),
     _Rule((72, 25), 1, _FILE_LOCKS, errno.ENOLCK),
@@ -223,12 +227,12 @@ _WITH_SHARED_FILES = (
 
 
 def program(machine: str | None = None, as_host_user: bool = False, shared_files: bool = False) -> bytes | None:
-    """The filter as an array of `struct sock_filter`; None on a machine whose numbers are not known here.
+    """Build the filter as an array of `struct sock_filter`; None if the call numbers of the machine are not known here.
 
     Args:
-        machine: As `platform.machine()` names it; this one by default.
-        as_host_user: The program runs as the host's user and sees its files and processes; refuse more.
-        shared_files: A file that it reads is the very file of the host: what locks it is refused.
+        machine: The machine's name as in `platform.machine()`; by default this machine.
+        as_host_user: True if the program runs as the host's user and sees its files and processes; more is refused.
+        shared_files: True if the program reads the host's own files; locks on them are refused.
     """
     if (machine or platform.machine()) not in _MACHINES:
         return None

@@ -1,4 +1,4 @@
-"""What the sandboxes on this machine share: each program has a thread that feeds, reads and ends it."""
+"""The code that all sandboxes on this machine share: a thread for each program sends its code and reads its output."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from aepo.tools.sandbox.outcome import failure, outcome
 T = TypeVar("T")
 
 PREFIX = "aepo-{}-"
-"""Of scratch folders, with the process that made them."""
+"""Prefix of scratch folders, with the number of the process that made them."""
 
 
 class Supervised(ABC):
-    """Runs programs; a backend says how one is started and ended."""
+    """Runs programs in threads. A subclass starts and ends a program in `_supervise`."""
 
     limits: SandboxLimits
 
@@ -35,13 +35,13 @@ class Supervised(ABC):
         return await waited(*self.begin(code, timeout))
 
     def begin(self, code: str, timeout: float) -> tuple[Future[SandboxResult], Callable[[], None]]:
-        """The result to come of a program, and what ends it early."""
+        """Start a program; return its future result and a function that ends it early."""
         future = Future[SandboxResult]()
         try:
             stop = StopFlag()
             future.add_done_callback(lambda _: stop.close())
             work = partial(self._run, code, timeout, stop, future)
-            # A daemon: it must not keep this process from ending.
+            # The thread is a daemon, so that this process can end before it.
             threading.Thread(target=work, name="sandbox", daemon=True).start()
             return future, stop.set
         except (OSError, RuntimeError) as error:
@@ -59,12 +59,16 @@ class Supervised(ABC):
 
     @abstractmethod
     def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
-        """What was read, the exit status or minus the signal, and whether it was killed; nothing of it runs on."""
+        """Run the program until its end; nothing of it runs on.
+
+        Returns:
+            The output; the exit status, or minus the signal; True if the program was killed.
+        """
 
     def _capture(
         self, process: Any, code: bytes, timeout: float, stop: StopFlag, too_large: Callable[[], bool] | None = None
     ) -> Captured:
-        """See `capture`; `process` has a pid and three pipes."""
+        """Call `capture` for a process with a `pid` and three pipes."""
         with pidfd(process.pid) as exited:
             stdin = os.dup(process.stdin.fileno())
             process.stdin.close()
@@ -74,10 +78,10 @@ class Supervised(ABC):
 
 @contextmanager
 def pidfd(process: int) -> Iterator[int]:
-    """A descriptor of a process, which can be read once it has ended.
+    """Open a descriptor of a process; `select` reports it as readable once the process has ended.
 
     Raises:
-        ProcessLookupError: It is gone.
+        ProcessLookupError: The process does not exist any more.
     """
     fd = os.pidfd_open(process)
     try:
@@ -87,10 +91,12 @@ def pidfd(process: int) -> Iterator[int]:
 
 
 async def waited(future: Future[T], cancel: Callable[[], object], seconds: float = float("inf")) -> T:
-    """Its result. When the caller is cancelled, `cancel` asks for its end, and that is waited for all the same.
+    """Wait for a future and return its result.
+
+    If the caller is cancelled, `cancel` is called, and the future's end is still waited for.
 
     Raises:
-        TimeoutError: It is not there after `seconds`.
+        TimeoutError: There is no result after `seconds`.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -98,7 +104,7 @@ async def waited(future: Future[T], cancel: Callable[[], object], seconds: float
         await asyncio.wait([answer], timeout=seconds)
     except asyncio.CancelledError:
         cancel()
-        # A task cancelled by asyncio itself may be so once more, whatever the scope.
+        # A task that asyncio itself has cancelled may be cancelled once more; the shield does not stop that.
         while not future.done() and time.monotonic() < deadline:
             with suppress(asyncio.CancelledError), anyio.CancelScope(shield=True):
                 await anyio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""No sandbox, for code that one would run by hand. It is used only if its name is given."""
+"""Runs programs without a sandbox, for code that you would also run by hand. It is used only if its name is given."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _log = logging.getLogger(__name__)
 
 
 class UnsafeNoSandbox(Supervised):
-    """Runs programs as ordinary processes of the user: they read its files, use its network, and may leave daemons.
+    """Runs programs as ordinary processes of the user: they can read its files, use its network, and leave daemons.
 
-    The limits on time, output and single processes stop mistakes but no attacks. Processes that a program detaches go
+    The limits on time, output and single processes stop mistakes, but not attacks. Processes that a program detaches go
     on.
     """
 
     name = "unsafe_no_sandbox"
 
     def __init__(self, limits: SandboxLimits | None = None, packages: str | Path | None = None) -> None:
-        """Take the limits and the packages to allow, and warn, once in a process.
+        """Set the limits and the packages to allow, and warn once in each process.
 
         Raises:
             ValueError: There are no such packages.

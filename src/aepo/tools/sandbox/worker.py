@@ -1,9 +1,10 @@
-"""sandlock in a small process of its own, under a keeper.
+"""Runs sandlock in a small process of its own, the worker, whose parent is another small process, the keeper.
 
-sandlock forks the process that calls it. One that holds a model pays for that with every page that it writes to next;
-the worker holds next to nothing. Should the host process be killed, the worker sees the end of its input and takes
-every running program with it. Should the worker be killed, its programs would go on without anybody to stop them: they
-become children of the keeper, its parent, which kills them. Should the keeper be killed, the worker is told and ends.
+sandlock forks the process that calls it. After a fork, a process that holds a model must copy every page that it writes
+to; the worker holds almost no memory. Every program ends, whichever process is killed:
+- If the host process is killed, the worker sees the end of its input and ends all its programs.
+- If the worker is killed, its programs become children of the keeper, which kills them.
+- If the keeper is killed, the worker gets a signal and ends.
 """
 
 from __future__ import annotations
@@ -39,13 +40,19 @@ _log = logging.getLogger(__name__)
 
 _SUBREAPER, _PARENT_DEATH_SIGNAL = 36, 1
 _STUCK_SECONDS = START_SECONDS + 40.0
-"""Beyond a program's time: start-up, and taking it down, for which sandlock has ten seconds twice."""
+"""Time beyond a program's own: for its start, and for its end, for which sandlock has ten seconds twice."""
 _END_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class _Process:
-    """The keeper's process, what is to be written to it (event loops must not wait for a pipe), who waits for what."""
+    """The keeper's process.
+
+    Attributes:
+        popen: The process.
+        outbox: Messages to write to it. A thread writes them, because event loops must not wait for a pipe.
+        waiting: The future result of each call, by the call's number.
+    """
 
     popen: subprocess.Popen[bytes]
     outbox: SimpleQueue[dict[str, Any] | None] = field(default_factory=SimpleQueue)
@@ -53,7 +60,7 @@ class _Process:
 
     def write(self) -> None:
         assert self.popen.stdin is not None
-        # That it has died is seen by the one who reads.
+        # If the process has died, `_read` sees it and answers all calls.
         with suppress(OSError), self.popen.stdin as stdin:
             while (message := self.outbox.get()) is not None:
                 stdin.write(json.dumps(message).encode() + b"\n")
@@ -61,12 +68,12 @@ class _Process:
 
 
 class SandlockWorker:
-    """Runs programs as `SandlockSandbox` does, from a process that is started with the first call."""
+    """Runs programs as `SandlockSandbox` does, in a process that the first call starts."""
 
     name = "sandlock"
 
     def __init__(self, limits: SandboxLimits | None = None, packages: str | Path | None = None) -> None:
-        """Take the limits and the packages to allow; see `folders`.
+        """Set the limits and the packages to allow (see `folders`).
 
         Raises:
             ValueError: There are no such packages.
@@ -90,7 +97,7 @@ class SandlockWorker:
                 return _lost("the sandbox's process does not start")
             process = self._process
             process.waiting[number] = future
-            # A lone surrogate may stand in what a model wrote; JSON's escapes carry it.
+            # The model's code may hold a lone surrogate; JSON can carry it as an escape.
             process.outbox.put({"number": number, "code": code, "timeout": timeout})
         try:
             return await waited(future, partial(process.outbox.put, {"cancel": number}), timeout + _STUCK_SECONDS)
@@ -100,7 +107,7 @@ class SandlockWorker:
             self._retire(process, number)
 
     def close(self) -> None:
-        """End the process, and with it every program; the next call starts another."""
+        """End the process and every program in it; the next call starts another one."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
@@ -112,7 +119,7 @@ class SandlockWorker:
                 process.popen.wait()
 
     def _retire(self, process: _Process, number: int) -> None:
-        """If a call is still not answered, kill its process; the calls beside it are lost, too."""
+        """Kill the process if the call is still not answered; its other calls are lost too."""
         with self._lock:
             if process.waiting.pop(number, None) is not None:
                 _log.error("the sandbox's process is stuck, and is replaced")
@@ -128,7 +135,7 @@ class SandlockWorker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            # Ctrl-C is for the host, which ends this process when it is done with it.
+            # In a session of its own this process does not get Ctrl-C; the host ends it when it is done with it.
             start_new_session=True,
         )
         process = _Process(popen)
@@ -160,7 +167,10 @@ def _lost(reason: str) -> SandboxResult:
 
 
 def serve(limits: SandboxLimits, packages: str | None) -> None:
-    """Run what comes in, a JSON object a line, all at once; answer each with its number. Ends with its input."""
+    """Read programs from stdin, one JSON object a line, and run them at the same time until stdin ends.
+
+    Each answer on stdout is a line with the number of its program.
+    """
     sandbox = SandlockSandbox(limits, packages)
     running: dict[int, tuple[Future[SandboxResult], Callable[[], None]]] = {}
     writing = threading.Lock()
@@ -186,14 +196,14 @@ def serve(limits: SandboxLimits, packages: str | None) -> None:
         left = list(running.values())
         for _, cancel in left:
             cancel()
-        # Nothing that a program holds up may keep this process alive.
+        # The wait has a limit, so that no program can keep this process alive.
         wait([future for future, _ in left], _END_SECONDS)
 
 
 def keep(worker: int) -> int:
-    """Wait for the worker, then kill whatever it left, which has become this process's children; the exit status.
+    """Wait for the worker's end, kill the programs that it left, and return its exit status.
 
-    To terminate this process kills the worker.
+    These programs have become children of this process. SIGTERM to this process kills the worker.
     """
     signal.signal(signal.SIGTERM, lambda *_: os.kill(worker, signal.SIGKILL))
     while (ended := os.waitpid(-1, 0))[0] != worker:
@@ -216,7 +226,7 @@ def keep(worker: int) -> int:
 def main() -> None:
     """Become the keeper, and fork the worker."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A dozen descriptors a program; the programs have a limit of their own.
+    # The worker needs about twelve descriptors for each program; the programs have a limit of their own.
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _prctl(_SUBREAPER, 1)
     keeper = os.getpid()

@@ -1,4 +1,4 @@
-"""Searches a corpus of one's own, a retrieval server, or the web, with one tool."""
+"""One tool that searches your own corpus, a retrieval server, or the web."""
 
 from aepo.tools.search.base import Hit, SearchBackend
 from aepo.tools.search.corpus import Document, read_documents

@@ -11,10 +11,10 @@ class Hit:
     """One search result.
 
     Attributes:
-        title: May be empty.
-        url: Its address; empty for a document of a corpus.
+        title: The title; may be empty.
+        url: The address; empty for a document of a corpus.
         text: The whole text, or the part that the service shows.
-        score: The backend's own, comparable only within one answer; 0 if it gives none.
+        score: The backend's score, comparable only within one answer; 0 if it gives none.
     """
 
     title: str
@@ -29,7 +29,7 @@ class SearchBackend(Protocol):
 
     Attributes:
         name: Its name in logs and in cache keys.
-        version: Part of cache keys; it changes when equal queries may have other hits.
+        version: A part of cache keys; it changes when equal queries may have other hits.
         most_hits: The largest possible `top_k`.
     """
 
@@ -38,10 +38,10 @@ class SearchBackend(Protocol):
     most_hits: int
 
     async def search(self, query: str, top_k: int) -> list[Hit]:
-        """The best hits, best first, at most `top_k`.
+        """Return the best hits, best first, at most `top_k`.
 
         Raises:
             ToolError: The query has no words, or the service is unavailable.
-            ToolMisconfigured: The service will answer nothing until a person changes key, plan or address.
+            ToolMisconfigured: The service will not answer until a person changes the key, the plan or the address.
         """
         ...

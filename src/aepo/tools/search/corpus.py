@@ -1,4 +1,4 @@
-"""A corpus: documents in a file, read one after the other. How the rows are found in a file is in `aepo.files.rows`."""
+"""Reads the documents of a corpus from a file, one after the other. `aepo.files.rows` finds the rows of the file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Document:
     """One entry of a corpus.
 
     Attributes:
-        title: Searched, counts double; not shown.
-        text: Searched and shown: it must speak for itself.
+        title: The title. It is searched and counts double, but is not shown.
+        text: The text. It is searched and shown, so it must be clear without the title.
     """
 
     title: str
@@ -27,13 +27,13 @@ class Document:
 
 
 class NotADocument(ValueError):
-    """Says what was expected of a row, and what it is."""
+    """A row is no document; the message says what was expected and what was found."""
 
 
 def read_documents(path: str | PathLike[str]) -> Iterator[Document]:
-    """Documents of a file: JSON lines or one JSON array, a table with tabs (`.tsv`), or Parquet (`.parquet`).
+    """Read the documents of a file: JSON lines, one JSON array, a table with tabs (`.tsv`), or Parquet (`.parquet`).
 
-    All but Parquet may be compressed (gzip, bzip2, xz). See `document` for what a row holds.
+    All but Parquet may be compressed (gzip, bzip2, xz). `document` describes the fields of a row.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -48,10 +48,10 @@ def read_documents(path: str | PathLike[str]) -> Iterator[Document]:
 
 
 def document(row: Any) -> Document:
-    """What a row says: "text", and "title" if there is one; or "contents", which may begin with the title.
+    """Make a document of a row: it has "text" and perhaps "title", or "contents", which may begin with the title.
 
     Raises:
-        NotADocument: It holds no text.
+        NotADocument: The row holds no text.
     """
     wanted = 'expected an object with the text "text" or "contents"'
     if not isinstance(row, dict):
@@ -72,19 +72,19 @@ def document(row: Any) -> Document:
 
 
 def valid(text: str) -> str:
-    """The text as UTF-8 can carry it: a model's JSON may hold half a surrogate pair."""
+    """Replace what UTF-8 cannot carry: a model's JSON may hold a lone surrogate."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class Fingerprint:
-    """The SHA-256 of documents, the same from whatever file they come."""
+    """Computes the SHA-256 of documents; it does not depend on the kind of file that they come from."""
 
     def __init__(self) -> None:
-        """Of no documents yet."""
+        """No document has been read yet."""
         self._hash = hashlib.sha256()
 
     def follow(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Pass them on, and take each in."""
+        """Yield the documents unchanged, and add each to the hash."""
         for document in documents:
             for part in (document.title, document.text):
                 data = part.encode("utf-8", "replace")
@@ -92,14 +92,15 @@ class Fingerprint:
             yield document
 
     def digest(self) -> str:
-        """Of all that passed so far."""
+        """Return the hash of all documents so far, in hex."""
         return self._hash.hexdigest()
 
 
 def _with_contents(title: str, contents: str) -> Document:
-    """The first line of "contents" is the title if it repeats it, or is in quotation marks, and a text follows.
+    """Split "contents" into title and text, if its first line is a title.
 
-    That is how Search-R1 writes it. Other corpora begin with the text at once, and nothing of it may be lost.
+    It is a title if a text follows and the line repeats `title`; without `title`, if it is in quotation marks. This is
+    how Search-R1 writes contents. Other corpora begin with the text at once, and nothing of it may be lost.
     """
     first, _, text = contents.partition("\n")
     first = first.strip()

@@ -1,6 +1,7 @@
-"""An index on disk: built once in a temporary folder that is then renamed, read by many processes, never changed.
+"""Writes an index to a folder and opens it. Many processes may read one folder; it is never changed.
 
-`manifest.json` is written last. It names every file with its SHA-256, so that a reader finds damage before it searches.
+The index is built in a temporary folder, which is then renamed. `manifest.json` is written last. It names every file
+with its SHA-256, so that a reader finds damage before it searches.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _HEAP = 1 << 30
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds.
+    """The contents of an index folder.
 
     Attributes:
-        version: Of the way words are cut and documents stored.
-        schema: The fields.
-        documents: How many.
+        version: Version of the rules that cut words and store documents.
+        schema: The fields of the index.
+        documents: Number of documents.
         corpus: SHA-256 of all documents.
-        files: SHA-256 by name.
+        files: SHA-256 of each file, by its name.
     """
 
     version: int
@@ -51,7 +52,7 @@ def build(documents: Iterable[Document], out: Path) -> Manifest:
     """Index documents into a new folder. They are read once and not kept in memory.
 
     Raises:
-        FileExistsError: There is something at `out`.
+        FileExistsError: `out` exists already.
         ValueError: There are no documents.
     """
     taken = FileExistsError(f"{out} exists already; remove it or give another folder")
@@ -63,7 +64,7 @@ def build(documents: Iterable[Document], out: Path) -> Manifest:
         whole = work / "whole"
         manifest = _written(documents, work / "building", whole)
         try:
-            # A rename replaces nothing but an empty folder.
+            # A rename can replace an empty folder, but nothing else.
             whole.rename(out)
         except OSError:
             raise taken from None
@@ -73,17 +74,20 @@ def build(documents: Iterable[Document], out: Path) -> Manifest:
 
 
 def opened(folder: Path) -> tuple[Manifest, tantivy.Index, Path]:
-    """What `build` made, and a folder of links to it that has to be removed when the index is not used any more.
+    """Open an index that `build` made.
+
+    Returns:
+        The manifest, the index, and a folder of links that the caller must remove when the index is not used any more.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It is not a whole index of this version.
+        ValueError: The folder does not hold a complete index of this version.
     """
     manifest = _manifest(folder)
     for name, digest in manifest.files.items():
         if not (folder / name).is_file() or _sha256(folder / name) != digest:
             raise ValueError(f"{folder}: the index is damaged ({name}); build it again with `aepo tools index`")
-    # The library makes a lock file beside whatever it opens, which would need the right to write there.
+    # The library writes a lock file into the folder that it opens; a folder of links needs no right to write there.
     view = Path(tempfile.mkdtemp(prefix="aepo-index-"))
     try:
         for name in manifest.files:
@@ -100,13 +104,13 @@ def opened(folder: Path) -> tuple[Manifest, tantivy.Index, Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder that tantivy has opened: its thread may make one more lock file meanwhile, but not two."""
+    """Remove a folder that tantivy has opened. It is removed twice, as tantivy's thread may make one more lock file."""
     for _ in range(2):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _written(documents: Iterable[Document], building: Path, whole: Path) -> Manifest:
-    """Index in one folder, then move what belongs to the index into another."""
+    """Build the index in one folder, then move the files that belong to it into another."""
     building.mkdir()
     index = tantivy.Index(schema(stored=True), path=str(building), reuse=False)
     index.config_reader("Manual")
@@ -124,7 +128,7 @@ def _written(documents: Iterable[Document], building: Path, whole: Path) -> Mani
         writer.rollback()
         raise
     finally:
-        # Its threads would go on writing into a folder that is being removed.
+        # Otherwise its threads would write into the folder while it is removed.
         writer.wait_merging_threads()
     whole.mkdir()
     for path in building.iterdir():

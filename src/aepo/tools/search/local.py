@@ -1,7 +1,7 @@
-"""`Index`: a tantivy index over a corpus, with BM25 over titles and texts; `LocalSearch` makes a backend of it.
+"""`Index` searches a corpus by BM25 over titles and texts, with tantivy; `LocalSearch` makes a search backend of it.
 
-A query is never parsed as a query language: it is cut into words by the index's own analyser and every word may match.
-One thread writes one segment, so scores are the same in every process; equal scores keep the documents' order.
+A query is not parsed as a query language: it is cut into words by the index's own analyser, and every word may match.
+One thread writes one segment, so scores are the same in every process. Documents with equal scores keep their order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema, sh
 from aepo.types import ToolError
 
 _MOST_WORDS = 256
-# A query over fewer documents takes less than a millisecond; over more it would hold up everything else.
+# A query over fewer documents takes less than a millisecond. A longer one would block the event loop.
 _INLINE_DOCUMENTS = 100_000
 _HEAP_LEAST, _HEAP_MOST = 64 << 20, 2 << 30
 
@@ -34,7 +34,7 @@ class Index:
         """Index the documents in memory.
 
         Raises:
-            ValueError: There is none.
+            ValueError: There are no documents.
         """
         fingerprint = Fingerprint()
         corpus = list(fingerprint.follow(documents))
@@ -42,7 +42,7 @@ class Index:
             raise ValueError("search: the corpus has no documents")
         index = tantivy.Index(schema(stored=False))
         index.register_tokenizer(ANALYSER, analyser())
-        # A writer that fills its heap begins a second segment.
+        # The heap must hold the whole corpus: a writer that fills its heap begins a second segment.
         size = sum(len(document.title) + len(document.text) for document in corpus)
         writer = index.writer(heap_size=min(_HEAP_MOST, _HEAP_LEAST + 8 * size), num_threads=1)
         for order, document in enumerate(corpus):
@@ -54,11 +54,13 @@ class Index:
 
     @classmethod
     def open(cls, folder: str | PathLike[str], title_boost: float = 2.0) -> Index:
-        """The index in a folder that `aepo tools index` made; nothing is written there, and texts are read when needed.
+        """Open the index in a folder that `aepo tools index` made.
+
+        Nothing is written there, and texts are read when they are needed.
 
         Raises:
             FileNotFoundError: There is no such folder.
-            ValueError: It holds no whole index of this version.
+            ValueError: The folder does not hold a complete index of this version.
         """
         manifest, index, view = on_disk.opened(Path(folder))
         made = cls.__new__(cls)
@@ -69,17 +71,17 @@ class Index:
     def _read(
         self, index: tantivy.Index, title_boost: float, size: int, digest: str, corpus: list[Document] | None = None
     ) -> None:
-        """Without a corpus the index has the documents."""
+        """Set the fields. If `corpus` is None, the index itself holds the documents."""
         self._searcher, self._schema, self._analyser = index.searcher(), index.schema, analyser()
         self._size, self._title_boost, self._corpus = size, title_boost, corpus
         self.version = f"{VERSION} {title_boost:g} {digest}"
 
     def __len__(self) -> int:
-        """How many documents."""
+        """Return the number of documents."""
         return self._size
 
     def search(self, query: str, top_k: int) -> list[str]:
-        """The texts of the best `top_k` documents; best first, equal ones in the corpus's order.
+        """Return the texts of the best `top_k` documents, best first; equal ones keep the corpus's order.
 
         Raises:
             ToolError: The query has no words.
@@ -87,7 +89,7 @@ class Index:
         return [hit.text for hit in self.hits(query, top_k)]
 
     def hits(self, query: str, top_k: int) -> list[Hit]:
-        """The best `top_k` documents, as `search`; line breaks in texts become spaces.
+        """Return the best `top_k` documents in the order of `search`; line breaks in texts become spaces.
 
         Raises:
             ToolError: The query has no words.
@@ -95,7 +97,8 @@ class Index:
         words = list(dict.fromkeys(self._analyser.analyze(spaced(query, query=True))))[:_MOST_WORDS]
         if not words:
             raise ToolError("the query has no words")
-        # Sums of the same parts in another order differ in the last digits: look a little further, compare rounded.
+        # A sum of the same parts in another order differs in the last digits. So more hits are asked for than needed,
+        # and rounded scores are compared.
         found = self._searcher.search(self._query(words), limit=4 * top_k, count=False).hits
         orders = self._searcher.fast_field_values("order", [address for _, address in found])
         ranked = sorted(
@@ -122,15 +125,15 @@ class LocalSearch:
     """A `SearchBackend` over an index.
 
     Attributes:
-        index: What is searched.
-        inline: It is small enough to be searched on the spot; others are searched in a thread.
+        index: The index to search.
+        inline: True if the index is small enough to be searched in the event loop; others are searched in a thread.
     """
 
     name = "local"
     most_hits = 1000
 
     def __init__(self, index: Index) -> None:
-        """Take the index; its version is that of its corpus."""
+        """Set the index, which also gives the version."""
         self.index, self.version = index, index.version
         self.inline = len(index) <= _INLINE_DOCUMENTS
 
@@ -138,7 +141,7 @@ class LocalSearch:
         """See `SearchBackend`."""
         if self.inline:
             return self.index.hits(query, top_k)
-        # Its own limiter: the tool's places are already counted, and the shared default would couple unrelated tools.
+        # The tool already limits its calls. With the default limiter, unrelated tools would wait for each other.
         return await anyio.to_thread.run_sync(
             self.index.hits, query, top_k, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
         )

@@ -1,4 +1,4 @@
-"""`RemoteSearch`: what the backends over HTTP share. Whatever a service answers becomes hits or a `BadServiceReply`."""
+"""`RemoteSearch` is the base of the backends over HTTP. Each reply of a service becomes hits or a `BadServiceReply`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _LONGEST_TEXT = 4000
 
 
 class RemoteSearch(SearchBackend, ABC):
-    """A backend over HTTP; each is a dataclass that sets the attributes and has a `request`.
+    """A backend over HTTP. Each one is a dataclass that sets the attributes and defines `request`.
 
     Attributes:
-        limits: Of the service, `usual_limits` by default.
-        url: Of the endpoint.
-        service: Asks it.
-        hits_at: Names on the way from the reply to the list of hits.
-        hit_members: What each hit calls its title, its address and its text.
+        limits: Limits for the service; `usual_limits` by default.
+        url: The endpoint's address.
+        service: The client that sends requests.
+        usual_limits: Limits that suit the service's usual plan.
+        hits_at: Names that lead from the reply to the list of hits.
+        hit_members: The names of title, address and text in each hit.
     """
 
     limits: ServiceLimits | None
@@ -36,10 +37,11 @@ class RemoteSearch(SearchBackend, ABC):
     hit_members: ClassVar[tuple[str, str, str]]
 
     def reach(self, key: ApiKey | None = None, refusals: Mapping[tuple[int, bytes], str] | None = None) -> None:
-        """Check the address, and set up the service; nothing is sent.
+        """Check the address and set up the client; nothing is sent.
 
         Raises:
-            ValueError: The address is none, or it holds a password: that would end in logs.
+            ValueError: The address is not valid, or it holds a user, a password, a query or a fragment; logs would show
+                them.
         """
         try:
             parts = service_address(self.url)
@@ -52,13 +54,13 @@ class RemoteSearch(SearchBackend, ABC):
 
     @abstractmethod
     def request(self, query: str, top_k: int) -> Request:
-        """What to ask."""
+        """Make the request for a query."""
 
     def read(self, reply: Any) -> list[Hit]:
-        """The hits in decoded JSON; those without words are left out.
+        """Find the hits in decoded JSON; hits without words are left out.
 
         Raises:
-            BadServiceReply: It is not what the service promises.
+            BadServiceReply: The reply does not have the service's format.
         """
         entries = member(reply, *self.hits_at)
         found = kept([] if entries is None else entries, self._hit)
@@ -71,7 +73,7 @@ class RemoteSearch(SearchBackend, ABC):
         return Hit(title, url, text, number(entry.get("score")))
 
     async def search(self, query: str, top_k: int) -> list[Hit]:
-        """See `SearchBackend`; queries that differ in white space only are equal."""
+        """See `SearchBackend`. Queries that differ only in white space are equal."""
         asked = " ".join(valid(query).split())
         if not asked:
             raise ToolError("the query has no words")
@@ -79,7 +81,7 @@ class RemoteSearch(SearchBackend, ABC):
 
 
 def clipped(query: str, characters: int, words: int) -> str:
-    """As much of a query as a service takes, whole words where possible."""
+    """Cut a query to the length that a service accepts, at whole words if possible."""
     kept = query.split()[:words]
     while len(kept) > 1 and len(" ".join(kept)) > characters:
         kept.pop()
@@ -87,10 +89,10 @@ def clipped(query: str, characters: int, words: int) -> str:
 
 
 def member(value: Any, *names: str) -> Any:
-    """What is found by going down these names; None where one is missing.
+    """Follow these names into nested objects and return the value; None if a name is missing.
 
     Raises:
-        BadServiceReply: There is something else than an object on the way.
+        BadServiceReply: One of the values on the way is not an object.
     """
     for name in names:
         if value is None:
@@ -102,10 +104,10 @@ def member(value: Any, *names: str) -> Any:
 
 
 def kept(entries: Any, read: Callable[[Any], Hit]) -> list[Hit]:
-    """What `read` makes of each entry of a list; an entry that it cannot read is left out, and costs no other.
+    """Make a hit of each entry of a list with `read`; an entry that cannot be read is left out.
 
     Raises:
-        BadServiceReply: It is no list, or it has entries and not one can be read.
+        BadServiceReply: `entries` is no list, or it has entries and not one can be read.
     """
     if not isinstance(entries, list):
         raise BadServiceReply("no list where the hits should be")
@@ -122,12 +124,12 @@ def kept(entries: Any, read: Callable[[Any], Hit]) -> list[Hit]:
 
 
 def words(value: Any) -> str:
-    """A text on one line, not endless, as UTF-8 can carry it; anything else is empty."""
+    """Make a text one line of valid UTF-8, with a largest length; a value that is no text becomes empty."""
     return " ".join(valid(value[:_LONGEST_TEXT]).split()) if isinstance(value, str) else ""
 
 
 def number(value: Any) -> float:
-    """A finite number; anything else is 0."""
+    """Return a finite number as it is; any other value becomes 0."""
     try:
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
     except OverflowError:

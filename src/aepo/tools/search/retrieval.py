@@ -1,4 +1,4 @@
-r"""Search-R1's retrieval protocol, as its own server and verl's search tool speak it.
+r"""Searches by Search-R1's retrieval protocol, which its own server and verl's search tool use.
 
     POST {"queries": ["who?"], "topk": 3, "return_scores": true}
     {"result": [[{"document": {"id": "7", "contents": "\"Title\"\ntext"}, "score": 0.8}]]}
@@ -22,9 +22,9 @@ class Retrieval(RemoteSearch):
     """A retrieval server of your own, e.g. http://localhost:8000/retrieve; it needs no key.
 
     Args:
-        url: Of the endpoint.
-        limits: Of the service.
-        version: Of corpus and index behind it; change it with them where answers are cached.
+        url: The endpoint's address.
+        limits: Limits for the service.
+        version: A version of the server's corpus and index. If answers are cached, change it when these change.
     """
 
     url: str
@@ -37,11 +37,11 @@ class Retrieval(RemoteSearch):
         self.version = f"{self.version} {self.url}"
 
     def request(self, query: str, top_k: int) -> Request:
-        """One query."""
+        """See `RemoteSearch`; the list of queries holds only this one."""
         return Request.post(self.url, {"queries": [query], "topk": top_k, "return_scores": True})
 
     def read(self, reply: Any) -> list[Hit]:
-        """The documents of the one query; without scores the server leaves out the objects around the documents."""
+        """See `RemoteSearch`. A server without scores leaves out the objects around the documents."""
         answers = member(reply, "result")
         if not (isinstance(answers, list) and len(answers) == 1 and isinstance(answers[0], list)):
             raise BadServiceReply("not one list of documents under 'result'")

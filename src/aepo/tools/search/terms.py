@@ -1,8 +1,9 @@
-"""How documents and queries are cut into words, in every script, and what an index keeps of them.
+"""Cuts documents and queries into words, in every script, and gives them to an index.
 
-A text is folded, spaced so that each word stands alone, and split at the spaces by the index's analyser. Scripts
-without spaces between words are told by the Unicode property Line_Break (UAX #14): where a line may break between any
-two characters, each two neighbours are a word, and in documents each character too.
+A text is folded (case and accents are removed), spaces are put around each word, and the index's analyser splits it at
+the spaces. Some scripts have no spaces between words. They are found by the Unicode property Line_Break (UAX #14): a
+line may break between any two of their characters. There each two neighbours are a word, and in documents each
+character too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tantivy
 from aepo.tools.search.corpus import Document, valid
 
 ANALYSER = "spaced"
-# To be raised when a word is cut or a document ranked in another way: old indexes are refused then.
+# Raise this when the rules for words or ranking change: old indexes are then refused.
 VERSION = 2
 _LONGEST_WORD = 200  # bytes
 
@@ -33,13 +34,13 @@ _WORD = regex.compile(
 
 
 class _Folding(dict[int, str]):
-    """What a character becomes: nothing, a digit, or itself; for `str.translate`."""
+    """A table for `str.translate`: it removes a character, makes it a digit, or keeps it."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
         accent = unicodedata.combining(character)
         if 10 <= accent <= 36 or accent >= 200 or unicodedata.category(character) == "Cf":
-            # Accents, the vowel points of Hebrew and Arabic, and signs that only format. Other marks are letters.
+            # These are accents, the vowel points of Hebrew and Arabic, and format signs. Other marks act as letters.
             folded = ""
         else:
             folded = str(unicodedata.decimal(character, character))
@@ -51,9 +52,10 @@ _FOLDING = _Folding()
 
 
 def spaced(text: str, query: bool = False) -> str:
-    """The text as its words, each between spaces; a query is only the pairs of a run that has two characters or more.
+    """Put spaces around each word of a text, and fold case, accents, width and digits of other scripts.
 
-    The same word written in another way is the same: case, accents, width, digits of another script.
+    In scripts without spaces, a query has only the pairs of a run of two or more characters; a document also has each
+    character.
     """
     if text.isascii():
         return text.translate(_ASCII)
@@ -69,10 +71,10 @@ def _cut(query: bool, run: Any) -> str:
 
 
 def schema(stored: bool) -> tantivy.Schema:
-    """Title and text by word and frequency, and the document's place in the corpus.
+    """Make the schema: title and text by word and frequency, and the document's place in the corpus.
 
     Args:
-        stored: The index keeps the texts too, as they are.
+        stored: True if the index also keeps the unchanged texts.
     """
     builder = tantivy.SchemaBuilder()
     for name in ("title", "text"):
@@ -83,7 +85,7 @@ def schema(stored: bool) -> tantivy.Schema:
 
 
 def analyser() -> tantivy.TextAnalyzer:
-    """For spaced texts: lower case, letters such as ø as their nearest of ASCII, no words of more than 200 bytes."""
+    """Make the analyser for spaced texts: lower case, nearest ASCII letters (ø to o), no words of over 200 bytes."""
     made = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
     for step in (tantivy.Filter.remove_long(_LONGEST_WORD), tantivy.Filter.lowercase(), tantivy.Filter.ascii_fold()):
         made = made.filter(step)
@@ -91,7 +93,7 @@ def analyser() -> tantivy.TextAnalyzer:
 
 
 def add(writer: Any, order: int, document: Document, stored: bool) -> None:
-    """Give the index writer one document."""
+    """Add a document to the index."""
     entry = tantivy.Document(title=spaced(document.title), text=spaced(document.text))
     if stored:
         entry.add_bytes("title shown", document.title.encode("utf-8", "replace"))
@@ -101,6 +103,6 @@ def add(writer: Any, order: int, document: Document, stored: bool) -> None:
 
 
 def shown(fields: Any) -> Document:
-    """A document as it was given, from what the index stores of it."""
+    """Restore a document from the fields that the index stores."""
     title, text = (fields[f"{name} shown"][0].decode("utf-8") for name in ("title", "text"))
     return Document(title, text)

@@ -1,4 +1,4 @@
-"""The `search` tool, with one line per hit."""
+"""The `search` tool. Its result has one line per hit."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ def search(
     concurrency: int | None = None,
     max_characters: int = 4000,
 ) -> Tool:
-    """A tool with one argument, `query`; its result has one line per hit.
+    """Make a tool with one argument, `query`; its result has one line per hit.
 
     Args:
-        source: A backend such as `Brave()`; or documents; or the path of a corpus (see `read_documents`), or of a
-            folder that `aepo tools index` made.
-        top_k: Hits shown.
-        name: What the model writes.
-        timeout: Seconds for one query; by default 10 for documents, none for a backend, which has its own deadline.
-        concurrency: Queries at once; by default 32 for documents, 1024 for a backend, which has its own limit: equal
-            queries wait for one answer together.
-        max_characters: Longer answers are cut.
+        source: A backend such as `Brave()`, or documents, or the path of a corpus (see `read_documents`), or the path
+            of a folder that `aepo tools index` made.
+        top_k: Number of hits to show.
+        name: The tool's name, which the model writes.
+        timeout: Seconds for one query; by default 10 for documents, and no limit for a backend, which has its own.
+        concurrency: Queries at once; by default 32 for documents, and 1024 for a backend, which has its own limit.
+            Equal queries wait together for one answer.
+        max_characters: Longer results are cut to this length.
 
     Raises:
-        FileNotFoundError: There is nothing at the path.
-        ValueError: The corpus is empty or not one, the index damaged, or the backend does not give `top_k` hits.
+        FileNotFoundError: The path does not exist.
+        ValueError: The corpus is empty or has another format, the index is damaged, or the backend does not give
+            `top_k` hits.
     """
     if top_k < 1:
         raise ValueError(f"tool {name}: top_k is {top_k}, must be positive")

@@ -1,7 +1,7 @@
-"""Search services of the web: what each is sent, and where the hits are in its reply.
+"""Searches the web by one of five services. Each class says how to ask its service and where the reply has the hits.
 
-Their arguments `limits` and `url` are those of `RemoteSearch`; a country or a language is two letters. A service whose
-key is not in the environment raises a `ValueError` when it is made.
+The arguments `limits` and `url` are those of `RemoteSearch`. A country or a language is two letters. If the key of a
+service is not in the environment, its class raises a `ValueError`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_QUERY = 2048
 
 @dataclass(eq=False)
 class Brave(RemoteSearch):
-    """The web by Brave; the key is in BRAVE_API_KEY. Every plan allows one request a second.
+    """Searches the web by Brave; the key is in BRAVE_API_KEY. Every plan allows one request a second.
 
     https://api-dashboard.search.brave.com/api-reference/web/search/get
 
@@ -45,21 +45,21 @@ class Brave(RemoteSearch):
         self.reach(key, {(422, b"SUBSCRIPTION_TOKEN_INVALID"): "refuses the key"})
 
     def request(self, query: str, top_k: int) -> Request:
-        """It refuses queries of more than 400 characters or 50 words."""
+        """See `RemoteSearch`. Brave refuses queries of more than 400 characters or 50 words, so they are cut."""
         asked = {"q": clipped(query, 400, 50), "count": str(top_k), "country": self.country}
         return Request.get(self.url, asked | {"result_filter": "web", "text_decorations": "false"})
 
     def read(self, reply: Any) -> list[Hit]:
-        """Its web results, whose texts are HTML."""
+        """See `RemoteSearch`. Brave's texts are HTML."""
         found = super().read(reply)
         return [replace(hit, title=html.unescape(hit.title), text=html.unescape(hit.text)) for hit in found]
 
 
 @dataclass(eq=False)
 class BrightData(RemoteSearch):
-    """Google by Bright Data's SERP API, whose `zone` is of your account; the key is in BRIGHTDATA_API_KEY.
+    """Searches Google by Bright Data's SERP API; the key is in BRIGHTDATA_API_KEY, and `zone` is one of your account.
 
-    It fetches a page for each request, which takes long.
+    The service fetches a page for each request, which takes long.
 
     https://docs.brightdata.com/api-reference/rest-api/serp/scrape-serp
 
@@ -78,12 +78,12 @@ class BrightData(RemoteSearch):
     hits_at, hit_members = ("organic",), ("title", "link", "description")
 
     def __post_init__(self) -> None:
-        # Google shows ten results a page.
+        # Google shows ten results on a page.
         self.name, self.version, self.most_hits = "brightdata", f"1 {self.country} {self.language}", 10
         self.reach(ApiKey("BRIGHTDATA_API_KEY"))
 
     def request(self, query: str, top_k: int) -> Request:
-        """The first page of Google, parsed by the service."""
+        """See `RemoteSearch`. The service parses Google's first page."""
         asked = {"q": query[:_LONGEST_QUERY], "gl": self.country, "hl": self.language, "brd_json": "1"}
         page = f"https://www.google.com/search?{urlencode(asked)}"
         return Request.post(self.url, {"zone": self.zone, "url": page, "format": "raw"})
@@ -91,7 +91,7 @@ class BrightData(RemoteSearch):
 
 @dataclass(eq=False)
 class SearXNG(RemoteSearch):
-    """An instance of SearXNG, e.g. http://localhost:8080; it needs no key, and JSON among the formats of its settings.
+    """Searches by an instance of SearXNG, e.g. http://localhost:8080. It needs no key; its settings must allow JSON.
 
     https://docs.searxng.org/dev/search_api.html
 
@@ -107,18 +107,18 @@ class SearXNG(RemoteSearch):
     hits_at, hit_members = ("results",), ("title", "url", "content")
 
     def __post_init__(self) -> None:
-        # It has one page of results at a time, and no setting for its size.
+        # It gives one page of results at a time, and the size of a page cannot be set.
         self.name, self.most_hits = "searxng", 10
         self.reach(None, {(403, b""): "gives no JSON: add json to search.formats in its settings.yml"})
         self.url += "/search"
         self.version = f"1 {self.url} {self.language}"
 
     def request(self, query: str, top_k: int) -> Request:
-        """The first page."""
+        """See `RemoteSearch`; it asks for the first page."""
         return Request.get(self.url, {"q": query, "format": "json", "language": self.language})
 
     def read(self, reply: Any) -> list[Hit]:
-        """Its results; none because no engine answered is a failure, and not an answer."""
+        """See `RemoteSearch`. If there are no hits because no engine answered, this is an error."""
         found = super().read(reply)
         if not found and member(reply, "unresponsive_engines"):
             raise BadServiceReply("none of its engines answered")
@@ -127,7 +127,7 @@ class SearXNG(RemoteSearch):
 
 @dataclass(eq=False)
 class Serper(RemoteSearch):
-    """Google by Serper (https://serper.dev); the key is in SERPER_API_KEY. Answer boxes and the like are left out.
+    """Searches Google by Serper (https://serper.dev); the key is in SERPER_API_KEY. Answer boxes etc. are left out.
 
     POST /search {"q": "...", "num": 5}     X-API-KEY: <key>
     {"organic": [{"title": "...", "link": "...", "snippet": "...", "position": 1}]}
@@ -146,16 +146,16 @@ class Serper(RemoteSearch):
         self.reach(ApiKey("SERPER_API_KEY", "X-API-KEY", ""), {(400, b"Not enough credits"): "has no credits left"})
 
     def request(self, query: str, top_k: int) -> Request:
-        """It takes queries of any sensible length."""
+        """See `RemoteSearch`."""
         asked = {"q": query[:_LONGEST_QUERY], "num": top_k, "gl": self.country, "hl": self.language}
         return Request.post(self.url, asked)
 
 
 @dataclass(eq=False)
 class Tavily(RemoteSearch):
-    """The web by Tavily; the key is in TAVILY_API_KEY. Keys for development may ask 100 times a minute.
+    """Searches the web by Tavily; the key is in TAVILY_API_KEY. Keys for development allow 100 requests a minute.
 
-    The depth "advanced" costs twice as much.
+    The depth "advanced" costs twice as much as "basic".
 
     https://docs.tavily.com/documentation/api-reference/endpoint/search
 
@@ -179,6 +179,6 @@ class Tavily(RemoteSearch):
         self.reach(ApiKey("TAVILY_API_KEY"), spent)
 
     def request(self, query: str, top_k: int) -> Request:
-        """It refuses queries of more than 400 characters."""
+        """See `RemoteSearch`. Tavily refuses queries of more than 400 characters, so they are cut."""
         asked = {"query": clipped(query, 400, 400), "max_results": top_k, "search_depth": self.depth}
         return Request.post(self.url, asked)
