@@ -1,7 +1,7 @@
-"""Runs a command, and ends it with its whole process group once the host closes the lifeline or dies.
+"""Runs a command, and ends it with its whole process group when the host closes the lifeline or dies.
 
-A script of its own: `python -I -S guard.py LIFELINE TERM KILL FOLDER COMMAND...`. LIFELINE is the descriptor of a pipe
-that nobody writes to and whose other end the host holds. A program that notices the end of its input ends by itself.
+It runs as a script: `python -I -S guard.py LIFELINE TERM KILL FOLDER COMMAND...`. LIFELINE is the descriptor of a pipe:
+the host holds the other end, and nothing is written to it. A program that notices the end of its input ends by itself.
 Another one gets SIGTERM after TERM seconds, and SIGKILL KILL seconds later. What it leaves behind has as long to end.
 At the end FOLDER is removed, if it is not "".
 """
@@ -48,13 +48,13 @@ def _signal(server: "subprocess.Popen[bytes]", number: int) -> bool:
 
 
 def main(lifeline: int, term: float, kill: float, folder: str, command: list[str]) -> int:
-    """Run the command; its exit status, or 128 and the signal that killed it."""
+    """Run the command; return its exit status, or 128 plus the signal that killed it."""
     try:
         server = subprocess.Popen(command, process_group=0)
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    # The host sees the end of a stream when the server closes it, not when this process ends.
+    # If this process kept its copies of the three streams, the host would not see that the server has closed one.
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
