@@ -112,7 +112,8 @@ class RolloutConfig(Section):
             and it is at least `algorithm.group_size`.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed; on a GPU a run asks
             PyTorch for deterministic kernels too.
-        overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step.
+        overlap: Groups of a step that training does not wait for; they grow on and are trained in the next step. With
+            engine vllm on a GPU of its own: questions of the next step that begin while the trainer works.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops the run, or the model is told.
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;
             then the turn counts as a call and is not trained.

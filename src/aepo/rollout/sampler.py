@@ -20,9 +20,11 @@ class Sampler(Protocol):
     """Gives engines that sample with the weights that were last handed over.
 
     Attributes:
+        alongside: Whether it can sample while the trainer works.
         version: Version of its weights, the number of training steps that made them; -1 before the first `push`.
     """
 
+    alongside: bool
     version: int
 
     def generator(self, settings: GeneratorSettings) -> Generator:

@@ -40,7 +40,7 @@ from aepo.training.display import Display
 from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Logprobs
 from aepo.training.optimizer import AdamW, AdamWRule, exact, rate_factor
-from aepo.training.overlap import overlapping
+from aepo.training.overlap import Following, overlapping
 from aepo.training.sampling import StepGroups, sample_step, step_questions
 from aepo.training.slowdown import UpdateSpeed
 from aepo.training.state import RunState
@@ -109,6 +109,8 @@ class Trainer:
         self.counts: Counter[str] = Counter()
         self.speed = UpdateSpeed()
         self._whole = True
+        self._standstill: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered while weights are handed over; a rollout that goes on stands still meanwhile."""
         optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay, rule=parts.rule)
         factor = rate_factor(train.schedule, train.warmup, train.steps * train.minibatches * train.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -214,7 +216,10 @@ class Trainer:
     def _hand_over(self) -> dict[str, float]:
         """Hand over the weights to the sampler if they have changed. A failure here leaves the last step complete."""
         sampler = self.parts.sampler
-        return {} if sampler.version == self.state.step else sampler.push(self.state.step)
+        if sampler.version == self.state.step:
+            return {}
+        with self._standstill():
+            return sampler.push(self.state.step)
 
     def _kernels(self) -> AbstractContextManager[None]:
         deterministic = self.config.rollout.deterministic
@@ -231,15 +236,24 @@ class Trainer:
         def last(groups: Sequence[Group]) -> bool:
             return ended(self.state.step + 1, self.state.spent.after(groups), config.train)
 
+        def questions(step: int) -> list[Sample]:
+            return step_questions(parts.questions, config.rollout.questions, config.seed, step)
+
+        def following(groups: StepGroups) -> Following:
+            return Following(questions(self.state.step + 1), self.state.after(groups).exploration)
+
+        alongside, overlap = parts.sampler.alongside, config.rollout.overlap
         with overlapping(
-            parts.agent, parts.scorer, config.algorithm, config.seed, config.rollout.overlap, self.state.left
+            parts.agent, parts.scorer, config.algorithm, config.seed, overlap, alongside, self.state.left
         ) as rollout:
-            yield lambda: rollout.step(
-                step_questions(parts.questions, config.rollout.questions, config.seed, self.state.step),
-                self.state.exploration,
-                self.state.step,
-                last,
-            )
+            if alongside:
+                self._standstill = rollout.paused
+            try:
+                yield lambda: rollout.step(
+                    questions(self.state.step), self.state.exploration, self.state.step, last, following
+                )
+            finally:
+                self._standstill = nullcontext
 
     async def _rollout(self) -> StepGroups:
         return await sample_step(

@@ -6,6 +6,10 @@ new weights, which read them again from the start. Each token keeps the log-prob
 it, so the importance ratio is exact for each token, even with two policies in one trajectory. The next step waits for
 these groups, so no token is trained more than one step after it was sampled.
 
+A sampler with a device of its own (`Sampler.alongside`) need not pause. Then a step waits for all of its groups, and
+the first questions of the next step are asked before training begins. The engine pauses only while weights are handed
+over, so here too no token is trained more than one step after it was sampled.
+
 The last step of a run waits for all of its groups. A checkpoint has only the questions of unfinished groups, and a
 resumed run asks them again in its first step.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import anyio
 
@@ -29,7 +34,13 @@ from aepo.types import Group, Sample
 
 @contextmanager
 def overlapping(
-    agent: Agent, scorer: Scorer, algorithm: Algorithm, seed: int, leave: int, again: Sequence[Sample] = ()
+    agent: Agent,
+    scorer: Scorer,
+    algorithm: Algorithm,
+    seed: int,
+    overlap: int,
+    alongside: bool = False,
+    again: Sequence[Sample] = (),
 ) -> Iterator[OverlappedRollout]:
     """Keep a rollout open; leaving it cancels the unfinished groups.
 
@@ -38,16 +49,25 @@ def overlapping(
         scorer: Scores trajectories.
         algorithm: Gives the rules of the rollout and says which groups are informative. Its `rounds` must be 1.
         seed: The run's seed.
-        leave: Number of groups that a step need not wait for.
+        overlap: Number of groups that a step need not wait for; alongside, of questions of the next step to begin with.
+        alongside: Whether the engine samples while the policy is trained.
         again: Questions that an earlier process left unfinished; the first step asks them too.
     """
-    rollout = OverlappedRollout(agent, scorer, algorithm, seed, leave, again)
+    rollout = OverlappedRollout(agent, scorer, algorithm, seed, overlap, alongside, again)
     with event_loop.entered(rollout.open()):
         yield rollout
 
 
+@dataclass(frozen=True)
+class Following:
+    """What the next step asks, and under which entropy scales."""
+
+    samples: Sequence[Sample]
+    state: ExplorationState
+
+
 class OverlappedRollout:
-    """The rollout that `overlapping` keeps open; between two steps its engine is paused."""
+    """The rollout that `overlapping` keeps open. Between two steps its engine is paused, or samples alongside."""
 
     def __init__(
         self,
@@ -55,16 +75,20 @@ class OverlappedRollout:
         scorer: Scorer,
         algorithm: Algorithm,
         seed: int,
-        leave: int,
+        overlap: int,
+        alongside: bool,
         again: Sequence[Sample],
     ) -> None:
         self.algorithm = algorithm
-        self.seed, self.leave, self.again = seed, leave, list(again)
+        self.seed, self.alongside, self.again = seed, alongside, list(again)
+        self.leave, self.ahead = (0, overlap) if alongside else (overlap, 0)
         self.generator = agent.generator
         self.rollout = Rollout(agent, algorithm.exploration(), scorer, lambda: self.changed.set())
         self.changed = anyio.Event()
         self.asked: list[tuple[int, Question]] = []
         """Step and question of every group that was not trained yet."""
+        self.early: Sequence[Question] = []
+        """Questions of the next step that were asked before the update of this one."""
 
     def step(
         self,
@@ -72,6 +96,7 @@ class OverlappedRollout:
         state: ExplorationState,
         number: int,
         last: Callable[[Sequence[Group]], bool] = lambda groups: False,
+        following: Callable[[StepGroups], Following] | None = None,
     ) -> StepGroups:
         """Ask a step's questions and wait for enough scored groups. Do not call it in the loop's own thread.
 
@@ -80,12 +105,13 @@ class OverlappedRollout:
             state: The run's entropy scales; a group keeps the ones that it began with.
             number: Number of earlier steps.
             last: Whether this is the run's last step, which waits for all groups.
+            following: The next step's questions and entropy scales, by the groups of this one; alongside only.
 
         Raises:
             RolloutError: A tool has a bug.
             ValueError: A reward is not one finite number.
         """
-        return event_loop.run(self._step, samples, state, number, last)
+        return event_loop.run(self._step, samples, state, number, last, following)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -101,18 +127,43 @@ class OverlappedRollout:
         state: ExplorationState,
         number: int,
         last: Callable[[Sequence[Group]], bool],
+        following: Callable[[StepGroups], Following] | None,
     ) -> StepGroups:
         self._raise_failure()
         self.generator.resume()
-        asked = self.rollout.ask([*self.again, *samples], state, Seeds(self.seed, number))
-        self.asked += [(number, question) for question in asked]
+        begun = sum(step == number for step, _ in self.asked)
+        self._ask([*self.again, *samples[begun:]], state, number, number)
         self.again = []
         await self._until(lambda: self._enough(number))
-        if last(self._grown()):
+        if ends := last(self._grown()):
             await self._until(lambda: all(question.grown is not None for _, question in self.asked))
-        groups = self._grown()
-        self.generator.pause()
-        return self._taken(groups, number)
+        taken = self._taken(self._grown(), number)
+        if self.alongside and following is not None and not ends:
+            after = following(taken)
+            # A question that the rest of its step asks too must not get the same tokens.
+            self.early = self._ask(after.samples[: self.ahead], after.state, number + 1, f"{number + 1}/ahead")
+        else:
+            self.generator.pause()
+        return taken
+
+    def _ask(
+        self, samples: Sequence[Sample], state: ExplorationState, number: int, key: int | str
+    ) -> Sequence[Question]:
+        asked = self.rollout.ask(samples, state, Seeds(self.seed, key))
+        self.asked += [(number, question) for question in asked]
+        return asked
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is sent to the engine meanwhile. Do not enter it in the loop's own thread."""
+        event_loop.run(self._set, True)
+        try:
+            yield
+        finally:
+            event_loop.run(self._set, False)
+
+    async def _set(self, paused: bool) -> None:
+        self.generator.pause() if paused else self.generator.resume()
 
     def _enough(self, number: int) -> bool:
         """Whether all groups of earlier steps have grown, and all but `leave` of this step."""
@@ -124,7 +175,8 @@ class OverlappedRollout:
 
     def _taken(self, groups: Sequence[Group], number: int) -> StepGroups:
         taken = {id(group) for group in groups}
-        late = [question.grown for step, question in self.asked if step < number]
+        late = [question.grown for step, question in self.asked if step < number or question in self.early]
+        self.early = []
         self.asked = [(step, question) for step, question in self.asked if id(question.grown) not in taken]
         kept = [group for group in groups if self.algorithm.informative(group.rewards)]
         dropped = [group for group in groups if not self.algorithm.informative(group.rewards)]

@@ -8,13 +8,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
-from aepo import api
-from aepo.assembly.policies import load_policy
+from aepo import api, tasks
+from aepo.assembly.policies import load_policy, load_to_train
 from aepo.config import Config, load
 from aepo.engines.vllm.control import VllmError
+from aepo.engines.vllm.launch import serving
+from aepo.engines.vllm.sampler import VllmSampler
+from aepo.process import event_loop
+from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.training.display import Display
@@ -85,6 +90,40 @@ def test_vllm_samples_for_the_policy_that_is_trained(tmp_path: Path, changes: tu
         moved = [name for name, weight in run.policy.model.named_parameters() if not torch.equal(weight, start[name])]
         assert moved
     assert "Application startup complete" in (tmp_path / "run" / "vllm.log").read_text()
+
+
+def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
+    config = settings(tmp_path / "run")
+    task = tasks.load(config.task.name, config.task.options)
+    block = 32
+
+    async def read_again(sampler: VllmSampler) -> list[float]:
+        """Tokens that vLLM's own count says were read again, for each of some branches."""
+        found = []
+        async with sampler.generator(GeneratorSettings(max_sequences=8, max_length=200)) as engine:
+            path = engine.open(list(range(10, 90)), noise=1)
+            await engine.sample(path, 60, Stop())
+            for length in (81, 96, 97, 110, 139):
+                before = counted(sampler)
+                await engine.sample(engine.fork(path, length, noise=length), 4, Stop())
+                after = counted(sampler)
+                found.append((after[0] - before[0]) - (after[1] - before[1]))
+        return found
+
+    def counted(sampler: VllmSampler) -> tuple[float, float]:
+        text = httpx.get(f"{sampler.control.url}/metrics", trust_env=False).text
+        names = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
+        asked, hit = (
+            sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)) for name in names
+        )
+        return asked, hit
+
+    with serving(config, task) as server:
+        policy = load_to_train(config)
+        sampler = server.sampler(policy)
+        sampler.push(0)
+        again = event_loop.run(read_again, sampler)
+    assert all(0 < count <= block for count in again), again
 
 
 def test_a_rollout_goes_on_while_the_weights_change(tmp_path: Path, nothing_left: None):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +14,21 @@ import torch
 from aepo import api
 from aepo.engines.vllm.control import VllmError
 from aepo.runs.metrics import read_metrics
+from aepo.training import loop
+from aepo.training.step import update
 from tests import tiny
 from tests.engines.vllm.conftest import Serve, Settings
 
 
 def metrics(run: Path, name: str) -> list[float]:
     return [row[name] for row in read_metrics(run / "metrics.jsonl") if name in row]
+
+
+def versions(run: Path, step: int) -> set[int]:
+    """Of the weights that drew the turns of a step."""
+    with gzip.open(run / "trees" / f"step-{step:06d}.jsonl.gz", "rt") as lines:
+        nodes = [node for line in lines for node in json.loads(line)["tree"]["nodes"]]
+    return {node["version"] for node in nodes if node["kind"] == "policy"}
 
 
 def test_the_server_has_the_policy_of_each_step(serve: Serve, settings: Settings, tmp_path: Path):
@@ -49,9 +60,7 @@ def test_weights_change_while_nothing_is_sampled_and_no_old_keys_stay(serve: Ser
 def test_each_turn_says_which_weights_drew_it(serve: Serve, settings: Settings, tmp_path: Path):
     api.train_task(settings(serve()), tiny.letters())
     for step in (1, 2):
-        with gzip.open(tmp_path / "run" / "trees" / f"step-{step:06d}.jsonl.gz", "rt") as lines:
-            nodes = [node for line in lines for node in json.loads(line)["tree"]["nodes"]]
-        assert {node["version"] for node in nodes if node["kind"] == "policy"} == {step - 1}
+        assert versions(tmp_path / "run", step) == {step - 1}
 
 
 def test_an_adapter_has_a_name_of_its_own_for_each_version(serve: Serve, settings: Settings, tmp_path: Path):
@@ -87,7 +96,36 @@ def test_an_update_that_fails_ends_the_run_after_a_whole_step(serve: Serve, sett
     assert metrics(tmp_path / "run", "train/learning_rate")[1:]
 
 
-def test_a_rollout_that_stays_open_is_handed_new_weights(serve: Serve, settings: Settings, tmp_path: Path):
-    api.train_task(settings(serve(), "rollout.overlap=1", "train.steps=3"), tiny.letters())
-    assert max(metrics(tmp_path / "run", "weights/difference")) < 1e-5
-    assert max(metrics(tmp_path / "run", "logprobs/rollout_difference_max")) < 5
+def test_the_next_rollout_goes_on_while_the_trainer_works(
+    serve: Serve, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server, updates = serve(), []
+
+    def waiting(*args: Any, **named: Any) -> Any:
+        """Updates only once the rollout of the next step has drawn tokens; the last step has no next one."""
+        updates.append(len(server.requests()))
+        if len(updates) < 4:
+            end = time.monotonic() + 60
+            while len(server.requests()) < updates[-1] + 3 and time.monotonic() < end:
+                time.sleep(0.01)
+            assert len(server.requests()) >= updates[-1] + 3
+        return update(*args, **named)
+
+    monkeypatch.setattr(loop, "update", waiting)
+    api.train_task(settings(server, "rollout.overlap=1", "train.steps=4"), tiny.letters())
+    run = tmp_path / "run"
+    assert max(metrics(run, "weights/difference")) < 1e-5
+    # One of the two questions of each step but the first began before the update of the step before.
+    assert metrics(run, "overlap/stale_share") == [0.0, 0.5, 0.5, 0.5]
+    assert metrics(run, "overlap/left_groups") == [0.0] * 4
+    assert versions(run, 1) == {0}
+    for step in range(2, 5):
+        assert versions(run, step) == {step - 2, step - 1}
+
+
+def test_a_resumed_run_asks_the_questions_that_had_begun_anew(serve: Serve, settings: Settings, tmp_path: Path):
+    server = serve()
+    api.train_task(settings(server, "rollout.overlap=1", "train.steps=2"), tiny.letters())
+    whole = settings(server, "rollout.overlap=1", "train.steps=3")
+    api.train_task(whole, tiny.letters(), resume=True)
+    assert len(metrics(tmp_path / "run", "train/learning_rate")) == 3

@@ -16,10 +16,11 @@ class LocalSampler:
 
     Attributes:
         version: Of its weights, as the last `push` called them.
+        alongside: False, since it computes where the trainer does.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.version = -1
+        self.version, self.alongside = -1, False
         self._model, self._tokenizer = model, tokenizer
 
     def generator(self, settings: GeneratorSettings) -> LocalGenerator:

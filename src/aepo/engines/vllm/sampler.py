@@ -25,7 +25,9 @@ class VllmSampler:
     """Gives engines over a vLLM server that is handed the policy's weights.
 
     Attributes:
+        control: The server.
         version: Of its weights; -1 before the first `push`.
+        alongside: Whether it keeps its memory while the trainer works, and so can sample meanwhile.
     """
 
     def __init__(
@@ -49,8 +51,8 @@ class VllmSampler:
             sleeps: Whether it gives its memory back between rollouts.
             restart: Starts a server that has ended again; False if it has not ended, or is not ours.
         """
-        self.version = -1
-        self._control, self._served, self._tokenizer = control, served, tokenizer
+        self.version, self.alongside = -1, not sleeps
+        self.control, self._served, self._tokenizer = control, served, tokenizer
         self._transfer, self._check, self._sleeps = transfer, check(self), sleeps
         self._asleep = False
         self._restart: Callable[[], bool] | None = restart
@@ -77,10 +79,10 @@ class VllmSampler:
         # Before the hand-over: whatever was sent under another version then counts as drawn by both.
         self.version = version
         if self._asleep:
-            self._control.wake("weights")
+            self.control.wake("weights")
         self._transfer.push(version)
         if self._asleep:
-            self._control.wake("kv_cache")
+            self.control.wake("kv_cache")
             self._asleep = False
         seconds = time.perf_counter() - began
         return {"weights/seconds": seconds, "weights/difference": self._check.difference()}
@@ -100,7 +102,7 @@ class VllmSampler:
     def free(self) -> None:
         """Let the server sleep until the next hand-over, if it is to give its memory back."""
         if self._sleeps and not self._asleep:
-            self._control.sleep(self._transfer.sleep_level)
+            self.control.sleep(self._transfer.sleep_level)
             self._asleep = True
 
     def draw(self, texts: Sequence[Sequence[int]]) -> list[tuple[list[int], list[float]]]:
