@@ -77,9 +77,9 @@ def learned(run: Path) -> str:
 def on_verl(config: Config) -> str:
     """What a configuration becomes on verl."""
     from aepo import tasks
+    from aepo.engines.prompts import longest_prompt
     from aepo.engines.verl import launch
     from aepo.engines.verl.settings import explained
-    from aepo.equipment.prompts import longest_prompt
 
     config = launch.placed(config)
     return explained(config, len(longest_prompt(config, tasks.load(config.task.name, config.task.options))))

@@ -11,9 +11,9 @@ import pytest
 import aepo
 from aepo import api
 from aepo.config import Config, ConfigError, parse
+from aepo.engines.prompts import longest_prompt
 from aepo.engines.verl import launch
 from aepo.engines.verl.export import export, newest
-from aepo.equipment.prompts import longest_prompt
 
 ATLAS = {"name": "atlas", "options": {"size": 20, "held_out": 2}}
 

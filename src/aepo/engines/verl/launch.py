@@ -8,11 +8,11 @@ from typing import Any
 from aepo import tasks
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
+from aepo.engines.prompts import longest_prompt
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
 from aepo.equipment.agents import scorer_of
 from aepo.equipment.models import BUILT_IN_MODELS
-from aepo.equipment.prompts import longest_prompt
 from aepo.equipment.tools import equip
 from aepo.runs.begun import begun, gone_on
 from aepo.tasks.base import Task

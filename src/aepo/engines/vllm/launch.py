@@ -18,6 +18,7 @@ from aepo.config import Config
 from aepo.engines.local.adapters import find_adapter
 from aepo.engines.openai.probe import Served as ServedModel
 from aepo.engines.openai.vllm import VLLM
+from aepo.engines.prompts import longest_prompt
 from aepo.engines.vllm.check import TOKENS, TOLERANCE, HandOverCheck
 from aepo.engines.vllm.command import BACKEND, NAME, Served, free_port, serve_command, sleeps
 from aepo.engines.vllm.control import Control
@@ -26,7 +27,6 @@ from aepo.engines.vllm.refused import check_server, refuse
 from aepo.engines.vllm.sampler import VllmSampler
 from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
 from aepo.equipment.models import policy_folder
-from aepo.equipment.prompts import longest_prompt
 from aepo.tasks.base import Task
 
 if TYPE_CHECKING:
