@@ -1,4 +1,4 @@
-"""Adapters (`peft`): finding one, putting it on its base model, and how it and the settings of a run go together."""
+"""Finds adapters (`peft`), puts them on their base model, and checks them against the settings of a run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Lora:
     """Low-rank adapters instead of full training (`peft`).
 
     Attributes:
-        rank: Of each adapter.
-        alpha: Scale; the update is alpha / rank * B A.
-        dropout: On the adapters' input.
-        targets: Names of the modules that get one; "all-linear" for all but the output layer.
+        rank: The rank of each adapter.
+        alpha: The scale; the update is alpha / rank * B A.
+        dropout: The dropout on the adapters' input.
+        targets: The names of the modules that get an adapter; "all-linear" means all but the output layer.
     """
 
     rank: int = 16
@@ -40,9 +40,9 @@ class Adapter:
     """A saved adapter.
 
     Attributes:
-        path: Folder.
-        base: Folder or hub name of the model that it was trained on.
-        revision: Of the base on the hub; None for the newest.
+        path: The adapter's folder.
+        base: The folder or hub name of the model that it was trained on.
+        revision: The revision of the base on the hub; None is the newest.
     """
 
     path: str
@@ -51,11 +51,11 @@ class Adapter:
 
 
 def find_adapter(path: str) -> Adapter | None:
-    """The adapter of a folder or a hub name, None if it is no adapter; one of the hub is downloaded.
+    """Find the adapter of a folder or a hub name; None if it is no adapter. An adapter on the hub is downloaded.
 
     Raises:
-        ValueError: It does not say what it was trained on, is of a kind that changes more than weights, or was trained
-            on another adapter.
+        ValueError: The adapter does not say what it was trained on, changes more than weights, or was trained on another
+            adapter.
     """
     file = _config_file(path)
     if file is None:
@@ -78,13 +78,13 @@ def find_adapter(path: str) -> Adapter | None:
 def _config_file(path: str) -> str | None:
     try:
         found: str | None = find_adapter_config_file(path)
-    except OSError:  # what is no folder and no name of the hub is refused when the model is loaded
+    except OSError:  # a name that is no folder and not on the hub is refused when the model is loaded
         return None
     return found
 
 
 def attach(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
-    """The model with a saved adapter, which can be trained.
+    """Put a saved adapter on its model, so that it can be trained.
 
     Raises:
         ValueError: The adapter does not fit the model.
@@ -93,12 +93,12 @@ def attach(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
         return _peft().PeftModel.from_pretrained(model, adapter.path, is_trainable=True)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # PyTorch tells of sizes in the lines after the first.
+        # PyTorch names the sizes in the lines after the first.
         raise ValueError(f"adapter {adapter.path} does not fit {adapter.base}: {' '.join(lines[:2])}") from error
 
 
 def add(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
-    """The model with new adapters, which alone are trained; they change nothing yet.
+    """Put new adapters on a model. Only they are trained, and they change nothing yet.
 
     Raises:
         ValueError: No module has one of the names.
@@ -112,7 +112,7 @@ def add(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
 
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with its adapter added to its weights, all of which can be trained.
+    """Add a model's adapter to its weights, all of which can then be trained.
 
     Raises:
         ValueError: Its adapter cannot be added to weights.
@@ -132,7 +132,7 @@ def refuse_other(model: PreTrainedModel, adapter: Adapter, lora: Lora) -> None:
     """Check that settings for new adapters are those of the adapter that is trained on.
 
     Raises:
-        ValueError: They are not; tells both.
+        ValueError: They differ; the message has both.
     """
     own = model.peft_config["default"]
     rank, alpha, targets = (getattr(own, name, None) for name in ("r", "lora_alpha", "target_modules"))
@@ -173,7 +173,7 @@ def _selected(model: PreTrainedModel, targets: str | list[str]) -> set[str]:
 
 
 def _untie(base: PreTrainedModel) -> None:
-    """Give the output layer weights of its own: what an adapter adds to one of the two must not reach the other."""
+    """Give the output layer its own weights, so that an adapter's update of it does not change the embeddings, or vice versa."""
     head = base.get_output_embeddings()
     layer = getattr(head, "original_module", head)
     layer = getattr(layer, "base_layer", layer)

@@ -19,11 +19,11 @@ class CacheCall:
     """What one model call does to the cache.
 
     Attributes:
-        slots: (R,) the slot of each row; None in a decode step: row i is slot i.
-        positions: (R, T) where each query token is written.
-        valid: (R, T) bool, False on padding, which is not written; None: all are.
-        length: Positions that the rows read, 0 if nothing but the call's own keys.
-        read: Of a decode step: how many positions each row reads, 0 for one that nobody asked for.
+        slots: (R,) the slot of each row; None in a decode step, where row i is slot i.
+        positions: (R, T) the position where each query token is written.
+        valid: (R, T) bool, False on padding, which is not written; None if there is no padding.
+        length: The number of positions that the rows read; 0 if they read only the call's own keys.
+        read: In a decode step, how many positions each row reads; 0 for a row that no request needs.
     """
 
     slots: Tensor | None
@@ -44,10 +44,10 @@ class RowLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing: memory comes with the first update."""
+        """Do nothing, because the first update allocates the memory."""
 
     def reserve(self, key: Tensor, value: Tensor) -> None:
-        """Grow to what the cache was told to hold; `key` and `value` (..., heads, ?, head_dim) give the shapes."""
+        """Grow to the size of the cache; `key` and `value` (..., heads, ?, head_dim) give the shapes."""
         self.keys = self._grown(self.keys, key)
         self.values = self._grown(self.values, value)
 
@@ -55,14 +55,14 @@ class RowLayer(CacheLayerMixin):
         shape = self.cache.shape(like.shape[-3], like.shape[-1])
         if old is not None and old.shape == shape:
             return old
-        # Zeros: what was never written is masked, but 0 * NaN would not vanish.
+        # Unwritten positions are masked, but their memory must be zeros, because 0 * NaN is NaN.
         new = like.new_zeros(shape)
         if old is not None:
             new[tuple(map(slice, old.shape))] = old
         return new
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the call's keys and values; give those that its rows may attend to."""
+        """Write the call's keys and values; return those that its rows may attend to."""
         self.reserve(key_states, value_states)
         self._write(self.keys, key_states)
         self._write(self.values, value_states)
@@ -78,35 +78,35 @@ class RowLayer(CacheLayerMixin):
         into.view(-1, size).index_copy_(0, places, new.reshape(-1, size))
 
     def get_seq_length(self) -> int:
-        """0: positions are given with each call."""
+        """Return 0, because each call brings its positions."""
         return 0
 
     def get_max_length(self) -> int:
-        """Positions allocated."""
+        """The number of allocated positions."""
         return self.cache.length
 
-    # Its name in older transformers.
+    # The method has this name in older versions of transformers.
     get_max_cache_shape = get_max_length
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Length and offset of the keys that a mask would cover."""
+        """The length and the offset of the keys that a mask covers."""
         return self.cache.call.length or query_length, 0
 
 
 class RowCache(Cache):
-    """The layers, and what the present call does to them.
+    """The keys and values of all layers, and the call that is at work on them.
 
     Attributes:
-        most_slots: Slots that it may have.
-        most_length: Positions that are used in each.
-        slots: Allocated.
-        length: Positions allocated in each.
-        call: The present one.
+        most_slots: The largest number of slots.
+        most_length: The number of positions that may be used in each slot.
+        slots: The number of allocated slots.
+        length: The number of allocated positions in each slot.
+        call: The current model call.
 
     Args:
-        layers: How many.
-        slots: `most_slots`.
-        length: `most_length`.
+        layers: The number of layers.
+        slots: The largest number of slots.
+        length: The number of positions that may be used in each slot.
     """
 
     layer_type = RowLayer
@@ -118,12 +118,12 @@ class RowCache(Cache):
         super().__init__(layers=[self.layer_type(self) for _ in range(layers)])
 
     def begin(self, call: CacheCall) -> None:
-        """What the next forward pass does."""
+        """Set what the next forward pass does."""
         self.call = call
         self._written: dict[int, tuple[Tensor | None, Tensor]] = {}
 
     def reserve(self, slots: int, length: int) -> None:
-        """Make room, doubling slots up to the limit; all positions of a slot are there with it."""
+        """Make room. The number of slots doubles up to the limit; each new slot has all its positions."""
         if slots > self.slots:
             self.slots = min(max(slots, 2 * self.slots, 8), self.most_slots)
         for layer in self.layers:
@@ -131,17 +131,17 @@ class RowCache(Cache):
                 layer.reserve(layer.keys, layer.values)
 
     def shape(self, heads: int, size: int) -> tuple[int, ...]:
-        """Of a layer's keys or values, as much as is reserved."""
+        """The shape of a layer's keys or values, as far as memory is reserved."""
         return self.slots, heads, self.length, size
 
     def place(self, heads: int, head: Tensor, slot: Tensor, position: Tensor) -> Tensor:
-        """The row of a layer, read as (rows, head_dim), that holds a position; the arguments are broadcast."""
+        """The row that holds a position if a layer is read as (rows, head_dim); the arguments are broadcast."""
         return (slot * heads + head) * self.length + position
 
     def written(self, heads: int) -> tuple[Tensor | None, Tensor]:
-        """(tokens, places): which of the call's R T tokens are written (None: all), and to which rows of a layer.
+        """(tokens, places): which of the call's R T tokens are written (None means all), and to which rows of a layer.
 
-        A token has one place for each head; they are the same in all layers.
+        A token has one place for each head. All layers have the same places.
         """
         if heads not in self._written:
             call, device = self.call, self.call.positions.device
@@ -167,7 +167,7 @@ class RowCache(Cache):
         """
         if start >= length:
             return
-        # Slots that are written before their turn to be read comes.
+        # These slots are written before they are read.
         overwritten = {origin for i, origin in enumerate(source) if origin in target[:i]}
         for layer in self.layers:
             for kept in (layer.keys, layer.values):
@@ -179,7 +179,7 @@ class RowCache(Cache):
                     part[goal].copy_(aside[origin] if origin in aside else part[origin])
 
     def part(self, of: Tensor, start: int, length: int) -> Tensor:
-        """(slots, ...): a view of positions `start` to `length`, or of some more, of a layer's keys or values."""
+        """(slots, ...): a view of a layer's keys or values that has the positions `start` to `length`, perhaps some more."""
         return of[:, :, start:length]
 
     def release(self) -> None:

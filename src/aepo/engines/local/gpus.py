@@ -1,4 +1,4 @@
-"""GPUs that a run leaves idle."""
+"""Tells which GPUs a run leaves idle."""
 
 from __future__ import annotations
 

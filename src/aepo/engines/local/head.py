@@ -1,12 +1,13 @@
 """The output layer: logits in float32, and log-probabilities of given tokens without all logits at once.
 
-The logits of 16,384 tokens over 151,936 ids are 10 GB in float32, and a backward pass would hold them four times. Here
-the ids are taken in pieces: the sum over all ids grows piece by piece, and the backward pass computes each piece again.
+The logits of 16,384 tokens over 151,936 ids take 10 GB in float32, and a backward pass would hold them four times. So
+the ids are divided into pieces. The sum over all ids grows piece by piece, and the backward pass computes each piece
+again.
 
     z = f(W h),   ln p = z_t / T - ln sum_j exp(z_j / T)
 
-f is what the model does to its logits: nothing, a factor, or c tanh(. / c). Matrices of half precision are multiplied
-as they are and summed in float32: nothing is rounded on the way from W h to ln p.
+f is the model's change of its logits: none, a factor, or c tanh(. / c). Matrices of half precision are multiplied as
+they are and summed in float32, so nothing is rounded between W h and ln p.
 """
 
 from __future__ import annotations
@@ -31,26 +32,26 @@ AGREEMENT = 0.02
 
 @dataclass(frozen=True)
 class Shaping:
-    """What a model does to W h: f(x) = scale x, then c tanh(x / c) if there is a cap c."""
+    """A model's change of W h: f(x) = scale x, then c tanh(x / c) if there is a cap c."""
 
     scale: float = 1.0
     cap: float | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """f, in place."""
+        """Apply f in place."""
         if self.scale != 1.0:
             logits = logits.mul_(self.scale)
         return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
 
     def backward(self, grad: Tensor, shaped: Tensor, temperature: float) -> Tensor:
-        """The gradient of W h from that of f(W h), in place; `shaped` is f(W h) / temperature."""
+        """Turn the gradient of f(W h) into that of W h, in place; `shaped` is f(W h) / temperature."""
         if self.cap is not None:
             grad = grad.mul_(1.0 - (shaped * (temperature / self.cap)).square_())
         return grad if self.scale == 1.0 else grad.mul_(self.scale)
 
 
 class Head:
-    """A model's output layer, by its weights.
+    """Computes a model's output layer from its weights.
 
     Attributes:
         vocab_size: Ids below it can be sampled; the layer may have padding rows above.
@@ -60,17 +61,17 @@ class Head:
         self.layer, self.shaping, self.vocab_size = layer, shaping, vocab_size
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
-        """(N, V) in float32."""
+        """(N, V): the logits, in float32."""
         return self.shaping(product(hidden_ND, self.layer.weight[: self.vocab_size].t()))
 
     def logprobs(self, hidden_ND: Tensor, targets_N: Tensor, temperature: float) -> Tensor:
-        """(N,) in float32: ln p of each target at a temperature."""
+        """(N,): ln p of each target at a temperature, in float32."""
         given = (hidden_ND, self.layer.weight, targets_N, temperature, self.shaping, self.vocab_size)
         return cast(Tensor, _Logprobs.apply(*given))
 
 
 def product(one: Tensor, other: Tensor) -> Tensor:
-    """A matrix product, summed and given in float32 at least."""
+    """A matrix product that is summed and returned in at least float32."""
     if one.dtype in HALF and one.dtype == other.dtype and one.is_cuda:
         return torch.mm(one, other, out_dtype=torch.float32)
     exact = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
@@ -78,9 +79,9 @@ def product(one: Tensor, other: Tensor) -> Tensor:
 
 
 def find_head(model: PreTrainedModel, vocab_size: int) -> Head | None:
-    """The output layer if the model's logits are f of it on the decoder's last hidden state, tried on a few tokens.
+    """The output layer, if the model's logits are f(W h) with h the decoder's last hidden state; tried on a few tokens.
 
-    None for a model that does something else, or whose output layer has a bias or an adapter.
+    None if the model does something else, or its output layer has a bias or an adapter.
     """
     base = base_model(model)
     layer = base.get_output_embeddings()
@@ -95,7 +96,7 @@ def find_head(model: PreTrainedModel, vocab_size: int) -> Head | None:
 
 
 def _agrees(head: Head, model: PreTrainedModel) -> bool:
-    """Whether its logits of a few tokens are the model's."""
+    """Whether its logits of a few tokens equal the model's."""
     base = base_model(model)
     tokens = torch.arange(4, device=model.device)[None] % head.vocab_size
     was_training = model.training
@@ -108,7 +109,7 @@ def _agrees(head: Head, model: PreTrainedModel) -> bool:
 
 
 def base_model(model: PreTrainedModel) -> Any:
-    """The model itself, where adapters are around it."""
+    """The model inside its adapters, if it has any."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
@@ -120,7 +121,7 @@ def _shaping(config: Any) -> Shaping:
 
 
 class _Logprobs(torch.autograd.Function):
-    """`Head.logprobs`. Where one piece holds all logits they are kept, and nothing is computed twice."""
+    """`Head.logprobs`; if one piece holds all logits, they are kept, and nothing is computed twice."""
 
     @staticmethod
     def forward(
@@ -161,7 +162,7 @@ class _Logprobs(torch.autograd.Function):
             if ctx.temperature != 1.0:
                 grad_NP /= ctx.temperature
             grad_NP = ctx.shaping.backward(grad_NP, logits_NP, ctx.temperature)
-            # On an accelerator half precision is multiplied as such, as in any other layer.
+            # An accelerator multiplies half precision directly, as in any other layer.
             grad_NP = grad_NP.to(part_PD.dtype) if grad_NP.is_cuda else grad_NP
             if of_hidden:
                 part_ND = product(grad_NP, part_PD)
@@ -173,7 +174,7 @@ class _Logprobs(torch.autograd.Function):
 
 
 def _pieces(rows: int, vocab_size: int) -> Iterator[slice]:
-    """Ids whose float32 logits in all rows stay below `PIECE_BYTES`, in whole multiples of 64."""
+    """The number of ids, a multiple of 64, whose float32 logits in all rows stay below `PIECE_BYTES`."""
     width = max(64, PIECE_BYTES // (4 * max(rows, 1)) // 64 * 64)
     for start in range(0, vocab_size, width):
         yield slice(start, min(start + width, vocab_size))
@@ -185,7 +186,7 @@ def _tempered(hidden_ND: Tensor, part_PD: Tensor, shaping: Shaping, temperature:
 
 
 def _places(targets_N: Tensor, piece: slice) -> tuple[Tensor, Tensor]:
-    """Which targets are in a piece, and (N, 1) their columns in it; any column for the others."""
+    """Which targets are in a piece, and (N, 1) their columns in it; other targets have an arbitrary column."""
     width = piece.stop - piece.start
     places_N = targets_N - piece.start
     return (places_N >= 0) & (places_N < width), places_N.clamp(0, width - 1)[:, None]

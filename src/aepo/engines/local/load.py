@@ -1,4 +1,4 @@
-"""Loading a policy: a causal LM and its tokenizer, from a folder or a hub name, checked before anything is run."""
+"""Loads a policy, a causal LM and its tokenizer, from a folder or a hub name, and checks it before anything is run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass
 class LoadedModel:
-    """A model, its tokenizer, where they came from and where they are."""
+    """A model and its tokenizer, with their source and their device."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -37,8 +37,8 @@ class LoadedModel:
         """Write weights (safetensors) and tokenizer, for `load_policy`; with LoRA the adapter alone.
 
         Args:
-            folder: Made if missing.
-            weights: By the names of the model's `state_dict`; by default as they are now.
+            folder: The folder; it is made if missing.
+            weights: Weights by the names of the model's `state_dict`; by default the current ones.
         """
         with quiet():
             self.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
@@ -58,17 +58,17 @@ def load_policy(
 ) -> LoadedModel:
     """Load a causal LM for sampling and training.
 
-    An adapter is put on the model that it was trained on. To be trained, it is merged into the weights, which are then
-    trained whole; or, with `lora`, it is trained on alone, and must have that rank, scale and targets.
+    An adapter is put on the model that it was trained on. For training it is merged into the weights, all of which are
+    then trained. With `lora` only the adapter is trained further; it must have that rank, scale and targets.
 
     Args:
-        path: A folder or a name on the hub, of a model or of an adapter.
+        path: A folder or hub name of a model or of an adapter.
         device: "auto" takes CUDA if there is one, else the CPU.
         dtype: "float32" or "bfloat16"; "auto" is float32 on a CPU and bfloat16 elsewhere.
         gradient_checkpointing: Compute activations again in the backward pass.
-        lora: Train adapters only: new ones, or those at `path`.
+        lora: Train adapters only, new ones or those at `path`.
         attn_implementation: "sdpa" or "eager".
-        pad_token: The token that pads, if the tokenizer names none: one of the vocabulary that texts do not use.
+        pad_token: The padding token if the tokenizer names none, a token of the vocabulary that texts do not use.
         train: The weights will be trained.
 
     Raises:
@@ -104,7 +104,7 @@ def dtype_named(name: str, device: torch.device) -> torch.dtype:
     """The type of the weights of a setting; "auto" is float32 on a CPU and bfloat16 elsewhere.
 
     Raises:
-        ValueError: There is no such type, or nothing is trained in it.
+        ValueError: There is no such type, or it is not supported in training.
     """
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -124,7 +124,7 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
 
 
 def load_config(path: str | Path) -> PreTrainedConfig:
-    """The configuration alone; of an adapter that of its model.
+    """Load the configuration only; for an adapter, that of its model.
 
     Raises:
         ValueError: Something is missing, in one line.
@@ -134,7 +134,7 @@ def load_config(path: str | Path) -> PreTrainedConfig:
 
 
 def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer alone, checked as `load_policy` does.
+    """Load the tokenizer only, with the checks of `load_policy`.
 
     Raises:
         ValueError: Something is missing or does not fit, in one line.
@@ -145,7 +145,7 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrained
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which would write into a run's own display and into error output."""
+    """Hide the progress bars of transformers, which would write into a run's own display and into error output."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -156,12 +156,12 @@ def quiet() -> Iterator[None]:
 
 
 def _found(path: str | Path) -> tuple[str, Adapter | None]:
-    """The folder or hub name of a policy, and the adapter that it is.
+    """The folder or hub name of a policy, and its adapter if it is one.
 
     Raises:
-        ValueError: Nothing that can be loaded is there.
+        ValueError: It has nothing that can be loaded.
     """
-    # A home folder is spelled out; a hub name stays what it is.
+    # "~" is expanded; a hub name does not change.
     name = expanded(path)
     _check_folder(name)
     adapter = find_adapter(name)
@@ -187,7 +187,7 @@ def _config(source: str, revision: str | None) -> PreTrainedConfig:
 
 def _model(source: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        # What is downloaded may take minutes; what is read from a folder needs no bar.
+        # A download may take minutes and needs a bar; a folder is read fast.
         with quiet() if Path(source).is_dir() else contextlib.nullcontext():
             return AutoModelForCausalLM.from_pretrained(
                 source,
@@ -225,7 +225,7 @@ def _tokenizer(name: str, adapter: Adapter | None, pad_token: str | None) -> Pre
             raise ValueError(f'model.pad_token: "{pad_token}" is not in the vocabulary of {name}')
         tokenizer.pad_token = pad_token
     if tokenizer.pad_token is None:
-        # Taking the end token would mask it from the loss: the choice is the user's.
+        # With the end token as padding, the loss would not see ends of turns, so the user must choose.
         raise ValueError(f'model {name} has no pad token: `model.pad_token: "<token>"` names one of its vocabulary')
     return tokenizer
 

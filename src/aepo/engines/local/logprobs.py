@@ -1,4 +1,4 @@
-"""How likely given tokens are under a model: the forward pass of training."""
+"""Computes how likely given tokens are under a model: the forward pass of training."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ModelLogprobs:
     """Log-probabilities of given tokens under a causal LM (the `Logprobs` protocol).
 
-    The output layer runs only where a score is wanted, and in pieces (`head`), if the model's logits are of a known
-    form; other models give all logits.
+    If the model's logits have a known form, the output layer runs only where a score is wanted, and in pieces (`head`).
+    Other models compute all logits.
 
     Args:
         model: A causal LM.
@@ -36,8 +36,8 @@ class ModelLogprobs:
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
         """(B, T): ln p of each wanted token given those before it, at a temperature; 0 elsewhere.
 
-        Rows are padded on the right, where causal attention never looks back from. The first token of a row has
-        nothing before it and must not be wanted.
+        Rows are padded on the right, because causal attention does not see later tokens. The first token of a row has
+        no token before it and must not be wanted.
         """
         wanted_BT = wanted_BT != 0
         inputs, targets, wanted = tokens_BT[:, :-1], tokens_BT[:, 1:], wanted_BT[:, 1:]
@@ -46,14 +46,14 @@ class ModelLogprobs:
         return scores_BT.masked_scatter(wanted_BT, picked_N)
 
     def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
-        """(K,): ln p of tokens that follow on tokens of a trie, each of which is computed once.
+        """(K,): ln p of tokens that follow tokens of a trie; each token of the trie is computed once.
 
-        Equal to `score` of the whole sequences, to rounding.
+        The result equals `score` of the whole sequences, up to rounding.
 
         Args:
-            tree: What is read.
-            places_K: Where the token before each target is stored.
-            targets_K: Ids.
+            tree: The trie that the model reads.
+            places_K: The index in the trie of the token before each target.
+            targets_K: The ids of the targets.
             temperature: As in `score`.
         """
         tree_attention.use(self.model)
@@ -63,13 +63,14 @@ class ModelLogprobs:
             temperature,
             input_ids=tree.tokens_N[None],
             position_ids=tree.positions_N[None],
-            # Of the shape that models hand on as it is; nobody reads it where the trie arrives, and all see it if not.
+            # Models pass a mask of this shape on unchanged. The trie's attention does not read it. If a layer does not get
+            # the trie, this mask makes its result NaN.
             attention_mask=torch.full((1, 1, 1, 1), torch.nan, dtype=self.model.dtype, device=self.model.device),
             tree=attention_of(tree.until_N),
         )
 
     def _picked(self, wanted: Any, targets_N: Tensor, temperature: float, **inputs: Any) -> Tensor:
-        """(N,): ln p of the targets at an index of (rows, positions) of what the model reads."""
+        """(N,): ln p of the targets; the index says at which (rows, positions) of the model's input."""
         if self.head is not None:
             hidden_BTD = base_model(self.model).get_decoder()(**inputs, use_cache=False).last_hidden_state
             return self.head.logprobs(hidden_BTD[wanted], targets_N, temperature)
@@ -79,7 +80,7 @@ class ModelLogprobs:
 
 
 class FrozenLogprobs(ModelLogprobs):
-    """The model as it is now, whatever training does to it: a copy of what is trained takes its place for each call."""
+    """The model with its weights of now, even after training: each call puts a copy of the trained weights in their place."""
 
     def __init__(self, model: PreTrainedModel, vocab_size: int) -> None:
         super().__init__(model, vocab_size)

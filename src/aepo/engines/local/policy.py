@@ -1,4 +1,4 @@
-"""The policy of a run in this process: it is sampled from, scored, trained and saved."""
+"""The policy of a run in this process, for sampling, scoring, training and saving."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class LocalPolicy:
     Attributes:
         model: The causal LM.
         tokenizer: Its tokenizer.
-        path: Where it was loaded from.
-        device: Where it is.
-        ends: What ends a turn, by its tokenizer and its configurations.
-        sampler: Samples with the weights as training has left them.
+        path: The folder or hub name that it was loaded from.
+        device: The device of the model.
+        ends: The ends of a turn that its tokenizer and its configurations declare.
+        sampler: Samples with the model's current weights.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -38,7 +38,7 @@ class LocalPolicy:
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device
         self.ends = declared_ends(self.tokenizer, self.model.config, getattr(self.model, "generation_config", None))
-        # Before anything is tried on the model: the sampler and the trainer read one stream.
+        # This comes before any trial of the model, so that the sampler and the trainer use the same residual stream.
         widen_residual(self.model)
         self.sampler = LocalSampler(self.model, self.tokenizer)
         self._loaded = loaded
@@ -46,7 +46,7 @@ class LocalPolicy:
         self._checkpointed = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """Those that are trained: all, or the adapters."""
+        """The trained parameters: all, or those of the adapters."""
         return (p for p in self.model.parameters() if p.requires_grad)
 
     def score(self, tokens_BT: Tensor, wanted_BT: Tensor, temperature: float) -> Tensor:
@@ -55,7 +55,7 @@ class LocalPolicy:
         return self._logprobs.score(tokens_BT, wanted_BT, temperature)
 
     def score_tree(self, tree: Trie, places_K: Tensor, targets_K: Tensor, temperature: float) -> Tensor:
-        """(K,): ln p of tokens that follow on tokens of a trie; see `ModelLogprobs.score_tree`."""
+        """(K,): ln p of tokens that follow tokens of a trie; see `ModelLogprobs.score_tree`."""
         self._prepare()
         return self._logprobs.score_tree(tree, places_K, targets_K, temperature)
 
@@ -63,18 +63,18 @@ class LocalPolicy:
         """Check that trees can be scored, on a text that the model will read; see `tree_check.refuse_tree`.
 
         Raises:
-            ValueError: They cannot; says why and what to set.
+            ValueError: They cannot; the message says why and what to set.
         """
         refuse_tree(self.model, len(self.tokenizer), tokens)
 
     def _prepare(self) -> None:
-        # Layers checkpoint in training mode only; what is inside them, dropout above all, runs as it was sampled.
+        # Layers use checkpointing only in training mode. The modules inside them, above all dropout, run as in sampling.
         self.model.eval()
         for module in self._checkpointed:
             module.training = True
 
     def frozen(self) -> FrozenLogprobs:
-        """The model as it is now, whatever training does to it afterwards."""
+        """The model with its weights of now, which later training does not change."""
         return FrozenLogprobs(self.model, len(self.tokenizer))
 
     def decode(self, tokens: list[int]) -> str:
@@ -82,8 +82,8 @@ class LocalPolicy:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights as `save` takes them; what is trained is copied into the machine's memory."""
-        # Tied weights are one parameter under two names, and must stay one.
+        """The weights as `save` takes them; the trained ones are copied into the machine's memory."""
+        # Tied weights are one parameter with two names, and must stay one.
         copied = {p: p.detach().to("cpu", copy=True) for p in self.parameters()}
         return {name: copied.get(p, p) for name, p in self.model.state_dict(keep_vars=True).items()}
 
@@ -91,13 +91,13 @@ class LocalPolicy:
         """Write weights (safetensors; the adapter if there is one) and tokenizer.
 
         Args:
-            folder: Made if missing.
-            weights: What `weights` gave; by default they are those of now.
+            folder: The folder; it is made if missing.
+            weights: A result of `weights`; by default the current weights.
         """
         self._loaded.save(folder, weights)
 
     def restore(self, folder: str | Path) -> None:
-        """Take the weights that `save` wrote."""
+        """Load the weights that `save` wrote."""
         if hasattr(self.model, "disable_adapter"):
             from peft import set_peft_model_state_dict
             from safetensors.torch import load_file

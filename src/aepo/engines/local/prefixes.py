@@ -1,4 +1,4 @@
-"""What one sequence has read, no other computes again: sequences by the tokens whose keys and values they hold."""
+"""Finds sequences by the tokens that they have read, so that no other sequence computes these tokens again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aepo.engines.local.sequence import LocalSequence
 
 
 class ReadPrefixes:
-    """Open sequences by what they had read at the end of each prompt or observation.
+    """Open sequences by the tokens that they had read at the end of each prompt or observation.
 
     Trajectories of one question often write the same call and get the same result, some of them much later than the
     first. Only prefixes that end where a sequence was given tokens are known; a key is a digest of the ids.
@@ -21,9 +21,9 @@ class ReadPrefixes:
         self._holders: dict[bytes, LocalSequence] = {}
 
     def add(self, sequence: LocalSequence) -> None:
-        """Remember what a sequence has just read to its end; the first to have read it is its holder while it has it.
+        """Remember a sequence that has just been read to its end. The first one with these tokens is their holder.
 
-        A turn that is under way, which is read again after the weights have changed, is nothing to share.
+        A turn under way may be read again after the weights have changed, but it is not shared.
         """
         if sequence.starts[-1] == sequence.length:
             key = _digest(sequence.tokens)
@@ -31,7 +31,7 @@ class ReadPrefixes:
                 self._holders[key] = sequence
 
     def find(self, sequence: LocalSequence) -> tuple[LocalSequence, int] | None:
-        """An open sequence that has read more of this one's tokens than this one has, and how many."""
+        """An open sequence that has read more of this sequence's tokens than this one itself, and how many it has read."""
         for length in reversed(sequence.starts):
             if length <= sequence.cached + 1:
                 break
@@ -41,7 +41,7 @@ class ReadPrefixes:
         return None
 
     def forget(self, sequence: LocalSequence) -> None:
-        """Drop what a sequence holds, because it is being closed."""
+        """Drop the entries of a sequence, because it is being closed."""
         for start in sequence.starts:
             key = _digest(sequence.tokens[:start])
             if self._holders.get(key) is sequence:
@@ -52,7 +52,7 @@ class ReadPrefixes:
         self._holders.clear()
 
     def _holder(self, key: bytes, length: int) -> LocalSequence | None:
-        """None also if the holder has lost its slot since."""
+        """The holder of a key; None also if it has lost its slot since."""
         holder = self._holders.get(key)
         return holder if holder is not None and holder.cached >= length else None
 

@@ -1,9 +1,9 @@
-"""The residual stream of a half-precision model in float32.
+"""Keeps the residual stream of a half-precision model in float32.
 
-A layer adds its part to what the layers before it have made. In bfloat16 each sum is rounded to 8 bits, and these
-roundings are the largest part of what a model's log-probabilities lose (46 % of the variance in SmolLM2-135M). They
-fall otherwise in the sampler's calls than in the trainer's, whose products have other shapes. So the sums are kept in
-float32; what the matrices read and give stays as it is.
+Each layer adds its part to the sum of the layers before it. In bfloat16 each sum is rounded to 8 bits. These roundings
+are the largest part of the error of a model's log-probabilities (46 % of the variance in SmolLM2-135M). They differ
+between the sampler's calls and the trainer's, whose products have other shapes. So the sums are kept in float32. Inputs
+and outputs of the matrices stay in half precision.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PROBE = 4
 
 
 def widen_residual(model: PreTrainedModel) -> bool:
-    """Keep the residual stream in float32, in every pass from now on: embeddings start it, norms read it.
+    """Keep the residual stream in float32 from now on: embeddings give float32, and norms round what they return.
 
-    Models of another dtype stay as they are, and so do those that do not run that way: their layers read the stream
-    elsewhere than in norms.
+    A model of another dtype does not change. A model whose layers read the stream elsewhere than in norms cannot run
+    that way and does not change either.
 
     Returns:
-        Whether it is kept in float32.
+        Whether the stream is kept in float32.
     """
     if model.dtype not in HALF:
         return False
@@ -44,7 +44,7 @@ def widen_residual(model: PreTrainedModel) -> bool:
             hooks.append(module.register_forward_hook(rounded))
     try:
         _try(model)
-    # Products of two dtypes are errors; what else a model makes of it is no reason to stop either.
+    # A product of two dtypes is an error. Any other error of the model is no reason to stop either.
     except Exception:
         for hook in hooks:
             hook.remove()
@@ -58,16 +58,16 @@ def _wide(module: nn.Module, given: Any, output: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Rounded:
-    """Rounds what a norm, or the angles of a rotation, came to.
+    """Rounds the output of a norm, or the angles of a rotation.
 
     Attributes:
-        like: Has the dtype of the weights, also in a copy of the model whose weights have another one.
+        like: A tensor with the dtype of the weights, also in a copy of the model with weights of another dtype.
     """
 
     like: Tensor
 
     def __call__(self, module: nn.Module, given: Any, output: Any) -> Any:
-        """A forward hook."""
+        """Round the output, as a forward hook."""
         if isinstance(output, tuple):
             return tuple(part.to(self.like.dtype) for part in output)
         return output.to(self.like.dtype)
@@ -77,7 +77,7 @@ class _Rounded:
 def _try(model: PreTrainedModel) -> None:
     was_training = model.training
     tokens = torch.arange(PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
-    # With a whole mask transformers looks at no value, which the device "meta" has not.
+    # With a whole mask transformers reads no values, which do not exist on the device "meta".
     mask = torch.zeros((1, 1, PROBE, PROBE), dtype=model.dtype, device=model.device)
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""The policy of this process samples for itself: its weights are there already."""
+"""Samples with the policy of this process, without any copy of its weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LocalSampler:
     """Gives engines over a model that is trained in place (the `Sampler` protocol).
 
     Attributes:
-        version: Of its weights, as the last `push` called them.
+        version: The version of the weights, as given to the last `push`.
         alongside: False, since it computes where the trainer does.
     """
 
@@ -28,13 +28,13 @@ class LocalSampler:
         return LocalGenerator(self._model, self._tokenizer, settings, lambda: self.version)
 
     def push(self, version: int) -> dict[str, float]:
-        """Note what the weights are called."""
+        """Note the version of the weights."""
         self.version = version
         return {}
 
     def revive(self) -> bool:
-        """It lives as long as this process."""
+        """Return False, because it lives as long as this process."""
         return False
 
     def free(self) -> None:
-        """An engine gives its cache back by itself, when it is left or paused."""
+        """Do nothing, because an engine frees its cache when it is left or paused."""

@@ -1,4 +1,4 @@
-"""Sampling by the inverse of the cumulative distribution, with exact log-probabilities and entropies."""
+"""Samples by the inverse of the cumulative distribution, with exact log-probabilities and entropies."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 from aepo.engines.local.head import PIECE_BYTES
 
-# Tokens whose probabilities are summed first, so that the cumulative sum runs over V / WIDTH numbers a row and then
-# over WIDTH, not over V.
+# The probabilities of WIDTH tokens are summed first. So the cumulative sum runs over V / WIDTH numbers per row, and
+# then over WIDTH numbers, instead of over V.
 WIDTH = 64
-# exp of it is 0 in float32; keeps 0 * -inf out of the entropy.
+# exp of it is 0 in float32, and the entropy never has the term 0 * -inf.
 FLOOR = -1e4
-# Candidates behind `reference_entropies`.
+# The number of likeliest tokens in `reference_entropies`.
 REFERENCE_CANDIDATES = 10
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One token a row, on the host, with what the distribution was there (nats)."""
+    """One token per row, with its log-probability and the entropies there in nats; all are on the host."""
 
     tokens: list[int]
     logprobs: list[float]
@@ -33,15 +33,15 @@ def draw(
 ) -> Drawn:
     """Sample one token a row from softmax(z / T) over the whole vocabulary.
 
-    token = min{j : F_j > u F_V},  F the cumulative sum of exp((z - max z) / T); no token is left out, and one of
-    probability 0 is never taken.
+    token = min{j : F_j > u F_V},  F the cumulative sum of exp((z - max z) / T). No token is left out, but a token of
+    probability 0 is never drawn.
 
     Args:
-        logits: (R, V), any floating dtype; the arithmetic is in float32, sums that decide in float64.
+        logits: (R, V), any floating dtype; the arithmetic is in float32, the sums that decide are in float64.
         uniforms: (R,) float64 in [0, 1).
         temperature: T > 0.
         greedy: Take the likeliest token; log-probabilities and entropies stay those of T.
-        reference: Also give -sum p ln p over the ten likeliest tokens.
+        reference: Also compute -sum p ln p over the ten likeliest tokens.
 
     Raises:
         FloatingPointError: A row has NaN or no finite logit.
@@ -62,7 +62,7 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float, greedy: bool, re
     if temperature != 1.0:
         scaled /= temperature
     scaled.clamp_(min=FLOOR)
-    # One fused kernel, where exp alone takes longer.
+    # This is one fused kernel; exp alone takes longer.
     weights = torch.softmax(scaled, -1)
     padded = torch.nn.functional.pad(weights, (0, -size % WIDTH)) if size % WIDTH else weights
     parts = padded.view(rows, -1, WIDTH)
@@ -74,11 +74,11 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float, greedy: bool, re
     else:
         part, rest = _invert(cumulative, uniforms.to(exact) * total)
         inner = parts[torch.arange(rows, device=parts.device), part.to(parts.device)].to(exact).double().cumsum(-1)
-        # The same numbers summed in another order differ by a rounding: what is left of the target is taken as a share.
+        # A sum in another order differs by a rounding, so the rest of the target is used as a share of its part.
         mass = cumulative.gather(1, part[:, None])[:, 0] - _before(cumulative, part)
         place, _ = _invert(inner, rest / mass * inner[:, -1])
         tokens = (part * WIDTH + place)[:, None].to(logits.device)
-    # The likeliest token has z = 0.
+    # The likeliest token has z = 0 here.
     log_total = -weights.amax(-1).log()
     logprobs = scaled.gather(1, tokens)[:, 0] - log_total
     entropies = log_total - (weights * scaled).sum(-1)
@@ -94,18 +94,18 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float, greedy: bool, re
 
 
 def sums_on(device: torch.device) -> torch.device:
-    """Where sums in float64 are computed for logits on a device: MPS has no float64."""
+    """The device that computes sums in float64 for logits on a device, because MPS has no float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
 def _invert(cumulative: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The first index whose cumulative sum is above the target, and how far the target lies inside it."""
-    # Strictly below the end, whatever the rounding: then an index exists, and the sum rises there.
+    # The target must be below the end after any rounding, so that an index exists and the sum rises there.
     target = torch.minimum(target, torch.nextafter(cumulative[:, -1], torch.zeros_like(target)))
     index = (cumulative <= target[:, None]).sum(-1)
     return index, target - _before(cumulative, index)
 
 
 def _before(cumulative: Tensor, index: Tensor) -> Tensor:
-    """The cumulative sum up to `index`, itself not included."""
+    """The cumulative sum of the entries before `index`."""
     return torch.where(index > 0, cumulative.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0], 0.0)

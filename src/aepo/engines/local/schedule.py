@@ -1,4 +1,4 @@
-"""Who goes into the next model call, and where rows lie: pure functions of the engine's state."""
+"""Decides which sequences the next model call reads and where rows lie, by pure functions of the engine's state."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Sequence
 
 from aepo.engines.local.sequence import LocalSequence, SampleRequest
 
-# A prefill call costs about as much as a decode step of few rows, so it waits for company: for PREFILL_SHARE of the
-# requests, but never longer than PREFILL_PATIENCE calls.
+# A prefill call costs about as much as a decode step of few rows. So it waits until PREFILL_SHARE of the requests need
+# it, but never longer than PREFILL_PATIENCE calls.
 PREFILL_SHARE = 1 / 8
 PREFILL_PATIENCE = 4
-# Tokens of one sequence in one prefill call.
+# Largest number of tokens of one sequence in one prefill call.
 CHUNK = 512
-# A decode step computes idle rows that lie between sampled ones; above this share of the sampled rows they are moved.
+# A decode step also computes idle rows that lie between sampled ones. They are moved if there are more of them than
+# this share of the sampled rows.
 IDLE_SHARE = 1 / 8
 
 
 def prefill_group(requests: Sequence[SampleRequest], eager: bool) -> list[SampleRequest]:
-    """The requests to prefill now, empty for a decode step.
+    """The requests to prefill now; empty for a decode step.
 
-    Those with several unread tokens, once they are `PREFILL_SHARE` of all, or one has waited `PREFILL_PATIENCE` calls,
-    or nobody can decode.
+    Requests with several unread tokens are prefilled once they are `PREFILL_SHARE` of all, or one of them has waited
+    `PREFILL_PATIENCE` calls, or no request can decode.
 
     Args:
-        requests: All under way.
-        eager: Never wait for company.
+        requests: All requests under way.
+        eager: Prefill at once, without waiting for more requests.
     """
     waiting = [r for r in requests if r.sequence.uncached > 1]
     if not waiting:
@@ -42,9 +43,9 @@ def prefill_group(requests: Sequence[SampleRequest], eager: bool) -> list[Sample
 
 
 def prefill_batch(group: Sequence[SampleRequest], limit: int) -> list[SampleRequest]:
-    """What one call prefills: the first requests of the group whose padded chunks fit into `limit` tokens.
+    """The requests that one call prefills: the first of the group, as far as their padded chunks fit into `limit` tokens.
 
-    Of sequences that are equal, token for token, only the first is taken: the others copy what it has read.
+    Among sequences with equal tokens only the first is taken, and the others copy its keys and values.
     """
     different: dict[tuple[int, ...], SampleRequest] = {}
     for request in group:
@@ -60,7 +61,7 @@ def prefill_batch(group: Sequence[SampleRequest], limit: int) -> list[SampleRequ
 
 
 def exact_moves(table: Sequence[LocalSequence | None], rows: Sequence[LocalSequence]) -> list[tuple[int, int]]:
-    """Moves (from slot, to slot) after which slot i holds rows[i]; who lay there goes where a row came from."""
+    """Moves (from slot, to slot) after which slot i holds rows[i]; the row that was there goes to a slot that became free."""
     wanted = {row.slot for row in rows}
     moves = [(row.slot, i) for i, row in enumerate(rows) if row.slot != i]
     vacated = sorted(slot for slot in wanted if slot >= len(rows))
@@ -69,7 +70,7 @@ def exact_moves(table: Sequence[LocalSequence | None], rows: Sequence[LocalSeque
 
 
 def compacting_moves(table: Sequence[LocalSequence | None], rows: Sequence[LocalSequence]) -> list[tuple[int, int]]:
-    """As few moves as bring the rows into the first slots, in any order; none while few idle rows lie between."""
+    """The fewest moves that bring the rows into the first slots, in any order; none while few idle rows lie between."""
     count = len(rows)
     if max(row.slot for row in rows) + 1 - count <= IDLE_SHARE * count:
         return []

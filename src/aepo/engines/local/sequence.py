@@ -1,4 +1,4 @@
-"""What the engine knows of one growing sequence, and of one request to sample from it."""
+"""The engine's record of one growing sequence, and of one request to sample from it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from aepo.engines.stopping import Stopping
 
 @dataclass(eq=False)
 class LocalSequence:
-    """A handle; only `LocalGenerator` changes it.
+    """The handle of a sequence; only `LocalGenerator` changes it.
 
     Attributes:
         tokens: Given and sampled ids.
         noise: The key of its random numbers.
-        order: Number of the sequence in the order of opening.
-        slot: Its place in the cache; another's if it has ended and `cached` is 0.
-        cached: Leading tokens whose keys and values are in the cache.
-        starts: Where its turns begin: its lengths after it was given tokens, not empty.
-        ended: Nothing will be sampled from it any more.
-        closed: It holds nothing any more.
+        order: The number of the sequence in the order of opening.
+        slot: Its slot in the cache; another sequence has it if this one has ended and `cached` is 0.
+        cached: The number of leading tokens whose keys and values are in the cache.
+        starts: The starts of its turns, which are its lengths after it was given tokens; not empty.
+        ended: True if no more tokens will be sampled from it.
+        closed: True if its memory is free.
     """
 
     tokens: list[int]
@@ -35,12 +35,12 @@ class LocalSequence:
 
     @property
     def length(self) -> int:
-        """Tokens it holds, sampled and given."""
+        """Number of its tokens, sampled and given."""
         return len(self.tokens)
 
     @property
     def uncached(self) -> int:
-        """Tokens that the model has yet to read."""
+        """Number of its tokens that the model has not read."""
         return len(self.tokens) - self.cached
 
 
@@ -49,12 +49,12 @@ class SampleRequest:
     """One `sample` call under way.
 
     Attributes:
-        sequence: What it samples from.
-        limit: Length at which it ends unless it stopped.
-        stopping: When it stops.
-        done: Set at the end.
-        waited: Model calls it has waited for since it has several tokens to read.
-        error: What went wrong in the engine.
+        sequence: The sequence that it samples from.
+        limit: The length of the sequence at which it ends at the latest.
+        stopping: The prepared stop condition.
+        done: Set when the request has ended.
+        waited: The number of model calls that it has waited since it has several tokens to read.
+        error: The error of the engine; None without one.
     """
 
     sequence: LocalSequence

@@ -1,4 +1,4 @@
-"""How large a model is, from its configuration alone: nothing is loaded."""
+"""Tells how large a model is from its configuration, without loading it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """What memory depends on.
+    """The sizes of a model that its memory depends on.
 
     Attributes:
-        parameters: All of them.
-        layers: Decoder layers.
-        hidden: Width of the residual stream.
-        inner: Width inside the feed-forward part.
-        heads: Query heads times their width.
-        pairs: Key heads times their width; values have as much.
-        vocabulary: Rows of the output layer.
-        positions: Tokens that it was built for; None if it does not say.
+        parameters: The number of all parameters.
+        layers: The number of decoder layers.
+        hidden: The width of the residual stream.
+        inner: The width inside the feed-forward part.
+        heads: The number of query heads times their width.
+        pairs: The number of key heads times their width; it is the same for values.
+        vocabulary: The number of rows of the output layer.
+        positions: The number of tokens that the model was built for; None if the configuration does not say.
     """
 
     parameters: int
@@ -53,7 +53,7 @@ def shape_from(config: PreTrainedConfig) -> Shape:
     """The shape of a model with a configuration of transformers.
 
     Raises:
-        ValueError: It is no causal LM's.
+        ValueError: The configuration is not that of a causal LM.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -64,7 +64,7 @@ def shape_from(config: PreTrainedConfig) -> Shape:
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     pairs = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     return Shape(
-        # Weights that are tied are one parameter.
+        # Tied weights are one parameter.
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,

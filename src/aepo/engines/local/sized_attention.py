@@ -1,4 +1,4 @@
-"""Attention on the device "meta": what a fused kernel holds, and no numbers."""
+"""Attention on the device "meta": it has the memory of a fused kernel and computes no numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class SizedAttention:
-    """The attention of a trie as far as memory goes (a `TreeAttention`)."""
+    """An attention of a trie that only has the memory of the real one (a `TreeAttention`)."""
 
     def __call__(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None
@@ -19,7 +19,7 @@ class SizedAttention:
 
 
 class _Kernel(torch.autograd.Function):
-    """It keeps its arguments, its result, and a log-sum-exp of each query and head."""
+    """Holds the tensors that a fused kernel keeps: arguments, result, and a log-sum-exp of each query and head."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which models the local engine can run, found by trying: does reading token by token give what one pass gives?"""
+"""Finds out which models the local engine can run, by a trial: token by token, logits must be those of one pass."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ DISTANT = 1 << 20
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of a small copy.
+    """The result of a small copy's trial.
 
     Attributes:
-        reason: Why the family cannot be run; None if it can.
-        steady: What it makes of the first positions stays the same, whatever is read with them.
+        reason: The reason why the family cannot be run; None if it can.
+        steady: True if the logits at the first positions do not depend on the tokens that are read with them.
     """
 
     reason: str | None
@@ -39,14 +39,14 @@ class Tried:
 
 
 def refuse_unsupported(config: PreTrainedConfig, longest: int = 0) -> None:
-    """Check that a model gives the same reading token by token through the cache as in one pass, up to a length.
+    """Check, up to a length, that a model gives the same logits token by token through the cache as in one pass.
 
     Args:
-        config: The model's, or that of one which will be loaded with "sdpa".
-        longest: Tokens of the longest sequence; only positions below it are looked at.
+        config: The configuration of the model, or of one that will be loaded with "sdpa".
+        longest: The number of tokens of the longest sequence; only positions below it are checked.
 
     Raises:
-        ValueError: It does not; names the model, the reason and what can be done.
+        ValueError: It does not; the message names the model, the reason and the way out.
     """
     family = config.model_type
     name = getattr(config, "_name_or_path", "") or family
@@ -84,7 +84,7 @@ def _tried(family: Family) -> Tried:
             try:
                 cache = RowCache(layer_count(model), *ROOM)
                 difference = cached_difference(model, ModelForward(model, VOCABULARY, cache))
-            # Whatever a model makes of a cache that it does not know, it must not be sampled from with it.
+            # If the model fails in any way with a cache that it does not know, it must not be sampled with that cache.
             except Exception as error:
                 return Tried(f"reading through a cache fails ({_line(error)})")
             if difference <= TOLERANCE:
@@ -96,13 +96,13 @@ def _tried(family: Family) -> Tried:
 
 @lru_cache(maxsize=64)
 def _same_up_to(family: Family, longest: int) -> int:
-    """The largest length up to `longest` at which the first positions give what they give alone."""
+    """The largest length up to `longest` at which the first positions have the same logits as alone."""
     if longest <= NEAR + FAR:
         return longest
     with family.small_copy() as model:
 
         def same(length: int) -> bool:
-            # Alone first: some ropes remember the longest that they have seen until they see something short.
+            # The short text comes first, because some ropes remember the longest text until they see a short one.
             alone = _near(model, 0)
             return bool((_near(model, length) - alone).abs().max() <= TOLERANCE)
 
@@ -118,12 +118,12 @@ def _same_up_to(family: Family, longest: int) -> int:
 def _steady(model: PreTrainedModel) -> bool:
     try:
         return bool((_near(model, DISTANT) - _near(model, 0)).abs().max() <= TOLERANCE)
-    except (IndexError, RuntimeError):  # positions that are a table end somewhere
+    except (IndexError, RuntimeError):  # a table of positions has an end
         return False
 
 
 def _near(model: PreTrainedModel, length: int) -> Tensor:
-    """(NEAR, V) logits at the first positions, read together with the last ones of a length; 0 for without."""
+    """(NEAR, V): logits at the first positions, read together with the last positions of a length; 0 reads them alone."""
     places = [*range(NEAR), *range(length - FAR, length)] if length else [*range(NEAR)]
     seen = torch.ones(len(places), len(places)).tril() == 1
     mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)

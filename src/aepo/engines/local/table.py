@@ -1,4 +1,4 @@
-"""Sequences as rows of a forkable cache, and what reads on in them: which tokens, where, under what mask."""
+"""Keeps sequences as rows of a forkable cache, and reads their new tokens: it lays them out and makes the mask."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Moves = Callable[[Sequence[LocalSequence | None], Sequence[LocalSequence]], list
 
 
 class RowTable:
-    """Sequences by their slot in the cache, and what reads on in them.
+    """Holds sequences by their slot in the cache, and reads their new tokens.
 
-    One that has ended keeps its slot, to be copied from, until one that grows needs it; the first to have ended loses
-    its slot first.
+    An ended sequence keeps its slot, so that it can be copied, until a growing one needs it. The sequence that ended
+    first loses its slot first.
 
     Attributes:
-        call_tokens: Padded tokens that one prefill call should have at most.
+        call_tokens: The largest number of padded tokens that one prefill call should have.
 
     Args:
-        forward: Reads tokens on; its cache says how many sequences may grow at once, and how long they may be.
+        forward: Reads tokens; its cache says how many sequences may grow at once and how long they may be.
     """
 
     def __init__(self, forward: Forward) -> None:
@@ -40,7 +40,7 @@ class RowTable:
         return (row for row in self._table if row is not None)
 
     def add(self, tokens: list[int], noise: int, order: int, starts: list[int]) -> LocalSequence:
-        """A new sequence, of which nothing was read, in the first free slot, or in that of one that has ended.
+        """Add a new, unread sequence in the first free slot, or in the slot of an ended one.
 
         Raises:
             RuntimeError: All slots belong to sequences that grow.
@@ -50,25 +50,25 @@ class RowTable:
         return new
 
     def fork(self, source: LocalSequence, length: int, noise: int, order: int, starts: list[int]) -> LocalSequence:
-        """A new sequence that has read what `source` has of the first `length` tokens, the last one excepted.
+        """Add a sequence with the first `length` tokens of `source`; those that `source` has read count as read, but the last.
 
         Raises:
             RuntimeError: All slots belong to sequences that grow.
         """
         read = min(source.cached, length - 1)
         new = self.add(source.tokens[:length], noise, order, starts)
-        if new.slot == source.slot:  # what the source has read lies there already
+        if new.slot == source.slot:  # the keys and values of the source are there already
             new.cached = read
         else:
             self.copy(source, new, read)
         return new
 
     def end(self, row: LocalSequence) -> None:
-        """Its slot may be taken."""
+        """Mark a sequence as ended, so that others may take its slot."""
         self._ended[row] = None
 
     def remove(self, row: LocalSequence) -> None:
-        """Free its slot, if it still has one."""
+        """Free the slot of a sequence, if it still has one."""
         self._ended.pop(row, None)
         if self._table[row.slot] is row:
             self._table[row.slot] = None
@@ -79,20 +79,20 @@ class RowTable:
         self._ended.clear()
 
     def forget_weights(self) -> None:
-        """What was read is of no use under the weights to come: everything is read again."""
+        """Mark all sequences as unread, because their keys and values do not fit the next weights."""
         for row in self:
             row.cached = 0
 
     def new_weights(self) -> None:
-        """Take the model's weights as they are now."""
+        """Read the model's current weights."""
         self._forward.refresh()
 
     def release(self) -> None:
-        """Give the cache's memory back, unless it is a CPU's."""
+        """Free the cache's memory, unless it is a CPU's."""
         self._cache.release()
 
     def copy(self, source: LocalSequence, target: LocalSequence, length: int) -> None:
-        """Let `target` have read what `source` has, up to `length`; both hold the same tokens there."""
+        """Copy the first `length` keys and values of `source` to `target`; both must have the same tokens there."""
         self._cache.move([source.slot], [target.slot], length, start=target.cached)
         target.cached = length
 
@@ -106,7 +106,7 @@ class RowTable:
         count = max(row.slot for row in rows) + 1
         idle = LocalSequence([0], 0, 0, 0)
         held = [row or idle for row in self._table[:count]]
-        # An idle row computes a token that nobody sees; what it writes lies beyond what it has cached.
+        # An idle row computes an unused token and writes only beyond its cached positions.
         places = [min(row.cached, self._cache.most_length - 1) for row in held]
         last = [row.tokens[row.cached] if row.uncached else 0 for row in held]
         self._reserve(max(places) + 1)
@@ -130,7 +130,7 @@ class RowTable:
         """
         parts = [row.tokens[row.cached : row.cached + CHUNK] for row in rows]
         width = max(map(len, parts))
-        # On the left, so that the last column holds everyone's last token.
+        # Padding is on the left, so that the last column has the last token of every row.
         padding = [width - len(part) for part in parts]
         ids = self._tensor([[0] * pad + part for pad, part in zip(padding, parts, strict=True)])
         pads = self._tensor(padding)[:, None]
@@ -145,7 +145,7 @@ class RowTable:
         else:
             length = 0
             seen = (column <= column[:, None]) & valid[:, None]
-            # A padding query must see something: a softmax over nothing is NaN, and NaN * 0 stays.
+            # A padding query must see some key, because a softmax over no keys is NaN, and NaN * 0 is NaN.
             seen |= torch.eye(width, dtype=torch.bool, device=self._device)
         slots = self._tensor([row.slot for row in rows])
         logits = self._forward(ids, seen, CacheCall(slots, positions, valid if any(padding) else None, length))

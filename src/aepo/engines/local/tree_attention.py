@@ -1,7 +1,7 @@
-"""Attention on a trie: a token sees the tokens before it in its own sequences, whatever stands between.
+"""Attention on a trie: a token sees the tokens before it in its own sequences, and no others.
 
-The caller of a model hands it a `TreeAttention`, which its layers ask instead of their kernel. On a GPU that is
-FlexAttention, which skips the blocks in which nothing is seen.
+The caller of a model gives it a `TreeAttention`, which its layers call instead of their kernel. On a GPU that is
+FlexAttention, which skips blocks in which no pair sees each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAME = "aepo_tree"
 BLOCK = 128
 """Tokens of a block of queries or keys: FlexAttention's own default."""
-# Arguments by which some models change the scores.
+# Some models change the scores by these arguments.
 SPECIAL = ("softcap", "s_aux", "position_bias", "sliding_window")
 ONE_KERNEL = {"FORCE_USE_FLEX_ATTENTION": True}
 """Without it a trie of under 128 tokens would be given to a kernel for decoding, whose compilation can take minutes."""
@@ -38,20 +38,20 @@ class TreeAttention(Protocol):
             module: The attention module.
             query: (1, heads, N, head_dim).
             key: (1, pairs, N, head_dim), heads a multiple of pairs.
-            value: Idem.
+            value: (1, pairs, N, head_dim).
             scaling: 1 / sqrt(head_dim) unless given.
 
-        Returns:
-            (1, N, heads, head_dim).
+            Returns:
+                (1, N, heads, head_dim).
         """
         ...
 
 
 class FlexAttention:
-    """FlexAttention under a block mask: what a GPU runs (a `TreeAttention`).
+    """FlexAttention under a block mask, as a GPU runs it (a `TreeAttention`).
 
     Args:
-        until_N: As in `Trie`; on the device of the model.
+        until_N: As in `Trie`, on the device of the model.
     """
 
     def __init__(self, until_N: Tensor) -> None:
@@ -67,20 +67,21 @@ class FlexAttention:
 
 
 def block_mask(until_N: Tensor) -> BlockMask:
-    """What each block of queries has to read, equal to that of `create_block_mask`, which makes N x N masks.
+    """The blocks that each block of queries has to read.
 
-    Queries of block I see something of an earlier block J of keys exactly if the longest run of descendants in J
-    reaches them, max until_J > BLOCK I. They see all of it exactly if the shortest one covers them,
-    min until_J >= BLOCK (I + 1). Of its own block each query sees a part, of later ones nothing.
+    The result equals that of `create_block_mask`, which makes N x N masks. Queries of block I see a part of an earlier
+    block J of keys exactly if the longest run of descendants in J reaches them, max until_J > BLOCK I. They see all of
+    it exactly if the shortest run covers them, min until_J >= BLOCK (I + 1). A query sees a part of its own block and
+    no later one.
 
-    Memory grows with N and (N / BLOCK)^2: some 50 bytes for each pair of blocks.
+    Memory grows with N and (N / BLOCK)^2, with some 50 bytes for each pair of blocks.
 
     Args:
         until_N: As in `Trie`.
     """
     size, device = len(until_N), until_N.device
     blocks = -(-size // BLOCK)
-    # What fills the last block is seen by no later one.
+    # No later block sees the padding of the last one.
     until_JK = nn.functional.pad(until_N, (0, blocks * BLOCK - size)).view(blocks, BLOCK)
     begin_I1 = torch.arange(blocks, device=device)[:, None] * BLOCK
     earlier_IJ = torch.ones(blocks, blocks, dtype=torch.bool, device=device).tril(-1)
@@ -92,13 +93,13 @@ def block_mask(until_N: Tensor) -> BlockMask:
 
 
 def _listed(chosen_IJ: Tensor) -> tuple[Tensor, Tensor]:
-    """(1, 1, I) how many blocks each row has, and (1, 1, I, J) which ones, followed by the others."""
+    """(1, 1, I): the number of blocks of each row; (1, 1, I, J): their indices, followed by the other blocks."""
     order_IJ = chosen_IJ.int().argsort(descending=True, stable=True)
     return chosen_IJ.sum(-1, dtype=torch.int32)[None, None], order_IJ.int()[None, None]
 
 
 def mask_mod(until_N: Tensor) -> Any:
-    """Whether a query sees a key, as FlexAttention asks; equal to `aepo.core.trie.sees`."""
+    """Whether a query sees a key, for FlexAttention; equal to `aepo.core.trie.sees`."""
 
     def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (query < until_N[key])
@@ -107,12 +108,13 @@ def mask_mod(until_N: Tensor) -> Any:
 
 
 def use(model: PreTrainedModel) -> None:
-    """Let a model whose attention is "sdpa" ask this module instead; calls without a trie stay what they were.
+    """Let a model with the attention "sdpa" call this module instead; calls without a trie give the same as before.
 
-    It stays so: with gradient checkpointing layers run again after the call that gave the trie has returned.
+    The change is permanent, because with gradient checkpointing layers run again after the call with the trie has
+    returned.
 
     Raises:
-        ValueError: Its attention is another one.
+        ValueError: The model has another attention.
     """
     kernel = model.config._attn_implementation
     if kernel == NAME:
@@ -135,24 +137,24 @@ def tree_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention as a trie wants it; the interface is that of transformers' attention functions.
+    """The attention of a trie, or "sdpa"; the interface is that of transformers' attention functions.
 
     Args:
         module: The attention module.
         query: (B, heads, T, head_dim).
         key: (B, pairs, T, head_dim).
-        value: Idem.
-        attention_mask: Of calls without a trie.
-        tree: What the caller of the model gave; None asks for "sdpa".
+        value: (B, pairs, T, head_dim).
+        attention_mask: The mask of calls without a trie.
+        tree: The attention that the caller of the model gave; None uses "sdpa".
         scaling: 1 / sqrt(head_dim) unless given.
-        dropout: Of calls without a trie: models are trained in evaluation mode.
-        kwargs: Handed on to "sdpa".
+        dropout: The dropout of calls without a trie; it is not used with one, because training runs in evaluation mode.
+        kwargs: Arguments for "sdpa".
 
     Returns:
         (B, T, heads, head_dim).
 
     Raises:
-        ValueError: The model changes its scores in a way that the attention of a trie knows nothing of.
+        ValueError: The model changes its scores in a way that the attention of a trie does not support.
     """
     if tree is None:
         general = ALL_ATTENTION_FUNCTIONS["sdpa"]

@@ -1,4 +1,4 @@
-"""Whether a model scores a trie as it scores the sequences in it, tried on a small one before anything is trained."""
+"""Checks on a small trie, before training, that a model scores a trie as it scores the sequences in it."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ TOLERANCE = 1e-3
 
 
 def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] = ()) -> None:
-    """Check that trees are scored as their sequences are.
+    """Check that trees get the same scores as their sequences.
 
-    It is tried in float32 on a copy of the first layers: in bfloat16 the same model scores the same sequence nats apart
-    when its batch has another shape, which says nothing of the tree. The copy is on the CPU: the compiler of GPU
+    The trial uses a copy of the first layers in float32. In bfloat16 the scores of one sequence differ by nats between
+    batches of different shapes, which says nothing about the tree. The copy is on the CPU, because the compiler of GPU
     kernels needs minutes for FlexAttention in float32 with wide heads.
 
     Args:
         model: A causal LM.
         vocab_size: Ids below it can be sampled.
-        tokens: Of a text that the model will read; its beginning is what is tried.
+        tokens: A text that the model will read; its beginning is tried.
 
-    Raises:
-        ValueError: They are not: the attention cannot be replaced, or is not that of plain full attention.
+        Raises:
+            ValueError: The scores differ: the attention cannot be replaced, or it is not plain full attention.
     """
     name = getattr(model.config, "_name_or_path", "") or type(base_model(model)).__name__
     reason = None
-    # What no layout can train must not be told to change it.
+    # The advice to change the layout would not help a model that no layout can train.
     refuse_unsupported(model.config)
     try:
         difference = tree_difference(ModelLogprobs(first_layers(model), vocab_size), tokens)
-    # Whatever a model makes of a trie that it does not know, it must not be trained on one.
+    # If the model fails in any way with a trie, it must not be trained on one.
     except Exception as error:
         difference, reason = 0.0, (str(error) or type(error).__name__).splitlines()[0]
     if not difference <= TOLERANCE:
@@ -55,9 +55,9 @@ def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] =
 
 
 def first_layers(model: PreTrainedModel) -> PreTrainedModel:
-    """A float32 copy of a model with its first layers only; of all its layers where they are not in one list.
+    """A float32 copy of a model with its first layers; with all layers if they are not in one list.
 
-    It is on the CPU, wherever the model is.
+    The copy is on the CPU, wherever the model is.
     """
     base = base_model(model)
     count = base.config.get_text_config(decoder=True).num_hidden_layers
@@ -77,7 +77,7 @@ def first_layers(model: PreTrainedModel) -> PreTrainedModel:
 
 @torch.no_grad()
 def tree_difference(logprobs: ModelLogprobs, tokens: Sequence[int] = ()) -> float:
-    """Largest difference between scores of sequences that share a beginning and those of their trie."""
+    """The largest difference between scores of sequences that share a beginning and those of their trie."""
     device = logprobs.model.device
     given = [*tokens[:LENGTH], *range(LENGTH)][:LENGTH]
     tokens_BT = torch.tensor(given).repeat(3, 1) % logprobs.vocab_size

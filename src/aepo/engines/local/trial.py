@@ -1,7 +1,7 @@
-"""A small copy of a model's family, and whether reading on in it gives what one pass gives.
+"""Makes a small copy of a model's family, and compares its logits through a cache with those of one pass.
 
-The copy has the family's configuration with two layers, few tokens and narrow feed-forward parts, at random in float32,
-on the CPU, so that rounding, adapters, weights and the device play no part.
+The copy has the family's configuration with two layers, few tokens and narrow feed-forward parts. Its weights are
+random, in float32 and on the CPU, so the result does not depend on rounding, adapters, weights or the device.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ WIDTHS = ("intermediate_size", "moe_intermediate_size", "shared_expert_intermedi
 
 @dataclass(frozen=True)
 class Family:
-    """What a small copy is made from.
+    """The configuration that a small copy is made from.
 
     Attributes:
-        kind: Class of the configuration.
-        text: Its JSON.
-        kernel: Name of the attention.
+        kind: The class of the configuration.
+        text: The configuration as JSON.
+        kernel: The name of the attention.
     """
 
     kind: type[PreTrainedConfig]
@@ -52,25 +52,25 @@ class Family:
 
     @classmethod
     def of(cls, config: PreTrainedConfig) -> Self:
-        """That of a model, or of one which will be loaded with "sdpa"."""
+        """The family of a model that has this configuration; a model that is not loaded yet will have "sdpa"."""
         kernel = getattr(config, "_attn_implementation", None)
-        # Where no trie is given, it is sdpa.
+        # The attention of a trie is "sdpa" in calls without a trie.
         name = "sdpa" if kernel in (None, tree_attention.NAME) else str(kernel)
         return cls(type(config), str(config.to_json_string(use_diff=False)), name)
 
     @contextmanager
     def small_copy(self) -> Iterator[PreTrainedModel]:
-        """A model of the family, without gradients; nobody's random numbers are disturbed.
+        """A model of the family, without gradients; the state of random numbers does not change.
 
         Raises:
-            ValueError: transformers does not make one.
+            ValueError: transformers cannot make one.
         """
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             try:
                 model = _built(_shrunk(self, WIDTHS), self.kernel)
             except (ValueError, RuntimeError, AssertionError, TypeError):
-                # Widths may have to fit each other.
+                # Some families need widths that fit each other.
                 model = _built(_shrunk(self, ()), self.kernel)
             for parameter in model.parameters():
                 if parameter.ndim >= 2:
@@ -79,11 +79,11 @@ class Family:
 
 
 def cached_difference(model: PreTrainedModel, forward: Forward) -> float:
-    """Largest difference between logits that are read through a cache, as a rollout does, and those of one pass.
+    """The largest difference between logits through a cache, as in a rollout, and those of one pass.
 
     Args:
         model: A small copy.
-        forward: What reads in it, with the room of `ROOM`.
+        forward: Its forward pass, over a cache with the size `ROOM`.
     """
     rows = tokens(*ROOM)
     expected = model(input_ids=rows, use_cache=False).logits
@@ -100,7 +100,7 @@ def cached_difference(model: PreTrainedModel, forward: Forward) -> float:
 
 
 def tokens(rows: int, width: int) -> Tensor:
-    """(rows, width) ids of a small copy."""
+    """(rows, width): random ids of a small copy."""
     return (torch.arange(rows * width).reshape(rows, width) * 31 + 7) % VOCABULARY
 
 

@@ -1,1 +1,1 @@
-"""vLLM samples for a run that is trained in this process: a server of its own, spoken to by HTTP."""
+"""Samples with a vLLM server for a run that is trained in this process; the server is reached by HTTP."""

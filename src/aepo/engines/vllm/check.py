@@ -1,7 +1,7 @@
-"""Whether a server has the trained policy: its log-probabilities beside the trainer's, after each hand-over.
+"""Checks after each hand-over that a server has the trained policy, by comparing log-probabilities with the trainer's.
 
-A reply of HTTP 200 proves nothing: a server that lacks a tensor, keeps old keys and values, or multiplies by an old
-copy of its output layer answers as well.
+A reply of HTTP 200 is not enough. A server also answers if it lacks a tensor, keeps old keys and values, or multiplies
+by an old copy of its output layer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLOOR = 0.1
 
 
 class Scores(Protocol):
-    """What gives the trainer's log-probabilities."""
+    """Computes the trainer's log-probabilities."""
 
     device: torch.device
 
@@ -36,14 +36,14 @@ class Scores(Protocol):
 
 @dataclass
 class HandOverCheck:
-    """Compares fixed texts after each hand-over.
+    """Compares log-probabilities after fixed texts, after each hand-over.
 
     Attributes:
-        policy: The trainer's.
-        sample: Draws `TOKENS` tokens after each of the texts; gives ids and ln p at temperature 1.
-        texts: Token ids, none longer than the model holds.
-        tolerance: Largest mean difference, in nats.
-        first: The mean difference after the first hand-over.
+        policy: The trainer's policy.
+        sample: Draws `TOKENS` tokens after each of the texts; returns ids and ln p at temperature 1.
+        texts: The token ids of the texts; none is longer than the model allows.
+        tolerance: The largest mean difference that is accepted, in nats.
+        first: The mean difference after the first hand-over, in nats.
     """
 
     policy: Scores
@@ -53,7 +53,7 @@ class HandOverCheck:
     first: float | None = field(default=None, init=False)
 
     def difference(self) -> float:
-        """Mean absolute difference of ln p, in nats.
+        """The mean absolute difference of ln p, in nats.
 
         Raises:
             VllmError: It is above the tolerance, or far above the first one.

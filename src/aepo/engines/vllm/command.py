@@ -1,4 +1,4 @@
-"""How a vLLM server is started for a run: its command line and its environment."""
+"""Makes the command line and the environment of a vLLM server for a run."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ OURS = frozenset(
 
 @dataclass(frozen=True)
 class Served:
-    """What a server has to serve.
+    """A model that a server has to serve.
 
     Attributes:
-        model: Folder or hub name of the model; with an adapter, of the base.
-        tokenizer: Folder or hub name of the tokenizer.
-        dtype: "float32" or "bfloat16".
-        length: Tokens that a sequence may hold.
-        device: "cpu" or "cuda", where the server runs.
+        model: The folder or hub name of the model; with an adapter, of its base.
+        tokenizer: The folder or hub name of the tokenizer.
+        dtype: The type of the weights, "float32" or "bfloat16".
+        length: The number of tokens that a sequence may hold.
+        device: The device of the server, "cpu" or "cuda".
         shared: Whether it shares a GPU with the trainer.
     """
 
@@ -52,7 +52,7 @@ class Served:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A port of 127.0.0.1 that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -61,7 +61,7 @@ def free_port() -> int:
 def serve_command(config: Config, served: Served, port: int) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment variables of a server; "{folder}" in them is the server's own folder.
 
-    With full training it begins with random weights: then nothing is right before the first hand-over.
+    With full training the server begins with random weights, so a missing first hand-over is noticed.
 
     Raises:
         ConfigError: An option is refused.
@@ -86,10 +86,10 @@ def serve_command(config: Config, served: Served, port: int) -> tuple[list[str],
     if lora is None:
         options |= {"weight-transfer-config": json.dumps({"backend": BACKEND}), "load-format": "dummy"}
     else:
-        # The run's adapter, and the one before it while requests end.
+        # The server holds the run's adapter, and the one before it until its requests end.
         options |= {"enable-lora": True, "max-lora-rank": _rank(lora.rank), "max-loras": 1, "max-cpu-loras": 2}
     if served.device == "cpu":
-        # A graph takes minutes to compile there; smaller blocks are not supported by all its kernels.
+        # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
         options |= {"enforce-eager": True, "block-size": 32}
     else:
         options |= {"gpu-memory-utilization": share(config, served.shared), "block-size": 16}
@@ -104,24 +104,24 @@ def serve_command(config: Config, served: Served, port: int) -> tuple[list[str],
 
 
 def share(config: Config, shared: bool) -> float:
-    """The share of a GPU that the server takes."""
+    """The share of a GPU's memory that the server takes."""
     given = config.vllm.gpu_memory_utilization
     return given if given is not None else 0.3 if shared else 0.9
 
 
 def sleeps(config: Config, served: Served) -> bool:
-    """Whether the server gives its memory back while the trainer works."""
+    """Whether the server frees its memory while the trainer works."""
     wanted = config.vllm.enable_sleep_mode
     return served.shared if wanted is None else wanted
 
 
 def _variables(served: Served, settings: VllmConfig) -> dict[str, str]:
-    # Packages of this interpreter may not fit another one.
+    # The server may run another interpreter, which this one's packages may not fit.
     ours = os.environ.get("PYTHONPATH") if settings.python is None else None
     variables = {
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-        # A request after a long update must not meet a connection that was closed meanwhile.
+        # The server must not close a connection during a long update, because the next request would fail.
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
         "VLLM_NO_USAGE_STATS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, ["{folder}", ours])),

@@ -1,7 +1,7 @@
-"""vLLM's own interface for weights, adapters and memory, by HTTP.
+"""Controls weights, adapters and memory of a vLLM server by its own HTTP interface.
 
-Each call is made once and has a time limit of its own: a call that died with the engine is never answered, and a second
-attempt would meet a model that is half loaded.
+Each call is made once and has its own time limit. If the engine dies during a call, no answer comes. A second attempt
+would find a model that is half loaded.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ UPDATE_SECONDS = 600.0
 
 
 class VllmError(RuntimeError):
-    """A vLLM server does not do what it is told; the message has its own words."""
+    """A vLLM server fails to do what it is asked; the message quotes the server."""
 
 
 class Control:
-    """Tells one vLLM server what to do.
+    """Controls one vLLM server.
 
     Attributes:
-        url: Its address, without "/v1".
+        url: The server's address, without "/v1".
     """
 
     def __init__(self, url: str) -> None:
-        """Send nothing yet."""
+        """Set the server; no request is sent."""
         self.url = url.rstrip("/").removesuffix("/v1").rstrip("/")
 
     def alive(self) -> bool:
-        """Whether it answers that it is well."""
+        """Whether the server answers that it is ready."""
         try:
             return self._send("GET", "/health", None, 5.0).is_success
         except VllmError:
             return False
 
     def version(self) -> str:
-        """VLLM's version, e.g. "0.32.0"."""
+        """The version of vLLM, e.g. "0.32.0"."""
         return str(self._json("GET", "/version").get("version", ""))
 
     def settings(self) -> dict[str, Any]:
-        """How it was started: vLLM's own configuration, by section.
+        """The configuration of vLLM that the server was started with, by section.
 
         Raises:
-            VllmError: It was started without VLLM_SERVER_DEV_MODE=1, or does not answer.
+            VllmError: The server was started without VLLM_SERVER_DEV_MODE=1, or does not answer.
         """
         found = self._json("GET", "/server_info?config_format=json")
         told = found.get("vllm_config")
@@ -57,21 +57,21 @@ class Control:
         return told
 
     def begin(self) -> None:
-        """Agree on how weights come; once, before the first `update`."""
+        """Prepare the server for weights; call it once, before the first `update`."""
         self._post("/init_weight_transfer_engine", {"init_info": {}})
 
     def limit_vocabulary(self, size: int) -> None:
-        """Sample ids below `size` only."""
+        """Let the server sample only ids below `size`."""
         self._post("/collective_rpc", {"method": "aepo_vocabulary", "args": [size]})
 
     def update(self, file: Path, version: int) -> list[str]:
-        """Take all weights out of a file; requests under way wait, and go on with the new weights.
+        """Let the server load all weights from a file. Requests under way wait and go on with the new weights.
 
-        The order matters. Without the pause the engine dies, since its weights are gone between start and finish. Keys
-        and values of the old weights stay cached until they are reset. After a failure the server must not go on.
+        The order matters. Without the pause the engine dies, because its weights are missing between start and finish.
+        Keys and values of the old weights stay cached until they are reset. After a failure the server must not go on.
 
         Returns:
-            One JSON text a worker, see `worker.Extension.aepo_arrived`.
+            One JSON text per worker, see `worker.Extension.aepo_arrived`.
 
         Raises:
             VllmError: A call failed; the server cannot be used any more.
@@ -86,27 +86,27 @@ class Control:
         return [str(one) for one in arrived.get("results", ())]
 
     def reset_cache(self) -> None:
-        """Forget the keys and values of prompts."""
+        """Let the server drop the cached keys and values of prompts."""
         self._post("/reset_prefix_cache?reset_running_requests=true")
 
     def load_adapter(self, name: str, folder: Path) -> None:
-        """Serve an adapter as a model of that name."""
+        """Let the server serve an adapter as a model of that name."""
         self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)}, UPDATE_SECONDS)
 
     def unload_adapter(self, name: str) -> None:
-        """Forget an adapter; requests under way are answered."""
+        """Let the server drop an adapter; requests under way are still answered."""
         self._post("/v1/unload_lora_adapter", {"lora_name": name})
 
     def sleep(self, level: int) -> None:
-        """Give memory back: 1 keeps the weights in the host's memory, 2 throws them away.
+        """Let the server free its memory. Level 1 keeps the weights in the host's memory, level 2 drops them.
 
         Raises:
-            VllmError: It cannot sleep.
+            VllmError: The server cannot sleep.
         """
         self._post(f"/sleep?level={level}&mode=wait", seconds=UPDATE_SECONDS)
 
     def wake(self, what: str) -> None:
-        """Take memory again, for "weights" or "kv_cache"."""
+        """Let the server take memory again, for "weights" or "kv_cache"."""
         self._post(f"/wake_up?tags={what}", seconds=UPDATE_SECONDS)
 
     def _post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sequences that grow on the vLLM server of a run; each reply knows which weights drew it."""
+"""Grows sequences on the vLLM server of a run; each reply has the version of the weights that drew it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ class VllmGenerator(ServerGenerator):
 
     Args:
         endpoint: The server.
-        now: The model as it is served now, and the version of its weights.
-        in_place: Whether a request under way goes on with the new weights. Its reply is thrown away then, and drawn
-            again.
+        now: Gives the currently served model and the version of its weights.
+        in_place: Whether a request under way goes on with the new weights. Then its reply is dropped and drawn again.
         tokenizer: The model's tokenizer.
         settings: How it samples.
 
@@ -49,5 +48,5 @@ class VllmGenerator(ServerGenerator):
             drawn = await super()._draw(sequence, count, stop)
             if not self._in_place or self._now()[1] == version:
                 return replace(drawn, version=version)
-            # After a hand-over nothing of it may be sent before the engine is resumed.
+            # After a hand-over no request may be sent before the engine is resumed.
             await self._going.wait()

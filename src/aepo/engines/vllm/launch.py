@@ -1,4 +1,4 @@
-"""A vLLM server for the time of a run: started by us, or by the user."""
+"""Provides a vLLM server for the time of a run: it starts one, or uses one that the user has started."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Serving:
 
     Attributes:
         config: The run's configuration.
-        served: What it has to serve.
-        text: Tokens of a prompt of the run.
-        folder: Where weights go.
-        server: Its process, if it is ours.
-        control: Tells it what to do.
+        served: The model that it has to serve.
+        text: The tokens of a prompt of the run.
+        folder: The folder for weights.
+        server: The server's process, if we started it; else None.
+        control: Controls the server.
     """
 
     config: Config
@@ -60,7 +60,7 @@ class Serving:
         """Wait for the server, and sample with it for a policy.
 
         Raises:
-            VllmError: It does not start, or does not fit the run.
+            VllmError: The server does not start, or does not fit the run.
         """
         self._prepare(policy)
         control, model = self.control, policy.model
@@ -100,14 +100,14 @@ class Serving:
         return True
 
     def keep_log(self, folder: Path) -> None:
-        """Have the server print into the run's folder."""
+        """Let the server print into the run's folder."""
         if self.server is not None:
             self.server.move_log(folder / "vllm.log")
 
 
 @contextmanager
 def serving(config: Config, task: Task) -> Iterator[Serving]:
-    """Start a server, or use the one at `vllm.url`; leaving ends what was started.
+    """Start a server, or use the one at `vllm.url`; leaving the context ends a server that was started here.
 
     Raises:
         ConfigError: The settings do not go together.
@@ -127,7 +127,7 @@ def serving(config: Config, task: Task) -> Iterator[Serving]:
     command, variables = serve_command(config, served, port)
     run = Path(config.run)
     run.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the run's folder, which there is only once everything fits.
+    # The log begins beside the run's folder, because that folder is made only after all checks.
     handle, log = tempfile.mkstemp(prefix=f".{run.name}-vllm-", suffix=".log", dir=run.parent)
     os.close(handle)
     server = VllmServer(command, variables, port, Path(log))

@@ -1,4 +1,4 @@
-"""A vLLM server as a process of this machine. It ends with whoever started it, however that ends."""
+"""Runs a vLLM server as a process of this machine. It ends with the process that started it, even if that one is killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MEMORY_SETTINGS = "vllm.gpu_memory_utilization, rollout.max_tokens and rollout.
 
 
 def private_folder() -> Path:
-    """A new folder that only this user can read, in memory if that can be written."""
+    """Make a folder that only this user can read, in memory if possible."""
     memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
 
@@ -35,19 +35,19 @@ class VllmServer:
     """One vLLM server.
 
     Attributes:
-        control: Tells it what to do.
-        folder: A folder of its own in memory, if there is room for that, else on disk; it is removed with the server.
-        log: What it prints.
+        control: Controls the server.
+        folder: The server's own folder, in memory if there is room, else on disk; it is removed with the server.
+        log: The file of the server's output.
     """
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], port: int, log: Path) -> None:
-        """Start it; `wait` until it can be used.
+        """Start the server; call `wait` before its first use.
 
         Args:
-            command: Program and arguments. Each "{folder}" in them stands for its folder.
+            command: The program and its arguments. Each "{folder}" in them stands for the server's folder.
             variables: Environment variables besides those of this process; "{folder}" as in `command`.
-            port: Where it listens, on 127.0.0.1.
-            log: File for what it prints.
+            port: The port of 127.0.0.1 where it listens.
+            log: The file for its output.
         """
         self.control, self.log = Control(f"http://127.0.0.1:{port}"), log
         self.folder = private_folder()
@@ -79,17 +79,17 @@ class VllmServer:
             os.close(lifeline)
 
     def ended(self) -> bool:
-        """Whether its process has ended, or does so within some seconds: a part of it may have died before."""
+        """Whether its process has ended, or ends within some seconds, because a part of it may have died before it."""
         end = time.monotonic() + GRACE
         while self._process.poll() is None and not self.control.alive() and time.monotonic() < end:
             time.sleep(POLL)
         return self._process.poll() is not None
 
     def wait(self, seconds: float) -> None:
-        """Wait until it answers.
+        """Wait until the server answers.
 
         Raises:
-            VllmError: It ended, or took too long.
+            VllmError: The server ended, or took too long.
         """
         end = time.monotonic() + seconds
         while not self.control.alive():
@@ -102,25 +102,25 @@ class VllmServer:
             time.sleep(POLL)
 
     def move_log(self, to: Path) -> None:
-        """Go on printing into another file, with what was printed so far."""
+        """Move the output so far to another file, where the server prints from now on."""
         with suppress(OSError):
             os.replace(self.log, to)
             self.log = to
 
     def restart(self) -> None:
-        """Start another process in place of this one; `wait` until it can be used."""
+        """Start another process in place of this one; call `wait` before its first use."""
         self.close()
         self._start()
 
     def close(self) -> None:
-        """End it and everything that it started, and remove its folder."""
+        """End the server and all processes that it started, and remove its folder."""
         with suppress(OSError):
             os.close(self._held)
         self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _reason(self) -> str:
-        """The last error that it printed, in one line."""
+        """The last error that the server printed, in one line."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         told = next((line for line in reversed(lines) if re.search(r"(Error|Exception)\b.*: ?\S", line)), "")

@@ -1,4 +1,4 @@
-"""What a run with vLLM cannot do, said before anything is loaded; and what a server must have been started with."""
+"""Refuses settings that a run with vLLM does not support, before anything is loaded, and servers with wrong options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def refuse(config: Config, served: Served) -> None:
     """Check that the settings go together.
 
     Raises:
-        ConfigError: They do not; says what to write instead.
+        ConfigError: They do not; the message says what to write instead.
     """
     vllm = config.vllm
     if config.rollout.deterministic:
@@ -53,14 +53,14 @@ def check_server(version: str, settings: dict[str, Any], config: Config, served:
     """Check how a server was started.
 
     Args:
-        version: vLLM's.
-        settings: Its configuration (`Control.settings`).
-        config: The run's.
-        served: What the run needs.
-        backend: How full weights come.
+        version: The version of vLLM.
+        settings: The server's configuration (`Control.settings`).
+        config: The run's configuration.
+        served: The model that the run needs.
+        backend: The name of vLLM's weight transfer for full training.
 
-    Raises:
-        VllmError: It cannot be used; says with which option to start it.
+        Raises:
+            VllmError: The server cannot be used; the message names the option to start it with.
     """
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < OLDEST:

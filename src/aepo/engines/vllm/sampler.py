@@ -1,4 +1,4 @@
-"""vLLM samples for the policy that this process trains (a `Sampler`)."""
+"""Samples with vLLM for the policy that this process trains (a `Sampler`)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class VllmSampler:
-    """Gives engines over a vLLM server that is handed the policy's weights.
+    """Gives engines over a vLLM server that gets the policy's weights.
 
     Attributes:
-        control: The server.
-        version: Of its weights; -1 before the first `push`.
-        alongside: Whether it keeps its memory while the trainer works, and so can sample meanwhile.
+        control: Controls the server.
+        version: The version of the server's weights; -1 before the first `push`.
+        alongside: Whether the server keeps its memory while the trainer works, and so can sample meanwhile.
     """
 
     def __init__(
@@ -40,16 +40,16 @@ class VllmSampler:
         sleeps: bool,
         restart: Callable[[], bool],
     ) -> None:
-        """Nothing is handed over yet.
+        """Set the parts; the first `push` hands weights over.
 
         Args:
-            control: The server.
-            served: What it serves.
-            tokenizer: The policy's.
-            transfer: How weights get there.
-            check: Makes what is compared after each hand-over.
-            sleeps: Whether it gives its memory back between rollouts.
-            restart: Starts a server that has ended again; False if it has not ended, or is not ours.
+            control: Controls the server.
+            served: The server's model and what the server supports.
+            tokenizer: The policy's tokenizer.
+            transfer: Hands weights over.
+            check: Makes the comparison after each hand-over.
+            sleeps: Whether the server frees its memory between rollouts.
+            restart: Starts an ended server again; returns False if it has not ended, or we did not start it.
         """
         self.version, self.alongside = -1, not sleeps
         self.control, self._served, self._tokenizer = control, served, tokenizer
@@ -67,16 +67,17 @@ class VllmSampler:
         return VllmGenerator(self._endpoint, self._now, self._transfer.in_place, self._tokenizer, settings)
 
     def push(self, version: int) -> dict[str, float]:
-        """Hand the policy's weights over, and see by its log-probabilities that they arrived.
+        """Hand the policy's weights over, and check by log-probabilities that they arrived.
 
         Returns:
             `weights/seconds` of the hand-over, and `weights/difference`, the mean difference of ln p in nats.
 
         Raises:
-            VllmError: They did not arrive.
+            VllmError: The weights did not arrive.
         """
         began = time.perf_counter()
-        # Before the hand-over: whatever was sent under another version then counts as drawn by both.
+        # The version changes before the hand-over, so that a request that was sent under the old version counts as drawn
+        # by both.
         self.version = version
         if self._asleep:
             self.control.wake("weights")
@@ -91,7 +92,7 @@ class VllmSampler:
         """Start the server again, once in a run, if its process has ended.
 
         Raises:
-            VllmError: It does not start again.
+            VllmError: The server does not start again.
         """
         if self._restart is None or not self._restart():
             return False
@@ -100,13 +101,13 @@ class VllmSampler:
         return True
 
     def free(self) -> None:
-        """Let the server sleep until the next hand-over, if it is to give its memory back."""
+        """Let the server sleep until the next hand-over, if it frees its memory between rollouts."""
         if self._sleeps and not self._asleep:
             self.control.sleep(self._transfer.sleep_level)
             self._asleep = True
 
     def draw(self, texts: Sequence[Sequence[int]]) -> list[tuple[list[int], list[float]]]:
-        """The next tokens of some texts, always with the same seeds, and their ln p at temperature 1."""
+        """The next tokens after some texts, always with the same seeds, and their ln p at temperature 1."""
         served, _ = self._now()
 
         async def ask() -> list[tuple[list[int], list[float]]]:

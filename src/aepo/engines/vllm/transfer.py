@@ -1,4 +1,4 @@
-"""Hands a policy's weights over to a vLLM server of the same machine: all of them, or its adapter."""
+"""Hands a policy's weights over to a vLLM server of the same machine: all weights, or the adapter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Transfer(Protocol):
     Attributes:
         name: The server's name of the model that has the last weights.
         in_place: Whether the served model itself changes, so that a request under way sees two versions.
-        sleep_level: How deep the server may sleep: 2 if a hand-over brings everything, 1 if it must keep the base.
+        sleep_level: The deepest sleep of the server: 2 if a hand-over has all weights, 1 if the server must keep the base.
     """
 
     name: str
@@ -35,28 +35,28 @@ class Transfer(Protocol):
         """Hand the current weights over.
 
         Raises:
-            VllmError: They did not arrive; the server cannot be used any more.
+            VllmError: The weights did not arrive; the server cannot be used any more.
         """
         ...
 
     def forget(self) -> None:
-        """The server was started again, and has nothing of what was handed over."""
+        """Note that the server was started again and has lost all weights that were handed over."""
         ...
 
 
 class FileTransfer:
-    """All weights, by a file in memory that the server reads (`worker.FileEngine`)."""
+    """Hands all weights over, by a file in memory that the server reads (`worker.FileEngine`)."""
 
     in_place, sleep_level = True, 2
 
     def __init__(self, control: Control, model: PreTrainedModel, folder: Path, dtype: torch.dtype) -> None:
-        """Nothing is handed over yet.
+        """Check the room for the file; the first `push` hands weights over.
 
         Args:
-            control: The server, which knows how weights come (`Control.begin`).
+            control: Controls the server, which is prepared for weights (`Control.begin`).
             model: The trained model.
-            folder: Where the file goes; it needs room for all weights.
-            dtype: Of the served weights.
+            folder: The folder for the file; it needs room for all weights.
+            dtype: The type of the served weights.
 
         Raises:
             VllmError: There is no room for the file.
@@ -71,7 +71,7 @@ class FileTransfer:
             )
 
     def push(self, version: int) -> None:
-        """Write a file, have it read, and remove it.
+        """Write the file, let the server read it, and remove it.
 
         Raises:
             VllmError: A call failed, or a tensor did not arrive.
@@ -92,24 +92,24 @@ class FileTransfer:
                 )
 
     def forget(self) -> None:
-        """Nothing to forget: each file has everything."""
+        """Do nothing, because each file has all weights."""
 
 
 class AdapterTransfer:
-    """The adapter alone. Each version has a name and a folder of its own: vLLM keeps what it cached under a name."""
+    """Hands the adapter over. Each version has its own name and folder, because vLLM caches an adapter by its name."""
 
     in_place, sleep_level = False, 1
 
     def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
-        """Nothing is loaded yet; `folder` gets the adapters."""
+        """Set the parts; adapters will be written to `folder`."""
         self.name = NAME
         self._control, self._model, self._folder = control, model, folder
 
     def push(self, version: int) -> None:
-        """Load this version, then forget the one before.
+        """Let the server load this version, then drop the one before.
 
         Raises:
-            VllmError: The server does not take it.
+            VllmError: The server does not load it.
         """
         before, name = self.name, f"{NAME}-{version}"
         folder = self._folder / name
@@ -123,12 +123,12 @@ class AdapterTransfer:
             shutil.rmtree(self._folder / before, ignore_errors=True)
 
     def forget(self) -> None:
-        """The next adapter is the first one."""
+        """Forget the last version, because the server does not have it any more."""
         self.name = NAME
 
 
 def _distinct(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The model's weights by the names in its files, each once: a tied layer is the one that it is tied to."""
+    """The model's weights by the names in its files, each once; a tied layer counts as the layer that it is tied to."""
     from transformers.core_model_loading import revert_weight_conversion
 
     found: dict[str, Tensor] = {}

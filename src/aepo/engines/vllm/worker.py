@@ -1,6 +1,6 @@
-"""What vLLM's own processes load: it takes weights out of a file. It imports vLLM and nothing of this package.
+"""Loads weights from a file inside vLLM's own processes. It imports vLLM and no other module of this package.
 
-`server_command` puts a copy of it on the server's path, so vLLM may be installed where this package is not.
+`server_command` puts a copy of this module on the server's path, so vLLM's environment does not need this package.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ BACKEND = "aepo_file"
 
 @dataclass
 class FileInit(WeightTransferInitInfo):
-    """Nothing has to be agreed on."""
+    """The information that begins a transfer; it is empty, because none is needed."""
 
 
 @dataclass
 class FileUpdate(WeightTransferUpdateInfo):
-    """A safetensors file with weights by the names that `transformers` gives them."""
+    """A safetensors file with weights by their names in `transformers`."""
 
     path: str
 
 
 class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
-    """Takes weights out of a file of this machine.
+    """Loads weights from a file of this machine.
 
     Attributes:
-        arrived: Number of tensors of the last update.
-        missing: Parameters of the model that the last update did not bring.
+        arrived: The number of tensors in the last update.
+        missing: The names of the model's parameters that were not in the last update.
     """
 
     init_info_cls, update_info_cls = FileInit, FileUpdate
@@ -47,16 +47,16 @@ class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
     missing: tuple[str, ...] = ()
 
     def init_transfer_engine(self, init_info: FileInit) -> None:
-        """Nothing."""
+        """Do nothing, because a file needs no connection."""
 
     def start_weight_update(self) -> None:
-        """The model's weights go, layer by layer, as the new ones come."""
+        """Prepare the model for new weights, which replace the old ones layer by layer."""
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: FileUpdate) -> None:
-        """Load all tensors of the file."""
+        """Load all tensors from the file."""
         count = 0
 
         def counted() -> Iterator[tuple[str, torch.Tensor]]:
@@ -73,21 +73,21 @@ class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
         FileEngine.arrived, FileEngine.missing = count, tuple(sorted(expected - set(loaded or ())))
 
     def finish_weight_update(self) -> None:
-        """The model can be run again."""
+        """Finish the loading, so that the model can run again."""
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         finalize_layerwise_reload(self.model, self.model_config)
         pack_tied_layers(self.model)
 
     def shutdown(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because no resources are held."""
 
 
 def pack_tied_layers(model: torch.nn.Module) -> None:
     """Pack the weights of embeddings and output layers again.
 
     On a CPU vLLM multiplies by a packed copy of these weights. An output layer that is tied to the embeddings gets no
-    weights of its own, so nothing else would make its copy anew.
+    weights of its own, so its copy would stay old.
     """
     from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
     from vllm.platforms import current_platform
@@ -104,17 +104,17 @@ WeightTransferEngineFactory.register_engine(BACKEND, FileEngine)
 
 
 class Extension:
-    """Methods that vLLM's worker gets; called by `/collective_rpc`."""
+    """Methods for vLLM's worker; `/collective_rpc` calls them."""
 
     model_runner: Any
 
     def aepo_vocabulary(self, size: int) -> None:
-        """Sample ids below `size` only, since a model may have more rows than its tokenizer has ids."""
+        """Sample only ids below `size`, because a model may have more rows than its tokenizer has ids."""
         processor = self.model_runner.get_model().logits_processor
-        # With adapters another module stands around it.
+        # With adapters, another module wraps the model.
         processor = getattr(processor, "base_layer", processor)
         processor.org_vocab_size = size
 
     def aepo_arrived(self) -> str:
-        """What the last update brought, as JSON: the number of tensors, and some parameters that got none."""
+        """The result of the last update as JSON: the number of tensors, and some parameters that got none."""
         return json.dumps({"tensors": FileEngine.arrived, "missing": FileEngine.missing[:3]})

@@ -1,6 +1,6 @@
-"""What only a CPU runs; `aepo.engines.local.dispatch` takes it where the model is on one.
+"""The parts that only a CPU runs; `aepo.engines.local.dispatch` chooses them if the model is on a CPU.
 
-`forward` chooses how tokens are read on: over a cache in blocks (`block_cache`) whose attention reads them where they
-lie (`row_attention`), without the model's modules (`direct`) where they are `llama_shaped`. `segment_attention` is the
-attention on a trie, of the rectangles that `segments` finds. `threads` measures how many are fastest.
+`forward` chooses how new tokens are read. The cache has blocks (`block_cache`), and attention reads them where they lie
+(`row_attention`). A model that is `llama_shaped` runs without its modules (`direct`). `segment_attention` is the
+attention on a trie; it works on the rectangles that `segments` finds. `threads` measures the fastest number of threads.
 """

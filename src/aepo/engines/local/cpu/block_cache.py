@@ -1,4 +1,4 @@
-"""The cache in blocks: on a CPU, attention reads one contiguous piece in half the time of a strided view.
+"""A cache in blocks, because on a CPU attention reads a contiguous piece in half the time of a strided view.
 
 Each layer holds two tensors (blocks, slots, heads, BLOCK, head_dim): position p of a slot lies in block p // BLOCK. A
 decode step reads the first slots of the first blocks where they lie (`row_attention`).
@@ -23,7 +23,7 @@ class BlockLayer(RowLayer):
     cache: BlockCache
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """As of a `RowLayer`; in a decode step give the new ones, marked with this layer, for `row_attention`."""
+        """As in `RowLayer`; in a decode step it returns the new keys and values, marked with this layer, for `row_attention`."""
         if self.cache.call.slots is not None:
             return super().update(key_states, value_states)
         self.reserve(key_states, value_states)
@@ -37,7 +37,7 @@ class BlockCache(RowCache):
     """A `RowCache` in blocks.
 
     Attributes:
-        rows_in_block: In a decode step: how many leading rows read each block.
+        rows_in_block: In a decode step, how many leading rows read each block.
     """
 
     layer_type = BlockLayer
@@ -48,7 +48,7 @@ class BlockCache(RowCache):
         self.length = 0
 
     def begin(self, call: CacheCall) -> None:
-        """What the next forward pass does."""
+        """Set what the next forward pass does."""
         super().begin(call)
         self._read: dict[tuple[int, int], Tensor] = {}
         self.rows_in_block = [
@@ -57,7 +57,7 @@ class BlockCache(RowCache):
         ]
 
     def reserve(self, slots: int, length: int) -> None:
-        """Make room, doubling slots and growing positions by half, up to the limits and to the end of a block."""
+        """Make room. Slots double and positions grow by half, up to the limits and to the end of a block."""
         blocks = -(-length // self.block)
         if blocks > self.blocks:
             self.blocks = min(max(blocks, self.blocks * 3 // 2), -(-self.most_length // self.block))
@@ -65,19 +65,19 @@ class BlockCache(RowCache):
         super().reserve(slots, length)
 
     def shape(self, heads: int, size: int) -> tuple[int, ...]:
-        """Of a layer's keys or values, as much as is reserved."""
+        """The shape of a layer's keys or values, as far as memory is reserved."""
         return self.blocks, self.slots, heads, self.block, size
 
     def place(self, heads: int, head: Tensor, slot: Tensor, position: Tensor) -> Tensor:
-        """The row of a layer, read as (rows, head_dim), that holds a position; the arguments are broadcast."""
+        """The row that holds a position if a layer is read as (rows, head_dim); the arguments are broadcast."""
         first = (position // self.block * self.slots + slot) * heads
         return (first + head) * self.block + position % self.block
 
     def read(self, heads: int, pairs: int) -> Tensor:
         """(R * heads, length) int32: the row of a layer that holds each position, of each query head.
 
-        For a decode step. Positions after the row's own stand for its first one, which is at hand, so that nothing is
-        fetched in vain; what they weigh is 0.
+        It is for a decode step. Positions after the row's own get the place of its first one, which is read anyway, so
+        that no further memory is fetched. Their weight is 0.
         """
         if (heads, pairs) not in self._read:
             positions = self.call.positions
@@ -104,4 +104,4 @@ class BlockCache(RowCache):
         return of[first:last, :, :, : min(length, self.block)].transpose(0, 1)
 
     def release(self) -> None:
-        """Nothing: a CPU's memory is kept for the next rollout."""
+        """Do nothing, because a CPU's memory is kept for the next rollout."""

@@ -1,7 +1,7 @@
-"""The forward pass of Llama-shaped models without their modules: fewer operations and no Python in between.
+"""Runs Llama-shaped models without their modules, with fewer operations and less Python.
 
-On a CPU, a decode step of a small model costs as much in module calls, casts and copies as in arithmetic. This pass
-reads the same weights and gives the same logits (to rounding).
+On a CPU, a decode step of a small model spends as much time on module calls, casts and copies as on arithmetic. This
+pass reads the same weights and gives the same logits, up to rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """One decoder layer's weights as (inputs, outputs); those of queries, keys and values as one matrix."""
+    """One decoder layer's weights as (inputs, outputs); queries, keys and values share one matrix."""
 
     qkv: Tensor
     qkv_bias: Tensor | None
@@ -35,10 +35,10 @@ class Layer:
 
 
 class DirectModel:
-    """Logits of a Llama-shaped model over a `BlockCache`; made by `direct_model`.
+    """Computes the logits of a Llama-shaped model over a `BlockCache`; `direct_model` makes it.
 
-    It holds a second copy of the weights, laid out for products of few rows, and the weights of each norm multiplied
-    into the matrices that read its output.
+    It holds a second copy of the weights, laid out for products of few rows. The weights of each norm are multiplied
+    into the matrices that read the norm's output.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -51,12 +51,12 @@ class DirectModel:
         self.scale: float = attention.scaling
         self.epsilon: float = base.norm.variance_epsilon
         self.device, self.dtype = model.device, model.dtype
-        # Complex numbers exist of float32 and float64.
+        # Complex numbers exist only for float32 and float64.
         self.exact = torch.promote_types(self.head.weight.dtype, torch.float32)
         self.refresh()
 
     def refresh(self) -> None:
-        """Take the weights as they are now; to be called after training has changed them."""
+        """Read the current weights; call it after training has changed them."""
         self.layers = [self._layer(layer) for layer in self.base.layers]
         self.scores = _columns(self.head.weight, self.base.norm)
 
@@ -85,8 +85,8 @@ class DirectModel:
     def _paired(self, of_heads: Tensor) -> Tensor:
         """(heads * head_dim, ...) with the two halves of each head interleaved.
 
-        A rotation turns entry i of the first half with entry i of the second: side by side they are one complex number,
-        and a rotation is one product. Scores do not change when queries and keys are reordered alike.
+        A rotation turns entry i of the first half with entry i of the second. Side by side they are one complex number,
+        and a rotation is one product. Scores do not change if queries and keys are reordered in the same way.
         """
         halves = of_heads.unflatten(0, (-1, 2, self.size // 2))
         return halves.transpose(1, 2).flatten(0, 2)
@@ -97,8 +97,8 @@ class DirectModel:
         Args:
             ids: (R, T).
             mask: (R, 1, T, keys), additive.
-            cache: Its `call` says where the rows lie and what they read.
-            vocabulary: Logits of ids below it are given.
+            cache: The cache; its `call` says where the rows lie and what they read.
+            vocabulary: V; logits are computed for the ids below it.
         """
         rows, width = ids.shape
         call = cache.call
@@ -120,7 +120,7 @@ class DirectModel:
         return self._normed(hidden.view(rows, width, -1)[:, -1]) @ self.scores[:, :vocabulary]
 
     def _normed(self, hidden: Tensor) -> Tensor:
-        """Divide each row by its root mean square; the weights are in the matrices."""
+        """Divide each row by its root mean square; the norm's weights are already in the matrices."""
         norm = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
         return hidden * norm.square_().div_(hidden.shape[-1]).add_(self.epsilon).rsqrt_()
 
@@ -138,7 +138,7 @@ class DirectModel:
     def _attend(
         self, cache: BlockCache, number: int, both: Tensor, values: Tensor, mask: Tensor, rows: int, width: int
     ) -> Tensor:
-        """(N, heads * head_dim): what each token reads from its row."""
+        """(N, heads * head_dim): the attention of each token over its row."""
         layer = cache.layers[number]
         shape = (rows, width, -1, self.size)
         query = both[:, : self.heads].reshape(shape).transpose(1, 2)

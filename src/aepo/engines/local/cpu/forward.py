@@ -1,4 +1,4 @@
-"""Reading on, on a CPU: blocks of the cache are read where they lie, and Llama-shaped models run without modules."""
+"""Forward passes for a CPU: attention reads the cache's blocks in place, and Llama-shaped models run without modules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALL_TOKENS = 1024
 
 
 class InPlaceForward(ModelForward):
-    """By the model's own modules, whose attention reads the cache in place in a decode step (a `Forward`)."""
+    """Runs the model's own modules, whose attention reads the cache in place in a decode step (a `Forward`)."""
 
     cache: BlockCache
 
@@ -44,12 +44,12 @@ class InPlaceForward(ModelForward):
 
 
 class DirectForward:
-    """Without modules (a `Forward`).
+    """Runs a model without its modules (a `Forward`).
 
     Args:
-        direct: What takes their place.
-        vocabulary: Ids that may be sampled: those below.
-        cache: As many layers as the model has.
+        direct: The pass that replaces the modules.
+        vocabulary: V; only ids below it may be sampled.
+        cache: A cache with as many layers as the model.
     """
 
     def __init__(self, direct: DirectModel, vocabulary: int, cache: BlockCache) -> None:
@@ -63,12 +63,12 @@ class DirectForward:
         return self.direct(ids, additive(seen, self.direct.dtype), self.cache, self.vocabulary)
 
     def refresh(self) -> None:
-        """Take the model's weights as they are now."""
+        """Read the model's current weights."""
         self.direct.refresh()
 
 
 def cpu_forward(model: PreTrainedModel, vocabulary: int, slots: int, length: int) -> Forward:
-    """The fastest that gives the model's own logits: without modules, else in place, else by modules alone."""
+    """The fastest pass that gives the model's own logits: without modules, else in place, else with the modules alone."""
     layers = layer_count(model)
     if not getattr(model, "_supports_attention_backend", False) or not reads_in_place(Family.of(model.config)):
         return ModelForward(model, vocabulary, RowCache(layers, slots, length), CALL_TOKENS)
@@ -79,11 +79,11 @@ def cpu_forward(model: PreTrainedModel, vocabulary: int, slots: int, length: int
 
 @lru_cache(maxsize=64)
 def reads_in_place(family: Family) -> bool:
-    """Whether the attention of one new token can read the blocks of the cache where they lie, tried on a small copy."""
+    """Try on a small copy whether the attention of one new token can read the cache's blocks where they lie."""
     try:
         with family.small_copy() as model:
             cache = BlockCache(layer_count(model), *ROOM)
             return cached_difference(model, InPlaceForward(model, VOCABULARY, cache)) <= TOLERANCE
-    # Whatever a model makes of a cache that it does not know, it must not be sampled from with it.
+    # If the model fails in any way with a cache that it does not know, it must not be sampled with that cache.
     except Exception:
         return False

@@ -1,7 +1,7 @@
-"""Which models run without their modules (`direct`).
+"""Finds the models that can run without their modules (`direct`).
 
-Whether a model is of that shape is not taken from its name: the modules must be there, and the logits must agree with
-the model's own on a few tokens. All other models run as they are.
+The name of a model does not decide. It must have the expected modules, and the logits must agree with the model's own
+on a few tokens. All other models run with their modules.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 def direct_model(model: PreTrainedModel) -> DirectModel | None:
-    """The direct pass for a model that it fits, else None."""
-    # In half precision the model rounds at other places.
+    """The direct pass for a model; None if it does not fit the model."""
+    # In half precision the model rounds elsewhere than the direct pass.
     if model.dtype in HALF or not _llama_shaped(model):
         return None
     direct = DirectModel(model)
@@ -35,7 +35,7 @@ def direct_model(model: PreTrainedModel) -> DirectModel | None:
 
 
 def _llama_shaped(model: PreTrainedModel) -> bool:
-    """Whether the modules that the pass reads are there, plain, and the same in all layers."""
+    """Whether the model has the modules that the pass reads, unchanged, and the same in all layers."""
     base = cast(Any, model.base_model)
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear or head.bias is not None:
@@ -65,7 +65,7 @@ def _is_norm(module: Any) -> bool:
 
 @torch.inference_mode()
 def _agrees(direct: DirectModel, model: PreTrainedModel) -> bool:
-    """Compare with the model's own logits, token by token through a cache, on arbitrary ids."""
+    """Compare its logits with the model's own, on arbitrary ids that are read token by token through a cache."""
     rows, width = PROBE
     size = model.config.get_text_config().vocab_size
     ids = (torch.arange(rows * width).reshape(rows, width) * 31 + 7) % size

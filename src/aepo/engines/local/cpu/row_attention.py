@@ -1,4 +1,4 @@
-"""Attention of one new token a row over the blocks of a `BlockCache`, in place."""
+"""The attention of one new token per row over the blocks of a `BlockCache`, which are read in place."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from aepo.engines.local.cpu.block_cache import BlockLayer
 
 NAME = "aepo_rows"
-# Arguments by which some models change the scores; with them the general kernel is asked.
+# Some models change the scores by these arguments; then the general kernel is used.
 SPECIAL = ("softcap", "s_aux", "position_bias")
 
 
 def register() -> None:
-    """Make it selectable by name in transformers' attention interface."""
+    """Register the attention by its name in transformers' attention interface."""
     ALL_ATTENTION_FUNCTIONS.register(NAME, row_attention)
 
 
@@ -36,12 +36,12 @@ def row_attention(
     Args:
         module: The attention module.
         query: (R, heads, 1, head_dim).
-        key: What `BlockLayer.update` gave back: the layer hangs on it if its blocks are to be read.
-        value: Idem.
+        key: The keys from `BlockLayer.update`, which have the layer as an attribute if its blocks are to be read.
+        value: The values from `BlockLayer.update`.
         attention_mask: (R, 1, 1, call.length), additive.
         scaling: 1 / sqrt(head_dim) unless given.
         dropout: Unused: the model is in evaluation mode.
-        kwargs: Handed on to the general kernel.
+        kwargs: Arguments for the general kernel.
 
     Returns:
         (R, 1, heads, head_dim).
@@ -60,7 +60,7 @@ def attend_in_place(query: Tensor, layer: BlockLayer, attention_mask: Tensor, sc
 
     Args:
         query: (R, heads, 1, head_dim).
-        layer: Already updated with the new keys and values.
+        layer: The layer, which already has the new keys and values.
         attention_mask: (R, 1, 1, call.length), additive.
         scaling: 1 / sqrt(head_dim) unless given.
 
@@ -72,7 +72,7 @@ def attend_in_place(query: Tensor, layer: BlockLayer, attention_mask: Tensor, sc
     length, block = cache.call.length, cache.block
     pairs = keys.shape[2]
     scale = size**-0.5 if scaling is None else scaling
-    # Heads that share keys are rows of one small matrix: nothing is repeated.
+    # Heads that share keys are rows of one small matrix, so no key is repeated.
     wanted = (query * scale).reshape(rows * pairs, heads // pairs, size)
     parts = []
     for b, count in enumerate(cache.rows_in_block):
@@ -83,8 +83,8 @@ def attend_in_place(query: Tensor, layer: BlockLayer, attention_mask: Tensor, sc
         parts.append(part)
     scores = torch.cat(parts, -1).view(rows, heads, 1, length).add_(attention_mask)
     shares = torch.softmax(scores, -1, dtype=torch.float32).to(layer.values.dtype)
-    # A sum of weighted rows is what this operation is made for: it reads them at the speed of memory, a matrix product
-    # of one row at half of it.
+    # This operation sums weighted rows and reads them at the speed of memory. A matrix product of one row reads them at
+    # half of it.
     mixed = embedding_bag(
         cache.read(heads, pairs),
         layer.values.view(-1, layer.values.shape[-1]),

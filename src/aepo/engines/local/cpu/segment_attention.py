@@ -1,8 +1,8 @@
-"""Attention on a trie, segment by segment: exactly the pairs that see each other, without a mask.
+"""Attention on a trie, segment by segment: it computes only the pairs that see each other, without a mask.
 
-The tokens of a segment (a run without a branch) see each other causally; all tokens that follow on a segment, which
-stand in one run behind it, see all of it. The parts of a token's softmax are put together by their log-sum-exps, and
-the backward pass needs no more than the kept total: memory grows with distinct tokens.
+A segment is a run of tokens without a branch, and its tokens see each other causally. The tokens that continue it stand
+in one run behind it and see all of it. The parts of a token's softmax are joined by their log-sum-exps. The backward
+pass needs only the total that was kept, so memory grows with the number of distinct tokens.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class SegmentAttention:
 
 @dataclass(frozen=True)
 class PaddedSide:
-    """The queries, or the keys, of some blocks as padded rows.
+    """The queries or the keys of some blocks, as padded rows.
 
     Attributes:
-        rows: Blocks.
-        width: Of a row.
-        run: Where they are stored if they are of one block; nothing is padded or copied then.
-        tokens_V: Where they are stored.
-        places_V: Where they stand among the rows * width padded ones.
+        rows: The number of blocks.
+        width: The number of tokens in a padded row.
+        run: The range where the tokens are stored if there is one block; then nothing is padded or copied.
+        tokens_V: The index where each token is stored.
+        places_V: The index of each token among the rows * width padded ones.
     """
 
     rows: int
@@ -55,7 +55,7 @@ class PaddedSide:
     places_V: Tensor
 
     def take(self, values_NHD: Tensor) -> Tensor:
-        """(rows, H, width, D); zeros are padding."""
+        """(rows, H, width, D): the tokens as padded rows; padding is 0."""
         if self.run is not None:
             return values_NHD[self.run].transpose(0, 1)[None]
         padded = values_NHD.new_zeros(self.rows * self.width, *values_NHD.shape[1:])
@@ -63,23 +63,23 @@ class PaddedSide:
         return padded.view(self.rows, self.width, *values_NHD.shape[1:]).transpose(1, 2)
 
     def flat(self, values_RHWD: Tensor) -> Tensor:
-        """(V, H, D): what `take` gave, without padding."""
+        """(V, H, D): the result of `take` without its padding."""
         if self.run is not None:
             return values_RHWD[0].transpose(0, 1)
         return values_RHWD.transpose(1, 2).flatten(0, 1)[self.places_V]
 
     def add(self, target_NHD: Tensor, values_RHWD: Tensor) -> None:
-        """Add to where `take` took from."""
+        """Add values to the places that `take` reads."""
         if self.run is not None:
             target_NHD[self.run] += self.flat(values_RHWD)
         else:
-            # None of them is there twice.
+            # No index occurs twice.
             target_NHD[self.tokens_V] = target_NHD[self.tokens_V] + self.flat(values_RHWD)
 
 
 @dataclass(frozen=True)
 class KernelCall:
-    """Blocks of like size, in one kernel call; `mask` (rows, 1, 1, keys) is additive, None where no key is padded."""
+    """Blocks of similar size for one kernel call; `mask` (rows, 1, 1, keys) is additive, None if no key is padded."""
 
     queries: PaddedSide
     keys: PaddedSide
@@ -90,7 +90,7 @@ class KernelCall:
 def _kernel_call(group: Sequence[Block]) -> KernelCall:
     queries = _side([b.query for b in group], [b.queries for b in group])
     if group[0].level == 0:
-        # Padding comes last: no token sees it.
+        # Padding comes last, so no token sees it.
         return KernelCall(queries, queries, True, None)
     counts = [b.keys for b in group]
     keys = _side([b.key for b in group], counts)
@@ -111,13 +111,13 @@ def _side(starts: Sequence[int], counts: Sequence[int]) -> PaddedSide:
 
 
 class _Mixed(torch.autograd.Function):
-    """Softmax attention over calls that part the keys of a query.
+    """Softmax attention over several calls, each with a part of a query's keys.
 
     o = sum over parts c of exp(lse_c - lse) o_c, with lse = ln sum_c exp(lse_c). The kernel's own backward pass
-    rebuilds a part's probabilities as exp(q k - lse) and needs of all other keys only the row sum of do o. So it gives
-    each part's share of the gradient when it is handed the lse and o of all parts in place of its own.
+    rebuilds a part's probabilities as exp(q k - lse). All that it needs from the other keys is the row sum of do o. So
+    it gives a part's share of the gradient if it gets the lse and o of all parts instead of the part's own.
 
-    PyTorch's public attention function returns no lse: these are the two operators that it runs on a CPU.
+    PyTorch's public attention function returns no lse, so the two operators that it runs on a CPU are called directly.
     """
 
     @staticmethod
@@ -178,7 +178,7 @@ class _Mixed(torch.autograd.Function):
 
 
 def _repeated(values_RGWD: Tensor, heads: int) -> Tensor:
-    """Keys or values once for every head that reads them."""
+    """Repeat keys or values for every head that reads them."""
     pairs = values_RGWD.shape[1]
     return values_RGWD if pairs == heads else values_RGWD.repeat_interleave(heads // pairs, 1)
 

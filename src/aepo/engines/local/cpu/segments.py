@@ -1,4 +1,4 @@
-"""The pairs of a trie that see each other, as rectangles, and which of them share a kernel call."""
+"""Divides the pairs of a trie that see each other into rectangles, and chooses which of them share a kernel call."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Block(NamedTuple):
 
     Attributes:
         level: 0 for a segment's tokens, which see each other causally; else the number of segments up to the one whose
-            tokens are seen. No token is asked for twice in a level.
-        query: First of the queries.
-        queries: How many.
-        key: First of the keys.
-        keys: How many.
+            tokens are seen. In a level, each query occurs once.
+        query: The index of the first query.
+        queries: The number of queries.
+        key: The index of the first key.
+        keys: The number of keys.
     """
 
     level: int
@@ -47,9 +47,9 @@ def blocks(until_N: Tensor) -> list[Block]:
 
 
 def grouped(found: Sequence[Block]) -> list[list[Block]]:
-    """Which blocks share a call: each joins the group whose padded work it raises least, if that is under `CALL_COST`.
+    """Group the blocks that share a call. A block joins the group whose padded work grows least, if that is under `CALL_COST`.
 
-    Largest first, and level by level.
+    Levels are grouped apart, and in each the largest blocks come first.
     """
     groups: list[tuple[list[Block], int, int]] = []
     for block in sorted(found, key=lambda b: (b.level, -b.queries * b.keys, b)):

@@ -1,4 +1,4 @@
-"""How many CPU threads to use: measured, since on a busy machine two can be slower than one."""
+"""Measures how many CPU threads to use, because on a busy machine two can be slower than one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HOPELESS = 3.0
 
 
 def fastest_threads(policy: LocalPolicy, repetitions: int = 4) -> int:
-    """The number of threads with which a forward and backward pass is fastest, of 1, 2, 4, ... up to the cores.
+    """Find the number of threads, of 1, 2, 4, ... up to the cores, with which a forward and backward pass is fastest.
 
-    The numbers take turns, so that what else the machine does meanwhile meets all of them.
+    The numbers are measured in turns, so that other work on the machine slows all of them alike.
     """
     vocabulary = len(policy.tokenizer)
     size = sum(parameter.numel() for parameter in policy.model.parameters())
