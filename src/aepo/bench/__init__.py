@@ -1,1 +1,1 @@
-"""Measures what a model costs on this machine, without a task: `aepo bench`."""
+"""Measures the cost of a model on this machine, without a task: `aepo bench`."""

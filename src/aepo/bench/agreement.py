@@ -1,4 +1,4 @@
-"""How far the log-probabilities of a sampler and of training are apart, before anything was trained."""
+"""Measures how far the log-probabilities of a sampler and of training are apart before any training."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ NEAR = (0.8, 1.2)
 
 
 def agreement(policy: LocalPolicy, rows: int, length: int, tokens: int, temperature: float) -> dict[str, float]:
-    """Sample, and score the samples flat and on the tree; only rounding makes a difference.
+    """Sample, and score the samples flat and on the tree; differences come only from rounding.
 
     Args:
-        policy: It is not changed. Its sampler samples.
-        rows: Number of sequences; four of them continue the same prompt.
-        length: Tokens of a prompt.
-        tokens: Sampled tokens of each row.
-        temperature: Of both.
+        policy: The policy, which does not change. Its sampler samples.
+        rows: The number of sequences; four of them continue the same prompt.
+        length: The number of tokens of a prompt.
+        tokens: The number of sampled tokens of each row.
+        temperature: The temperature of sampling and of the scores.
 
     Returns:
-        For "flat" and "tree": "/mean" and "/max" of |d|, with d the difference of ln p in nats, and "/outside", the
-        share of ratios exp(d) outside of `NEAR`. And "entropy", the mean of the distributions, in nats.
+        For "flat" and for "tree", "/mean" and "/max" of |d|, with d the difference of ln p in nats, and "/outside", the
+        share of ratios exp(d) outside of `NEAR`. And "entropy", the mean entropy of the distributions, in nats.
     """
     prompts = random_prompts(len(policy.tokenizer), -(-rows // ROWS_A_PROMPT), length)
     given = prompts.repeat_interleave(ROWS_A_PROMPT, 0)[:rows]

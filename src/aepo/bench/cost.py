@@ -1,4 +1,4 @@
-"""Seconds and bytes of pieces of work, on a CPU or an accelerator."""
+"""Measures seconds and bytes of pieces of work, on a CPU or an accelerator."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Cost:
     """The cost of a piece of work.
 
     Attributes:
-        seconds: Seconds until the device has finished.
-        peak: Most bytes held at once; None where it cannot be told.
+        seconds: The seconds until the device has finished.
+        peak: The largest number of bytes held at once; None if the system does not tell.
     """
 
     seconds: float = 0.0
@@ -27,13 +27,13 @@ class Cost:
 
 
 class CostMeter:
-    """Measures work on one device; made before the model is loaded.
+    """Measures work on one device; make it before the model is loaded.
 
-    On CUDA a peak is that of all tensors. On a CPU it is that of the process's resident memory, less the libraries'
-    code and what Python held when the meter was made. Only Linux tells it.
+    On CUDA a peak is that of all tensors. On a CPU it is that of the process's resident memory, without the libraries'
+    code and the memory that Python held when the meter was made. Only Linux tells it.
 
     Args:
-        device: Where the work is done.
+        device: The device that does the work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -42,7 +42,7 @@ class CostMeter:
 
     @contextmanager
     def cost(self) -> Iterator[Cost]:
-        """Measure the block."""
+        """Measure the block inside the context."""
         found = Cost()
         on_gpu = self.device.type == "cuda"
         gc.collect()
@@ -60,13 +60,13 @@ class CostMeter:
         if on_gpu:
             found.peak = torch.cuda.max_memory_allocated()
         elif (now := _resident()) is not None and self._before is not None:
-            # Of a library's code only what was run is there, which a part's first call changes.
+            # Only the code of a library that has run is in memory, and a part's first call adds more of it.
             found.peak = now["VmHWM"] - now["RssFile"] - self._before["RssAnon"]
 
 
 def _resident() -> dict[str, int] | None:
-    """Bytes of this process's resident memory, by the names of Linux; None where the system does not tell."""
-    # Not ru_maxrss: a child begins with what its parent held when it forked.
+    """The bytes of this process's resident memory, by the names of Linux; None if the system does not tell."""
+    # ru_maxrss does not serve, because a child begins with the memory that its parent held when it forked.
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     except OSError:
@@ -75,9 +75,9 @@ def _resident() -> dict[str, int] | None:
 
 
 def _forget_peak() -> None:
-    """Let the peak of this process be what it holds now, as far as the system can do that."""
+    """Set the peak of this process to its present memory, if the system can do that."""
     with suppress(OSError, AttributeError):
-        # Freed memory of earlier work would count as held.
+        # Memory that earlier work has freed would count as held.
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""The parts of a measurement, and what `aepo doctor` says that each of them needs."""
+"""The parts of a measurement, and the memory that `aepo doctor` counts for each of them."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ PROCESSES: dict[PartKind, str] = {"sampling": "engine", "agreement": "engine", "
 
 @dataclass(frozen=True)
 class BenchPart:
-    """One thing that is measured.
+    """One part of a measurement.
 
     Attributes:
-        kind: Which.
-        rows: Sequences at once.
-        prompt: Tokens that each is given; in training those that the trajectories of a question share.
-        tokens: Tokens that each samples; in training those that each trajectory has alone.
+        kind: The kind of work.
+        rows: The number of sequences at once.
+        prompt: The number of tokens that each sequence is given; in training, that a question's trajectories share.
+        tokens: The number of tokens that each sequence samples; in training, that each trajectory has alone.
     """
 
     kind: PartKind
@@ -55,7 +55,7 @@ class BenchPart:
 
     @property
     def name(self) -> str:
-        """For tables and files; no two parts of a measurement have the same."""
+        """The name in tables and files; each part of a measurement has another one."""
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
         return {
             "sampling": f"sampling, {rows}",
@@ -68,25 +68,25 @@ class BenchPart:
 
     @property
     def trains(self) -> bool:
-        """Whether it is an optimizer step."""
+        """Whether the part is an optimizer step."""
         return self.kind in ("flat", "tree")
 
     def with_tokens(self, tokens: int) -> BenchPart:
-        """The same, shorter or longer."""
+        """The same part, shorter or longer."""
         return replace(self, tokens=tokens, prompt=shared(tokens) if self.trains else self.prompt)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a part.
+    """The result of a part.
 
     Attributes:
-        part: As it was carried out, which may be shorter than planned.
-        state: "left out" for lack of time or of memory that it was known to need; "failed" for any other reason.
-        figures: By name; seconds, tokens, nats.
-        peak: Most bytes held at once; None where it cannot be told.
-        estimate: What `aepo doctor` says of that.
-        note: Why it is shorter or missing; "" for nothing.
+        part: The part as it was measured, which may be shorter than planned.
+        state: "left out" for lack of time, or of memory that it was known to need; "failed" for any other reason.
+        figures: The figures by name, in seconds, tokens or nats.
+        peak: The largest number of bytes held at once; None if the system does not tell.
+        estimate: The number of bytes that `aepo doctor` counts.
+        note: The reason why it is shorter or missing; else "".
     """
 
     part: BenchPart
@@ -99,19 +99,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class Described:
-    """The model and the machine, as the process that loaded it tells.
+    """The model and the machine, as seen by the process that loaded the model.
 
     Attributes:
-        name: Of the model.
-        shape: Of the model.
-        trained: Parameters that are trained.
-        dtype: Of the weights.
-        device: Its name.
-        on_cpu: Whether that is a CPU.
-        free: Bytes of memory that were free there before it was loaded.
-        threads: CPU threads.
-        packages: Versions.
-        model: Its configuration; None where nothing of its training is asked.
+        name: The name of the model.
+        shape: The shape of the model.
+        trained: The number of trained parameters.
+        dtype: The type of the weights.
+        device: The name of the device.
+        on_cpu: Whether the device is a CPU.
+        free: The bytes of the device's memory that were free before the model was loaded.
+        threads: The number of CPU threads.
+        packages: The versions of packages.
+        model: The configuration of the model; None if no estimate of its training is wanted.
     """
 
     name: str
@@ -130,10 +130,10 @@ def planned(rows: Sequence[int], prompt: int, tokens: int, positions: int | None
     """All parts, in the order in which they are measured.
 
     Args:
-        rows: Numbers of rows to sample with.
-        prompt: Tokens of a prompt.
-        tokens: Tokens that each row samples.
-        positions: Tokens that the model was built for; None if it does not say.
+        rows: The numbers of rows to sample with.
+        prompt: The number of tokens of a prompt.
+        tokens: The number of tokens that each row samples.
+        positions: The number of tokens that the model was built for; None if it does not say.
     """
     alone = ALONE * tokens
     while positions is not None and alone > 1 and shared(alone) + alone > positions:
@@ -151,12 +151,12 @@ def planned(rows: Sequence[int], prompt: int, tokens: int, positions: int | None
 
 
 def shared(alone: int) -> int:
-    """Tokens that a question's trajectories share."""
+    """The number of tokens that a question's trajectories share."""
     return shared_for(SHARING, alone, TRAJECTORIES)
 
 
 def estimated(part: BenchPart, about: Described, config: Config) -> int | None:
-    """Bytes that a part needs, as `aepo doctor` counts them; None if it says nothing of it."""
+    """The bytes that a part needs, as `aepo doctor` counts them; None if it does not count this part."""
     shape, dtype = about.shape, about.dtype
     weights = estimate.weights_bytes(shape, dtype)
     if part.kind == "sampling":

@@ -1,4 +1,4 @@
-"""Published dimensions of models, as their `config.json` has them; speed and memory do not depend on the weights."""
+"""The published dimensions of models, from their `config.json`. Speed and memory do not depend on the weights."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def dimensions(name: str) -> dict[str, Any]:
         name: A name of `PUBLISHED`, or the path of a `config.json`.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The name is neither.
     """
     if name in PUBLISHED:
         return PUBLISHED[name]

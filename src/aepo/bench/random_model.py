@@ -1,4 +1,4 @@
-"""A model of given dimensions with random weights, and a tokenizer with one word per id."""
+"""Makes a model of given dimensions with random weights, and a tokenizer with one word per id."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PAD, END = 0, 1
 
 
 def config_from(dimensions: Mapping[str, Any]) -> PreTrainedConfig:
-    """The configuration of transformers.
+    """The configuration of transformers for given dimensions.
 
     Args:
         dimensions: The fields of a `config.json`.
 
     Raises:
-        ValueError: transformers makes nothing of them.
+        ValueError: transformers does not accept them.
     """
     ids = {"pad_token_id": PAD, "eos_token_id": END, "bos_token_id": None}
     try:
@@ -43,12 +43,12 @@ def random_policy(
     lora: Lora | None = None,
     gradient_checkpointing: bool = False,
 ) -> LocalPolicy:
-    """The model, with weights as at the start of pretraining.
+    """Make a model with weights as at the start of pretraining.
 
     Args:
         dimensions: The fields of a `config.json`.
-        device: Where it is made; nothing is moved there.
-        dtype: Of the weights.
+        device: The device where the model is made, so that it need not be moved.
+        dtype: The type of the weights.
         lora: Train adapters only.
         gradient_checkpointing: Compute activations again in the backward pass.
 

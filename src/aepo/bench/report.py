@@ -1,4 +1,4 @@
-"""The table of a measurement, and the same as JSON."""
+"""Writes the table of a measurement, and the same figures as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD = ["part", "measured", "compared", "peak", "estimate"]
 
 
 def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
-    """Every figure, by the names of parts; bytes, seconds, nats. "fits": whether the estimate is within free memory."""
+    """All figures by the names of parts, in bytes, seconds or nats. "fits" says whether free memory holds the estimate."""
     return {
         "model": about.name,
         "machine": {key: value for key, value in asdict(about).items() if key not in ("name", "shape", "model")},
@@ -44,7 +44,7 @@ def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
 
 
 def lines(found: Sequence[Measured]) -> Lines:
-    """A line for each part; what is compared stands together."""
+    """A line for each part; parts that are compared stand together."""
     by_name = {one.part.name: one for one in found}
     table = [HEAD]
     for one in sorted(found, key=lambda one: (ORDER[one.part.kind], one.part.rows)):
@@ -59,7 +59,7 @@ def lines(found: Sequence[Measured]) -> Lines:
 
 
 def notes(about: Described, found: Sequence[Measured]) -> list[str]:
-    """What was measured and where, and what a reader must know of parts that are shorter or missing."""
+    """The model and the machine, and the notes on parts that are shorter or missing."""
     trained = "" if about.trained == about.shape.parameters else f", {_millions(about.trained)} of them trained"
     threads = f" ({about.threads} {'thread' if about.threads == 1 else 'threads'})" if about.on_cpu else ""
     model = f"{about.name}: {_millions(about.shape.parameters)} parameters{trained}, {about.dtype}"
@@ -83,13 +83,13 @@ def _measured(one: Measured) -> str:
 
 
 def _compared(one: Measured, by_name: dict[str, Measured]) -> str:
-    """With what it stands beside, if both were measured."""
+    """The comparison of a part with the part beside it, if both were measured."""
     if one.state != "measured":
         return ""
     if one.part.kind == "push":
         return f"token after {_seconds(one.figures['next_token_seconds'])}"
     other = by_name.get(replace(one.part, kind="sampling" if one.part.kind == "generate" else "flat").name)
-    # Only where both have done the same.
+    # They are compared only if both have done the same work.
     if other is None or other.state != "measured" or other.part.tokens != one.part.tokens:
         return ""
     if one.part.kind == "generate":

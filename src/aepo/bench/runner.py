@@ -24,19 +24,19 @@ PATIENCE, GRACE = 2.0, 10.0
 
 
 class Bench:
-    """A measurement.
+    """Runs a measurement.
 
     Args:
-        subject: The model.
-        rows: Numbers of rows to sample with.
-        prompt: Tokens of a prompt.
-        tokens: Tokens that each row samples.
-        end: When all of it has ended, by `time.monotonic`.
-        tell: Gets a line whenever something begins.
+        subject: The model that is measured.
+        rows: The numbers of rows to sample with.
+        prompt: The number of tokens of a prompt.
+        tokens: The number of tokens that each row samples.
+        end: The time of `time.monotonic` at which the whole measurement must have ended.
+        tell: Called with a line whenever a part begins.
 
     Attributes:
-        about: The model and the machine, once it is loaded.
-        end: As given.
+        about: The model and the machine, once the model is loaded.
+        end: The time of `time.monotonic` at which the whole measurement must have ended.
     """
 
     about: Described
@@ -56,11 +56,11 @@ class Bench:
         self._process = ""
 
     def measure(self) -> Iterator[Measured]:
-        """Every part as soon as it is measured.
+        """Measure the parts and yield each result at once.
 
         Raises:
             ValueError: The model cannot be measured.
-            RuntimeError: It could not be loaded in time.
+            RuntimeError: The model could not be loaded in time.
         """
         done: list[Measured] = []
         try:
@@ -79,10 +79,10 @@ class Bench:
     def _one(self, part: BenchPart, about: Described, share: float, done: Sequence[Measured]) -> Measured:
         if self._left() <= 0:
             return Measured(part, "left out", note=LATE)
-        # Nobody counts what `generate` needs, but it is not less.
+        # There is no count for `generate`, but it does not need less.
         counted = replace(part, kind="sampling") if part.kind == "generate" else part
         needs = estimated(counted, about, self._subject.config)
-        # A GPU only says that it is full; a machine may stop.
+        # A full GPU only raises an error, but a machine with full memory may stop.
         if about.on_cpu and needs is not None and needs > about.free:
             return Measured(part, "left out", note=f"it needs about {size(needs)}, and {size(about.free)} are free")
         if (expected := least_seconds(part, done)) > PATIENCE * share * self._left():
@@ -94,12 +94,12 @@ class Bench:
         seconds = share * self._left()
         found = worker.measure(part, seconds, max(0.0, min(self._left(), PATIENCE * seconds + GRACE)))
         if found.state != "measured":
-            # What it holds is unknown.
+            # The memory that it holds is unknown.
             self._close()
         return found
 
     def _ready(self, process: str) -> Worker:
-        """A worker that has measured parts of one process only.
+        """A worker that has only measured parts which share a process.
 
         Raises:
             RuntimeError: The time is up.
@@ -116,7 +116,7 @@ class Bench:
     def _load(self) -> Described:
         self._worker = Worker(self._subject)
         about = self._worker.described(max(0.0, self._left()))
-        # Every process should use as many threads.
+        # All processes should use the same number of threads.
         train = self._subject.config.train.model_copy(update={"threads": about.threads})
         self._subject = replace(self._subject, config=self._subject.config.model_copy(update={"train": train}))
         return about
@@ -131,7 +131,7 @@ class Bench:
 
 
 def following(part: BenchPart, done: Sequence[Measured]) -> BenchPart:
-    """The part with the tokens that the one which it is compared with could afford."""
+    """The part with as many tokens as the part that it is compared with had time for."""
     before = {found.part.name: found.part.tokens for found in done if found.state == "measured"}
     leaders: dict[PartKind, PartKind] = {"generate": "sampling", "agreement": "sampling", "tree": "flat"}
     leader = replace(part, kind=leaders.get(part.kind, part.kind))
@@ -139,7 +139,7 @@ def following(part: BenchPart, done: Sequence[Measured]) -> BenchPart:
 
 
 def least_seconds(part: BenchPart, done: Sequence[Measured]) -> float:
-    """What the first try of a part takes, on the line through those of fewer rows; 0 where fewer than two are known."""
+    """The seconds of a part's first try, on the line through those of fewer rows; 0 if fewer than two are known."""
     known = [
         (found.part.rows, found.figures["least_seconds"])
         for found in done
@@ -153,7 +153,7 @@ def least_seconds(part: BenchPart, done: Sequence[Measured]) -> float:
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
-    """A function that says what is going on, on standard error: in one line of a terminal, or a line each."""
+    """A function that reports progress on standard error: on a terminal in one line, else one line per report."""
     console = Console(stderr=True, highlight=False)
     if console.is_terminal:
         with console.status("") as status:

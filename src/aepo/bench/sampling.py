@@ -1,4 +1,4 @@
-"""Tokens per second of a sampler beside those of `transformers.generate`, and the seconds of a weight push."""
+"""Measures tokens per second of a sampler and of `transformers.generate`, and the seconds of a weight push."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ WARM_UP = 4
 
 
 def random_prompts(vocabulary: int, rows: int, length: int) -> Tensor:
-    """(rows, length) random ids."""
+    """(rows, length): random ids."""
     chance = torch.Generator().manual_seed(rows)
     return torch.randint(0, vocabulary, (rows, length), generator=chance)
 
 
 def engine_for(sampler: Sampler, prompts: Tensor, tokens: int, temperature: float) -> Generator:
-    """An engine with room for the rows and so many tokens more in each."""
+    """An engine with room for the rows and for so many more tokens in each."""
     rows, length = prompts.shape
     return sampler.generator(GeneratorSettings(temperature, rows, length + tokens))
 
 
 def open_all(engine: Generator, prompts: Tensor) -> list[GrowingSequence]:
-    """A sequence for each row."""
+    """Open a sequence for each row."""
     return [engine.open(row, noise_key("bench", number)) for number, row in enumerate(prompts.tolist())]
 
 
 def sampled(sampler: Sampler, prompts: Tensor, tokens: int, temperature: float, meter: CostMeter) -> tuple[Cost, float]:
-    """Sample so many tokens in each row, more than `WARM_UP`.
+    """Sample so many tokens in each row; there must be more than `WARM_UP`.
 
     Returns:
-        The cost of all of it, prompts included; and the seconds of a decode step of all rows.
+        The whole cost, prompts included, and the seconds of a decode step of all rows.
     """
     engine = engine_for(sampler, prompts, tokens, temperature)
 
@@ -65,15 +65,15 @@ def sampled(sampler: Sampler, prompts: Tensor, tokens: int, temperature: float, 
 def generated(
     model: PreTrainedModel, prompts: Tensor, tokens: int, temperature: float, meter: CostMeter, seconds: float
 ) -> tuple[Cost, int]:
-    """The same with `transformers.generate`, which gives no log-probabilities and no entropies.
+    """Sample with `transformers.generate`, which gives no log-probabilities and no entropies.
 
     Args:
         model: A causal LM.
-        prompts: (rows, length).
-        tokens: To be sampled in each row.
-        temperature: Of sampling.
-        meter: On the model's device.
-        seconds: After these it ends, whatever it has.
+        prompts: (rows, length), the ids of the prompts.
+        tokens: The number of tokens to sample in each row.
+        temperature: The temperature of sampling.
+        meter: A meter on the model's device.
+        seconds: The time after which it ends, with the tokens that it has.
 
     Returns:
         The cost, and the tokens that each row got.
@@ -96,7 +96,7 @@ def generated(
 
 
 def pushed(sampler: Sampler, prompts: Tensor, temperature: float) -> dict[str, float]:
-    """Seconds of handing the weights over to a sampler with open sequences, and until each of them has a token more."""
+    """The seconds of handing weights over to a sampler with open sequences, until each has one more token."""
     engine = engine_for(sampler, prompts, WARM_UP + 1, temperature)
 
     async def main() -> tuple[float, float]:
@@ -116,7 +116,7 @@ def pushed(sampler: Sampler, prompts: Tensor, temperature: float) -> dict[str, f
 
 
 class _Deadline(StoppingCriteria):
-    """Ends all rows at a time."""
+    """Ends all rows at a given time."""
 
     def __init__(self, at: float) -> None:
         self._at = at

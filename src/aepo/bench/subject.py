@@ -1,4 +1,4 @@
-"""The model that is measured: one from a folder or a hub, or one with random weights."""
+"""Loads the model that is measured, from a folder or the hub, or with random weights."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured.
+    """A model to measure.
 
     Attributes:
-        name: As the user calls it.
-        config: Its `model`, `train` and `rollout.temperature` are used.
+        name: The name that the user gave.
+        config: The configuration; its `model`, `train` and `rollout.temperature` are used.
         dimensions: The fields of a `config.json`, for random weights; None loads `config.model.path`.
     """
 
@@ -38,10 +38,10 @@ class Subject:
 
 
 def load(subject: Subject, device: torch.device) -> LocalPolicy:
-    """Load it for training, and set the number of threads.
+    """Load the model for training, and set the number of threads.
 
     Raises:
-        ValueError: It cannot be loaded, or the memory is too small for its weights.
+        ValueError: The model cannot be loaded, or memory is too small for its weights.
     """
     config, dtype = subject.config, dtype_named(subject.config.model.dtype, device)
     dimensions = subject.dimensions
@@ -58,5 +58,5 @@ def load(subject: Subject, device: torch.device) -> LocalPolicy:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of the device that is free."""
+    """The free memory of the device, in bytes."""
     return host_memory()[0] if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]

@@ -1,4 +1,4 @@
-"""An optimizer step on made-up trajectories, whole or as trees, with the seconds of the optimizer itself."""
+"""Measures an optimizer step on random trajectories, whole or as trees, and the seconds of the optimizer itself."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) ->
     """Random trajectories that share their first tokens with others of their question; half of these are the prompt.
 
     Args:
-        vocabulary: Ids are random numbers below it.
-        groups: Number of questions.
-        rows: Trajectories per question.
-        shared: Tokens that a question's trajectories have in common.
-        alone: Further tokens of each trajectory.
+        vocabulary: The ids are random numbers below it.
+        groups: The number of questions.
+        rows: The number of trajectories per question.
+        shared: The number of tokens that a question's trajectories have in common.
+        alone: The number of further tokens of each trajectory.
     """
     chance = torch.Generator().manual_seed(1)
     tokens_BT = torch.randint(0, vocabulary, (groups * rows, shared + alone), generator=chance)
@@ -40,18 +40,18 @@ def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) ->
 
 
 def shared_for(sharing: float, alone: int, rows: int) -> int:
-    """Tokens to share so that a flat step reads each distinct token `sharing` times: P of k (P + S) / (P + k S) = s."""
+    """The shared tokens with which a flat step reads each distinct token `sharing` times: k (P + S) / (P + k S) = s."""
     return round(rows * alone * (sharing - 1) / (rows - sharing))
 
 
 class TrainingStep:
-    """An optimizer step of a run, on given trajectories.
+    """Makes optimizer steps as in a run, on given trajectories.
 
     Args:
-        policy: Is trained.
-        optimizer: Of its parameters. At a learning rate of 0 the weights stay as they are.
-        settings: Layout and size of a pass.
-        temperature: Of the log-probabilities.
+        policy: The policy that is trained.
+        optimizer: The optimizer of its parameters. At a learning rate of 0 the weights do not change.
+        settings: The layout and size of a pass.
+        temperature: The temperature of the log-probabilities.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class TrainingStep:
             _finish(policy.device)
             self._stepping += time.perf_counter() - began
 
-        # Whatever the optimizer is, it is timed without what stands around it.
+        # Only the optimizer's own step is timed, for any optimizer.
         optimizer.step = MethodType(timed, optimizer)  # type: ignore[method-assign]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
         self._learner = Learner(policy, optimizer, schedule, AEPO(), once, temperature)
 
     def __call__(self, batch: Batch) -> dict[str, float]:
-        """Take a step; returns its metrics, and the seconds of the optimizer as "optimizer_seconds"."""
+        """Take a step; returns its metrics with the seconds of the optimizer as "optimizer_seconds"."""
         self._stepping = 0.0
         metrics = update(self._learner, batch, random.Random(0))
         self._learner.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""A loaded model, and how each part is measured on it; parts that would take too long are shortened."""
+"""Measures each part on a loaded model; parts that would take too long are shortened."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LEAST = 4
 
 
 class Workbench:
-    """A model with what measures it.
+    """Loads a model and measures parts on it.
 
     Args:
         subject: The model.
 
     Raises:
-        ValueError: It cannot be loaded, or the memory is too small for its weights.
+        ValueError: The model cannot be loaded, or memory is too small for its weights.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -61,8 +61,9 @@ class Workbench:
         """Measure a part.
 
         Args:
-            part: Which.
-            seconds: It should not take longer; training on the tree is not shortened, so that it is the flat step.
+            part: The part.
+            seconds: The time that it should take at most. Training on the tree is not shortened, so that it reads the
+                same trajectories as the flat step.
         """
         if part.kind == "sampling":
             return self._sampling(part, seconds)
@@ -84,7 +85,7 @@ class Workbench:
         temperature = self.config.rollout.temperature
         cost, step = sampled(*given, min(TRIAL, part.tokens), temperature, self.meter)
         least = cost.seconds
-        # What is left after the try, less the time for the prompts, in steps.
+        # The time that is left after the try and the prompts, in steps.
         steps = int((seconds - least - max(0.0, least - TRIAL * step)) / step)
         part, note = _shortened(part, max(TRIAL, steps))
         if part.tokens > TRIAL:
@@ -118,10 +119,10 @@ class Workbench:
             with self.meter.cost() as short:
                 step(small)
             left = seconds - first.seconds - short.seconds
-            # The step is made twice, and longer rows cost more a token.
+            # The step is made twice, and longer rows cost more per token.
             part, note = _shortened(part, max(LEAST, int(LEAST * left / 3 / short.seconds)))
         batch = self._batch(part)
-        # Kernels may be compiled anew for this size.
+        # Kernels may have to be compiled for this size.
         step(batch)
         with self.meter.cost() as cost:
             metrics = step(batch)
@@ -138,7 +139,7 @@ class Workbench:
 
 
 def _shortened(part: BenchPart, tokens: int) -> tuple[BenchPart, str]:
-    """A part of at most so many tokens, and what to say of it."""
+    """A part of at most so many tokens, and a note about it."""
     if tokens >= part.tokens:
         return part, ""
     what = "trajectories have" if part.trains else "rows sampled"

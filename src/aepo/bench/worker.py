@@ -1,4 +1,4 @@
-"""A process that loads a model and measures parts: it may be killed or fill the memory, and nothing else ends."""
+"""Loads a model and measures parts in its own process, which may fill the memory or be killed without ending others."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class NotLoaded:
     """The model cannot be measured.
 
     Attributes:
-        reason: One line.
+        reason: The reason, in one line.
     """
 
     reason: str
 
 
 class Worker:
-    """The process, from the side that asks.
+    """Starts the process, asks it for results, and ends it.
 
     Args:
-        subject: The model that it loads.
+        subject: The model that the process loads.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -50,16 +50,16 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         assert self._process.pid is not None
         return self._process.pid
 
     def described(self, seconds: float) -> Described:
-        """The model, once it is loaded.
+        """Wait until the model is loaded, and describe it.
 
         Raises:
-            ValueError: It cannot be measured.
-            RuntimeError: It was not loaded in time, or the process ended.
+            ValueError: The model cannot be measured.
+            RuntimeError: The model was not loaded in time, or the process ended.
         """
         if not self._asked.poll(seconds):
             raise RuntimeError(f"the model was not loaded after {seconds:.0f} s: give more --minutes")
@@ -75,9 +75,9 @@ class Worker:
         """Measure a part.
 
         Args:
-            part: Which.
-            seconds: What it should take at most.
-            limit: After these seconds it is given up, and the worker can only be closed.
+            part: The part.
+            seconds: The time that it should take at most.
+            limit: The seconds after which it is given up; then the worker can only be closed.
         """
         try:
             self._asked.send((part, seconds))
@@ -90,7 +90,7 @@ class Worker:
             return Measured(part, "out of memory" if killed else "failed", note=reason)
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process in any state."""
         self._process.kill()
         self._process.join()
         self._asked.close()
@@ -106,7 +106,7 @@ class Worker:
 def _serve(subject: Subject, asked: Connection) -> None:
     from aepo.bench.workbench import Workbench
 
-    # Who asks decides when it ends.
+    # The process that asks decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         bench = Workbench(subject)
@@ -129,7 +129,7 @@ def _serve(subject: Subject, asked: Connection) -> None:
 
 
 def failure(part: BenchPart, error: Exception) -> Measured:
-    """What is told of a part that failed."""
+    """The report of a part that failed."""
     first = next(_leaves(error))
     text = " ".join(str(first).split())
     full = isinstance(first, MemoryError) or any(words in text.lower() for words in MEMORY)
@@ -138,7 +138,7 @@ def failure(part: BenchPart, error: Exception) -> Measured:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors inside groups."""
+    """The single errors inside exception groups."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)

@@ -1,4 +1,4 @@
-"""The longest prompt of a run, before its model is loaded."""
+"""Finds the longest prompt of a run, before its model is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aepo.tasks.base import Task
 
 
 def longest_prompt(config: Config, task: Task) -> list[int]:
-    """The tokens of a run's longest prompt.
+    """The token ids of a run's longest prompt.
 
     Raises:
         ValueError: The tokenizer cannot be loaded, or does not fit the protocol.

@@ -1,4 +1,4 @@
-"""Grows sequences on a server. Their tokens are kept here, whatever the server caches."""
+"""Grows sequences on a server. Their tokens are kept here and do not depend on the server's cache."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aepo.rollout.generator import GrowingSequence, Sampled, Stop
 
 @dataclass(eq=False)
 class RemoteSequence:
-    """A handle; only `RemoteGenerator` changes it.
+    """The handle of a sequence; only `RemoteGenerator` changes it.
 
     Attributes:
-        tokens: Given and sampled ids.
-        noise: Its noise key.
-        starts: Starts of its turns: its length after each `open` and `extend`.
+        tokens: The given and the sampled ids.
+        noise: The noise key.
+        starts: The starts of its turns, which are its lengths after each `open` and `extend`.
         ended: Whether it was ended.
         closed: Whether it was closed.
         sampling: Whether tokens of it are being sampled.
@@ -48,8 +48,8 @@ class RemoteGenerator(ABC):
 
     Args:
         stopping: Prepares a stop condition.
-        max_sequences: Number of sequences that may grow at once.
-        max_length: Tokens a sequence may hold.
+        max_sequences: The number of sequences that may grow at once.
+        max_length: The number of tokens that a sequence may hold.
     """
 
     entropy_estimator: str
@@ -72,7 +72,7 @@ class RemoteGenerator(ABC):
         """
 
     async def __aenter__(self) -> Self:
-        self._going = anyio.Event()  # it belongs to this event loop
+        self._going = anyio.Event()  # the client belongs to this event loop
         self._going.set()
         return self
 
@@ -148,7 +148,7 @@ class RemoteGenerator(ABC):
         return self._add(RemoteSequence(source.tokens[:length], noise, starts))
 
     def end(self, sequence: GrowingSequence) -> None:
-        """No token of it will be sampled any more, and its room is free; it can still be forked.
+        """Sample no more tokens of the sequence, and free its room; it can still be forked.
 
         Raises:
             RuntimeError: It was closed, or is being sampled.

@@ -76,8 +76,8 @@ class Stopping:
         """Prepare for one `Stop`.
 
         Args:
-            stop: The condition.
-            tokenizer: The tokenizer.
+            stop: The stop condition.
+            tokenizer: The model's tokenizer.
             texts: The text of each id alone.
 
         Raises:
@@ -102,7 +102,7 @@ class Stopping:
             return False
         tail = list(turn[-self._tail :])
         before, after = self._text(tail[:-1]), self._text(tail)
-        # Only text of the last token is new. Earlier strings were found before.
+        # Only the text of the last token is new, because earlier strings were found before.
         pairs = enumerate(zip(before, after, strict=False))
         kept = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
         return any(after.find(s, max(0, kept - len(s) + 1)) >= 0 for s in self._strings)

@@ -1,1 +1,1 @@
-"""Rollout: chat protocols, one path, one group."""
+"""Samples trajectories: chat protocols, single paths, and groups of paths."""

@@ -29,17 +29,17 @@ class Agent:
         generator: The engine; it must be entered.
         protocol: How turns are read and results written.
         tools: By name.
-        limits: Limits of a trajectory.
-        window: W, tokens of a segment entropy.
+        limits: The limits of a trajectory.
+        window: W, the number of tokens of a segment entropy.
         entropy_scale: "reference" sums the ten likeliest terms; the others average the full entropy.
-        on_tool_bug: Whether a tool's bug stops the run.
-        repeat: Whether a call that the trajectory has made before is run again, or gets the earlier result
+        on_tool_bug: "stop" stops the run at a tool's bug; otherwise the model is told.
+        repeat: Whether a call that the trajectory has made before is run again or gets the earlier result
             (`run_together`).
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on.
-            Then the turn counts as a call, and its tokens are not trained.
+            If it goes on, the turn counts as a call, and its tokens are not trained.
 
     Raises:
-        ValueError: Seconds are limited, and the engine is deterministic.
+        ValueError: Seconds are limited, but the engine is deterministic.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Agent:
         """Grow `path` until it ends; then `path.leaf` is set.
 
         Args:
-            path: At the question, right after an observation, or inside a turn with `kept` set.
-            tree: Receives its nodes.
-            peek: Called after each of its own observations, once the next W tokens are sampled. The path goes on
-                without waiting. None if nothing will branch.
+            path: A path at the question, right after an observation, or inside a turn with `kept` set.
+            tree: Receives the path's nodes.
+            peek: Called after each of the path's own observations, once the next W tokens are sampled. The path goes on
+                without waiting. None if no path will branch.
 
         Raises:
             ToolBug: A tool has a bug, and `on_tool_bug` is "stop".
@@ -94,8 +94,8 @@ class Agent:
     ) -> StopReason | None:
         """Run the calls of a turn and write their results, cut if they do not fit.
 
-        Results that the model cannot be shown are kept without tokens, because the calls were made and count. Then the
-        limit that forbids it is returned.
+        Results that cannot be shown to the model are kept without tokens, because the calls were made and count. Then
+        the method returns the limit that forbids them.
         """
         made = path.seconds
         results = await self._results(tree, path)
@@ -140,7 +140,7 @@ class Agent:
         return True
 
     async def _turn(self, path: Path, observation: Node | None, peek: Callable[[Observation], None] | None) -> Sampled:
-        """Sample one turn; its first W tokens first, if their entropy is needed."""
+        """Sample one turn. If the entropy of its first W tokens is needed, these are sampled first."""
         if peek is None or (observation is None and path.root_entropy is not None):
             sampled = await self._sample(path, self._room(path))
             if path.root_entropy is None:

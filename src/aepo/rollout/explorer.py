@@ -1,7 +1,7 @@
 """Runs the questions of a rollout together, as far as the engine has room. The first failure stops all of them.
 
-`room.py` says which paths begin first; `growing.py` grows the group of one question; `spending.py` has the order of its
-decisions.
+`room.py` decides which paths begin first, `growing.py` grows the group of one question, and `spending.py` has the order
+of the question's decisions.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def explore(
 
 
 class Rollout:
-    """Questions that grow together, as far as the engine has room; more can be added while others grow.
+    """Grows questions together, as far as the engine has room; more can be added while others grow.
 
     `ended` is called whenever a group has grown or failed. The first failure cancels all groups.
 
@@ -104,7 +104,7 @@ class Rollout:
         failure: Why the rollout stopped; None if it has not.
 
     Raises:
-        ValueError: As `explore`.
+        ValueError: As in `explore`.
     """
 
     tasks: TaskGroup
@@ -133,7 +133,7 @@ class Rollout:
         self._asks, self._numbers = count(), count()
 
     def ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
-        """Begin one group per question as soon as there is room; arguments as of `explore`."""
+        """Begin one group per question as soon as there is room; arguments as in `explore`."""
         repeats: Counter[str] = Counter()
         at = next(self._asks)
         asked: list[Question] = []
@@ -175,7 +175,7 @@ class Rollout:
 
 
 def executed_calls(tree: TrajectoryTree) -> int:
-    """Number of executed tool calls; a call on a shared prefix counts once."""
+    """The number of executed tool calls; a call on a shared prefix counts once."""
     return sum(result.executed for node in tree.nodes for result in node.results)
 
 

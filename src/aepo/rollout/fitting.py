@@ -24,11 +24,11 @@ Write = Callable[[Sequence[ToolResult]], list[int]]
 
 
 def room_for_results(room: int, max_tokens: int) -> int:
-    """Number of tokens that an observation may take, so that a useful rest is left for the next turn.
+    """The number of tokens that an observation may take, so that a useful rest is left for the next turn.
 
     Args:
-        room: Tokens that the trajectory has left.
-        max_tokens: Tokens of a whole trajectory.
+        room: The number of tokens that the trajectory has left.
+        max_tokens: The largest number of tokens of a whole trajectory.
     """
     return room - max(1, min(max_tokens // REST_SHARE, room // 2))
 
@@ -43,12 +43,12 @@ def fitted(
 
     Args:
         write: Writes the observation.
-        results: One for each call.
-        room: Tokens that the trajectory has left; one of them must stay for the policy.
-        max_tokens: Tokens of a whole trajectory.
+        results: The results, one for each call.
+        room: The number of tokens that the trajectory has left; one of them must stay for the policy.
+        max_tokens: The largest number of tokens of a whole trajectory.
     """
     most, longest = room_for_results(room, max_tokens), max(len(result.text) for result in results)
-    # A text that is far too long is never encoded whole.
+    # The search begins with few characters, so that a text that is far too long is never encoded whole.
     low, high = 0, min(longest, _CHARACTERS * max(1, most))
     best: tuple[tuple[ToolResult, ...], list[int]] | None = None
     while len((found := _written(write, results, high))[1]) <= most:

@@ -32,13 +32,13 @@ class Sampled:
     """Newly sampled tokens of one sequence.
 
     Attributes:
-        tokens: Ids, the one that met the stop condition included.
+        tokens: The ids, the one that met the stop condition included.
         logprobs: ln p of each at the sampling temperature, over the full vocabulary; empty if the estimator is "none".
-        entropies: Nats, per `Generator.entropy_estimator`; empty if that is "none".
+        entropies: The entropies in nats, by `Generator.entropy_estimator`; empty if that is "none".
         stopped: True if the stop condition was met, False if `max_tokens` was reached.
         reference_entropies: -sum p ln p over the ten likeliest tokens, in nats, for `entropy_scale: reference`; empty
             unless the engine records it.
-        version: Version of the weights that gave the last token (`Sampler.version`); None if they are not counted.
+        version: The version of the weights that gave the last token (`Sampler.version`); None without versions.
     """
 
     tokens: list[int]
@@ -54,16 +54,16 @@ class GeneratorSettings:
     """How an engine samples.
 
     Attributes:
-        temperature: T > 0, of sampling, log-probabilities and entropies.
-        max_sequences: Number of sequences that may grow at once: those that were neither ended nor closed.
-        max_length: Tokens a sequence may hold.
+        temperature: T > 0, the temperature of sampling, log-probabilities and entropies.
+        max_sequences: The number of sequences that may grow at once; ended and closed ones do not count.
+        max_length: The number of tokens that a sequence may hold.
         deterministic: Call the model only when all sequences that were not ended are being sampled, with rows in
-            the order of their noise keys. Batches, and so roundings, then do not depend on who waited for what. Open
-            all sequences that start together before sampling from the first.
+            the order of their noise keys. Then batches, and so roundings, do not depend on how long paths wait for
+            tools. Open all sequences that start together before sampling from the first.
         greedy: Take the likeliest token; log-probabilities and entropies stay those at T.
         reference_entropy: Also record -sum p ln p over the ten likeliest tokens.
-        entropies_within: Entropies are read of requests for at most this many tokens; None: of all. For others an
-            engine for which they are dear may give -ln p of the sampled token, whose mean is the entropy.
+        entropies_within: Only the entropies of requests for at most this many tokens are read; None means all. For
+            other requests an engine may give -ln p of the sampled token, whose mean is the entropy, to save work.
 
     Raises:
         ValueError: The temperature is not above 0.
@@ -88,7 +88,7 @@ USUAL = GeneratorSettings()
 
 
 class GrowingSequence(Protocol):
-    """A handle to one growing sequence; only its engine reads the rest of it."""
+    """The handle of one growing sequence; all but its length is for its engine only."""
 
     @property
     def length(self) -> int:
@@ -183,13 +183,13 @@ class Generator(Protocol):
     def fork(self, sequence: GrowingSequence, length: int, noise: int) -> GrowingSequence:
         """A new sequence with the first `length` tokens of `sequence`.
 
-        They are not computed again, unless `sequence` has ended and the engine gave its memory to others since.
+        The tokens are not computed again, unless `sequence` has ended and the engine gave its memory to others since.
         If they end inside a turn, the turn goes on, and stop strings are matched against all of it.
         """
         ...
 
     def end(self, sequence: GrowingSequence) -> None:
-        """No token of it will be sampled any more, and its room is free; it can still be forked."""
+        """Sample no more tokens of the sequence, and free its room; it can still be forked."""
         ...
 
     def close(self, sequence: GrowingSequence) -> None:

@@ -1,11 +1,11 @@
-"""The group of one question while it grows: its paths, their sequences in the engine, the tree, the rewards.
+"""Grows the group of one question: its paths, their sequences in the engine, the tree and the rewards.
 
 `Spending` decides which paths begin (`spending.py` has the order of its decisions). Every path is a coroutine over one
 batching engine, and the paths of all questions share the batch. Each event of a path has one method:
 
-- `_begin`: it begins, once there is room for it: `_at_question`, or `_inside` another path, whose sequence is forked;
-- `_shown`: it has shown its entropy after an observation, and goes on;
-- `_ended`: it has ended and is scored, gives back its room, and can still be forked;
+- `_begin`: a path begins when there is room, `_at_question`, or `_inside` another path, whose sequence is forked;
+- `_shown`: a path has shown its entropy after an observation, and goes on;
+- `_ended`: a path has ended and is scored; it gives back its room, but can still be forked;
 - `_close`: the last path has ended, and all sequences are closed.
 """
 
@@ -33,17 +33,17 @@ Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
 
 
 class PathLost(RuntimeError):
-    """A path ended without a leaf or a reward, although nothing stopped it."""
+    """A path ended without a leaf or a reward, although it was not stopped."""
 
 
 class Question:
     """One question and its growing group.
 
     Attributes:
-        precedence: Of its first path.
+        precedence: The place of its first path in the order of those that wait for room.
         sample: The question.
         paths: All paths that have begun, by number.
-        grown: The group, once it is whole.
+        grown: The whole group; None before.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Question:
         scorer: Scorer | None,
         room: Room,
     ) -> None:
-        """Set it up; `open` takes room in the engine.
+        """Set the parts; `open` takes room in the engine.
 
         Args:
-            precedence: Of its first path.
+            precedence: The place of its first path in the order of those that wait for room.
             sample: The question.
             agent: Grows paths.
             spending: Decides which paths begin, where and when.
-            noise: The random key of a path, by its number.
+            noise: Gives the random key of a path from its number.
             scorer: Scores each trajectory as soon as it has ended; None leaves the rewards unset.
-            room: The engine's.
+            room: The engine's room.
         """
         self.precedence, self.sample, self.agent, self.spending, self.noise = precedence, sample, agent, spending, noise
         self.scorer, self.room = scorer, room
@@ -79,7 +79,7 @@ class Question:
         self._tasks: TaskGroup | None = None
 
     def open(self) -> None:
-        """Begin the first path, for which there must be room, and those that begin with it as soon as there is."""
+        """Begin the first path, for which there must be room. The other first paths begin as soon as there is room."""
         self.tree.add(None, Kind.PROMPT, self.agent.protocol.prompt(self.sample.question), 0)
         first, *others = self.spending.begin()
         self._asked = 1
@@ -108,7 +108,7 @@ class Question:
 
     @property
     def leaves(self) -> list[Leaf]:
-        """The leaves of the ended paths."""
+        """The leaves of the paths that have ended."""
         return [path.leaf for path in self.paths if path.leaf is not None]
 
     def group(self) -> Group:
@@ -120,7 +120,7 @@ class Question:
         return Group(self.sample, self.tree.in_path_order())
 
     def _check_whole(self, group: Group) -> None:
-        # Training would take a smaller group for a whole one.
+        # Training would take a smaller group for a complete one.
         leaves, size = group.tree.leaves, self.spending.rules.group_size
         if len(leaves) != size:
             raise PathLost(f"{len(leaves)} of {size} trajectories have ended, the others were lost")
@@ -142,7 +142,7 @@ class Question:
 
     def _at_question(self, start: Start) -> Path:
         number, prompt = len(self.paths), self.tree.nodes[0]
-        # The youngest path's keys and values are those that the engine drops last.
+        # The engine drops the keys and values of the youngest path last.
         sequence = self._fork(self.paths[-1].sequence, len(prompt.tokens)) if self.paths else self._opened(prompt)
         return Path(number, start.origin, sequence, prompt, len(prompt.tokens))
 
@@ -185,7 +185,7 @@ class Question:
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -inf:
                 raise
-            # A cancellation would end only this task, and the tasks that wait for the path would wait for ever.
+            # A cancellation would end only this task, and tasks that wait for the path would wait for ever.
             raise PathLost(f"path {path.id} was cancelled inside the engine") from error
         await self._ended(path)
 

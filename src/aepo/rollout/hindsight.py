@@ -1,4 +1,4 @@
-"""Calls of ended paths: their entropy, and the place where a path begins that samples them again."""
+"""Computes the entropy of calls of ended paths, and finds the place where a path that samples them again begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aepo.types import Node, TrajectoryTree
 
 
 def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> float:
-    """Mean entropy of the tokens of a turn's calls, in nats, from the first call's first token to the end of the turn.
+    """The mean entropy, in nats, of a turn's tokens from the first token of its first call to its end.
 
     Args:
         tree: The path's tree.
@@ -22,10 +22,10 @@ def call_entropy(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol
 
 
 def before_call(tree: TrajectoryTree, observation: Node, protocol: ChatProtocol) -> tuple[Node, list[int]]:
-    """The node after which a turn's calls begin, and the turn's tokens up to there; it is split there if needed.
+    """The node after which a turn's calls begin, and the turn's tokens up to there; the node is split there if needed.
 
     Args:
-        tree: The path's tree; only a split changes it.
+        tree: The path's tree; only the split changes it.
         observation: The observation after the turn.
         protocol: Finds where the calls begin in their turn.
     """

@@ -1,4 +1,4 @@
-"""Samples a turn in parts, so that what is sampled is kept when the time is over."""
+"""Samples a turn in parts, so that the sampled tokens are kept when the time is over."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PART = 256
 async def sample_until(
     generator: Generator, sequence: GrowingSequence, max_tokens: int, stop: Stop, over: Callable[[], bool]
 ) -> Sampled:
-    """As `Generator.sample`, but it ends after the part of `PART` tokens during which the time was over.
+    """Sample as `Generator.sample` does, in parts of `PART` tokens, and end after the part in which the time was over.
 
-    A cancelled call of the engine would leave tokens in the sequence whose log-probabilities nobody has.
+    A cancelled call of the engine would leave tokens in the sequence whose log-probabilities are lost.
 
     Args:
         generator: The engine.
-        sequence: A sequence of it.
-        max_tokens: Tokens at most.
+        sequence: A sequence of the engine.
+        max_tokens: The largest number of tokens.
         stop: The end of a turn.
         over: Whether the time is over.
     """
@@ -33,7 +33,7 @@ async def sample_until(
 
 
 def joined(a: Sampled, b: Sampled) -> Sampled:
-    """Two parts that were sampled one after the other."""
+    """Join two parts that were sampled one after the other."""
     return Sampled(
         a.tokens + b.tokens,
         a.logprobs + b.logprobs,

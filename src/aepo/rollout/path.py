@@ -1,4 +1,4 @@
-"""One trajectory while it grows, its limits, and the places where others may branch from it."""
+"""A trajectory while it grows, its limits, and the places where other paths may branch from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aepo.types import Leaf, Node, Origin
 
 
 def now() -> float:
-    """Seconds on a clock that nobody sets."""
+    """The seconds of a clock that is never set."""
     return time.monotonic()
 
 
@@ -20,9 +20,10 @@ class Limits:
     """Limits of one trajectory; the inherited tokens, calls and seconds of a branch count.
 
     Attributes:
-        max_tokens: Tokens after the prompt, observations included.
-        max_tool_calls: Calls; a path whose turn asks for more than are left ends, and none of that turn is run.
-        max_seconds: Wall time; None is no limit.
+        max_tokens: The largest number of tokens after the prompt, observations included.
+        max_tool_calls: The largest number of calls. If a turn asks for more than are left, none of its calls is run and
+            the path ends.
+        max_seconds: The wall time in seconds; None is no limit.
 
     Raises:
         ValueError: No token or no second is allowed, or calls are negative.
@@ -44,23 +45,23 @@ class Path:
     """A trajectory while it grows.
 
     Attributes:
-        id: Number inside its question.
-        origin: Why it began.
+        id: The number of the path inside its question.
+        origin: The reason why it began.
         sequence: Its sequence in the engine.
         node: Its last node in the tree.
-        prompt_length: Tokens of the prompt.
-        calls: Number of tool calls so far, inherited ones included; a turn that broke the protocol counts as one.
+        prompt_length: The number of tokens of the prompt.
+        calls: The number of tool calls so far, inherited ones included; a turn that broke the protocol counts as one.
         root_entropy: h_init; inherited if the path begins in another one, else known after the first W tokens.
         parent: The path in which it began.
-        depth: Number of inherited observations.
-        observed: Observations after which the next W tokens are known, inherited ones included.
-        kept: Inherited tokens of its first turn; not empty if it begins inside a turn.
-        leaf: Set when it has ended.
+        depth: The number of inherited observations.
+        observed: The number of observations after which the next W tokens are known, inherited ones included.
+        kept: The inherited tokens of its first turn; not empty if it begins inside a turn.
+        leaf: The leaf, once the path has ended; else None.
         observations: Its own observations of results, in order.
-        earlier: Seconds that its inherited part took.
-        began: When it began, as `now` says.
+        earlier: The seconds that its inherited part took.
+        began: The time of `now` at which it began.
         times: For each of its own observations, the trajectory's seconds when the calls were made and when their
-            results were there.
+            results came.
     """
 
     id: int
@@ -82,20 +83,20 @@ class Path:
 
     @property
     def number(self) -> int:
-        """Number of its last observation; inherited ones count."""
+        """The number of its last observation; inherited ones count."""
         return self.depth + len(self.observations)
 
     def observation(self, number: int) -> Node:
-        """Its own observation with number i; inherited ones count in i."""
+        """Its own observation with number i, which also counts inherited ones."""
         return self.observations[number - self.depth - 1]
 
     @property
     def seconds(self) -> float:
-        """Seconds that the trajectory has taken so far."""
+        """The seconds that the trajectory has taken so far."""
         return self.earlier + now() - self.began
 
     def seconds_at(self, number: int, before_calls: bool) -> float:
-        """Seconds that the trajectory had taken at its own observation with number i, or when its calls were made."""
+        """The trajectory's seconds at its own observation with number i, or at the time when its calls were made."""
         made, answered = self.times[number - self.depth - 1]
         return made if before_calls else answered
 

@@ -1,4 +1,4 @@
-"""Which calls are equal, and the earlier result that answers a call that a trajectory has made before."""
+"""Finds equal calls, and the earlier result for a call that a trajectory has made before."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def repeated(walk: Sequence[Node], call: ToolCall, tools: Mapping[str, Tool]) ->
 
 
 def again(result: ToolResult) -> ToolResult:
-    """The result as the answer to an equal call."""
+    """The result in the form of an answer to an equal call."""
     return ToolResult(result.text, repeated=True)
 
 
 def shared_key(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
-    """Equal for calls that may share a result; None for a call that cannot be run, or of a tool that is not pure.
+    """The key of a call; calls with the same key may share a result.
 
-    Two calls are equal if their checked arguments are, defaults included.
+    Two calls have the same key if their checked arguments are equal, defaults included. A call that cannot be run, or
+    whose tool is not pure, has None.
     """
     tool = tools.get(call.name)
     if tool is None or not tool.pure or call.error is not None:

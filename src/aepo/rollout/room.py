@@ -1,15 +1,16 @@
-"""The engine's room: how many paths may grow at once, and who begins next.
+"""Manages the engine's room: how many paths may grow at once, and which path begins next.
 
 A path takes one unit of room when it begins and gives it back when it ends. A path that finds no room waits;
 `Precedence` is the order of those that wait.
 
-Nothing waits for ever, however small the room: a path that has begun needs no more room to end. So as long as one path
-waits, others grow, and each of them gives its unit to one that waits. A question's decisions depend on what its paths
-have written, not on when they began (`spending.py`), so its group is the same with any room.
+No path waits for ever, even with little room, because a path that has begun needs no more room to end. So while one
+path waits, others grow, and each of them gives its unit to one that waits. A question's decisions depend on the text of
+its paths, not on the time when they began (`spending.py`), so its group is the same with any room.
 
 A deterministic engine promises batches that do not depend on which tool is faster. Between two of its calls several
-paths may end, in any order, and who got the room of which would depend on that order. So there a question takes the
-room of its whole group before it begins and gives it back when the group is whole. Its paths never wait.
+paths may end, in any order, and the next owner of each unit would depend on that order. So with such an engine a
+question takes the room of its whole group before it begins and gives it back when the group is whole. Its paths never
+wait.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Wave(IntEnum):
-    """When a path of a question can begin. Each wave follows paths of the one before."""
+    """The stages in which the paths of a question begin. Each wave follows paths of the one before."""
 
     FIRST = 0
     """With the question: the probes, and what begins whatever they find."""
@@ -34,14 +35,14 @@ class Wave(IntEnum):
 class Precedence(NamedTuple):
     """The order of those that wait for room: smaller ones first.
 
-    The last waves come last because nothing follows them. The other way round, a question that begins late still has
-    all of its waves to go when the others have ended, and the engine is nearly empty in the meantime.
+    The last waves come last, because no others follow them. In the opposite order, a question that begins late would
+    still have all of its waves to go when the others have ended, and the engine would be nearly empty meanwhile.
 
     Attributes:
-        asked: Number of the call that asked its question; the training step that waits for it comes first.
-        wave: Its wave.
-        question: Number of its question.
-        path: Its number inside the question.
+        asked: The number of the call that asked its question; the training step that waits for it comes first.
+        wave: The wave of the path.
+        question: The number of its question.
+        path: The number of the path inside the question.
     """
 
     asked: int
@@ -58,15 +59,15 @@ class Room:
     """Hands the room of an engine to those that wait for it.
 
     Attributes:
-        free: Units that nobody has.
+        free: The number of free units.
     """
 
     def __init__(self, sequences: int, group: int | None = None) -> None:
-        """All of it is free.
+        """Set the size; all of the room is free.
 
         Args:
-            sequences: Sequences that may grow in the engine at once.
-            group: Paths of a group, if a question takes the room of its whole group at once.
+            sequences: The number of sequences that may grow in the engine at once.
+            group: The number of paths of a group, if a question takes the room of its whole group at once.
         """
         self.free, self._group = sequences, group
         self._waiting: list[tuple[Precedence, Begin]] = []
@@ -81,7 +82,7 @@ class Room:
         self._hand_out()
 
     def leave(self, last: bool) -> None:
-        """A path has ended.
+        """Take back the room of a path that has ended.
 
         Args:
             last: Whether its group is whole.
@@ -90,12 +91,12 @@ class Room:
         self._hand_out()
 
     def forget(self, question: int) -> None:
-        """No more paths of this question begin."""
+        """Begin no more paths of this question."""
         self._waiting = [waiting for waiting in self._waiting if waiting[0].question != question]
         heapify(self._waiting)
 
     def _hand_out(self) -> None:
-        # What begins asks for more, which waits like the others.
+        # A path that begins may ask for more room, and this request waits like the others.
         if self._handing_out:
             return
         self._handing_out = True

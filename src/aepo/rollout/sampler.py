@@ -21,7 +21,7 @@ class Sampler(Protocol):
 
     Attributes:
         alongside: Whether it can sample while the trainer works.
-        version: Version of its weights, the number of training steps that made them; -1 before the first `push`.
+        version: The version of its weights, the number of training steps that made them; -1 before the first `push`.
     """
 
     alongside: bool
@@ -41,10 +41,10 @@ class Sampler(Protocol):
         An open engine is paused meanwhile (`Generator.pause`).
 
         Args:
-            version: Number of training steps that made them.
+            version: The number of training steps that made them.
 
         Returns:
-            Metrics of the hand-over, by name; may be empty.
+            The metrics of the hand-over, by name; may be empty.
 
         Raises:
             RuntimeError: The weights did not arrive; the run ends with a checkpoint.
@@ -52,7 +52,7 @@ class Sampler(Protocol):
         ...
 
     def revive(self) -> bool:
-        """Start again, once, if it has died; then it has no weights before the next `push`.
+        """Start the sampler again, once, if it has died; then it has no weights before the next `push`.
 
         Returns:
             Whether it died and can be used again.

@@ -47,11 +47,11 @@ class Start:
     """A path that begins now; paths are numbered from 0 in the order in which they begin.
 
     Attributes:
-        origin: Why it begins.
+        origin: The reason why it begins.
         watched: Whether it shows its entropy after each observation.
         parent: The path in which it begins; None if it begins at the question.
-        depth: Number of inherited observations. Inside a parent it begins right after the observation with this number;
-            with the origin "resampled", before the calls of the turn after that.
+        depth: The number of inherited observations. Inside a parent it begins right after the observation with this
+            number, or, with the origin "resampled", before the calls of the next turn.
     """
 
     origin: Origin
@@ -65,9 +65,9 @@ class _Path:
     """The part of a path that decisions read.
 
     Attributes:
-        depth: Number of inherited observations.
-        observed: Number of the last observation after which it has shown its entropy.
-        consecutive: l, branches in a row so far.
+        depth: The number of inherited observations.
+        observed: The number of the last observation after which it has shown its entropy.
+        consecutive: l, the number of branches in a row so far.
         root_entropy: h_init; 0 until it has shown an entropy.
         ended: Whether it has ended.
     """
@@ -91,12 +91,12 @@ class Spending:
     """
 
     def __init__(self, rules: Exploration, state: ExplorationState, noise: Callable[[int], int]) -> None:
-        """No path begins yet.
+        """Set the rules; no path begins yet.
 
         Args:
             rules: The algorithm's rules.
             state: The run's entropy scales.
-            noise: The random key of a path, by its number.
+            noise: Gives the random key of a path from its number.
         """
         self.rules = rules
         self.stage = Stage.PROBING
@@ -117,10 +117,10 @@ class Spending:
         return starts + self._due()
 
     def shown(self, path: int, observation: int, entropy: float, root_entropy: float) -> list[Start]:
-        """A path has shown its entropy after an observation.
+        """Take the entropy that a path has shown after an observation.
 
         Args:
-            path: Its number.
+            path: The number of the path.
             observation: i, from 1; inherited ones count.
             entropy: H_t, in nats.
             root_entropy: h_init of the path, in nats.
@@ -130,7 +130,7 @@ class Spending:
         return self._due()
 
     def ended(self, path: int) -> list[Start]:
-        """A path has ended. If the stage is then FILLING, the caller must call `fill`."""
+        """Take the end of a path. If the stage is then FILLING, the caller must call `fill`."""
         self._paths[path].ended = True
         starts = self._due()
         if all(path.ended for path in self._paths):
@@ -143,7 +143,7 @@ class Spending:
         Args:
             call_entropies: For each path, the mean entropy of the call tokens before each of its own observations, in
                 nats; None if the rules do not need it.
-            rewards: One per path; None if the rules do not need it.
+            rewards: The rewards, one per path; None if the rules do not need them.
         """
         self.stage = Stage.FINISHING
         ended = [
@@ -155,7 +155,7 @@ class Spending:
         return starts + [self._start(Origin.LEFTOVER) for _ in range(self._left())]
 
     def _left(self) -> int:
-        """Number of paths that are missing from k."""
+        """The number of paths that are missing from k."""
         return self.rules.group_size - len(self._paths)
 
     def _due(self) -> list[Start]:
@@ -203,7 +203,8 @@ class Spending:
             number,
             self._branches,
             self.rules.group_size - self.global_samples,
-            # The observations of other paths so far depend on how fast their tools are.
+            # Only probes count, because the observations that other paths have so far depend on the speed of their
+            # tools.
             self._mean_observations(self._probes()),
             self._state,
         )

@@ -22,7 +22,7 @@ async def run_together(
     on_bug: OnToolBug = "stop",
     repeat: Repeat = "run",
 ) -> tuple[ToolResult, ...]:
-    """Run all calls of a turn; the results are in the order of the calls, whichever ends first.
+    """Run all calls of a turn; the results are in the order of the calls.
 
     A call that cannot be run gets its error as its result, and the others run. The first exception stops the others.
 
@@ -30,8 +30,8 @@ async def run_together(
         tools: By name.
         calls: The turn's calls.
         walk: The trajectory so far, up to the turn.
-        on_bug: As of `run_call`.
-        repeat: "answer" gives a call the earlier result of an equal one, in the trajectory or in this turn; "run" runs
+        on_bug: As in `run_call`.
+        repeat: "answer" gives a call the earlier result of an equal call in the trajectory or in this turn; "run" runs
             it again.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Training: the loop, the steps, their metrics and their display."""
+"""Trains a policy: the loop, the steps, their metrics and their display."""

@@ -17,10 +17,10 @@ class EntropyWatch:
     """Compares policy entropy with its start, both as means over `SMOOTHED_STEPS` steps.
 
     Attributes:
-        band: Largest relative change without an alarm, e.g. 0.3.
-        start: Entropies of the first steps, nats.
-        recent: Entropies of the last steps, nats.
-        side: Side of the band after the last step.
+        band: The largest relative change without an alarm, e.g. 0.3.
+        start: The entropies of the first steps, in nats.
+        recent: The entropies of the last steps, in nats.
+        side: The side of the band after the last step.
     """
 
     band: float
@@ -43,17 +43,17 @@ class EntropyWatch:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], band: float) -> EntropyWatch:
-        """Read what `to_dict` wrote."""
+        """Read the result of `to_dict`."""
         return cls(band, tuple(data["start"]), tuple(data["recent"]), data["side"])
 
 
 def watched(
     watch: EntropyWatch | None, entropy: float | None, tell: Callable[[str], None]
 ) -> tuple[EntropyWatch | None, dict[str, float]]:
-    """The watch after one more step, and the step's metrics of it.
+    """The watch after one more step, and its metrics of the step.
 
     Args:
-        watch: None without an alarm.
+        watch: The watch before the step; None without an alarm.
         entropy: The step's policy entropy; None if there is none.
         tell: Called with one line when entropy has just left its band.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 from aepo.algorithms.base import Algorithm, ScoredBatch
 from aepo.types import Group, turns_of
 
-# Turn and state of a token that is not trained.
+# The number that stands for turn and state of a token that is not trained.
 OUTSIDE = (-1, -1)
 
 
@@ -21,14 +21,14 @@ class Batch:
     """Trajectories as rows.
 
     Attributes:
-        tokens_BT: Ids; padding where the row has ended.
-        loss_mask_BT: 1 where the token is trained, 0 on prompts, observations, broken turns that the policy was told
-            of, and padding.
+        tokens_BT: Token ids; padding after the end of a row.
+        loss_mask_BT: 1 where the token is trained; 0 on prompts, observations, padding, and broken turns after which
+            the policy was told of its error.
         old_logprobs_BT: ln p under the policy that sampled; 0 where `loss_mask_BT` is 0.
-        entropies_BT: Nats, under the policy that sampled; 0 where `loss_mask_BT` is 0.
-        advantages_BT: Advantage of each token; 0 where `loss_mask_BT` is 0.
-        groups_B: Number of the row's question.
-        lengths_B: Number of tokens of each row.
+        entropies_BT: Entropies in nats, under the policy that sampled; 0 where `loss_mask_BT` is 0.
+        advantages_BT: The advantage of each token; 0 where `loss_mask_BT` is 0.
+        groups_B: The number of the row's question.
+        lengths_B: The number of tokens of each row.
     """
 
     tokens_BT: Tensor
@@ -64,8 +64,8 @@ def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int,
     Args:
         groups: The step's questions, scored.
         algorithm: Gives the advantages.
-        pad_token_id: Id of the padding token.
-        max_length: Limit on a trajectory's tokens after the prompt.
+        pad_token_id: The id of the padding token.
+        max_length: The largest number of a trajectory's tokens after the prompt.
 
     Raises:
         ValueError: A leaf has no reward.

@@ -13,12 +13,12 @@ from aepo.types import Group, Kind
 
 @dataclass(frozen=True)
 class Spent:
-    """What all rollouts of a run have used.
+    """The resources that all rollouts of a run have used.
 
     Attributes:
-        trajectories: Ended trajectories.
-        tokens_sampled: Tokens that the policy wrote; those on a shared prefix count once.
-        executed_calls: Executed tool calls; those on a shared prefix count once.
+        trajectories: The number of ended trajectories.
+        tokens_sampled: The number of tokens that the policy wrote; those on a shared prefix count once.
+        executed_calls: The number of executed tool calls; those on a shared prefix count once.
     """
 
     trajectories: int = 0
@@ -35,12 +35,12 @@ class Spent:
         )
 
     def metrics(self) -> dict[str, float]:
-        """As metrics: `budget/trajectories` and so on."""
+        """The numbers as metrics: `budget/trajectories` and so on."""
         return {f"budget/{name}": float(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_metrics(cls, row: Mapping[str, Any]) -> Spent:
-        """Read what `metrics` gave."""
+        """Read the result of `metrics`."""
         return cls(**{field.name: int(row[f"budget/{field.name}"]) for field in fields(cls)})
 
     def to_dict(self) -> dict[str, int]:
@@ -49,7 +49,7 @@ class Spent:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spent:
-        """Read what `to_dict` wrote."""
+        """Read the result of `to_dict`."""
         return cls(**{field.name: int(data[field.name]) for field in fields(cls)})
 
 
@@ -64,11 +64,11 @@ def ended(step: int, spent: Spent, train: TrainConfig) -> bool:
 
 
 def steps_at_most(train: TrainConfig, trajectories_a_step: int) -> int:
-    """Most steps of a run; its limits on tokens and calls may end it earlier.
+    """The largest number of steps of a run; its limits on tokens and calls may end it earlier.
 
     Args:
         train: The run's limits.
-        trajectories_a_step: Fewest trajectories that a step samples.
+        trajectories_a_step: The smallest number of trajectories that a step samples.
     """
     if train.max_trajectories is None:
         return train.steps

@@ -1,7 +1,7 @@
-"""The checkpoints of a run: written while training goes on, and gone on from.
+"""Writes the checkpoints of a run while training goes on, and loads the newest one.
 
-What is written is a copy in the machine's memory, taken between two steps. Training then changes the weights while a
-thread writes the copy. So a run goes on as soon as the copy is made.
+Between two steps, the state is copied into the machine's memory. Then a thread writes the copy while training changes
+the weights. So a run goes on as soon as the copy is made.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SHARE = 0.8
 
 
 class Checkpoints:
-    """Those of one run.
+    """Writes and loads the checkpoints of one run.
 
     Args:
         folder: The folder of the run's checkpoints.
-        learner: What is saved and restored: the policy, the optimizer and its schedule.
-        tell: Told once when there is no room for a copy.
+        learner: The policy, the optimizer and its schedule, which are saved and restored.
+        tell: Called once with a line if memory has no room for a copy.
 
     Attributes:
         saved: The step of the last checkpoint that was written, restored or begun; None without one.
@@ -49,7 +49,7 @@ class Checkpoints:
 
         Args:
             state: The run after its last whole step.
-            wait: Write it before the return, without a copy.
+            wait: Write the checkpoint before the return, without a copy.
 
         Raises:
             CheckpointError: The disk is full or refuses, now or for the checkpoint before.
@@ -59,7 +59,7 @@ class Checkpoints:
                 self.wait()
             return
         self.wait()
-        # In this thread: each has its own number.
+        # Torch's number of threads is read here, because each thread has its own.
         said = {**state.to_dict(), "threads": torch.get_num_threads()}
         kept = {"optimizer": self._learner.optimizer.state_dict(), "schedule": self._learner.schedule.state_dict()}
         if wait or not self._has_room(kept):
@@ -70,7 +70,7 @@ class Checkpoints:
         self.saved = state.step
 
     def check(self) -> None:
-        """Raise the error of a write that has failed since.
+        """Raise the error of an earlier write, if it has failed.
 
         Raises:
             CheckpointError: The disk is full or refuses.
@@ -89,14 +89,14 @@ class Checkpoints:
         """Load the newest undamaged checkpoint that has its optimizer.
 
         Args:
-            state: Of a new run.
-            questions: Those of the run.
+            state: The state of a new run.
+            questions: The questions of the run.
 
         Returns:
-            The state after its step; None if there is no undamaged checkpoint.
+            The state after the checkpoint's step; None if there is no undamaged checkpoint.
 
         Raises:
-            ValueError: It is of another format, or none has its optimizer.
+            ValueError: The checkpoint has another format, or none has its optimizer.
         """
         path = checkpoint.resumable(self._folder)
         if path is None:
@@ -107,11 +107,11 @@ class Checkpoints:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         self._learner.policy.restore(path / checkpoint.POLICY)
-        # The optimizer takes each number to where its parameter is.
+        # The optimizer moves each tensor to the device of its parameter.
         kept = torch.load(path / checkpoint.OPTIMIZER, map_location="cpu", weights_only=True)
         self._learner.optimizer.load_state_dict(kept["optimizer"])
         self._learner.schedule.load_state_dict(kept["schedule"])
-        # Sums are added up in another order by another number of threads.
+        # Another number of threads adds sums up in another order.
         torch.set_num_threads(data["threads"])
         self.saved = restored.step
         return restored

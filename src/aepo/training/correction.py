@@ -1,4 +1,4 @@
-"""What stands between a rollout and its update: old log-probabilities, and weights for the sampler's difference."""
+"""Prepares a rollout for its update: old log-probabilities, and weights that correct the sampler's difference."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from aepo.training.step import LESS_MEMORY, Learner
 @memory_advice("training", LESS_MEMORY)
 @torch.no_grad()
 def corrected(learner: Learner, batch: Batch) -> tuple[Batch, dict[str, float]]:
-    """The batch as `update` takes it, by `train.old_logprobs` and `train.correction`; before the first update.
+    """Prepare a batch for `update` by `train.old_logprobs` and `train.correction`; call it before the first update.
 
-    With `recompute` a pass without gradient computes the log-probabilities anew, in the layout of training. The ratios
-    of the loss are then to those. A correction's weights are put into the advantages: every loss here is positively
-    homogeneous in A, so that w ell(r, A) = ell(r, w A), on trees and on whole trajectories. The KL term has no weight.
-    Trajectories that training does not read are left as they are.
+    With `recompute`, a pass without gradient computes the log-probabilities again, in the layout of training, and the
+    ratios of the loss use these. The weights of a correction are multiplied into the advantages. This is right because
+    every loss here is positively homogeneous in A: w ell(r, A) = ell(r, w A), on trees and on whole trajectories. The
+    KL term has no weight. Trajectories that training does not read do not change.
 
     Args:
         learner: Policy and settings.
         batch: All trajectories of the step, as the sampler left them.
 
     Returns:
-        The batch, and the metrics: with `recompute` those of `StepFigures.differences`, here over the whole step; with
-        a correction also `correction/effective_sample_size`, `correction/cut_share` and `correction/dropped_share`, see
+        The batch, and the metrics. With `recompute` these are those of `StepFigures.differences`, over the whole step.
+        A correction adds `correction/effective_sample_size`, `correction/cut_share` and `correction/dropped_share`, see
         `aepo.core.correction.Correction`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Asks PyTorch for kernels that give the same bits for the same numbers, where it has them."""
+"""Asks PyTorch for kernels that give the same bits in every run, if it has them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import torch.utils.deterministic as memory
 
 @contextmanager
 def deterministic_kernels(device: torch.device) -> Iterator[None]:
-    """Inside, kernels add up in a fixed order; one that has no such variant gives a warning.
+    """Let kernels add up in a fixed order inside the context; a kernel without such a variant gives a warning.
 
-    On a CPU they do so anyway, with a fixed number of threads, and nothing is changed.
+    On a CPU nothing changes, because with a fixed number of threads the order is fixed already.
 
     Args:
-        device: Of the model.
+        device: The device of the model.
     """
     if device.type == "cpu":
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     filled = memory.fill_uninitialized_memory
-    # Read when cuBLAS is first used.
+    # cuBLAS reads this at its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # What is never read needs no value, and NaN in the unused part of a cache would reach the sums.
+    # PyTorch would fill new memory with NaN. Memory that is never read needs no value, and NaN in the unused part of a
+    # cache would reach the sums.
     memory.fill_uninitialized_memory = False
     try:
         yield

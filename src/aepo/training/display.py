@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a live panel on a terminal, one plain line a step anywhere else."""
+"""Shows a training run: a live panel on a terminal, elsewhere one plain line per step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aepo.terminal.screen import PLAIN_WIDTH, Screen, framed, progress
 Show = Callable[[float], str]
 
 EVALUATIONS = 4
-# Below this the panel has no room for trends.
+# A narrower panel has no room for trends.
 TRENDS_WIDTH = 112
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -44,7 +44,7 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-# Title on the panel, name on the plain line, metric, how it is written.
+# The title on the panel, the name on the plain line, the metric, and its format.
 LEARNING: tuple[tuple[str, str, str, Show], ...] = (
     ("reward", "reward", "reward/mean", _number),
     ("success", "success", "success/mean", _percent),
@@ -69,11 +69,11 @@ SPENDING: tuple[tuple[str, str, str, Show], ...] = (
 
 
 class Display:
-    """Shows how a run goes; `start`, then `phase` and `step` as it goes on, then `stop`.
+    """Shows the progress of a run: call `start`, then `phase` and `step` as the run goes on, then `stop`.
 
     Args:
-        console: Where to write; standard output by default. A panel needs a terminal.
-        clock: Seconds, for the time left.
+        console: The console to write to, standard output by default. A panel needs a terminal.
+        clock: Gives seconds, for the time left.
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,9 +91,9 @@ class Display:
         """Begin.
 
         Args:
-            total_steps: Steps of the whole run.
-            title: What is trained, in a few words.
-            done: Steps that an earlier part of the run has made.
+            total_steps: The number of steps of the whole run.
+            title: A few words about the run.
+            done: The number of steps that an earlier part of the run has made.
         """
         self._title, self._total, self._done = title, total_steps, done
         self._started = self._step_end = self._phase_start = self._clock()
@@ -102,13 +102,13 @@ class Display:
         self._screen.start()
 
     def phase(self, name: str) -> None:
-        """Say what goes on now: "rollout", "train", "evaluate" ...; shown on a terminal only."""
+        """Name the current activity, such as "rollout", "train" or "evaluate"; it is shown on a terminal only."""
         self._phase, self._phase_start = name, self._clock()
 
     def step(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Show a step's metrics. Those named `eval/...` are shown as an evaluation; step 0 is before training."""
+        """Show a step's metrics. Metrics named `eval/...` are shown as an evaluation; step 0 is before training."""
         values = {n: float(v) for n, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
-        # How an evaluation's calls were served is kept, not shown: it says nothing about the policy.
+        # The sources of an evaluation's tool results say nothing about the policy, so these metrics are not shown.
         values = {n: v for n, v in values.items() if not n.startswith("eval/tool/")}
         if "tokens/per_second" not in values and values.get("time/rollout", 0.0) > 0.0 and "tokens/sampled" in values:
             values["tokens/per_second"] = values["tokens/sampled"] / values["time/rollout"]
@@ -129,16 +129,16 @@ class Display:
         self._screen.refresh()
 
     def message(self, text: str) -> None:
-        """Print a line that stays, above the panel."""
+        """Print a lasting line above the panel."""
         self._screen.say(text)
 
     def stop(self) -> None:
-        """End; the panel's last state stays on the screen. May be called twice."""
+        """End the display; the panel's last state stays on the screen. It may be called twice."""
         self._phase = ""
         self._screen.stop()
 
     def seconds_left(self) -> float | None:
-        """By the mean of the last steps; None before the first one."""
+        """The time left, by the mean of the last steps; None before the first one."""
         if not self._durations:
             return None
         mean = sum(self._durations) / len(self._durations)
@@ -146,7 +146,7 @@ class Display:
         return max(0.0, mean * (self._total - self._done) - running)
 
     def render(self) -> RenderableType:
-        """The panel as it is now."""
+        """The current panel."""
         trends = self._screen.unicode and self._screen.console.width >= TRENDS_WIDTH
         parts: list[RenderableType] = [self._progress()]
         if self._history:
@@ -187,7 +187,7 @@ class Display:
         return table
 
     def _evaluated(self) -> RenderableType:
-        # The first one is what all others are measured by.
+        # The first evaluation is the one to compare the others with.
         shown = self._evaluations[:1] + self._evaluations[1:][1 - EVALUATIONS :]
         names = list(dict.fromkeys(name for _, values in shown for name in values))[:6]
         table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
@@ -201,7 +201,7 @@ class Display:
 
 
 def plain_lines(step: int, total: int, values: Mapping[str, float]) -> list[str]:
-    """A line for a step, one for an evaluation; at most `PLAIN_WIDTH` columns each, what does not fit is left out."""
+    """A line for a step and one for an evaluation, of at most `PLAIN_WIDTH` columns; further metrics are left out."""
     head = f"step {step:>{len(str(total))}}/{total}"
     learned = [
         f"{short} {show(values[name]).replace(' ', '')}"
@@ -220,7 +220,7 @@ def _fitted(parts: list[str]) -> str:
 
 
 def trend(values: list[float], width: int) -> str:
-    """The values as `width` bars at most, each the mean of its stretch, between their smallest and largest."""
+    """The values as at most `width` bars, from the smallest value to the largest; a bar is the mean of its part."""
     count = min(width, len(values))
     cuts = [len(values) * i // count for i in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
@@ -231,7 +231,7 @@ def trend(values: list[float], width: int) -> str:
 
 
 def clock_text(seconds: float) -> str:
-    """Like 0:42, 12:05 or 3:07:30."""
+    """Seconds as text, such as 0:42, 12:05 or 3:07:30."""
     whole = round(seconds)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

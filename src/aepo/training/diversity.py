@@ -50,7 +50,7 @@ def _distance(a: frozenset[str], b: frozenset[str]) -> float:
 
 
 def _calls(group: Group, leaf: Leaf) -> tuple[str, ...]:
-    """The calls of a trajectory, each as one text: name and arguments."""
+    """The calls of a trajectory, each as one text with name and arguments."""
     return tuple(
         json.dumps([call.name, call.arguments], sort_keys=True, default=str)
         for node in group.tree.walk(leaf.node)

@@ -1,4 +1,4 @@
-"""AdamW with moments of 8 bits, from a library that is installed."""
+"""Finds an AdamW with moments of 8 bits in an installed library."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRIED = 4096
 
 
 def rule_of(name: Literal["adamw", "adamw_8bit"], device: torch.device) -> AdamWRule:
-    """The arithmetic that `train.optimizer` names.
+    """The optimizer arithmetic that `train.optimizer` names.
 
     Args:
-        name: "adamw" has float32 moments; "adamw_8bit" takes a library that makes a step on the device.
-        device: Where the parameters are.
+        name: "adamw" has float32 moments; "adamw_8bit" takes a library that can make a step on the device.
+        device: The device of the parameters.
 
     Raises:
         ConfigError: No library is installed, or none works on the device.
@@ -52,7 +52,7 @@ def rule_of(name: Literal["adamw", "adamw_8bit"], device: torch.device) -> AdamW
 
 
 def _try(rule: AdamWRule, device: torch.device) -> None:
-    """Take one step."""
+    """Take one step, to see whether it works."""
     parameter = torch.nn.Parameter(torch.zeros(TRIED, device=device))
     parameter.grad = torch.ones_like(parameter)
     rule([parameter], 1.0, (0.9, 0.999), 1e-8, 0.0).step()

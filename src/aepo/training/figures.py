@@ -1,4 +1,4 @@
-"""Figures of optimizer steps: those of passes add up to a step's, those of steps are averaged."""
+"""Computes figures of optimizer steps: the figures of passes add up to a step's, and those of steps are averaged."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class StepFigures:
 
     Attributes:
         loss: The step's loss.
-        clipped_low: Share of its trained tokens with A < 0 and a ratio below the clip range.
-        clipped_high: Share of its trained tokens with A > 0 and a ratio above the clip range.
-        rollout_kl: Mean of old_logp - logp, nats, over the computed tokens.
-        reference_kl: Mean k3 estimate of KL(policy || reference), nats; None without a reference.
-        difference: Mean of |logp - old_logp|.
-        largest_difference: The largest of these.
-        outside: Share of the computed tokens whose ratio is outside of 0.8 to 1.2.
-        rollout_k3: Mean k3 estimate of KL(sampler || policy), nats.
+        clipped_low: The share of its trained tokens with A < 0 and a ratio below the clip range.
+        clipped_high: The share of its trained tokens with A > 0 and a ratio above the clip range.
+        rollout_kl: The mean of old_logp - logp over the computed tokens, in nats.
+        reference_kl: The mean k3 estimate of KL(policy || reference), in nats; None without a reference.
+        difference: The mean of |logp - old_logp|, in nats.
+        largest_difference: The largest |logp - old_logp|, in nats.
+        outside: The share of the computed tokens whose ratio is outside of 0.8 to 1.2.
+        rollout_k3: The mean k3 estimate of KL(sampler || policy), in nats.
     """
 
     loss: float = 0.0
@@ -41,9 +41,9 @@ class StepFigures:
         """The part that a pass adds to its step.
 
         Args:
-            found: The pass.
+            found: The results of the pass.
             objective: The step's objective.
-            computed: Number of trained tokens of the step that are computed.
+            computed: The number of trained tokens of the step that are computed.
         """
         return cls(
             loss=float(found.loss.detach()),
@@ -58,7 +58,7 @@ class StepFigures:
         )
 
     def __add__(self, other: StepFigures) -> StepFigures:
-        """The figures of both parts together."""
+        """The sum of both parts."""
         kls = [kl for kl in (self.reference_kl, other.reference_kl) if kl is not None]
         return StepFigures(
             self.loss + other.loss,
@@ -75,8 +75,9 @@ class StepFigures:
     def differences(self) -> dict[str, float]:
         """Differences of the rollout's log-probabilities from those computed here; for a rollout's first step only.
 
-        `logprobs/rollout_difference_mean` and `_max`: of |logp - old_logp|. `logprobs/rollout_outside_share`: tokens
-        whose ratio is outside of 0.8 to 1.2. `logprobs/rollout_k3`: KL(sampler || policy), nats.
+        `logprobs/rollout_difference_mean` and `_max` are the mean and the largest |logp - old_logp|.
+        `logprobs/rollout_outside_share` is the share of tokens whose ratio is outside of 0.8 to 1.2.
+        `logprobs/rollout_k3` is KL(sampler || policy) in nats.
         """
         return {
             "logprobs/rollout_difference_mean": self.difference,
@@ -93,13 +94,13 @@ class StepFigures:
 
 
 def mean(values: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the mappings that have it."""
+    """The mean of each metric over all mappings; a mapping without the metric counts as 0."""
     names = dict.fromkeys(name for value in values for name in value)
     return {name: fsum(value.get(name, 0.0) for value in values) / len(values) for name in names}
 
 
 def reading_metrics(readings: Sequence[Reading], tree: bool) -> dict[str, float]:
-    """Means by metric; on the tree also `train/sharing`, how often flat trajectories would read each token."""
+    """The mean of each metric; on the tree also `train/sharing`, how often whole trajectories would read each token."""
     found = mean([{"train/idle_share": reading.idle_share} for reading in readings])
     if not tree:
         return found

@@ -55,19 +55,19 @@ class Parts:
     """The parts of a run.
 
     Attributes:
-        policy: Trained in place.
-        sampler: Samples, with the weights that were last handed over.
+        policy: The policy, which is trained in place.
+        sampler: Samples with the weights that were last handed over.
         agent: Grows paths at the rollout's temperature.
-        evaluation_agent: The same for evaluations.
-        greedy_agent: The same, but takes the likeliest token.
+        evaluation_agent: Grows paths for evaluations.
+        greedy_agent: Grows paths for evaluations, with the likeliest token each time.
         reference: The reference model of the KL term; None without one.
         scorer: Scores trajectories.
-        questions: Questions to train on.
-        held_out: Questions to evaluate on; may be empty.
-        decode: Token ids to text, for the kept trees.
-        pad_token_id: Id of the padding token.
+        questions: The questions to train on.
+        held_out: The questions to evaluate on; may be empty.
+        decode: Turns token ids into text, for the kept trees.
+        pad_token_id: The id of the padding token.
         vocab_size: V, for the entropy scales.
-        budget: Limit on tool calls over the whole run; None without one.
+        budget: The limit on tool calls over the whole run; None without one.
         choose_threads: Measures the best number of CPU threads and sets it; None if the number is fixed.
         rule: The optimizer's arithmetic.
     """
@@ -90,7 +90,7 @@ class Parts:
 
 
 class Trainer:
-    """A run: its parts, its folder, and the state in checkpoints.
+    """Runs a training: it has the run's parts, its folder, and the state that checkpoints keep.
 
     Args:
         config: The resolved configuration.
@@ -126,7 +126,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: After that checkpoint.
-            RolloutError: A tool has a bug; there is a checkpoint too, as after any failure outside of an update.
+            RolloutError: A tool has a bug; a checkpoint is written, as after any failure outside of an update.
             RewardBug: The reward raised an exception.
             BudgetSpent: The tool calls reached the run's budget.
             ReplayError: The recording has no result for a call.
@@ -149,7 +149,7 @@ class Trainer:
                     self.checkpoints.check()
                     self._train_step(sample)
         except BaseException as error:
-            # A second signal must not stop the checkpoint of the first one. A display may raise SystemExit.
+            # A second signal must not stop the checkpoint after the first one. A display may also raise SystemExit.
             with suppress(KeyboardInterrupt), signals_wait():
                 self._keep(error)
             raise
@@ -159,11 +159,12 @@ class Trainer:
                 tracker.close()
 
     def _keep(self, error: BaseException) -> None:
-        """Write a checkpoint after an error, and say how to go on: in a note of the error, or on the display."""
+        """Write a checkpoint after an error, and say in a note of the error, or on the display, how to go on."""
         tell = error.add_note if isinstance(error, Exception) else self.display.message
         try:
             self.checkpoints.wait()
-            # In the middle of an update the weights belong to no step. A disk that refused would refuse again.
+            # In the middle of an update the weights belong to no step. After a disk error, another write would fail
+            # too.
             if not self._whole or isinstance(error, OSError):
                 return
             if self.state.step or isinstance(error, KeyboardInterrupt):
@@ -184,7 +185,7 @@ class Trainer:
         try:
             groups = sample()
         except Exception as error:
-            # With overlap the open rollout has died too.
+            # With overlap the open rollout has also ended.
             if self.config.rollout.overlap or not self.parts.sampler.revive():
                 raise
             self.display.message(f"{error}; the sampler was started again, and the step's questions are asked again")
@@ -194,7 +195,8 @@ class Trainer:
         rolled = time.perf_counter()
         with signals_wait():
             self.display.phase("train")
-            # The metrics include dropped groups, because they cost as much, and without them rewards would rise.
+            # The metrics include dropped groups, because these cost as much, and rewards without them would be too
+            # high.
             tools = list(self.parts.agent.tools)
             window = self.config.algorithm.exploration().entropy_window
             metrics = rollout_metrics(groups.sampled, window, tools) | groups.metrics()
@@ -214,7 +216,7 @@ class Trainer:
             self._log(metrics)
 
     def _hand_over(self) -> dict[str, float]:
-        """Hand over the weights to the sampler if they have changed. A failure here leaves the last step complete."""
+        """Hand the weights over to the sampler if they have changed. A failure here leaves the last step complete."""
         sampler = self.parts.sampler
         if sampler.version == self.state.step:
             return {}
@@ -268,8 +270,8 @@ class Trainer:
         )
 
     def _update(self, groups: Sequence[Group], keep: bool) -> tuple[dict[str, float], list[TokenUpdates]]:
-        """Metrics, and if wanted what became of each token of each group."""
-        # Dropout of adapters is the only other chance there is.
+        """Train on the groups; returns the metrics and, if wanted, the token updates of each group."""
+        # Apart from the order of the minibatches, only dropout of adapters draws random numbers.
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.step)
         algorithm = self.config.algorithm
         sampled = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
@@ -311,7 +313,7 @@ class Trainer:
         )
         with signals_wait():
             self.evaluated = self.state.step
-            # Before the metrics, which tell a resumed run that this evaluation is done.
+            # They are written before the metrics, which tell a resumed run that this evaluation is done.
             save_outcomes(self.folder, self.state.step, outcomes(result))
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
             self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
@@ -336,7 +338,8 @@ class Trainer:
             self.folder.truncate_after(0)
             return -1
         self.state, step = restored, restored.step
-        # A run may have been killed between an evaluation and the checkpoint after it: the metrics know.
+        # If the run was killed between an evaluation and the next checkpoint, only the metrics show that it was
+        # evaluated.
         rows = read_metrics(self.folder.metrics_file)
         if any(row["step"] == step and "eval/success" in row for row in rows):
             self.evaluated = step

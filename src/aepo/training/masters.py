@@ -1,4 +1,4 @@
-"""Float32 values of bfloat16 weights: a weight holds the upper 16 bits, what it lacks is kept beside it.
+"""Keeps float32 values of bfloat16 weights: a weight holds the upper 16 bits, and a rest beside it holds the others.
 
     bits(m) = 2^16 bits(w) + r,  -2^15 <= r < 2^15
 
@@ -16,8 +16,8 @@ def joined(weight: Tensor, rest: Tensor) -> Tensor:
     """The float32 value m.
 
     Args:
-        weight: w, bfloat16.
-        rest: r, int16, of the same shape.
+        weight: w, in bfloat16.
+        rest: r, in int16, with the same shape.
     """
     bits = weight.detach().view(torch.int16).to(torch.int32)
     bits <<= 16
@@ -26,15 +26,15 @@ def joined(weight: Tensor, rest: Tensor) -> Tensor:
 
 
 def divide(whole: Tensor, weight: Tensor, rest: Tensor) -> None:
-    """Write w and r of a float32 value m, whose memory is used up.
+    """Write w and r of a float32 value m.
 
     Args:
-        whole: m.
-        weight: Where w is written.
-        rest: Where r is written.
+        whole: m; its memory is overwritten.
+        weight: Gets w.
+        rest: Gets r.
     """
     bits = whole.view(torch.int32)
-    # A cast to fewer bits keeps the lower ones.
+    # A cast to fewer bits keeps the lower bits.
     rest.copy_(bits)
     bits += 1 << 15
     bits >>= 16

@@ -41,8 +41,8 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
     Args:
         groups: The step's groups; leaves without a reward do not count in `reward/*` and `success/*`.
         window: W, tokens of a segment entropy.
-        tools: Names of the task's tools; any other name that the policy wrote counts as `unknown`. If empty, the names
-            of the tools that ran in the step.
+        tools: The names of the task's tools; any other name that the policy wrote counts as `unknown`. If it is empty,
+            these are the tools that ran in the step.
     """
     if not any(group.tree.leaves for group in groups):
         return {}
@@ -65,8 +65,8 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
 def exploration_update(groups: Sequence[Group], state: ExplorationState) -> ExplorationState:
     """The exploration state after a step (spec 3.2).
 
-    It reads the gaps of the questions whose probes called a tool, H_t - h_init of every observation with a decision,
-    and the number of observations of every trajectory; entropies are in the explorer's unit.
+    It uses the gaps of the questions whose probes called a tool, H_t - h_init of every observation with a decision,
+    and the number of observations of every trajectory. Entropies are in the explorer's unit.
 
     Raises:
         ValueError: An entropy is not finite.
@@ -132,10 +132,10 @@ def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
 
 
 def _written_turns(tree: TrajectoryTree) -> Iterator[tuple[Node, Kind | None, list[float]]]:
-    """For each trained turn: its first node, the kind of the node before it, and the entropies of one path's tokens.
+    """For each trained turn, its first node, the kind of the node before it, and the entropies of one path's tokens.
 
-    A split turn counts as one turn of the path that wrote it. If another path goes on inside it, the kind before that
-    path's part is "policy". After an observation that tells of a broken turn it is None.
+    A split turn counts as one turn of the path that wrote it. If another path continues inside it, the kind before that
+    path's part is "policy". After an observation that reports a broken turn, the kind is None.
     """
     goes_on = {
         node.parent: node
@@ -221,7 +221,7 @@ def _resample_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _top3_share(group: Group) -> float | None:
-    """Share of a group's branches that start on the three paths with most branches; None without branches."""
+    """The share of a group's branches that start on the three paths with most branches; None without branches."""
     parents = Counter(leaf.parent_path for leaf in group.tree.leaves if leaf.origin is Origin.BRANCH)
     return sum(count for _, count in parents.most_common(3)) / parents.total() if parents else None
 

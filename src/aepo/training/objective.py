@@ -1,4 +1,4 @@
-"""The loss and the figures of one forward pass, on whole trajectories or on the tree."""
+"""Computes the loss and the figures of one forward pass, on whole trajectories or on the tree."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Objective:
         algorithm: Gives the loss.
         policy: The trained model.
         reference: The reference model of the KL term; None without one.
-        temperature: Temperature of sampling.
-        tokens: Number of trained tokens of the optimizer step.
-        trajectories: Number of its trajectories with a trained token.
+        temperature: The temperature of sampling.
+        tokens: The number of trained tokens of the optimizer step.
+        trajectories: The number of its trajectories with a trained token.
     """
 
     algorithm: Algorithm
@@ -55,19 +55,21 @@ class Objective:
 
 @dataclass(frozen=True)
 class Pass:
-    """Results of one forward pass; all but `loss` and `logprobs` are sums over the trained tokens of all trajectories.
+    """The results of one forward pass.
+
+    Except for `loss`, `logprobs` and `largest_difference`, they are sums over the trained tokens of all trajectories.
 
     Attributes:
         loss: The loss, with gradient.
         logprobs: ln p of the tokens, (B, T) of the batch or (M,) of the terms; without gradient.
-        low: Number of tokens with A < 0 and a ratio below the clip range.
-        high: Number of tokens with A > 0 and a ratio above the clip range.
-        reference_kl: k3 estimates of KL(policy || reference), nats.
+        low: The number of tokens with A < 0 and a ratio below the clip range.
+        high: The number of tokens with A > 0 and a ratio above the clip range.
+        reference_kl: The k3 estimates of KL(policy || reference), in nats.
         difference: logp - old_logp.
         absolute_difference: |logp - old_logp|.
-        largest_difference: The largest of these.
-        outside: Number of tokens whose ratio is outside of 0.8 to 1.2.
-        rollout_k3: k3 estimates of KL(sampler || policy), nats.
+        largest_difference: The largest |logp - old_logp|.
+        outside: The number of tokens whose ratio is outside of 0.8 to 1.2.
+        rollout_k3: The k3 estimates of KL(sampler || policy), in nats.
     """
 
     loss: Tensor
@@ -83,7 +85,7 @@ class Pass:
 
 
 def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
-    """Passes over whole trajectories."""
+    """Makes passes over whole trajectories."""
     for batch in batches:
         mask_BT = batch.loss_mask_BT
         logprobs_BT = of.policy.score(batch.tokens_BT, mask_BT, of.temperature)
@@ -100,7 +102,7 @@ def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
 
 
 def tree_passes(of: Objective, batches: Iterable[TreeBatch]) -> Iterator[Pass]:
-    """Passes over distinct tokens: the sum of positive * ell(r, 1) + negative * ell(r, -1) (spec 4.4)."""
+    """Makes passes over distinct tokens; the loss sums positive * ell(r, 1) + negative * ell(r, -1) (spec 4.4)."""
     for batch in batches:
         terms = batch.terms
         scored = (batch.tree, batch.places_K, batch.targets_K, of.temperature)

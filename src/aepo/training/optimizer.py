@@ -1,4 +1,4 @@
-"""AdamW, parameter by parameter, and the schedule of the learning rate."""
+"""AdamW that steps parameter by parameter, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Schedule = Literal["constant", "linear"]
 
 
 def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], float]:
-    """Factor of the learning rate in optimizer step n = 0, 1, ...
+    """The factor of the learning rate in optimizer step n = 0, 1, ...
 
-    min(1, (n + 1) / (warmup + 1)), and with "linear" at most (total - n) / (total - warmup): from 1 after the warm-up
-    down towards 0 at the end.
+    It is min(1, (n + 1) / (warmup + 1)). With "linear" it is at most (total - n) / (total - warmup), which falls from 1
+    after the warm-up towards 0 at the end.
 
     Args:
-        schedule: "constant" stays at 1.
-        warmup: Optimizer steps.
-        total: Optimizer steps of the whole run.
+        schedule: "linear", or "constant", which stays at 1 after the warm-up.
+        warmup: The number of optimizer steps of the warm-up.
+        total: The number of optimizer steps of the whole run.
     """
 
     def factor(n: int) -> float:
@@ -35,7 +35,7 @@ def rate_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], 
 
 
 class AdamWRule(Protocol):
-    """Makes an AdamW of some library; `exact`, or one of `eight_bit`."""
+    """Makes an AdamW from some library: `exact`, or one of `eight_bit`."""
 
     def __call__(
         self,
@@ -45,14 +45,14 @@ class AdamWRule(Protocol):
         eps: float,
         weight_decay: float,
     ) -> torch.optim.Optimizer:
-        """An optimizer of these parameters."""
+        """Make an optimizer for these parameters."""
         ...
 
 
 def exact(
     params: list[torch.nn.Parameter], lr: float, betas: tuple[float, float], eps: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """PyTorch's AdamW with float32 moments; in one kernel on CUDA, where nothing is held besides."""
+    """PyTorch's AdamW with float32 moments; on CUDA it runs in one kernel, which needs no further memory."""
     fused = {"fused": True} if params[0].is_cuda else {"foreach": False}
     return torch.optim.AdamW(params, lr, betas, eps, weight_decay, **fused)
 
@@ -61,18 +61,18 @@ class AdamW(torch.optim.Optimizer):
     """AdamW that steps one parameter after the other and keeps what bfloat16 weights would round away.
 
     An RL update is often smaller than the distance between two bfloat16 numbers (1/256 of a weight). So a bfloat16
-    weight has a float32 value (`masters`), whole only while its parameter steps. Its gradients accumulate in float32.
-    With two float32 moments a bfloat16 parameter takes 16 bytes (weight 2, rest of its float32 value 2, gradient 4,
-    moments 8), a float32 parameter too (4, 0, 4, 8); a step takes 4 bytes of one parameter besides, and what the
-    arithmetic of one parameter needs.
+    weight has a float32 value (`masters`), which is whole only while its parameter steps. Its gradients accumulate in
+    float32. With two float32 moments a bfloat16 parameter takes 16 bytes (weight 2, rest of its float32 value 2,
+    gradient 4, moments 8). A float32 parameter takes 16 bytes too (4, 0, 4, 8). During a step one parameter takes 4
+    bytes more, and the memory that its arithmetic needs.
 
     Args:
         parameters: The trained parameters, or groups of them as in PyTorch.
         learning_rate: The learning rate.
-        weight_decay: Decoupled.
-        betas: Decay of the two moments.
-        eps: Added to the root of the second moment.
-        rule: Whose arithmetic.
+        weight_decay: The decoupled weight decay.
+        betas: The decay of the two moments.
+        eps: A number that is added to the root of the second moment.
+        rule: The arithmetic, from the library that has it.
 
     Raises:
         ValueError: A parameter is float16.
@@ -97,7 +97,7 @@ class AdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update by the parameters' gradients; parameters without a gradient stay as they are."""
+        """Update the parameters by their gradients; a parameter without a gradient does not change."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -109,7 +109,7 @@ class AdamW(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments, what the rounded weights lack, and the library whose moments they are."""
+        """The moments, the rests of the rounded weights, and the name of the library that made the moments."""
         state = {number: one.state() for number, one in enumerate(self._each.values())}
         return {**super().state_dict(), "state": state, "by": self._by}
 
@@ -118,7 +118,7 @@ class AdamW(torch.optim.Optimizer):
         """Load the result of `state_dict`, or that of version 0.1, which had float32 copies of bfloat16 weights.
 
         Raises:
-            ValueError: The moments are those of another library.
+            ValueError: Another library made the moments.
         """
         if (by := state_dict.get("by", "torch")) != self._by:
             raise ValueError(
@@ -132,10 +132,10 @@ class AdamW(torch.optim.Optimizer):
 
 
 class _One:
-    """A parameter, and the optimizer that moves it alone.
+    """A parameter, and the optimizer that moves only this parameter.
 
     Attributes:
-        rest: What a bfloat16 parameter lacks of its float32 value; None for others.
+        rest: The difference of a bfloat16 parameter to its float32 value; None for others.
         optimizer: Moves the float32 value, or the parameter itself.
     """
 
@@ -172,12 +172,12 @@ class _One:
             moved.grad, moved.data = None, whole.new_empty(0)
 
     def state(self) -> dict[str, Any]:
-        """What `load` takes."""
+        """The state that `load` takes."""
         moments = self.optimizer.state_dict()["state"].get(0, {})
         return dict(moments) if self.rest is None else {**moments, "rest": self.rest}
 
     def load(self, state: dict[str, Any], master: Tensor | None) -> None:
-        """Go on from a state; `master` is the float32 copy that version 0.1 kept."""
+        """Load a state; `master` is the float32 copy that version 0.1 kept."""
         moments = {name: value for name, value in state.items() if name != "rest"}
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})

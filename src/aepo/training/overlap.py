@@ -1,14 +1,14 @@
-"""A rollout that goes on from step to step, so that training does not wait for the slowest groups (`rollout.overlap`).
+"""Keeps a rollout open from step to step, so that training does not wait for the slowest groups (`rollout.overlap`).
 
 A step trains as soon as all of its groups but a few have grown. Those few stay in the engine, which pauses while the
-weights change. Their tools run on, because the event loop has its own thread. In the next step they grow on with the
-new weights, which read them again from the start. Each token keeps the log-probability under the policy that sampled
-it, so the importance ratio is exact for each token, even with two policies in one trajectory. The next step waits for
-these groups, so no token is trained more than one step after it was sampled.
+weights change. Their tools go on running, because the event loop has its own thread. In the next step the groups grow
+further with the new weights, which read them again from the start. Each token keeps the log-probability under the
+policy that sampled it, so its importance ratio is exact, even with two policies in one trajectory. The next step waits
+for these groups, so no token is trained more than one step after it was sampled.
 
-A sampler with a device of its own (`Sampler.alongside`) need not pause. Then a step waits for all of its groups, and
-the first questions of the next step are asked before training begins. The engine pauses only while weights are handed
-over, so here too no token is trained more than one step after it was sampled.
+A sampler with its own device (`Sampler.alongside`) does not pause for training. Then a step waits for all of its
+groups, and the first questions of the next step are asked before training begins. The engine pauses only while weights
+are handed over. Here too no token is trained more than one step after it was sampled.
 
 The last step of a run waits for all of its groups. A checkpoint has only the questions of unfinished groups, and a
 resumed run asks them again in its first step.
@@ -49,7 +49,8 @@ def overlapping(
         scorer: Scores trajectories.
         algorithm: Gives the rules of the rollout and says which groups are informative. Its `rounds` must be 1.
         seed: The run's seed.
-        overlap: Number of groups that a step need not wait for; alongside, of questions of the next step to begin with.
+        overlap: The number of groups that a step does not wait for. With `alongside` it is the number of questions of
+            the next step that begin before training.
         alongside: Whether the engine samples while the policy is trained.
         again: Questions that an earlier process left unfinished; the first step asks them too.
     """
@@ -60,14 +61,14 @@ def overlapping(
 
 @dataclass(frozen=True)
 class Following:
-    """What the next step asks, and under which entropy scales."""
+    """The questions of the next step, and their entropy scales."""
 
     samples: Sequence[Sample]
     state: ExplorationState
 
 
 class OverlappedRollout:
-    """The rollout that `overlapping` keeps open. Between two steps its engine is paused, or samples alongside."""
+    """The rollout that `overlapping` keeps open. Between two steps its engine is paused, or goes on sampling."""
 
     def __init__(
         self,
@@ -103,9 +104,10 @@ class OverlappedRollout:
         Args:
             samples: The step's questions.
             state: The run's entropy scales; a group keeps the ones that it began with.
-            number: Number of earlier steps.
+            number: The number of earlier steps.
             last: Whether this is the run's last step, which waits for all groups.
-            following: The next step's questions and entropy scales, by the groups of this one; alongside only.
+            following: Gives the next step's questions and entropy scales from the groups of this one; only with
+                `alongside`.
 
         Raises:
             RolloutError: A tool has a bug.
@@ -140,7 +142,7 @@ class OverlappedRollout:
         taken = self._taken(self._grown(), number)
         if self.alongside and following is not None and not ends:
             after = following(taken)
-            # A question that the rest of its step asks too must not get the same tokens.
+            # The rest of the step may ask this question too, and must not get the same tokens.
             self.early = self._ask(after.samples[: self.ahead], after.state, number + 1, f"{number + 1}/ahead")
         else:
             self.generator.pause()
@@ -155,7 +157,7 @@ class OverlappedRollout:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is sent to the engine meanwhile. Do not enter it in the loop's own thread."""
+        """Send nothing to the engine inside the context. Do not enter it in the loop's own thread."""
         event_loop.run(self._set, True)
         try:
             yield

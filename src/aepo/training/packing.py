@@ -13,7 +13,7 @@ from aepo.core.trie import Trie
 
 
 def passes(tree: Trie, lengths_B: Tensor, max_tokens: int) -> list[Tensor]:
-    """Row numbers of forward passes that read at most `max_tokens` distinct tokens each.
+    """The row numbers of forward passes that read at most `max_tokens` distinct tokens each.
 
     Trajectories that share their first token are a tree. A tree that does not fit is split at its first branching:
     branches that fit are packed together after their common prefix, the others are split again. A prefix of several

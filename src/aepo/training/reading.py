@@ -15,7 +15,7 @@ from aepo.training.tree import Forest, Reading, forest
 
 
 def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
-    """Numbers of the rows that add something to the gradient of an optimizer step; see `train/idle_share` of `update`.
+    """The numbers of the rows that add to the gradient of an optimizer step; see `train/idle_share` of `update`.
 
     Args:
         part: The step's trajectories.
@@ -30,15 +30,15 @@ def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
 def read(
     of: Objective, part: Batch, busy_B: Tensor, settings: TrainConfig, device: torch.device, seen_BT: Tensor | None
 ) -> tuple[Reading, Iterator[Pass]]:
-    """What the model reads, and the passes in which it does.
+    """Divide trajectories into passes; returns what the model will read, and the passes.
 
     Args:
         of: The objective.
-        part: Trajectories, on the CPU.
-        busy_B: Numbers of those that are read.
-        settings: Layout and size of a pass.
-        device: Of the model.
-        seen_BT: On the CPU; filled with ln p of each trained token as the passes are made. None keeps nothing.
+        part: The trajectories, on the CPU.
+        busy_B: The numbers of the trajectories to read.
+        settings: The layout and size of a pass.
+        device: The device of the model.
+        seen_BT: A tensor on the CPU; the passes fill it with ln p of each trained token. None keeps nothing.
     """
     limit = settings.micro_batch_tokens
     if settings.layout == "tree":

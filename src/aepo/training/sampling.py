@@ -25,11 +25,11 @@ class StepGroups:
     """The groups that a step sampled.
 
     Attributes:
-        kept: Groups to train on.
-        dropped: Groups that are not informative; sampled and scored too.
-        rounds: Number of sampling rounds.
-        left: Questions whose groups are trained in the next step (`aepo.training.overlap`).
-        stale_share: Share of trajectories from groups that began in the step before; None without overlap.
+        kept: The groups to train on.
+        dropped: The groups that are not informative; they were sampled and scored too.
+        rounds: The number of sampling rounds.
+        left: The questions whose groups are trained in the next step (`aepo.training.overlap`).
+        stale_share: The share of trajectories from groups that began in the step before; None without overlap.
     """
 
     kept: list[Group]
@@ -64,14 +64,14 @@ async def sample_step(
     """Sample and score the groups that a step trains on: `sample_groups` of the step's questions.
 
     Args:
-        questions: To train on.
-        count: Groups wanted.
-        agent: How a path grows.
-        scorer: Scores a trajectory.
-        algorithm: Its rules, and which groups are informative.
-        state: The run's entropy scales; unchanged here.
-        seed: The run's.
-        step: Steps taken before.
+        questions: The questions to train on.
+        count: The number of groups that are wanted.
+        agent: Grows paths.
+        scorer: Scores trajectories.
+        algorithm: Gives the rules of the rollout and says which groups are informative.
+        state: The run's entropy scales; they do not change here.
+        seed: The run's seed.
+        step: The number of earlier steps.
 
     Raises:
         RolloutError: A tool has a bug.
@@ -94,17 +94,17 @@ async def sample_groups(
     """Sample and score one group for each of a step's questions.
 
     A group that is not informative is replaced by one of another question, for at most `algorithm.rounds` rounds. After
-    the last one the step goes on with what it has; with none at all, it keeps the first round's.
+    the last round the step goes on with the groups that it has. If it has none, it keeps those of the first round.
 
     Args:
         samples: The step's questions.
-        questions: Where others are taken from.
-        agent: How a path grows.
-        scorer: Scores a trajectory.
-        algorithm: Its rules, and which groups are informative.
-        state: The run's entropy scales; unchanged here.
-        seed: The run's.
-        step: Steps taken before.
+        questions: The questions that replace others.
+        agent: Grows paths.
+        scorer: Scores trajectories.
+        algorithm: Gives the rules of the rollout and says which groups are informative.
+        state: The run's entropy scales; they do not change here.
+        seed: The run's seed.
+        step: The number of earlier steps.
 
     Raises:
         RolloutError: A tool has a bug.

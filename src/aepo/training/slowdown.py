@@ -1,4 +1,4 @@
-"""Notices that updates became slower or faster, so that the number of threads is chosen again."""
+"""Notices when updates become slower or faster, so that the number of threads is chosen again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class UpdateSpeed:
     """Compares the seconds per token of updates with the first step after threads were chosen.
 
     Attributes:
-        chosen: Seconds per token in that first step; None before it.
-        steps: Steps since the choice.
-        other: Number of slower steps in a row; negative for faster ones.
+        chosen: The seconds per token in that first step; None before it.
+        steps: The number of steps since the choice.
+        other: The number of slower steps in a row; negative for faster ones.
     """
 
     chosen: float | None = None
@@ -30,8 +30,8 @@ class UpdateSpeed:
         """The state after one more update, and whether threads should be chosen again.
 
         Args:
-            seconds: Duration of the update.
-            tokens: Trained tokens that it computed; an update without any is ignored.
+            seconds: The duration of the update.
+            tokens: The number of trained tokens that it computed; an update without any is ignored.
         """
         if tokens <= 0:
             return self, False

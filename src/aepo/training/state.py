@@ -1,4 +1,4 @@
-"""What a run knows after a step, as checkpoints keep it."""
+"""The state of a run after a step, as checkpoints keep it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class RunState:
-    """A run after some whole steps; weights and the optimizer are kept beside it.
+    """The state of a run after some whole steps, without the weights and the optimizer.
 
     Attributes:
         exploration: The entropy scales.
         watch: The watch over the policy's entropy; None without one.
-        step: Whole steps.
-        spent: What rollouts have used.
-        left: Questions whose groups are in flight and will be trained in the next step.
+        step: The number of whole steps.
+        spent: The resources that rollouts have used.
+        left: The questions whose groups still grow and will be trained in the next step.
     """
 
     exploration: ExplorationState
@@ -35,7 +35,7 @@ class RunState:
     left: Sequence[Sample] = ()
 
     def after(self, groups: StepGroups) -> RunState:
-        """The state after one more step; the watch is as it was."""
+        """The state after one more step; the watch does not change."""
         return replace(
             self,
             exploration=exploration_update(groups.sampled, self.exploration),
@@ -45,7 +45,7 @@ class RunState:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Plain values for a checkpoint."""
         return {
             "format": FORMAT,
             "step": self.step,
@@ -56,14 +56,14 @@ class RunState:
         }
 
     def restored(self, data: Mapping[str, Any], questions: Sequence[Sample]) -> RunState:
-        """The state that `to_dict` wrote.
+        """Read the result of `to_dict`.
 
         Args:
-            data: What was written.
-            questions: Those of the run, among them the ones that were left.
+            data: The plain values.
+            questions: The questions of the run, the unfinished ones included.
 
         Raises:
-            ValueError: It is of another format version.
+            ValueError: The values have another format version.
         """
         if data["format"] != FORMAT:
             raise ValueError(f"the state has format {data['format']!r}, this version reads {FORMAT}")

@@ -24,7 +24,7 @@ LESS_MEMORY = "lower train.micro_batch_tokens, set model.gradient_checkpointing:
 
 
 class TrainablePolicy(Logprobs, Protocol):
-    """What an engine must offer to be trained."""
+    """A policy that can be trained."""
 
     device: torch.device
 
@@ -33,15 +33,15 @@ class TrainablePolicy(Logprobs, Protocol):
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The weights as `save` takes them, in the machine's memory: later updates do not change them."""
+        """The weights as `save` takes them, in the machine's memory; later updates do not change them."""
         ...
 
     def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write weights, those given or the current ones, and tokenizer."""
+        """Write the tokenizer and the given weights; by default the current ones."""
         ...
 
     def restore(self, folder: str | Path) -> None:
-        """Take the weights that `save` wrote."""
+        """Load the weights that `save` wrote."""
         ...
 
 
@@ -54,12 +54,12 @@ class Learner:
     """The parts of an update, the same over a whole run.
 
     Attributes:
-        policy: The trained policy, changed in place.
+        policy: The trained policy, which is changed in place.
         optimizer: Updates its parameters.
-        schedule: Schedule of the learning rate, stepped once per optimizer step.
+        schedule: The schedule of the learning rate, stepped once per optimizer step.
         algorithm: Gives the loss.
         settings: Minibatches, epochs, layout, and the size of a forward pass.
-        temperature: Temperature of sampling.
+        temperature: The temperature of sampling.
         reference: The reference model of the KL term; None without one.
     """
 
@@ -78,19 +78,19 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
 
     Args:
         learner: Policy, optimizer and settings.
-        batch: All trajectories of the step, with advantages; `corrected` has what they are measured against.
+        batch: All trajectories of the step, with advantages, as `corrected` returns them.
         rng: Shuffles questions into minibatches.
-        seen_BT: On the CPU; filled with ln p of each trained token in the last pass over it. Entries of tokens that are
-            not computed do not change.
+        seen_BT: A tensor on the CPU; it gets ln p of each trained token in the last pass over it. Entries of tokens
+            that are not computed do not change.
 
     Returns:
         Metrics, averaged over optimizer steps. Those of `StepFigures.differences` compare the old log-probabilities
         with those computed here, before the first optimizer step.
-        `train/idle_share`: trajectories that were not computed, since none of their tokens is trained, or all their
-        advantages are 0 (every group of equal rewards) and no KL term wants them; they would add nothing to any
-        gradient. On the tree also
-        `train/distinct_tokens`, what the model had to read of the others, `train/sharing`, how often it would have read
-        each trajectory by trajectory, and `train/repeated_tokens`, those read again since a tree was split.
+        `train/idle_share` is the share of trajectories that were not computed, because they would add nothing to any
+        gradient: none of their tokens is trained, or all their advantages are 0 (as in every group of equal rewards)
+        and there is no KL term. On the tree, `train/distinct_tokens` is the number of distinct tokens that the model
+        reads, `train/sharing` is how often it would have read each of them trajectory by trajectory, and
+        `train/repeated_tokens` is the number of tokens that are read again because a tree was split.
 
     Raises:
         OutOfMemory: The device's memory is full.
@@ -145,7 +145,7 @@ def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[
     reading = Reading(1.0 - len(busy_B) / len(part.lengths_B))
     figures = StepFigures()
     if not len(busy_B):
-        # The optimizer skips parameters without a gradient, but its momentum must still move them.
+        # The optimizer skips parameters without a gradient, but its momentum must still move these.
         for parameter in policy.parameters():
             parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
         return figures, reading

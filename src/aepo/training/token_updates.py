@@ -23,7 +23,7 @@ def token_updates(groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algori
     Args:
         groups: The groups of the batch, in its order.
         batch: The trained batch.
-        seen_BT: Filled by `update`; NaN for tokens that were not computed.
+        seen_BT: The tensor that `update` has filled; NaN for tokens that were not computed.
         algorithm: Gives the clip range.
     """
     ratios_BT = (seen_BT - batch.old_logprobs_BT).clamp(-20, 20).exp()

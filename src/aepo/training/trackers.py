@@ -20,7 +20,7 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None:
-        """Write the rest; `log` may not be called afterwards."""
+        """Write all pending records; `log` may not be called afterwards."""
         ...
 
 
@@ -28,7 +28,7 @@ class TensorBoardTracker:
     """Writes scalars and histograms for TensorBoard.
 
     Args:
-        folder: Folder of its files.
+        folder: The folder of its files.
         resumed: The step after which the run goes on; TensorBoard hides the records of later steps.
 
     Raises:
@@ -55,7 +55,7 @@ class TensorBoardTracker:
         self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write all pending records."""
         self._writer.close()
 
     def _histogram(self, name: str, counts: Mapping[str, int], step: int) -> None:
@@ -78,10 +78,10 @@ class TensorBoardTracker:
 
 
 def make_trackers(names: Sequence[str], folder: Path, resumed: int | None = None) -> list[Tracker]:
-    """A run's trackers: always the JSON lines, which showing and resuming a run need, and the named ones.
+    """A run's trackers: the named ones, and always the JSON lines, because showing and resuming a run need them.
 
     Args:
-        names: Names from `NAMES`; "jsonl" need not be named.
+        names: Names from `NAMES`; "jsonl" is always included.
         folder: The run folder, for `metrics.jsonl` and `tensorboard/`.
         resumed: The step after which the run goes on; records of later steps are dropped.
 

@@ -1,8 +1,8 @@
-"""Training on the tree: each distinct token of a question's trajectories is computed once, forward and backward.
+"""Trains on the tree: each distinct token of a question's trajectories is computed once, forward and backward.
 
-Trajectories of one question share their common prefix, whether one branched from the other or both were sampled so. A
-shared token has one log-probability, and losses are positively homogeneous in A. So two weights per token hold its
-advantages in all trajectories that contain it (spec 4.4).
+Trajectories of one question share their common prefix, whether one branched from the other or both were sampled with
+the same tokens. A shared token has one log-probability, and losses are positively homogeneous in A. So two weights per
+token hold its advantages in all trajectories that contain it (spec 4.4).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from aepo.training.packing import passes
 class LossTerms:
     """The terms of a loss: scored tokens, each with an old log-probability and weights.
 
-    Trajectories that branched share the old log-probability. Trajectories that were sampled alike may have two that
-    differ by rounding; then the token has two terms.
+    Trajectories that branched share the old log-probability. Trajectories that were sampled with the same tokens may
+    have two that differ by rounding; then the token has two terms.
 
     Attributes:
-        token_M: Number of the term's token among the scored tokens.
+        token_M: The number of the term's token among the scored tokens.
         old_logprobs_M: ln p under the policy that sampled.
-        positive_M: sum of w_i A_i over the trajectories that contain the token and have A_i > 0.
-        negative_M: sum of w_i |A_i| over those with A_i < 0.
-        weight_M: sum of w_i.
-        count_M: Number of trajectories that contain the token.
-        good_M: Number of these with A_i > 0.
-        bad_M: Number of these with A_i < 0.
+        positive_M: The sum of w_i A_i over the trajectories that contain the token and have A_i > 0.
+        negative_M: The sum of w_i |A_i| over those with A_i < 0.
+        weight_M: The sum of w_i.
+        count_M: The number of trajectories that contain the token.
+        good_M: The number of these with A_i > 0.
+        bad_M: The number of these with A_i < 0.
     """
 
     token_M: Tensor
@@ -55,10 +55,10 @@ class TreeBatch:
 
     Attributes:
         tree: The tokens that the model reads.
-        places_K: Index in the trie of the token before each scored token.
-        targets_K: Ids of the scored tokens.
-        terms: Terms of the loss.
-        numbers_M: Number of each term among those of the forest.
+        places_K: The index in the trie of the token before each scored token.
+        targets_K: The ids of the scored tokens.
+        terms: The terms of the loss.
+        numbers_M: The number of each term among those of the forest.
     """
 
     tree: Trie
@@ -68,7 +68,7 @@ class TreeBatch:
     numbers_M: Tensor
 
     def to(self, device: torch.device) -> TreeBatch:
-        """The same on another device."""
+        """The same pass on another device."""
         terms = LossTerms(*(getattr(self.terms, field.name).to(device) for field in fields(self.terms)))
         places_K, targets_K = self.places_K.to(device), self.targets_K.to(device)
         return TreeBatch(self.tree.to(device), places_K, targets_K, terms, self.numbers_M)
@@ -76,13 +76,13 @@ class TreeBatch:
 
 @dataclass(frozen=True)
 class Reading:
-    """Number of tokens that the model read in an optimizer step, or a part of it; parts add up with `+`.
+    """The number of tokens that the model reads in an optimizer step, or a part of it; parts add up with `+`.
 
     Attributes:
-        idle_share: Share of trajectories that were not computed, see `update`.
-        distinct_tokens: Tokens of the tree; 0 on whole trajectories.
-        repeated_tokens: Tokens that were read again because a tree was split.
-        flat_tokens: Tokens that it would have read on whole trajectories.
+        idle_share: The share of trajectories that were not computed, see `update`.
+        distinct_tokens: The number of tokens of the tree; 0 on whole trajectories.
+        repeated_tokens: The number of tokens that are read again because a tree was split.
+        flat_tokens: The number of tokens that the model would read on whole trajectories.
     """
 
     idle_share: float = 0.0
@@ -100,12 +100,12 @@ class Forest:
     """Trajectories as tries.
 
     Attributes:
-        batches: Forward passes; their losses add up to the trajectories' loss.
-        flat_tokens: Number of read tokens, counted in every trajectory that contains them.
-        distinct_tokens: Number of read tokens, each counted once.
-        row_E: Row of each trained token, counted in every trajectory that contains it.
-        position_E: Its position in the row.
-        term_E: Number of its term.
+        batches: The forward passes; their losses add up to the trajectories' loss.
+        flat_tokens: The number of read tokens, counted in every trajectory that contains them.
+        distinct_tokens: The number of read tokens, each counted once.
+        row_E: The row of each trained token, with an entry for every trajectory that contains it.
+        position_E: The token's position in the row.
+        term_E: The number of the token's term.
     """
 
     batches: list[TreeBatch]
@@ -166,7 +166,7 @@ def forest(batch: Batch, weights_B: Tensor, max_tokens: int) -> Forest:
 def _terms(
     batch: Batch, whole: Trie, weights_B: Tensor, row_E: Tensor, position_E: Tensor
 ) -> tuple[Tensor, Tensor, LossTerms]:
-    """The term of each trained token, one such token of each term (its pass scores the term), and all terms."""
+    """The term of each trained token, one such token per term, whose pass scores the term, and all terms."""
     target_E, old_E = batch.tokens_BT[row_E, position_E], batch.old_logprobs_BT[row_E, position_E].float()
     before_E = whole.places_BT[row_E, position_E - 1]
     token_E = _numbered(before_E, target_E)

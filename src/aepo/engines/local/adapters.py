@@ -54,8 +54,8 @@ def find_adapter(path: str) -> Adapter | None:
     """Find the adapter of a folder or a hub name; None if it is no adapter. An adapter on the hub is downloaded.
 
     Raises:
-        ValueError: The adapter does not say what it was trained on, changes more than weights, or was trained on another
-            adapter.
+        ValueError: The adapter does not say what it was trained on, changes more than weights, or was trained on
+            another adapter.
     """
     file = _config_file(path)
     if file is None:
@@ -173,7 +173,7 @@ def _selected(model: PreTrainedModel, targets: str | list[str]) -> set[str]:
 
 
 def _untie(base: PreTrainedModel) -> None:
-    """Give the output layer its own weights, so that an adapter's update of it does not change the embeddings, or vice versa."""
+    """Give the output layer its own weights, so that an adapter's update of one does not change the other."""
     head = base.get_output_embeddings()
     layer = getattr(head, "original_module", head)
     layer = getattr(layer, "base_layer", layer)

@@ -179,7 +179,7 @@ class RowCache(Cache):
                     part[goal].copy_(aside[origin] if origin in aside else part[origin])
 
     def part(self, of: Tensor, start: int, length: int) -> Tensor:
-        """(slots, ...): a view of a layer's keys or values that has the positions `start` to `length`, perhaps some more."""
+        """(slots, ...): a view of a layer's keys or values that has the positions `start` to `length`, or some more."""
         return of[:, :, start:length]
 
     def release(self) -> None:

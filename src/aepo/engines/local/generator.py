@@ -224,9 +224,10 @@ class LocalGenerator:
         self._wake.set()
 
     def pause(self) -> None:
-        """Make no model call until `resume`; the model is in its mode from before the engine was entered, to be trained.
+        """Make no model call until `resume`, so that the model can be trained.
 
-        Keys and values do not fit other weights, so all open sequences will be read again.
+        The model gets back the mode that it had before the engine was entered. Keys and values do not fit other
+        weights, so all open sequences will be read again.
         """
         self._paused = True
         self.model.train(self._was_training)

@@ -99,8 +99,8 @@ def _tokenizer(gguf_file: Path) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = template.contents()
     kind = fields.get("tokenizer.ggml.pre")
     if kind is not None and kind.contents() == "smollm":
-        # transformers omits the rule that each digit is a token of its own. Without it, spaces before digits also divide
-        # otherwise.
+        # transformers omits the rule that each digit is a token of its own. Without it, spaces before digits also
+        # divide otherwise.
         tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(False)])
     # If the end token were the padding, trainers that mask padding would mask the end of every turn.
     if tokenizer.pad_token in (None, tokenizer.eos_token) and _UNUSED in tokenizer.get_vocab():

@@ -63,8 +63,8 @@ class ModelLogprobs:
             temperature,
             input_ids=tree.tokens_N[None],
             position_ids=tree.positions_N[None],
-            # Models pass a mask of this shape on unchanged. The trie's attention does not read it. If a layer does not get
-            # the trie, this mask makes its result NaN.
+            # Models pass a mask of this shape on unchanged. The trie's attention does not read it. If a layer does not
+            # get the trie, this mask makes its result NaN.
             attention_mask=torch.full((1, 1, 1, 1), torch.nan, dtype=self.model.dtype, device=self.model.device),
             tree=attention_of(tree.until_N),
         )
@@ -80,7 +80,7 @@ class ModelLogprobs:
 
 
 class FrozenLogprobs(ModelLogprobs):
-    """The model with its weights of now, even after training: each call puts a copy of the trained weights in their place."""
+    """The model with its present weights, even after training: each call puts a copy of them back for its time."""
 
     def __init__(self, model: PreTrainedModel, vocab_size: int) -> None:
         super().__init__(model, vocab_size)

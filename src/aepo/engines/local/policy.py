@@ -68,7 +68,8 @@ class LocalPolicy:
         refuse_tree(self.model, len(self.tokenizer), tokens)
 
     def _prepare(self) -> None:
-        # Layers use checkpointing only in training mode. The modules inside them, above all dropout, run as in sampling.
+        # Layers use checkpointing only in training mode. The modules inside them, above all dropout, run as in
+        # sampling.
         self.model.eval()
         for module in self._checkpointed:
             module.training = True

@@ -31,7 +31,7 @@ class ReadPrefixes:
                 self._holders[key] = sequence
 
     def find(self, sequence: LocalSequence) -> tuple[LocalSequence, int] | None:
-        """An open sequence that has read more of this sequence's tokens than this one itself, and how many it has read."""
+        """An open sequence that has read more of this sequence's tokens than this one itself, and their number."""
         for length in reversed(sequence.starts):
             if length <= sequence.cached + 1:
                 break

@@ -43,7 +43,7 @@ def prefill_group(requests: Sequence[SampleRequest], eager: bool) -> list[Sample
 
 
 def prefill_batch(group: Sequence[SampleRequest], limit: int) -> list[SampleRequest]:
-    """The requests that one call prefills: the first of the group, as far as their padded chunks fit into `limit` tokens.
+    """The requests that one call prefills: the first of the group whose padded chunks fit into `limit` tokens.
 
     Among sequences with equal tokens only the first is taken, and the others copy its keys and values.
     """
@@ -61,7 +61,7 @@ def prefill_batch(group: Sequence[SampleRequest], limit: int) -> list[SampleRequ
 
 
 def exact_moves(table: Sequence[LocalSequence | None], rows: Sequence[LocalSequence]) -> list[tuple[int, int]]:
-    """Moves (from slot, to slot) after which slot i holds rows[i]; the row that was there goes to a slot that became free."""
+    """Moves (from slot, to slot) after which slot i holds rows[i]; a row that was there goes to a freed slot."""
     wanted = {row.slot for row in rows}
     moves = [(row.slot, i) for i, row in enumerate(rows) if row.slot != i]
     vacated = sorted(slot for slot in wanted if slot >= len(rows))

@@ -123,7 +123,7 @@ def _steady(model: PreTrainedModel) -> bool:
 
 
 def _near(model: PreTrainedModel, length: int) -> Tensor:
-    """(NEAR, V): logits at the first positions, read together with the last positions of a length; 0 reads them alone."""
+    """(NEAR, V): logits at the first positions, read together with the last ones of a length; 0 reads them alone."""
     places = [*range(NEAR), *range(length - FAR, length)] if length else [*range(NEAR)]
     seen = torch.ones(len(places), len(places)).tril() == 1
     mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)

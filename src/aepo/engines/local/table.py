@@ -50,7 +50,7 @@ class RowTable:
         return new
 
     def fork(self, source: LocalSequence, length: int, noise: int, order: int, starts: list[int]) -> LocalSequence:
-        """Add a sequence with the first `length` tokens of `source`; those that `source` has read count as read, but the last.
+        """Add a sequence with the first `length` tokens of `source`, and copy what was read of all but the last one.
 
         Raises:
             RuntimeError: All slots belong to sequences that grow.

@@ -41,8 +41,8 @@ class TreeAttention(Protocol):
             value: (1, pairs, N, head_dim).
             scaling: 1 / sqrt(head_dim) unless given.
 
-            Returns:
-                (1, N, heads, head_dim).
+        Returns:
+            (1, N, heads, head_dim).
         """
         ...
 

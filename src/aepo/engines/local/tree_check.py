@@ -36,8 +36,8 @@ def refuse_tree(model: PreTrainedModel, vocab_size: int, tokens: Sequence[int] =
         vocab_size: Ids below it can be sampled.
         tokens: A text that the model will read; its beginning is tried.
 
-        Raises:
-            ValueError: The scores differ: the attention cannot be replaced, or it is not plain full attention.
+    Raises:
+        ValueError: The scores differ: the attention cannot be replaced, or it is not plain full attention.
     """
     name = getattr(model.config, "_name_or_path", "") or type(base_model(model)).__name__
     reason = None

@@ -1,1 +1,1 @@
-"""A model on an OpenAI-compatible server (vLLM, SGLang, llama.cpp), with token ids in requests and replies."""
+"""Samples with a model on an OpenAI-compatible server (vLLM, SGLang, llama.cpp), by requests with token ids."""

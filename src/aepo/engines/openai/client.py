@@ -1,4 +1,4 @@
-"""HTTP to a model server, with retries where they are safe and one-line errors."""
+"""Sends HTTP requests to a model server, with retries where they are safe and errors of one line."""
 
 from __future__ import annotations
 
@@ -153,9 +153,9 @@ class Client:
         """The decoded JSON.
 
         Raises:
-            TryFailed: What kept it from coming may pass.
-            ServerError: It may not.
-            ServerRefusal: The server does not take the request.
+            TryFailed: It failed for a reason that may pass.
+            ServerError: It failed for a lasting reason.
+            ServerRefusal: The server refuses the request.
         """
         if self._http is None:
             raise RuntimeError('the client is not connected: use it inside "async with client:"')

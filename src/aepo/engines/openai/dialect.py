@@ -1,4 +1,4 @@
-"""Requests and replies that all kinds of servers share; pure functions from and to JSON."""
+"""The requests and replies that all kinds of servers share; pure functions from and to JSON."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Wanted:
     Attributes:
         model: The server's name of the model.
         prompt: All tokens so far.
-        max_tokens: Most new tokens.
+        max_tokens: The largest number of new tokens.
         temperature: T; greedy sampling does not use it.
         greedy: Take the likeliest token.
-        seed: Seed of this request, 31 bits.
-        stop: Where the server may stop; the end of the turn is decided here.
-        top: Number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for no
+        seed: The seed of this request, 31 bits.
+        stop: The condition where the server may stop; the end of the turn is decided here.
+        top: The number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for no
             log-probabilities.
     """
 
@@ -49,7 +49,7 @@ class Reply:
     """Sampled tokens, the stop token included.
 
     Attributes:
-        tokens: Ids.
+        tokens: The ids.
         logprobs: ln p of each, as the server computes it; empty if not requested.
         top: For each, the likeliest tokens with their ln p; empty if not requested.
     """
@@ -83,7 +83,7 @@ class Dialect:
         tokenize: Makes the request for the ids of a plain text.
         context: Reads the longest sequence in tokens from the model's entry in /v1/models, and from /props if the
             server has it; None if neither has it.
-        piece: Most tokens of one request; None for no limit.
+        piece: The largest number of tokens of one request; None for no limit.
     """
 
     name: str
@@ -100,7 +100,7 @@ def ids(values: Any) -> list[int]:
     """A list of token ids.
 
     Raises:
-        BadReply: It is none.
+        BadReply: The value is no such list.
     """
     if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
         raise BadReply("no token ids")
@@ -111,7 +111,7 @@ def logprob(value: Any) -> float:
     """One ln p.
 
     Raises:
-        BadReply: It is none.
+        BadReply: The value is no number.
     """
     if type(value) not in (int, float) or math.isnan(value):
         raise BadReply("no log-probability where one was asked for")

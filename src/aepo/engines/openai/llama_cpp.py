@@ -83,7 +83,7 @@ def tokenize(model: str, text: str) -> ServerCall:
 
 
 def context(model: Mapping[str, Any], props: Mapping[str, Any]) -> int | None:
-    """Tokens of one slot: `--ctx-size` divided by `--parallel`."""
+    """The number of tokens of one slot: `--ctx-size` divided by `--parallel`."""
     settings = props.get("default_generation_settings")
     length = settings.get("n_ctx") if isinstance(settings, dict) else None
     return length if isinstance(length, int) else None

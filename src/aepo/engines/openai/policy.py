@@ -49,7 +49,7 @@ class ServerPolicy:
         return self
 
     def generator(self, settings: GeneratorSettings) -> ServerGenerator:
-        """An engine over the server; see `ServerGenerator`.
+        """Make an engine over the server; see `ServerGenerator`.
 
         Raises:
             ValueError: The server does not support these settings.
@@ -66,7 +66,7 @@ class ServerPolicy:
         return f"the server tells of those at temperature 1; start it {how}"
 
     def decode(self, tokens: list[int]) -> str:
-        """Ids to text, special tokens included."""
+        """Turn ids into text, special tokens included."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
 
 

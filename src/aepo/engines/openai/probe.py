@@ -32,8 +32,8 @@ class Served:
     Attributes:
         model: The server's name of the model.
         dialect: The interface of the server.
-        context: Longest sequence in tokens; None if the server does not say.
-        top: Number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for none.
+        context: The longest sequence in tokens; None if the server does not say.
+        top: The number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for none.
         tempered: Whether log-probabilities are those at the sampling temperature; otherwise they are those at 1.
     """
 

@@ -1,4 +1,4 @@
-"""Training under Hugging Face's trainer (extra `trl`): `AEPOTrainer`, and `question_dataset` for its questions."""
+"""Trains under Hugging Face's trainer (extra `trl`): `AEPOTrainer`, and `question_dataset` for its questions."""
 
 try:
     from aepo.engines.trl.arguments import question_dataset

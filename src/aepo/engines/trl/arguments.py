@@ -86,7 +86,7 @@ def check(args: GRPOConfig, algorithm: Algorithm) -> None:
 
 
 def optimizer_steps(args: GRPOConfig) -> int:
-    """Optimizer steps per rollout."""
+    """The number of optimizer steps per rollout."""
     return int(args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
 
 
@@ -131,7 +131,7 @@ def data_set(name: str, rows: Any, samples: Sequence[Sample], least: int = 0) ->
     """Check that a data set has at least `least` rows, all of them questions of the task; by default all questions.
 
     Raises:
-        ValueError: It has not; the message says why.
+        ValueError: It does not; the message says why.
     """
     if rows is None:
         rows = question_dataset(samples)

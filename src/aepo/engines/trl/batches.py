@@ -18,10 +18,10 @@ class MicroBatch:
 
     Attributes:
         batch: Whole groups, without trajectories that add nothing to the gradient; None if none is left.
-        tokens: Trained tokens of the optimizer step, those of left-out trajectories included.
-        trajectories: Trajectories of the optimizer step with a trained token.
-        computed: Trained tokens of the optimizer step that are computed.
-        idle_share: Share of trajectories of the optimizer step that are not computed.
+        tokens: The number of trained tokens of the optimizer step, those of left-out trajectories included.
+        trajectories: The number of trajectories of the optimizer step with a trained token.
+        computed: The number of trained tokens of the optimizer step that are computed.
+        idle_share: The share of trajectories of the optimizer step that are not computed.
     """
 
     batch: Batch | None

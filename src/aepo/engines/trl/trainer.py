@@ -80,24 +80,24 @@ class AEPOTrainer(GRPOTrainer):
         args: TRL's arguments. Those that the algorithm and our rollout replace must have their defaults; `bf16=False`
             is needed.
         task: Questions, tools and reward.
-        algorithm: `AEPO(group_size=args.num_generations)` by default.
+        algorithm: The algorithm, `AEPO(group_size=args.num_generations)` by default.
         train_dataset: A result of `question_dataset`, to choose or to order the task's questions; by default all.
-        eval_dataset: The same for evaluations; the task's held-out questions by default.
+        eval_dataset: A result of `question_dataset` for evaluations; by default the task's held-out questions.
         processing_class: The tokenizer; the model's own by default.
         callbacks, optimizers, peft_config: As in TRL. Where TRL would take PyTorch's AdamW for bfloat16 weights, which
             would round most steps away, our `AdamW` steps.
         protocol: "tags", or "chat" for the model's own template and its form of tool calls. The template gets the
             arguments of `GRPOConfig.chat_template_kwargs`.
-        max_tool_calls: Tool calls per trajectory.
-        max_seconds: Seconds per trajectory, tools and sampling together; None is no limit.
-        max_sequences: Trajectories that grow in the engine at once.
+        max_tool_calls: The largest number of tool calls per trajectory.
+        max_seconds: The seconds per trajectory, tools and sampling together; None is no limit.
+        max_sequences: The number of trajectories that grow in the engine at once.
         deterministic: Make rounding independent of which tool answers first, at some cost in speed.
         on_tool_bug: Whether an exception other than `ToolError` in a tool stops training, or the model is told.
-        on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on;
-            then the turn counts as a call and is not trained.
+        on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on.
+            If it goes on, the turn counts as a call and is not trained.
         repeat: Whether a call that a trajectory has made before is run again, or gets the earlier result.
         date: Today's date for a chat template that asks for it; today by default.
-        rewards_at_once: Calls of the reward at once.
+        rewards_at_once: The number of calls of the reward at once.
         layout: "tree" computes each distinct token of a forward pass once, "flat" each trajectory whole.
         eval_greedy: Whether evaluations also take a greedy trajectory per question.
 
@@ -109,7 +109,7 @@ class AEPOTrainer(GRPOTrainer):
         evaluation: The last evaluation; None before the first.
 
     Raises:
-        ValueError: Something does not fit; the line says what.
+        ValueError: An argument does not fit; the message says which.
     """
 
     model: PreTrainedModel
@@ -203,7 +203,7 @@ class AEPOTrainer(GRPOTrainer):
         self._figures, self._reading = StepFigures(), Reading()
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """TRL's optimizer, or our `AdamW` in place of PyTorch's where bfloat16 weights are trained."""
+        """TRL's optimizer, or our `AdamW` in place of PyTorch's if bfloat16 weights are trained."""
         trained = {p.dtype for p in self.model.parameters() if p.requires_grad}
         if torch.bfloat16 in trained and self.args.optim in ("adamw_torch", "adamw_torch_fused"):
             betas = (self.args.adam_beta1, self.args.adam_beta2)
@@ -214,11 +214,11 @@ class AEPOTrainer(GRPOTrainer):
 
     @property
     def steps_per_rollout(self) -> int:
-        """Optimizer steps that a rollout is trained in."""
+        """The number of optimizer steps per rollout."""
         return given.optimizer_steps(self.args)
 
     def _prepare_inputs(self, generation_batch: Sequence[Mapping[str, Any]]) -> MicroBatch:
-        """The trajectories of the next forward pass; samples a rollout when the last one is trained."""
+        """Take the trajectories of the next forward pass; a new rollout is sampled when the last one is trained."""
         at = self._step % (self.args.steps_per_generation * self.num_iterations)
         if at == 0:
             by_id = {sample.id: sample for sample in self.task.samples}
@@ -227,7 +227,7 @@ class AEPOTrainer(GRPOTrainer):
         return self._micro_batches[at]
 
     def _sample(self, samples: Sequence[Sample]) -> list[MicroBatch]:
-        """One rollout, scored, and divided into forward passes."""
+        """Sample one rollout, score it, and divide it into forward passes."""
         step, seed, algorithm = self.state.global_step // self.steps_per_rollout, self.args.seed, self.algorithm
         growing = (self._sampling.agent, self._sampling.scorer, algorithm, self.exploration)
         groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
@@ -275,7 +275,7 @@ class AEPOTrainer(GRPOTrainer):
         return found.loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """TRL's step; after the last forward pass of an optimizer step it checks the gradient and logs the figures.
+        """Make TRL's step; after the last forward pass of an optimizer step, check the gradient and log the figures.
 
         Raises:
             NonFiniteLoss: The gradient is not finite; the step was not taken.

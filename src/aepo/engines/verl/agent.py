@@ -52,11 +52,11 @@ class Desk:
         """The scored group of a question.
 
         Args:
-            sample: Id of the question.
-            number: Number of the question in the run; a question that a step asks twice has two.
+            sample: The id of the question.
+            number: The number of the question in the run; a question that a step asks twice has two.
             generator: The engine.
-            state: In training: the step's exploration state, as JSON.
-            samples: In an evaluation: number of independent trajectories.
+            state: In training, the step's exploration state, as JSON.
+            samples: In an evaluation, the number of independent trajectories.
         """
         rules = self.config.algorithm.exploration() if samples is None else IndependentSamples(samples)
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))

@@ -1,4 +1,4 @@
-"""Where verl's trainer waits for the groups of a step."""
+"""The buffer in which verl's trainer waits for the groups of a step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class RolloutFailed(RuntimeError):
     """A group failed; the run stops.
 
     Attributes:
-        cause: What the worker told (`aepo.engines.verl.agent.told`).
+        cause: The error as the worker reported it (`aepo.engines.verl.agent.told`).
     """
 
     def __init__(self, cause: dict[str, str]) -> None:
         super().__init__(cause["message"])
         self.cause = cause
 
-    # It goes to another process, with its notes.
+    # The error goes to another process, with its notes.
     def __reduce__(self) -> tuple[type[RolloutFailed], tuple[dict[str, str]], dict[str, Any]]:
         return type(self), (self.cause,), self.__dict__
 
@@ -34,8 +34,8 @@ class RolloutFailed(RuntimeError):
 class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
     """verl's buffer of a synchronous trainer, in which a failed group stops the run instead of being left out.
 
-    Where the algorithm replaces groups of equal rewards, it does so at most `rounds - 1` times as often as there are
-    questions; after that the step takes what there is.
+    If the algorithm replaces groups of equal rewards, the number of replacements is at most `rounds - 1` times the
+    number of questions. After that the step takes the groups that there are.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class GroupBuffer(ReplayBuffer):  # type: ignore[misc]
         """The rows of a step's groups, once all have grown.
 
         Raises:
-            RolloutFailed: One failed.
+            RolloutFailed: A group failed.
         """
         self.dropped = set()
         return super().sample(global_steps, partition_id, batch_size)

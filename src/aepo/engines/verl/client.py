@@ -15,7 +15,7 @@ class SteadyClient(LLMServerClient):  # type: ignore[misc]
     """Sends a request again to another server if its server died; no token of the failed request was used.
 
     Attributes:
-        estimator: Kind of its replies' entropies (`Generator.entropy_estimator`); "sampled" if they have none.
+        estimator: The kind of entropies in its replies (`Generator.entropy_estimator`); "sampled" if they have none.
     """
 
     estimator = "sampled"
@@ -26,7 +26,7 @@ class SteadyClient(LLMServerClient):  # type: ignore[misc]
         return server, handle
 
     async def generate(self, request_id: str, **request: Any) -> Any:
-        """Verl's method.
+        """Send a request; verl calls this method.
 
         Raises:
             RuntimeError: No server is left.

@@ -37,7 +37,7 @@ class EndpointClient(SteadyClient):
     Args:
         served: The model and interface of each server, by its name.
         concurrency: Requests of this process to a server at once.
-        others: Arguments of verl's client.
+        others: The arguments of verl's client.
     """
 
     estimator = "topk"
@@ -71,7 +71,7 @@ class EndpointClient(SteadyClient):
             ServerError: It does not answer as at the start.
         """
         if server not in self._links:
-            # It stays open until the process ends.
+            # The connection stays open until the process ends.
             self._links[server] = await Client(endpoint(server), self.concurrency).__aenter__()
         served = self.served[server]
         try:

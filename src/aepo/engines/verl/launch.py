@@ -107,7 +107,7 @@ def run(settings: Any) -> None:
 
 
 def composed(settings: dict[str, Any], evaluates: bool) -> Any:
-    """The whole configuration of verl with some keys set; a key that begins with + may be new.
+    """The whole configuration of verl with some keys set; only a key that begins with + may be new.
 
     Raises:
         ConfigError: verl has no such key, or does not accept the values.

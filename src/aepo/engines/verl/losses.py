@@ -27,13 +27,14 @@ def policy_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The algorithm's loss of a micro-batch in verl's form.
 
-    verl averages gradients over ranks, so the loss is multiplied by `dp_size`. Counts are of the whole optimizer step.
+    verl averages gradients over ranks, so the loss is multiplied by `dp_size`. Counts are those of the whole optimizer
+    step.
 
     Args:
         old_log_prob: (B, T), from verl's pass before the update.
         log_prob: (B, T).
         advantages: (B, T).
-        response_mask: (B, T), not 0 where the policy wrote the token; 0 in all of a row that fills up a batch.
+        response_mask: (B, T), not 0 where the policy wrote the token; all 0 in a row that fills up a batch.
         loss_agg_mode: The algorithm's aggregation; verl uses it for the KL term.
         config: The actor's settings.
         rollout_is_weights: (B, T), verl's correction for servers that compute otherwise than the trainer.
@@ -56,10 +57,10 @@ def advantages(
 
     Args:
         groups: The step's questions, scored; their entropies become those of `entropy_BT`.
-        places: verl's row of each leaf, a list a group. Rows that are in none fill up the batch: they count nowhere.
-        entropy_BT: Of the tokens after the prompt, nats, from verl's pass for old log-probabilities.
+        places: verl's row of each leaf, in one list per group. Other rows fill up the batch and do not count.
+        entropy_BT: The entropies of the tokens after the prompt in nats, from verl's pass for old log-probabilities.
         algorithm: Gives the advantages.
-        max_length: Limit on a trajectory's tokens after the prompt.
+        max_length: The largest number of a trajectory's tokens after the prompt.
     """
     for group, of_group in zip(groups, places, strict=True):
         for leaf, row in zip(group.tree.leaves, of_group, strict=True):

@@ -1,4 +1,4 @@
-"""Our keys that verl reads itself: each with what it becomes among verl's own."""
+"""Maps each of our keys that verl itself reads to verl's own keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTOR, SERVER, MODEL = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout.",
 
 
 def mapping(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
-    """Our keys that verl reads, each with what it becomes there."""
+    """Each of our keys that verl reads, with its values under verl's keys."""
     return _run(config, longest_prompt) | _rollout(config) | _training(config, longest_prompt)
 
 
@@ -90,7 +90,7 @@ def _training(config: Config, longest_prompt: int) -> dict[str, dict[str, Any]]:
         "train.minibatches": {ACTOR + "ppo_mini_batch_size": rollout.questions // train.minibatches},
         "train.epochs": {ACTOR + "ppo_epochs": train.epochs},
         "train.learning_rate": {ACTOR + "optim.lr": train.learning_rate},
-        # verl's schedule goes on once a training step, ours once an optimizer step.
+        # verl's schedule advances once per training step, ours once per optimizer step.
         "train.warmup": {ACTOR + "optim.lr_warmup_steps": ceil(train.warmup / (train.minibatches * train.epochs))},
         "train.weight_decay": {ACTOR + "optim.weight_decay": train.weight_decay},
         "train.max_grad_norm": {

@@ -29,6 +29,6 @@ def run_task() -> Task:
 
 
 def version(server: Any) -> int | None:
-    """The step of a rollout server's weights; to be called in the server's process."""
+    """The step of a rollout server's weights; call it in the server's process."""
     step: int | None = server.global_steps
     return step

@@ -63,7 +63,7 @@ def gathered(
     """The groups of a step's rows, and the row of each leaf; rows that fill up a batch belong to no group.
 
     Args:
-        keys: verl's names of the rows, "{question}_{leaf}_0".
+        keys: The names that verl gives to the rows, "{question}_{leaf}_0".
         extra: The rows' `extra_fields`.
         samples: The task's questions, by their ids.
     """

@@ -93,7 +93,7 @@ def overrides(config: Config, longest_prompt: int, resume: bool = False) -> dict
 
     Args:
         config: The run's configuration.
-        longest_prompt: Tokens of the longest prompt of the task.
+        longest_prompt: The number of tokens of the task's longest prompt.
         resume: Go on from the newest checkpoint.
 
     Raises:
@@ -120,7 +120,7 @@ def source_of(config: Config) -> str:
     """The configured entropy source: one of `SOURCES`, or "auto".
 
     Raises:
-        ConfigError: It is none of these.
+        ConfigError: The setting is none of these.
     """
     asked = str(config.verl.get("entropy_source", AUTO))
     if asked not in (AUTO, *SOURCES):
@@ -172,7 +172,7 @@ def explained(config: Config, longest_prompt: int) -> str:
     """The mapping as text, one line per key of ours, with verl's key or its reader.
 
     Raises:
-        ConfigError: As `overrides`.
+        ConfigError: As in `overrides`.
     """
     settings = overrides(config, longest_prompt)
     lines = ["engine verl: what the configuration becomes"]

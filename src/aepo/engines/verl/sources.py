@@ -1,4 +1,4 @@
-"""Chooses the source of the explorer's entropies, once, before a run's first token; the run's metadata has it."""
+"""Chooses the source of the explorer's entropies once, before a run's first token; the run's metadata name it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EntropySource:
     Attributes:
         name: "replica" (entropies come with a server's replies), "endpoint" or "logprob".
         client: Asks the servers.
-        refused: Why each better source is not available.
+        refused: The reason why each better source is not available.
     """
 
     name: str

@@ -10,7 +10,7 @@ R = TypeVar("R", bound=RateConfig)
 
 
 def divided(tools: ToolsConfig, workers: int) -> ToolsConfig:
-    """The tool settings of one of `workers` processes, one per node, so that together they keep the limits.
+    """The tool settings of each of `workers` processes, one per node, so that together they keep the limits.
 
     A tool's `concurrency` is per node, because its calls use the node's processors. The `concurrency` of a service and
     all rates are divided.

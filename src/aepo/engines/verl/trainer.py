@@ -1,4 +1,4 @@
-"""verl's synchronous trainer, which gets whole trees: for their advantages, for what they teach, and to be kept."""
+"""verl's synchronous trainer with whole trees: it computes their advantages, learns from them and keeps them."""
 
 from __future__ import annotations
 
@@ -45,12 +45,13 @@ STATE = "aepo.json"
 
 
 class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
-    """One step: trees from the workers, advantages from trees and entropies, update, and what the step taught."""
+    """Makes steps: trees from the workers, advantages from trees and entropies, the update, new entropy scales."""
 
     global_steps: int
 
     def __init__(self, config: Any) -> None:
-        # Our name chose the class; verl takes any other one than "sync" for an asynchronous trainer.
+        # The configuration has our name, to choose this class. verl treats any name but "sync" as an asynchronous
+        # trainer.
         with open_dict(config):
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
@@ -72,7 +73,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         """Check that the worker processes live, because verl would wait for a dead one for ever.
 
         Raises:
-            RuntimeError: One has died.
+            RuntimeError: A process has died.
         """
         pings = [worker.__ray_ready__.remote() for worker in self.agent_loop_manager.agent_loop_workers]
         answered, _ = ray.wait(pings, num_returns=len(pings), timeout=1)
@@ -86,7 +87,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.state = self.ours.algorithm.exploration().initial_state(len(self.tokenizer))
 
     def get_llm_client(self) -> Any:
-        """A client that gives entropies where they can be had; which ones is written to the run's `versions.json`."""
+        """Make a client that gives entropies if possible; their source is written to the run's `versions.json`."""
         source = choose(
             source_of(self.ours), self.llm_server_manager, self.config.actor_rollout_ref.rollout, self.tokenizer
         )
@@ -107,12 +108,12 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
                 tracker.close()
 
     def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
-        # With the questions, so that all workers decide by the same scales, whatever node they are on.
+        # The scales go with the questions, so that the workers of all nodes decide by the same scales.
         tu.assign_non_tensor_data(batch, "exploration", json.dumps(self.state.to_dict()))
         return int(super()._submit_batch_to_rollout(batch))
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
-        """Train on one batch, as verl does, and learn from its trees."""
+        """Train on one batch, as verl does, and update the entropy scales from its trees."""
         self.loader = self.train_dataloader.state_dict()
         batch = super().step(metrics, timing_raw)
         if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
@@ -122,7 +123,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         return batch
 
     def on_sample_end(self) -> None:
-        """Let the servers sleep; if one has died, this step is the last, since nobody could give it new weights."""
+        """Let the servers sleep. If one has died, this step is the last, because that server cannot get new weights."""
         try:
             super().on_sample_end()
         except RayActorError as error:
@@ -143,7 +144,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         window = self.ours.algorithm.exploration().entropy_window
         self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools])
         metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
-        # verl's own step around the estimator goes on: corrections, metrics, where results are put.
+        # verl's own code around the estimator still runs, with its corrections, its metrics and its batch.
         core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)
         return super()._compute_advantage(batch, metrics)
 
@@ -175,7 +176,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         return {} if self.lost is not None else super()._validate()
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: dict[str, Any], *others: Any, **named: Any) -> Any:
-        """The figures of verl, and Pass@k as everywhere in this project."""
+        """The figures of verl, and Pass@k as in all of this project."""
         found: dict[bool, list[Group]] = {False: [], True: []}
         for source, text in zip(sources, infos.pop("group"), strict=True):
             if text:
@@ -186,7 +187,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
     def _save_checkpoint(self) -> None:
-        # First: verl's own parts end with the file that makes a checkpoint the newest.
+        # Our parts are written first, because verl's own end with the file that makes a checkpoint the newest.
         self._path().mkdir(parents=True, exist_ok=True)
         watch = None if self.watch is None else self.watch.to_dict()
         state = {"exploration": self.state.to_dict(), "entropy_watch": watch}
@@ -208,7 +209,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.folder.truncate_after(self.global_steps)
 
     def _keep(self, error: Exception) -> None:
-        """Lose nothing to a failure; its note says how to go on."""
+        """Keep the failed trajectory and the last whole step after an error; a note of the error says how to go on."""
         if isinstance(error, RolloutFailed) and "group" in error.cause:
             kept = save_failure(self.folder, loaded(error.cause["group"], self.samples), error.cause["trace"])
             error.add_note(f"the trajectory is kept in {kept}")
@@ -216,7 +217,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             if self.whole and self.done and self.saved != self.done:
                 self.global_steps = self.done
                 self._save_checkpoint()
-                # The questions of the step that failed are asked again.
+                # A resumed run asks the questions of the failed step again.
                 torch.save(self.loader, self._path() / "data.pt")
         except Exception as refused:
             error.add_note(f"no checkpoint could be written: {refused}")
@@ -224,5 +225,5 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
 
 
 def _given(made_BT: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
-    """This step's advantages, as verl asks its estimators for them."""
+    """This step's advantages, with the arguments that verl gives to its estimators."""
     return made_BT, made_BT

@@ -39,7 +39,7 @@ class TopLogprobsServer(vLLMHttpServer):  # type: ignore[misc]
     async def generate(
         self, prompt_ids: list[int], sampling_params: dict[str, Any], request_id: str, **more: Any
     ) -> Any:
-        """Verl's method."""
+        """Sample tokens; verl calls this method."""
         if not isinstance(self.engine, _Watched):
             self.engine = _Watched(self.engine)
         try:

@@ -1,4 +1,4 @@
-"""Runs a vLLM server as a process of this machine. It ends with the process that started it, even if that one is killed."""
+"""Runs a vLLM server as a process of this machine. It ends with the process that started it, even if that is killed."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def check_server(version: str, settings: dict[str, Any], config: Config, served:
         served: The model that the run needs.
         backend: The name of vLLM's weight transfer for full training.
 
-        Raises:
-            VllmError: The server cannot be used; the message names the option to start it with.
+    Raises:
+        VllmError: The server cannot be used; the message names the option to start it with.
     """
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < OLDEST:

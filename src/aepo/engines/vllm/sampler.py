@@ -76,8 +76,8 @@ class VllmSampler:
             VllmError: The weights did not arrive.
         """
         began = time.perf_counter()
-        # The version changes before the hand-over, so that a request that was sent under the old version counts as drawn
-        # by both.
+        # The version changes before the hand-over, so that a request that was sent under the old version counts as
+        # drawn by both.
         self.version = version
         if self._asleep:
             self.control.wake("weights")

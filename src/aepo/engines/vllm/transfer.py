@@ -24,7 +24,8 @@ class Transfer(Protocol):
     Attributes:
         name: The server's name of the model that has the last weights.
         in_place: Whether the served model itself changes, so that a request under way sees two versions.
-        sleep_level: The deepest sleep of the server: 2 if a hand-over has all weights, 1 if the server must keep the base.
+        sleep_level: The deepest sleep of the server: 2 if a hand-over has all weights, 1 if the server must keep the
+            base.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The arguments of a chat template, such as `enable_thinking`: which names it reads, and a check of what is given."""
+"""Finds the arguments that a chat template reads, such as `enable_thinking`, and checks those that are given."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _FUNCTIONS = frozenset({"raise_exception", "strftime_now"})
 
 
 def arguments_of(source: str) -> list[str]:
-    """The names that a template reads from outside, those excepted that every rendering is given.
+    """The names that a template reads from outside, without those that every rendering sets.
 
     A name that the template also sets is an argument only if it asks for it (`x is defined`, `x | default(...)`).
 
     Raises:
-        ValueError: It is no template.
+        ValueError: The text is no template.
     """
     try:
         tree = _JINJA.parse(_GENERATION.sub("", source))
@@ -43,7 +43,8 @@ def check_arguments(source: str, given: Mapping[str, Any]) -> None:
     """Check that a template reads all the arguments that are given to it.
 
     Raises:
-        ValueError: It does not, and the line names those that it reads; or it is no template.
+        ValueError: The template does not read one, and the message names those that it reads; or the text is no
+            template.
     """
     read = arguments_of(source) if given else []
     for name in given:
@@ -55,7 +56,7 @@ def check_arguments(source: str, given: Mapping[str, Any]) -> None:
 
 
 def _asked(tree: nodes.Template) -> set[str]:
-    """Names that a template asks about: `x is defined`, `x | default(...)`."""
+    """The names that a template asks for: `x is defined`, `x | default(...)`."""
     tests = [test.node for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
     filters = [one.node for one in tree.find_all(nodes.Filter) if one.name in ("default", "d")]
     return {node.name for node in (*tests, *filters) if isinstance(node, nodes.Name)}

@@ -32,7 +32,7 @@ class Tokenizer(Protocol):
         """The jinja source, or a dict of several; None without one."""
 
     def get_added_vocab(self) -> Mapping[str, int]:
-        """Tokens that were added to the trained vocabulary, special or not."""
+        """The tokens that were added to the trained vocabulary, special or not."""
 
     def convert_tokens_to_ids(self, tokens: str) -> int | None:
         """The id of one token; None or the unknown token's id if there is no such token."""
@@ -64,11 +64,11 @@ class ToolLike(Protocol):
 
     @property
     def description(self) -> str:
-        """What it is good for."""
+        """The purpose of the tool."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """JSON schema of an object."""
+        """The JSON schema of the arguments, which are an object."""
 
 
 @dataclass(frozen=True)

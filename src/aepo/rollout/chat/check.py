@@ -1,7 +1,7 @@
-"""Refuses chat templates that render a conversation otherwise than a rollout builds it.
+"""Refuses chat templates that do not render a conversation as a rollout builds it.
 
 A rollout only appends. Some templates change earlier turns when a later message comes: they drop the thinking of past
-turns, or move the list of tools. The model would then be used on other tokens than it was trained on.
+turns, or move the list of tools. In later use the model would then read other tokens than in training.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class TurnStart:
     """How the template begins the assistant's turns.
 
     Attributes:
-        first: The part of the first turn that the prompt writes, "<think>" and a newline; mostly empty.
-        later: The same for turns after a result.
+        first: The part of the first turn that the prompt writes, such as "<think>" and a newline; mostly empty.
+        later: The part that is written so of turns after a result.
         closed: Whether the prompt closes the thinking, so that turns have none.
     """
 
@@ -31,7 +31,7 @@ class TurnStart:
     closed: bool = False
 
     def of(self, number: int) -> str:
-        """The part of turn `number`, from 1, that stands before what the policy writes."""
+        """The part of turn `number`, from 1, that stands before the policy's tokens."""
         return self.first if number == 1 else self.later
 
 
@@ -45,8 +45,8 @@ def check_append_only(
 ) -> None:
     """Grow conversations turn by turn and compare each rendering with the tokens of a rollout.
 
-    Turns with thinking are compared without whitespace, because some templates change only that. Their thinking is a
-    part of the message's text, or has a field of its own, for templates that take it only so.
+    Turns with thinking are compared without whitespace, because some templates change only that. Their thinking is part
+    of the message's text. For templates that do not accept this, it has its own field.
 
     Args:
         template: The template to check.

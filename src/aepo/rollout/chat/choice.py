@@ -1,4 +1,4 @@
-"""Which chat template a run has: the model's own or one of a file, with its arguments."""
+"""Chooses the chat template of a run, the model's own or that of a file, with its arguments."""
 
 from __future__ import annotations
 

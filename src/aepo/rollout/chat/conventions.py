@@ -1,4 +1,4 @@
-"""All that is known of a chat template before a rollout: how it writes turns, calls and results. Found by rendering."""
+"""Finds out by rendering how a chat template writes turns, calls and results, before a rollout."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Conventions:
 def learn_conventions(template: Template, tools: Sequence[ToolLike], system: str | None) -> Conventions:
     """Find out how a template writes, and check that it only appends.
 
-    A template that changes earlier turns is replaced by the one of this package that writes the same otherwise, if
-    there is one; a line says so.
+    A template that changes earlier turns is replaced by a template of this package that otherwise writes the same, if
+    there is one. A line reports this.
 
     Args:
         template: The model's template.
@@ -107,7 +107,7 @@ def _learn(template: Template, tools: Sequence[ToolLike], system: str | None) ->
 
 
 def describe(tools: Sequence[ToolLike], several: bool) -> str:
-    """The system text that describes the tools, for chat templates that do not; `several` calls a turn or one."""
+    """The system text that describes the tools, for templates that do not; `several` allows several calls per turn."""
     schemas = "\n".join(json.dumps(tool_schema(tool)["function"], ensure_ascii=False) for tool in tools)
     return (
         f"You can call these tools:\n<tools>\n{schemas}\n</tools>\n"

@@ -21,8 +21,8 @@ class Ends:
 
     Attributes:
         template: Decodes tokens.
-        tokens: Ids of control tokens.
-        strings: Strings in the text of a turn.
+        tokens: The ids of control tokens.
+        strings: The strings that end a turn by its text.
         kept: The protocol's tags; they stay in the turn if a string contains one.
     """
 
@@ -47,8 +47,8 @@ def find_ends(template: Template, declared: Stop, kept: Collection[str], going_o
 
     Args:
         template: Gives the tokens that it writes after turns.
-        declared: Ends that the model declares. A string that is a control token ends turns as that token. A token that
-            is plain text in the tokenizer is ignored, because configurations often hold their class's default.
+        declared: The ends that the model declares. A string that is a control token ends turns as that token. A token
+            that is plain text in the tokenizer is ignored, because configurations often hold their class's default.
         kept: The protocol's tags at the end of a turn.
         going_on: Control tokens after which a turn goes on, although the template ends messages with them.
 

@@ -1,4 +1,4 @@
-"""The text that a chat template writes between two assistant turns, found once by rendering sentinels."""
+"""Finds the text that a chat template writes between two assistant turns, by rendering sentinels once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Glue:
 
     Attributes:
         end: The control token that ends the assistant's turn. The policy samples it.
-        before: Text from there to the first result.
-        between: Text from one result to the next one; None if the template cannot write several.
-        after: Text from the last result to the start of the assistant's next turn.
+        before: The text from there to the first result.
+        between: The text from one result to the next one; None if the template cannot write several.
+        after: The text from the last result to the start of the assistant's next turn.
         role: "tool" if the template knows that role; "user" if results are a user's `<tool_response>`.
         quoted: Whether the template writes results as JSON strings (Llama 3).
     """
@@ -60,7 +60,7 @@ class Glue:
         return "".join([*parts, _filled(self.after, named[-1:], results[-1][1])])
 
     def encode(self, template: Template, results: Sequence[NamedResult], ids: Sequence[str | None] = ()) -> list[int]:
-        """`text()` as ids, encoded as it would be after the end token in the whole conversation."""
+        """The result of `text` as ids, encoded as after the end token in the whole conversation."""
         behind = template.encode(template.decode([self.end]) + self.text(results, ids))
         return behind[1:]
 
@@ -103,7 +103,7 @@ def learn_glue(template: Template, opening: Sequence[MessageDict], thought: str,
 
 
 def _behind(template: Template, rendered: str, after_call: bool) -> str:
-    """The text behind the turn; a call goes on, behind its argument, to the first control token."""
+    """The text after the turn. A turn that is a call ends at the first control token after the call's argument."""
     rest = rendered.rpartition(_TURN)[2]
     ends = [rest.find(token) for token in template.control_tokens()] if after_call else []
     return rest[min((at for at in ends if at >= 0), default=0) :]
@@ -128,7 +128,7 @@ def _shown(text: str, quoted: bool) -> str:
 
 
 def _filled(glue: str, ids: Sequence[str], *callers: str) -> str:
-    """The text with names and ids in place of those of the sentinels."""
+    """The text with the names and ids in place of the sentinels' own."""
     for at, caller in enumerate(callers):
         glue = glue.replace(_CALLERS[at], caller)
     given = {call_id(at): id for at, id in zip((1, 2), ids, strict=False)}
@@ -136,7 +136,7 @@ def _filled(glue: str, ids: Sequence[str], *callers: str) -> str:
 
 
 def _knows_tool_role(template: Template, before: Sequence[MessageDict]) -> bool:
-    """Whether the template treats "tool" in its own way; plain ChatML only writes any role into the header."""
+    """Whether the template has its own way for "tool"; plain ChatML only writes any role into the header."""
     result = (_RESULTS[0], _CALLERS[0])
     known, made_up = (template.try_render([*before, *_result_messages(role, [result])]) for role in ("tool", _NO_ROLE))
     return known is not None and known != (made_up or "").replace(_NO_ROLE, "tool")

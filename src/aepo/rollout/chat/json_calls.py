@@ -1,4 +1,4 @@
-"""The chat protocol: the model's own template, its own tool messages, calls in the form that the template writes.
+"""The chat protocol: it uses the model's own template and tool messages, and calls in the form of the template.
 
 A turn ends with the template's end-of-turn token, or with an end that the model declares. A turn without a call is the
 final answer. Text inside a call's arguments is data, even if it looks like markup.
@@ -30,13 +30,13 @@ class JsonCallProtocol:
 
     Attributes:
         name: "chat".
-        stop: Any token or string that ends a turn.
+        stop: The tokens and strings that end a turn.
         system: The system text; empty uses the template's default.
         tool_role: "tool" if results have the template's tool role; "user" if it has none and a result is a user's
             `<tool_response>`.
-        several: Whether a turn may have several calls; not if the template cannot write several results in a row.
-        call_format: How calls are written, in words.
-        shipped_template: The name of the template of this package that stands for the model's own; None mostly.
+        several: Whether a turn may have several calls; False if the template cannot write several results in a row.
+        call_format: The form of calls, in words.
+        shipped_template: The name of the template of this package that replaces the model's own; mostly None.
         described_by: "template" if the template describes the tools to the model, "system" if the system text does,
             "nobody" without tools, or with `system=""` under a template that ignores them.
     """
@@ -52,12 +52,12 @@ class JsonCallProtocol:
         ends: Stop = NOTHING,
         template: Mapping[str, Any] | None = None,
     ) -> None:
-        """Arguments as of `make_protocol`; without a date a template reads the clock.
+        """Check the template; arguments as in `make_protocol`. Without a date a template reads the clock.
 
         Tools that the template ignores are described in the system text, unless `system` is empty.
 
         Raises:
-            ValueError: No chat template, or one that changes earlier turns, hides results or writes other calls.
+            ValueError: There is no chat template, or it changes earlier turns, hides results or writes other calls.
         """
         self._tools = check_tools(tools)
         own = chosen_template(tokenizer, tuple(tool_schema(tool) for tool in tools), date, template)
@@ -87,7 +87,7 @@ class JsonCallProtocol:
         return self._template.encode(self._template.render(messages))
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
-        """Parse one turn: its calls, else its answer."""
+        """Parse one turn: it has calls or an answer."""
         parsed = self._reader.read(self._ends.text(tokens), self._tools)
         if len(parsed.calls) > 1 and not self.several:
             count, name = len(parsed.calls), parsed.calls[0].name
@@ -115,7 +115,7 @@ class JsonCallProtocol:
         return [self._glue.end, *text] if by_string else text
 
     def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
-        """The error as a user's message; as a tool's result if the template has no user's message here."""
+        """The error as a user's message, or as a tool's result if the template cannot write a user's message here."""
         if self._reply is None:
             caller = next(iter(self._tools), "tool")
             return self.observation([ToolResult(told(error))], [ToolCall(caller)], turn)

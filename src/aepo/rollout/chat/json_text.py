@@ -13,7 +13,7 @@ def load_prefix(text: str) -> tuple[Any, str]:
     """The JSON value at the start of `text`, and the text after it.
 
     Raises:
-        ValueError: It is no JSON, nested too deep, or cannot be stored as UTF-8 JSON (NaN, a lone surrogate).
+        ValueError: The text is no JSON, is nested too deep, or cannot be stored as UTF-8 JSON (NaN, a lone surrogate).
     """
     text = text.strip()
     try:

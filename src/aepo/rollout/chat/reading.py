@@ -17,7 +17,7 @@ class TurnReader(Protocol):
     """Reads turns without the token or the string that ended them."""
 
     def read(self, text: str, tools: Mapping[str, ToolLike]) -> ParsedTurn:
-        """The turn's calls, else its answer; it does not raise, whatever was sampled."""
+        """The turn's calls or its answer; it raises for no sampled text."""
 
     def call_position(self, text: str) -> int:
         """Start, in characters, of the first call of a turn that has one."""
@@ -29,9 +29,9 @@ class TaggedTurns:
 
     Attributes:
         form: The format of calls.
-        opened: What the prompt writes of a turn: an open tag of thinking and a newline; mostly empty.
-        always: Whether every turn is opened so, and not only the first one.
-        forbidden: What only the template writes.
+        opened: The part of a turn that the prompt writes, an open tag of thinking and a newline; mostly empty.
+        always: Whether the prompt opens every turn so, not only the first one.
+        forbidden: The texts that only the template may write.
     """
 
     form: CallFormat
@@ -40,7 +40,7 @@ class TaggedTurns:
     forbidden: Sequence[str]
 
     def read(self, text: str, tools: Mapping[str, ToolLike]) -> ParsedTurn:
-        """As of `TurnReader`."""
+        """See `TurnReader`."""
         open_tag, close_tag = self.form.thinking
         text = self._whole(text)
         shown = self.form.blanked(text)
@@ -59,16 +59,16 @@ class TaggedTurns:
         return ParsedTurn(calls=calls) if calls else _answer(body, shown)
 
     def call_position(self, text: str) -> int:
-        """As of `TurnReader`."""
+        """See `TurnReader`."""
         thought, closed, _ = self.form.blanked(text).rpartition(self.form.thinking[1])
         start = len(thought + closed)
         return start + self.form.position(text[start:])
 
     def _whole(self, text: str) -> str:
-        """The turn with what the prompt wrote of it."""
+        """The turn with the part that the prompt wrote."""
         if self.always or not self.opened:
             return self.opened + text
-        # The prompt opens the first turn alone, and whether this is the first one is not known here.
+        # The prompt opens only the first turn, and this function does not know whether it reads that turn.
         thought, closed, _ = self.form.blanked(text).partition(self.form.thinking[1])
         return self.opened + text if closed and self.form.thinking[0] not in thought else text
 
@@ -78,7 +78,7 @@ class ChannelTurns:
     """Turns of gpt-oss, which are messages in channels."""
 
     def read(self, text: str, tools: Mapping[str, ToolLike]) -> ParsedTurn:
-        """As of `TurnReader`."""
+        """See `TurnReader`."""
         if not text.strip():
             return ParsedTurn()
         if problem := harmony.broken(text):
@@ -89,12 +89,12 @@ class ChannelTurns:
         return ParsedTurn() if answer is None else _answer(answer, answer)
 
     def call_position(self, text: str) -> int:
-        """As of `TurnReader`."""
+        """See `TurnReader`."""
         return harmony.call_position(text)
 
 
 def reader_of(found: Conventions, forbidden: Sequence[str]) -> TurnReader:
-    """The reader of a template's turns; `forbidden` is what only the template writes."""
+    """The reader of a template's turns; `forbidden` has the texts that only the template may write."""
     if found.form is HARMONY:
         return ChannelTurns()
     start = found.start

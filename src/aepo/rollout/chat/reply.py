@@ -1,4 +1,4 @@
-"""The text that a chat template writes when a user answers the assistant; with it a model is told of a broken turn."""
+"""Finds the text that a chat template writes around a user's reply, by which a model is told of a broken turn."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class UserReply:
 
     Attributes:
         end: The control token that ends the assistant's turn, as text; empty if the template writes none.
-        before: Text from there to the message.
-        after: Text from the message to the start of the assistant's next turn.
+        before: The text from there to the message.
+        after: The text from the message to the start of the assistant's next turn.
     """
 
     end: str
@@ -26,7 +26,7 @@ class UserReply:
     after: str
 
     def encode(self, template: Template, text: str, ended: bool) -> list[int]:
-        """The ids between the turns, encoded as in the whole conversation; `ended` if the policy sampled an end."""
+        """The ids between the turns, encoded as in the whole conversation; `ended` means that the policy sampled an end."""
         ids = template.encode(self.end + self.before + text + self.after)
         return ids[1:] if ended and self.end else ids
 

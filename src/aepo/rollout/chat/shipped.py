@@ -1,6 +1,6 @@
-"""The chat templates of this package: formats of families whose own template changes what earlier turns said.
+"""The chat templates of this package, for families whose own template changes earlier turns.
 
-Each writes prompts and results as the family's own template does, and leaves every turn as it was said.
+Each writes prompts and results as the family's own template does, and never changes an earlier turn.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def shipped() -> dict[str, str]:
 
 
 def instead_of(own: Template) -> Iterator[tuple[str, Template]]:
-    """The templates of this package that write what a model's own template writes, with their names."""
+    """The templates of this package, with their names, that write the same as a model's own template."""
     for name, source in shipped().items():
         try:
             other = replace(own, other=source)
-        except ValueError:  # it does not read an argument
+        except ValueError:  # the template does not read an argument
             continue
         if agree(own, other):
             yield name, other
 
 
 def agree(one: Template, other: Template) -> bool:
-    """Whether two templates write the same prompt, the same first turn, and the same behind a turn with a result."""
+    """Whether two templates write the same prompt, the same first turn, and the same after a turn with a result."""
     for opening in ([message("user", "question")], [message("system", "aepo sentinel"), message("user", "question")]):
         said = [*opening, message("assistant", _TURN)]
         if not all(
@@ -51,6 +51,6 @@ def _same(one: Template, other: Template, messages: Sequence[MessageDict], promp
     texts = [template.try_render(messages, generation_prompt=prompts) for template in (one, other)]
     if texts[0] is None or texts[1] is None:
         return False
-    if messages[-1]["role"] == "tool":  # own templates may change the turn before a result
+    if messages[-1]["role"] == "tool":  # a model's own template may change the turn before a result
         texts = [text.rpartition(_TURN)[2] for text in texts if text is not None]
     return texts[0] == texts[1]

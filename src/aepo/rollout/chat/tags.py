@@ -52,10 +52,12 @@ class TagProtocol:
         ends: Stop = NOTHING,
         template: Mapping[str, Any] | None = None,
     ) -> None:
-        """Arguments as of `make_protocol`; `system` is by default `describe(tools)`, `date` is the clock's.
+        """Check the template; arguments as in `make_protocol`.
+
+        By default `system` is `describe(tools)` and `date` is the clock's.
 
         Raises:
-            ValueError: No chat template, nothing that ends a turn, or a tool that is named like one of the tags.
+            ValueError: There is no chat template or no end of a turn, or a tool has the name of one of the tags.
         """
         self._template = chosen_template(tokenizer, (), date, template)
         written = self._template.try_render([message("user", ""), message("assistant", "turn")], False)
@@ -108,7 +110,7 @@ class TagProtocol:
         return self._template.encode("".join(f"<result>{self._quote(result.text)}</result>" for result in results))
 
     def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
-        """The error between `<result>` and `</result>`; as a user's message if a token ended the assistant's."""
+        """The error between `<result>` and `</result>`, or as a user's message if a token ended the policy's turn."""
         if self._reply is None or turn[-1] not in self._ends.tokens:
             return self.observation([ToolResult(told(error))], [ToolCall("")])
         return self._reply.encode(self._template, self._quote(told(error)), ended=True)

@@ -51,11 +51,11 @@ class Template:
     """Renders conversations and encodes new text.
 
     Attributes:
-        tokenizer: With a chat template.
+        tokenizer: A tokenizer with a chat template.
         schemas: The tools for the template.
         date: Today's date for a template that asks for it; None reads the clock.
-        other: A template instead of the tokenizer's; None takes that.
-        arguments: What every rendering is given besides, such as `enable_thinking`.
+        other: A template to use instead of the tokenizer's; None uses the tokenizer's.
+        arguments: Further arguments of every rendering, such as `enable_thinking`.
     """
 
     tokenizer: Tokenizer
@@ -68,7 +68,7 @@ class Template:
         """Check the template and its arguments.
 
         Raises:
-            ValueError: There is none, or it does not read an argument.
+            ValueError: There is no template, or it does not read an argument.
         """
         if not self.source:
             raise ValueError(
@@ -89,7 +89,7 @@ class Template:
         """The conversation as text.
 
         Raises:
-            ValueError: The template raises an exception, of whatever kind; the line tells its complaint.
+            ValueError: The template raises an exception of any kind; the message quotes it.
         """
         source, dates = self.source, {}
         if self.date is not None and asks_for_the_date(source):
@@ -105,7 +105,7 @@ class Template:
                 **dates,
                 **self.arguments,
             )
-        except Exception as error:  # a template may raise anything
+        except Exception as error:  # a template may raise any exception
             complaint = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
                 f"the chat template cannot write this conversation ({complaint}): give it what it needs by "
@@ -130,7 +130,7 @@ class Template:
         return self.tokenizer.decode(list(tokens), skip_special_tokens=False)
 
     def tokens_before(self, tokens: Sequence[int], position: int) -> int:
-        """Number of leading tokens whose text lies within the first `position` characters."""
+        """The number of leading tokens whose text lies within the first `position` characters."""
         # A longer prefix of the tokens never has a shorter text, so a binary search works.
         counts = range(len(tokens) + 1)
         return bisect_right(counts, position, key=lambda count: len(self.decode(tokens[:count]))) - 1

@@ -23,7 +23,7 @@ class BlockLayer(RowLayer):
     cache: BlockCache
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """As in `RowLayer`; in a decode step it returns the new keys and values, marked with this layer, for `row_attention`."""
+        """As in `RowLayer`; a decode step gets the new keys and values, marked with this layer, for `row_attention`."""
         if self.cache.call.slots is not None:
             return super().update(key_states, value_states)
         self.reserve(key_states, value_states)

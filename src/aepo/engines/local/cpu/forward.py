@@ -1,4 +1,4 @@
-"""Forward passes for a CPU: attention reads the cache's blocks in place, and Llama-shaped models run without modules."""
+"""Forward passes for a CPU: attention reads the cache's blocks in place; Llama-shaped models run without modules."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DirectForward:
 
 
 def cpu_forward(model: PreTrainedModel, vocabulary: int, slots: int, length: int) -> Forward:
-    """The fastest pass that gives the model's own logits: without modules, else in place, else with the modules alone."""
+    """The fastest pass with the model's own logits: without modules, else in place, else with the modules alone."""
     layers = layer_count(model)
     if not getattr(model, "_supports_attention_backend", False) or not reads_in_place(Family.of(model.config)):
         return ModelForward(model, vocabulary, RowCache(layers, slots, length), CALL_TOKENS)

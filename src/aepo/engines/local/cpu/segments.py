@@ -47,9 +47,10 @@ def blocks(until_N: Tensor) -> list[Block]:
 
 
 def grouped(found: Sequence[Block]) -> list[list[Block]]:
-    """Group the blocks that share a call. A block joins the group whose padded work grows least, if that is under `CALL_COST`.
+    """Group the blocks that share a call.
 
-    Levels are grouped apart, and in each the largest blocks come first.
+    A block joins the group whose padded work grows least, if that is under `CALL_COST`. Levels are grouped apart, and
+    in each the largest blocks come first.
     """
     groups: list[tuple[list[Block], int, int]] = []
     for block in sorted(found, key=lambda b: (b.level, -b.queries * b.keys, b)):

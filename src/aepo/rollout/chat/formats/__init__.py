@@ -1,4 +1,4 @@
-"""Formats of tool calls, one a module. A chat template decides which one a model has (`find_format`)."""
+"""The formats of tool calls, one per module. A model's chat template decides which format it has (`find_format`)."""
 
 from aepo.rollout.chat.formats.base import CallFormat
 from aepo.rollout.chat.formats.find import find_format

@@ -1,4 +1,4 @@
-"""What a format of tool calls is, and what several formats share."""
+"""Defines a format of tool calls, and has the functions that several formats share."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
 def no_ids(text: str) -> tuple[str | None, ...]:
-    """Of a format whose calls have no ids."""
+    """An empty tuple, for a format whose calls have no ids."""
     return ()
 
 
 @dataclass(frozen=True)
 class CallFormat:
-    """How a family writes tool calls in the text of a turn.
+    """The way in which a family of models writes tool calls in the text of a turn.
 
     Attributes:
-        name: What it looks like, for messages.
-        blanked: The text with what calls hold replaced by NULs, character by character; tags that remain are real tags.
-        find: The calls in a text without thinking, by the tools; one that cannot be run has its `error` set.
-        position: Start, in characters, of the first call that `find` finds.
+        name: A short picture of the format, for messages.
+        blanked: Replaces the content of calls by NULs, character by character, so that tags that remain are real tags.
+        find: Finds the calls in a text without thinking, by the tools; one that cannot be run has its `error` set.
+        position: Gives the start, in characters, of the first call that `find` finds.
         thinking: The tags around thinking.
         after_call: Whether the template writes a result only after a call that it wrote itself.
-        ids: The ids that the policy gave to its calls.
-        tokens: Control tokens that a model with this format has, for templates that write no calls themselves.
+        ids: Gives the ids that the policy gave to its calls.
+        tokens: The control tokens of a model with this format, for templates that write no calls themselves.
     """
 
     name: str
@@ -50,8 +50,8 @@ class CallFormat:
 def blank_json(text: str, before: re.Pattern[str], several: bool = False) -> str:
     """The text with JSON replaced by NULs where it stands after a match of `before`.
 
-    JSON ends with its last bracket, or at text outside of a string that is not JSON, such as a tag. Its strings are
-    skipped whole. With `several` it may be several values in a row.
+    JSON ends with its last bracket, or at text that is not JSON and not in a string, such as a tag. Its strings are
+    skipped whole. With `several` there may be several values in a row.
     """
     parts, at = [], 0
     while (found := before.search(text, at)) is not None:
@@ -82,10 +82,10 @@ def read_call(call: Any, tools: Mapping[str, ToolLike]) -> ToolCall:
 
 
 def typed(text: str, schema: Mapping[str, Any]) -> Any:
-    """The value of a text by its schema: a text where one is allowed, else JSON or one of Python's words.
+    """The value of a text by its schema: the text itself where one is allowed, else JSON or one of Python's words.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is no such value.
     """
     types = _types(schema)
     if not types or "string" in types:
@@ -94,7 +94,7 @@ def typed(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def unreadable(problem: object) -> ToolCall:
-    """A call that cannot be read at all."""
+    """The call for a text that cannot be read."""
     return ToolCall("", error=f"the tool call is {problem}")
 
 

@@ -1,4 +1,4 @@
-"""Finds the format of a model's tool calls: its chat template writes one, and the format that reads it back is it."""
+"""Finds the format of a model's tool calls: the chat template writes a call, and the format must read it back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aepo.rollout.chat.template import MessageDict, Template, calling
 from aepo.types import ToolCall
 
 FORMATS = (HARMONY, MISTRAL, XML, GLM, PYTHONIC, JSON)
-# Two texts may differ inside a tag only.
+# The two texts may differ only inside a tag.
 _INSIDE_TAG = re.compile(r"<[^<>\s]*\Z")
 
 
@@ -35,7 +35,7 @@ _ARGUMENTS = {"value": "aepo sentinel"}
 
 
 def find_format(template: Template, opening: Sequence[MessageDict], described: bool) -> CallFormat:
-    """The format in which a template writes a call; for one that writes none that of the model's tokens, or JSON.
+    """The format in which a template writes a call. If it writes none, the model's tokens decide, else it is JSON.
 
     Args:
         template: The template.
@@ -44,7 +44,7 @@ def find_format(template: Template, opening: Sequence[MessageDict], described: b
             for JSON.
 
     Raises:
-        ValueError: The template describes the tools, and no format reads its calls, or it cannot write any.
+        ValueError: The template describes the tools, but no format reads its calls, or it cannot write any.
     """
     prompt, complaint = template.render(opening), ""
     for given in (_ARGUMENTS, json.dumps(_ARGUMENTS)):

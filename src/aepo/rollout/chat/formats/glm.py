@@ -5,7 +5,7 @@
     <arg_value>author of Emma</arg_value>
     </tool_call>
 
-A value's text is data, up to the close tag that a next key or the call's end follows.
+A value's text is data. It ends at the close tag that is followed by the next key or by the end of the call.
 """
 
 from __future__ import annotations

@@ -34,11 +34,11 @@ class Message:
     """One message of a turn.
 
     Attributes:
-        role: Who is said to write it; empty for the turn's first message.
-        channel: "analysis", "commentary", "final", or what else was written; empty without a channel.
-        recipient: Whom it calls, such as "functions.search"; empty if nobody.
-        body: Its text.
-        start: Where it begins in the turn, in characters.
+        role: The author that the header names; empty for the turn's first message.
+        channel: "analysis", "commentary", "final", or another word that was written; empty without a channel.
+        recipient: The function that it calls, such as "functions.search"; empty if it calls none.
+        body: The text of the message.
+        start: The start of the message in the turn, in characters.
     """
 
     role: str
@@ -54,13 +54,13 @@ def blanked(text: str) -> str:
 
 
 def messages(text: str) -> list[Message]:
-    """The messages of a turn; JSON in a body is data, whatever its strings hold."""
+    """The messages of a turn. JSON in a body is data, even if its strings look like tokens."""
     shown = blanked(text)
     return [_message(text, found) for found in _MESSAGE.finditer(shown)]
 
 
 def broken(text: str) -> str | None:
-    """How a turn breaks the form, one short line; None if it does not."""
+    """One short line that says how a turn breaks the form; None if it does not."""
     shown = blanked(text)
     rest = _MESSAGE.sub("", shown).strip()
     if rest:

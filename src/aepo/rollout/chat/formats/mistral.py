@@ -45,7 +45,7 @@ def call_ids(text: str) -> tuple[str | None, ...]:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands after each [TOOL_CALLS]."""
+    """The texts after each [TOOL_CALLS]."""
     shown = blanked(text)
     tokens = [found.span() for found in re.finditer(re.escape(_TOKEN), shown)]
     nexts = [start for start, _ in tokens[1:]] + [len(text)]

@@ -1,9 +1,9 @@
-"""Tool calls as a list of Python calls, as LFM2 writes them; bare as some of Llama's models do.
+"""Tool calls as a list of Python calls, as LFM2 writes them, or without tags, as some of Llama's models do.
 
     [search(query="author of Emma"), python(code="print(1)")]
     <|tool_call_start|>[search(query='author of Emma')]<|tool_call_end|>
 
-Nothing is run: only names and literal values are read.
+No code is run, because only names and literal values are read.
 """
 
 from __future__ import annotations

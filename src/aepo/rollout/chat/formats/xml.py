@@ -8,7 +8,8 @@
     </function>
     </tool_call>
 
-A parameter's text is data, whatever it holds, up to the close tag that a next parameter or the function's end follows.
+A parameter's text is data, even if it looks like markup. It ends at the close tag that is followed by the next
+parameter or by the end of the function.
 """
 
 from __future__ import annotations
