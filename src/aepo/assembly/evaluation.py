@@ -1,4 +1,4 @@
-"""An evaluation of a policy on a task, under a configuration."""
+"""Evaluates a policy on a task, under a configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def evaluate(
     questions: Sequence[Sample] | None,
     config: Config,
 ) -> Evaluation:
-    """Evaluate a policy on a task; arguments and errors as of `aepo.api.evaluate`."""
+    """Evaluate a policy on a task; arguments and errors as in `aepo.api.evaluate`."""
     asked = list(checked(task.held_out or task.samples if questions is None else questions, "question-", "questions"))
     if not asked:
         raise ValueError(f"no question of task {task.name!r} to evaluate with: ask at least one")

@@ -27,15 +27,15 @@ def build(
 
     Args:
         config: The run's configuration.
-        task: Has the tools that paths call.
-        budget: Limit on tool calls.
-        sampled_by: Makes what samples for the policy; by default it samples for itself.
+        task: The task, whose tools paths call.
+        budget: The limit on tool calls.
+        sampled_by: Makes the policy's sampler; by default the policy samples for itself.
 
     Raises:
-        ValueError: Something does not fit.
+        ValueError: A part does not fit; the message says which.
     """
     policy = load_to_train(config)
-    # Results round differently with another number of threads, so a deterministic run keeps its first choice.
+    # Another number of threads rounds otherwise, so a deterministic run keeps its first choice.
     fixed = config.train.threads is not None or config.rollout.deterministic or policy.device.type != "cpu"
     held_out = task.held_out[: config.evaluation.questions]
     asked = [*task.samples, *held_out]

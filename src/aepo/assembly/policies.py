@@ -18,17 +18,17 @@ MODEL_KEY = "AEPO_MODEL_KEY"
 
 
 def load_policy(path: str, model: ModelConfig | None = None, train: bool = False) -> LocalPolicy | ServerPolicy:
-    """A policy to evaluate: a folder, a hub name, "atlas", a run's folder (its newest checkpoint), a server's address.
+    """Load a policy to evaluate.
 
     A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
 
     Args:
-        path: What to load.
+        path: A folder, a hub name, "atlas", a run's folder (for its newest checkpoint), or a server's address.
         model: The other settings.
         train: Load it for training: an adapter is merged into the weights, unless `model.lora` trains it.
 
     Raises:
-        ValueError: It cannot be loaded; the message says why.
+        ValueError: The policy cannot be loaded; the message says why.
         ServerError: The server does not answer.
     """
     settings = model or ModelConfig(path=path)
@@ -80,7 +80,7 @@ def load_to_train(config: Config) -> LocalPolicy:
     """Load the model of a configuration and set the fastest number of threads.
 
     Raises:
-        ValueError: It cannot be loaded.
+        ValueError: The model cannot be loaded.
     """
     import torch
 
@@ -96,7 +96,7 @@ def load_to_train(config: Config) -> LocalPolicy:
 
 
 def set_threads(policy: LocalPolicy, config: Config) -> None:
-    """Set the number of CPU threads of the configuration; the fastest one, measured, if it names none."""
+    """Set the number of CPU threads; if the configuration names none, the fastest one is measured."""
     import torch
 
     from aepo.engines.local.cpu.threads import fastest_threads

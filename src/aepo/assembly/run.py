@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display) -> LocalPolicy:
-    """Train and write to the run folder; arguments and errors as of `aepo.api.train_task`."""
+    """Train and write to the run folder; arguments and errors as in `aepo.api.train_task`."""
     equipment = equip(config, task.tools)
     equipped = replace(task, tools=equipment.tools)
     with _serving(config, equipped) as serving:
@@ -44,7 +44,7 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
 
 @contextmanager
 def _serving(config: Config, task: Task) -> Iterator[Serving | None]:
-    """The server that samples, if one does."""
+    """Start the server that samples, if the configuration asks for one."""
     if config.engine != "vllm":
         yield None
         return

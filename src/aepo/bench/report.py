@@ -21,7 +21,7 @@ HEAD = ["part", "measured", "compared", "peak", "estimate"]
 
 
 def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
-    """All figures by the names of parts, in bytes, seconds or nats. "fits" says whether free memory holds the estimate."""
+    """All figures by the names of parts, in bytes, seconds or nats; "fits": whether free memory holds the estimate."""
     return {
         "model": about.name,
         "machine": {key: value for key, value in asdict(about).items() if key not in ("name", "shape", "model")},

@@ -99,7 +99,7 @@ class Bench:
         return found
 
     def _ready(self, process: str) -> Worker:
-        """A worker that has only measured parts which share a process.
+        """A worker for the parts of one process; the worker of another process is closed.
 
         Raises:
             RuntimeError: The time is up.

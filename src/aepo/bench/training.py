@@ -40,7 +40,10 @@ def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) ->
 
 
 def shared_for(sharing: float, alone: int, rows: int) -> int:
-    """The shared tokens with which a flat step reads each distinct token `sharing` times: k (P + S) / (P + k S) = s."""
+    """The number P of shared tokens with which a flat step reads each distinct token s times on average.
+
+    It solves k (P + S) / (P + k S) = s for k rows with S tokens of their own.
+    """
     return round(rows * alone * (sharing - 1) / (rows - sharing))
 
 

@@ -1,7 +1,7 @@
-"""Weights for tokens that were sampled by other arithmetic, or by older weights, than those that are trained.
+"""Computes weights for tokens that were sampled by other arithmetic, or by older model weights, than the trainer's.
 
 The sampler draws from q, and the trainer computes p for the same tokens. A loss over samples of q is corrected by the
-ratio p / q, and the ratio is bounded, since a few large ones would outweigh all others.
+ratio p / q. The ratio is bounded, because a few large ones would outweigh all others.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ LEVELS = ("token", "sequence")
 
 @dataclass(frozen=True)
 class Correction:
-    """Weights, and what they say of the batch.
+    """The weights, and figures of the batch.
 
     Attributes:
-        weights: (B, T), not negative, without gradient; 0 where nothing is trained.
-        cut_share: Share of the trained tokens whose ratio is out of bounds: truncated, or masked.
-        dropped_share: Share of the trajectories with a trained token that keep no weight at all.
+        weights: (B, T), not negative, without gradient; 0 where the token is not trained.
+        cut_share: The share of the trained tokens whose ratio is out of bounds, and so truncated or masked.
+        dropped_share: The share of the trajectories with a trained token in which all weights are 0.
         effective_sample_size: (sum w)^2 / (N sum w^2) over the N trained tokens: 1 for equal weights, 1 / N if one
             token has all the weight, 0 without any.
-        k3: Mean of r - 1 - ln r over the trained tokens, r = p / q of each: an estimate of KL(q || p) in nats.
+        k3: The mean of r - 1 - ln r over the trained tokens, with r = p / q of each; an estimate of KL(q || p) in nats.
     """
 
     weights: Tensor
@@ -47,7 +47,7 @@ def correction(
     cap: float = 2.0,
     floor: float | None = None,
 ) -> Correction:
-    """The weight of each token's loss, from how likely the trainer and the sampler find the tokens.
+    """The weight of each token's loss, from the tokens' probabilities under the trainer and the sampler.
 
     With d_t = ln p_t - ln q_t, the ratio is
 
@@ -63,13 +63,13 @@ def correction(
     | truncate | min(r, cap) |
     | mask | r if floor <= r <= cap, else 0 |
 
-    Tokens are biased and have little variance; sequences are unbiased but for the bounds, and their spread grows with
-    the root of the length.
+    Weights of tokens are biased and have little variance. Weights of sequences have no bias but that of the bounds, and
+    their spread grows with the root of the length.
 
     Sources: truncation of tokens, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training" (Yao et al.,
     2025); the mask of tokens, IcePop (Ling team, 2025); of sequences, "When Speed Kills Stability" (Liu et al., 2025).
-    As verl 0.9.1 computes them (`rollout_is`: a cap truncates, "0.5_5.0" masks; exponents bounded by 20) and TRL
-    1.16 (`vllm_importance_sampling_mode`). Their caps: 2 for tokens, 2 (verl), 3 (TRL) or 5 (SkyRL) for sequences.
+    The weights are those of verl 0.9.1 (`rollout_is`: a cap truncates, "0.5_5.0" masks; exponents bounded by 20) and
+    TRL 1.16 (`vllm_importance_sampling_mode`). Their caps: 2 for tokens, 2 (verl), 3 (TRL) or 5 (SkyRL) for sequences.
 
     Args:
         logprobs: (B, T), ln p of the sampled tokens under the trainer, before its first update.
@@ -77,15 +77,15 @@ def correction(
         loss_mask: (B, T), not 0 where the token is trained.
         kind: One of `KINDS`.
         level: One of `LEVELS`.
-        cap: Largest ratio, above 0.
-        floor: For `mask`: smallest ratio; None drops none for being small.
+        cap: The largest ratio, above 0.
+        floor: The smallest ratio, for `mask` only; None sets no lower bound.
 
     Raises:
-        ValueError: Unknown kind or level, or bounds that do not fit.
+        ValueError: The kind or the level is unknown, or the bounds do not fit.
     """
     _check(kind, level, cap, floor)
     trained = loss_mask != 0
-    # What stands elsewhere may be infinite.
+    # Values at untrained tokens may be infinite.
     difference = torch.where(trained, logprobs.double() - sampled.double(), 0.0)
     summed = difference if level == "token" else difference.sum(-1, keepdim=True).expand_as(difference)
     ratio = summed.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()

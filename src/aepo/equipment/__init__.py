@@ -1,1 +1,1 @@
-"""What a run works with: a task's tools under their limits, the agents that grow paths, where a model's files are."""
+"""Prepares a run: the task's tools under their limits, the agents that grow paths, and the folder of the model's files."""

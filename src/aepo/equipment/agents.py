@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class SampledPolicy(Protocol):
-    """A policy as sampling sees it: `LocalPolicy`, or `ServerPolicy` of a server.
+    """A policy that can be sampled from: `LocalPolicy`, or `ServerPolicy` of a server.
 
     Attributes:
         tokenizer: Its tokenizer.
-        ends: What ends a turn.
+        ends: The ends of a turn that the model declares.
         sampler: Gives engines over it.
     """
 
@@ -42,14 +42,14 @@ def agents(
     questions: Sequence[Sample],
     sampler: Sampler | None = None,
 ) -> tuple[Agent, Agent]:
-    """A sampling and a greedy agent for a task.
+    """Make a sampling and a greedy agent for a task.
 
     Args:
-        policy: Writes the turns.
-        task: Has the tools that paths call.
-        config: Limits and the algorithm's rules.
+        policy: The policy, which writes the turns.
+        task: The task, whose tools paths call.
+        config: The configuration, with limits and the algorithm's rules.
         questions: The questions, to find the longest prompt.
-        sampler: Samples for the policy; the policy itself by default.
+        sampler: Samples for the policy; by default the policy's own sampler.
 
     Raises:
         ValueError: The chat template or a tool does not fit the protocol, prompts are too long for the model, or a
@@ -63,7 +63,7 @@ def agents(
         rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends, rollout.template
     )
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
-    # A deterministic engine grows whole groups.
+    # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
 
     def agent(greedy: bool) -> Agent:
@@ -84,7 +84,7 @@ def agents(
 
 
 def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:
-    """The agent that grows paths on an engine, by the rules of a configuration."""
+    """Make the agent that grows paths on an engine, by the rules of a configuration."""
     rules, rollout = config.algorithm.exploration(), config.rollout
     return Agent(
         generator,
@@ -100,7 +100,7 @@ def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Too
 
 
 def scorer_of(task: Task, config: Config) -> RewardScorer:
-    """The scorer of a task's trajectories.
+    """Make the scorer of a task's trajectories.
 
     Raises:
         ValueError: The task has no reward.

@@ -1,4 +1,4 @@
-"""What the name of a model means: a folder, a run, the model that comes with the package, a server."""
+"""Finds what the name of a model means: a folder, a run, the package's own model, or a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_server(path: str) -> bool:
 
 
 def policy_folder(path: str) -> str:
-    """The folder of a policy's files: a run's newest whole one, the folder of "atlas", else the path itself.
+    """The folder of a policy's files: the newest undamaged one of a run, that of "atlas", else the path itself.
 
     Raises:
         ValueError: The run has no checkpoint that can be loaded.
@@ -35,7 +35,7 @@ def policy_folder(path: str) -> str:
 def started_from(config: Config) -> Config:
     """The configuration with the checkpoint to start from in place of the run that it names.
 
-    That run may train on, and a resumed run must start from the same checkpoint.
+    The named run may train further, but a resumed run must start from the same checkpoint as before.
     """
     path = config.model.path
     if path in BUILT_IN_MODELS or is_server(path):

@@ -28,10 +28,10 @@ class Equipment:
     """Tools that are ready to be called inside `in_use`.
 
     Attributes:
-        tools: In the task's order.
-        mode: Where their results come from.
-        store: Kept results; None if none are kept.
-        budget: Limit on their calls; None without one.
+        tools: The tools, in the task's order.
+        mode: The source of their results.
+        store: The kept results; None if none are kept.
+        budget: The limit on their calls; None without one.
     """
 
     tools: tuple[Tool, ...]
@@ -44,8 +44,8 @@ class Equipment:
         """Open the kept results and the budget, and close them.
 
         Args:
-            run: Run folder, which names the recording.
-            keep: Write to that folder what was spent.
+            run: The run folder, which names the recording.
+            keep: Write the spending to that folder.
             resume: Go on with the run's spending and recording.
 
         Raises:
@@ -72,12 +72,12 @@ class Equipment:
 
 
 def equip(config: Config, tools: Sequence[Tool], mode: CacheMode | None = None) -> Equipment:
-    """The tools of a task under a configuration. No file is opened yet.
+    """Prepare the tools of a task under a configuration. No file is opened yet.
 
     Args:
         config: The run's configuration.
         tools: The task's tools.
-        mode: A mode in place of the configuration's.
+        mode: The mode to use instead of the configuration's.
 
     Raises:
         ConfigError: The limits name an unknown tool or service, or there is nothing to replay.

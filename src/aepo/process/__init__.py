@@ -1,1 +1,1 @@
-"""The process that we run in: its event loop, signals, memory, and code of users that may do anything."""
+"""Handles the process that we run in: its event loop, signals, memory, child processes, and calls of users' code."""

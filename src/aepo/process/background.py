@@ -1,4 +1,4 @@
-"""Work that the caller does not wait for, one piece at a time."""
+"""Does work for which the caller does not wait, one piece at a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class Background:
-    """Runs a function in a thread of its own. Python does not end before it has.
+    """Runs a function in its own thread. Python does not end before the function has ended.
 
-    Ctrl-C reaches the main thread only, so what runs here is never interrupted.
+    Ctrl-C reaches the main thread only, so it never interrupts the function.
 
     Args:
-        name: Of the thread.
+        name: The name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -20,10 +20,10 @@ class Background:
         self._running: Future[object] | None = None
 
     def start(self, work: Callable[[], object]) -> None:
-        """Start a function, after the one before it has ended.
+        """Start a function after the one before has ended.
 
         Raises:
-            Exception: The one before raised it; then nothing is started.
+            Exception: The function before raised it; then no function is started.
         """
         self.wait()
         thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
@@ -31,7 +31,7 @@ class Background:
         thread.shutdown(wait=False)
 
     def check(self) -> None:
-        """Raise the error of a function that has ended, once; do not wait for one that runs.
+        """Raise the error of a function that has ended, once; do not wait for a running one.
 
         Raises:
             Exception: The function raised it.
@@ -47,7 +47,7 @@ class Background:
         """
         if (running := self._running) is not None:
             error = running.exception()
-            # After the wait: Ctrl-C during it leaves the function to be waited for again.
+            # This comes after the wait, so that after a Ctrl-C in it the function can be waited for again.
             self._running = None
             if error is not None:
                 raise error

@@ -55,14 +55,14 @@ class _Loop:
             self.failure = error
 
     def stop(self) -> None:
-        with suppress(RuntimeError):  # it is closed already
+        with suppress(RuntimeError):  # the loop is closed already
             self.asyncio.call_soon_threadsafe(self._asked.set)
-        # Abandoned code may never end.
+        # Code that was abandoned may never end.
         self.thread.join(CLOSING)
 
 
 class _Running(Generic[T]):
-    """One async function on the loop. Ctrl-C may come between any two lines; `start` and `cancel` allow for it."""
+    """Runs one async function on the loop. Ctrl-C may come between any two lines; `start` and `cancel` allow for it."""
 
     def __init__(self, loop: _Loop, function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> None:
         self.loop, self.ended = loop, threading.Event()
@@ -71,7 +71,7 @@ class _Running(Generic[T]):
         self._future: Future[T] = Future()
 
     def start(self) -> None:
-        """May be called again."""
+        """Start the function; a second call does nothing."""
         self.loop.asyncio.call_soon_threadsafe(self._begin)
 
     def result(self) -> T:

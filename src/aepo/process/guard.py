@@ -2,8 +2,8 @@
 
 It runs as a script: `python -I -S guard.py LIFELINE TERM KILL FOLDER COMMAND...`. LIFELINE is the descriptor of a pipe:
 the host holds the other end, and nothing is written to it. A program that notices the end of its input ends by itself.
-Another one gets SIGTERM after TERM seconds, and SIGKILL KILL seconds later. What it leaves behind has as long to end.
-At the end FOLDER is removed, if it is not "".
+Otherwise it gets SIGTERM after TERM seconds, and SIGKILL KILL seconds later. Processes that it leaves behind get the
+same time to end. At the end FOLDER is removed, if it is not "".
 """
 
 import os
@@ -29,7 +29,7 @@ def _end(server: "subprocess.Popen[bytes]", lifeline: int, term: float, kill: fl
 
 
 def _end_others(server: "subprocess.Popen[bytes]", kill: float) -> None:
-    """End the rest of the group; some of it may have to clean up, such as Python's tracker of shared memory."""
+    """End the rest of the group. Some processes may have to clean up, such as Python's tracker of shared memory."""
     last = time.monotonic() + kill
     left = _signal(server, signal.SIGTERM)
     while left and time.monotonic() < last:
@@ -39,7 +39,7 @@ def _end_others(server: "subprocess.Popen[bytes]", kill: float) -> None:
 
 
 def _signal(server: "subprocess.Popen[bytes]", number: int) -> bool:
-    """Signal the group; whether there is one."""
+    """Send a signal to the group; returns whether the group still exists."""
     try:
         os.killpg(server.pid, number)
     except (ProcessLookupError, PermissionError):
@@ -48,7 +48,7 @@ def _signal(server: "subprocess.Popen[bytes]", number: int) -> bool:
 
 
 def main(lifeline: int, term: float, kill: float, folder: str, command: list[str]) -> int:
-    """Run the command; return its exit status, or 128 plus the signal that killed it."""
+    """Run the command; returns its exit status, or 128 plus the signal that killed it."""
     try:
         server = subprocess.Popen(command, process_group=0)
     except OSError as error:

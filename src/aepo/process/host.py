@@ -1,4 +1,4 @@
-"""How much memory the machine has."""
+"""Tells how much memory the machine has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def host_memory() -> tuple[int, int]:
-    """Bytes that are free and bytes that there are; what caches hold counts as free. A container's limit holds."""
+    """The free bytes and all bytes of memory. Memory of caches counts as free. A container's limit is respected."""
     page = os.sysconf("SC_PAGE_SIZE")
     total = page * os.sysconf("SC_PHYS_PAGES")
     free = page * os.sysconf("SC_AVPHYS_PAGES")

@@ -15,14 +15,14 @@ class OutOfMemory(RuntimeError):
 
 @contextmanager
 def memory_advice(doing: str, advice: str) -> Iterator[None]:
-    """Raise `OutOfMemory` if the block fills the memory; also a decorator.
+    """Raise `OutOfMemory` if the block fills the memory; it is also a decorator.
 
     Args:
         doing: The activity, as in "while sampling".
         advice: The settings to change.
 
     Raises:
-        OutOfMemory: In place of torch's own error.
+        OutOfMemory: The memory is full; it replaces torch's own error.
     """
     try:
         yield

@@ -12,7 +12,7 @@ _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt, SystemExit):
-    """SIGTERM came. Handlers of Ctrl-C handle it too; otherwise the exit code is 143."""
+    """SIGTERM has come. Handlers of Ctrl-C handle it too; otherwise the exit code is 143."""
 
     def __init__(self) -> None:
         """Set the exit code to 128 plus the signal's number, as shells do."""
@@ -22,7 +22,7 @@ class Terminated(KeyboardInterrupt, SystemExit):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Terminated` in the main thread, unless there is another handler."""
+    """Let SIGTERM raise `Terminated` in the main thread inside the block, unless there is another handler."""
     if _not_main() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 class NotAnException(Exception):
     """A user's code raised a `BaseException`: `SystemExit`, a cancellation of its own, or the like.
 
-    Or it raised `StopIteration`, which cannot leave a coroutine.
+    It is also raised for `StopIteration`, which cannot leave a coroutine.
 
     Attributes:
         original: The exception that it raised.
@@ -40,9 +40,9 @@ class NotAnException(Exception):
 
 
 async def call(function: Callable[[], Any], inline: bool = False) -> Any:
-    """The result of `function`.
+    """Call `function` and return its result.
 
-    An async function runs in a task of its own. It is cancelled with the caller, and abandoned if it goes on for more
+    An async function runs in its own task. It is cancelled with the caller, and abandoned if it goes on for more
     than `GRACE` seconds. A sync function runs in a thread, which cannot be stopped; it is abandoned at once if the
     caller is cancelled. An awaitable that it returns is awaited.
 
@@ -69,7 +69,7 @@ def original(error: Exception) -> BaseException:
 
 
 def told(error: BaseException) -> str:
-    """Class and message of an error on one line; of a group, those of its first errors."""
+    """The class and message of an error on one line; for a group, those of its first errors."""
     if isinstance(error, BaseExceptionGroup):
         inner = _leaves(error)
         named = "; ".join(told(one) for one in inner[:LONGEST_LIST])
@@ -88,7 +88,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def _tried(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Result and error. The error is returned, because raised here it could end the thread or the loop."""
+    """The result and the error. The error is returned, because raised here it could end the thread or the loop."""
     try:
         return function(), None
     except BaseException as error:
@@ -121,7 +121,7 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
         with anyio.CancelScope(shield=True):
             await asyncio.wait({task}, timeout=GRACE)
         if task.cancelled() and inspect.iscoroutine(awaitable):
-            awaitable.close()  # it has not begun
+            awaitable.close()  # the function has not begun
         if not task.done():
             _log.warning("%s went on after it was cancelled: it is left behind", _name(awaitable))
         raise

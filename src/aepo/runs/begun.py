@@ -12,7 +12,7 @@ from aepo.tasks.identity import identity
 
 
 def begun(config: Config, task: Task, named: bool) -> RunFolder:
-    """The folder of a new run.
+    """Make the folder of a new run.
 
     Args:
         config: The run's configuration.
@@ -28,7 +28,7 @@ def begun(config: Config, task: Task, named: bool) -> RunFolder:
 
 
 def gone_on(config: Config, task: Task, named: bool) -> RunFolder:
-    """Check that the settings are those of the run, and open its folder to go on; arguments as of `begun`.
+    """Check that the settings are those of the run, and open its folder to go on; arguments as in `begun`.
 
     Raises:
         RunFolderError: There is no run, another process is writing it, or it cannot be written.

@@ -51,8 +51,8 @@ def save(
         step: The last step before the checkpoint.
         write: Writes the checkpoint's files into the empty folder that it is given. It may return the SHA-256 of files
             that it has hashed while writing, by name; the others are read once more.
-        keep: Number of checkpoints to keep up to this step, this one included.
-        keep_optimizer: Number of them that keep their optimizer; None for all.
+        keep: The number of checkpoints to keep up to this step, this one included.
+        keep_optimizer: The number of them that keep their optimizer; None for all.
 
     Returns:
         The checkpoint's folder.
@@ -86,13 +86,13 @@ def save(
 
 
 def latest(folder: Path, part: str = "") -> Path | None:
-    """The newest undamaged checkpoint, None if there is none.
+    """The newest undamaged checkpoint; None if there is none.
 
     Damaged or incomplete ones are skipped with a `CheckpointWarning` that names them.
 
     Args:
-        folder: Folder of the checkpoints.
-        part: A file, or a folder of files, that alone is needed and read; "" for all.
+        folder: The folder of the checkpoints.
+        part: A file, or a folder of files, if only this part is needed; only it is read then. "" for all.
     """
     for path in _checkpoints(folder):
         if (reason := damage(path, part)) is None:
@@ -105,7 +105,7 @@ def resumable(folder: Path) -> Path | None:
     """The newest undamaged checkpoint that has its optimizer; None if none is undamaged.
 
     Raises:
-        ValueError: Some are undamaged, but none has its optimizer.
+        ValueError: There are undamaged checkpoints, but none has its optimizer.
     """
     without = None
     for path in _checkpoints(folder):
@@ -124,7 +124,7 @@ def resumable(folder: Path) -> Path | None:
 
 
 def state(folder: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint of a run says of the run beside its weights, which are not read; None without one."""
+    """The state of the run in its newest checkpoint, without the weights, which are not read; None without one."""
     newest = latest(folder, STATE)
     return None if newest is None else json.loads((newest / STATE).read_text(encoding="utf-8"))
 
@@ -140,7 +140,7 @@ def _pass_over(path: Path, reason: str) -> None:
 
 
 def _checkpoints(folder: Path, up_to: int | None = None) -> list[Path]:
-    """Checkpoints, the newest first; a replaced one (`.old`) comes after its replacement."""
+    """The checkpoints, the newest first; a replaced one (`.old`) comes after its replacement."""
     found = [(int(m[1]), m[2] is None, path) for path in folder.glob("step-*") if (m := _NAME.fullmatch(path.name))]
     return [path for step, _, path in sorted(found, reverse=True) if up_to is None or step <= up_to]
 
@@ -161,10 +161,10 @@ def _refusal(folder: Path, name: str, reason: str) -> str:
 
 
 def _disk_reason(folder: Path, error: BaseException) -> str | None:
-    """Why the disk refused, in a few words; None if the error has another cause."""
+    """The reason why the disk refused, in a few words; None if the error has another cause."""
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
-    # torch and safetensors report a full disk by exceptions of their own.
+    # torch and safetensors report a full disk by their own exceptions.
     if isinstance(error, Exception) and ("No space left" in str(error) or _is_full(folder)):
         return os.strerror(errno.ENOSPC)
     return None

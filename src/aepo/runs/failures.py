@@ -38,10 +38,10 @@ def save_failure(folder: RunFolder, group: Group, text: str) -> Path:
 
 @contextmanager
 def failures_kept(folder: RunFolder) -> Iterator[None]:
-    """Save the trajectory that meets a tool's bug inside, with the traceback; a note of the error says where it is.
+    """Save a trajectory that meets a tool's bug inside the block, with the traceback; the error's note names the file.
 
     Raises:
-        RolloutError: That error.
+        RolloutError: A tool has a bug.
         RunFolderError: The disk is full or refuses.
     """
     try:

@@ -39,18 +39,18 @@ class RunFolderError(OSError):
 
 
 class RunFolder:
-    """Paths of one run, its settings and its lock.
+    """The paths of one run, its settings and its lock.
 
     Attributes:
-        path: The folder.
+        path: The folder of the run.
         config_file: `config.yaml`.
         versions_file: `versions.json`.
         task_file: `task.json`.
         metrics_file: `metrics.jsonl`, see `aepo.runs.metrics`.
-        trees: Folder of the rollout trees, see `aepo.runs.trees`.
-        outcomes: Folder of the evaluations' results by question, see `aepo.evaluation.outcomes`.
-        checkpoints: Folder of the checkpoints, see `aepo.runs.checkpoint`.
-        failures: Folder of what tools' bugs stopped, see `aepo.runs.failures`.
+        trees: The folder of the rollout trees, see `aepo.runs.trees`.
+        outcomes: The folder of the evaluations' results by question, see `aepo.evaluation.outcomes`.
+        checkpoints: The folder of the checkpoints, see `aepo.runs.checkpoint`.
+        failures: The folder of trajectories that tools' bugs stopped, see `aepo.runs.failures`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,16 +77,16 @@ class RunFolder:
     ) -> RunFolder:
         """Make the folder of a new run and write its settings.
 
-        A folder in which a run started but left no metric, tree or checkpoint is used again.
+        If a run started in the folder but left no metric, tree or checkpoint, the folder is used again.
 
         Args:
-            path: Folder, made with its parents.
-            config: The resolved config, plain values.
-            versions: Content of `versions.json`; `environment()` by default.
-            task: Content of `task.json`, if any.
+            path: The folder, which is made with its parents.
+            config: The resolved config, as plain values.
+            versions: The content of `versions.json`; by default `environment()`.
+            task: The content of `task.json`, if any.
 
         Raises:
-            RunFolderError: It holds another run, is used by another process, or cannot be written.
+            RunFolderError: The folder holds another run, is used by another process, or cannot be written.
         """
         folder = cls(Path(path))
         with writing(folder.path):
@@ -104,7 +104,7 @@ class RunFolder:
         return folder
 
     def check_free(self) -> None:
-        """Check that a new run may begin here; used before the model is loaded.
+        """Check that a new run may begin in a folder; call it before the model is loaded.
 
         Raises:
             RunFolderError: The folder holds another run.
@@ -139,7 +139,7 @@ class RunFolder:
         return folder
 
     def close(self) -> None:
-        """Release the lock on the run; may be called twice."""
+        """Release the lock on the run; a second call does nothing."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -174,7 +174,7 @@ class RunFolder:
         return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
 
     def outcomes_file(self, step: int) -> Path:
-        """Where the outcomes of the evaluation after a step are."""
+        """The file with the outcomes of the evaluation after a step."""
         return self.outcomes / f"step-{step:06d}.jsonl"
 
     def config(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class RunFolder:
         return config
 
     def truncate_after(self, step: int) -> None:
-        """Delete trees and outcomes of later steps, which a run resumed after `step` samples again."""
+        """Delete trees and outcomes of later steps, because a run that is resumed after `step` samples them again."""
         for path in (*self.trees.glob("step-*"), *self.outcomes.glob("step-*")):
             if (name := _STEP_FILE.fullmatch(path.name)) and int(name[1]) > step:
                 path.unlink(missing_ok=True)
@@ -228,10 +228,10 @@ def in_shell(path: Path) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say in one line what the disk refuses while a part of a run is written.
+    """Turn a disk error inside the block, while a part of a run is written, into one line.
 
     Raises:
-        RunFolderError: Of any `OSError` inside.
+        RunFolderError: An `OSError` was raised inside.
     """
     try:
         yield

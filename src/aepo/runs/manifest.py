@@ -17,12 +17,12 @@ FORMAT = 1
 
 
 def seal(folder: Path, step: int, hashes: Mapping[str, str]) -> None:
-    """Put the files of a folder on the disk, then write the manifest.
+    """Flush the files of a folder to the disk, then write the manifest.
 
     Args:
-        folder: Holds the files.
-        step: Of the checkpoint.
-        hashes: SHA-256 of files by name, as far as known; the others are read.
+        folder: The folder of the files.
+        step: The step of the checkpoint.
+        hashes: The SHA-256 of files by name, as far as it is known; the other files are read.
 
     Raises:
         OSError: The disk is full or refuses.
@@ -40,12 +40,12 @@ def seal(folder: Path, step: int, hashes: Mapping[str, str]) -> None:
 
 
 def damage(path: Path, step: int | None = None, part: str = "") -> str | None:
-    """The damage of a folder, None if every file has the size and hash of the manifest.
+    """The damage of a folder; None if every file has the size and hash of the manifest.
 
     Args:
         path: The folder.
-        step: What the manifest must say.
-        part: A file, or a folder of files, that alone is looked at; "" for all.
+        step: The step that the manifest must have.
+        part: A file, or a folder of files, if only this part is checked; "" for all.
     """
     try:
         manifest = _read(path)
@@ -75,7 +75,7 @@ def names(path: Path, file: str) -> bool:
 
 
 def drop(path: Path, file: str) -> None:
-    """Delete a file of a folder, after the manifest has ceased to name it; what fails waits for the next time."""
+    """Take a file out of the manifest, then delete it; if this fails, the next call can try again."""
     if not (path / file).exists():
         return
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -14,7 +14,7 @@ from aepo.runs.folder import writing
 
 
 class JsonlTracker:
-    """Appends one object a step to a file: {"step": 3, "reward/mean": 0.4, ...}; every line is on the disk at once.
+    """Appends one object per step to a file, such as {"step": 3, "reward/mean": 0.4}; each line is on the disk at once.
 
     Numbers keep every bit; NaN and infinities become null. If a kill left an incomplete last line, it is dropped when
     the file is opened again.
@@ -38,7 +38,7 @@ class JsonlTracker:
             append_lines(self.path, [_line({"step": step, **metrics})])
 
     def truncate_after(self, step: int) -> None:
-        """Delete the lines of later steps, which a run resumed after `step` logs again.
+        """Delete the lines of later steps, because a run that is resumed after `step` logs them again.
 
         Raises:
             RunFolderError: The file cannot be written.
@@ -46,10 +46,10 @@ class JsonlTracker:
         self._keep([row for row in read_metrics(self.path) if row["step"] <= step])
 
     def close(self) -> None:
-        """Nothing is left to be written."""
+        """Do nothing, because each line is already on the disk."""
 
     def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Leave exactly these rows in the file, without touching a file that has them."""
+        """Leave exactly these rows in the file; a file that has them already does not change."""
         data = "".join(_line(row) + "\n" for row in rows).encode()
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,12 +67,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def steps_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of training steps."""
+    """The rows of training steps."""
     return [row for row in rows if "budget/trajectories" in row]
 
 
 def evaluations_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of evaluations."""
+    """The rows of evaluations."""
     return [row for row in rows if "eval/success" in row]
 
 

@@ -31,8 +31,8 @@ class Record:
     Attributes:
         step: The training step of its rollout.
         group: The question and its tree.
-        texts: For each node its text in pieces: one piece per token, or one for the whole node.
-        update: Token updates of the training; None if it was not trained on, or the file has none.
+        texts: For each node its text in pieces, one per token, or one for the whole node.
+        update: The token updates of the training; None if it was not trained on, or the file has none.
     """
 
     step: int
@@ -95,7 +95,7 @@ def nth_record(path: Path, number: int) -> tuple[Record | None, int]:
 
 
 def step_files(folder: Path) -> dict[int, Path]:
-    """The tree files of a run, by step; an evaluation's, by the number in their name."""
+    """The tree files of a run, by step; those of an evaluation, by the number in their name."""
     found = [(int(m[1]), path) for path in (folder / "trees").glob("*") if (m := STEP_FILE.fullmatch(path.name))]
     return dict(sorted(found))
 
@@ -105,7 +105,7 @@ def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]
 
     Raises:
         FileNotFoundError: There is no such run folder.
-        ValueError: It holds no tree of these steps.
+        ValueError: The folder has no tree of these steps.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {folder}")
@@ -122,7 +122,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):  # named in the message below
+            for number, line in enumerate(file, 1):  # the error message names this line
                 if line.strip():
                     yield number, line
     except (ValueError, EOFError, OSError, zlib.error) as error:

@@ -31,7 +31,7 @@ FREE_FOR_RUN = (
 
 
 def with_date(config: Config, resume: bool) -> Config:
-    """The configuration with its date for chat templates: the one it names, else the run's, else today.
+    """The configuration with a date for chat templates: its own, else the run's, else today's.
 
     Raises:
         RunFolderError: There is no run to go on with.
@@ -43,7 +43,7 @@ def with_date(config: Config, resume: bool) -> Config:
 
 
 def on_day(config: Config, day: datetime.date | None) -> Config:
-    """The configuration with another day."""
+    """The configuration with another date."""
     return config.model_copy(update={"rollout": config.rollout.model_copy(update={"date": day})})
 
 
@@ -51,7 +51,7 @@ def task_of_run(run: Path, config: Config, instead: str) -> Task:
     """The task of a run, by the name in a configuration.
 
     Args:
-        run: Run folder.
+        run: The run folder.
         config: The run's configuration, perhaps with overrides.
         instead: The Python call to use instead, for the message.
 
@@ -92,7 +92,7 @@ def same_run(saved: Config, config: Config) -> None:
     """Refuse to resume a run under settings that change its steps.
 
     Args:
-        saved: The settings that the run began with, with defaults for settings that are newer than the run.
+        saved: The settings that the run began with, with defaults for newer settings.
         config: The settings to go on with.
 
     Raises:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-# Most tokens that are decoded together in search of one character. UTF-8 needs 4; the rest is room for broken text.
+# Largest number of tokens that are decoded together to find one character. UTF-8 needs 4; more are for broken text.
 _LONGEST_CHARACTER = 8
 
 
 class TokenTexts:
     """Gives the text that each token adds; joined they are the whole text.
 
-    If several tokens make one character, the last one has it and the others are empty. Where the texts of tokens alone
+    If several tokens make one character, the last one has it and the others are empty. If the texts of single tokens
     do not make the whole, as with tokenizers that drop a leading space, each is decoded after the one before it.
 
     Args:
-        decode: Text of token ids, special tokens included.
+        decode: Turns token ids into text, special tokens included.
     """
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
@@ -25,7 +25,7 @@ class TokenTexts:
         self._alone: dict[int, str] = {}
 
     def __call__(self, tokens: Sequence[int]) -> list[str]:
-        """The texts of tokens, as many as there are tokens."""
+        """The texts of tokens, one per token."""
         for token in set(tokens).difference(self._alone):
             self._alone[token] = self._decode([token])
         pieces = self._pieces(tokens, after=False)
@@ -50,6 +50,6 @@ class TokenTexts:
         return pieces
 
     def _added(self, before: list[int], tokens: list[int]) -> str:
-        """The text of tokens after others."""
+        """The text that tokens add after others."""
         head, whole = self._few(*before) if before else "", self._few(*before, *tokens)
         return whole[len(head) :] if whole.startswith(head) else self._few(*tokens)

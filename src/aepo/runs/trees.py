@@ -33,8 +33,8 @@ def save_trees(
         folder: The run folder.
         step: The training step.
         groups: The step's groups.
-        decode: Text of token ids, special tokens included.
-        updates: Token updates of the first groups; the others were not trained on.
+        decode: Turns token ids into text, special tokens included.
+        updates: The token updates of the first groups; the others were not trained on.
 
     Raises:
         RunFolderError: The disk is full or refuses.
@@ -63,7 +63,7 @@ def parts(group: Group) -> dict[str, Any]:
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """JSON of values and dataclasses; anything else, which a reward can have written into metadata, as its text."""
+    """JSON of values and dataclasses. A reward may have written other objects into metadata; their text is written."""
     return json.dumps(value, indent=indent, default=lambda part: _fields(part) if is_dataclass(part) else str(part))
 
 

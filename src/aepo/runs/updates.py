@@ -1,4 +1,4 @@
-"""What an update did to each token of a group, as a tree file holds it beside the tree."""
+"""The effect of an update on each token of a group, as a tree file holds it beside the tree."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TokenUpdates:
-    """Of one group.
+    """The token updates of one group.
 
     Attributes:
-        clip_low: Width of the clip range below 1.
-        clip_high: Width of the clip range above 1.
+        clip_low: The width of the clip range below 1.
+        clip_high: The width of the clip range above 1.
         advantages: For each leaf, A of each trained token on its walk, in order.
-        ratios: For each node, r = exp(logp - old_logp) of each of its tokens as the update's last pass over it found
-            it, before the optimizer step that followed; None where nothing was computed or trained, and empty unless
-            the policy wrote the node.
+        ratios: For each node, r = exp(logp - old_logp) of each of its tokens in the update's last pass over it, before
+            the optimizer step that followed; None for a token that was not computed or not trained. Empty if the policy
+            did not write the node.
     """
 
     clip_low: float
@@ -30,19 +30,19 @@ class TokenUpdates:
     ratios: list[list[float | None]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; the lists are the same."""
+        """Plain values; the lists are not copied."""
         return {"format": FORMAT, **vars(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], tree: TrajectoryTree) -> TokenUpdates:
-        """What `to_dict` gave.
+        """Read the result of `to_dict`.
 
         Args:
-            data: As it was read.
-            tree: The group's.
+            data: The plain values.
+            tree: The group's tree.
 
         Raises:
-            ValueError: It is of another format, a part is missing, or it does not fit the tree.
+            ValueError: The values have another format, a part is missing, or they do not fit the tree.
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"an update of format {data.get('format')!r}, this version reads {FORMAT}")

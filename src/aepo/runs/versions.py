@@ -1,4 +1,4 @@
-"""`versions.json` of a run folder: the software and the machine of the run."""
+"""Collects the content of `versions.json`: the software and the machine of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Python, packages, platform, processors, and git revision of the working folder."""
+    """Python, packages, platform, processors, and the git revision of the working folder."""
     packages: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

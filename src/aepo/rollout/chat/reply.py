@@ -26,7 +26,7 @@ class UserReply:
     after: str
 
     def encode(self, template: Template, text: str, ended: bool) -> list[int]:
-        """The ids between the turns, encoded as in the whole conversation; `ended` means that the policy sampled an end."""
+        """The ids between the turns, encoded as in the whole conversation; `ended`: the policy sampled an end."""
         ids = template.encode(self.end + self.before + text + self.after)
         return ids[1:] if ended and self.end else ids
 
