@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROWS_A_PROMPT = 4
 NEAR = (0.8, 1.2)
-"""Ratios that losses usually leave as they are."""
+"""Ratios that losses usually do not clip."""
 
 
 def agreement(policy: LocalPolicy, rows: int, length: int, tokens: int, temperature: float) -> dict[str, float]:

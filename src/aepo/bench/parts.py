@@ -21,9 +21,9 @@ PartKind = Literal["sampling", "generate", "agreement", "push", "flat", "tree"]
 SHARING, GROUPS, TRAJECTORIES = 4.0, 2, 8
 """How often a flat step reads each token, questions of a step, and trajectories of each."""
 ALONE = 4
-"""How many times as long as a sampled turn a trajectory's own part is."""
+"""The length of a trajectory's own part, in lengths of a sampled turn."""
 FEW = 16
-"""Rows with which sampler and trainer are compared."""
+"""The number of rows with which sampler and trainer are compared."""
 SHARES: dict[PartKind, float] = {
     "sampling": 1.0,
     "generate": 1.0,
@@ -32,9 +32,9 @@ SHARES: dict[PartKind, float] = {
     "flat": 3.0,
     "tree": 3.0,
 }
-"""Of the time, relative to each other."""
+"""Shares of the time, relative to each other."""
 PROCESSES: dict[PartKind, str] = {"sampling": "engine", "agreement": "engine", "push": "engine"}
-"""On a CPU the others have a process of their own, so that none holds the memory of another."""
+"""On a CPU each other kind has its own process, so that no part holds the memory of another."""
 
 
 @dataclass(frozen=True)

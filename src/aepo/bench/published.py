@@ -64,7 +64,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "qwen3-8b": _QWEN3 | _size(4096, 36, 32, 12_288) | {"tie_word_embeddings": False},
     "qwen3-14b": _QWEN3 | _size(5120, 40, 40, 17_408) | {"tie_word_embeddings": False},
 }
-"""By a short name, from small to large."""
+"""Dimensions by a short name, from small to large."""
 
 
 def dimensions(name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ READING: dict[PartKind, str] = {
     "agreement": "sampler/trainer: mean and largest difference of ln p, nats; out: share of ratios outside 0.8 to 1.2",
     "tree": f"training: trajectories share tokens, so that flat reads each of them {SHARING:g} times and the tree once",
 }
-"""How a line is read, where it was measured."""
+"""Explanations of the lines, by the kind of part."""
 ORDER: dict[PartKind, int] = {"sampling": 0, "generate": 0, "flat": 1, "tree": 2, "agreement": 3, "push": 4}
 HEAD = ["part", "measured", "compared", "peak", "estimate"]
 

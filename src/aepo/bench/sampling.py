@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WARM_UP = 4
-"""Tokens of each row before a decode step is timed: the prompt is read then, and memory is there."""
+"""Tokens of each row before a decode step is timed; then the prompt is read and memory is allocated."""
 
 
 def random_prompts(vocabulary: int, rows: int, length: int) -> Tensor:

@@ -14,7 +14,7 @@ from aepo.training.batch import Batch
 from aepo.training.step import Learner, TrainablePolicy, update
 
 GUESSED = -9.0
-"""ln p of the made-up tokens under the policy that wrote them."""
+"""The supposed ln p of the random tokens under the policy that wrote them."""
 
 
 def made_up(vocabulary: int, groups: int, rows: int, shared: int, alone: int) -> Batch:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from aepo.bench.subject import Subject
 
 PRELOADED = ("aepo.bench.workbench",)
-"""What every worker needs and takes seconds to import: done once, in the process that they are forked from."""
+"""Modules that every worker needs. Their import takes seconds, so it is done once, in the process that forks workers."""
 MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
-"""In what torch says on a CPU, and libraries beneath it."""
+"""Words in the errors of torch on a CPU, and of libraries under it."""
 
 
 @dataclass(frozen=True)

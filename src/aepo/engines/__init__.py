@@ -1,1 +1,1 @@
-"""Engines: what grows sequences with a real model. Nothing outside this package imports a model library."""
+"""Engines, which grow sequences with a real model. No module outside this package imports a model library."""

@@ -27,8 +27,8 @@ class Agent:
 
     Args:
         generator: The engine; it must be entered.
-        protocol: How turns are read and results written.
-        tools: By name.
+        protocol: The chat protocol, which reads turns and writes results.
+        tools: The tools by name.
         limits: The limits of a trajectory.
         window: W, the number of tokens of a segment entropy.
         entropy_scale: "reference" sums the ten likeliest terms; the others average the full entropy.

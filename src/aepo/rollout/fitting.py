@@ -15,9 +15,9 @@ from aepo.types import ToolResult
 REST_SHARE = 8
 """A cut result leaves an eighth of all tokens to the policy, or half of those that are left, if these are fewer."""
 _CHARACTERS = 4
-"""Characters of a token, about; the search begins with as many for each token and doubles."""
+"""About the number of characters of a token. The search begins with so many for each token and doubles."""
 _PRECISION = 64
-"""The search ends when it knows the longest text that fits to one part in this many."""
+"""The search ends when it knows the longest length that fits to one part in this many."""
 
 Write = Callable[[Sequence[ToolResult]], list[int]]
 """The tokens of an observation that shows these results."""

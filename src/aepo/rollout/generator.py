@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 @dataclass(frozen=True)
 class Stop:
-    """When a turn ends: after a token of `tokens`, or once the turn's text contains one of `strings`.
+    """The end of a turn: a token of `tokens`, or the first of `strings` that the turn's text contains.
 
     A token that completes a string is kept whole, with any text after the string.
     """
@@ -154,7 +154,7 @@ class Generator(Protocol):
     """"full", "topk" (a lower bound), "sampled" (-logprob), or "none" if there is no entropy."""
 
     max_sequences: int
-    """Number of sequences that may grow at once. An ended one counts no more, and can be forked until it is closed."""
+    """The number of sequences that may grow at once. Ended ones do not count, and can be forked until they are closed."""
 
     deterministic: bool = False
     """Whether it calls the model only when all sequences that were not ended are being sampled."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aepo.rollout.generator import Generator, GrowingSequence, Sampled, Stop
 
 PART = 256
-"""Tokens after which a trajectory with a limit on seconds looks at the clock."""
+"""A trajectory with a limit on seconds reads the clock after so many tokens."""
 
 
 async def sample_until(

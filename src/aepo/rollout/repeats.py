@@ -18,7 +18,7 @@ def repeated(walk: Sequence[Node], call: ToolCall, tools: Mapping[str, Tool]) ->
     Args:
         walk: The trajectory so far, inherited nodes included.
         call: The policy's call.
-        tools: By name.
+        tools: The tools by name.
     """
     wanted = shared_key(call, tools)
     if wanted is None:

@@ -25,11 +25,11 @@ class Wave(IntEnum):
     """The stages in which the paths of a question begin. Each wave follows paths of the one before."""
 
     FIRST = 0
-    """With the question: the probes, and what begins whatever they find."""
+    """Paths that begin with the question: the probes, and the paths that do not depend on them."""
     SECOND = 1
-    """Once the probes have ended: the other global samples, and branches."""
+    """Paths that begin when the probes have ended: the other global samples, and branches."""
     LAST = 2
-    """Once all others have ended."""
+    """Paths that begin when all others have ended."""
 
 
 class Precedence(NamedTuple):

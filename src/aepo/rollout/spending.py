@@ -28,16 +28,16 @@ from aepo.types import BranchDecision, Origin
 
 
 class Stage(StrEnum):
-    """Where a question is in the order of decisions."""
+    """The place of a question in the order of decisions."""
 
     PROBING = "probing"
     """The probes grow; m is not known yet."""
     BRANCHING = "branching"
     """m is known; branches begin as paths show their entropies."""
     FILLING = "filling"
-    """All paths have ended, fewer than k have begun; the rest begins when the rewards that the rules read are there."""
+    """All paths have ended, but fewer than k have begun; the rest begins when the rewards for the rules are there."""
     FINISHING = "finishing"
-    """The last paths grow; nothing is left to decide."""
+    """The last paths grow, and all decisions are made."""
     WHOLE = "whole"
     """k paths have ended."""
 

@@ -27,7 +27,7 @@ async def run_together(
     A call that cannot be run gets its error as its result, and the others run. The first exception stops the others.
 
     Args:
-        tools: By name.
+        tools: The tools by name.
         calls: The turn's calls.
         walk: The trajectory so far, up to the turn.
         on_bug: As in `run_call`.

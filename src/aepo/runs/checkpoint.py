@@ -23,7 +23,7 @@ POLICY = "policy"
 OPTIMIZER = "optimizer.pt"
 STATE = "state.json"
 _NAME = re.compile(r"step-(\d+)(\.old)?")
-# If a write fails with fewer bytes free than this, the disk is taken to be full, whatever the error says.
+# If a write fails with fewer bytes free than this, the disk counts as full, even if the error says something else.
 _FULL = 1 << 20
 
 

@@ -23,7 +23,7 @@ from aepo.training.step import Learner
 from aepo.types import Sample
 
 SHARE = 0.8
-"""The most of the free memory that a copy may take; a larger one is not made, and training waits for the write."""
+"""The largest share of the free memory that a copy may take. If it needs more, training waits for the write instead."""
 
 
 class Checkpoints:

@@ -12,7 +12,7 @@ from aepo.config import ConfigError
 from aepo.training.optimizer import AdamWRule, exact
 
 LIBRARIES = ("bitsandbytes", "torchao")
-"""In this order: torchao compiles a kernel for each shape first."""
+"""The libraries in the order of trial; torchao is last, because it first compiles a kernel for each shape."""
 TRIED = 4096
 """Parameters of the trial; smaller tensors keep moments of 32 bits in both libraries."""
 

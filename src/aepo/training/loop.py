@@ -110,7 +110,7 @@ class Trainer:
         self.speed = UpdateSpeed()
         self._whole = True
         self._standstill: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Entered while weights are handed over; a rollout that goes on stands still meanwhile."""
+        """Entered while weights are handed over; an open rollout pauses in it."""
         optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay, rule=parts.rule)
         factor = rate_factor(train.schedule, train.warmup, train.steps * train.minibatches * train.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -17,7 +17,7 @@ from aepo.training.batch import Batch
 from aepo.training.tree import TreeBatch
 
 USUAL_RANGE = (0.2, 0.2)
-"""Widths of PPO's usual clip range, whatever the algorithm's: what is compared between runs has one range."""
+"""The widths of PPO's usual clip range. All algorithms use it here, so that runs can be compared."""
 
 
 class Logprobs(Protocol):

@@ -87,7 +87,7 @@ class OverlappedRollout:
         self.rollout = Rollout(agent, algorithm.exploration(), scorer, lambda: self.changed.set())
         self.changed = anyio.Event()
         self.asked: list[tuple[int, Question]] = []
-        """Step and question of every group that was not trained yet."""
+        """The step and the question of every group that was not trained yet."""
         self.early: Sequence[Question] = []
         """Questions of the next step that were asked before the update of this one."""
 

@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 @dataclass(frozen=True)
 class CacheCall:
-    """What one model call does to the cache.
+    """The effect of one model call on the cache.
 
     Attributes:
         slots: (R,) the slot of each row; None in a decode step, where row i is slot i.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PIECE_BYTES = 1 << 28
-"""What the logits of one piece may take."""
+"""Bytes that the logits of one piece may take."""
 HALF = (torch.bfloat16, torch.float16)
 AGREEMENT = 0.02
 """Largest difference to the model's own logits, relative to the largest of them; bfloat16 rounds by 0.004."""

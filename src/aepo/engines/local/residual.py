@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PROBE = 4
-"""Tokens on which it is tried."""
+"""Tokens of the trial."""
 
 
 def widen_residual(model: PreTrainedModel) -> bool:

@@ -22,7 +22,7 @@ NEAR, FAR = 8, 4
 """Tokens at the first positions, and at the last ones."""
 WAY_OUT = "take a model of another family, such as Qwen3 or Llama 3, or engine: verl, which samples with vLLM"
 DISTANT = 1 << 20
-"""Beyond the longest sequence of any run."""
+"""A length beyond the longest sequence of any run."""
 
 
 @dataclass(frozen=True)

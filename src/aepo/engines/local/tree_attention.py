@@ -23,7 +23,7 @@ BLOCK = 128
 # Some models change the scores by these arguments.
 SPECIAL = ("softcap", "s_aux", "position_bias", "sliding_window")
 ONE_KERNEL = {"FORCE_USE_FLEX_ATTENTION": True}
-"""Without it a trie of under 128 tokens would be given to a kernel for decoding, whose compilation can take minutes."""
+"""Without it a trie of under 128 tokens would go to a kernel for decoding, whose compilation can take minutes."""
 
 
 class TreeAttention(Protocol):

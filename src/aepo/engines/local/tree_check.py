@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LAYERS = 4
-"""Layers that are tried: a model whose layers differ repeats them with a period of at most so many."""
+"""Layers that are tried. If a model's layers differ, they repeat with a period of at most so many."""
 LENGTH = 24
 TOLERANCE = 1e-3
 """Largest difference of two scores in nats. In float32 rounding stays below 1e-4; a wrong mask gives 0.01 or more."""

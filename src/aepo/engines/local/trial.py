@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 LAYERS, VOCABULARY, NARROW = 2, 48, 32
 TOLERANCE = 1e-3
-"""Largest difference of a logit; those of the small copy are about 1 in size, and rounding makes some 1e-6."""
+"""Largest difference of a logit. Logits of the small copy are about 1 in size, and rounding makes some 1e-6."""
 PROMPTS = (5, 9)
 """Tokens of the two rows before their first turn; rows of different length are padded."""
 READ = (1, 1, 1, 4, 1, 1)
-"""Tokens that are read at once after the prompt: those of a turn one by one, those of a tool's result together."""
+"""Tokens that are read at once after the prompt: a turn is read token by token, a tool's result in one piece."""
 ROOM = (len(PROMPTS), max(PROMPTS) + sum(READ))
 """Slots, and positions in each, that the cache of a trial needs."""
 WIDTHS = ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size", "ffn_dim", "n_inner")

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
 LONGEST_WAIT = 120.0
-"""Most seconds of `Retry-After`; a server that names more counts as down."""
+"""Largest number of seconds in `Retry-After`; a server that names more counts as down."""
 CONNECT_SECONDS = 10.0
 _AGAIN = frozenset({429, 502, 503, 504})
 _SHOWN = 300

@@ -12,7 +12,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from aepo.engines.verl.process import run_config
 
 CHECK_EVERY = 10.0
-"""Seconds between looks at the processes that grow trees."""
+"""Seconds between two checks of the processes that grow trees."""
 
 
 class RolloutFailed(RuntimeError):

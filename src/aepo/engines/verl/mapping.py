@@ -10,7 +10,7 @@ from aepo.config import Config
 from aepo.training.budget import steps_at_most
 
 NAME = "aepo-rl"
-"""Under which our loss, advantage and trainer are registered with verl."""
+"""The name under which our loss, advantage and trainer are registered with verl."""
 
 ACTOR, SERVER, MODEL = "actor_rollout_ref.actor.", "actor_rollout_ref.rollout.", "actor_rollout_ref.model."
 

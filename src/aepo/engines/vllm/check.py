@@ -20,7 +20,7 @@ TOKENS = 16
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """Largest mean difference in nats. Measured: 1e-5 and 0.04 with equal weights; 0.16 and more with other ones."""
 GROWTH = 10.0
-"""A hand-over may be off by this factor of what the first one was, and never less than by `FLOOR` of the tolerance."""
+"""The difference may be this factor times that of the first hand-over, and always `FLOOR` of the tolerance."""
 FLOOR = 0.1
 
 

@@ -13,11 +13,11 @@ from aepo.config import Config, ConfigError
 from aepo.config.sections import VllmConfig
 
 BACKEND = "aepo_file"
-"""Name of the way in which `worker` takes weights."""
+"""The name of the weight transfer of `worker`."""
 NAME = "policy"
 """The server's name of the model."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM makes room for."""
+"""The ranks of adapters for which vLLM can make room."""
 OURS = frozenset(
     {
         "model", "tokenizer", "served-model-name", "host", "port", "dtype", "max-model-len", "max-num-seqs",
@@ -27,7 +27,7 @@ OURS = frozenset(
         "quantization", "speculative-config", "data-parallel-size", "api-key",
     }
 )  # fmt: skip
-"""Options that a run sets itself, or that would make the served policy another one than the trained one."""
+"""Options that a run sets itself, or that would make the served policy differ from the trained one."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from aepo.engines.openai.client import message_of
 
 SECONDS = 60.0
 UPDATE_SECONDS = 600.0
-"""Also for the largest model: it is read from memory."""
+"""Seconds that are enough for the largest model, because it is read from memory."""
 
 
 class VllmError(RuntimeError):

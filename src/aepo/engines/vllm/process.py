@@ -17,7 +17,7 @@ from aepo.engines.vllm.control import Control, VllmError
 from aepo.process import guard
 
 GRACE = 10.0
-"""Seconds that vLLM has to end by itself; a killed one leaves shared memory behind."""
+"""Seconds that vLLM has to end by itself; a killed vLLM leaves shared memory behind."""
 POLL = 0.5
 _ROOM = re.compile(
     r"out of memory|No available memory|less than desired GPU memory|free memory on device", re.IGNORECASE

@@ -1,4 +1,4 @@
-"""Chat protocols: how questions, tool calls, results and answers are written as tokens."""
+"""Chat protocols, which write questions, tool calls, results and answers as tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_protocol(
     Args:
         name: "tags" (`TagProtocol`) or "chat" (`JsonCallProtocol`).
         tokenizer: A transformers tokenizer with a chat template.
-        tools: What the model may call.
+        tools: The tools that the model may call.
         system: The system text; None for the protocol's default, empty for none.
         date: Today's date for templates that ask for it; by default today, and it does not change later.
         ends: Further ends of a turn that the model's files declare.

@@ -12,12 +12,12 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 _JINJA = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
-# A tag of transformers that jinja does not know. It marks what the assistant wrote and changes no text.
+# A tag of transformers that jinja does not know. It marks the assistant's text and changes no text.
 _GENERATION = re.compile(r"\{%[-+]?\s*(end)?generation\s*[-+]?%\}")
 _GIVEN = frozenset({"messages", "tools", "add_generation_prompt", "continue_final_message"})
-"""What the rollout gives by itself."""
+"""The arguments that the rollout sets itself."""
 _FUNCTIONS = frozenset({"raise_exception", "strftime_now"})
-"""What transformers gives by itself."""
+"""The arguments that transformers sets itself."""
 
 
 def arguments_of(source: str) -> list[str]:

@@ -80,7 +80,7 @@ class ParsedTurn:
     Attributes:
         calls: The tool calls that end the turn; one with `error` set is not run, and the model is told the error.
         answer: The answer's text, never empty.
-        error: How the turn broke the protocol, one short line.
+        error: One short line that says how the turn broke the protocol.
     """
 
     calls: tuple[ToolCall, ...] = ()
@@ -89,7 +89,7 @@ class ParsedTurn:
 
 
 class ChatProtocol(Protocol):
-    r"""How questions, calls, results and answers are written as tokens.
+    r"""Writes questions, calls and results as tokens, and reads calls and answers.
 
     Examples:
         Tokens are bytes and a turn is a line. A line that begins with "?" calls the tool `search`; any other line is
@@ -132,13 +132,13 @@ class ChatProtocol(Protocol):
 
     @property
     def stop(self) -> Stop:
-        """What ends a turn."""
+        """The condition that ends a turn."""
 
     def prompt(self, question: str) -> list[int]:
         """The tokens that a trajectory starts from."""
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
-        """Parse one turn, the token that stopped it included; it must not raise, whatever was sampled."""
+        """Parse one turn, the token that stopped it included; it must not raise for any tokens."""
 
     def call_start(self, tokens: Sequence[int]) -> int:
         """Number of tokens of a turn that lie wholly before its first call.
@@ -162,7 +162,7 @@ class ChatProtocol(Protocol):
         """The tokens between a turn that broke the protocol and the next turn, which tell the model what was wrong.
 
         Args:
-            error: What `parse` says about the turn.
+            error: The error that `parse` gives for the turn.
             turn: The turn's tokens.
         """
 

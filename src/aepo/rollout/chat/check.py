@@ -18,7 +18,7 @@ _WAY_OUT = "use protocol: tags, or a chat template that only appends"
 
 @dataclass(frozen=True)
 class TurnStart:
-    """How the template begins the assistant's turns.
+    """The beginning of the assistant's turns in a template.
 
     Attributes:
         first: The part of the first turn that the prompt writes, such as "<think>" and a newline; mostly empty.
@@ -53,7 +53,7 @@ def check_append_only(
         opening: The messages before the assistant's first turn.
         glue: The text that the rollout inserts after turns.
         caller: A tool's name.
-        start: How turns begin.
+        start: The beginning of turns.
         results: Number of results after each of three turns.
 
     Raises:

@@ -28,17 +28,17 @@ _CLOSED_THINK = re.compile(r"</think>\s*$")
 
 @dataclass(frozen=True)
 class Conventions:
-    """How a chat template writes conversations.
+    """The way in which a chat template writes conversations.
 
     Attributes:
         template: The template that is used.
         shipped: Its name, if it is one of this package; None for the model's own.
         form: The format of calls.
-        start: How turns begin.
+        start: The beginning of turns.
         glue: The text around results.
         several: Whether a turn may have several calls.
         system: The system text; with the tools' descriptions if the template has none.
-        described_by: Who describes the tools to the model: "template", "system" or "nobody".
+        described_by: The text that describes the tools to the model: "template", "system" or "nobody".
     """
 
     template: Template
@@ -59,7 +59,7 @@ def learn_conventions(template: Template, tools: Sequence[ToolLike], system: str
 
     Args:
         template: The model's template.
-        tools: What the model may call.
+        tools: The tools that the model may call.
         system: The system text; None for the tools' descriptions, if the template ignores tools; empty for none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Finds what ends a turn of the policy, from the tokenizer, the template and the model's files."""
+"""Finds the ends of the policy's turns, from the tokenizer, the template and the model's files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Ends:
 
 
 def find_ends(template: Template, declared: Stop, kept: Collection[str], going_on: Collection[str] = ()) -> Ends:
-    """Everything that ends a turn.
+    """Find all ends of a turn.
 
     Args:
         template: Gives the tokens that it writes after turns.

@@ -14,7 +14,7 @@ from torch import Tensor
 from aepo.engines.local.cache import CacheCall, RowCache, RowLayer
 
 BLOCK = 64
-"""Positions a block: short enough that few are read in vain, long enough that calls are few."""
+"""Positions of a block: few enough that little is read in vain, many enough that there are few calls."""
 
 
 class BlockLayer(RowLayer):

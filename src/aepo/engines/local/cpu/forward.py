@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CALL_TOKENS = 1024
-"""Few enough that what one layer hands to the next stays in the processor's cache."""
+"""Padded tokens of a call: so few that the values between two layers stay in the processor's cache."""
 
 
 class InPlaceForward(ModelForward):

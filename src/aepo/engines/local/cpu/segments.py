@@ -10,7 +10,7 @@ from torch import Tensor
 from aepo.core.trie import segments
 
 CALL_COST = 2048
-"""What a kernel call costs, in pairs of query and key that could be computed meanwhile."""
+"""The cost of a kernel call, in pairs of query and key that could be computed in the same time."""
 
 
 class Block(NamedTuple):

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 ROWS = 8
 LENGTHS = (8, 128)
 ARITHMETIC = 2e9
-"""Parameters times tokens of a pass: a second or so on one core, whatever the model's size."""
+"""Parameters times tokens of a pass, so that it takes about a second on one core for a model of any size."""
 WORTH = 0.9
 """More threads must need less than this share of the time."""
 HOPELESS = 3.0
-"""A number that takes this many times as long as another is not tried again; a first pass is slow, but not so slow."""
+"""A number that takes this many times as long as another is not tried again. A first pass is slow, but not so slow."""
 
 
 def fastest_threads(policy: LocalPolicy, repetitions: int = 4) -> int:
