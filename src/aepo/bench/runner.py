@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LATE = "no time was left"
 PATIENCE, GRACE = 2.0, 10.0
-"""A part is given up after so many times the seconds that it should take, plus these, or at the end of the whole time."""
+"""A part is given up after so many times the seconds that it should take, plus these, or when all time is over."""
 
 
 class Bench:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aepo.bench.subject import Subject
 
 PRELOADED = ("aepo.bench.workbench",)
-"""Modules that every worker needs. Their import takes seconds, so it is done once, in the process that forks workers."""
+"""Modules that every worker needs. Their import takes seconds, so the process that forks workers does it once."""
 MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 """Words in the errors of torch on a CPU, and of libraries under it."""
 

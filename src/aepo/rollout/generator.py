@@ -154,7 +154,7 @@ class Generator(Protocol):
     """"full", "topk" (a lower bound), "sampled" (-logprob), or "none" if there is no entropy."""
 
     max_sequences: int
-    """The number of sequences that may grow at once. Ended ones do not count, and can be forked until they are closed."""
+    """The largest number of growing sequences. Ended ones do not count, but can be forked until they are closed."""
 
     deterministic: bool = False
     """Whether it calls the model only when all sequences that were not ended are being sampled."""

@@ -32,7 +32,7 @@ class Checkpoints:
     Args:
         folder: The folder of the run's checkpoints.
         learner: The policy, the optimizer and its schedule, which are saved and restored.
-        tell: Called once with a line if memory has no room for a copy.
+        tell: Called once with a line, when memory has no room for a copy.
 
     Attributes:
         saved: The step of the last checkpoint that was written, restored or begun; None without one.

@@ -78,7 +78,8 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
 
     Args:
         learner: Policy, optimizer and settings.
-        batch: All trajectories of the step, with advantages, as `corrected` returns them.
+        batch: All trajectories of the step, with advantages; `corrected` may have changed old log-probabilities and
+            weights.
         rng: Shuffles questions into minibatches.
         seen_BT: A tensor on the CPU; it gets ln p of each trained token in the last pass over it. Entries of tokens
             that are not computed do not change.

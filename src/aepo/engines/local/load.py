@@ -72,7 +72,7 @@ def load_policy(
         train: The weights will be trained.
 
     Raises:
-        ValueError: Something is missing or does not fit, in one line.
+        ValueError: A file or a setting is missing or does not fit; the message is one line.
     """
     name, adapter = _found(path)
     where = device_named(device)
@@ -116,8 +116,8 @@ def dtype_named(name: str, device: torch.device) -> torch.dtype:
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
-    """Compute activations again in the backward pass, from now on."""
-    # transformers 5.24 renamed it.
+    """Let the model compute activations again in the backward pass, from now on."""
+    # transformers 5.24 renamed the method.
     getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     if hasattr(model, "peft_config"):
         model.enable_input_require_grads()
@@ -127,7 +127,7 @@ def load_config(path: str | Path) -> PreTrainedConfig:
     """Load the configuration only; for an adapter, that of its model.
 
     Raises:
-        ValueError: Something is missing, in one line.
+        ValueError: A file is missing or cannot be read; the message is one line.
     """
     name, adapter = _found(path)
     return _config(adapter.base, adapter.revision) if adapter else _config(name, None)
@@ -137,7 +137,7 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> PreTrained
     """Load the tokenizer only, with the checks of `load_policy`.
 
     Raises:
-        ValueError: Something is missing or does not fit, in one line.
+        ValueError: A file or a setting is missing or does not fit; the message is one line.
     """
     name, adapter = _found(path)
     return _tokenizer(name, adapter, pad_token)

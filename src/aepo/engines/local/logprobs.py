@@ -64,7 +64,7 @@ class ModelLogprobs:
             input_ids=tree.tokens_N[None],
             position_ids=tree.positions_N[None],
             # Models pass a mask of this shape on unchanged. The trie's attention does not read it. If a layer does not
-            # get the trie, this mask makes its result NaN.
+            # get the trie, the mask turns its result into NaN, and the error is seen.
             attention_mask=torch.full((1, 1, 1, 1), torch.nan, dtype=self.model.dtype, device=self.model.device),
             tree=attention_of(tree.until_N),
         )

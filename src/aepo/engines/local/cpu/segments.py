@@ -18,7 +18,7 @@ class Block(NamedTuple):
 
     Attributes:
         level: 0 for a segment's tokens, which see each other causally; else the number of segments up to the one whose
-            tokens are seen. In a level, each query occurs once.
+            tokens are seen. In a level, each query occurs at most once.
         query: The index of the first query.
         queries: The number of queries.
         key: The index of the first key.
