@@ -195,8 +195,7 @@ class Trainer:
         rolled = time.perf_counter()
         with signals_wait():
             self.display.phase("train")
-            # The metrics include dropped groups, because these cost as much, and rewards without them would be too
-            # high.
+            # The metrics include dropped groups, because these cost as much, and without them rewards would rise.
             tools = list(self.parts.agent.tools)
             window = self.config.algorithm.exploration().entropy_window
             metrics = rollout_metrics(groups.sampled, window, tools) | groups.metrics()

@@ -1,4 +1,4 @@
-"""Advantage and importance ratio of each token of a group in an update, for the viewer."""
+"""Gives the advantage and the importance ratio of each token of a group in an update, for the viewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""verl's synchronous trainer with whole trees: it computes their advantages, learns from them and keeps them."""
+"""verl's synchronous trainer with whole trees: it computes advantages, updates entropy scales and keeps the trees."""
 
 from __future__ import annotations
 
