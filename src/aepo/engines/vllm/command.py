@@ -31,7 +31,7 @@ OURS = frozenset(
 
 
 @dataclass(frozen=True)
-class Served:
+class ServerNeeds:
     """What a server has to serve.
 
     Attributes:
@@ -58,7 +58,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def serve_command(config: Config, served: Served, port: int) -> tuple[list[str], dict[str, str]]:
+def serve_command(config: Config, served: ServerNeeds, port: int) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment variables of a server; "{folder}" in them is the server's own folder.
 
     With full training it begins with random weights: then nothing is right before the first hand-over.
@@ -109,13 +109,13 @@ def share(config: Config, shared: bool) -> float:
     return given if given is not None else 0.3 if shared else 0.9
 
 
-def sleeps(config: Config, served: Served) -> bool:
+def sleeps(config: Config, served: ServerNeeds) -> bool:
     """Whether the server gives its memory back while the trainer works."""
     wanted = config.vllm.enable_sleep_mode
     return served.shared if wanted is None else wanted
 
 
-def _variables(served: Served, settings: VllmConfig) -> dict[str, str]:
+def _variables(served: ServerNeeds, settings: VllmConfig) -> dict[str, str]:
     # Packages of this interpreter may not fit another one.
     ours = os.environ.get("PYTHONPATH") if settings.python is None else None
     variables = {

@@ -16,11 +16,11 @@ import torch
 
 from aepo.config import Config
 from aepo.engines.local.adapters import find_adapter
-from aepo.engines.openai.probe import Served as ServedModel
+from aepo.engines.openai.probe import Served
 from aepo.engines.openai.vllm import VLLM
 from aepo.engines.prompts import longest_prompt
 from aepo.engines.vllm.check import TOKENS, TOLERANCE, HandOverCheck
-from aepo.engines.vllm.command import BACKEND, NAME, Served, free_port, serve_command, sleeps
+from aepo.engines.vllm.command import BACKEND, NAME, ServerNeeds, free_port, serve_command, sleeps
 from aepo.engines.vllm.control import Control
 from aepo.engines.vllm.process import VllmServer, private_folder
 from aepo.engines.vllm.refused import check_server, refuse
@@ -50,7 +50,7 @@ class Serving:
     """
 
     config: Config
-    served: Served
+    served: ServerNeeds
     text: list[int]
     folder: Path
     server: VllmServer | None
@@ -69,7 +69,7 @@ class Serving:
             transfer = FileTransfer(control, model, self.folder, getattr(torch, self.served.dtype))
         else:
             transfer = AdapterTransfer(control, model, self.folder)
-        served = ServedModel(NAME, VLLM, self.served.length, self.config.vllm.logprobs, tempered=True)
+        served = Served(NAME, VLLM, self.served.length, self.config.vllm.logprobs, tempered=True)
         room = self.served.length - TOKENS
         texts = [self.text[: max(1, min(room, int(len(self.text) * part)))] for part in _FRACTIONS]
         tolerance = self.config.vllm.max_difference or TOLERANCE[getattr(torch, self.served.dtype)]
@@ -137,12 +137,12 @@ def serving(config: Config, task: Task) -> Iterator[Serving]:
         server.close()
 
 
-def _served(config: Config, prompt: int) -> Served:
+def _served(config: Config, prompt: int) -> ServerNeeds:
     path = policy_folder(config.model.path)
     adapter = find_adapter(path)
     on_gpu = config.model.device != "cpu" and torch.cuda.is_available()
     dtype = {"auto": "bfloat16" if on_gpu else "float32"}.get(config.model.dtype, config.model.dtype)
-    return Served(
+    return ServerNeeds(
         model=path if adapter is None else adapter.base,
         tokenizer=path,
         dtype=dtype,
