@@ -16,6 +16,8 @@ BACKEND = "aepo_file"
 """Name of the way in which `worker` takes weights."""
 NAME = "policy"
 """The server's name of the model."""
+CPU_CACHE = 1
+"""GiB of a server's cache on a CPU."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM makes room for."""
 OURS = frozenset(
@@ -41,6 +43,7 @@ class ServerNeeds:
         length: Tokens that a sequence may hold.
         device: "cpu" or "cuda", where the server runs.
         shared: Whether it shares a GPU with the trainer.
+        devices: Its GPUs, as CUDA_VISIBLE_DEVICES has them; "" leaves them to vLLM.
     """
 
     model: str
@@ -49,6 +52,7 @@ class ServerNeeds:
     length: int
     device: str = "cpu"
     shared: bool = False
+    devices: str = ""
 
 
 def free_port() -> int:
@@ -128,9 +132,13 @@ def _variables(served: ServerNeeds, settings: VllmConfig) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if served.device == "cpu":
-        variables |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "CUDA_VISIBLE_DEVICES": ""}
-    elif settings.devices is not None:
-        variables["CUDA_VISIBLE_DEVICES"] = settings.devices
+        variables |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+    elif served.devices:
+        variables["CUDA_VISIBLE_DEVICES"] = served.devices
     return variables
 
 
