@@ -10,6 +10,7 @@ python benchmarks/cards.py [--tokens 4096] [--rank 32] [--pass-tokens 8192]
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -25,6 +26,7 @@ from aepo.engines.vllm.memory import misfit
 
 MODELS = ("qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "qwen3-8b", "qwen3-14b")
 CARDS = (24, 48, 80)
+TOKENS, PASS_TOKENS, RANK = 4096, 8192, 32
 GB = 10**9
 PROMPT = 512
 """Tokens of the longest prompt; the others of a trajectory are `rollout.max_tokens`."""
@@ -61,10 +63,10 @@ def cell(config: Config, model: Counted, card: int, shared: bool) -> str:
     return "-" if misfit(found) is not None else f"{found.share:.2f}: {found.trajectories:,}"
 
 
-def rows(tokens: int, passes: int, rank: int) -> list[list[str]]:
+def rows(tokens: int, passes: int, rank: int, models: Sequence[str] = MODELS) -> list[list[str]]:
     """A row for each model and way of training: one GPU of each size, then two."""
     found = []
-    for model in MODELS:
+    for model in models:
         for name, lora, optimizer in (
             (f"LoRA {rank}", rank, "adamw"),
             ("full, `adamw_8bit`", None, "adamw_8bit"),
@@ -77,16 +79,21 @@ def rows(tokens: int, passes: int, rank: int) -> list[list[str]]:
     return found
 
 
+def line(row: Sequence[str]) -> str:
+    """A row in Markdown."""
+    return f"| {' | '.join(row)} |"
+
+
 def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=4096, help="of the longest trajectory, prompt included")
-    parser.add_argument("--pass-tokens", type=int, default=8192, help="train.micro_batch_tokens")
-    parser.add_argument("--rank", type=int, default=32, help="model.lora.rank")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of the longest trajectory, prompt included")
+    parser.add_argument("--pass-tokens", type=int, default=PASS_TOKENS, help="train.micro_batch_tokens")
+    parser.add_argument("--rank", type=int, default=RANK, help="model.lora.rank")
     options = parser.parse_args()
     head = ["Qwen3", "trained", *[f"one of {card} GB" for card in CARDS], *[f"two of {card} GB" for card in CARDS]]
     for row in [head, ["---"] * len(head), *rows(options.tokens, options.pass_tokens, options.rank)]:
-        print(f"| {' | '.join(row)} |")
+        print(line(row))
 
 
 if __name__ == "__main__":

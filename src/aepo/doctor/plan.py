@@ -92,7 +92,7 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     if on_cpu and dtype != "float32":
         found.append(Finding("step", "dtype", f"{dtype} is slow on most CPUs", "note", "model.dtype=float32"))
     if config.engine == "vllm":
-        text = "not estimated: vLLM samples; a run logs time/rollout and time/train of each step"
+        text = "not estimated: vLLM samples; aepo train CONFIG --dry-run counts tokens and calls of a step"
         found.append(Finding("step", "time", text, "note"))
         return found
     if not measure or task is None or not fits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CUDA = 1 << 30
-"""What CUDA takes in each process beside tensors: assumed, not measured."""
+"""What CUDA takes in each process beside tensors; in vLLM's also its passes and graphs. Assumed, not measured."""
 STEP = 0.05
 """Shares that are advised are multiples of it."""
 
