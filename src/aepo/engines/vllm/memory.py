@@ -75,10 +75,11 @@ def misfit(need: Need) -> tuple[str, str] | None:
     least = need.weights + need.trajectory + CUDA
     lighter = [] if need.adapters else ["set model.lora"]
     own = "give vLLM a GPU of its own (vllm.devices)"
-    if need.held + need.working + CUDA * (1 + (need.shared and need.sleeps)) > need.trainer_gpu:
+    alone = need.held + need.working + CUDA * (2 if need.shared and need.sleeps else 1)
+    if alone > need.trainer_gpu:
         ways = ["lower train.micro_batch_tokens and rollout.max_tokens"]
         ways += [*([] if need.checkpointed else ["set model.gradient_checkpointing: true"]), *lighter]
-        return _line("the trainer needs", need.in_training, "its GPU", need.trainer_gpu, ways)
+        return _line("the trainer needs", alone, "its GPU", need.trainer_gpu, ways)
     if need.taken < least:
         if need.most * need.server_gpu >= least:
             ways = [f"raise vllm.gpu_memory_utilization to at most {need.most:.2f}", "lower rollout.max_tokens"]
