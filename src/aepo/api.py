@@ -123,9 +123,10 @@ def train_task(
         launch.train(config, task, resume)
         return Run(Path(config.run), None, config)
     from aepo.assembly.run import run_here
+    from aepo.doctor.gpus import check
     from aepo.training.display import Display
 
-    return Run(Path(config.run), run_here(config, task, resume, named, display or Display()), config)
+    return Run(Path(config.run), run_here(config, task, resume, named, display or Display(), check), config)
 
 
 @terminable()

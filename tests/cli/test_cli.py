@@ -411,6 +411,15 @@ def test_a_dry_run_prints_the_configuration_and_the_cost_and_creates_nothing(
     assert everything(tmp_path) == before and not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_under_engine_vllm_says_what_samples(run: Run, tmp_path: Path, model_folder: Path) -> None:
+    overrides = tiny.settings(tmp_path / "run", model_folder, "engine=vllm")
+    code, out, err = run("train", *overrides, "rollout.deterministic=false", "--dry-run")
+    assert code == 0, err
+    assert "no vLLM server was started: the engine local sampled this trial\na step, expected from" in out
+    code, _, err = run("train", *overrides, "--dry-run")
+    assert code == 2 and "rollout.deterministic cannot be promised by vLLM" in err
+
+
 def test_train_then_eval_then_view(train: Run, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     code, out, err = train()

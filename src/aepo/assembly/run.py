@@ -19,14 +19,17 @@ from aepo.training.display import Display
 from aepo.training.loop import Trainer
 
 if TYPE_CHECKING:
-    from aepo.engines.vllm.launch import Serving
+    from aepo.engines.vllm.launch import Fits, Serving
 
 
-def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display) -> LocalPolicy:
-    """Train and write to the run folder; arguments and errors as in `aepo.api.train_task`."""
+def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display, fits: Fits) -> LocalPolicy:
+    """Train and write to the run folder; arguments and errors as of `aepo.api.train_task`.
+
+    `fits` is asked before a server starts (`aepo.engines.vllm.launch.planned`).
+    """
     equipment = equip(config, task.tools)
     equipped = replace(task, tools=equipment.tools)
-    with _serving(config, equipped) as serving:
+    with _serving(config, equipped, fits) as serving:
         sampled_by = None if serving is None else serving.sampler
         policy, parts = build(config, equipped, equipment.budget, sampled_by)
         folder = (gone_on if resume else begun)(config, task, named)
@@ -43,12 +46,12 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
 
 
 @contextmanager
-def _serving(config: Config, task: Task) -> Iterator[Serving | None]:
-    """Start the server that samples, if the configuration asks for one."""
+def _serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving | None]:
+    """The server that samples, if one does."""
     if config.engine != "vllm":
         yield None
         return
     from aepo.engines.vllm.launch import serving
 
-    with serving(config, task) as server:
+    with serving(config, task, fits) as server:
         yield server

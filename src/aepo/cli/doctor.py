@@ -80,6 +80,7 @@ def examine(
         measure: Load the configuration's model and measure it.
     """
     from aepo.doctor import host, plan, services
+    from aepo.doctor.interpreter import interpreter
     from aepo.doctor.model import look_at
 
     folder = Path("runs" if config is None else config.run)
@@ -95,4 +96,6 @@ def examine(
         return found
     if model is None:
         found += look_at(config.model, config.rollout.protocol, config.engine, config.rollout.template)
+    if config.engine == "vllm":
+        found += interpreter(config)
     return [*found, *about_task, *plan.extras(config), *plan.step(config, task, measure, trial)]

@@ -31,8 +31,8 @@ def train(
         overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
         resume: Go on with the run of this folder, with its own configuration and the overrides.
         engine: What samples and trains, instead of the configuration's.
-        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing;
-            of engine verl, what the configuration becomes there.
+        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing.
+            Under engine vllm the engine local samples for it; of engine verl, what the configuration becomes there.
     """
     file, overrides = file_and_settings(config, overrides)
     if engine is not None:
@@ -86,9 +86,16 @@ def on_verl(config: Config) -> str:
 
 
 def expected_cost(config: Config) -> str:
-    """What a step costs, by a trial with the real model and tools."""
+    """What a step costs, by a trial with the real model and tools; it is sampled here, whatever the engine."""
     from aepo import tasks
     from aepo.doctor.trial import cost_of_a_step, prepared, trial
 
-    _, parts, equipment = prepared(config, tasks.load(config.task.name, config.task.options))
-    return cost_of_a_step(config, trial(config, parts, equipment, TRIAL))
+    task, told = tasks.load(config.task.name, config.task.options), ""
+    if config.engine == "vllm":
+        from aepo.doctor.gpus import check
+        from aepo.engines.vllm.launch import planned
+
+        planned(config, task, check)
+        told = "no vLLM server was started: the engine local sampled this trial\n"
+    _, parts, equipment = prepared(config, task)
+    return told + cost_of_a_step(config, trial(config, parts, equipment, TRIAL))

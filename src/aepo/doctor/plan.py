@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from aepo.config import Config
 from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
 from aepo.tasks.base import Task
 from aepo.training.eight_bit import LIBRARIES
+
+if TYPE_CHECKING:
+    from aepo.doctor.counted import Counted
 
 # Bytes that Python, libraries and a task's documents take besides the model.
 BESIDE = 1 << 30
@@ -70,46 +75,15 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
         measure: Load the model and measure this machine with it, if it fits into memory.
         trial: Number of questions to ask, with the real tools, to learn how long trajectories are.
     """
-    import torch
-
-    from aepo.doctor.training_memory import training_memory
-    from aepo.engines.local.load import load_config
-    from aepo.engines.local.shape import shape_of
-    from aepo.equipment.models import policy_folder
-    from aepo.process.host import host_memory
+    from aepo.doctor.counted import counted
 
     try:
-        path = policy_folder(config.model.path)
-        shape = shape_of(path)
+        model = counted(config, PROMPT)
     except ValueError as error:
-        return [Finding("step", "model", str(error), "missing")]
-    on_cpu = not (
-        config.model.device.startswith("cuda") or (config.model.device == "auto" and torch.cuda.is_available())
-    )
-    dtype = config.model.dtype if config.model.dtype != "auto" else "float32" if on_cpu else "bfloat16"
-    tokens, eight_bit = estimate.pass_tokens(config, PROMPT), config.train.optimizer == "adamw_8bit"
-    try:
-        counted = training_memory(load_config(path), config.model, getattr(torch, dtype), tokens, eight_bit)
-    except ValueError as error:
-        return [Finding("step", "memory", " ".join(str(error).split()), "missing")]
-    need = estimate.memory(config, shape, counted, dtype, on_cpu, PROMPT)
-    free = host_memory()[0] if on_cpu else torch.cuda.mem_get_info()[0]
-    total = need.total + (BESIDE if on_cpu else 0)
-    parts = (
-        f"weights {size(need.weights)}, gradients and optimizer {size(need.training)}, cache at most "
-        f"{size(need.cache)}, a training pass {size(need.activations)}"
-    )
-    fits = total <= free
-    where = "memory" if on_cpu else "GPU memory"
-    found = [
-        Finding(
-            "step",
-            where,
-            f"about {size(total)} of {size(free)} free ({shape.parameters / 1e6:,.1f} M parameters, {dtype}): {parts}",
-            "ok" if fits else "missing",
-            "" if fits else "; ".join(smaller(config, need, dtype, on_cpu)),
-        )
-    ]
+        return [Finding("step", "model", " ".join(str(error).split()), "missing")]
+    on_cpu, dtype, shape = model.on_cpu, model.dtype, model.shape
+    found = _memory(config, model)
+    fits = all(one.state != "missing" for one in found)
     longest = PROMPT + config.rollout.max_tokens
     if shape.positions is not None and longest > shape.positions:
         text = f"trajectories may have about {longest:,} tokens, the model was built for {shape.positions:,}"
@@ -117,9 +91,39 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
         return found
     if on_cpu and dtype != "float32":
         found.append(Finding("step", "dtype", f"{dtype} is slow on most CPUs", "note", "model.dtype=float32"))
+    if config.engine == "vllm":
+        text = "not estimated: vLLM samples; aepo train CONFIG --dry-run counts tokens and calls of a step"
+        found.append(Finding("step", "time", text, "note"))
+        return found
     if not measure or task is None or not fits:
         return found
     return found + list(_time(config, task, trial))
+
+
+def _memory(config: Config, model: Counted) -> list[Finding]:
+    """What a step needs, and whether it fits."""
+    import torch
+
+    from aepo.doctor.gpus import findings
+    from aepo.engines.vllm.command import CPU_CACHE
+    from aepo.process.host import host_memory
+
+    shape, dtype, on_cpu, vllm = model.shape, model.dtype, model.on_cpu, config.engine == "vllm"
+    if vllm and not on_cpu:
+        return findings(config, model, PROMPT)
+    need = estimate.memory(config, shape, model.training, dtype, on_cpu, PROMPT)
+    if vllm:
+        need = replace(need, cache=estimate.weights_bytes(shape, dtype) + (CPU_CACHE << 30))
+    free = host_memory()[0] if on_cpu else torch.cuda.mem_get_info()[0]
+    total = need.total + (BESIDE if on_cpu else 0)
+    parts = (
+        f"weights {size(need.weights)}, gradients and optimizer {size(need.training)}, "
+        f"{'vLLM' if vllm else 'cache'} at most {size(need.cache)}, a training pass {size(need.activations)}"
+    )
+    fits = total <= free
+    text = f"about {size(total)} of {size(free)} free ({shape.parameters / 1e6:,.1f} M parameters, {dtype}): {parts}"
+    fix = "" if fits else "; ".join(smaller(config, need, dtype, on_cpu))
+    return [Finding("step", "memory" if on_cpu else "GPU memory", text, "ok" if fits else "missing", fix)]
 
 
 def smaller(config: Config, need: estimate.Memory, dtype: str, on_cpu: bool) -> list[str]:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from aepo.config import Config, ConfigError, load
-from aepo.engines.vllm.command import Served, serve_command
+from aepo.engines.vllm.command import ServerNeeds, serve_command
 from aepo.engines.vllm.control import VllmError
 from aepo.engines.vllm.refused import check_server, refuse
 
-HERE = Served("model", "model", "float32", 128)
-SHARED = Served("model", "model", "bfloat16", 128, "cuda", shared=True)
+HERE = ServerNeeds("model", "model", "float32", 128)
+SHARED = ServerNeeds("model", "model", "bfloat16", 128, "cuda", shared=True)
 FITS = {
     "model_config": {
         "dtype": "torch.float32",
@@ -42,7 +42,7 @@ def config(*overrides: str) -> Config:
         (["vllm.url=http://example.org:8000/v1"], HERE, "let it listen on 127.0.0.1"),
     ],
 )
-def test_settings_that_do_not_go_together(overrides: list[str], served: Served, told: str):
+def test_settings_that_do_not_go_together(overrides: list[str], served: ServerNeeds, told: str):
     with pytest.raises(ConfigError, match=told):
         refuse(config(*overrides), served)
 

@@ -57,6 +57,18 @@ def test_weights_change_while_nothing_is_sampled_and_no_old_keys_stay(serve: Ser
     assert server.done == ["/collective_rpc", "/init_weight_transfer_engine", *one, *one, *one]
 
 
+def test_a_server_that_sleeps_wakes_into_memory_that_the_trainer_gave_back(
+    serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    server = serve()
+    monkeypatch.setattr("aepo.engines.vllm.launch.sleeps", lambda config, served: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: server.done.append("given back"))
+    api.train_task(settings(server), tiny.letters())
+    asleep = server.done.index("/sleep?level=2&mode=wait")
+    order = ["/sleep?level=2&mode=wait", "given back", "/wake_up?tags=weights"]
+    assert [one for one in server.done[asleep:] if one in order][:3] == order
+
+
 def test_each_turn_says_which_weights_drew_it(serve: Serve, settings: Settings, tmp_path: Path):
     api.train_task(settings(serve()), tiny.letters())
     for step in (1, 2):

@@ -16,6 +16,8 @@ BACKEND = "aepo_file"
 """The name of the weight transfer of `worker`."""
 NAME = "policy"
 """The server's name of the model."""
+CPU_CACHE = 1
+"""GiB of a server's cache on a CPU."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks of adapters for which vLLM can make room."""
 OURS = frozenset(
@@ -31,8 +33,8 @@ OURS = frozenset(
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model that a server has to serve.
+class ServerNeeds:
+    """What a server has to serve.
 
     Attributes:
         model: The folder or hub name of the model; with an adapter, of its base.
@@ -41,6 +43,7 @@ class Served:
         length: The number of tokens that a sequence may hold.
         device: The device of the server, "cpu" or "cuda".
         shared: Whether it shares a GPU with the trainer.
+        devices: Its GPUs, as CUDA_VISIBLE_DEVICES has them; "" leaves them to vLLM.
     """
 
     model: str
@@ -49,6 +52,7 @@ class Served:
     length: int
     device: str = "cpu"
     shared: bool = False
+    devices: str = ""
 
 
 def free_port() -> int:
@@ -58,7 +62,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def serve_command(config: Config, served: Served, port: int) -> tuple[list[str], dict[str, str]]:
+def serve_command(config: Config, served: ServerNeeds, port: int) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment variables of a server; "{folder}" in them is the server's own folder.
 
     With full training the server begins with random weights, so a missing first hand-over is noticed.
@@ -109,14 +113,14 @@ def share(config: Config, shared: bool) -> float:
     return given if given is not None else 0.3 if shared else 0.9
 
 
-def sleeps(config: Config, served: Served) -> bool:
-    """Whether the server frees its memory while the trainer works."""
+def sleeps(config: Config, served: ServerNeeds) -> bool:
+    """Whether the server gives its memory back while the trainer works."""
     wanted = config.vllm.enable_sleep_mode
     return served.shared if wanted is None else wanted
 
 
-def _variables(served: Served, settings: VllmConfig) -> dict[str, str]:
-    # The server may run another interpreter, which this one's packages may not fit.
+def _variables(served: ServerNeeds, settings: VllmConfig) -> dict[str, str]:
+    # Packages of this interpreter may not fit another one.
     ours = os.environ.get("PYTHONPATH") if settings.python is None else None
     variables = {
         "VLLM_SERVER_DEV_MODE": "1",
@@ -128,9 +132,13 @@ def _variables(served: Served, settings: VllmConfig) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if served.device == "cpu":
-        variables |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "CUDA_VISIBLE_DEVICES": ""}
-    elif settings.devices is not None:
-        variables["CUDA_VISIBLE_DEVICES"] = settings.devices
+        variables |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+    elif served.devices:
+        variables["CUDA_VISIBLE_DEVICES"] = served.devices
     return variables
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,13 @@ import torch
 
 from aepo.config import Config
 from aepo.engines.local.adapters import find_adapter
-from aepo.engines.openai.probe import Served as ServedModel
+from aepo.engines.openai.probe import Served
 from aepo.engines.openai.vllm import VLLM
 from aepo.engines.prompts import longest_prompt
 from aepo.engines.vllm.check import TOKENS, TOLERANCE, HandOverCheck
-from aepo.engines.vllm.command import BACKEND, NAME, Served, free_port, serve_command, sleeps
+from aepo.engines.vllm.command import BACKEND, NAME, ServerNeeds, free_port, serve_command, sleeps
 from aepo.engines.vllm.control import Control
+from aepo.engines.vllm.devices import devices
 from aepo.engines.vllm.process import VllmServer, private_folder
 from aepo.engines.vllm.refused import check_server, refuse
 from aepo.engines.vllm.sampler import VllmSampler
@@ -32,6 +33,8 @@ from aepo.tasks.base import Task
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
 
+Fits = Callable[[Config, int], None]
+"""Checks the memory of a run whose longest prompt has so many tokens."""
 _FRACTIONS = (1.0, 0.6, 0.3)
 """Parts of the longest prompt that are compared after each hand-over."""
 
@@ -50,7 +53,7 @@ class Serving:
     """
 
     config: Config
-    served: Served
+    served: ServerNeeds
     text: list[int]
     folder: Path
     server: VllmServer | None
@@ -69,7 +72,7 @@ class Serving:
             transfer = FileTransfer(control, model, self.folder, getattr(torch, self.served.dtype))
         else:
             transfer = AdapterTransfer(control, model, self.folder)
-        served = ServedModel(NAME, VLLM, self.served.length, self.config.vllm.logprobs, tempered=True)
+        served = Served(NAME, VLLM, self.served.length, self.config.vllm.logprobs, tempered=True)
         room = self.served.length - TOKENS
         texts = [self.text[: max(1, min(room, int(len(self.text) * part)))] for part in _FRACTIONS]
         tolerance = self.config.vllm.max_difference or TOLERANCE[getattr(torch, self.served.dtype)]
@@ -105,17 +108,32 @@ class Serving:
             self.server.move_log(folder / "vllm.log")
 
 
-@contextmanager
-def serving(config: Config, task: Task) -> Iterator[Serving]:
-    """Start a server, or use the one at `vllm.url`; leaving the context ends a server that was started here.
+def planned(config: Config, task: Task, fits: Fits) -> tuple[ServerNeeds, list[int]]:
+    """What a run's server has to serve, and the tokens of the longest prompt; nothing is loaded.
+
+    Args:
+        config: The run's.
+        task: With the tools that paths call.
+        fits: Raises `ConfigError` if the memory is too small.
 
     Raises:
-        ConfigError: The settings do not go together.
+        ConfigError: The settings do not go together, or need more memory than there is.
         ValueError: The tokenizer does not fit.
     """
     text = longest_prompt(config, task)
     served = _served(config, len(text))
     refuse(config, served)
+    fits(config, len(text))
+    return served, text
+
+
+@contextmanager
+def serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving]:
+    """Start a server, or use the one at `vllm.url`; leaving ends what was started.
+
+    Arguments and errors as of `planned`.
+    """
+    served, text = planned(config, task, fits)
     if config.vllm.url is not None:
         folder = private_folder()
         try:
@@ -137,16 +155,18 @@ def serving(config: Config, task: Task) -> Iterator[Serving]:
         server.close()
 
 
-def _served(config: Config, prompt: int) -> Served:
+def _served(config: Config, prompt: int) -> ServerNeeds:
     path = policy_folder(config.model.path)
     adapter = find_adapter(path)
-    on_gpu = config.model.device != "cpu" and torch.cuda.is_available()
+    placed = devices(config)
+    on_gpu = placed.trainer is not None
     dtype = {"auto": "bfloat16" if on_gpu else "float32"}.get(config.model.dtype, config.model.dtype)
-    return Served(
+    return ServerNeeds(
         model=path if adapter is None else adapter.base,
         tokenizer=path,
         dtype=dtype,
         length=prompt + config.rollout.max_tokens,
         device="cuda" if on_gpu else "cpu",
-        shared=on_gpu and config.vllm.devices is None and torch.cuda.device_count() < 2,
+        shared=placed.shared,
+        devices=",".join(placed.server),
     )

@@ -7,14 +7,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aepo.config import Config, ConfigError
-from aepo.engines.vllm.command import Served
+from aepo.engines.vllm.command import ServerNeeds
 from aepo.engines.vllm.control import VllmError
 
 OLDEST = (0, 32)
 """The first version that was tried."""
 
 
-def refuse(config: Config, served: Served) -> None:
+def refuse(config: Config, served: ServerNeeds) -> None:
     """Check that the settings go together.
 
     Raises:
@@ -49,7 +49,7 @@ def _is_here(url: str) -> bool:
         return False
 
 
-def check_server(version: str, settings: dict[str, Any], config: Config, served: Served, backend: str) -> None:
+def check_server(version: str, settings: dict[str, Any], config: Config, served: ServerNeeds, backend: str) -> None:
     """Check how a server was started.
 
     Args:

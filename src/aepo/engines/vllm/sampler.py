@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.dialect import Wanted
 from aepo.engines.openai.probe import Served
@@ -80,6 +82,8 @@ class VllmSampler:
         # drawn by both.
         self.version = version
         if self._asleep:
+            # PyTorch keeps what training passes freed, and the server could not take it.
+            torch.cuda.empty_cache()
             self.control.wake("weights")
         self._transfer.push(version)
         if self._asleep:
