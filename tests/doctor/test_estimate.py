@@ -17,12 +17,13 @@ SETTINGS = [
 ]
 
 
-COUNTED = TrainingMemory(parameters=1000, trained=1000, weights=4000, held=12_000, worst=50_000)
+COUNTED = TrainingMemory(parameters=1000, trained=1000, weights=4000, copied=3000, held=12_000, worst=50_000)
 
 
 def test_memory_is_weights_training_cache_and_one_pass() -> None:
     need = memory(configuration.load(None, SETTINGS), SHAPE, COUNTED, "float32", on_cpu=True, prompt=10)
-    assert (need.weights, need.training, need.activations) == (4000, 12_000, 50_000)
+    # Two engines have a copy each of the weights that the direct pass reads.
+    assert (need.weights, need.training, need.activations) == (4000 + 2 * 3000, 12_000, 50_000)
     # 8 of 12 trajectories at once, 30 tokens each, 2 layers, keys and values of 4 numbers; logits five times.
     assert need.cache == 8 * 30 * 2 * 2 * 4 * 4 + 5 * 4 * 8 * 100
     assert need.total == need.weights + need.training + need.cache + need.activations
@@ -36,7 +37,7 @@ def test_on_a_gpu_rollout_and_training_take_turns() -> None:
 def test_a_reference_has_weights_of_its_own_unless_adapters_are_trained() -> None:
     def weights(*settings: str) -> int:
         config = configuration.load(None, [*SETTINGS, *settings])
-        return memory(config, SHAPE, COUNTED, "float32", on_cpu=True, prompt=10).weights
+        return memory(config, SHAPE, COUNTED, "float32", on_cpu=False, prompt=10).weights
 
     assert weights("algorithm.kl_weight=0.1") == 8000
     assert weights("algorithm.kl_weight=0.1", "model.lora.rank=4") == weights() == 4000

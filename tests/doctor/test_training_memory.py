@@ -95,6 +95,16 @@ def test_parameters_optimizer_and_gradients_are_16_bytes_and_fewer_with_small_mo
         assert small.weights + small.held == pytest.approx(10.03125 * need.parameters, abs=1)
 
 
+def test_the_copies_of_engines_on_a_cpu_are_counted_where_they_are_made() -> None:
+    settings = ModelConfig()
+    plain = training_memory(model_config(), settings, torch.float32, 10)
+    embeddings = model_config().vocab_size * model_config().hidden_size
+    assert 0 < plain.copied <= plain.weights - 4 * embeddings
+    assert training_memory(model_config(), settings, torch.bfloat16, 10).copied == 0
+    lora = configuration.load(None, ["model.lora={rank: 4}"]).model
+    assert training_memory(model_config(), lora, torch.float32, 10).copied == 0
+
+
 def test_adapters_are_all_that_is_trained() -> None:
     need = training_memory(model_config(), configuration.load(None, ["model.lora={rank: 4}"]).model, torch.bfloat16, 10)
     # Adapters are float32 with 12 bytes besides; the other weights have 2 bytes.

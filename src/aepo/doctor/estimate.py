@@ -42,7 +42,7 @@ class Memory:
     """Bytes.
 
     Attributes:
-        weights: Of the model and of its reference.
+        weights: The weights of the model and of its reference, and the copies that engines on a CPU make of them.
         training: Gradients and optimizer.
         cache: Keys and values of the rollout, and the logits of a call.
         activations: What a training pass takes besides, at its worst moment.
@@ -110,8 +110,10 @@ def memory(config: Config, shape: Shape, need: TrainingMemory, dtype: str, on_cp
     rollout, k = config.rollout, config.algorithm.group_size
     held = min(max(rollout.max_sequences, k if rollout.deterministic else 1), rollout.questions * k)
     reference = config.algorithm.kl_weight > 0 and config.model.lora is None
+    # One for sampling, one for greedy sampling, and with overlap one for evaluations.
+    engines = 3 if rollout.overlap else 2
     return Memory(
-        weights=need.weights * (2 if reference else 1),
+        weights=need.weights * (2 if reference else 1) + (engines * need.copied if on_cpu else 0),
         training=need.held,
         cache=cache_bytes(shape, held * (prompt + rollout.max_tokens), dtype) + logits_bytes(shape, held),
         activations=need.worst,

@@ -20,6 +20,7 @@ from aepo.config import ModelConfig
 from aepo.core.trie import Trie
 from aepo.doctor.allocations import Allocations
 from aepo.engines.local.adapters import add
+from aepo.engines.local.dispatch import copied_bytes
 from aepo.engines.local.head import base_model
 from aepo.engines.local.load import checkpoint_activations
 from aepo.engines.local.logprobs import ModelLogprobs
@@ -41,6 +42,7 @@ class TrainingMemory:
         parameters: All of them, adapters too.
         trained: Those that are trained.
         weights: Bytes of all weights.
+        copied: Bytes of the weights that an engine on a CPU holds a second time.
         held: Gradients and the optimizer: rests of bfloat16 weights, and moments.
         worst: What a forward and backward pass takes besides, or the optimizer's step, whichever is more.
     """
@@ -48,6 +50,7 @@ class TrainingMemory:
     parameters: int
     trained: int
     weights: int
+    copied: int
     held: int
     worst: int
 
@@ -82,6 +85,7 @@ def training_memory(
         parameters=sum(p.numel() for p in parameters),
         trained=count,
         weights=sum(p.numel() * p.element_size() for p in parameters),
+        copied=copied_bytes(model, "cpu"),
         held=rests + int((4 + moments) * count),
         worst=max(step, _pass_bytes(model.eval(), tokens)),
     )

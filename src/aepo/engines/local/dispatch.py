@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aepo.engines.local.cache import RowCache
 from aepo.engines.local.cpu.forward import cpu_forward
+from aepo.engines.local.cpu.llama_shaped import copied_bytes as copied_on_a_cpu
 from aepo.engines.local.cpu.segment_attention import SegmentAttention
 from aepo.engines.local.forward import Forward, ModelForward, layer_count
 from aepo.engines.local.sized_attention import SizedAttention
@@ -29,6 +30,16 @@ def forward_of(model: PreTrainedModel, vocabulary: int, slots: int, length: int)
     if model.device.type == "cpu":
         return cpu_forward(model, vocabulary, slots, length)
     return ModelForward(model, vocabulary, RowCache(layer_count(model), slots, length))
+
+
+def copied_bytes(model: PreTrainedModel, device: str) -> int:
+    """The bytes of the weights that each engine on a type of device holds a second time.
+
+    Args:
+        model: The model, which may itself be on "meta".
+        device: The type of the engine's device.
+    """
+    return copied_on_a_cpu(model) if device == "cpu" else 0
 
 
 def attention_of(until_N: Tensor) -> TreeAttention:

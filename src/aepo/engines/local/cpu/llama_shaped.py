@@ -34,6 +34,14 @@ def direct_model(model: PreTrainedModel) -> DirectModel | None:
     return direct if _agrees(direct, model) else None
 
 
+def copied_bytes(model: PreTrainedModel) -> int:
+    """The bytes of the weights that a direct pass would hold a second time: those of the layers."""
+    if model.dtype in HALF or not _llama_shaped(model):
+        return 0
+    layers = cast(Any, model.base_model).layers
+    return sum(weight.numel() * weight.element_size() for layer in layers for weight in layer.parameters())
+
+
 def _llama_shaped(model: PreTrainedModel) -> bool:
     """Whether the model has the modules that the pass reads, unchanged, and the same in all layers."""
     base = cast(Any, model.base_model)
