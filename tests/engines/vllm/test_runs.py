@@ -15,6 +15,7 @@ import torch
 from aepo import api, tasks
 from aepo.assembly.policies import load_policy, load_to_train
 from aepo.config import Config, load
+from aepo.doctor.gpus import check
 from aepo.engines.vllm.control import VllmError
 from aepo.engines.vllm.launch import serving
 from aepo.engines.vllm.sampler import VllmSampler
@@ -118,7 +119,7 @@ def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
         )
         return asked, hit
 
-    with serving(config, task) as server:
+    with serving(config, task, check) as server:
         policy = load_to_train(config)
         sampler = server.sampler(policy)
         sampler.push(0)
