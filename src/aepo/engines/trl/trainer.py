@@ -67,6 +67,17 @@ class _Sampling(NamedTuple):
     scorer: RewardScorer
 
 
+def _data_sets(
+    args: GRPOConfig, task: Task, train: Dataset | None, held_out: Dataset | None
+) -> tuple[Dataset, Dataset | None]:
+    """The questions to train on and those to evaluate on, from the task where none are given."""
+    together = args.generation_batch_size // args.num_generations
+    train = given.data_set("train_dataset", train, task.samples, together)
+    if held_out is not None or task.held_out:
+        held_out = given.data_set("eval_dataset", held_out, task.held_out or task.samples)
+    return train, held_out
+
+
 class AEPOTrainer(GRPOTrainer):
     """Trains a causal LM on a task of ours, under any of our algorithms.
 
@@ -143,13 +154,9 @@ class AEPOTrainer(GRPOTrainer):
         layout: Layout = "tree",
         eval_greedy: bool = True,
     ) -> None:
-        self.algorithm = algorithm or AEPO(group_size=args.num_generations)
+        self.algorithm, self.task, self.layout = algorithm or AEPO(group_size=args.num_generations), task, layout
         given.check(args, self.algorithm)
-        self.task, self.layout = task, layout
-        together = args.generation_batch_size // args.num_generations
-        train_dataset = given.data_set("train_dataset", train_dataset, task.samples, together)
-        if eval_dataset is not None or task.held_out:
-            eval_dataset = given.data_set("eval_dataset", eval_dataset, task.held_out or task.samples)
+        train_dataset, eval_dataset = _data_sets(args, task, train_dataset, eval_dataset)
         super().__init__(
             model=given.whole_model(model) if isinstance(model, str) else model,
             reward_funcs=[_given_in_the_rollout],
