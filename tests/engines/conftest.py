@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
@@ -58,6 +59,14 @@ def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="?"))
     tokenizer.decoder = tokenizers.decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
+
+
+@pytest.fixture(scope="session")
+def loaded(model_folder: Path) -> Any:
+    """The tiny model, loaded once."""
+    from aepo.engines.local.load import load_policy
+
+    return load_policy(model_folder, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -23,14 +23,6 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AEPO_MODEL_KEY", raising=False)
 
 
-@pytest.fixture(scope="session")
-def loaded(model_folder: Path) -> Any:
-    """The tiny model, loaded once."""
-    from aepo.engines.local.load import load_policy
-
-    return load_policy(model_folder, device="cpu")
-
-
 @pytest.fixture
 def serve(loaded: Any) -> Iterator[Serve]:
     """Start servers that end with the test."""
