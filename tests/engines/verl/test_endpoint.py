@@ -21,7 +21,7 @@ from aepo.engines.verl import client, endpoint
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.sources import EntropySource, choose
 from aepo.rollout.generator import Stop
-from tests.engines.openai.conftest import Serve, loaded, no_proxy, serve  # noqa: F401
+from tests.engines.openai.conftest import Serve, no_proxy, serve  # noqa: F401
 from tests.engines.openai.server import ModelServer, reset, say
 
 ASKED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "logprobs": True, "max_tokens": 6, "stop_token_ids": []}
@@ -132,7 +132,7 @@ def test_each_request_has_a_seed_of_its_own(serve: Serve, loaded: Any):  # noqa:
 
 def test_a_reply_that_two_sets_of_weights_drew_is_asked_for_again(
     serve: Serve,  # noqa: F811
-    loaded: Any,  # noqa: F811
+    loaded: Any,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(endpoint.anyio, "sleep", lambda _: asyncio.sleep(0))
@@ -154,7 +154,7 @@ def test_a_reply_that_two_sets_of_weights_drew_is_asked_for_again(
 
 def test_a_request_that_the_server_gave_up_is_asked_for_again(
     serve: Serve,  # noqa: F811
-    loaded: Any,  # noqa: F811
+    loaded: Any,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(endpoint.anyio, "sleep", lambda _: asyncio.sleep(0))
@@ -169,7 +169,7 @@ def test_a_request_that_the_server_gave_up_is_asked_for_again(
 
 def test_a_dead_servers_requests_go_to_the_others(
     serve: Serve,  # noqa: F811
-    loaded: Any,  # noqa: F811
+    loaded: Any,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("aepo.engines.openai.client.ATTEMPTS", 1)
@@ -220,7 +220,7 @@ def test_what_the_interface_does_not_give_is_refused_by_name_and_passed_over_by_
     temperature: float,
     why: str,
     serve: Serve,  # noqa: F811
-    loaded: Any,  # noqa: F811
+    loaded: Any,
 ):
     servers = Servers(serve(**settings))
     with pytest.raises(ConfigError, match=rf"verl\.entropy_source cannot be endpoint: .*{why}"):
