@@ -12,7 +12,7 @@ from aepo.tasks import datasets
 from aepo.tasks.base import Task
 from aepo.tasks.options import bound
 
-BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas"}
+BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas", "house": "aepo.tasks.house:house"}
 
 
 def load(name: str, options: Mapping[str, Any]) -> Task:
