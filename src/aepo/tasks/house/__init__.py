@@ -6,6 +6,7 @@ where uncertainty rises, branches start. Each mistake can be repaired, but costs
 
 from __future__ import annotations
 
+from aepo.environments import environment
 from aepo.tasks.base import Task
 from aepo.tasks.house.game import House
 from aepo.tasks.house.questions import Split, questions
@@ -33,12 +34,10 @@ def house(
     Raises:
         ValueError: There are too few different houses.
     """
-    from aepo.environments import environment
-
     return Task(
         name="house",
         samples=questions("train", size, seed),
         held_out=questions(split, held_out, seed),
-        environment=environment(House, inline=True, sandboxed=True),
+        environment=environment(House, max_open=1024, inline=True, sandboxed=True),
         system=system,
     )
