@@ -80,7 +80,8 @@ class Environment:
 
     def named(self, name: str) -> Environment:
         """The same under another name."""
-        return replace(self, name=name, tools=tuple(replace(tool, environment=name) for tool in self.tools))
+        opening, ending, *tools = (replace(tool, environment=name) for tool in (self.opening, self.ending, *self.tools))
+        return replace(self, name=name, tools=tuple(tools), opening=opening, ending=ending)
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
         """The same with openings and endings that are kept and answered as results of tools are.

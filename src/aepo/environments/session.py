@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,7 @@ from aepo.environments.contract import Diverged, EnvironmentLost
 from aepo.environments.world import EnvironmentBug, World
 from aepo.process import user_code
 from aepo.tools.base import ToolBug, ToolLost, ToolMisconfigured, as_text, clean
+from aepo.tools.cache.layer import history
 from aepo.tools.counts import count
 from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
 
@@ -79,10 +81,21 @@ class Session:
         self._ran = self._replaying = self._lost = False
         self._opened, self._refused = anyio.Event(), ""
 
+    @property
+    def history(self) -> str:
+        """A hash of all steps."""
+        told = [[step.call.name, step.call.arguments, step.result.text, step.result.status] for step in self.steps]
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
     def fork(self, calls: int) -> Session:
         """The session of a trajectory that begins after the first `calls` calls of this one."""
         kept = {number: state for number, state in self.snapshots.items() if number <= calls}
         return Session(self.environment, self.sample, self.steps[:calls], kept)
+
+    def hold(self) -> None:
+        """Let the calls that this task makes from now on go to this world."""
+        current.set(self)
+        history.set(lambda: self.history)
 
     async def open(self) -> None:
         """Make the world and bring it to where the trajectory begins. Whoever needs it waits in `ready`.
