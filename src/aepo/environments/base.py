@@ -18,7 +18,7 @@ from aepo.types import Sample, ToolError
 _LONG = 1e6
 """Seconds; opening has limits of its own."""
 
-Errors = Literal["bug", "tell"]
+OnException = Literal["bug", "tell"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Environment:
     inline: bool
     reset_timeout: float
     own_random: bool
-    errors: Errors
+    errors: OnException
     read_only: frozenset[str]
     sandboxed: bool
     opening: Tool = field(repr=False)
@@ -111,7 +111,7 @@ def environment(
     inline: bool = False,
     reset_timeout: float = 60.0,
     own_random: bool = False,
-    errors: Errors = "bug",
+    errors: OnException = "bug",
     read_only: Collection[str] = (),
     sandboxed: bool = False,
 ) -> Environment:
