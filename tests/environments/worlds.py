@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,7 +17,6 @@ from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import explore
 from aepo.rollout.growing import Scorer
 from aepo.rollout.together import OnToolBug
-from aepo.tools.base import Tool
 from aepo.tools.counts import counting, taken
 from aepo.types import Group, Sample
 from tests.rollout.toy import GENEROUS, SEEDS, VOCABULARY, ToyGenerator, ToyProtocol, questions
@@ -82,35 +82,33 @@ def fresh(kind: type[Maze]) -> type[Maze]:
     return type(kind.__name__, (kind,), {"made": 0, "closed": 0})
 
 
-def rollout(
+async def grow(
     environment: Environment,
     rules: Exploration = BRANCHY,
     generator: ToyGenerator | None = None,
     asked: Sequence[Sample] | None = None,
-    tools: Iterable[Tool] = (),
     on_tool_bug: OnToolBug = "stop",
     scorer: Scorer | None = None,
-) -> tuple[list[Group], dict[str, float]]:
-    """Grow groups in an environment; returns them and the metrics `environment/...`."""
-    known = {tool.name: tool for tool in (*tools, *environment.tools)}
-    engine = generator or ToyGenerator()
+) -> list[Group]:
+    """Grow groups in an environment."""
     agent = Agent(
-        engine,
+        generator or ToyGenerator(),
         ToyProtocol(),
-        known,
+        {tool.name: tool for tool in environment.tools},
         GENEROUS,
         rules.entropy_window,
         rules.entropy_scale,
         on_tool_bug,
         environment=environment,
     )
+    samples = questions() if asked is None else asked
+    return await explore(samples, agent, rules, rules.initial_state(VOCABULARY), SEEDS, scorer)
 
-    async def main() -> list[Group]:
-        samples = questions() if asked is None else asked
-        return await explore(samples, agent, rules, rules.initial_state(VOCABULARY), SEEDS, scorer)
 
+def rollout(environment: Environment, *given: Any, **named: Any) -> tuple[list[Group], dict[str, float]]:
+    """The groups of `grow`, and the metrics `environment/...`."""
     with counting() as counts:
-        groups = anyio.run(main)
+        groups = anyio.run(partial(grow, environment, *given, **named))
         found = taken(counts)
     return groups, {name.removeprefix("environment/"): value for name, value in found.items()}
 
@@ -130,6 +128,3 @@ def played_alone(kind: Callable[[], Any], group: Group) -> Iterable[tuple[Any, A
             yield result.text, text
         yield trajectory.outcome, world.get_reward()
         yield trajectory.state, world.state
-
-
-Answer = Callable[[], Awaitable[None]]

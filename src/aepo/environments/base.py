@@ -18,7 +18,7 @@ from aepo.types import Sample, ToolError
 _LONG = 1e6
 """Seconds; opening has limits of its own."""
 
-Errors = Literal["bug", "tell"]
+OnException = Literal["bug", "tell"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Environment:
     inline: bool
     reset_timeout: float
     own_random: bool
-    errors: Errors
+    errors: OnException
     read_only: frozenset[str]
     sandboxed: bool
     opening: Tool = field(repr=False)
@@ -80,7 +80,8 @@ class Environment:
 
     def named(self, name: str) -> Environment:
         """The same under another name."""
-        return replace(self, name=name, tools=tuple(replace(tool, environment=name) for tool in self.tools))
+        opening, ending, *tools = (replace(tool, environment=name) for tool in (self.opening, self.ending, *self.tools))
+        return replace(self, name=name, tools=tuple(tools), opening=opening, ending=ending)
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
         """The same with openings and endings that are kept and answered as results of tools are.
@@ -110,7 +111,7 @@ def environment(
     inline: bool = False,
     reset_timeout: float = 60.0,
     own_random: bool = False,
-    errors: Errors = "bug",
+    errors: OnException = "bug",
     read_only: Collection[str] = (),
     sandboxed: bool = False,
 ) -> Environment:

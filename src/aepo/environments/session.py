@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from aepo.environments.contract import Diverged, EnvironmentLost
-from aepo.environments.world import EnvironmentBug, World
+from aepo.environments.world import EnvironmentBug, LiveWorld
 from aepo.process import user_code
 from aepo.tools.base import ToolBug, ToolLost, ToolMisconfigured, as_text, clean
+from aepo.tools.cache.layer import history
 from aepo.tools.counts import count
 from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
 
@@ -44,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Step:
+class Executed:
     """A call that a trajectory has made."""
 
     call: ToolCall
@@ -66,23 +68,34 @@ class Session:
         self,
         environment: Environment,
         sample: Sample,
-        steps: Sequence[Step] = (),
+        steps: Sequence[Executed] = (),
         snapshots: Mapping[int, Any] | None = None,
     ) -> None:
         """Nothing is opened yet."""
         self.environment, self.sample = environment, sample
         self.steps, self.snapshots = list(steps), dict(snapshots or {})
         self.done = False
-        self._world: World | None = None
+        self._world: LiveWorld | None = None
         self._gone = 0
         """The world has gone through so many of the steps."""
         self._ran = self._replaying = self._lost = False
         self._opened, self._refused = anyio.Event(), ""
 
+    @property
+    def history(self) -> str:
+        """A hash of all steps."""
+        told = [[step.call.name, step.call.arguments, step.result.text, step.result.status] for step in self.steps]
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
     def fork(self, calls: int) -> Session:
         """The session of a trajectory that begins after the first `calls` calls of this one."""
         kept = {number: state for number, state in self.snapshots.items() if number <= calls}
         return Session(self.environment, self.sample, self.steps[:calls], kept)
+
+    def hold(self) -> None:
+        """Let the calls that this task makes from now on go to this world."""
+        current.set(self)
+        history.set(lambda: self.history)
 
     async def open(self) -> None:
         """Make the world and bring it to where the trajectory begins. Whoever needs it waits in `ready`.
@@ -145,7 +158,7 @@ class Session:
         """Take note of a call that was answered, by the world or by a kept result."""
         if result.executed:
             self._gone += self._ran and self._gone == len(self.steps)
-            self.steps.append(Step(call, result))
+            self.steps.append(Executed(call, result))
         self._ran = False
 
     async def keep(self) -> None:
@@ -204,7 +217,7 @@ class Session:
                 count("environment/open_seconds", perf_counter() - began)
 
     async def _try_to_open(self) -> None:
-        world = self._world = World(self.environment, self.sample)
+        world = self._world = LiveWorld(self.environment, self.sample)
         self.done, self._gone = False, max(self.snapshots, default=0)
         seconds = self.environment.reset_timeout
         with anyio.move_on_after(seconds) as scope:
@@ -239,7 +252,7 @@ class Session:
         finally:
             self._replaying = False
 
-    async def _again(self, step: Step) -> None:
+    async def _again(self, step: Executed) -> None:
         call, before, token = step.call, step.result, expected.set(step.result.text)
         try:
             result = await self.environment.by_name[call.name].again(call.arguments)

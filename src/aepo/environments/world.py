@@ -36,7 +36,7 @@ class EnvironmentBug(ToolBug):
         self.tool, self.arguments, self.original = method, {"sample": sample}, original
 
 
-class World:
+class LiveWorld:
     """A live object. Sync methods run one after another in a thread that belongs to it alone.
 
     Attributes:

@@ -18,11 +18,12 @@ from anyio.abc import TaskGroup
 
 from aepo.core.exploration import Exploration, ExplorationState
 from aepo.core.noise import noise_key
+from aepo.environments.base import Environment
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import PathLost, Question, Scorer
 from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending
-from aepo.rollout.worlds import open_all
+from aepo.rollout.worlds import know_opening
 from aepo.tools.base import ToolBug
 from aepo.types import Group, Sample, TrajectoryTree
 
@@ -140,11 +141,27 @@ class Rollout:
         The openings of their worlds are asked for first. If that fails, there are no questions.
         """
         try:
-            await open_all(self.agent, samples)
-        except Exception as error:
-            self._fail(error)
+            await self._know_openings(samples)
+        except* Exception as errors:
+            self._fail(_first(errors))
+        if self.failure is not None:
             return []
         return self._ask(samples, state, seeds)
+
+    async def _know_openings(self, samples: Sequence[Sample]) -> None:
+        places = {id(made): anyio.CapacityLimiter(made.max_open) for made in self.agent.environments}
+
+        async def know(sample: Sample, environment: Environment) -> None:
+            async with places[id(environment)]:
+                try:
+                    await know_opening(environment, sample)
+                except ToolBug as bug:
+                    raise RolloutError(Group(sample, TrajectoryTree()), bug) from bug
+
+        async with anyio.create_task_group() as tasks:
+            for sample in {sample.id: sample for sample in samples}.values():
+                if (environment := self.agent.of(sample).environment) is not None:
+                    tasks.start_soon(know, sample, environment)
 
     def _ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
         repeats: Counter[str] = Counter()

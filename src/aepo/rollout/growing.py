@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from aepo.environments.contract import Diverged
-from aepo.environments.session import Session, current
+from aepo.environments.session import Session
 from aepo.rollout.agent import Agent
 from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
@@ -218,7 +218,7 @@ class Question:
     def _entered(self, worlds: Worlds, path: Path) -> Session:
         assert self._tasks is not None
         session = worlds.enter(path, self.tree.walk(path.node.id))
-        current.set(session)
+        session.hold()
         self._tasks.start_soon(session.open)
         return session
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import anyio
 
 from aepo.environments.base import Environment
-from aepo.environments.session import Session, current
-from aepo.rollout.agent import Agent
+from aepo.environments.session import Session
 from aepo.rollout.path import Path
 from aepo.tools.cache.layer import trajectory
 from aepo.tools.counts import count
@@ -21,32 +19,17 @@ TOLD = 3
 _log = logging.getLogger(__name__)
 
 
-async def open_all(agent: Agent, samples: Sequence[Sample]) -> None:
-    """Ask for the opening texts of questions, as many at once as worlds may be open.
+async def know_opening(environment: Environment, sample: Sample) -> None:
+    """Ask a world for the opening text of a question, unless it is known.
 
     Raises:
-        ToolBug: A method of an environment raised an exception.
-        ToolMisconfigured: A world cannot be opened.
+        ToolBug: A method of the environment raised an exception.
+        ToolMisconfigured: The world cannot be opened.
     """
-    places = {id(made): anyio.CapacityLimiter(made.max_open) for made in agent.environments}
-
-    async def ask(environment: Environment, sample: Sample) -> None:
-        async with places[id(environment)]:
-            await _opening(environment, sample)
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            for sample in {sample.id: sample for sample in samples}.values():
-                if (environment := agent.of(sample).environment) is not None and sample.id not in environment.openings:
-                    tasks.start_soon(ask, environment, sample)
-    except ExceptionGroup as failures:
-        first = failures.exceptions[0]
-        raise first from first.__cause__
-
-
-async def _opening(environment: Environment, sample: Sample) -> None:
+    if sample.id in environment.openings:
+        return
     session = Session(environment, sample)
-    current.set(session)
+    session.hold()
     trajectory.set(f"opening of {sample.id}")
     try:
         result = await environment.opening.call({})

@@ -69,10 +69,11 @@ class Task:
         return tuple(tool for tool in self.tools if tool.environment in ("", environment))
 
     def _fit_environments(self) -> None:
+        given = self.environment
+        for one in given.values() if isinstance(given, Mapping) else [given]:
+            if not isinstance(one, Environment):
+                raise ValueError(f"task {self.name!r}: the environment is no aepo.environment(...), but {one!r}")
         made = self.environments
-        for name, environment in made.items():
-            if not isinstance(environment, Environment):
-                raise ValueError(f"environment {name!r} of task {self.name!r}: make it with aepo.environment(...)")
         if not isinstance(self.environment, Environment):
             made = {name: environment.named(name) for name, environment in made.items()}
             object.__setattr__(self, "environment", made)

@@ -220,7 +220,7 @@ class Tool(ToolSettings):
             return str(error), ToolStatus.LOST
         except ToolError as error:
             return str(error), ToolStatus.ERROR
-        except ToolMisconfigured:
+        except (ToolMisconfigured, ToolBug):
             raise
         except Exception as error:
             cause = user_code.original(error)
