@@ -8,7 +8,9 @@ from typing import Literal
 from tyro.conf import Positional
 
 
-def warmstart(out: Positional[Path], /, task: Literal["atlas", "house"] = "atlas", threads: int = 2, seed: int = 0) -> None:
+def warmstart(
+    out: Positional[Path], /, task: Literal["atlas", "house"] = "atlas", threads: int = 2, seed: int = 0
+) -> None:
     """Make a small model of this package again, from scratch, on a CPU.
 
     Args:

@@ -17,7 +17,7 @@ def is_server(path: str) -> bool:
 
 
 def policy_folder(path: str) -> str:
-    """The folder of a policy's files: the newest undamaged one of a run, that of a model of the package, else the path itself.
+    """The folder of a policy's files: the newest undamaged one of a run, the package's own, else the path itself.
 
     Raises:
         ValueError: The run has no checkpoint that can be loaded.

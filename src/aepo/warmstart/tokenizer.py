@@ -40,7 +40,8 @@ def train_tokenizer(texts: Iterable[str], tags: Iterable[str], vocab_size: int) 
     pairs = [f"{n:02d}" for n in range(100)]
     # Every pair of digits must become one token, even if the texts do not have it.
     tokenizer.train_from_iterator([*texts, *(pairs * 2000)], trainer)
-    tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in (f"<{slash}{tag}>" for tag in tags for slash in ("", "/"))])
+    written = (f"<{slash}{tag}>" for tag in tags for slash in ("", "/"))
+    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in written])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

@@ -26,9 +26,16 @@ class Copies:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """The amount of training on demonstrations."""
+    """The amount of training on demonstrations.
+
+    Attributes:
+        steps: Steps in which the learning rate rises and falls once.
+        more: Steps after them, in which it rises and falls again.
+        rows: Number of demonstrations in a step.
+    """
 
     steps: int = 2600
+    more: int = 0
     rows: int = 48
 
 
@@ -185,6 +192,7 @@ def train_model(
         if step % 250 == 0:
             model.save_pretrained(out)
 
-    fit(model, demonstrations, recipe.demonstrations.steps, recipe.optimization, report, keep)
+    for steps in filter(None, (recipe.demonstrations.steps, recipe.demonstrations.more)):
+        fit(model, demonstrations, steps, recipe.optimization, report, keep)
     model.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(recipe, default=vars, indent=1) + "\n")

@@ -27,7 +27,7 @@ METALS = ("brass", "copper", "iron", "silver")
 
 
 class House:
-    """A house with a chest to open, as an environment: `reset` begins a game, the methods `go`, `take`, `open` are tools.
+    """A house with a chest to open, as an environment: `reset` begins a game; `go`, `take` and `open` are tools.
 
     Attributes:
         at: The room that the player is in.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aepo.tasks.atlas import atlas_search
@@ -34,7 +34,7 @@ class AtlasRecipe(Recipe):
     """All settings of the training run."""
 
     demonstrations: AtlasDemonstrations = AtlasDemonstrations()
-    faults: Faults = Faults()
+    faults: Faults = field(default_factory=Faults)
 
 
 def guesses(facts: World) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aepo.tasks.house.questions import question, seeds
@@ -29,11 +29,11 @@ class HouseRecipe(Recipe):
     """
 
     vocab_size: int = 448
-    copies: Copies = Copies(steps=0)
-    demonstrations: Demonstrations = Demonstrations(steps=500, rows=24)
+    copies: Copies = field(default_factory=lambda: Copies(steps=0))
+    demonstrations: Demonstrations = field(default_factory=lambda: Demonstrations(steps=500, more=300, rows=24))
     calls: int = 12
     houses: int = 100_000
-    faults: Faults = Faults()
+    faults: Faults = field(default_factory=Faults)
 
 
 def warmstart_house(out: Path, recipe: HouseRecipe, report: Callable[[str], None]) -> None:
