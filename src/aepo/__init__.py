@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aepo.api import Run, evaluate, load_policy, solve, train, view
     from aepo.config import Config
     from aepo.config import load as load_config
-    from aepo.environments import Environment, environment
+    from aepo.environments import Environment, check_environment, environment
     from aepo.evaluation.runner import Evaluation
     from aepo.solving.solution import Solution
     from aepo.tasks.atlas import atlas
@@ -58,6 +58,7 @@ _WHERE = {
     "TrajectoryTree": "aepo.types",
     "atlas": "aepo.tasks.atlas",
     "browse": "aepo.tools.pages.browse",
+    "check_environment": "aepo.environments",
     "environment": "aepo.environments",
     "evaluate": "aepo.api",
     "load_config": "aepo.config",
@@ -99,6 +100,7 @@ __all__ = [
     "TrajectoryTree",
     "atlas",
     "browse",
+    "check_environment",
     "environment",
     "evaluate",
     "load_config",

@@ -207,7 +207,7 @@ class Hanging(Maze):
 
 
 def test_a_reset_that_hangs_stops_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aepo.environments.session.PAUSES", ())
+    monkeypatch.setattr("aepo.environments.Session.pauses", ())
     monkeypatch.setattr("aepo.environments.world.CLOSE_SECONDS", 0.05)
     with pytest.raises(ToolMisconfigured, match=r"Hanging of sample 'q0' cannot be opened: reset did not end within"):
         rollout(aepo.environment(Hanging, reset_timeout=0.05))

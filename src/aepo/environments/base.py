@@ -13,6 +13,7 @@ from typing import Any, Literal, get_type_hints
 from aepo.environments.contract import class_of, has, methods_of, reset_arguments
 from aepo.environments.session import current
 from aepo.tools.base import Last, Tool, ToolSettings, as_text, tool
+from aepo.tools.schema import ToolDefinitionError
 from aepo.types import Sample, ToolError
 
 _LONG = 1e6
@@ -146,7 +147,10 @@ def environment(
     if own_random and any(inspect.iscoroutinefunction(method) for _, method in (*methods, ("reset", kind.reset))):  # type: ignore[attr-defined]
         raise ValueError(f"environment {kind.__name__}: own_random needs methods that are not async")
     settings = ToolSettings(timeout=timeout, max_characters=max_characters, concurrency=max_open)
-    tools = [_tool(name, method, settings) for name, method in methods]
+    try:
+        tools = [_tool(name, method, settings) for name, method in methods]
+    except ToolDefinitionError as error:
+        raise TypeError(f"environment {kind.__name__}: {error}; or let the method's name begin with _") from None
     made = Environment(
         factory,
         kind,

@@ -11,18 +11,17 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from hashlib import sha256
-from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from aepo.environments.contract import Diverged, EnvironmentLost
+from aepo.environments.replay import SHOWN, Executed, history_of, make_again
 from aepo.environments.world import EnvironmentBug, LiveWorld
+from aepo.files.json_data import problem
 from aepo.process import user_code
-from aepo.tools.base import ToolBug, ToolLost, ToolMisconfigured, as_text, clean
+from aepo.tools.base import ToolLost, ToolMisconfigured, as_text, clean
 from aepo.tools.cache.layer import history
 from aepo.tools.counts import count
 from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
@@ -32,25 +31,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAUSES = (0.2, 1.0)
-"""Seconds between the tries to open a world that is lost meanwhile."""
-
 current: ContextVar[Session] = ContextVar("session")
 """The session of the trajectory that makes a call."""
 
-expected: ContextVar[str | None] = ContextVar("expected", default=None)
-"""What a call gave before, while it is made again. A world that waits for a page to be still may stop when it shows
-this."""
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Executed:
-    """A call that a trajectory has made."""
-
-    call: ToolCall
-    result: ToolResult
 
 
 class Session:
@@ -62,7 +46,10 @@ class Session:
         steps: The executed calls of the trajectory, inherited ones included.
         snapshots: The kept states, by the number of calls before them.
         done: Whether nothing more can be done.
+        pauses: Seconds between the tries to open a world that is lost meanwhile.
     """
+
+    pauses: tuple[float, ...] = (0.2, 1.0)
 
     def __init__(
         self,
@@ -84,8 +71,7 @@ class Session:
     @property
     def history(self) -> str:
         """A hash of all steps."""
-        told = [[step.call.name, step.call.arguments, step.result.text, step.result.status] for step in self.steps]
-        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        return history_of(self.steps)
 
     def fork(self, calls: int) -> Session:
         """The session of a trajectory that begins after the first `calls` calls of this one."""
@@ -190,16 +176,15 @@ class Session:
             return {"outcome": self._worthless, "state": None}
         return await self._lasting(self._asked)
 
-    async def close(self) -> None:
-        """Close the world, whatever happens."""
+    async def close(self) -> str | None:
+        """Close the world, whatever happens; returns what went wrong."""
         world, self._world = self._world, None
-        if world is not None:
-            await world.close()
+        return None if world is None else await world.close()
 
     # Opening and replay.
 
     async def _open(self) -> None:
-        for pause in (*PAUSES, None):
+        for pause in (*self.pauses, None):
             began, token = perf_counter(), current.set(self)
             try:
                 return await self._try_to_open()
@@ -237,7 +222,7 @@ class Session:
         before = self.environment.openings.setdefault(self.sample.id, text)
         if before != text:
             raise ToolMisconfigured(
-                f"reset of {self._name} said {text[:200]!r}, and before {before[:200]!r}: all worlds of a question "
+                f"reset of {self._name} said {text[:SHOWN]!r}, and before {before[:SHOWN]!r}: all worlds of a question "
                 "must begin alike; take `seed` in reset and draw from random.Random(seed)"
             )
 
@@ -246,27 +231,10 @@ class Session:
         self._replaying = True
         try:
             for step in self.steps[self._gone :]:
-                if step.call.name not in self.environment.read_only:
-                    await self._again(step)
+                await make_again(self.environment, step)
                 self._gone += 1
         finally:
             self._replaying = False
-
-    async def _again(self, step: Executed) -> None:
-        call, before, token = step.call, step.result, expected.set(step.result.text)
-        try:
-            result = await self.environment.by_name[call.name].again(call.arguments)
-        except ToolBug as bug:
-            if isinstance(bug.original, EnvironmentLost):
-                raise bug.original from None
-            raise Diverged(f"{call.name} {call.arguments} raised {user_code.told(bug.original)}") from bug
-        finally:
-            expected.reset(token)
-        count("environment/replayed_calls")
-        if result.status is ToolStatus.TIMEOUT:
-            raise EnvironmentLost(result.text)
-        if (result.text, result.status) != (before.text, before.status):
-            raise Diverged(f"{call.name} {call.arguments} gave {result.text[:200]!r}, before {before.text[:200]!r}")
 
     # Calls.
 
@@ -308,11 +276,11 @@ class Session:
         assert world is not None
         outcome = None
         if self.environment.rewards:
-            outcome = await world.own("get_reward")
-            if not isfinite(number := float(outcome)):
-                raise EnvironmentBug(f"{self.environment.kind.__name__}.get_reward", self.sample.id, ValueError(number))
-            outcome = number
-        return {"outcome": outcome, "state": await world.read("state")}
+            outcome = float(await world.own("get_reward"))
+        found = {"outcome": outcome, "state": await world.read("state")}
+        if (wrong := problem(found, f"{self._name}: outcome and state")) is not None:
+            raise EnvironmentBug(self.environment.kind.__name__, self.sample.id, ValueError(wrong))
+        return found
 
     @property
     def _worthless(self) -> float | None:

@@ -91,19 +91,27 @@ class LiveWorld:
             return await self._reported(name, partial(getattr, self.made, name))
         return getattr(self.made, name, None)
 
-    async def close(self) -> None:
-        """Let the object go, whatever happens; one that does not close in time is left behind."""
-        what = f"close of environment {self.environment.name} of sample {self.sample.id!r}"
+    async def close(self) -> str | None:
+        """Let the object go, whatever happens; one that does not close in time is left behind.
+
+        Returns:
+            What went wrong; None if nothing did.
+        """
+        wrong = None
         with anyio.move_on_after(CLOSE_SECONDS, shield=True) as scope:
             try:
                 await user_code.call(self._close, self.environment.inline, self._thread)
             except Exception as error:
-                _not_closed(f"{what} raised {user_code.told(user_code.original(error))}")
+                wrong = f"raised {user_code.told(user_code.original(error))}"
         if scope.cancelled_caught:
-            _not_closed(f"{what} did not end within {CLOSE_SECONDS:g} s")
+            wrong = f"did not end within {CLOSE_SECONDS:g} s"
         if self._thread is not None:
             self._thread.stop()
         count("environment/closed")
+        if wrong is not None:
+            count("environment/not_closed")
+            _log.warning("close of environment %s of sample %r %s", self.environment.name, self.sample.id, wrong)
+        return wrong
 
     def _close(self) -> Any:
         # In the world's thread this comes after a call that was abandoned, which may have just made the object.
@@ -123,8 +131,3 @@ class LiveWorld:
             return await user_code.call(function, self.environment.inline, self._thread)
         with self.random.used():
             return await user_code.call(function, inline=True)
-
-
-def _not_closed(line: str) -> None:
-    count("environment/not_closed")
-    _log.warning("%s", line)

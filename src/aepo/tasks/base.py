@@ -64,6 +64,11 @@ class Task:
             return {}
         return {given.name: given} if isinstance(given, Environment) else dict(given)
 
+    def environment_of(self, sample: Sample) -> str:
+        """The name of the environment of a question; the task has one or several."""
+        made = self.environments
+        return str(sample.metadata.get("environment")) if len(made) > 1 else next(iter(made))
+
     def tools_of(self, environment: str) -> tuple[Tool, ...]:
         """The tools that a question of an environment may use: the task's own and those of the environment."""
         return tuple(tool for tool in self.tools if tool.environment in ("", environment))
