@@ -18,7 +18,7 @@ made = pytest.mark.skipif(
     not (BUILT_IN_MODELS["house"] / "model.safetensors").is_file(),
     reason="the small model is not in this copy: `aepo warmstart src/aepo/models/house --task house` makes it",
 )
-LIMITS = ["rollout.max_tool_calls=12", "rollout.max_tokens=400", "algorithm.tau=0.5"]
+LIMITS = ["rollout.max_tool_calls=16", "rollout.max_tokens=500", "algorithm.tau=0.5"]
 
 
 def groups_of(questions: int) -> list[Group]:
