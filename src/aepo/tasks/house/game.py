@@ -1,13 +1,14 @@
 """The game: rooms with doors, two keys, and a chest that one of the keys opens.
 
     House 417322: open the chest.
-    You are in the hall. Doors: kitchen, study.
-    > go kitchen          The kitchen. Doors: hall, cellar. Here: iron key.
+    You are in the hall. Doors: bathroom, bedroom.
+    > go bathroom         The bathroom. Doors: terrace, attic, hall. Here: iron key.
     > take iron key       You have the iron key.
-    > go cellar           The cellar. Doors: kitchen, attic. Here: chest with a brass lock.
+    > go hall             The hall. Doors: bathroom, bedroom.
+    > go bedroom          The bedroom. Doors: hall, attic. Here: chest with a silver lock.
     > open chest          The iron key does not fit.
 
-The player must find the brass key and come back. It carries one key, so it puts the iron key down where it takes the
+The player must find the silver key and come back. It carries one key, so it puts the iron key down where it takes the
 other one. Nothing that it does is final, but calls are limited.
 """
 
