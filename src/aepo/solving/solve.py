@@ -118,8 +118,8 @@ def _asked(question: str | Sample, tools: Sequence[Tool], task: Task | None) -> 
     for name, environment in asked.environments.items():
         if not environment.sandboxed:
             _log.warning(
-                "several trajectories act in environment %s: what their calls change outside of it, they change several "
-                "times (docs/environments.md; aepo.environment(..., sandboxed=True) if they change nothing there)",
+                "several trajectories act in environment %s: what their calls change outside of it, they change more "
+                "than once (docs/environments.md; aepo.environment(..., sandboxed=True) if they change nothing there)",
                 name,
             )
     return asked
