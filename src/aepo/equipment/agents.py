@@ -65,7 +65,7 @@ def agents(
         )
         for name, tools in shown(task).items()
     }
-    longest = max(len(_of(protocols, sample).prompt(sample.question)) for sample in questions)
+    longest = max(len(protocols[task.environment_of(sample)].prompt(sample.question)) for sample in questions)
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
@@ -120,10 +120,6 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
     first = next(iter(made.values()))
     first.by_environment = made if len(made) > 1 else {}
     return first
-
-
-def _of(protocols: Mapping[str, ChatProtocol], sample: Sample) -> ChatProtocol:
-    return protocols.get(sample.metadata.get("environment", ""), next(iter(protocols.values())))
 
 
 def scorer_of(task: Task, config: Config) -> RewardScorer:

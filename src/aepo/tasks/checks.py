@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -60,14 +60,16 @@ def check_held_out(trained: Sequence[Sample], held_out: Sequence[Sample], where:
         )
 
 
-def check_environments(samples: Sequence[Sample], environments: Mapping[str, Environment], where: str) -> None:
+def check_environments(
+    samples: Sequence[Sample], named: Callable[[Sample], str], environments: Mapping[str, Environment], where: str
+) -> None:
     """Check that each question has an environment, and all that its `reset` takes.
 
     Raises:
         ValueError: One has not.
     """
     for sample in samples:
-        name = sample.metadata.get("environment") if len(environments) > 1 else next(iter(environments))
+        name = named(sample)
         if name not in environments:
             raise ValueError(
                 f"{where}: sample {sample.id!r} names no environment: set its metadata 'environment' to one of "

@@ -14,7 +14,7 @@ import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 from aepo.core.exploration import ExplorationState, IndependentSamples
-from aepo.engines.stopping import ends_of, stoppings
+from aepo.engines.stopping import Stopping, ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
@@ -42,9 +42,14 @@ class Desk:
             name: make_protocol(rollout.protocol, tokenizer, tools, task.system, rollout.date, ends, rollout.template)
             for name, tools in shown(self.task).items()
         }
-        self.stopping = stoppings(tokenizer)(next(iter(self.protocols.values())).stop)
+        prepared = stoppings(tokenizer)
+        self.stopping = {name: prepared(protocol.stop) for name, protocol in self.protocols.items()}
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
+
+    def stopping_of(self, sample: str) -> Stopping:
+        """The stop condition for a question."""
+        return self.stopping[self.task.environment_of(self.samples[sample])]
 
     async def grow(
         self, sample: str, number: int, generator: ServedGenerator, state: str | None, samples: int | None
@@ -90,7 +95,7 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
     async def _put_tree(self, prompt: dict[str, Any], sampling_params: dict[str, Any], validate: bool) -> None:
         state, samples = prompt.pop("exploration", None), prompt.pop("__rollout_n__", None)
         sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
-        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
+        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping_of(prompt["sample"]))
         group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
         for number, row in enumerate(rows(group)):
             # verl would take a list of rows as one session and score only the last row.
