@@ -37,9 +37,9 @@ def test_what_is_written_reads_back_equal() -> None:
     ("line", "message"),
     [
         ("{", "line 2: "),
-        ('{"id": "q"}', "line 2: holds no outcome ('format')"),
-        ("[]", "line 2: holds no outcome"),
-        (json.dumps({"format": 2}), "line 2: outcomes of format 2, this version reads 1"),
+        ('{"id": "q"}', "line 2: no outcome of format 1"),
+        ("[]", "line 2: no outcome of format 1"),
+        (json.dumps({"format": 2}), "line 2: no outcome of format 1"),
     ],
 )
 def test_a_broken_line_is_named(line: str, message: str) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from aepo.comparison.plan import PlannedRun
 from aepo.evaluation.outcomes import Outcome, read_outcomes
 from aepo.runs.folder import RunFolder
-from aepo.runs.metrics import evaluations_of, read_metrics, steps_of
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,11 @@ def read(run: PlannedRun) -> Result:
     Raises:
         ValueError: A file is missing or broken; the message names it.
     """
-    folder = RunFolder.open(run.folder)
-    rows = read_metrics(folder.metrics_file)
-    steps = steps_of(rows)
+    folder = RunFolder(run.folder)
+    steps = folder.steps()
     used: dict[int, dict[str, float]] = {0: {}}
     for row in steps:
         used[row["step"]] = {name: value for name, value in row.items() if name.startswith("budget/")}
-    evaluations = [{**used[row["step"]], **row} for row in evaluations_of(rows)]
+    evaluations = [{**used[row["step"]], **row} for row in folder.evaluations()]
     before, after = (read_outcomes(folder, step) for step in (0, steps[-1]["step"] if steps else 0))
     return Result(run.label, run.seed, before, after, steps, evaluations)

@@ -14,7 +14,7 @@ from pathlib import Path
 from aepo.config import Config
 from aepo.process.signals import terminable
 from aepo.process.user_code import told
-from aepo.runs.folder import config_of
+from aepo.runs.folder import RunFolder
 
 INTERRUPTED, FAILED = 130, 1
 
@@ -47,7 +47,7 @@ def _train(config: Config, failure: Connection) -> int:
 
     code = 0
     try:
-        train_config(config, resume=config_of(Path(config.run)) is not None)
+        train_config(config, resume=RunFolder(Path(config.run)).config_file is not None)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (Exception, SystemExit) as error:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import anyio
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.prices import Prices, TrajectoryCost, spent
+from aepo.files.formats import from_line, to_line
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.types import Group, Sample, StopReason, Trajectory
@@ -93,23 +93,12 @@ class Answered:
 
     def to_line(self) -> str:
         """One JSON object; `from_line` reads it back equal."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        return to_line(FORMAT, asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Answered:
-        """Read what `to_line` wrote.
-
-        Raises:
-            ValueError: The line is broken or of another format version.
-        """
-        data = json.loads(line)
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise ValueError(f"no answers of format {FORMAT}")
-        try:
-            answers = tuple(Answer(**answer) for answer in data["answers"])
-            return cls(**{**data, "targets": tuple(data["targets"]), "answers": answers})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"holds no answers ({error})") from None
+        """Read what `to_line` wrote; ValueError for a line that is broken or of another format."""
+        return from_line(line, FORMAT, "answers", cls)
 
 
 Keep = Callable[[list[Answered], list[Group]], None]

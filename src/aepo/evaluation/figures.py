@@ -10,8 +10,7 @@ from statistics import fmean
 from aepo.evaluation.intervals import Interval, estimate
 from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
-from aepo.terminal.table import Lines, interval
-from aepo.terminal.table import percent as shares
+from aepo.terminal.table import Lines
 
 PUBLISHED = {"gaia": 47.6, "hle": 11.2, "webwalkerqa": 43.0}
 """Pass@1 in per cent that the paper (arXiv 2510.14545) reports for AEPO with Qwen3-14B. Not measured here."""
@@ -94,7 +93,8 @@ def table(figures: Sequence[Figures], prices: Prices | None = None) -> Lines:
         row = [one.title, str(len(one.scored)), one.scored[0].score.split(":")[0]]
         row += [percent(one.passes(k)) for k in ks]
         row += [percent(one.f1), f"{one.mean('calls'):.2f}", f"{one.mean('tokens'):.0f}", f"{one.mean('seconds'):.2f}"]
-        row += [money(one.cost(prices))] if prices else []
+        if prices:
+            row.append("-" if (cost := one.cost(prices)) is None else f"{cost:.3g}")
         rows.append([*row, str(PUBLISHED.get(one.name, ""))] if published else row)
     return rows
 
@@ -130,12 +130,6 @@ def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]
     return told
 
 
-def money(value: Interval | None) -> str:
-    """E.g. "0.0123 [0.0101, 0.0145]"; "-" for None."""
-    return "-" if value is None else interval(value.mean, value.low, value.high, ".3g")
-
-
-def percent(value: Interval | None, signed: bool = False) -> str:
+def percent(value: Interval | None, form: str = ".1f") -> str:
     """E.g. "47.6 [40.1, 55.0]"; "-" for None."""
-    form = "+.1f" if signed else ".1f"
-    return "-" if value is None else shares(value.mean, value.low, value.high, form)
+    return "-" if value is None else f"{value.percent:{form}}"

@@ -71,15 +71,11 @@ class EvaluationFolder:
         Raises:
             ValueError: There is none, or one of another version.
         """
-        file = self.path / "settings.json"
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except OSError:
-            raise ValueError(f"no evaluation on data sets in {self.path}: it has no settings.json") from None
-        except ValueError as error:
-            raise ValueError(f"cannot read {file}: {error}") from None
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise ValueError(f"{file} is of another version; this one reads format {FORMAT}")
+        data = RunFolder(self.path).read_json("settings.json")
+        if data is None:
+            raise ValueError(f"no evaluation on data sets in {self.path}: it has no settings.json")
+        if data.pop("format", None) != FORMAT:
+            raise ValueError(f"{self.path / 'settings.json'} is of another version; this one reads format {FORMAT}")
         return data
 
     def answers(self, name: str) -> list[Answered]:
@@ -130,7 +126,7 @@ class EvaluationFolder:
     def reward_trees(self, name: str, scored: Sequence[Scored]) -> None:
         """Write the scores into the trees, as a run writes its rewards."""
         worth = {one.answered.id: one.correct for one in scored}
-        for path in sorted((self.path / name / "trees").glob("step-*.jsonl.gz")):
+        for path in RunFolder(self.path / name).tree_files().values():
             lines = gzip.decompress(path.read_bytes()).splitlines()
             rewarded = b"".join(_rewarded(line, worth) + b"\n" for line in lines)
             # No time stamp inside: equal trees give equal files.

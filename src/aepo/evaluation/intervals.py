@@ -31,9 +31,19 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def percent(self) -> Interval:
+        """The same of a share, in per cent."""
+        return Interval(100 * self.mean, 100 * self.low, 100 * self.high)
+
+    def __format__(self, form: str) -> str:
+        """E.g. "0.53 [0.49, 0.57]" for ".2f"; the mean alone where the limits are NaN. ".3f" is the default."""
+        form = form or ".3f"
+        limits = "" if math.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]"
+        return f"{self.mean:{form}}{limits}"
+
     def __str__(self) -> str:
-        """E.g. "0.530 [0.490, 0.570]"."""
-        return f"{self.mean:.3f}" if math.isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format(self)
 
 
 Errors = Sequence[tuple[float, int]]

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aepo.evaluation.passk import pass_at_k
 from aepo.evaluation.runner import Evaluation
+from aepo.files.formats import from_line, to_line
 from aepo.files.lines import parsed
 from aepo.files.whole import write_whole
 from aepo.runs.folder import RunFolder, writing
@@ -58,7 +58,7 @@ def outcomes(evaluation: Evaluation) -> list[Outcome]:
 
 def to_lines(found: Sequence[Outcome]) -> str:
     """One JSON object a line; `from_lines` reads it back equal."""
-    return "".join(json.dumps({"format": FORMAT, **asdict(outcome)}, ensure_ascii=False) + "\n" for outcome in found)
+    return "".join(to_line(FORMAT, asdict(outcome)) + "\n" for outcome in found)
 
 
 def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Path:
@@ -95,18 +95,7 @@ def from_lines(text: str) -> list[Outcome]:
     Raises:
         ValueError: A line is broken or of another format version.
     """
-    return parsed(text.encode(), _outcome)
-
-
-def _outcome(line: str) -> Outcome:
-    data = json.loads(line)
-    try:
-        if data["format"] != FORMAT:
-            raise ValueError(f"outcomes of format {data['format']!r}, this version reads {FORMAT}")
-        sampled = tuple(Attempt(**attempt) for attempt in data["sampled"])
-        return Outcome(data["id"], sampled, None if data["greedy"] is None else Attempt(**data["greedy"]))
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"holds no outcome ({error})") from error
+    return parsed(text.encode(), lambda line: from_line(line, FORMAT, "outcome", Outcome))
 
 
 def _attempts(group: Group) -> tuple[Attempt, ...]:

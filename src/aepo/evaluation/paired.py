@@ -28,10 +28,10 @@ def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]])
             raise ValueError(f"{a.name}: no question has a verdict that could be read of both models")
         first, second = ([pair[side].passes(1) for pair in readable] for side in (0, 1))
         row = [a.title, str(len(readable)), *(percent(estimate(side, 0.0, 1.0)) for side in (first, second))]
-        row.append(percent(paired_difference(first, second), signed=True))
+        row.append(percent(paired_difference(first, second), "+.1f"))
         f1 = [(fmean(x.f1), fmean(y.f1)) for x, y in matched if x.f1 is not None and y.f1 is not None]
         one, other = [pair[0] for pair in f1], [pair[1] for pair in f1]
-        row.append(percent(paired_difference(one, other) if f1 else None, signed=True))
+        row.append(percent(paired_difference(one, other) if f1 else None, "+.1f"))
         rows.append(row)
     told = ["First minus second, in per cent; an interval without 0 in it is a difference."]
     if left_out:

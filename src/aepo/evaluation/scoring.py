@@ -5,7 +5,6 @@ An answer whose verdict cannot be read is neither right nor wrong: it is `None` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ import anyio.to_thread
 
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.passk import pass_at_k
+from aepo.files.formats import fields_of, to_line
 from aepo.process.user_code import original, told
 from aepo.rewards.answer import exact_match, token_f1
 from aepo.rewards.judge import Judge, Judgement, Prompt, Verdict, judge
@@ -64,10 +64,10 @@ class Scored:
 
     def to_line(self) -> str:
         """One JSON object with all that a reader needs; `from_line` reads it back equal, given the answers."""
-        kept = {"format": FORMAT, "id": self.answered.id, "score": self.score, "correct": self.correct, "f1": self.f1}
+        kept = {"id": self.answered.id, "score": self.score, "correct": self.correct, "f1": self.f1}
         about = {"targets": self.answered.targets, "answers": [answer.text for answer in self.answered.answers]}
         costs = {"calls": self.answered.calls, "tokens": self.answered.tokens, "seconds": self.answered.seconds}
-        return json.dumps(kept | about | costs, ensure_ascii=False)
+        return to_line(FORMAT, kept | about | costs)
 
     @classmethod
     def from_line(cls, line: str, answered: Mapping[str, Answered]) -> Scored:
@@ -80,9 +80,7 @@ class Scored:
         Raises:
             ValueError: The line is broken, of another format version, or of a question without these answers.
         """
-        data = json.loads(line)
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ValueError(f"no result of format {FORMAT}")
+        data = fields_of(line, FORMAT, "result")
         try:
             question, correct, f1 = answered[data["id"]], tuple(data["correct"]), data["f1"]
             if data["answers"] != [answer.text for answer in question.answers] or len(correct) != len(question.answers):

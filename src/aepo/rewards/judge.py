@@ -7,7 +7,6 @@ judgement has the version of its prompt and the name of the judge. An unreadable
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from functools import partial
 from string import Template
 from typing import TypeAlias
 
+from aepo.files.formats import from_line, to_line
 from aepo.process import user_code
 from aepo.rewards.reply import stated
 
@@ -103,22 +103,12 @@ class Judgement:
 
     def to_line(self) -> str:
         """One JSON object; `from_line` reads it back equal."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        return to_line(FORMAT, asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Judgement:
-        """Read what `to_line` wrote.
-
-        Raises:
-            ValueError: The line is broken or of another format version.
-        """
-        data = json.loads(line)
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise ValueError(f"not a verdict of format {FORMAT}")
-        try:
-            return cls(**{**data, "targets": tuple(data["targets"]), "verdict": Verdict(data["verdict"])})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"holds no verdict ({error})") from None
+        """Read what `to_line` wrote; ValueError for a line that is broken or of another format."""
+        return from_line(line, FORMAT, "verdict", cls)
 
 
 async def judge(

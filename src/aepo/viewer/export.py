@@ -92,7 +92,7 @@ def _data(sources: Sequence[Source], choice: Choice) -> dict[str, str]:
         if not choice.questions or record.group.sample.id in choice.questions
     ]
     if not found:
-        raise ValueError(f"{sources[0].path} holds no rollout trees" + " that were chosen" * bool(known))
+        raise ValueError(f"{sources[0].folder.path} holds no rollout trees" + " that were chosen" * bool(known))
     texts = [_text(whole(record, index)) for _, _, index, record in found]
     kept = _within([len(text.encode("utf-8", "replace")) for text in texts], choice.megabytes * MEGABYTE)
     told = views.view(sources, live=False)

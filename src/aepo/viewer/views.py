@@ -40,7 +40,7 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
         "runs": [
             {
                 "name": source.name,
-                "path": str(source.path),
+                "path": str(source.folder.path),
                 "kind": source.kind,
                 "facts": source.facts(),
                 "rules": source.rules(),
@@ -60,7 +60,7 @@ def metrics(source: Source, after: int = 0) -> dict[str, Any]:
     Raises:
         ValueError: A line is broken; the message names file and line.
     """
-    file = source.path / "metrics.jsonl"
+    file = source.folder.metrics_file
     rows = _rows(_stamp(file)) if file.is_file() else []
     if after > len(rows):
         after = 0

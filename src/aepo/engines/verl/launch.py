@@ -14,7 +14,7 @@ from aepo.engines.verl.settings import overrides, unknown
 from aepo.equipment.agents import scorer_of
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.equipment.tools import equip
-from aepo.runs.begun import begun, gone_on
+from aepo.runs.begun import run_folder
 from aepo.tasks.base import Task
 from aepo.tasks.identity import difference, identity
 
@@ -45,11 +45,8 @@ def train(config: Config, task: Task, resume: bool) -> None:
     equip(config, task.tools)
     scorer_of(task, config)
     settings = prepared(config, task, resume)
-    folder = (gone_on if resume else begun)(config, task, named=True)
-    try:
+    with run_folder(config, task, named=True, resume=resume):
         run(settings)
-    finally:
-        folder.close()
 
 
 def placed(config: Config) -> Config:
