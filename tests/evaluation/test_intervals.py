@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.evaluation import estimate, paired_difference
-from aepo.evaluation.intervals import Interval, Uncertain, quantile, tail
+from aepo.evaluation.intervals import Interval, Uncertain, estimate, paired_difference, quantile, tail
 
 
 @pytest.mark.parametrize(

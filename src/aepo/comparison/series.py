@@ -31,8 +31,7 @@ def band(lines: Sequence[SeriesLine]) -> Band:
     Raises:
         ValueError: There is no line, or a line has no point.
     """
-    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
-        raise ValueError("a band needs a line with points for each seed")
+    _check(lines)
     start, end = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     grid = sorted({x for line in lines for x in line[0] if start <= x <= end} | {float(start), float(end)})
     if len(grid) > POINTS:
@@ -50,8 +49,7 @@ def band_of_points(lines: Sequence[SeriesLine]) -> Band:
     Raises:
         ValueError: There is no line, or a line has no point.
     """
-    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
-        raise ValueError("a band needs a line with points for each seed")
+    _check(lines)
     shortest = min(len(x) for x, _ in lines)
     xs, ys = (np.array([[*line[at][: shortest - 1], line[at][-1]] for line in lines], dtype=float) for at in (0, 1))
     return Band(*(values.tolist() for values in (xs.mean(axis=0), ys.mean(axis=0), ys.min(axis=0), ys.max(axis=0))))
@@ -81,3 +79,8 @@ def shares(histograms: Sequence[Mapping[str, int]]) -> dict[int, float]:
     for histogram in histograms:
         total.update({int(value): count for value, count in histogram.items()})
     return {value: count / total.total() for value, count in sorted(total.items())} if total.total() else {}
+
+
+def _check(lines: Sequence[SeriesLine]) -> None:
+    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
+        raise ValueError("a band needs a line with points for each seed")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aepo.core.losses import MAX_LOG_RATIO, kl_k3
+from aepo.core.losses import MAX_LOG_RATIO
 
 KINDS = ("truncate", "mask")
 LEVELS = ("token", "sequence")
@@ -27,14 +27,12 @@ class Correction:
         dropped_share: The share of the trajectories with a trained token in which all weights are 0.
         effective_sample_size: (sum w)^2 / (N sum w^2) over the N trained tokens: 1 for equal weights, 1 / N if one
             token has all the weight, 0 without any.
-        k3: The mean of r - 1 - ln r over the trained tokens, with r = p / q of each; an estimate of KL(q || p) in nats.
     """
 
     weights: Tensor
     cut_share: float
     dropped_share: float
     effective_sample_size: float
-    k3: float
 
 
 @torch.no_grad()
@@ -102,7 +100,6 @@ def correction(
         cut_share=float((cut & trained).sum()) / max(count, 1.0),
         dropped_share=float((rows & (weights == 0).all(-1)).sum()) / max(float(rows.sum()), 1.0),
         effective_sample_size=float(weights.sum()) ** 2 / (count * squares) if squares else 0.0,
-        k3=float((kl_k3(torch.zeros_like(difference), difference) * trained).sum()) / max(count, 1.0),
     )
 
 

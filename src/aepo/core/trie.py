@@ -82,12 +82,6 @@ def trie(tokens_BT: Tensor, lengths_B: Tensor, groups_B: Tensor) -> Trie:
     )
 
 
-def sees(until_N: Tensor) -> Tensor:
-    """(N, N) bool: the tokens (columns) that each token (row) of a trie attends to: its prefix and itself."""
-    place_N = torch.arange(len(until_N), device=until_N.device)
-    return (place_N <= place_N[:, None]) & (place_N[:, None] < until_N)
-
-
 def segments(until_N: Tensor) -> list[tuple[int, int, int]]:
     """The runs without a branch, as (start, end, end of the descendants), in order."""
     if not len(until_N):
