@@ -109,7 +109,7 @@ def _evaluate_task(
     from aepo.cli.benchmarks import prices
     from aepo.equipment.models import is_server
     from aepo.equipment.tools import equip
-    from aepo.evaluation.outcomes import outcomes, save_outcomes
+    from aepo.evaluation.outcomes import save_outcomes
     from aepo.runs.failures import failures_kept
     from aepo.runs.folder import RunFolder
     from aepo.runs.resumed import task_of_run
@@ -135,7 +135,7 @@ def _evaluate_task(
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    save_outcomes(kept, 0, outcomes(result))
+    save_outcomes(kept, 0, result)
     save_trees(kept, 0, result.sampled, policy.decode)
     if result.greedy:
         save_trees(kept, 1, result.greedy, policy.decode)

@@ -61,8 +61,8 @@ def to_lines(found: Sequence[Outcome]) -> str:
     return "".join(to_line(FORMAT, asdict(outcome)) + "\n" for outcome in found)
 
 
-def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Path:
-    """Write what each question of a step's evaluation came to, all or nothing.
+def save_outcomes(folder: RunFolder, step: int, evaluation: Evaluation) -> None:
+    """Write the outcomes of a step's evaluation, all or nothing.
 
     Raises:
         RunFolderError: The disk is full or refuses.
@@ -70,8 +70,7 @@ def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Pat
     path = folder.outcomes_file(step)
     with writing(path):
         folder.outcomes.mkdir(parents=True, exist_ok=True)
-        write_whole(path, to_lines(found).encode())
-    return path
+        write_whole(path, to_lines(outcomes(evaluation)).encode())
 
 
 def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from aepo.config import Config
-from aepo.evaluation.outcomes import outcomes, save_outcomes
+from aepo.evaluation.outcomes import save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.process import event_loop
 from aepo.process.signals import signals_wait
@@ -313,7 +313,7 @@ class Trainer:
         with signals_wait():
             self.evaluated = self.state.step
             # They are written before the metrics, which tell a resumed run that this evaluation is done.
-            save_outcomes(self.folder, self.state.step, outcomes(result))
+            save_outcomes(self.folder, self.state.step, result)
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
             self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
 

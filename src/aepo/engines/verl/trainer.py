@@ -29,7 +29,7 @@ from aepo.engines.verl.questions import GREEDY
 from aepo.engines.verl.rows import gathered, loaded
 from aepo.engines.verl.settings import source_of
 from aepo.engines.verl.sources import choose
-from aepo.evaluation.outcomes import outcomes, save_outcomes
+from aepo.evaluation.outcomes import save_outcomes
 from aepo.evaluation.runner import Evaluation
 from aepo.files.whole import write_whole
 from aepo.runs.begun import add_version, drop_after
@@ -183,7 +183,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             if text:
                 found[source.endswith(GREEDY)].append(loaded(text, self.samples))
         result = Evaluation(found[False], found[True])
-        save_outcomes(self.folder, self.global_steps, outcomes(result))
+        save_outcomes(self.folder, self.global_steps, result)
         self._log(result.metrics())
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
