@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from aepo.evaluation.passk import pass_at_k
 from aepo.evaluation.runner import Evaluation
