@@ -1,4 +1,4 @@
-"""What each question of an evaluation came to, as a small file: what a paired comparison reads.
+"""Keeps the rewards and answers of an evaluation in a small file, which paired comparisons read.
 
 {"format": 1, "id": "q7", "sampled": [{"reward": 1.0, "answer": "Madrid"}, ...], "greedy": null}
 """
@@ -21,7 +21,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trajectory: its reward, and its answer if it gave one."""
+    """The reward of one trajectory, and its answer; None without an answer."""
 
     reward: float
     answer: str | None
@@ -29,12 +29,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question.
+    """The outcome of one question.
 
     Attributes:
-        id: Of the sample.
+        id: The sample's id.
         sampled: Its independent trajectories.
-        greedy: The one of the likeliest tokens; None if it was not asked for.
+        greedy: The trajectory of the likeliest tokens; None if there is none.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def outcomes(evaluation: Evaluation) -> list[Outcome]:
-    """Question by question, in the order they were asked."""
+    """The outcomes of the questions, in the order in which they were asked."""
     nothing: list[Attempt | None] = [None] * len(evaluation.sampled)
     greedy = [_attempts(group)[0] for group in evaluation.greedy] or nothing
     return [
@@ -56,12 +56,12 @@ def outcomes(evaluation: Evaluation) -> list[Outcome]:
 
 
 def to_lines(found: Sequence[Outcome]) -> str:
-    """One JSON object a line; `from_lines` reads it back equal."""
+    """Write outcomes as one JSON object a line; `from_lines` reads them back equal."""
     return "".join(to_line(FORMAT, asdict(outcome)) + "\n" for outcome in found)
 
 
 def save_outcomes(folder: RunFolder, step: int, evaluation: Evaluation) -> None:
-    """Write the outcomes of a step's evaluation, all or nothing.
+    """Write the outcomes of a step's evaluation atomically.
 
     Raises:
         RunFolderError: The disk is full or refuses.
@@ -73,7 +73,7 @@ def save_outcomes(folder: RunFolder, step: int, evaluation: Evaluation) -> None:
 
 
 def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
-    """What `save_outcomes` wrote.
+    """Read the outcomes of a step's evaluation.
 
     Raises:
         ValueError: There is no such file, or it is broken; the message names it.
@@ -88,11 +88,7 @@ def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
 
 
 def from_lines(text: str) -> list[Outcome]:
-    """Read what `to_lines` wrote.
-
-    Raises:
-        ValueError: A line is broken or of another format version.
-    """
+    """Read the result of `to_lines`; ValueError names a line that is broken or of another format."""
     return parsed(text.encode(), lambda line: from_line(line, FORMAT, "outcome", Outcome))
 
 

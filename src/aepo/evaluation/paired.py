@@ -1,4 +1,7 @@
-"""Two models on the same questions: the difference is taken question by question, so that hard ones add no noise."""
+"""Compares two models on the same questions.
+
+The difference is taken for each question first, so hard questions add no noise.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from aepo.terminal.table import Lines
 
 
 def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]]) -> tuple[Lines, list[str]]:
-    """Paired differences of two models over the questions that both could be scored on: a table, and notes on it.
+    """Make a table of the paired differences over the questions that both models have a score on, and notes on it.
 
     Raises:
         ValueError: A data set was scored in two ways, or on other questions.
