@@ -1,4 +1,4 @@
-"""Advantages: rewards compared inside a group or over the batch, then weighed by entropy (spec 4.2 and 5)."""
+"""Advantages: rewards are compared inside a group or over the batch, then scaled by entropy (spec 4.2 and 5)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def branch_probability(
     Args:
         delta: dH = scale(H_t - h_init).
         consecutive: l, observations in a row at which the path branched.
-        alpha: P of an observation that changes nothing.
+        alpha: P if the entropy does not change.
         gamma: Weight of the entropy change.
         penalty: Slope of the penalty.
 
@@ -72,9 +72,9 @@ def reference_probability(
 
 
 def random_rate(budget: int, global_samples: int, mean_observations: float) -> float:
-    """Rate of the control that does not read entropies: min(1, budget / (m T)).
+    """The rate of the control that does not read entropies: min(1, budget / (m T)).
 
-    With beam size 2 it spends the whole budget, in expectation, on the m T observations of the global samples.
+    With beam size 2, the m T observations of the global samples use the whole budget on average.
 
     Args:
         budget: k - m.
@@ -85,7 +85,7 @@ def random_rate(budget: int, global_samples: int, mean_observations: float) -> f
 
 
 def quota(budget: int, observation: int, mean_observations: float, pacing: str = "even") -> int:
-    """Branches that a question may have started once its i-th observations are decided (spec 3.2).
+    """The number of branches that a question may have started after its i-th observations are decided (spec 3.2).
 
     even: min(budget, ceil(budget i / T)).  none: budget.
 

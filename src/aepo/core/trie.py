@@ -11,18 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Trie:
-    """Sequences of tokens, each common beginning once, depth first.
+    """Sequences of tokens, stored depth first; each common beginning is stored once.
 
     A token is stored right after its parent, or after all descendants of an earlier sibling. So the descendants of
     token m are one run right after it, and token n attends to m exactly if m <= n < until_N[m].
 
     Attributes:
         tokens_N: Ids.
-        positions_N: Number of tokens before each in its sequences: its depth.
-        until_N: End of the run of each token's descendants.
+        positions_N: The depth of each token: the number of tokens before it in its sequences.
+        until_N: The end of the run of each token's descendants.
         places_BT: Index of each sequence's tokens in the trie; -1 past its end.
         order_B: The sequences, in the order in which their ends are stored.
-        shared_B: For each of `order_B`, how many tokens it shares with the one before it.
+        shared_B: For each of `order_B`, the number of tokens that it shares with the one before it.
     """
 
     tokens_N: Tensor

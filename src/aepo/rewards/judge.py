@@ -39,7 +39,7 @@ class Prompt:
     """A prompt for a judge.
 
     Attributes:
-        version: Changes with every word of the text.
+        version: Name of this text; another text must have another one.
         text: The text, with $question, $targets and $answer.
         verdicts: The verdict of each possible last line of a reply.
     """

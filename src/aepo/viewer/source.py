@@ -1,4 +1,4 @@
-"""Opens a folder for the viewer: of a run, of an evaluation, or any with trees. Files are read once."""
+"""Opens a folder for the viewer: of a run, of an evaluation, or any with trees."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RULES = ("branch_rule", "tau", "alpha", "gamma", "penalty", "beam_size", "entrop
 
 @dataclass(frozen=True)
 class SourceSection:
-    """Questions that belong together: a step of a run, a data set of an evaluation.
+    """Questions that are shown together: those of a step of a run, or of a data set of an evaluation.
 
     Attributes:
         key: Its name in addresses.
@@ -55,8 +55,8 @@ class Source:
     """One opened folder.
 
     Attributes:
-        folder: Reads it.
-        kind: Run or evaluation.
+        folder: The folder.
+        kind: "run" or "evaluation".
         settings: Its settings by dotted keys; empty if the folder has none.
     """
 
@@ -95,7 +95,7 @@ class Source:
         return [(words, str(self.settings[key])) for words, key in FACTS if self.settings.get(key) is not None]
 
     def rules(self) -> dict[str, Any]:
-        """The known settings with which branch decisions and clips are drawn."""
+        """The settings with which the page draws branch decisions and clips, as far as they are known."""
         return {name: self.settings[key] for name in RULES if (key := f"algorithm.{name}") in self.settings}
 
 

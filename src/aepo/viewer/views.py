@@ -27,10 +27,10 @@ Stamp = tuple[Path, int, int]
 
 
 def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
-    """The opened folders.
+    """The opened folders with their settings and sections.
 
     Args:
-        sources: One, or two to be compared.
+        sources: One folder, or two to be compared.
         live: Whether the page can ask a server again.
     """
     return {

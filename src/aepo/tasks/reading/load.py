@@ -17,10 +17,10 @@ from aepo.types import Sample
 
 @dataclass(frozen=True)
 class Loaded:
-    """The samples of a data set.
+    """The samples of a data set, and the rows that are left out.
 
     Attributes:
-        samples: In the order of the rows, each with an id.
+        samples: The samples in the order of the rows, each with an id.
         needs: For each left-out row by its id, what a text model lacks to answer it.
     """
 
@@ -29,7 +29,7 @@ class Loaded:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Number of left-out rows by what they need, e.g. {"an image": 342}."""
+        """The number of left-out rows by what they need, e.g. {"an image": 342}."""
         return dict(Counter(self.needs.values()))
 
 
@@ -40,7 +40,7 @@ def load_samples(
     split: str | None = None,
     load: Load | None = None,
 ) -> Loaded:
-    """The samples of a data set.
+    """Load the samples of a data set.
 
     Args:
         data_set: The data set.

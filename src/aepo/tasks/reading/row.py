@@ -19,7 +19,7 @@ _SHOWN_FIELDS = 20
 
 
 class DataError(ValueError):
-    """A data set cannot be read; one line gives the place and what to do."""
+    """A data set cannot be read; the message gives the place and what to do."""
 
 
 @dataclass(frozen=True)
