@@ -202,7 +202,7 @@ def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
     """Set the date for chat templates: the configured one, else the day on which the evaluation began."""
     if settings.rollout.date is not None:
         return settings
-    begun = folder.settings().get("rollout.date") if resume and (folder.path / "settings.json").is_file() else None
+    begun = folder.settings().get("rollout.date") if resume and folder.begun else None
     return on_day(settings, datetime.date.today() if begun is None else datetime.date.fromisoformat(begun))
 
 

@@ -40,7 +40,9 @@ def train(
     if resume is not None:
         if file is not None:
             raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {file} out")
-        file = resume / "config.yaml"
+        from aepo.runs.folder import CONFIG
+
+        file = resume / CONFIG
     settings = configuration.load(file, overrides)
     if resume is not None:
         settings = settings.model_copy(update={"run": str(resume)})

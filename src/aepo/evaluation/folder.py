@@ -32,6 +32,7 @@ from aepo.runs.trees import save_trees
 from aepo.types import Group, Sample
 
 FORMAT = 1
+SETTINGS = "settings.json"
 
 
 class EvaluationFolder:
@@ -44,6 +45,11 @@ class EvaluationFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds an evaluation on data sets."""
+        return (self.path / SETTINGS).is_file()
+
     def begin(self, settings: dict[str, Any], resume: bool) -> None:
         """Begin an evaluation in the folder, or go on with the one that it holds.
 
@@ -54,8 +60,7 @@ class EvaluationFolder:
         Raises:
             ValueError: It holds an evaluation and `resume` is false, or a setting differs; the message names it.
         """
-        file = self.path / "settings.json"
-        if file.is_file():
+        if self.begun:
             if not resume:
                 raise ValueError(f"{self.path} holds an evaluation: go on with --resume, or choose another --out")
             before = self.settings()
@@ -63,7 +68,8 @@ class EvaluationFolder:
                 raise ValueError(f"cannot resume {self.path}: {what}; set it back, or choose another --out")
             settings = before | settings  # a data set may have been added
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(file, (json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n").encode())
+        text = json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n"
+        write_whole(self.path / SETTINGS, text.encode())
 
     def settings(self) -> dict[str, Any]:
         """The settings that the evaluation began with.
@@ -71,11 +77,11 @@ class EvaluationFolder:
         Raises:
             ValueError: There is no evaluation, or one of another version.
         """
-        data = RunFolder(self.path).read_json("settings.json")
+        data = RunFolder(self.path).read_json(SETTINGS)
         if data is None:
-            raise ValueError(f"no evaluation on data sets in {self.path}: it has no settings.json")
+            raise ValueError(f"no evaluation on data sets in {self.path}: it has no {SETTINGS}")
         if data.pop("format", None) != FORMAT:
-            raise ValueError(f"{self.path / 'settings.json'} is of another version; this one reads format {FORMAT}")
+            raise ValueError(f"{self.path / SETTINGS} is of another version; this one reads format {FORMAT}")
         return data
 
     def answers(self, name: str) -> list[Answered]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from aepo.config import flat
 from aepo.evaluation.folder import EvaluationFolder
-from aepo.runs.folder import RunFolder
+from aepo.runs.folder import CONFIG, RunFolder
 
 FACTS = (
     ("algorithm", "algorithm.name"),
@@ -109,15 +109,15 @@ def open_source(path: Path) -> Source:
     if not path.is_dir():
         raise FileNotFoundError(f"no run folder {path}")
     folder = RunFolder(path)
-    if (path / "settings.json").is_file():
-        return Source(folder, "evaluation", _dotted(EvaluationFolder(path).settings()))
+    if (evaluation := EvaluationFolder(path)).begun:
+        return Source(folder, "evaluation", _dotted(evaluation.settings()))
     if (report := folder.read_json("report.json")) is not None:
         return Source(folder, "evaluation", _dotted(report))
     if folder.config_file is not None:
         return Source(folder, "run", _dotted(folder.config()))
     if folder.metrics_file.is_file() or folder.trees.is_dir():
         return Source(folder, "run", {})
-    if inside := sorted(config.parent for config in (*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml"))):
+    if inside := sorted(config.parent for config in (*path.glob(f"*/{CONFIG}"), *path.glob(f"*/*/{CONFIG}"))):
         raise ValueError(f"{path} holds {len(inside)} runs: open one or two of them, e.g. {inside[0]}")
     raise ValueError(f"{path} holds no run: it has neither config.yaml nor metrics.jsonl nor trees, nor settings.json")
 
