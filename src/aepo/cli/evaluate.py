@@ -135,7 +135,7 @@ def _evaluate_task(
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    save_outcomes(kept, 0, result)
+    save_outcomes(kept, 0, result.outcomes())
     save_trees(kept, 0, result.sampled, policy.decode)
     if result.greedy:
         save_trees(kept, 1, result.greedy, policy.decode)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
-from aepo.comparison.plan import PlannedRun
+from aepo.comparison.plan import Plan, PlannedRun
 from aepo.evaluation.outcomes import Outcome, read_outcomes
 from aepo.runs.folder import RunFolder
 
@@ -44,6 +44,11 @@ class Result:
     def seconds(self) -> float:
         """Seconds of all training steps, without evaluations and checkpoints."""
         return fsum(row["time/step"] for row in self.steps)
+
+
+def by_entry(plan: Plan, results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each entry by its label, in the plan's order."""
+    return {label: [result for result in results if result.label == label] for label in plan.labels}
 
 
 def read(run: PlannedRun) -> Result:

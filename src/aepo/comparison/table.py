@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from aepo.comparison.plan import Plan
-from aepo.comparison.results import Result
+from aepo.comparison.results import Result, by_entry
 from aepo.comparison.statistics import Cells, Difference, cost, difference, holm, success
 from aepo.evaluation.intervals import Interval
 from aepo.evaluation.outcomes import Outcome
@@ -53,7 +53,7 @@ def rows(plan: Plan, results: Sequence[Result]) -> list[EntryRow]:
     asked = {tuple(outcome.id for outcome in result.after) for result in results}
     if len(asked) > 1:
         raise ValueError("the runs answered different questions: was the task changed between them?")
-    by_label = {label: [result for result in results if result.label == label] for label in plan.labels}
+    by_label = by_entry(plan, results)
     first = by_label[plan.labels[0]]
     return _corrected(
         [_row(plan, own, first if label != plan.labels[0] else []) for label, own in by_label.items() if own]

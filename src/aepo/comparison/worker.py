@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aepo.config import Config
 from aepo.process.signals import terminable
-from aepo.process.user_code import told
+from aepo.process.user_code import with_notes
 from aepo.runs.folder import RunFolder
 
 INTERRUPTED, FAILED = 130, 1
@@ -52,11 +52,7 @@ def _train(config: Config, failure: Connection) -> int:
         code = INTERRUPTED
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        lines = [
-            str(error) if isinstance(error, Exception) and str(error) else told(error),
-            *getattr(error, "__notes__", []),
-        ]
-        failure.send(" | ".join(" ".join(line.split()) for line in lines))
+        failure.send(with_notes(error))
         code = FAILED
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from aepo.evaluation.passk import pass_at_k
-from aepo.evaluation.runner import Evaluation
 from aepo.files.formats import from_line, to_line
 from aepo.files.lines import parsed
 from aepo.files.whole import write_whole
@@ -46,21 +45,12 @@ class Outcome:
         return pass_at_k(len(self.sampled), sum(attempt.reward >= SUCCESS for attempt in self.sampled), k)
 
 
-def outcomes(evaluation: Evaluation) -> list[Outcome]:
-    """The outcomes of the questions, in the order in which they were asked."""
-    nothing: list[Attempt | None] = [None] * len(evaluation.sampled)
-    greedy = [_attempts(group)[0] for group in evaluation.greedy] or nothing
-    return [
-        Outcome(group.sample.id, _attempts(group), best) for group, best in zip(evaluation.sampled, greedy, strict=True)
-    ]
-
-
 def to_lines(found: Sequence[Outcome]) -> str:
     """Write outcomes as one JSON object a line; `from_lines` reads them back equal."""
     return "".join(to_line(FORMAT, asdict(outcome)) + "\n" for outcome in found)
 
 
-def save_outcomes(folder: RunFolder, step: int, evaluation: Evaluation) -> None:
+def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> None:
     """Write the outcomes of a step's evaluation atomically.
 
     Raises:
@@ -69,7 +59,7 @@ def save_outcomes(folder: RunFolder, step: int, evaluation: Evaluation) -> None:
     path = folder.outcomes_file(step)
     with writing(path):
         folder.outcomes.mkdir(parents=True, exist_ok=True)
-        write_whole(path, to_lines(outcomes(evaluation)).encode())
+        write_whole(path, to_lines(found).encode())
 
 
 def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
@@ -92,5 +82,6 @@ def from_lines(text: str) -> list[Outcome]:
     return parsed(text.encode(), lambda line: from_line(line, FORMAT, "outcome", Outcome))
 
 
-def _attempts(group: Group) -> tuple[Attempt, ...]:
+def attempts(group: Group) -> tuple[Attempt, ...]:
+    """The rewards and answers of a group's trajectories."""
     return tuple(Attempt(reward, leaf.answer) for reward, leaf in zip(group.rewards, group.tree.leaves, strict=True))

@@ -8,7 +8,7 @@ from math import isnan
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.intervals import Interval, estimate
-from aepo.evaluation.passk import pass_at_k
+from aepo.evaluation.outcomes import Outcome, attempts
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -28,13 +28,18 @@ class Evaluation:
     sampled: list[Group]
     greedy: list[Group]
 
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes of the questions, in the order in which they were asked."""
+        best = [attempts(group)[0] for group in self.greedy] or [None] * len(self.sampled)
+        return [Outcome(group.sample.id, attempts(group), one) for group, one in zip(self.sampled, best, strict=True)]
+
     def passes(self, k: int) -> Interval:
         """Unbiased Pass@k over the sampled trajectories.
 
         Raises:
             ValueError: There are fewer than k samples per question.
         """
-        values = [pass_at_k(len(group.rewards), sum(r >= SUCCESS for r in group.rewards), k) for group in self.sampled]
+        values = [outcome.passes(k) for outcome in self.outcomes()]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")
         return estimate(values, 0.0, 1.0)

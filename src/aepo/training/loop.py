@@ -313,7 +313,7 @@ class Trainer:
         with signals_wait():
             self.evaluated = self.state.step
             # They are written before the metrics, which tell a resumed run that this evaluation is done.
-            save_outcomes(self.folder, self.state.step, result)
+            save_outcomes(self.folder, self.state.step, result.outcomes())
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
             self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
 

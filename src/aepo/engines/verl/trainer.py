@@ -183,7 +183,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             if text:
                 found[source.endswith(GREEDY)].append(loaded(text, self.samples))
         result = Evaluation(found[False], found[True])
-        save_outcomes(self.folder, self.global_steps, result)
+        save_outcomes(self.folder, self.global_steps, result.outcomes())
         self._log(result.metrics())
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
