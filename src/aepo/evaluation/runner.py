@@ -8,7 +8,7 @@ from math import isnan
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.intervals import Interval, estimate
-from aepo.evaluation.outcomes import Outcome, attempts
+from aepo.evaluation.outcomes import Attempt, Outcome, attempts
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -30,7 +30,7 @@ class Evaluation:
 
     def outcomes(self) -> list[Outcome]:
         """The outcomes of the questions, in the order in which they were asked."""
-        best = [attempts(group)[0] for group in self.greedy] or [None] * len(self.sampled)
+        best: list[Attempt | None] = [attempts(group)[0] for group in self.greedy] or [None] * len(self.sampled)
         return [Outcome(group.sample.id, attempts(group), one) for group, one in zip(self.sampled, best, strict=True)]
 
     def passes(self, k: int) -> Interval:
