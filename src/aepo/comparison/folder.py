@@ -84,7 +84,7 @@ def finished(run: PlannedRun) -> bool:
 
 
 def log_file(plan: Plan, run: PlannedRun) -> Path:
-    """Return the file for a run's output."""
+    """The file for a run's output."""
     return plan.folder / "logs" / f"{run.folder.name}.log"
 
 

@@ -19,7 +19,7 @@ ENTROPY = "entropy/policy"
 
 
 def crossing(x: Sequence[float], y: Sequence[float], level: float) -> float | None:
-    """Find the least x at which the line through the points reaches `level`; None if it never does."""
+    """The least x at which the line through the points reaches `level`; None if it never does."""
     for at, value in enumerate(y):
         if value >= level:
             if at == 0:

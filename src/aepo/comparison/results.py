@@ -33,11 +33,7 @@ class Result:
     evaluations: Sequence[Mapping[str, Any]]
 
     def used(self, kind: str) -> float:
-        """Return the amount that training used in all.
-
-        Args:
-            kind: "trajectories", "tokens_sampled" or "executed_calls".
-        """
+        """The amount that training used in all, of "trajectories", "tokens_sampled" or "executed_calls"."""
         return float(self.steps[-1][f"budget/{kind}"]) if self.steps else 0.0
 
     @property
@@ -52,11 +48,7 @@ def by_entry(plan: Plan, results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def read(run: PlannedRun) -> Result:
-    """Read a finished run's results.
-
-    Raises:
-        ValueError: A file is missing or broken; the message names it.
-    """
+    """Read a finished run's results; ValueError names a file that is missing or broken."""
     folder = RunFolder(run.folder)
     steps = folder.steps()
     used: dict[int, dict[str, float]] = {0: {}}

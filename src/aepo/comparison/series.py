@@ -26,10 +26,9 @@ class Band:
 
 
 def band(lines: Sequence[SeriesLine]) -> Band:
-    """Compute the seeds' mean and spread over the x that all of them cover; curves are straight between their points.
+    """The seeds' mean and spread over the x that all of them cover; curves are straight between their points.
 
-    Raises:
-        ValueError: There is no line, or a line has no point.
+    No line, or a line without points, is a ValueError.
     """
     _check(lines)
     start, end = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
@@ -41,13 +40,11 @@ def band(lines: Sequence[SeriesLine]) -> Band:
 
 
 def band_of_points(lines: Sequence[SeriesLine]) -> Band:
-    """Compute the seeds' mean in x and y, point by point: the first points of all seeds, the second ones, and so on.
+    """The seeds' mean in x and y, point by point: of the first points of all seeds, of the second ones, and so on.
 
     This is for few points whose x differs between seeds, such as evaluations by their cost. The last points of all
-    seeds belong together, so a seed with more points than another leaves out some before its last one.
-
-    Raises:
-        ValueError: There is no line, or a line has no point.
+    seeds belong together, so a seed with more points than another leaves out some before its last one. No line, or a
+    line without points, is a ValueError.
     """
     _check(lines)
     shortest = min(len(x) for x, _ in lines)
@@ -61,7 +58,7 @@ def smoothed(values: Sequence[float], steps: int = SMOOTHED_STEPS) -> list[float
 
 
 def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -> SeriesLine:
-    """Make the curve of one metric against another from the rows that have it.
+    """The curve of one metric against another from the rows that have it.
 
     Args:
         rows: The metrics of a run.
@@ -74,7 +71,7 @@ def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -
 
 
 def shares(histograms: Sequence[Mapping[str, int]]) -> dict[int, float]:
-    """Add up histograms {value as text: count}; return each value's share, or nothing if nothing was counted."""
+    """The share of each value in histograms {value as text: count}, added up; empty if nothing was counted."""
     total: Counter[int] = Counter()
     for histogram in histograms:
         total.update({int(value): count for value, count in histogram.items()})

@@ -101,19 +101,9 @@ def entropy_aware(advantages: Tensor, entropies: Tensor, loss_mask: Tensor, weig
 
 
 def entropy_statistics(entropies: Tensor, loss_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased std of the trained tokens' entropy (spec 4.2).
+    """Mean and unbiased std of the trained tokens' entropy, two scalars in nats without gradient (spec 4.2).
 
-    Fewer than two tokens, or equal entropies, give std 0, which stands for z = 0.
-
-    Args:
-        entropies: (B, T), nats.
-        loss_mask: (B, T), not 0 where the token is trained; other entropies are never read.
-
-    Returns:
-        Two scalars, nats, without gradient.
-
-    Raises:
-        ValueError: The shapes differ.
+    Fewer than two tokens, or equal entropies, give std 0, which stands for z = 0. Arguments as of `entropy_aware`.
     """
     _same_shape(entropies, loss_mask)
     values = entropies.detach()[loss_mask != 0].to(_wide(entropies.device))

@@ -149,16 +149,8 @@ def clip_fractions(
 ) -> tuple[Tensor, Tensor]:
     """Shares of the trained tokens that PPO's clip would cut: (A < 0 below the range, A > 0 above it).
 
-    Args:
-        logprobs: (B, T).
-        old_logprobs: (B, T).
-        advantages: (B, T) or (B, 1).
-        loss_mask: (B, T), 1 where the token is trained.
-        clip_low: Width of the range below 1.
-        clip_high: Width of the range above 1.
-
-    Returns:
-        Two scalars without gradient; 0 if nothing is trained.
+    The arguments are those of `clipped`, and `loss_mask` (B, T), 1 where the token is trained. The results are scalars
+    without gradient, 0 if nothing is trained.
     """
     trained = loss_mask != 0
     count = trained.sum().clamp(min=1)

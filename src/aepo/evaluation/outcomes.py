@@ -51,11 +51,7 @@ def to_lines(found: Sequence[Outcome]) -> str:
 
 
 def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> None:
-    """Write the outcomes of a step's evaluation atomically.
-
-    Raises:
-        RunFolderError: The disk is full or refuses.
-    """
+    """Write the outcomes of a step's evaluation atomically; RunFolderError if the disk is full or refuses."""
     path = folder.outcomes_file(step)
     with writing(path):
         folder.outcomes.mkdir(parents=True, exist_ok=True)
@@ -63,11 +59,7 @@ def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Non
 
 
 def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
-    """Read the outcomes of a step's evaluation.
-
-    Raises:
-        ValueError: There is no such file, or it is broken; the message names it.
-    """
+    """The outcomes of a step's evaluation; ValueError names a file that is missing or broken."""
     path = folder.outcomes_file(step)
     try:
         return from_lines(path.read_text(encoding="utf-8"))

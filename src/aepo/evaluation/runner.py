@@ -34,11 +34,7 @@ class Evaluation:
         return [Outcome(group.sample.id, attempts(group), one) for group, one in zip(self.sampled, best, strict=True)]
 
     def passes(self, k: int) -> Interval:
-        """Unbiased Pass@k over the sampled trajectories.
-
-        Raises:
-            ValueError: There are fewer than k samples per question.
-        """
+        """Unbiased Pass@k over the sampled trajectories; ValueError if there are fewer than k samples per question."""
         values = [outcome.passes(k) for outcome in self.outcomes()]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")

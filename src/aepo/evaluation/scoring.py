@@ -91,11 +91,7 @@ class Scored:
 
 
 def score_name(method: Method, prompt: Prompt, judge: Judge | None) -> str:
-    """The name of a score; two scores can be compared only if their names are equal.
-
-    Raises:
-        ValueError: A judge is needed and there is none.
-    """
+    """The name of a score; only scores of one name can be compared. ValueError if a judge is needed and missing."""
     if method != "judge":
         return method
     if judge is None:

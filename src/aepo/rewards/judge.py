@@ -131,12 +131,7 @@ async def judge(
 
 
 async def replied(ask: Ask, prompt: str, name: str = "the judge") -> str:
-    """The judge's reply.
-
-    Raises:
-        TypeError: It is no text.
-        Exception: The judge raised it.
-    """
+    """The judge's reply; TypeError if it is no text. What the judge raises is passed on."""
     reply = await user_code.call(partial(ask, prompt))
     if not isinstance(reply, str):
         raise TypeError(f"{name} gave a {type(reply).__name__}: it must return text")

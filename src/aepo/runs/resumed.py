@@ -31,11 +31,7 @@ FREE_FOR_RUN = (
 
 
 def with_date(config: Config, resume: bool) -> Config:
-    """The configuration with a date for chat templates: its own, else the run's, else today's.
-
-    Raises:
-        RunFolderError: There is no run to go on with.
-    """
+    """The configuration with a date for chat templates: its own, else the run's, else today's."""
     if config.rollout.date is not None:
         return config
     date = parse(RunFolder(Path(config.run)).config()).rollout.date if resume else datetime.date.today()

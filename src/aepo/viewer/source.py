@@ -80,11 +80,7 @@ class Source:
         return [SourceSection(name, name, None, tuple(kept.values())) for name, kept in data_sets.items() if kept]
 
     def section(self, key: str) -> SourceSection:
-        """One section.
-
-        Raises:
-            KeyError: There is no such section.
-        """
+        """One section; KeyError if there is no such section."""
         for section in self.sections():
             if section.key == key:
                 return section

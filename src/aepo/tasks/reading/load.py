@@ -85,11 +85,7 @@ def converted(data_set: DataSet, rows: Iterable[Row]) -> Loaded:
 
 
 def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
-    """The ids of a list, or of a file with one id per line.
-
-    Raises:
-        DataError: The file cannot be read, or there is no id.
-    """
+    """The ids of a list, or of a file with one id per line; DataError if the file cannot be read or has none."""
     if isinstance(ids, str | Path):
         try:
             lines = local(ids).read_text(encoding="utf-8").splitlines()
@@ -104,11 +100,7 @@ def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
 
 
 def chosen(loaded: Loaded, ids: Sequence[str], name: str) -> tuple[Sample, ...]:
-    """The samples with these ids.
-
-    Raises:
-        DataError: An id is missing, or its row needs more than text.
-    """
+    """The samples with these ids; DataError if an id is missing, or its row needs more than text."""
     wanted, known = set(ids), {sample.id for sample in loaded.samples}
     for one in ids:
         if one in loaded.needs:
