@@ -42,8 +42,8 @@ def run_folder(config: Config, task: Task, named: bool, resume: bool) -> Iterato
             yield folder
         return
     folder = RunFolder(Path(config.run))
-    before = folder.config()
     with locked(folder):
+        before = folder.config()
         same_run(parse(before), config)
         if same_task(folder, kept):
             _keep(folder, "task.json", kept)
