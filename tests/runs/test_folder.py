@@ -93,6 +93,26 @@ def test_what_holds_no_run_is_not_opened(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_steps_and_evaluations_are_told_apart(tmp_path):
+    folder = a_run(tmp_path / "a")
+    tracker = JsonlTracker(folder.metrics_file)
+    tracker.log(0, {"eval/success": 0.25})
+    tracker.log(1, {"budget/trajectories": 8.0})
+    tracker.log(1, {"eval/success": 0.5})
+    assert folder.steps() == [{"step": 1, "budget/trajectories": 8.0}]
+    assert [(row["step"], row["eval/success"]) for row in folder.evaluations()] == [(0, 0.25), (1, 0.5)]
+    assert RunFolder(tmp_path / "none").steps() == RunFolder(tmp_path / "none").evaluations() == []
+
+
+def test_a_json_file_is_an_object_or_missing_or_named(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_json("task.json") is None and folder.task() == {}
+    for text in ("{half", "[1]"):
+        (tmp_path / "task.json").write_text(text)
+        with pytest.raises(ValueError, match=r"cannot read .*task\.json"):
+            folder.task()
+
+
 SECOND = """
 import sys
 from pathlib import Path
