@@ -33,7 +33,7 @@ def test_what_is_written_reads_back_equal_whatever_else_stands_beside_it() -> No
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("{", ""),
+        ("{", "Expecting property name"),
         ("[]", "no whole of format 1"),
         ('{"id": "q"}', "no whole of format 1"),
         (to_line(2, asdict(WHOLE)), "no whole of format 1"),

@@ -98,7 +98,7 @@ class Judgement:
 
     @property
     def key(self) -> tuple[str, str, str | None, str, str]:
-        """All that the verdict depends on; trajectories with the same key have the same verdict."""
+        """What names the verdict: a question, an answer, a prompt and a judge. A kept verdict is used again for its key."""
         return self.id, self.question, self.answer, self.prompt, self.model
 
     def to_line(self) -> str:
