@@ -59,9 +59,7 @@ def agents(
     rules = algorithm.exploration()
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
-    protocol = make_protocol(
-        rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends, rollout.template
-    )
+    protocol = protocol_of(task, config, policy.tokenizer, policy.ends)
     longest = max(len(protocol.prompt(sample.question)) for sample in questions)
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
@@ -81,6 +79,22 @@ def agents(
         return agent_over(generator, protocol, task.tools, config)
 
     return agent(False), agent(True)
+
+
+def protocol_of(task: Task, config: Config, tokenizer: Tokenizer, ends: Stop) -> ChatProtocol:
+    """Make the chat protocol of a task.
+
+    Args:
+        task: The task, whose tools the model is told of.
+        config: The configuration.
+        tokenizer: The policy's tokenizer.
+        ends: The ends of a turn that the model declares.
+
+    Raises:
+        ValueError: The chat template or a tool does not fit the protocol.
+    """
+    rollout = config.rollout
+    return make_protocol(rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends, rollout.template)
 
 
 def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:

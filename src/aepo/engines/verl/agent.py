@@ -20,9 +20,8 @@ from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
-from aepo.equipment.agents import agent_over, scorer_of
+from aepo.equipment.agents import agent_over, protocol_of, scorer_of
 from aepo.equipment.tools import equip
-from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import Group
 
@@ -38,10 +37,7 @@ class Desk:
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = replace(task, tools=equipment.tools)
         self.scorer = scorer_of(task, self.config)
-        rollout, ends = self.config.rollout, ends_of(self.config.model.path)
-        self.protocol = make_protocol(
-            rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends, rollout.template
-        )
+        self.protocol = protocol_of(self.task, self.config, tokenizer, ends_of(self.config.model.path))
         self.stopping = stoppings(tokenizer)(self.protocol.stop)
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)

@@ -68,6 +68,9 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
             "(peft: merge_and_unload), and give what save_pretrained writes"
         )
     wanted = overrides(config, len(longest_prompt(config, task)), resume)
+    wanted["trainer.val_before_train"] = bool(task.held_out)
+    if not task.held_out:
+        wanted["trainer.test_freq"] = -1
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])
     # The task may be a module of the current folder.
@@ -75,7 +78,7 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
     variables = {VARIABLE: config.model_dump_json(), MODULES: os.environ[MODULES], "PYTHONPATH": path}
     wanted["+ray_kwargs.ray_init.runtime_env.env_vars"] = variables
     try:
-        return composed(wanted, bool(task.held_out))
+        return composed(wanted)
     except ImportError as error:
         raise ValueError(f'engine verl needs verl and what it needs: pip install "aepo-rl[verl]" ({error})') from error
 
@@ -103,7 +106,7 @@ def run(settings: Any) -> None:
             ray.shutdown()
 
 
-def composed(settings: dict[str, Any], evaluates: bool) -> Any:
+def composed(settings: dict[str, Any]) -> Any:
     """The whole configuration of verl with some keys set; only a key that begins with + may be new.
 
     Raises:
@@ -122,9 +125,6 @@ def composed(settings: dict[str, Any], evaluates: bool) -> Any:
         if not key.startswith("+") and key not in known and key not in sections:
             raise unknown(key, known)
         OmegaConf.update(made, key.removeprefix("+"), value, force_add=True)
-    OmegaConf.update(made, "trainer.val_before_train", evaluates)
-    if not evaluates:
-        OmegaConf.update(made, "trainer.test_freq", -1)
     try:
         validate_config(made, use_reference_policy=made.actor_rollout_ref.actor.use_kl_loss, use_critic=False)
     except (AssertionError, ValueError) as error:

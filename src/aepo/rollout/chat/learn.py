@@ -25,25 +25,24 @@ _OPEN_THINK = re.compile(r"<think>\s*$")
 _CLOSED_THINK = re.compile(r"</think>\s*$")
 
 
-def learn_conventions(template: Template, describes: bool) -> Conventions:
+def learn_conventions(template: Template) -> Conventions:
     """Find out how a template writes, and check that it only appends.
 
     A template that changes earlier turns is replaced by a template of this package that otherwise writes the same, if
     there is one. A line reports this.
 
     Args:
-        template: The model's template, with the tools and the system text.
-        describes: Whether the system text may describe tools that the template ignores.
+        template: The model's template. If it ignores the tools, its system text describes them, unless that is empty.
 
     Raises:
         ValueError: The template changes earlier turns, hides results, or writes calls that are not understood.
     """
     try:
-        return _learn(template, describes)
+        return _learn(template)
     except ValueError as refusal:
         for name, other in instead_of(template):
             try:
-                found = replace(_learn(other, describes), shipped=name)
+                found = replace(_learn(other), shipped=name)
             except ValueError:
                 continue
             _log.warning(
@@ -55,7 +54,7 @@ def learn_conventions(template: Template, describes: bool) -> Conventions:
         raise
 
 
-def _learn(template: Template, describes: bool) -> Conventions:
+def _learn(template: Template) -> Conventions:
     shows = bool(template.schemas) and _shows_tools(template)
     form = find_format(template, shows)
     prompt = template.render(template.opening())
@@ -68,8 +67,8 @@ def _learn(template: Template, describes: bool) -> Conventions:
     found = replace(found, several=form is not HARMONY and writes_several(found))
     if shows:
         found = replace(found, described_by="template")
-    elif template.schemas and describes:
-        text = f"{template.system}\n\n{_description(template, found.several)}".strip()
+    elif template.schemas and template.system != "":
+        text = f"{template.system or ''}\n\n{_description(template, found.several)}".strip()
         found = replace(found, template=replace(template, system=text), described_by="system")
     check_append_only(found)
     return found

@@ -59,11 +59,11 @@ class NativeProtocol:
             ValueError: There is no chat template, or it changes earlier turns, hides results or writes other calls.
         """
         self._tools = check_tools(tools)
-        own = Template.chosen(tokenizer, tools, system or "", date, template)
-        found = learn_conventions(own, describes=system != "")
+        own = Template.chosen(tokenizer, tools, system, date, template)
+        found = learn_conventions(own)
         self._template, self._glue, self._form = found.template, found.glue, found.form
         self.shipped_template, self.call_format = found.shipped, found.form.name
-        self.system, self.described_by = found.template.system, found.described_by
+        self.system, self.described_by = found.template.system or "", found.described_by
         self.tool_role, self.several = found.glue.role, found.several
 
         self._reply = learn_reply(self._template)

@@ -60,7 +60,7 @@ class Template:
         date: Today's date for a template that asks for it; None reads the clock.
         other: A template to use instead of the tokenizer's; None uses the tokenizer's.
         arguments: Further arguments of every rendering, such as `enable_thinking`.
-        system: The system text of every conversation; empty for none.
+        system: The system text of every conversation; empty for none, None for the protocol's default.
     """
 
     tokenizer: Tokenizer
@@ -68,14 +68,14 @@ class Template:
     date: datetime.date | None = None
     other: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    system: str = ""
+    system: str | None = None
 
     @classmethod
     def chosen(
         cls,
         tokenizer: Tokenizer,
         tools: Sequence[ToolLike],
-        system: str,
+        system: str | None,
         date: datetime.date | None,
         settings: Mapping[str, Any] | None,
     ) -> Template:
