@@ -35,17 +35,17 @@ def train(config: Config, task: Task, resume: bool) -> None:
         RunFolderError: The run folder holds another run or cannot be written.
         RuntimeError: The run failed; notes say what is kept and how to go on.
     """
-    # Every node loads the task by its name.
+    # Every node loads the task by its name, so that one is checked and kept.
     loaded = tasks.load(config.task.name, config.task.options)
     if (what := difference(identity(loaded), identity(task))) is not None:
         raise ValueError(
             f"engine verl loads the task on every node: {config.task.name!r} gives another one than this ({what} "
             f'there); give task.name as "package.module:function"'
         )
-    equip(config, task.tools)
-    scorer_of(task, config)
-    settings = prepared(config, task, resume)
-    with run_folder(config, task, named=True, resume=resume):
+    equip(config, loaded.tools)
+    scorer_of(loaded, config)
+    settings = prepared(config, loaded, resume)
+    with run_folder(config, loaded, named=True, resume=resume):
         run(settings)
 
 
