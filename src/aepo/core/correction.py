@@ -2,6 +2,14 @@
 
 The sampler draws from q, and the trainer computes p for the same tokens. A loss over samples of q is corrected by the
 ratio p / q. The ratio is bounded, because a few large ones would outweigh all others.
+
+Weights of tokens are biased and have little variance. Weights of sequences have no bias but that of the bounds, and
+their spread grows with the root of the length.
+
+Sources: truncation of tokens, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training" (Yao et al.,
+2025); the mask of tokens, IcePop (Ling team, 2025); of sequences, "When Speed Kills Stability" (Liu et al., 2025).
+The weights are those of verl 0.9.1 (`rollout_is`: a cap truncates, "0.5_5.0" masks; exponents bounded by 20) and
+TRL 1.16 (`vllm_importance_sampling_mode`). Their caps: 2 for tokens, 2 (verl), 3 (TRL) or 5 (SkyRL) for sequences.
 """
 
 from __future__ import annotations
@@ -60,14 +68,6 @@ def correction(
     |---|---|
     | truncate | min(r, cap) |
     | mask | r if floor <= r <= cap, else 0 |
-
-    Weights of tokens are biased and have little variance. Weights of sequences have no bias but that of the bounds, and
-    their spread grows with the root of the length.
-
-    Sources: truncation of tokens, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training" (Yao et al.,
-    2025); the mask of tokens, IcePop (Ling team, 2025); of sequences, "When Speed Kills Stability" (Liu et al., 2025).
-    The weights are those of verl 0.9.1 (`rollout_is`: a cap truncates, "0.5_5.0" masks; exponents bounded by 20) and
-    TRL 1.16 (`vllm_importance_sampling_mode`). Their caps: 2 for tokens, 2 (verl), 3 (TRL) or 5 (SkyRL) for sequences.
 
     Args:
         logprobs: (B, T), ln p of the sampled tokens under the trainer, before its first update.

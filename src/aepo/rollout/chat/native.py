@@ -12,7 +12,6 @@ from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
 from aepo.rollout.chat.ends import find_ends
-from aepo.rollout.chat.formats import HARMONY, harmony
 from aepo.rollout.chat.learn import learn_conventions
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reading import reader_of
@@ -68,8 +67,7 @@ class NativeProtocol:
 
         self._reply = learn_reply(self._template)
         ends = Stop(ends.tokens | {self._glue.end}, ends.strings)
-        going_on = (harmony.MESSAGE_END,) if self._form is HARMONY else ()
-        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), going_on)
+        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), self._form.going_on)
         self.stop = Stop(self._ends.tokens, self._ends.strings)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
