@@ -33,7 +33,7 @@ class Conventions:
     """The way in which a chat template writes conversations.
 
     Attributes:
-        template: The template that is used. Its system text has the tools' descriptions if it has none itself.
+        template: The template that is used; if it does not describe the tools, its system text does.
         form: The format of calls.
         start: The beginning of turns.
         glue: The text around results.
