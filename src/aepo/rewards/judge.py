@@ -98,7 +98,7 @@ class Judgement:
 
     @property
     def key(self) -> tuple[str, str, str | None, str, str]:
-        """What names the verdict: a question, an answer, a prompt and a judge. A kept verdict is used again for its key."""
+        """Question, answer, prompt and judge: what the verdict is of. A kept verdict is used again for its key."""
         return self.id, self.question, self.answer, self.prompt, self.model
 
     def to_line(self) -> str:
