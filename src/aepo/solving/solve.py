@@ -1,4 +1,4 @@
-"""`aepo.solve`: puts together the parts that solve a question, and runs them."""
+"""`aepo.solve`: makes the parts that solve a question, and runs them."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ def checked(samples: Iterable[Any], prefix: str, where: str) -> tuple[Sample, ..
 
     Args:
         samples: The given samples, of any type.
-        prefix: Together with its number, the id of a sample without one.
-        where: Their owner, for the message.
+        prefix: The beginning of the id of a sample without one; its number follows.
+        where: The name of their owner, for messages.
 
     Raises:
         ValueError: One is no `Sample`, a field cannot be used, or two share an id; the message names the sample.

@@ -19,9 +19,8 @@ from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
-from aepo.equipment.agents import agent_over, scorer_of, shown
+from aepo.equipment.agents import agent_over, protocols_of, scorer_of
 from aepo.equipment.tools import equip
-from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import Group
 
@@ -37,11 +36,7 @@ class Desk:
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = equipment.of(task)
         self.scorer = scorer_of(task, self.config)
-        rollout, ends = self.config.rollout, ends_of(self.config.model.path)
-        self.protocols = {
-            name: make_protocol(rollout.protocol, tokenizer, tools, task.system, rollout.date, ends, rollout.template)
-            for name, tools in shown(self.task).items()
-        }
+        self.protocols = protocols_of(self.task, self.config, tokenizer, ends_of(self.config.model.path))
         prepared = stoppings(tokenizer)
         self.stopping = {name: prepared(protocol.stop) for name, protocol in self.protocols.items()}
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
