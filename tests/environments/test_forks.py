@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 import aepo
 from aepo.core.resampling import CallResampling
+from aepo.environments import EnvironmentLost, Session
 from aepo.types import Origin
 from tests.environments.worlds import BRANCHY, EAGER, Copied, Maze, fresh, played_alone, rollout
 from tests.rollout.toy import CALL, WORD, Place, ToyGenerator, questions, wild
@@ -21,16 +24,37 @@ def busy(at: Place) -> int:
     return [WORD + int(at.draw * 40), WORD + int(at.other * 40), CALL if at.draw < 0.9 else wild(at)][min(at.number, 2)]
 
 
+def shaky(kind: type[Maze], chance: random.Random, deaths: float) -> type[Maze]:
+    """The same world, whose calls take their time, and which dies now and then."""
+
+    class Shaky(kind):  # type: ignore[misc, valid-type]
+        def ask(self, what: str) -> str:
+            """Go through a door.
+
+            Args:
+                what: Which.
+            """
+            time.sleep(chance.choice([0, 0, 0.001]))
+            if chance.random() < deaths:
+                raise EnvironmentLost("killed")
+            return super().ask(what)
+
+    return fresh(Shaky)
+
+
+@patch.object(Session, "pauses", (0.0, 0.0))
 @given(st.integers(0, 2**32), st.sampled_from(["thread", "inline"]), st.booleans(), st.integers(1, 4))
 def test_no_world_is_wrong(chance: int, where: str, snapshots: bool, groups: int) -> None:
     draw = random.Random(chance)
-    kind = fresh(Copied if snapshots else Maze)
+    deaths = draw.choice([0.0, 0.0, 0.03, 0.2])
+    kind = shaky(Copied if snapshots else Maze, random.Random(chance), deaths)
     engine = ToyGenerator(busy, max_sequences=draw.choice([1, 3, 1000]), delay=lambda: draw.randrange(4))
     rules = draw.choice([EAGER, BRANCHY, altered(BRANCHY, branch_time="retrospective")])
     made, counts = rollout(aepo.environment(kind, inline=where == "inline"), rules, engine, questions(groups))
     pairs = [pair for group in made for pair in played_alone(Maze, group)]
     assert [given for given, _ in pairs] == [wanted for _, wanted in pairs]
-    assert "refused" not in counts
+    assert len(pairs) > 8 * groups
+    assert deaths or "refused" not in counts
     assert counts["opened"] == counts["closed"] == kind.made == kind.closed
 
 
