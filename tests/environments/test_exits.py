@@ -16,7 +16,7 @@ from aepo.rollout.explorer import RolloutError
 from aepo.tools.base import ToolBug, ToolMisconfigured
 from aepo.types import Group, Origin, StopReason, ToolStatus
 from tests.environments.worlds import BRANCHY, Maze, fresh, grow, played_alone, rollout
-from tests.rollout.toy import CALL, WORD, Place, ToyGenerator, questions
+from tests.rollout.toy import CALL, CALLS, WORD, Place, ToyGenerator, questions
 from tests.rollout.trees import count, decided
 
 
@@ -65,7 +65,9 @@ def test_a_branch_whose_world_differs_begins_at_the_question_and_is_counted(capl
     assert sum(d.branches for d in decisions) == sum(count(group.tree, Origin.BRANCH) for group in groups)
     assert any(decision.stopped_by == "environment" for decision in decisions)
     told = [record.message for record in caplog.records if "begins at the question instead" in record.message]
-    assert len(told) == len(environment.refusals) == 3
+    assert len(told) == 3 < environment.forks.refused == counts["refused"]
+    (many,) = [record.message for record in caplog.records if "in environment Other begin" in record.message]
+    assert "aepo.check_environment, or aepo doctor, says why" in many
     assert "dusty" in told[0]
     assert counts["opened"] == counts["closed"]
 
@@ -283,6 +285,12 @@ def test_a_cancelled_rollout_closes_its_worlds(after: int) -> None:
     assert kinds[0].made == kinds[0].closed > 0
 
 
+def test_a_deterministic_engine_needs_worlds_for_a_whole_group() -> None:
+    engine = ToyGenerator(always_calls, deterministic=True)
+    with pytest.raises(ValueError, match="there is room for 7; raise max_open of the environment"):
+        rollout(aepo.environment(Maze, max_open=7), generator=engine)
+
+
 @pytest.mark.parametrize("places", [1, 3])
 def test_no_more_worlds_are_open_than_allowed(places: int) -> None:
     most = [0]
@@ -295,3 +303,29 @@ def test_no_more_worlds_are_open_than_allowed(places: int) -> None:
     groups, _ = rollout(aepo.environment(Counted, max_open=places), BRANCHY, ToyGenerator(always_calls), questions(4))
     assert len(groups) == 4
     assert most[0] <= places
+
+
+class Short(Maze):
+    def ask(self, what: str) -> str:
+        """Go through a door.
+
+        Args:
+            what: Which.
+        """
+        said = super().ask(what)
+        self.done = len(self.seen) > 3
+        return said
+
+
+def test_calls_of_a_turn_are_made_in_their_order_until_the_world_is_done() -> None:
+    def two_calls(at: Place) -> int:
+        return [WORD + int(at.draw * 40), WORD + int(at.other * 40), CALLS][min(at.number, 2)]
+
+    groups, _ = rollout(aepo.environment(Short), generator=ToyGenerator(two_calls), asked=questions(3))
+    assert all(given == wanted for group in groups for given, wanted in played_alone(Short, group))
+    for trajectory in (trajectory for group in groups for trajectory in group.trajectories()):
+        last = [result.status for result in trajectory.turns[-1].results]
+        assert trajectory.stop_reason is StopReason.DONE
+        # The third call ends the world; each turn has two calls and one between them with bad arguments.
+        assert last == [ToolStatus.DONE, ToolStatus.BAD_ARGUMENTS, ToolStatus.BAD_ARGUMENTS]
+        assert trajectory.turns[-1].results[-1].text.endswith("not called, because nothing more can be done")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 import aepo
 from aepo.core.resampling import CallResampling
+from aepo.environments import EnvironmentLost, Session
 from aepo.types import Origin
 from tests.environments.worlds import BRANCHY, EAGER, Copied, Maze, fresh, played_alone, rollout
 from tests.rollout.toy import CALL, WORD, Place, ToyGenerator, questions, wild
@@ -21,16 +24,37 @@ def busy(at: Place) -> int:
     return [WORD + int(at.draw * 40), WORD + int(at.other * 40), CALL if at.draw < 0.9 else wild(at)][min(at.number, 2)]
 
 
+def shaky(kind: type[Maze], chance: random.Random, deaths: float) -> type[Maze]:
+    """The same world, whose calls take their time, and which dies now and then."""
+
+    class Shaky(kind):  # type: ignore[misc, valid-type]
+        def ask(self, what: str) -> str:
+            """Go through a door.
+
+            Args:
+                what: Which.
+            """
+            time.sleep(chance.choice([0, 0, 0.001]))
+            if chance.random() < deaths:
+                raise EnvironmentLost("killed")
+            return super().ask(what)
+
+    return fresh(Shaky)
+
+
+@patch.object(Session, "pauses", (0.0, 0.0))
 @given(st.integers(0, 2**32), st.sampled_from(["thread", "inline"]), st.booleans(), st.integers(1, 4))
 def test_no_world_is_wrong(chance: int, where: str, snapshots: bool, groups: int) -> None:
     draw = random.Random(chance)
-    kind = fresh(Copied if snapshots else Maze)
+    deaths = draw.choice([0.0, 0.0, 0.03, 0.2])
+    kind = shaky(Copied if snapshots else Maze, random.Random(chance), deaths)
     engine = ToyGenerator(busy, max_sequences=draw.choice([1, 3, 1000]), delay=lambda: draw.randrange(4))
     rules = draw.choice([EAGER, BRANCHY, altered(BRANCHY, branch_time="retrospective")])
     made, counts = rollout(aepo.environment(kind, inline=where == "inline"), rules, engine, questions(groups))
     pairs = [pair for group in made for pair in played_alone(Maze, group)]
     assert [given for given, _ in pairs] == [wanted for _, wanted in pairs]
-    assert "refused" not in counts
+    assert len(pairs) > 8 * groups
+    assert deaths or "refused" not in counts
     assert counts["opened"] == counts["closed"] == kind.made == kind.closed
 
 
@@ -41,6 +65,33 @@ def test_replays_and_snapshots_give_the_same_trees() -> None:
     assert counts["replayed_calls"] > 0
     assert kept["restored"] == sum(count(group.tree, Origin.BRANCH) for group in by_snapshot) > 0
     assert "replayed_calls" not in kept
+
+
+class GlobalRandom(Maze):
+    """Draws from the random numbers of the whole process, as many games do."""
+
+    def reset(self, seed: int, size: int = 7) -> str:
+        random.seed(seed)
+        said = super().reset(seed, size)
+        self.draw = random  # type: ignore[assignment]
+        return said
+
+
+def test_own_random_keeps_the_random_numbers_of_worlds_apart() -> None:
+    _, refused = rollout(aepo.environment(GlobalRandom, inline=True), generator=ToyGenerator(busy))
+    assert refused["refused"] > 0
+    before = random.getstate()
+    made, counts = rollout(aepo.environment(GlobalRandom, own_random=True), generator=ToyGenerator(busy))
+    assert random.getstate() == before
+    assert "refused" not in counts
+    # One world at a time is alone with the random numbers of the process.
+    assert all(given == wanted for group in made for given, wanted in played_alone(GlobalRandom, group))
+
+
+def test_calls_that_change_nothing_are_not_made_again() -> None:
+    _, counts = rollout(aepo.environment(Maze, read_only=["ask"]), generator=ToyGenerator(busy), asked=questions(2))
+    assert "replayed_calls" not in counts
+    assert counts["opened"] > 16
 
 
 def test_calls_that_are_sampled_again_begin_before_the_first_ones() -> None:

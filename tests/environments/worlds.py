@@ -18,7 +18,7 @@ from aepo.rollout.explorer import explore
 from aepo.rollout.growing import Scorer
 from aepo.rollout.together import OnToolBug
 from aepo.tools.counts import counting, taken
-from aepo.types import Group, Sample
+from aepo.types import Group, Sample, StopReason, ToolStatus
 from tests.rollout.toy import GENEROUS, SEEDS, VOCABULARY, ToyGenerator, ToyProtocol, questions
 from tests.rules import altered, branching
 
@@ -114,17 +114,21 @@ def rollout(environment: Environment, *given: Any, **named: Any) -> tuple[list[G
 
 
 def played_alone(kind: Callable[[], Any], group: Group) -> Iterable[tuple[Any, Any]]:
-    """What the trajectories of a group show, beside what a world shows in which one makes the same calls alone."""
+    """What the trajectories of a group show, beside what a world shows in which one makes the same calls alone.
+
+    A trajectory whose world was lost for good is compared up to there.
+    """
     for trajectory in group.trajectories():
         world = kind()
         world.reset(seed_of(group.sample))
         for call, result in trajectory.calls:
-            if not result.executed:
+            if not result.executed or result.status is ToolStatus.LOST:
                 continue
             try:
                 text = world.ask(**call.arguments)
             except aepo.ToolError as error:
                 text = str(error)
             yield result.text, text
-        yield trajectory.outcome, world.get_reward()
-        yield trajectory.state, world.state
+        lost = trajectory.stop_reason is StopReason.LOST
+        yield trajectory.outcome, 0.0 if lost else world.get_reward()
+        yield trajectory.state, None if lost else world.state

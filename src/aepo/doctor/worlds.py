@@ -35,7 +35,5 @@ def worlds(task: Task | None) -> Iterator[Finding]:
             yield Finding("worlds", name, fault.what, "note" if fault.remedy == CLOSE else "missing", fault.remedy)
         if not faults:
             ways = "snapshots" if environment.snapshots else "replay"
-            text = (
-                f"{CALLS} calls at random in each of {len(samples)} questions: equal in two worlds, branches by {ways}"
-            )
+            text = f"{len(samples)} questions, {CALLS} calls at random: equal in two worlds, and in branches by {ways}"
             yield Finding("worlds", name, text)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_type_hints
 
 from aepo.environments.contract import class_of, has, methods_of, reset_arguments
 from aepo.environments.session import current
-from aepo.tools.base import Last, Tool, ToolSettings, as_text, tool
+from aepo.tools.base import BadArguments, Last, Tool, ToolSettings, as_text, tool
 from aepo.tools.schema import ToolDefinitionError
 from aepo.types import Sample, ToolError
 
@@ -20,6 +20,21 @@ _LONG = 1e6
 """Seconds; opening has limits of its own."""
 
 OnException = Literal["bug", "tell"]
+
+
+@dataclass
+class Forks:
+    """How branches begin in their worlds.
+
+    Attributes:
+        begun: The number of branches.
+        refused: The number of them that begin at the question instead.
+        warned: Whether a line has said that they are many.
+    """
+
+    begun: int = 0
+    refused: int = 0
+    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Environment:
         ending: Gives outcome and state at the end.
         replayed: Whether all results come from a recording, so that no world is ever made.
         openings: The opening text of each question that was reset, by sample id.
-        refusals: The first reasons why branches could not begin where they should.
+        forks: How branches begin in the worlds.
     """
 
     factory: Callable[[], Any]
@@ -62,7 +77,7 @@ class Environment:
     ending: Tool = field(repr=False)
     replayed: bool = False
     openings: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
-    refusals: list[str] = field(default_factory=list, compare=False, repr=False)
+    forks: Forks = field(default_factory=Forks, compare=False, repr=False)
 
     @functools.cached_property
     def by_name(self) -> Mapping[str, Tool]:
@@ -92,7 +107,7 @@ class Environment:
             replayed: Whether all results come from a recording.
         """
         opening, ending = keep(self.opening), keep(self.ending)
-        return replace(self, opening=opening, ending=ending, replayed=replayed, openings={}, refusals=[])
+        return replace(self, opening=opening, ending=ending, replayed=replayed, openings={}, forks=Forks())
 
     def arguments(self, sample: Sample) -> dict[str, Any]:
         """What `reset` is called with.
@@ -186,6 +201,8 @@ def _tool(name: str, method: Callable[..., Any], settings: ToolSettings) -> Tool
         session = current.get()
         try:
             value = as_text(await session.call(name, values))
+        except BadArguments:
+            raise
         except ToolError as error:
             if not session.done:
                 raise

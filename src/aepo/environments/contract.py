@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aepo.types import Sample
@@ -46,7 +46,7 @@ def has(kind: type, method: str) -> bool:
     return callable(getattr(kind, method, None))
 
 
-def methods_of(kind: type) -> list[tuple[str, Callable[..., Any]]]:
+def methods_of(kind: type) -> Sequence[tuple[str, Callable[..., Any]]]:
     """The methods that are tools, by name, in the order of their names.
 
     Raises:

@@ -21,7 +21,7 @@ from aepo.environments.replay import SHOWN, Executed, history_of, make_again
 from aepo.environments.world import EnvironmentBug, LiveWorld
 from aepo.files.json_data import problem
 from aepo.process import user_code
-from aepo.tools.base import ToolLost, ToolMisconfigured, as_text, clean
+from aepo.tools.base import BadArguments, ToolLost, ToolMisconfigured, as_text, clean
 from aepo.tools.cache.layer import history
 from aepo.tools.counts import count
 from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
@@ -119,14 +119,16 @@ class Session:
         """Call a method. A world that dies is opened again by replay, once, and the call is repeated.
 
         Raises:
-            ToolError: The model is told; also if the world has come to its end.
+            ToolError: The model is told.
+            BadArguments: The world has come to its end with an earlier call of the turn.
             ToolLost: The world died, and could not be opened again.
             Exception: The method raised it.
         """
         if self._replaying:
             return await self._told(name, values)
         if self._lost or self.done:
-            raise ToolError("not run: nothing more can be done")
+            # A call that is not made is no part of what the world has gone through.
+            raise BadArguments("not called, because nothing more can be done")
         self._ran = True
         try:
             return await self._lasting(lambda: self._told(name, values))

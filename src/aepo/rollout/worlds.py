@@ -15,6 +15,8 @@ from aepo.types import Kind, Node, Sample
 
 TOLD = 3
 """Refused branches of an environment that are logged with their reasons; the others are only counted."""
+MANY, SHARE = 20, 0.2
+"""After so many branches, a larger share of refused ones is worth a line."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +56,19 @@ class Worlds:
     def refuse(self, why: str) -> None:
         """Count a branch that cannot begin where it should, and tell of the first ones."""
         count("environment/refused")
-        told = self.environment.refusals
-        if len(told) < TOLD:
-            told.append(why)
+        forks = self.environment.forks
+        forks.refused += 1
+        if forks.refused <= TOLD:
             _log.warning("a branch of sample %r begins at the question instead: %s", self.sample.id, why)
+        if not forks.warned and forks.begun >= MANY and forks.refused > SHARE * forks.begun:
+            forks.warned = True
+            _log.warning(
+                "%d of %d branches in environment %s begin at the question instead: aepo.check_environment, or aepo "
+                "doctor, says why its worlds differ (docs/environments.md)",
+                forks.refused,
+                forks.begun,
+                self.environment.name,
+            )
 
     def enter(self, path: Path, before: list[Node]) -> Session:
         """The session of a path that begins. It must be opened.
@@ -70,6 +81,7 @@ class Worlds:
             session = Session(self.environment, self.sample)
         else:
             session = self._sessions[path.parent].fork(self._calls(before))
+            self.environment.forks.begun += 1
         self._sessions[path.id] = path.session = session
         return session
 

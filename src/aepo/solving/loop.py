@@ -44,7 +44,7 @@ class Means:
         agent: Grows trajectories; its engine must be entered.
         algorithm: Gives the rules of the rollout; its `group_size` is the largest round.
         state: The entropy scales before the first round.
-        rewards_at_once: Calls of the reward at once.
+        rewards_at_once: Largest number of calls of the reward at once.
     """
 
     agent: Agent
@@ -65,11 +65,11 @@ class Solving:
 
     Raises:
         ValueError: The budget is in money but nothing has a price; there are both a reward and a judge; or the engine
-            is deterministic, and would wait for trajectories that the budget holds back.
+            is deterministic and the budget may hold trajectories back, for which it would wait.
     """
 
     def __init__(self, sample: Sample, means: Means) -> None:
-        """Spend nothing yet."""
+        """Check the parts; nothing is used yet."""
         prices = [tool.price for tool in means.agent.tools.values()]
         self._sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
         if means.budget.money is not None and not (means.prices.input or means.prices.output or any(prices)):
@@ -92,7 +92,7 @@ class Solving:
         self._began = 0.0
 
     async def run(self) -> Solution:
-        """Spend the budget, then choose the answer.
+        """Use the budget, then choose the answer.
 
         Raises:
             RolloutError: A tool has a bug, and `on_tool_bug` is "stop".

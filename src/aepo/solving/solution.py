@@ -1,4 +1,4 @@
-"""The solution of a question, and the progress on the way."""
+"""The solution of a question, and the progress while it is solved."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Progress:
     """The progress of solving a question.
 
     Attributes:
-        round: Current round, from 1.
-        rounds: Number of rounds, if no limit ends it earlier.
-        wanted: Trajectories of all rounds.
-        ended: Trajectories that have ended.
+        round: The current round, from 1.
+        rounds: The number of rounds, if no limit ends it earlier.
+        wanted: The number of trajectories of all rounds.
+        ended: The number of trajectories that have ended.
         tallies: Their answers, most votes first.
         spent: The resources used so far.
     """
@@ -46,13 +46,13 @@ class Solution:
 
     Attributes:
         question: The question.
-        answer: None if no trajectory gave one.
+        answer: The chosen answer; None if no trajectory gave one.
         tallies: All answers, the chosen one first.
-        tied: Answers as good as the chosen one, itself included; empty if there are no others.
+        tied: The answers as good as the chosen one, itself included; empty if there are no others.
         chosen_by: How the answer was chosen; "vote" also if a judge's reply could not be read or was not needed.
         judge_unreadable: Whether a judge's reply could not be read.
         ended_by: The limit that was reached: "trajectories", "calls", "tokens", "money"; or "interrupted".
-        spent: The resources used.
+        spent: The resources that were used.
         groups: One per round, with their trees. A cut trajectory has no leaf.
         actions: With an environment: the calls of the chosen trajectory, without those that failed, to be made once in
             the real one. Without a reward and an answer, the first trajectory's.
@@ -71,17 +71,17 @@ class Solution:
 
     @property
     def ended(self) -> int:
-        """Number of trajectories that ended; the budget cut the others."""
+        """The number of trajectories that ended; the budget cut the others."""
         return sum(len(group.tree.leaves) for group in self.groups)
 
     @property
     def votes(self) -> int:
-        """Number of trajectories with an answer."""
+        """The number of trajectories with an answer."""
         return sum(one.votes for one in self.tallies)
 
     @property
     def fresh_starts(self) -> int:
-        """Number of ended trajectories that began at the question."""
+        """The number of ended trajectories that began at the question."""
         return sum(leaf.origin in FROM_QUESTION for group in self.groups for leaf in group.tree.leaves)
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,13 +138,13 @@ def spending(spent: SolvingSpent) -> str:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
+    """The texts with commas; only the first `SHOWN`, each on one line, and the number of the others."""
     shown = [one_line(text, LONGEST) for text in texts[:SHOWN]]
     return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """Like "1 branch" or "3 branches"."""
+    """A number with its noun, such as "1 branch" or "3 branches"."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
@@ -157,7 +157,7 @@ def decided(
     ended_by: str,
     spent: SolvingSpent,
 ) -> Solution:
-    """Put a solution together.
+    """Make the solution.
 
     Args:
         question: The question.
@@ -166,7 +166,7 @@ def decided(
         by: How the answer is chosen.
         place: Index of the answer that a judge chose; None if its reply could not be read, 0 without a judge.
         ended_by: The limit that was reached.
-        spent: The resources used.
+        spent: The resources that were used.
     """
     if not tallies:
         return Solution(question, None, (), (), "nobody", False, ended_by, spent, groups)

@@ -1,4 +1,4 @@
-"""`aepo.solve`: puts together the parts that solve a question, and runs them."""
+"""`aepo.solve`: makes the parts that solve a question, and runs them."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def _asked(question: str | Sample, tools: Sequence[Tool], task: Task | None) -> 
     for name, environment in asked.environments.items():
         if not environment.sandboxed:
             _log.warning(
-                "several trajectories act in environment %s: what their calls change outside of it, they change several "
-                "times (docs/environments.md; aepo.environment(..., sandboxed=True) if they change nothing there)",
+                "several trajectories act in environment %s: what their calls change outside of it, they change more "
+                "than once (docs/environments.md; aepo.environment(..., sandboxed=True) if they change nothing there)",
                 name,
             )
     return asked
