@@ -10,8 +10,9 @@ import pytest
 
 from aepo.tasks import load
 from aepo.tasks.atlas import atlas, atlas_search
-from aepo.tasks.atlas.questions import KINDS, Split, questions, split_of
+from aepo.tasks.atlas.questions import KINDS, questions, split_of
 from aepo.tasks.atlas.world import world
+from aepo.tasks.splits import Split
 from aepo.types import Sample
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -14,11 +14,11 @@ from aepo.warmstart.episode import Episode, Segment, episode_batches
 from aepo.warmstart.tokenizer import train_tokenizer
 from aepo.warmstart.train import Copies, Demonstrations, Recipe, look_back, new_model, train_model
 
-SMALL = Recipe(hidden_size=32, layers=2, copies=Copies(2, 4, 48), demonstrations=Demonstrations(100, 8))
+SMALL = Recipe(hidden_size=32, layers=2, copies=Copies(2, 4, 48), demonstrations=Demonstrations(100, 50, 8))
 
 
 def made(out: Path, seed: int = 0) -> list[float]:
-    """Train a small model in `out` on one answer; returns the losses that were reported."""
+    """Train a small model in `out` on one answer; returns the losses that were reported, one for each 50 steps."""
     tokenizer = train_tokenizer(["one two three"] * 50, ["go"], 420)
 
     def draw() -> Episode:
@@ -34,7 +34,7 @@ def test_training_learns_and_the_result_is_a_model_with_its_recipe(tmp_path: Pat
     losses = made(tmp_path)
     assert losses[-1] < 0.5 * losses[0]
     assert AutoModelForCausalLM.from_pretrained(tmp_path).config.num_hidden_layers == 2
-    assert json.loads((tmp_path / "recipe.json").read_text())["demonstrations"] == {"steps": 100, "rows": 8}
+    assert json.loads((tmp_path / "recipe.json").read_text())["demonstrations"] == {"steps": 100, "more": 50, "rows": 8}
 
 
 def test_the_same_seed_makes_the_same_model(tmp_path: Path) -> None:

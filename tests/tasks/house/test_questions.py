@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aepo.tasks.house.game import House
-from aepo.tasks.house.questions import Split, questions, split_of
+from aepo.tasks.house.questions import questions, split_of
+from aepo.tasks.splits import Split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 

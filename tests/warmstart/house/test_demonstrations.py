@@ -9,12 +9,12 @@ from aepo.tasks.house.game import House
 from aepo.tasks.house.questions import seeds
 from aepo.types import ToolError
 from aepo.warmstart.episode import Segment
-from aepo.warmstart.house.demonstrations import Demonstrator, Faults
+from aepo.warmstart.house.demonstrations import HousePlayer, PlayerFaults
 
-NONE = Faults(0, 0, 0, 0, 0)
+NONE = PlayerFaults(0, 0, 0, 0, 0)
 
 
-def opened(demonstrator: Demonstrator, houses: list[int]) -> float:
+def opened(demonstrator: HousePlayer, houses: list[int]) -> float:
     """The share of houses whose chest is open after the player's turns, played again in a game of our own."""
     return sum(_replayed(seed, demonstrator.episode(seed)) for seed in houses) / len(houses)
 
@@ -35,21 +35,21 @@ def _replayed(seed: int, episode: tuple[str, list[Segment]]) -> bool:
 
 
 def test_without_faults_the_player_opens_every_chest() -> None:
-    assert opened(Demonstrator(NONE, random.Random(0), calls=40), seeds("train", 500)) == 1.0
+    assert opened(HousePlayer(NONE, random.Random(0), calls=40), seeds("train", 500)) == 1.0
 
 
 def test_with_twelve_calls_luck_decides_some_games() -> None:
-    assert 0.8 < opened(Demonstrator(NONE, random.Random(0), calls=12), seeds("train", 500)) < 0.95
+    assert 0.8 < opened(HousePlayer(NONE, random.Random(0), calls=12), seeds("train", 500)) < 0.95
 
 
 def test_with_faults_about_half_is_opened_and_mistakes_are_repaired() -> None:
     houses = seeds("train", 500)
-    assert 0.4 < opened(Demonstrator(Faults(), random.Random(0), calls=12), houses) < 0.65
-    assert opened(Demonstrator(Faults(), random.Random(0), calls=200), houses) > 0.99
+    assert 0.4 < opened(HousePlayer(PlayerFaults(), random.Random(0), calls=12), houses) < 0.65
+    assert opened(HousePlayer(PlayerFaults(), random.Random(0), calls=200), houses) > 0.99
 
 
 def test_the_same_seed_plays_the_same_games() -> None:
     first, again = (
-        [Demonstrator(Faults(), random.Random(3), 12).episode(seed) for seed in seeds("train", 20)] for _ in "12"
+        [HousePlayer(PlayerFaults(), random.Random(3), 12).episode(seed) for seed in seeds("train", 20)] for _ in "12"
     )
     assert first == again

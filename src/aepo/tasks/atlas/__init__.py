@@ -12,9 +12,10 @@ Many names belong to several places, so the model must decide after a search whi
 from __future__ import annotations
 
 from aepo.rewards import exact, with_format
-from aepo.tasks.atlas.questions import Split, questions
+from aepo.tasks.atlas.questions import questions
 from aepo.tasks.atlas.world import MAX_NAMESAKES, World, world
 from aepo.tasks.base import Task
+from aepo.tasks.splits import Split
 from aepo.tools.base import Tool
 from aepo.tools.python import python
 from aepo.tools.search import Document, search

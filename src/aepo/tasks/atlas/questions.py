@@ -18,12 +18,11 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
 
 from aepo.tasks.atlas.world import City, World
+from aepo.tasks.splits import Split
 from aepo.types import Sample
 
-Split = Literal["train", "validation", "test"]
 SHARES = {"test": 0.2, "validation": 0.1}
 ATTRIBUTES = ("capital", "currency", "continent", "phone code", "neighbours")
 KINDS = {"exact": 0.45, "extreme": 0.25, "total": 0.12, "gap": 0.12, "area": 0.06}

@@ -9,7 +9,8 @@ from __future__ import annotations
 from aepo.environments import environment
 from aepo.tasks.base import Task
 from aepo.tasks.house.game import House
-from aepo.tasks.house.questions import Split, questions
+from aepo.tasks.house.questions import questions
+from aepo.tasks.splits import Split
 
 
 def house(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
 
+from aepo.tasks.splits import Split
 from aepo.types import Sample
 
-Split = Literal["train", "validation", "test"]
-DIGITS = {"train": (2, 3, 4, 5, 6, 7, 8, 9), "validation": (1,), "test": (0,)}
+DIGITS: dict[Split, tuple[int, ...]] = {"train": (2, 3, 4, 5, 6, 7, 8, 9), "validation": (1,), "test": (0,)}
 """The last digits of the seeds of a split."""
 LARGEST = 10**6
 """All seeds that are drawn are below it."""
@@ -16,7 +15,7 @@ LARGEST = 10**6
 
 def split_of(seed: int) -> Split:
     """The split of a house, by the last digit of its seed."""
-    return next(split for split in DIGITS if seed % 10 in DIGITS[split])  # type: ignore[misc]
+    return next(split for split in DIGITS if seed % 10 in DIGITS[split])
 
 
 def seeds(split: Split, size: int, seed: int = 0) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aepo.tasks.house.questions import question, seeds
 from aepo.warmstart.episode import Episode, episode_batches
-from aepo.warmstart.house.demonstrations import Demonstrator, Faults
+from aepo.warmstart.house.demonstrations import HousePlayer, PlayerFaults
 from aepo.warmstart.tokenizer import train_tokenizer
 from aepo.warmstart.train import Copies, Demonstrations, Recipe, train_model
 
@@ -33,7 +33,7 @@ class HouseRecipe(Recipe):
     demonstrations: Demonstrations = field(default_factory=lambda: Demonstrations(steps=500, more=300, rows=24))
     calls: int = 12
     houses: int = 100_000
-    faults: Faults = field(default_factory=Faults)
+    faults: PlayerFaults = field(default_factory=PlayerFaults)
 
 
 def warmstart_house(out: Path, recipe: HouseRecipe, report: Callable[[str], None]) -> None:
@@ -46,7 +46,7 @@ def warmstart_house(out: Path, recipe: HouseRecipe, report: Callable[[str], None
     """
     houses = seeds("train", recipe.houses, recipe.seed)
     rng = random.Random(recipe.seed)
-    demonstrator = Demonstrator(recipe.faults, rng, recipe.calls)
+    demonstrator = HousePlayer(recipe.faults, rng, recipe.calls)
 
     def draw() -> Episode:
         seed = rng.choice(houses)

@@ -22,7 +22,7 @@ LOCK = re.compile(r"chest with a (?P<metal>\w+) lock")
 
 
 @dataclass(frozen=True)
-class Faults:
+class PlayerFaults:
     """The probability of each mistake, for one decision.
 
     Attributes:
@@ -40,7 +40,7 @@ class Faults:
     lost: float = 0.3
 
 
-class Demonstrator:
+class HousePlayer:
     """Plays one game for each house.
 
     Args:
@@ -49,7 +49,7 @@ class Demonstrator:
         calls: Most calls of a game.
     """
 
-    def __init__(self, faults: Faults, rng: random.Random, calls: int) -> None:
+    def __init__(self, faults: PlayerFaults, rng: random.Random, calls: int) -> None:
         self.faults, self.rng, self.calls = faults, rng, calls
 
     def episode(self, seed: int) -> tuple[str, list[Segment]]:
