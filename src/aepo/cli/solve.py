@@ -103,7 +103,7 @@ def solve(
     solution = _found(find, folder, display, f"{model}, tools: {named}, rules of {settings.algorithm.name}")
     _write(folder, solution, model)
     _show(solution, folder, display)
-    return 0 if solution.answer is not None else 1
+    return 0 if solution.answer is not None or solution.actions else 1
 
 
 def _show(solution: Solution, folder: RunFolder, display: SolvingDisplay | None) -> None:

@@ -22,6 +22,7 @@ from aepo.rewards.score import AT_ONCE, RewardScorer, score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.rollout.growing import Question
+from aepo.solving.actions import actions, best
 from aepo.solving.budget import SolvingBudget, SolvingPrices, SolvingSpent, rounds
 from aepo.solving.choice import choose
 from aepo.solving.engine import metered
@@ -120,12 +121,14 @@ class Solving:
         seeds = Seeds(self.means.seed, f"solve/{number}")
         async with anyio.create_task_group() as rollout.tasks:
             self.meter.stop = rollout.tasks.cancel_scope.cancel
-            (question,) = rollout.ask([self.sample], state, seeds)
-            self._growing = question
-        self._growing = None
+            for question in await rollout.ask([self.sample], state, seeds):
+                self._growing = question
+        question, self._growing = self._growing, None
         if rollout.failure is not None:
-            self._keep(number, question.group())
+            if question is not None:
+                self._keep(number, question.group())
             raise rollout.failure
+        assert question is not None
         return question.grown or question.group()
 
     def _keep(self, number: int, group: Group) -> None:
@@ -136,12 +139,18 @@ class Solving:
         reward, judge, question = self.means.reward, self.means.judge, self.sample.question
         if reward is not None:
             await score(self._groups, reward, self.means.rewards_at_once)
-        leaves = self._leaves()
+        acting = {name for name, tool in self._agent.tools.items() if tool.environment}
+        chosen = best(self._groups) if acting else []
+        leaves = [one.leaf for one in chosen] if acting else self._leaves()
         tallies = tally([leaf.answer for leaf in leaves], [leaf.reward for leaf in leaves])
         by = "judge" if judge is not None else "reward" if reward is not None else "vote"
         place = 0 if judge is None else await choose(judge, question, tallies)
         limit = self.meter.exhausted or "trajectories"
-        return decided(question, tuple(self._groups), tallies, by, place, limit, self._spent())
+        solution = decided(question, tuple(self._groups), tallies, by, place, limit, self._spent())
+        if not acting:
+            return solution
+        made = actions(chosen, solution.answer, acting)
+        return replace(solution, actions=made, chosen_by="reward" if reward is not None else solution.chosen_by)
 
     def _leaves(self) -> list[Leaf]:
         leaves = [leaf for group in self._groups for leaf in group.tree.leaves]

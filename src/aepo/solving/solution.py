@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from aepo.solving.budget import SolvingSpent
 from aepo.solving.vote import Tally, tied
 from aepo.terminal.text import one_line
-from aepo.types import Group, Origin
+from aepo.types import Group, Origin, ToolCall
 
 ChosenBy = Literal["vote", "reward", "judge", "nobody"]
 SHOWN = 6
@@ -53,6 +54,8 @@ class Solution:
         ended_by: The limit that was reached: "trajectories", "calls", "tokens", "money"; or "interrupted".
         spent: The resources that were used.
         groups: One per round, with their trees. A cut trajectory has no leaf.
+        actions: With an environment: the calls of the chosen trajectory, without those that failed, to be made once in
+            the real one. Without a reward and an answer, the first trajectory's.
     """
 
     question: str
@@ -64,6 +67,7 @@ class Solution:
     ended_by: str
     spent: SolvingSpent
     groups: tuple[Group, ...]
+    actions: tuple[ToolCall, ...] = ()
 
     @property
     def ended(self) -> int:
@@ -88,6 +92,7 @@ class Solution:
             "answer": self.answer,
             "chosen_by": self.chosen_by,
             "judge_unreadable": self.judge_unreadable,
+            "actions": [{"name": call.name, "arguments": call.arguments} for call in self.actions],
             "answers": [asdict(one) for one in self.tallies],
             "tied": [one.answer for one in self.tied],
             "ended_by": self.ended_by,
@@ -106,6 +111,9 @@ class Solution:
 def lines(solution: Solution) -> list[str]:
     """The lines after the answer."""
     told = [_agreement(solution)]
+    if solution.actions:
+        made = [f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}" for call in solution.actions]
+        told.append(f"{count(len(made), 'action')}: {listed(made)}")
     if solution.judge_unreadable:
         told.append("the judge's reply could not be read: the vote decided")
     if solution.tied and solution.chosen_by != "judge":
