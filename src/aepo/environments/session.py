@@ -286,13 +286,16 @@ class Session:
     async def _asked(self) -> dict[str, Any]:
         world = self._world
         assert world is not None
-        outcome = None
-        if self.environment.rewards:
-            outcome = float(await world.own("get_reward"))
+        outcome = await world.own("get_reward") if self.environment.rewards else None
+        if hasattr(outcome, "item"):
+            outcome = outcome.item()  # a number of NumPy or torch
         found = {"outcome": outcome, "state": await world.read("state")}
-        if (wrong := problem(found, f"{self._name}: outcome and state")) is not None:
+        wrong = problem(found, "it")
+        if self.environment.rewards and not isinstance(outcome, int | float):
+            wrong = f"get_reward gave {outcome!r}, which is no number"
+        if wrong is not None:
             raise EnvironmentBug(self.environment.kind.__name__, self.sample.id, ValueError(wrong))
-        return found
+        return found if outcome is None else {**found, "outcome": float(outcome)}
 
     @property
     def _worthless(self) -> float | None:
