@@ -122,6 +122,11 @@ class Worthless(Maze):
         return float("nan")
 
 
+class Silent(Maze):
+    def get_reward(self) -> float:
+        return None  # type: ignore[return-value]
+
+
 class Leaking(Maze):
     left: list[Any]
 
@@ -161,6 +166,7 @@ def test_own_random_is_enough_for_the_random_numbers_of_the_process() -> None:
         (NotClosing, {}, "close raised OSError: no such window", check.CLOSE),
         (Hanging, {"reset_timeout": 0.05}, "reset did not end within 0.05 s", "raise reset_timeout"),
         (Worthless, {}, "outcome.* is nan", "get_reward gives one finite number"),
+        (Silent, {}, "get_reward gave None, which is no number", "get_reward gives one finite number"),
         (Leaking, {}, "closed worlds leave files open", check.CLOSE),
         (LeavingProcesses, {}, "closed worlds leave .*processes open", check.CLOSE),
     ],

@@ -39,6 +39,10 @@ class Bank:
     def _audit(self) -> None:
         """Private."""
 
+    @staticmethod
+    def helper() -> int:
+        return 1
+
 
 def test_public_methods_are_the_tools() -> None:
     made = aepo.environment(Bank, timeout=3)
@@ -109,6 +113,8 @@ def test_a_task_takes_tools_and_reward_from_its_environment() -> None:
     assert [tool.name for tool in task.tools] == ["ask"]
     assert task.reward is aepo.rewards.outcome
     assert replace(task, system="").tools == task.tools
+    quicker = replace(task, environment=aepo.environment(Maze, timeout=1))
+    assert [tool.timeout for tool in quicker.tools] == [1]
     beside = aepo.Task("mazes", SAMPLES, [search], environment=aepo.environment(Maze))
     assert [tool.name for tool in beside.tools_of("Maze")] == ["search", "ask"]
 

@@ -164,7 +164,7 @@ def environment(
     settings = ToolSettings(timeout=timeout, max_characters=max_characters, concurrency=max_open)
     try:
         tools = [_tool(name, method, settings) for name, method in methods]
-    except ToolDefinitionError as error:
+    except (ToolDefinitionError, NameError) as error:
         raise TypeError(f"environment {kind.__name__}: {error}; or let the method's name begin with _") from None
     made = Environment(
         factory,

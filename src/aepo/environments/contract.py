@@ -53,7 +53,12 @@ def methods_of(kind: type) -> Sequence[tuple[str, Callable[..., Any]]]:
         TypeError: There are none.
     """
     found = inspect.getmembers(kind, inspect.isfunction)
-    tools = [(name, method) for name, method in found if not name.startswith("_") and name not in RESERVED]
+    tools = [
+        (name, method)
+        for name, method in found
+        if not (name.startswith("_") or name in RESERVED)
+        and not isinstance(inspect.getattr_static(kind, name), staticmethod)
+    ]
     if not tools:
         raise TypeError(f"environment {kind.__name__}: no public method that could be a tool")
     return tools

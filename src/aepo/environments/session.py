@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,7 +97,7 @@ class Session:
         except (Diverged, EnvironmentLost) as why:
             if not self.steps:
                 raise ToolMisconfigured(f"{self._name} cannot be opened: {why}") from why
-            self._refused = str(why)
+            self._refused = user_code.told(why)
         self._opened.set()
 
     async def ready(self) -> None:
@@ -150,13 +151,22 @@ class Session:
         self._ran = False
 
     async def keep(self) -> None:
-        """Keep the state, for trajectories that may begin here."""
-        if self._world is None or not self.environment.snapshots or self._gone < len(self.steps):
+        """Keep the state, for trajectories that may begin here; a world that dies meanwhile keeps none.
+
+        Raises:
+            EnvironmentBug: `snapshot` raised an exception.
+        """
+        world, seconds = self._world, self.environment.reset_timeout
+        if world is None or not self.environment.snapshots or self._gone < len(self.steps):
             return
         began = perf_counter()
-        self.snapshots[self._gone] = await self._world.own("snapshot"), self._world.random.state
-        count("environment/snapshots")
+        with suppress(EnvironmentLost), anyio.move_on_after(seconds) as scope:
+            self.snapshots[self._gone] = await world.own("snapshot"), world.random.state
+            count("environment/snapshots")
         count("environment/snapshot_seconds", perf_counter() - began)
+        if scope.cancelled_caught:
+            self._lost = True
+            _lost(f"{self._name}: snapshot did not end within {seconds:g} s")
 
     async def end(self) -> tuple[float | None, Any]:
         """Outcome and state at the end, kept and replayed as the results of calls are."""
@@ -276,13 +286,16 @@ class Session:
     async def _asked(self) -> dict[str, Any]:
         world = self._world
         assert world is not None
-        outcome = None
-        if self.environment.rewards:
-            outcome = float(await world.own("get_reward"))
+        outcome = await world.own("get_reward") if self.environment.rewards else None
+        if hasattr(outcome, "item"):
+            outcome = outcome.item()  # a number of NumPy or torch
         found = {"outcome": outcome, "state": await world.read("state")}
-        if (wrong := problem(found, f"{self._name}: outcome and state")) is not None:
+        wrong = problem(found, "it")
+        if self.environment.rewards and not isinstance(outcome, int | float):
+            wrong = f"get_reward gave {outcome!r}, which is no number"
+        if wrong is not None:
             raise EnvironmentBug(self.environment.kind.__name__, self.sample.id, ValueError(wrong))
-        return found
+        return found if outcome is None else {**found, "outcome": float(outcome)}
 
     @property
     def _worthless(self) -> float | None:

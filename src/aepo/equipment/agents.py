@@ -60,7 +60,7 @@ def agents(
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
     protocols = protocols_of(task, config, policy.tokenizer, policy.ends)
-    longest = max(len(protocols[task.environment_of(sample)].prompt(sample.question)) for sample in questions)
+    longest = max(len(prompt_of(protocols, sample)) for sample in questions)
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
@@ -82,13 +82,8 @@ def agents(
     return agent(False), agent(True)
 
 
-def shown(task: Task) -> dict[str, tuple[Tool, ...]]:
-    """The tools that a prompt shows, by environment; by "" without one."""
-    return {name: task.tools_of(name) for name in task.environments or {"": None}}
-
-
 def protocols_of(task: Task, config: Config, tokenizer: Tokenizer, ends: Stop) -> dict[str, ChatProtocol]:
-    """Make the chat protocols of a task, by environment as in `shown`.
+    """Make the chat protocols of a task, by environment; by "" without one.
 
     Args:
         task: The task, whose tools the model is told of.
@@ -106,12 +101,17 @@ def protocols_of(task: Task, config: Config, tokenizer: Tokenizer, ends: Stop) -
     }
 
 
+def shown(task: Task) -> dict[str, tuple[Tool, ...]]:
+    """The tools that a prompt shows, by environment; by "" without one."""
+    return {name: task.tools_of(name) for name in task.environments or {"": None}}
+
+
 def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task: Task, config: Config) -> Agent:
     """Make the agent that grows paths on an engine, by the rules of a configuration.
 
     Args:
         generator: The engine.
-        protocols: Those of `protocols_of`.
+        protocols: The chat protocols for the tools of `shown`, by the same names.
         task: The task, whose tools paths call.
         config: The configuration.
     """
@@ -134,6 +134,12 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
     first = next(iter(made.values()))
     first.by_environment = made if len(made) > 1 else {}
     return first
+
+
+def prompt_of(protocols: Mapping[str, ChatProtocol], sample: Sample) -> list[int]:
+    """The prompt of a question without the opening of its world, by the protocols of `protocols_of`."""
+    first = next(iter(protocols.values()))
+    return protocols.get(sample.metadata.get("environment", ""), first).prompt(sample.question)
 
 
 def scorer_of(task: Task, config: Config) -> RewardScorer:

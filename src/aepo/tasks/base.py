@@ -84,9 +84,10 @@ class Task:
         if not isinstance(self.environment, Environment):
             made = {name: environment.named(name) for name, environment in made.items()}
             object.__setattr__(self, "environment", made)
-        known = {tool.environment for tool in self.tools}
-        new = (tool for name, environment in made.items() if name not in known for tool in environment.tools)
-        object.__setattr__(self, "tools", (*self.tools, *new))
+        # A task that is copied with other settings has the tools of its environments already.
+        own = [tool for tool in self.tools if not tool.environment]
+        methods = [tool for environment in made.values() for tool in environment.tools]
+        object.__setattr__(self, "tools", (*own, *methods))
         check_environments([*self.samples, *self.held_out], self.environment_of, made, f"task {self.name!r}")
         for name in made:
             names = [tool.name for tool in self.tools_of(name)]
