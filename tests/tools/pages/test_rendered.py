@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("playwright")
 
 from aepo.tools.base import ToolTimeout
+from aepo.tools.pages.chromium import find_chromium
 from aepo.tools.pages.connect import GuardedBackend, trust
 from aepo.tools.pages.fetch import FetchedDocument, Fetcher
 from aepo.tools.pages.guard import Guard, Refused
-from aepo.tools.pages.rendered import Renderer, find_chromium
+from aepo.tools.pages.rendered import Renderer
 from aepo.tools.sandbox.probe import processes_with
 from aepo.types import ToolError
 from tests.tools.pages.conftest import Net, Site, answer, redirect
