@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 from playwright.async_api import BrowserContext, Error, async_playwright
 
 from aepo.tools.sandbox.probe import processes_with
@@ -28,6 +29,8 @@ _NAMES = (
 )
 _CLOSE_SECONDS = 5.0
 _START_SECONDS = 60.0
+_PROFILE = "--user-data-dir="
+_LOOKS, _LOOK_SECONDS = 20, 0.05
 # The browser's default proxy, at which nobody answers: a request that belongs to no page gets nowhere.
 _NOWHERE = "http://127.0.0.1:1"
 _ARGUMENTS = (
@@ -54,6 +57,22 @@ def find_chromium() -> Path:
     raise FileNotFoundError(f"there is no Chromium on PATH ({', '.join(_NAMES)}); install one")
 
 
+def kill(marker: str) -> None:
+    """Kill the processes of a browser."""
+    for process in processes_with(marker, 0):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _profile(marker: str) -> str:
+    for process in processes_with(marker, 0):
+        with suppress(OSError):
+            words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            if found := [word for word in words if word.startswith(_PROFILE)]:
+                return found[0].removeprefix(_PROFILE)
+    return ""
+
+
 @dataclass
 class Chromium:
     """A Chromium and the driver that controls it.
@@ -62,6 +81,7 @@ class Chromium:
         driver: Playwright's driver, a process of its own.
         chromium: Playwright's browser.
         marker: An argument of all its processes, by which they are found.
+        profile: Its temporary folder; "" if that is not known.
         served: How many pages it has loaded.
         open: How many contexts are open now.
         broken: It could not close a context and is not used again.
@@ -70,6 +90,7 @@ class Chromium:
     driver: Any
     chromium: Any
     marker: str
+    profile: str = ""
     served: int = 0
     open: int = 0
     broken: bool = False
@@ -94,9 +115,10 @@ class Chromium:
                 timeout=_START_SECONDS * 1000,
             )
         except BaseException:
-            await driver.stop()
+            with anyio.CancelScope(shield=True):
+                await driver.stop()
             raise
-        return cls(driver, chromium, marker)
+        return cls(driver, chromium, marker, _profile(marker))
 
     def alive(self) -> bool:
         """Tell whether it can be used."""
@@ -114,8 +136,14 @@ class Chromium:
         """End the browser, by force if necessary."""
         with suppress(TimeoutError, Error):
             await asyncio.wait_for(self.chromium.close(), _CLOSE_SECONDS)
-        for process in await asyncio.to_thread(processes_with, self.marker):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        # No thread: it may be called at the end of the process, when none can be started.
+        for _ in range(_LOOKS):
+            if not processes_with(self.marker, 0):
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        kill(self.marker)
+        # Playwright removes it, but processes of a browser that was killed may write into it once more.
+        if self.profile:
+            shutil.rmtree(self.profile, ignore_errors=True)
         with suppress(TimeoutError, Error):
             await asyncio.wait_for(self.driver.stop(), _CLOSE_SECONDS)

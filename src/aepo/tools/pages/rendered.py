@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 from playwright.async_api import BrowserContext, Error, Page
 
 from aepo.process import event_loop
@@ -57,7 +56,7 @@ class Renderer:
             ToolError: The page cannot be loaded or is too large.
         """
         # The browser belongs to the process's own loop, so calls from all loops go there.
-        return await anyio.to_thread.run_sync(event_loop.run, self._fetch, address, abandon_on_cancel=True)
+        return await event_loop.hosted(self._fetch, address)
 
     def close(self) -> None:
         """End the browser; the next call starts another."""
