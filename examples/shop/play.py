@@ -13,9 +13,10 @@ from typing import Any
 import anyio
 
 from aepo import Sample
+from aepo.environments.contract import seed_of
 from aepo.process import event_loop
 from aepo.types import ToolError
-from examples.shop.site import Failures
+from examples.shop.site import USUAL, Failures
 from examples.shop.world import Shop, question
 
 Action = tuple[str, dict[str, Any]]
@@ -30,7 +31,7 @@ def act(goal: str, seen: str, draw: random.Random) -> Action | None:
     assert found is not None
     number, style, kind, colour, name, delivery = found.groups()
     elements = {(kind, label): (int(n), value, bool(on)) for n, kind, label, value, _, on in ELEMENT.findall(seen)}
-    title = seen.partition("\n")[0].removeprefix("Page: ").removesuffix(" - The Shop")
+    title = seen[seen.find("Page: ") :].partition("\n")[0].removeprefix("Page: ").removesuffix(" - The Shop")
 
     def click(kind: str, label: str) -> Action:
         return "click", {"number": elements[kind, label][0]}
@@ -44,7 +45,9 @@ def act(goal: str, seen: str, draw: random.Random) -> Action | None:
     if title.startswith("Results"):
         links = [label for kind, label in elements if kind == "link" and label and label[0].islower()]
         right = f"{style} {kind}" in links and not careless(0.15)
-        return click("link", f"{style} {kind}" if right else draw.choice(links)) if links else ("goto", {"address": "/"})
+        return (
+            click("link", f"{style} {kind}" if right else draw.choice(links)) if links else ("goto", {"address": "/"})
+        )
     if ("button", "Add to cart") in elements:
         if elements["select", "Colour"][1] != colour and not careless(0.1):
             return "select", {"number": elements["select", "Colour"][0], "option": colour}
@@ -60,7 +63,7 @@ def act(goal: str, seen: str, draw: random.Random) -> Action | None:
     if ("button", "Buy now") in elements:
         if elements["textbox", "Name"][1] != name:
             return "type", {"number": elements["textbox", "Name"][0], "text": name}
-        if not elements["radio", delivery][2] and not careless(0.1):
+        if not elements["radio", delivery][2] and not careless(0.2):
             return click("radio", delivery)
         return click("button", "Buy now")
     if title == "Your cart has changed" and not careless(0.2):
@@ -69,10 +72,11 @@ def act(goal: str, seen: str, draw: random.Random) -> Action | None:
 
 
 async def play(sample: Sample, seed: int, failures: Failures) -> tuple[float, list[Action]]:
-    """One trajectory: its reward and its actions."""
-    world, draw, actions = Shop(failures), random.Random(seed), []
+    """One trajectory of the policy's seed: its reward and its actions."""
+    world, draw = Shop(failures), random.Random(seed)
+    actions: list[Action] = []
     try:
-        seen = await world.reset(sample.metadata["wanted"], int(sample.id.rpartition("-")[2]))
+        seen = await world.reset(sample.metadata["wanted"], seed_of(sample))
         while not world.done and len(actions) < MOST_ACTIONS and (action := act(sample.question, seen, draw)):
             actions.append(action)
             try:
@@ -84,7 +88,7 @@ async def play(sample: Sample, seed: int, failures: Failures) -> tuple[float, li
         await world.close()
 
 
-async def groups(questions: int, k: int = 8, failures: Failures = Failures()) -> list[tuple[Sample, list[float]]]:
+async def groups(questions: int, k: int = 8, failures: Failures = USUAL) -> list[tuple[Sample, list[float]]]:
     """The rewards of all questions, k for each."""
     samples = [question(number) for number in range(questions)]
     rewards: dict[tuple[int, int], float] = {}

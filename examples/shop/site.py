@@ -48,6 +48,9 @@ class Failures:
         return random.Random(f"{seed} {request}").choices((*kinds, ""), (*shares, 1 - sum(shares)))[0]
 
 
+USUAL = Failures()
+
+
 def site(store: Store, failures: Failures) -> Starlette:
     """The application."""
 
@@ -93,7 +96,7 @@ def site(store: Store, failures: Failures) -> Starlette:
         number, name, cents = found
         return page(
             name.title(),
-            f"<p>Price: {money(cents)}<form method=post action='/cart'><input type=hidden name=article value={number}>"
+            f"<p>Price: {money(cents)}<form method=post action='/cart'>{hidden(article=number)}"
             f"<label>Colour {choice('colour', COLOURS)}</label> <label>Number <input name=number value=1></label> "
             "<button>Add to cart</button></form>",
         )
@@ -102,10 +105,10 @@ def site(store: Store, failures: Failures) -> Starlette:
         rows = []
         for line in store.cart(visit):
             _, name, cents = store.article(line.article) or (0, "?", 0)
-            kept = f"<input type=hidden name=article value={line.article}><input type=hidden name=colour value={line.colour}>"
+            kept = hidden(article=line.article, colour=line.colour, number=0)
             rows.append(
                 f"<tr><td>{name}<td>{line.colour}<td>{line.number}<td>{money(cents * line.number)}<td>"
-                f"<form method=post action='/cart'>{kept}<input type=hidden name=number value=0><button>Remove</button></form>"
+                f"<form method=post action='/cart'>{kept}<button>Remove</button></form>"
             )
         if not rows:
             return page("Your cart", "<p>It is empty.")
@@ -125,7 +128,7 @@ def site(store: Store, failures: Failures) -> Starlette:
             return page("Check out", "<p>Your cart is empty.")
         return page(
             "Check out",
-            f"<form method=post action='/checkout'><input type=hidden name=version value={store.version(visit)}>"
+            f"<form method=post action='/checkout'>{hidden(version=store.version(visit))}"
             f"<p><label>Name <input name=name></label><p>Delivery: {radios('delivery', DELIVERIES)}"
             "<p><button>Buy now</button></form>",
         )
@@ -137,7 +140,8 @@ def site(store: Store, failures: Failures) -> Starlette:
         if str(form.get("version")) != str(store.version(visit)):
             return page(
                 "Your cart has changed",
-                "<p class=warn>It was changed in another window. Nothing was bought. <a href='/cart'>Look at it again</a>",
+                "<p class=warn>It was changed in another window. Nothing was bought. "
+                "<a href='/cart'>Look at it again</a>",
                 409,
             )
         if not form.get("name") or form.get("delivery") not in DELIVERIES:
@@ -166,6 +170,11 @@ def site(store: Store, failures: Failures) -> Starlette:
 def money(cents: int) -> str:
     """A price."""
     return f"{cents / 100:.2f} EUR"
+
+
+def hidden(**values: object) -> str:
+    """Fields of a form that nobody sees."""
+    return "".join(f"<input type=hidden name={name} value={value}>" for name, value in values.items())
 
 
 def choice(name: str, options: tuple[str, ...]) -> str:

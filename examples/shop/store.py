@@ -105,7 +105,7 @@ class Store:
         """What a visit has bought."""
         bought = self.ask("select name, delivery from bought where visit = ?", visit)
         lines = self.ask("select article, colour, number from line where visit = ? order by article, colour", visit)
-        return Order(*bought[0], tuple(Line(*line) for line in lines)) if bought else None
+        return Order(bought[0][0], bought[0][1], tuple(Line(*line) for line in lines)) if bought else None
 
     def leave(self, visit: str) -> None:
         """Forget a visit."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import random
+from typing import Any
 
 from playwright.async_api import Page
 
-from aepo import Sample
+from aepo import Sample, Task, environment
 from aepo.environments.browser import Browser, serve
-from examples.shop.site import DELIVERIES, Failures, site
+from examples.shop.site import DELIVERIES, USUAL, Failures, site
 from examples.shop.store import COLOURS, KINDS, STYLES, Line, Order, Store
 
 HOST = "shop.test"
@@ -18,7 +19,7 @@ STORE = Store()
 
 
 @functools.cache
-def served(failures: Failures = Failures()) -> str:
+def served(failures: Failures = USUAL) -> str:
     """Serve the shop once; gives host and port."""
     return serve(site(STORE, failures))
 
@@ -26,21 +27,21 @@ def served(failures: Failures = Failures()) -> str:
 class Shop(Browser):
     """A visit to the shop."""
 
-    def __init__(self, failures: Failures = Failures()) -> None:
+    def __init__(self, failures: Failures = USUAL) -> None:
         """Serve the shop if no other visit does."""
         super().__init__({HOST: served(failures)})
         self._visit = ""
         self._wanted: Order | None = None
 
-    async def reset(self, wanted: dict[str, object], seed: int) -> str:  # type: ignore[override]
+    async def reset(self, wanted: dict[str, Any], seed: int) -> str:  # type: ignore[override]
         """Enter the shop.
 
         Args:
             wanted: The order that is asked for, as `question` makes it.
             seed: The seed of what fails.
         """
-        line = Line(int(str(wanted["article"])), str(wanted["colour"]), int(str(wanted["number"])))
-        self._wanted = Order(str(wanted["name"]), str(wanted["delivery"]), (line,))
+        line = Line(wanted["article"], wanted["colour"], wanted["number"])
+        self._wanted = Order(wanted["name"], wanted["delivery"], (line,))
         return await super().reset(f"http://{HOST}/enter?seed={seed}", seed)
 
     def get_reward(self) -> float:
@@ -56,6 +57,13 @@ class Shop(Browser):
         # The visit is known to the browser only: pages never show it, so that all replays look alike.
         self._visit = next((c["value"] for c in await page.context.cookies() if c["name"] == "visit"), "")
         self.done = STORE.order(self._visit) is not None
+
+
+def shop(questions: int = 32, held_out: int = 8) -> Task:
+    """The task; the reward is the order at the end."""
+    samples = [question(number) for number in range(questions + held_out)]
+    world = environment(Shop, timeout=60, reset_timeout=120, max_open=16, sandboxed=True)
+    return Task("shop", samples[:questions], held_out=samples[questions:], environment=world)
 
 
 def question(number: int) -> Sample:

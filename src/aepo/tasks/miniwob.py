@@ -7,12 +7,44 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.async_api import Page
 from starlette.staticfiles import StaticFiles
 
+from aepo.environments.base import environment
 from aepo.environments.browser import Browser, serve
+from aepo.tasks.base import Task
+from aepo.types import Sample
+
+EASY = (
+    "choose-list",
+    "click-button",
+    "click-button-sequence",
+    "click-checkboxes",
+    "click-collapsible",
+    "click-collapsible-2",
+    "click-dialog-2",
+    "click-link",
+    "click-option",
+    "click-tab",
+    "click-tab-2",
+    "click-test-2",
+    "email-inbox-important",
+    "enter-password",
+    "enter-text",
+    "enter-text-2",
+    "find-word",
+    "focus-text-2",
+    "login-user",
+    "navigate-tree",
+    "search-engine",
+    "social-media",
+    "use-autocomplete",
+    "use-spinner",
+)
+"""Tasks that can be done by the words on the page and few actions."""
 
 _HOST = "miniwob.test"
 # What the page adds around the problem: the last reward, a mark at each click, and the cover between two episodes.
@@ -38,6 +70,34 @@ def pages() -> Path:
 def names() -> list[str]:
     """The names of all tasks."""
     return sorted(path.stem for path in (pages() / "miniwob").glob("*.html"))
+
+
+def miniwob(tasks: Sequence[str] = EASY, problems: int = 8, held_out: int = 2, max_open: int = 16) -> Task:
+    """Make the task; the reward is 1 if the page says that what it asked for is done.
+
+    Args:
+        tasks: Names of `names`.
+        problems: Problems to train on, of each task.
+        held_out: Problems for evaluation, of each task.
+        max_open: Pages that may be open at once; two cores have work enough with 16.
+
+    Raises:
+        ImportError: The pages are not installed.
+        ValueError: There is no task of that name.
+    """
+    tasks = [tasks] if isinstance(tasks, str) else tasks
+    if unknown := set(tasks) - set(names()):
+        raise ValueError(f"MiniWoB++ has no task {min(unknown)!r}")
+    made = {
+        split: [
+            Sample("Do what is asked on the page.", id=f"{task}-{split}-{number}", metadata={"task": task})
+            for task in tasks
+            for number in range(count)
+        ]
+        for split, count in (("train", problems), ("test", held_out))
+    }
+    world = environment(MiniWob, timeout=60, reset_timeout=120, max_open=max_open, sandboxed=True)
+    return Task("miniwob", made["train"], held_out=made["test"], environment=world)
 
 
 @functools.cache

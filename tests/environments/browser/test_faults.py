@@ -123,7 +123,7 @@ def test_a_page_that_crashes_is_a_lost_world(site: Site) -> None:
         assert world._tab is not None
         session = await world._tab.context.new_cdp_session(world._tab.page)
         crash = asyncio.create_task(session.send("Page.crash"))
-        with pytest.raises(EnvironmentLost, match="crashed|closed"):
+        with pytest.raises(EnvironmentLost, match=r"crashed|closed"):
             await world.click(1)
         crash.cancel()
         await world.close()

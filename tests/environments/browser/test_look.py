@@ -31,10 +31,19 @@ HEAD = "Page: Shop\nAddress: http://site.test/\n"
         ("<span style='cursor: pointer' class='star big'>&nbsp;</span>", "[1] item (span star big)"),
         ("<p hidden>no<p style='visibility: hidden'>no<p>yes<script>1</script><template>no</template>", "yes"),
         ("<a href=#main style='position: absolute; left: -999px'>skip</a><p>yes", "yes"),
-        ("<div id=h></div><script>h.attachShadow({mode: 'open'}).innerHTML = '<button>In</button>'</script>", '[1] button "In"'),
-        ("<svg width=50 height=50 onclick='x()'><rect width=20 height=20 fill=red /></svg>", "[1] [2] item (rect red 20x20)"),
+        (
+            "<div id=h></div><script>h.attachShadow({mode: 'open'}).innerHTML = '<button>In</button>'</script>",
+            '[1] button "In"',
+        ),
+        (
+            "<svg width=50 height=50 onclick='x()'><rect width=20 height=20 fill=red /></svg>",
+            "[1] [2] item (rect red 20x20)",
+        ),
         ("<div role=tab aria-selected=true aria-expanded=false>One</div>", '[1] tab "One" (selected) (closed)'),
-        ("<img src=data:, alt='a red mug' width=9 height=9><iframe></iframe>", "(picture: a red mug) (a frame, which is not shown)"),
+        (
+            "<img src=data:, alt='a red mug' width=9 height=9><iframe></iframe>",
+            "(picture: a red mug) (a frame, which is not shown)",
+        ),
     ],
 )
 def test_a_page_is_text_with_numbered_elements(site: Site, play: Play, body: str, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from playwright.async_api import Page
 
 from aepo.environments import EnvironmentLost
+from aepo.environments.browser import actions
 from aepo.environments.browser.sites import Sites
 from aepo.environments.browser.tab import Settings, Tab
 from aepo.process import event_loop
@@ -56,9 +57,7 @@ class Browser:
         Raises:
             ValueError: The server of a site is no host and port.
         """
-        self._settings = Settings(
-            Sites(sites or {}, web), seconds, max_characters, window, style, max_bytes, chromium
-        )
+        self._settings = Settings(Sites(sites or {}, web), seconds, max_characters, window, style, max_bytes, chromium)
         self._tab: Tab | None = None
 
     async def reset(self, address: str, seed: int = 0) -> str:
@@ -80,7 +79,7 @@ class Browser:
         Args:
             number: Its number.
         """
-        return await self._do(Tab.click, number)
+        return await self._do(actions.click, number)
 
     async def type(self, number: int, text: str) -> str:
         """Write a text into a field, in place of what is there.
@@ -89,7 +88,7 @@ class Browser:
             number: Of the field.
             text: What to write; a line break at its end sends it.
         """
-        return await self._do(Tab.fill, number, text)
+        return await self._do(actions.fill, number, text)
 
     async def select(self, number: int, option: str) -> str:
         """Choose an option of a list.
@@ -98,11 +97,11 @@ class Browser:
             number: Of the list.
             option: As the page names it.
         """
-        return await self._do(Tab.select, number, option)
+        return await self._do(actions.select, number, option)
 
     async def back(self) -> str:
         """Go back to the page before."""
-        return await self._do(Tab.back)
+        return await self._do(actions.back)
 
     async def goto(self, address: str) -> str:
         """Go to an address.
@@ -110,7 +109,7 @@ class Browser:
         Args:
             address: The address, or a path on the same site.
         """
-        return await self._do(Tab.goto, address)
+        return await self._do(actions.goto, address)
 
     async def scroll(self, direction: Literal["up", "down"]) -> str:
         """Show what is above or below.
@@ -118,7 +117,7 @@ class Browser:
         Args:
             direction: Where to.
         """
-        return await self._do(Tab.scroll, direction == "down")
+        return await self._do(actions.scroll, direction == "down")
 
     @property
     async def state(self) -> dict[str, Any]:
@@ -141,7 +140,7 @@ class Browser:
         tab = self._tab = await Tab.opened(self._settings, seed)
 
         async def load() -> None:
-            await tab.goto(address)
+            await actions.goto(tab, address)
             await tab.page.wait_for_load_state("load", timeout=self._settings.seconds * 1000)
             if problem := tab.problem():
                 raise EnvironmentLost(problem)

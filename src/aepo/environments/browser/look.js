@@ -74,7 +74,7 @@
     const found = [], target = e.localName === 'label' ? e.control : e;
     if (kind === 'select' && e.localName === 'select') {
       found.push(`= "${cut([...e.selectedOptions].map((o) => o.label).join(', '))}"`);
-      const labels = [...e.options].map((o) => cut(o.label, 40));
+      const labels = [...e.options].map((o) => cut(o.label));
       found.push(`(of: ${labels.slice(0, 30).join(', ')}${labels.length > 30 ? `, and ${labels.length - 30} more` : ''})`);
     } else if (!['button', 'checkbox', 'radio', 'link', 'item'].includes(kind)) {
       const value = e.isContentEditable ? e.innerText : e.value;

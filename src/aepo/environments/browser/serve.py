@@ -9,7 +9,9 @@ from typing import Any
 
 import uvicorn
 
-App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+App = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
 """An ASGI application, such as one of Starlette."""
 
 

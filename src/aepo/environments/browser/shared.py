@@ -6,8 +6,10 @@ import asyncio
 import atexit
 import os
 from pathlib import Path
+
 from aepo.process import event_loop
 from aepo.tools.pages.chromium import Chromium, find_chromium, kill
+
 
 class _Shared:
     """One Chromium, which belongs to the process's event loop."""
