@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.async_api import Page
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from aepo.environments.base import environment
@@ -102,7 +104,7 @@ def miniwob(tasks: Sequence[str] = EASY, problems: int = 8, held_out: int = 2, m
 
 @functools.cache
 def _served() -> str:
-    return serve(StaticFiles(directory=pages()))
+    return serve(Starlette(routes=[Mount("/", StaticFiles(directory=pages()))]))
 
 
 class MiniWob(Browser):

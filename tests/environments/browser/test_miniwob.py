@@ -10,6 +10,7 @@ pytest.importorskip("miniwob", reason="the pages of MiniWoB++ are not installed"
 
 from aepo.core.entropy_branching import EntropyBranching
 from aepo.environments.browser import shared
+from aepo.environments.check import check_environment
 from aepo.environments.contract import seed_of
 from aepo.process import event_loop
 from aepo.tasks.miniwob import EASY, MiniWob, miniwob, names
@@ -115,3 +116,8 @@ def test_the_task_names_its_problems_and_refuses_others() -> None:
     assert {tool.name for tool in task.tools} == {"back", "click", "goto", "scroll", "select", "type"}
     with pytest.raises(ValueError, match="no task 'click-buton'"):
         miniwob(["click-buton"])
+
+
+def test_the_check_of_environments_finds_no_fault() -> None:
+    task = miniwob(["click-tab-2"], problems=1, held_out=0)
+    assert check_environment(task.environment, task.samples, calls=6) == []
