@@ -39,7 +39,8 @@ def used() -> tuple[int, int]:
 
     async def count() -> tuple[int, int]:
         current = shared.shared().current
-        assert current is not None
+        if current is None:
+            return 0, 0
         return len(current.chromium.contexts), current.open
 
     return event_loop.run(count)

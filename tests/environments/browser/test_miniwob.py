@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+pytest.importorskip("playwright")
 pytest.importorskip("miniwob", reason="the pages of MiniWoB++ are not installed")
 
 from aepo.core.entropy_branching import EntropyBranching

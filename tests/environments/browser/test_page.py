@@ -13,7 +13,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "browser.md"
 
 def test_the_site_of_the_page_is_used_and_rewarded(site: Site) -> None:
     site.pages |= {
-        "/signup": "<title>Sign up</title><form action=/thanks><label>Name <input name=n></label><button>Send</button></form>",
+        "/signup": "<title>Sign up</title><form action=/thanks><label>Name <input name=n></label>"
+        "<button>Send</button></form>",
         "/thanks": "<title>Thanks</title>",
     }
     (code,) = [block.text for block in blocks(PAGE.read_text(encoding="utf-8")) if block.language == "python"]

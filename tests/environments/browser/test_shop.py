@@ -4,6 +4,10 @@ import random
 from collections.abc import Sequence
 from functools import partial
 
+import pytest
+
+pytest.importorskip("playwright")
+
 from aepo.core.entropy_branching import EntropyBranching
 from aepo.environments.contract import seed_of
 from aepo.process import event_loop

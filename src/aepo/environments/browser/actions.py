@@ -114,4 +114,7 @@ def _loaded(tab: Tab, what: str) -> Iterator[None]:
     except Error as error:
         if tab.lost(error):
             raise
+        # An answer of such a status without a page; the look shows it.
+        if "ERR_HTTP_RESPONSE_CODE_FAILURE" in error.message:
+            return
         raise ToolError(f"{what} is not loaded: {line_of(error)}") from error

@@ -30,10 +30,13 @@ class _Shared:
             return self.current
 
     async def given_back(self, browser: Chromium) -> None:
-        """Give a place back; a browser that was replaced ends with its last place."""
+        """Give a place back; a browser that was replaced, or that does not work, ends with its last place."""
         browser.open -= 1
-        if browser is not self.current and not browser.open:
-            await browser.close()
+        if browser.open or (browser is self.current and browser.alive()):
+            return
+        if browser is self.current:
+            self.current = None
+        await browser.close()
 
     async def retire(self) -> None:
         """End the browser, or let its last place end it if it still works."""

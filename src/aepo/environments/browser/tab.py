@@ -33,6 +33,7 @@ from aepo.types import ToolError
 _TICK = 600
 _EPOCH = 1_700_000_000
 _ROUNDS = 4
+_FAILED = "chrome-error:"
 _BEFORE = (files(__package__) / "page.js").read_text()
 _LOOK = (files(__package__) / "look.js").read_text()
 
@@ -158,7 +159,7 @@ class Tab:
                 found = refused
             if found is not None:
                 return f"{shorten(url)} is not loaded: {found}"
-        return "the page could not be loaded" if self.page.url.startswith("chrome-error:") else ""
+        return "the page could not be loaded" if self.page.url.startswith(_FAILED) and status < 400 else ""
 
     async def after(self, action: Callable[[], Coroutine[Any, Any, None]]) -> str:
         """Act, and tell what the page then shows.
@@ -242,8 +243,13 @@ class Tab:
             if self.lost(error):
                 raise
             return "", True
-        head = [f"Page: {shorten(title, 100)}", f"Address: {shorten(self.page.url)}", *self.said]
-        return "\n".join([*head, text]), leaving
+        (url, status), shown = self.answer, self.page.url
+        if shown.startswith(_FAILED):
+            # The browser writes a page where the server sent none.
+            shown, title, text = url, "", ""
+        head = [f"Page: {shorten(title, 100)}", f"Address: {shorten(shown)}", *self.said]
+        failed = [f"(HTTP {status})"] * (status >= 400)
+        return "\n".join([*head, *failed, text]), leaving
 
 
 def line_of(error: Error) -> str:
