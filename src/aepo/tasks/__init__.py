@@ -12,7 +12,7 @@ from aepo.tasks import datasets
 from aepo.tasks.base import Task
 from aepo.tasks.options import bound
 
-BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas"}
+BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas", "miniwob": "aepo.tasks.miniwob:miniwob"}
 
 
 def load(name: str, options: Mapping[str, Any]) -> Task:
