@@ -34,6 +34,8 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
         with run_folder(config, task, named, resume) as folder:
             if serving is not None:
                 serving.keep_log(folder.path)
+                if serving.untested is not None:
+                    display.message(serving.untested)
             elif (line := idle(policy.device)) is not None:
                 display.message(line)
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
