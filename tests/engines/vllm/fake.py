@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,10 +26,14 @@ class FakeVllm(ModelServer):
         forgets: Part of the names of tensors that an update does not load, although it counts them.
         keeps: An update is accepted and changes nothing.
         refuses: Path of a call that answers with status 500.
+        started: What it says of its start, besides what fits.
+        caches: Whether it caches prefixes.
+        hides: The path of a call that it does not have.
         form: What it says of its model, where that is not true.
         version: Of vLLM.
         adapters: Policies by the served name; loaded by `peft`.
         done: Paths of the control calls, in order.
+        take: Gets the tensors by what an update says.
         asleep: What has no memory, of "weights" and "kv_cache".
     """
 
@@ -37,10 +42,14 @@ class FakeVllm(ModelServer):
     keeps: bool = False
     refuses: str = ""
     lora_rank: int = 0
+    started: dict[str, Any] = field(default_factory=dict)
+    caches: bool = True
+    hides: str = ""
     form: dict[str, int] = field(default_factory=dict)
     version: str = "0.32.0"
     adapters: dict[str, Any] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
+    take: Callable[[Any], dict[str, torch.Tensor]] = field(default=lambda told: load_file(told["path"]))
     asleep: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -59,6 +68,8 @@ class FakeVllm(ModelServer):
     def answer(self, path: str, body: Any) -> tuple[int, Any]:
         """Status and JSON."""
         route = path.partition("?")[0]
+        if self.hides and route == self.hides:
+            return 404, {"detail": "Not Found"}
         if self.refuses and route == self.refuses:
             return 500, {"error": {"message": "the worker failed"}}
         if route == "/v1/completions":
@@ -93,10 +104,10 @@ class FakeVllm(ModelServer):
 
     def _on_server_info(self, _: Any) -> Any:
         model = {"dtype": "torch.float32", "logprobs_mode": "processed_logprobs", "max_logprobs": 20}
-        model |= {"max_model_len": self.length, "quantization": None}
+        model |= {"max_model_len": self.length, "quantization": None, **self.started}
         lora = {"max_lora_rank": self.lora_rank} if self.lora_rank else None
         backend = None if self.lora_rank else {"backend": "aepo_file"}
-        config = {"model_config": model, "cache_config": {"enable_prefix_caching": True}, "lora_config": lora}
+        config = {"model_config": model, "cache_config": {"enable_prefix_caching": self.caches}, "lora_config": lora}
         return {"vllm_config": config | {"speculative_config": None, "weight_transfer_config": backend}}
 
     def _on_init_weight_transfer_engine(self, _: Any) -> None:
@@ -115,8 +126,11 @@ class FakeVllm(ModelServer):
     def _on_wake_up(self, _: Any) -> None:
         self.asleep.remove(self.done[-1].partition("tags=")[2])
 
+    def _on_get_world_size(self, _: Any) -> Any:
+        return {"world_size": 2}
+
     def _on_update_weights(self, body: Any) -> None:
-        weights = load_file(body["update_info"]["path"])
+        weights = self.take(body["update_info"])
         self.arrived = list(weights)
         if not self.keeps:
             kept = {name: weight for name, weight in weights.items() if self.forgets not in name}

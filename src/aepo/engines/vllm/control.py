@@ -63,7 +63,7 @@ class Control:
         reply = self._send(method, path, body, seconds)
         if not reply.is_success:
             said = message_of(reply) or reply.text.strip()[:300] or "no reason"
-            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if reply.status_code == 404 else ""
+            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if said == "Not Found" else ""
             raise VllmError(f"{self._name} refuses {path} (HTTP {reply.status_code}): {said}{hint}")
         try:
             data = reply.json()

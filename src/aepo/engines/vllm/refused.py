@@ -111,6 +111,4 @@ def check_model(control: Control, policy: LocalPolicy) -> None:
             )
     asked = control.post("/tokenize", {"model": NAME, "prompt": TEXT, "add_special_tokens": False}).get("tokens")
     if asked != (given := policy.tokenizer.encode(TEXT, add_special_tokens=False)):
-        raise VllmError(
-            f"the vLLM server has another tokenizer: it writes {TEXT!r} as {asked}, the trained one {given}"
-        )
+        raise VllmError(f"the vLLM server has another tokenizer: it writes {TEXT!r} as {asked}, ours {given}")
