@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +58,7 @@ def settings(run: Path, *overrides: str) -> Config:
 
 def left_behind() -> list[str]:
     """Processes and shared memory of servers."""
-    found = subprocess.run(["pgrep", "-f", "vllm.entrypoints"], capture_output=True, text=True, check=False)
+    found = subprocess.run(["pgrep", "-f", "vllm.entrypoints|VLLM::"], capture_output=True, text=True, check=False)
     memory = [path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("aepo-vllm", "psm_"))]
     return found.stdout.split() + memory
 
@@ -82,7 +85,11 @@ def checked(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("changes", [(), ("model.lora.rank=4",)], ids=["all weights", "adapters"])
-def test_vllm_samples_for_the_policy_that_is_trained(tmp_path: Path, changes: tuple[str, ...], nothing_left: None):
+def test_vllm_samples_for_the_policy_that_is_trained(
+    tmp_path: Path, changes: tuple[str, ...], nothing_left: None, monkeypatch: pytest.MonkeyPatch
+):
+    # A vLLM on a CPU frees no memory, but it pauses, wakes and resumes as one that shares the trainer's GPU.
+    monkeypatch.setattr("aepo.engines.vllm.sampler.sleeps", lambda config, served: True)
     run = api.train_config(settings(tmp_path / "run", *changes))
     checked(tmp_path / "run")
     assert run.policy is not None
@@ -90,7 +97,8 @@ def test_vllm_samples_for_the_policy_that_is_trained(tmp_path: Path, changes: tu
     if not changes:
         moved = [name for name, weight in run.policy.model.named_parameters() if not torch.equal(weight, start[name])]
         assert moved
-    assert "Application startup complete" in (tmp_path / "run" / "vllm.log").read_text()
+    log = (tmp_path / "run" / "vllm.log").read_text()
+    assert log.count("seconds to wake up tags ['kv_cache']") == STEPS
 
 
 def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
@@ -112,7 +120,9 @@ def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
         return found
 
     def counted(sampler: VllmSampler) -> tuple[float, float]:
-        text = httpx.get(f"{sampler.control.url}/metrics", trust_env=False).text
+        socket = str(sampler.control.endpoint.socket)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket)) as client:
+            text = client.get("http://vllm/metrics").text
         names = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
         asked, hit = (
             sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)) for name in names
@@ -166,13 +176,47 @@ def test_a_killed_server_is_started_again_once(tmp_path: Path, nothing_left: Non
 def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from aepo.engines.vllm import transfer
 
-    whole = transfer._distinct
+    whole = transfer.distinct
 
     def lacking(model: Any) -> dict[str, torch.Tensor]:
         found = whole(model)
         return {name: weight for name, weight in found.items() if not name.endswith("layers.0.mlp.down_proj.weight")}
 
-    monkeypatch.setattr(transfer, "_distinct", lacking)
+    monkeypatch.setattr(transfer, "distinct", lacking)
     with pytest.raises(VllmError, match=r"still lacks model\.layers\.0\.mlp\.down_proj\.weight"):
         api.train_config(settings(tmp_path / "run"))
     assert not RunFolder(tmp_path / "run").metrics_file.exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl")
+
+
+def running() -> dict[int, tuple[int, str]]:
+    """The parent and the command of each process."""
+    lines = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    fields = [line.split(None, 2) for line in lines.splitlines()]
+    return {int(number): (int(parent), " ".join(rest)) for number, parent, *rest in fields}
+
+
+def test_nothing_is_left_when_all_that_would_tidy_up_is_killed(tmp_path: Path, nothing_left: None):
+    run = tmp_path / "run"
+    program = "import sys; from tests.engines.vllm.test_runs import *; api.train_config(settings(Path(sys.argv[1])))"
+    trainer = subprocess.Popen([sys.executable, "-c", program, str(run)])
+    try:
+        waited(lambda: (run / "metrics.jsonl").exists() or trainer.poll() is not None, 300)
+        guard = next(
+            number for number, (parent, args) in running().items() if parent == trainer.pid and "guard" in args
+        )
+        server = next(number for number, (parent, _) in running().items() if parent == guard)
+        # vLLM's engine and its workers do not notice this by themselves.
+        for number in (trainer.pid, guard, server):
+            os.kill(number, signal.SIGKILL)
+    finally:
+        trainer.kill()
+        trainer.wait()
+    waited(lambda: not any("VLLM::" in args for _, args in running().values()), 30)
+
+
+def waited(reached: Callable[[], bool], seconds: float) -> None:
+    """Wait until something is so; fails after some seconds."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.2)
