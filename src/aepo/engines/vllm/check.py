@@ -14,7 +14,7 @@ import torch
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
 
-Drawn = tuple[list[int], list[float]]
+Continuation = tuple[list[int], list[float]]
 """Token ids, and ln p of each."""
 TOKENS = 16
 """Sampled tokens after each text."""
@@ -24,7 +24,7 @@ GROWTH, FLOOR = 10.0, 0.1
 """The difference may be `GROWTH` times that of the first hand-over, and always `FLOOR` of the tolerance."""
 
 
-def difference(policy: LocalPolicy, texts: Sequence[Sequence[int]], drawn: Sequence[Drawn]) -> float:
+def difference(policy: LocalPolicy, texts: Sequence[Sequence[int]], drawn: Sequence[Continuation]) -> float:
     """The mean absolute difference of ln p between a server and the trainer, in nats.
 
     Args:

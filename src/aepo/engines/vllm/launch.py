@@ -87,13 +87,6 @@ class Serving:
             return FileTransfer(self.control, model, dtype, self.folder)
         return {"ipc": IpcTransfer, "nccl": NcclTransfer}[self.config.vllm.weight_transfer](self.control, model, dtype)
 
-    def restart(self) -> bool:
-        """Start the server again if it has ended; returns whether it had, and we started it."""
-        if self.server is None or not self.server.ended():
-            return False
-        self.server.restart()
-        return True
-
     def keep_log(self, folder: Path) -> None:
         """Let the server print into the run's folder."""
         if self.server is not None:

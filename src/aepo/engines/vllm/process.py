@@ -71,13 +71,6 @@ class VllmServer:
         with self.log.open("ab") as output:
             self._process, self._lifeline = _guarded(self._command, self.folder, output, self._variables)
 
-    def ended(self) -> bool:
-        """Whether its process has ended, or ends within some seconds, because a part of it may have died before it."""
-        end = time.monotonic() + GRACE
-        while self._process.poll() is None and not self.control.alive() and time.monotonic() < end:
-            time.sleep(POLL)
-        return self._process.poll() is not None
-
     def wait(self, seconds: float) -> None:
         """Wait until the server answers.
 
@@ -100,11 +93,21 @@ class VllmServer:
             os.replace(self.log, to)
             self.log = to
 
-    def restart(self) -> None:
-        """Start another process in place of this one; call `wait` before its first use."""
+    def restart(self) -> bool:
+        """Start it again if it has ended, or ends within some seconds, because a part of it may have died before it.
+
+        Returns:
+            Whether it had ended; then call `wait` before its next use.
+        """
+        end = time.monotonic() + GRACE
+        while self._process.poll() is None:
+            if self.control.alive() or time.monotonic() > end:
+                return False
+            time.sleep(POLL)
         self.close()
         self.folder.mkdir(mode=0o700)
         self._start()
+        return True
 
     def close(self) -> None:
         """End the server and all processes that it started, and remove its folder."""

@@ -12,7 +12,7 @@ from aepo.engines.openai.client import Client
 from aepo.engines.openai.dialect import Wanted
 from aepo.engines.openai.probe import Served
 from aepo.engines.openai.vllm import VLLM
-from aepo.engines.vllm.check import TOKENS, TOLERANCE, Drawn, allowed, difference
+from aepo.engines.vllm.check import TOKENS, TOLERANCE, Continuation, allowed, difference
 from aepo.engines.vllm.command import NAME, sleeps
 from aepo.engines.vllm.control import UPDATE_SECONDS, VllmError
 from aepo.engines.vllm.generator import VllmGenerator
@@ -31,10 +31,6 @@ class VllmSampler:
         control: Controls the server.
         version: The version of the server's weights; -1 before the first `push`.
         alongside: Whether the server keeps its memory while the trainer works, and so can sample meanwhile.
-
-    Args:
-        serving: The server.
-        policy: The policy that is trained.
 
     Raises:
         VllmError: The server does not start, or does not fit the run.
@@ -104,7 +100,8 @@ class VllmSampler:
         Raises:
             VllmError: The server does not start again.
         """
-        if self._revived or not self._serving.restart():
+        server = self._serving.server
+        if self._revived or server is None or not server.restart():
             return False
         self._serving.prepare(self._policy)
         self._transfer.begin()
@@ -128,7 +125,7 @@ class VllmSampler:
         self._first = found if self._first is None else self._first
         return found
 
-    async def _draw(self) -> list[Drawn]:
+    async def _draw(self) -> list[Continuation]:
         """The next tokens after the fixed texts, always with the same seeds."""
         (served, _), found = self._now(), []
         async with Client(self.control.endpoint, concurrency=1) as client:

@@ -6,7 +6,7 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Transfer(Protocol):
-    """A way to hand weights over.
+class Transfer(ABC):
+    """A way to hand a model's weights over to a server.
 
     Attributes:
         name: The server's name of the model that has the last weights.
@@ -29,55 +29,47 @@ class Transfer(Protocol):
             base.
     """
 
-    name: str
+    name = NAME
     in_place: bool
     sleep_level: int
 
+    def __init__(self, control: Control, model: PreTrainedModel) -> None:
+        self.control, self.model = control, model
+
+    @abstractmethod
     def begin(self) -> None:
         """Prepare a server that has just started, and has no weights that were handed over.
 
         Raises:
             VllmError: The server refuses.
         """
-        ...
 
+    @abstractmethod
     def push(self, version: int) -> None:
         """Hand the current weights over; a server whose model changes in place is paused.
 
         Raises:
             VllmError: The weights did not arrive; the server cannot be used any more.
         """
-        ...
 
 
-class WholeTransfer(ABC):
-    """Hands all weights over by vLLM's own interface; a subclass moves the tensors.
+class WholeTransfer(Transfer):
+    """Hands all weights over, as tensors of type `dtype`, by vLLM's own interface; a subclass moves the tensors."""
 
-    Args:
-        control: Controls the server.
-        model: The trained model.
-        dtype: The type of the served weights.
-    """
-
-    name, in_place, sleep_level = NAME, True, 2
+    in_place, sleep_level = True, 2
     device: torch.device | None = None
     """Where the tensors that are handed over lie; None for the model's own."""
 
     def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        self.control, self.model, self.dtype = control, model, dtype
+        super().__init__(control, model)
+        self.dtype = dtype
 
     def begin(self) -> None:
-        """Prepare a server for weights."""
+        """Prepare a server; no connection is needed."""
         self.control.post("/init_weight_transfer_engine", {"init_info": {}})
 
     def push(self, version: int) -> None:
-        """Let the server take all weights.
-
-        The model has no weights between the first call and the last. After a failure the server must not go on.
-
-        Raises:
-            VllmError: A call failed, or a tensor did not arrive.
-        """
+        """Let the server load all weights; between the first call and the last its model has none."""
         weights = {
             name: one.to(self.device or one.device, self.dtype).contiguous()
             for name, one in distinct(self.model).items()
@@ -105,14 +97,8 @@ class WholeTransfer(ABC):
 class FileTransfer(WholeTransfer):
     """Hands all weights over by a file in memory that the server reads (`worker.FileEngine`).
 
-    Args:
-        control: Controls the server.
-        model: The trained model.
-        dtype: The type of the served weights.
-        folder: The folder for the file; it needs room for all weights.
-
     Raises:
-        VllmError: There is no room for the file.
+        VllmError: The folder has no room for the file.
     """
 
     device = torch.device("cpu")
@@ -137,30 +123,21 @@ class FileTransfer(WholeTransfer):
             path.unlink(missing_ok=True)
 
 
-class AdapterTransfer:
-    """Hands the adapter over. Each version has its own name and folder, because vLLM caches an adapter by its name.
-
-    Args:
-        control: Controls the server.
-        model: The trained model.
-        folder: The folder for adapters.
-    """
+class AdapterTransfer(Transfer):
+    """Hands the adapter over. Each version has its own name and folder, because vLLM caches an adapter by its name."""
 
     in_place, sleep_level = False, 1
 
     def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
-        self.control, self.model, self.folder = control, model, folder
+        super().__init__(control, model)
+        self.folder = folder
 
     def begin(self) -> None:
         """Note that the server has no adapter."""
         self.name = NAME
 
     def push(self, version: int) -> None:
-        """Let the server load this version, then drop the one before; requests under way are still answered by it.
-
-        Raises:
-            VllmError: The server does not load it.
-        """
+        """Let the server load this version, then drop the one before; requests under way are still answered by it."""
         before, name = self.name, f"{self.folder.name}-{version}"
         folder = self.folder / name
         self.model.save_pretrained(folder)
