@@ -9,11 +9,12 @@ import pytest
 
 from aepo.config import Config, ConfigError, load
 from aepo.engines.vllm.command import ServerNeeds, serve_command
+from aepo.engines.vllm.devices import Devices
 from aepo.engines.vllm.refused import refuse
 
-HERE = ServerNeeds("model", "model", "float32", 128)
-SHARED = ServerNeeds("model", "model", "bfloat16", 128, "cuda", shared=True)
-ALONE = ServerNeeds("model", "model", "bfloat16", 128, "cuda")
+HERE = ServerNeeds("model", "model", "float32", 128, Devices(None))
+SHARED = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("0",), (0,), shared=True))
+ALONE = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("1",), (1,)))
 FOLDER = Path("/dev/shm/aepo-vllm-one")
 
 

@@ -190,7 +190,7 @@ def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypat
 
 def running() -> dict[int, tuple[int, str]]:
     """The parent and the command of each process."""
-    lines = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    lines = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     fields = [line.split(None, 2) for line in lines.splitlines()]
     return {int(number): (int(parent), " ".join(rest)) for number, parent, *rest in fields}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aepo.config import Config, ConfigError
+from aepo.engines.vllm.devices import Devices
 
 NAME = "policy"
 """The server's name of the model."""
@@ -38,18 +39,14 @@ class ServerNeeds:
         tokenizer: The folder or hub name of the tokenizer.
         dtype: The type of the weights, "float32" or "bfloat16".
         length: The number of tokens that a sequence may hold.
-        device: The device of the server, "cpu" or "cuda".
-        shared: Whether it shares a GPU with the trainer.
-        devices: Its GPUs, as CUDA_VISIBLE_DEVICES has them; "" leaves them to vLLM.
+        placed: The GPUs of trainer and server.
     """
 
     model: str
     tokenizer: str
     dtype: str
     length: int
-    device: str = "cpu"
-    shared: bool = False
-    devices: str = ""
+    placed: Devices
 
 
 def serve_command(config: Config, served: ServerNeeds, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -87,8 +84,8 @@ def serve_command(config: Config, served: ServerNeeds, folder: Path) -> tuple[li
         options |= {"enable-lora": True, "max-lora-rank": _rank(lora.rank), "max-loras": 1, "max-cpu-loras": 2}
     # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
     usual: dict[str, Any] = {"seed": config.seed, "enforce-eager": True, "block-size": 32}
-    if served.device == "cuda":
-        options["gpu-memory-utilization"] = share(config, served.shared)
+    if served.placed.trainer is not None:
+        options["gpu-memory-utilization"] = share(config, served.placed.shared)
         options["tensor-parallel-size"] = settings.tensor_parallel_size
         options["enable-sleep-mode"] = sleeps(config, served)
         usual |= {"enforce-eager": False, "block-size": 16}
@@ -111,7 +108,7 @@ def share(config: Config, shared: bool) -> float:
 def sleeps(config: Config, served: ServerNeeds) -> bool:
     """Whether the server gives its memory back while the trainer works."""
     wanted = config.vllm.enable_sleep_mode
-    return served.shared if wanted is None else wanted
+    return served.placed.shared if wanted is None else wanted
 
 
 def _variables(config: Config, served: ServerNeeds, folder: Path) -> dict[str, str]:
@@ -130,12 +127,9 @@ def _variables(config: Config, served: ServerNeeds, folder: Path) -> dict[str, s
     if config.vllm.weight_transfer == "ipc":
         # vLLM reads handles of GPU memory with pickle. Only this user can send it any.
         variables["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
-    if served.device == "cpu":
-        variables["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE)
-        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "CUDA_VISIBLE_DEVICES": ""}
-    elif served.devices:
-        variables["CUDA_VISIBLE_DEVICES"] = served.devices
-    return variables
+    if served.placed.trainer is None:
+        variables |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    return variables | {"CUDA_VISIBLE_DEVICES": ",".join(served.placed.server)}
 
 
 def _rank(rank: int) -> int:

@@ -142,16 +142,8 @@ def serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving]:
 
 def _served(config: Config, prompt: int) -> ServerNeeds:
     path = policy_folder(config.model.path)
-    adapter = find_adapter(path)
-    placed = devices(config)
-    on_gpu = placed.trainer is not None
-    dtype = {"auto": "bfloat16" if on_gpu else "float32"}.get(config.model.dtype, config.model.dtype)
+    adapter, placed = find_adapter(path), devices(config)
+    dtype = {"auto": "float32" if placed.trainer is None else "bfloat16"}.get(config.model.dtype, config.model.dtype)
     return ServerNeeds(
-        model=path if adapter is None else adapter.base,
-        tokenizer=path,
-        dtype=dtype,
-        length=prompt + config.rollout.max_tokens,
-        device="cuda" if on_gpu else "cpu",
-        shared=placed.shared,
-        devices=",".join(placed.server),
+        path if adapter is None else adapter.base, path, dtype, prompt + config.rollout.max_tokens, placed
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 OLDEST = (0, 32)
 """The first version that was tried."""
+HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def refuse(config: Config, served: ServerNeeds) -> None:
@@ -25,8 +25,9 @@ def refuse(config: Config, served: ServerNeeds) -> None:
     Raises:
         ConfigError: They do not; the message says what to write instead.
     """
-    vllm, overlap, on_cpu = config.vllm, config.rollout.overlap, served.device == "cpu"
-    alone = not on_cpu and not served.shared
+    vllm, overlap = config.vllm, config.rollout.overlap
+    elsewhere = vllm.url is not None and urlsplit(vllm.url).hostname not in HERE
+    on_cpu, shared = served.placed.trainer is None, served.placed.shared
     way = f"vllm.weight_transfer: {vllm.weight_transfer}"
     refusals = {
         "rollout.deterministic cannot be promised by vLLM, which batches as it likes: set it to false": (
@@ -37,30 +38,23 @@ def refuse(config: Config, served: ServerNeeds) -> None:
         ),
         "vllm.enable_sleep_mode needs a GPU: vLLM cannot sleep on a CPU": vllm.enable_sleep_mode and on_cpu,
         "rollout.overlap needs a GPU for vLLM alone (vllm.devices): on the trainer's GPU the server sleeps while the "
-        "trainer works": served.shared and overlap,
+        "trainer works": shared and overlap,
         f"{way} hands all weights over, and model.lora trains adapters: leave it out": (
             vllm.weight_transfer != "file" and config.model.lora
         ),
         f"{way} lends the trainer's GPU memory, so one GPU has trainer and server (vllm.devices): set it to file": (
-            vllm.weight_transfer == "ipc" and (not served.shared or vllm.tensor_parallel_size > 1)
+            vllm.weight_transfer == "ipc" and (not shared or vllm.tensor_parallel_size > 1)
         ),
         f"{way} needs GPUs for vLLM alone (vllm.devices): set it to file": (
-            vllm.weight_transfer == "nccl" and not alone
+            vllm.weight_transfer == "nccl" and (on_cpu or shared)
         ),
         f"vllm.url is {vllm.url}, but weights go through this machine's memory, and vLLM's interface for them has no "
-        "key: start the server here, and let it listen on 127.0.0.1": vllm.url is not None and not _is_here(vllm.url),
+        "key: start the server here, and let it listen on 127.0.0.1": vllm.url is not None
+        and urlsplit(vllm.url).hostname not in HERE,
     }
     for told, wrong in refusals.items():
         if wrong:
             raise ConfigError(told)
-
-
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_server(control: Control, config: Config, served: ServerNeeds) -> None:
