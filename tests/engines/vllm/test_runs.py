@@ -15,10 +15,12 @@ import httpx
 import pytest
 import torch
 
+import aepo
 from aepo import api, tasks
 from aepo.assembly.policies import load_policy, load_to_train
 from aepo.config import Config, load
 from aepo.doctor.gpus import check
+from aepo.engines.local.gguf import convert, find_in_wheel
 from aepo.engines.vllm.control import VllmError
 from aepo.engines.vllm.launch import serving
 from aepo.engines.vllm.sampler import VllmSampler
@@ -27,6 +29,7 @@ from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.training.display import Display
+from tests.engines.test_smollm2 import CITIES, brief, population
 
 PYTHON = os.environ.get("AEPO_VLLM_PYTHON", "")
 pytestmark = pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM")
@@ -186,6 +189,23 @@ def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypat
     with pytest.raises(VllmError, match=r"still lacks model\.layers\.0\.mlp\.down_proj\.weight"):
         api.train_config(settings(tmp_path / "run"))
     assert not RunFolder(tmp_path / "run").metrics_file.exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl")
+
+
+@pytest.mark.slow
+def test_one_step_of_a_real_model(wheel: Path, tmp_path: Path, nothing_left: None):
+    """SmolLM2-135M, whose output layer is tied to its embeddings."""
+    convert(find_in_wheel(wheel, tmp_path), tmp_path / "model")
+    task = aepo.Task("population", CITIES, tools=[population], reward=brief, system="")
+    overrides = ["rollout.protocol=chat", "rollout.deterministic=false", "rollout.max_tool_calls=1"]
+    overrides += ["rollout.questions=2", "rollout.max_tokens=48", "train.minibatches=1", "train.steps=1"]
+    overrides += ["engine=vllm", f"vllm.python={PYTHON}", f"model.path={tmp_path / 'model'}", "algorithm.group_size=4"]
+    overrides += [f"run={tmp_path / 'run'}", "train.threads=1", "train.trackers=[]", "vllm.start_timeout=1200"]
+    api.train_task(load(None, overrides), task)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    differences = [row["weights/difference"] for row in rows if "weights/difference" in row]
+    assert len(differences) == 2 and max(differences) <= 1e-4
+    (step,) = [row for row in rows if "train/learning_rate" in row]
+    assert step["grad/norm"] > 0 and step["logprobs/rollout_difference_max"] < 1e-3
 
 
 def running() -> dict[int, tuple[int, str]]:

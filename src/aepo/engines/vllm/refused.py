@@ -49,8 +49,7 @@ def refuse(config: Config, served: ServerNeeds) -> None:
             vllm.weight_transfer == "nccl" and (on_cpu or shared)
         ),
         f"vllm.url is {vllm.url}, but weights go through this machine's memory, and vLLM's interface for them has no "
-        "key: start the server here, and let it listen on 127.0.0.1": vllm.url is not None
-        and urlsplit(vllm.url).hostname not in HERE,
+        "key: start the server here, and let it listen on 127.0.0.1": elsewhere,
     }
     for told, wrong in refusals.items():
         if wrong:
