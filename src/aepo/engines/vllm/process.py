@@ -19,6 +19,8 @@ from aepo.process import guard
 
 GRACE = 10.0
 """Seconds that vLLM has to end by itself; a killed vLLM leaves shared memory behind."""
+SETTLE = 3.0
+"""Seconds that a server may seem well after a part of it has died."""
 POLL = 0.5
 SHORT_OF_MEMORY = {
     r"less than (desired GPU memory|the engine's budget)": "lower vllm.gpu_memory_utilization",
@@ -79,8 +81,11 @@ class VllmServer:
         """
         end = time.monotonic() + seconds
         while not self.control.alive():
-            if self._process.poll() is not None:
-                raise VllmError(f"vLLM does not start: {_reason(self.log)}; all that it printed is in {self.log}")
+            if (status := self._process.poll()) is not None:
+                killed = f"killed by signal {status - 128}; " if status > 128 else ""
+                raise VllmError(
+                    f"vLLM does not start: {killed}{_reason(self.log)}; all that it printed is in {self.log}"
+                )
             if time.monotonic() > end:
                 raise VllmError(
                     f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
@@ -94,14 +99,14 @@ class VllmServer:
             self.log = to
 
     def restart(self) -> bool:
-        """Start it again if it has ended, or ends within some seconds, because a part of it may have died before it.
+        """Start it again if it has ended, or is not well; a part of it may have died a moment ago.
 
         Returns:
-            Whether it had ended; then call `wait` before its next use.
+            Whether it had; then call `wait` before its next use.
         """
-        end = time.monotonic() + GRACE
-        while self._process.poll() is None:
-            if self.control.alive() or time.monotonic() > end:
+        end = time.monotonic() + SETTLE
+        while self._process.poll() is None and self.control.alive():
+            if time.monotonic() > end:
                 return False
             time.sleep(POLL)
         self.close()
