@@ -80,6 +80,7 @@ def test_a_killed_server_is_started_again(tmp_path: Path):
     [
         ("raise ImportError('no module named vllm')", "does not start: ImportError: no module named vllm"),
         ("print('one'); print('two')", "does not start: two"),
+        ("import os; os.kill(os.getpid(), 9)", "does not start: killed by signal 9; it printed nothing"),
     ],
 )
 def test_a_server_that_ends_tells_why(tmp_path: Path, program: str, told: str):
