@@ -124,6 +124,17 @@ def test_a_server_that_is_short_of_memory_says_which_setting_to_change(tmp_path:
         server.close()
 
 
+def test_a_server_that_listens_no_more_is_ended(tmp_path: Path):
+    """VLLM whose engine has died waits for its connections to close, and these wait for replies."""
+    # Nobody refers to the socket after the one request, so it is closed.
+    server = started(tmp_path, HEALTHY.replace("serve_forever()", "handle_request(); import time; time.sleep(600)"))
+    try:
+        server.wait(60)
+        assert gone(child(server))
+    finally:
+        server.close()
+
+
 def test_two_servers_do_not_meet(tmp_path: Path):
     servers = [started(folder, HEALTHY) for folder in (tmp_path / "one", tmp_path / "other") if not folder.mkdir()]
     try:

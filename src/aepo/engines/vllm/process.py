@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -91,6 +93,17 @@ class VllmServer:
                     f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
                 )
             time.sleep(POLL)
+        threading.Thread(target=self._watch, args=(self._process, self._lifeline), daemon=True).start()
+
+    def _watch(self, process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
+        """End a server that listens no more. With a dead engine it waits for its connections, and they for replies."""
+        while process.poll() is None:
+            time.sleep(POLL)
+            with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+                try:
+                    probe.connect(str(self.folder / "socket"))
+                except (ConnectionRefusedError, FileNotFoundError):
+                    lifeline.close()
 
     def move_log(self, to: Path) -> None:
         """Move the output so far to another file, where the server prints from now on."""
@@ -126,7 +139,7 @@ def _folder() -> Path:
 
 def _guarded(
     command: Sequence[str], folder: Path, output: int | IO[bytes], variables: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], int]:
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     """Start a command that ends with this process, and the folder with it; returns its guard and the lifeline."""
     read, lifeline = os.pipe()
     try:
@@ -144,12 +157,11 @@ def _guarded(
         raise
     finally:
         os.close(read)
-    return process, lifeline
+    return process, open(lifeline, "wb")
 
 
-def _end(process: subprocess.Popen[bytes], lifeline: int, folder: Path) -> None:
-    with suppress(OSError):
-        os.close(lifeline)
+def _end(process: subprocess.Popen[bytes], lifeline: IO[bytes], folder: Path) -> None:
+    lifeline.close()
     process.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
