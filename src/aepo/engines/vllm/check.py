@@ -25,13 +25,7 @@ GROWTH, FLOOR = 10.0, 0.1
 
 
 def difference(policy: LocalPolicy, texts: Sequence[Sequence[int]], drawn: Sequence[Continuation]) -> float:
-    """The mean absolute difference of ln p between a server and the trainer, in nats.
-
-    Args:
-        policy: The trainer's.
-        texts: The token ids of some texts.
-        drawn: The ids that the server drew after each of them, with their ln p at temperature 1.
-    """
+    """The mean absolute difference of ln p, at temperature 1 in nats, between a server that drew after texts and us."""
     rows = [[*text, *tokens] for text, (tokens, _) in zip(texts, drawn, strict=True)]
     tokens_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     wanted_BT = torch.zeros_like(tokens_BT)

@@ -52,12 +52,8 @@ class ServerNeeds:
 def serve_command(config: Config, served: ServerNeeds, folder: Path) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment variables of a server.
 
-    With full training the server begins with random weights, so a missing first hand-over is noticed.
-
-    Args:
-        config: The run's configuration.
-        served: What to serve.
-        folder: The server's folder; it listens on a socket there, which no other user can open.
+    With full training the server begins with random weights, so a missing first hand-over is noticed. It listens on a
+    socket in its folder, which no other user can open.
 
     Raises:
         ConfigError: An option is refused.

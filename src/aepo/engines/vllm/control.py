@@ -23,19 +23,9 @@ class VllmError(RuntimeError):
 
 
 class Control:
-    """Controls one vLLM server.
-
-    Attributes:
-        endpoint: The server's address.
-    """
+    """Controls the vLLM server at an address, or on a Unix socket."""
 
     def __init__(self, url: str, socket: Path | None = None) -> None:
-        """Set the server; no request is sent.
-
-        Args:
-            url: The server's address, with or without "/v1".
-            socket: The Unix socket that the server listens on, if it does.
-        """
         self.endpoint = Endpoint(url, direct=True, socket=socket)
         self._socket = None if socket is None else str(socket)
         self._name = "the vLLM server" if socket else f"server {self.endpoint.root}"
@@ -56,7 +46,7 @@ class Control:
         return self._json("GET", path, None, SECONDS)
 
     def post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
-        """The reply to a POST of JSON; arguments and errors as of `get`."""
+        """The reply to a POST of JSON; errors as of `get`."""
         return self._json("POST", path, body, seconds)
 
     def _json(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
 
 Fits = Callable[[Config, int], None]
-"""Checks the memory of a run whose longest prompt has so many tokens."""
+"""Checks the memory of a run whose longest prompt has so many tokens; raises `ConfigError` if it is too small."""
 _FRACTIONS = (1.0, 0.6, 0.3)
 """Parts of the longest prompt that are compared after each hand-over."""
 
@@ -44,11 +44,8 @@ class Serving:
     """A server that starts.
 
     Attributes:
-        config: The run's configuration.
-        served: The model that it has to serve.
         texts: The token ids of the texts that are compared after each hand-over.
         folder: The folder for weights.
-        control: Controls the server.
         server: The server's process, if we started it; else None.
     """
 
@@ -101,11 +98,6 @@ class Serving:
 
 def planned(config: Config, task: Task, fits: Fits) -> tuple[ServerNeeds, list[int]]:
     """What a run's server has to serve, and the tokens of the longest prompt; nothing is loaded.
-
-    Args:
-        config: The run's.
-        task: With the tools that paths call.
-        fits: Raises `ConfigError` if the memory is too small.
 
     Raises:
         ConfigError: The settings do not go together, or need more memory than there is.

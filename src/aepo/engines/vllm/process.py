@@ -45,20 +45,14 @@ def private_folder() -> Iterator[Path]:
 
 
 class VllmServer:
-    """One vLLM server.
-
-    Attributes:
-        folder: The server's own folder, in memory if there is room, else on disk; it is removed with the server.
-        control: Controls the server.
-        log: The file of the server's output.
-    """
+    """One vLLM server, with a folder of its own, which is removed with it."""
 
     def __init__(self, command: Callable[[Path], tuple[list[str], dict[str, str]]], log: Path) -> None:
         """Start the server; call `wait` before its first use.
 
         Args:
-            command: Makes the program with its arguments, and environment variables besides those of this process, for
-                the server's folder. The program listens on the file `socket` there.
+            command: Makes the program with its arguments, and environment variables, for the server's folder. The
+                program listens on the file `socket` there.
             log: The file for the server's output.
         """
         self.folder, self.log = _folder(), log

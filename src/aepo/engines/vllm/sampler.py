@@ -28,7 +28,6 @@ class VllmSampler:
     """Gives engines over a vLLM server that gets the policy's weights.
 
     Attributes:
-        control: Controls the server.
         version: The version of the server's weights; -1 before the first `push`.
         alongside: Whether the server keeps its memory while the trainer works, and so can sample meanwhile.
 
