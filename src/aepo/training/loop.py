@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -48,6 +49,8 @@ from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import make_trackers
 from aepo.types import Group, Sample
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -181,16 +184,7 @@ class Trainer:
     def _train_step(self, sample: Callable[[], StepGroups]) -> None:
         began = time.perf_counter()
         self.display.phase("rollout")
-        handed = self._hand_over()
-        try:
-            groups = sample()
-        except Exception as error:
-            # With overlap the open rollout has also ended.
-            if self.config.rollout.overlap or not self.parts.sampler.revive():
-                raise
-            self.display.message(f"{error}; the sampler was started again, and the step's questions are asked again")
-            handed = self._hand_over()
-            groups = sample()
+        handed, groups = self._sampled(sample)
         self.parts.sampler.free()
         rolled = time.perf_counter()
         with signals_wait():
@@ -213,6 +207,21 @@ class Trainer:
                 plain = [update.to_dict() for update in updates]
                 save_trees(self.folder, self.state.step, groups.sampled, self.parts.decode, plain)
             self._log(metrics)
+
+    def _sampled(self, sample: Callable[[], _Result]) -> tuple[dict[str, float], _Result]:
+        """Hand the weights over, then sample; all once more if the sampler died and could be started again.
+
+        Returns:
+            The metrics of the hand-over, and what `sample` returns.
+        """
+        try:
+            return self._hand_over(), sample()
+        except Exception as error:
+            # With overlap the open rollout has also ended.
+            if self.config.rollout.overlap or not self.parts.sampler.revive():
+                raise
+            self.display.message(f"{error}; the sampler was started again, and the questions are asked again")
+            return self._hand_over(), sample()
 
     def _hand_over(self) -> dict[str, float]:
         """Hand the weights over to the sampler if they have changed. A failure here leaves the last step complete."""
@@ -300,15 +309,17 @@ class Trainer:
         self.display.phase("evaluate")
         settings = self.config.evaluation
         began = time.perf_counter()
-        handed = self._hand_over()
-        result = event_loop.run(
-            evaluate,
-            self.parts.held_out,
-            self.parts.scorer,
-            self.parts.evaluation_agent,
-            self.parts.greedy_agent if settings.greedy else None,
-            settings.samples,
-            self.config.seed,
+        handed, result = self._sampled(
+            partial(
+                event_loop.run,
+                evaluate,
+                self.parts.held_out,
+                self.parts.scorer,
+                self.parts.evaluation_agent,
+                self.parts.greedy_agent if settings.greedy else None,
+                settings.samples,
+                self.config.seed,
+            )
         )
         with signals_wait():
             self.evaluated = self.state.step
