@@ -79,7 +79,7 @@ def test_errors_of_the_world_are_raised_here_and_it_goes_on() -> None:
     async def main() -> None:
         world = opened()
         await ask(world, "reset", seed=0)
-        with pytest.raises(ToolError, match="^below zero$"):
+        with pytest.raises(ToolError, match=r"^below zero$"):
             await ask(world, "add", -1)
         with pytest.raises(FileNotFoundError, match="nowhere") as found:
             await ask(world, "read", "/nowhere")

@@ -109,4 +109,3 @@ def _exactly(channel: socket.socket, size: int) -> bytes | None:
             return None
         content += piece
     return bytes(content)
-
