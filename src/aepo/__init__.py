@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aepo.api import Run, evaluate, load_policy, solve, train, view
     from aepo.config import Config
     from aepo.config import load as load_config
+    from aepo.environments import Environment, check_environment, environment
     from aepo.evaluation.runner import Evaluation
     from aepo.solving.solution import Solution
     from aepo.tasks.atlas import atlas
@@ -41,6 +42,7 @@ _WHERE = {
     "Algorithm": "aepo.algorithms",
     "Config": "aepo.config",
     "Document": "aepo.tools.search",
+    "Environment": "aepo.environments",
     "Evaluation": "aepo.evaluation.runner",
     "GiGPO": "aepo.algorithms",
     "Group": "aepo.types",
@@ -56,6 +58,8 @@ _WHERE = {
     "TrajectoryTree": "aepo.types",
     "atlas": "aepo.tasks.atlas",
     "browse": "aepo.tools.pages.browse",
+    "check_environment": "aepo.environments",
+    "environment": "aepo.environments",
     "evaluate": "aepo.api",
     "load_config": "aepo.config",
     "load_policy": "aepo.api",
@@ -80,6 +84,7 @@ __all__ = [
     "Algorithm",
     "Config",
     "Document",
+    "Environment",
     "Evaluation",
     "GiGPO",
     "Group",
@@ -95,6 +100,8 @@ __all__ = [
     "TrajectoryTree",
     "atlas",
     "browse",
+    "check_environment",
+    "environment",
     "evaluate",
     "load_config",
     "load_policy",

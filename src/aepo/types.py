@@ -42,6 +42,10 @@ class StopReason(StrEnum):
     """The limit on seconds was reached."""
     TOOL_LIMIT = "tool_limit"
     """The policy asked for more tool calls than were left; none of that turn was run."""
+    DONE = "done"
+    """The environment said that nothing more can be done."""
+    LOST = "lost"
+    """The environment died, or a call left it in a state that nobody knows."""
 
 
 class Kind(StrEnum):
@@ -110,6 +114,10 @@ class ToolStatus(StrEnum):
     TIMEOUT = "timeout"
     BUG = "bug"
     """The tool raised another exception, and the run goes on (`on_tool_bug: tell`)."""
+    DONE = "done"
+    """The call worked, and the environment said that nothing more can be done."""
+    LOST = "lost"
+    """The environment died, and could not be brought back."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,11 @@ class ToolResult:
     cut: bool = False
 
     @property
+    def worked(self) -> bool:
+        """Whether the call did what was asked."""
+        return self.status in (ToolStatus.OK, ToolStatus.DONE)
+
+    @property
     def executed(self) -> bool:
         """Whether the tool was called: the arguments fitted, and no earlier result was reused."""
         return self.status is not ToolStatus.BAD_ARGUMENTS and not self.repeated
@@ -146,7 +159,8 @@ class BranchDecision:
         consecutive: l, the path's branches in a row before this observation.
         probability: P.
         branches: Number of new paths that started here.
-        stopped_by: Why the path did not branch: "threshold", "penalty", "pacing", "budget"; None if it branched.
+        stopped_by: Why the path did not branch: "threshold", "penalty", "pacing", "budget", or "environment" if its
+            world could not be made a second time; None if it branched.
     """
 
     entropy: float
@@ -212,6 +226,8 @@ class Leaf:
         depth: Number of inherited observations.
         root_entropy: h_init, the segment entropy after the question; inherited if the path began in another one.
         reward: The reward; None until it is scored.
+        outcome: The value of the environment's `get_reward` at the end, 0 if it was lost; None without one.
+        state: The environment's `state` at the end, as JSON values; None without one.
     """
 
     path: int
@@ -224,6 +240,8 @@ class Leaf:
     depth: int = 0
     root_entropy: float = 0.0
     reward: float | None = None
+    outcome: float | None = None
+    state: Any = None
 
 
 @dataclass(frozen=True)
@@ -297,6 +315,16 @@ class Trajectory:
     def reward(self) -> float | None:
         """The reward; None until it is scored."""
         return self.leaf.reward
+
+    @property
+    def outcome(self) -> float | None:
+        """The value of the environment's `get_reward` at the end; None without one."""
+        return self.leaf.outcome
+
+    @property
+    def state(self) -> Any:
+        """The environment's `state` at the end, as JSON values; None without one."""
+        return self.leaf.state
 
     @property
     def calls(self) -> list[tuple[ToolCall, ToolResult]]:

@@ -85,6 +85,8 @@ def test_every_metric_of_a_tree_worked_by_hand():
         "stop/length": 1 / 7,
         "stop/time": 0.0,
         "stop/tool_limit": 0.0,
+        "stop/done": 0.0,
+        "stop/lost": 0.0,
         "entropy/root": (0.5 + 0.25 + 0.5 + 0.5 + 0.5) / 5,
         "entropy/after_tool": (1.5 + 0.75 + 0.0 + 0.5 + 0.5) / 5,
         "entropy/policy": (1 + 0 + 2 + 1 + 0.75 + 0.25 + 0.25 + 0 + 0.5 + 0.5 + 0.5 + 0.5 + 0.5) / 13,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ def evaluate(
     equipment = equip(config, task.tools)
     if equipment.store is not None and config.tools.cache is None and not Path(config.run).is_dir():
         raise ConfigError("an evaluation keeps tool results where it is told: give tools.cache a file")
-    agent, best = agents(policy, replace(task, tools=equipment.tools), config, asked)
+    agent, best = agents(policy, equipment.of(task), config, asked)
     with equipment.in_use(Path(config.run)):
         return event_loop.run(
             runner.evaluate, asked, scorer_of(task, config), agent, best if greedy else None, samples, config.seed

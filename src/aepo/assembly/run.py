@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aepo.assembly.parts import build
@@ -28,7 +27,7 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
     `fits` is asked before a server starts (`aepo.engines.vllm.launch.planned`).
     """
     equipment = equip(config, task.tools)
-    equipped = replace(task, tools=equipment.tools)
+    equipped = equipment.of(task)
     with _serving(config, equipped, fits) as serving:
         sampled_by = None if serving is None else serving.sampler
         policy, parts = build(config, equipped, equipment.budget, sampled_by)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ def prepared(config: Config, task: Task) -> tuple[LocalPolicy, Parts, Equipment]
     from aepo.equipment.tools import equip
 
     equipment = equip(config, task.tools, "replay" if config.tools.mode == "replay" else "live")
-    return *build(config, replace(task, tools=equipment.tools)), equipment
+    return *build(config, equipment.of(task)), equipment
 
 
 def trial(config: Config, parts: Parts, equipment: Equipment, questions: int) -> Trial:

@@ -29,4 +29,6 @@ def longest_prompt(config: Config, task: Task) -> list[int]:
         rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends_of(path), rollout.template
     )
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
-    return max((protocol.prompt(sample.question) for sample in asked), key=len)
+    prompt = max((protocol.prompt(sample.question) for sample in asked), key=len)
+    # The opening of an environment is not known yet; only its length counts here.
+    return prompt + prompt[-1:] * (rollout.max_opening_tokens if task.environments else 0)

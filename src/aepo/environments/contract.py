@@ -73,13 +73,12 @@ def reset_arguments(kind: type, sample: Sample) -> dict[str, Any]:
     own = {"question": sample.question, "target": sample.target, "id": sample.id, "seed": seed_of(sample)}
     known = {**own, **sample.metadata}
     parameters = list(inspect.signature(kind.reset).parameters.values())[1:]  # type: ignore[attr-defined]
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return known
-    takes = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    takes = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     missing = [p.name for p in takes if p.name not in known and p.default is p.empty]
     if missing:
         raise ValueError(
             f"reset of environment {kind.__name__} takes {missing[0]!r}, which sample {sample.id!r} does not have: "
             f"put it into its metadata (there are {', '.join(known)})"
         )
-    return {p.name: known[p.name] for p in takes if p.name in known}
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return known if anything else {p.name: known[p.name] for p in takes if p.name in known}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aepo.config import Config
@@ -59,10 +59,14 @@ def agents(
     rules = algorithm.exploration()
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
-    protocol = make_protocol(
-        rollout.protocol, policy.tokenizer, task.tools, task.system, rollout.date, policy.ends, rollout.template
-    )
-    longest = max(len(protocol.prompt(sample.question)) for sample in questions)
+    protocols = {
+        name: make_protocol(
+            rollout.protocol, policy.tokenizer, tools, task.system, rollout.date, policy.ends, rollout.template
+        )
+        for name, tools in shown(task).items()
+    }
+    longest = max(len(_of(protocols, sample).prompt(sample.question)) for sample in questions)
+    longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
 
@@ -78,25 +82,48 @@ def agents(
                 entropies_within=within,
             )
         )
-        return agent_over(generator, protocol, task.tools, config)
+        return agent_over(generator, protocols, task, config)
 
     return agent(False), agent(True)
 
 
-def agent_over(generator: Generator, protocol: ChatProtocol, tools: Sequence[Tool], config: Config) -> Agent:
-    """Make the agent that grows paths on an engine, by the rules of a configuration."""
+def shown(task: Task) -> dict[str, tuple[Tool, ...]]:
+    """The tools that a prompt shows, by environment; by "" without one."""
+    return {name: task.tools_of(name) for name in task.environments or {"": None}}
+
+
+def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task: Task, config: Config) -> Agent:
+    """Make the agent that grows paths on an engine, by the rules of a configuration.
+
+    Args:
+        generator: The engine.
+        protocols: The chat protocols for the tools of `shown`, by the same names.
+        task: The task, whose tools paths call.
+        config: The configuration.
+    """
     rules, rollout = config.algorithm.exploration(), config.rollout
-    return Agent(
-        generator,
-        protocol,
-        {tool.name: tool for tool in tools},
-        Limits(rollout.max_tokens, rollout.max_tool_calls, rollout.max_seconds),
-        rules.entropy_window,
-        rules.entropy_scale,
-        rollout.on_tool_bug,
-        config.tools.repeat,
-        rollout.on_format_error,
-    )
+    made = {
+        name: Agent(
+            generator,
+            protocols[name],
+            {tool.name: tool for tool in tools},
+            Limits(rollout.max_tokens, rollout.max_tool_calls, rollout.max_seconds, rollout.max_opening_tokens),
+            rules.entropy_window,
+            rules.entropy_scale,
+            rollout.on_tool_bug,
+            config.tools.repeat,
+            rollout.on_format_error,
+            task.environments.get(name),
+        )
+        for name, tools in shown(task).items()
+    }
+    first = next(iter(made.values()))
+    first.by_environment = made if len(made) > 1 else {}
+    return first
+
+
+def _of(protocols: Mapping[str, ChatProtocol], sample: Sample) -> ChatProtocol:
+    return protocols.get(sample.metadata.get("environment", ""), next(iter(protocols.values())))
 
 
 def scorer_of(task: Task, config: Config) -> RewardScorer:

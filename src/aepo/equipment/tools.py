@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from aepo.config import Config, ConfigError, RateConfig, ToolLimits, ToolsConfig
+from aepo.environments.base import Environment
+from aepo.tasks.base import Task
 from aepo.tools.base import Tool, ToolSettings
 from aepo.tools.cache.layer import CacheMode, cached
 from aepo.tools.cache.store import CacheUnavailable, Store
@@ -38,6 +40,22 @@ class Equipment:
     mode: CacheMode
     store: Store | None = None
     budget: ToolBudget | None = None
+
+    def of(self, task: Task) -> Task:
+        """The task with these tools, and with environments whose openings and endings are kept as results are."""
+        environments = {
+            name: replace(environment, tools=tuple(tool for tool in self.tools if tool.environment == name)).kept_by(
+                self._keep, self.mode == "replay"
+            )
+            for name, environment in task.environments.items()
+        }
+        one = isinstance(task.environment, Environment)
+        return replace(
+            task, tools=self.tools, environment=next(iter(environments.values())) if one else environments or None
+        )
+
+    def _keep(self, tool: Tool) -> Tool:
+        return tool if self.store is None else cached(tool, self.store, self.mode)
 
     @contextmanager
     def in_use(self, run: Path, keep: bool = False, resume: bool = False) -> Iterator[None]:

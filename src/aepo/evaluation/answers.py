@@ -133,7 +133,7 @@ async def ask(questions: Sequence[Sample], sampler: Agent, samples: int, seed: i
         asked = questions[start : start + part]
         rollout = Rollout(sampler, rules)
         async with sampler.generator, anyio.create_task_group() as rollout.tasks:
-            grown = rollout.ask(asked, rules.initial_state(2), Seeds(seed, "evaluation"))
+            grown = await rollout.ask(asked, rules.initial_state(2), Seeds(seed, "evaluation"))
         groups = [question.grown for question in grown if question.grown is not None]
         if groups:
             seconds = (time.monotonic() - began) / len(groups)

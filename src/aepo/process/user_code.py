@@ -11,10 +11,13 @@ import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
+
+from aepo.process.own_thread import OwnThread
 
 GRACE = 5.0
 """Seconds that async code has to end after a cancellation; then it is abandoned."""
@@ -39,7 +42,7 @@ class NotAnException(Exception):
         self.original = original
 
 
-async def call(function: Callable[[], Any], inline: bool = False) -> Any:
+async def call(function: Callable[[], Any], inline: bool = False, thread: OwnThread | None = None) -> Any:
     """Call `function` and return its result.
 
     An async function runs in its own task. It is cancelled with the caller, and abandoned if it goes on for more
@@ -49,6 +52,7 @@ async def call(function: Callable[[], Any], inline: bool = False) -> Any:
     Args:
         function: A function without arguments; use `functools.partial`.
         inline: Call a sync function in this thread instead.
+        thread: Call a sync function in that thread instead.
 
     Raises:
         NotAnException: It raised a `BaseException`. A `KeyboardInterrupt` in the main thread is passed on, because it
@@ -57,6 +61,8 @@ async def call(function: Callable[[], Any], inline: bool = False) -> Any:
     """
     if inline or inspect.iscoroutinefunction(function):
         value = _value(_tried(function))
+    elif thread is not None:
+        value = _value(await thread.run(partial(_tried, function)))
     else:
         # Callers limit their calls themselves. The shared default limiter would make unrelated calls wait.
         value = _value(await anyio.to_thread.run_sync(_tried, function, abandon_on_cancel=True, limiter=_alone()))

@@ -7,6 +7,7 @@ from aepo.rewards.answer import exact, exact_match, f1, normalise, token_f1
 from aepo.rewards.base import Reward, checked
 from aepo.rewards.format import format_score, well_formed, with_format
 from aepo.rewards.math import equivalent, math
+from aepo.rewards.outcome import outcome
 from aepo.rewards.paper import paper
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "format_score",
     "math",
     "normalise",
+    "outcome",
     "paper",
     "token_f1",
     "well_formed",

@@ -6,7 +6,7 @@ from aepo.rewards.answer import exact, f1
 from aepo.rewards.base import Score
 from aepo.rewards.format import well_formed
 from aepo.rewards.math import math
-from aepo.types import Sample, ToolStatus, Trajectory
+from aepo.types import Sample, Trajectory
 
 BROKEN = -1.0
 TOOL_BONUS = 0.1
@@ -28,5 +28,5 @@ def paper(sample: Sample, trajectory: Trajectory) -> float:
     if not well_formed(trajectory):
         return BROKEN
     score = SCORES[name](sample, trajectory)
-    worked = {call.name for call, result in trajectory.calls if result.status is ToolStatus.OK}
+    worked = {call.name for call, result in trajectory.calls if result.worked}
     return score + TOOL_BONUS if score > 0 and len(worked) >= 2 else score

@@ -9,6 +9,7 @@ from typing import Literal
 import anyio
 
 from aepo.core.scale import segment_entropy
+from aepo.environments.base import Environment
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn
 from aepo.rollout.fitting import fitted
 from aepo.rollout.generator import Generator, Sampled
@@ -16,9 +17,11 @@ from aepo.rollout.parts import joined, sample_until
 from aepo.rollout.path import Limits, Observation, Path
 from aepo.rollout.together import OnToolBug, Repeat, run_together
 from aepo.tools.base import Tool, ToolBug
-from aepo.types import Kind, Leaf, Node, StopReason, ToolResult, ToolStatus, TrajectoryTree
+from aepo.types import Kind, Leaf, Node, Sample, StopReason, ToolResult, ToolStatus, TrajectoryTree
 
 OnFormatError = Literal["end", "tell"]
+_UNKNOWN = {ToolStatus.TIMEOUT, ToolStatus.BUG, ToolStatus.LOST}
+"""After these nobody knows the state of a world."""
 _STOPPED = "stopped: the time of the trajectory was over"
 
 
@@ -37,6 +40,7 @@ class Agent:
             (`run_together`).
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on.
             If it goes on, the turn counts as a call, and its tokens are not trained.
+        environment: Makes the world of each trajectory; None without.
 
     Raises:
         ValueError: Seconds are limited, but the engine is deterministic.
@@ -53,12 +57,42 @@ class Agent:
         on_tool_bug: OnToolBug = "stop",
         repeat: Repeat = "run",
         on_format_error: OnFormatError = "end",
+        environment: Environment | None = None,
     ) -> None:
         if limits.max_seconds is not None and generator.deterministic:
             raise ValueError("a limit on seconds makes trajectories depend on speed: a deterministic engine refuses it")
         self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
         self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
-        self.repeat, self.on_format_error = repeat, on_format_error
+        self.repeat, self.on_format_error, self.environment = repeat, on_format_error, environment
+        self.by_environment: Mapping[str, Agent] = {}
+        """For a task of several environments: the agents by the environment that a sample names."""
+
+    @property
+    def environments(self) -> list[Environment]:
+        """All environments of the task."""
+        made = [agent.environment for agent in (self, *self.by_environment.values())]
+        return [environment for environment in made if environment is not None]
+
+    def of(self, sample: Sample) -> Agent:
+        """The agent for a question: with the tools and the prompt of its environment."""
+        return self.by_environment.get(sample.metadata.get("environment", ""), self)
+
+    def prompt(self, sample: Sample, opening: str) -> list[int]:
+        """The prompt of a question, with the opening of its world under it.
+
+        Raises:
+            ValueError: The opening is too long.
+        """
+        prompt = self.protocol.prompt(sample.question)
+        if not opening:
+            return prompt
+        whole, most = self.protocol.prompt(f"{sample.question}\n{opening}"), self.limits.max_opening_tokens
+        if len(whole) - len(prompt) > most:
+            raise ValueError(
+                f"the opening of sample {sample.id!r} has {len(whole) - len(prompt)} tokens, and {most} are allowed: "
+                "raise rollout.max_opening_tokens"
+            )
+        return whole
 
     async def grow(self, path: Path, tree: TrajectoryTree, peek: Callable[[Observation], None] | None = None) -> None:
         """Grow `path` until it ends; then `path.leaf` is set.
@@ -71,11 +105,14 @@ class Agent:
 
         Raises:
             ToolBug: A tool has a bug, and `on_tool_bug` is "stop".
+            Diverged: The world did not come to where the path begins; nothing was written to the tree.
         """
         observation: Node | None = None
         kept = list(path.kept)
         while True:
             sampled = await self._turn(path, observation, peek)
+            if path.session is not None:
+                await path.session.ready()
             turn, kept = kept + sampled.tokens, []
             parsed = self.protocol.parse(turn) if sampled.stopped else ParsedTurn()
             path.node = self._write(tree, path, sampled, parsed)
@@ -94,8 +131,8 @@ class Agent:
     ) -> StopReason | None:
         """Run the calls of a turn and write their results, cut if they do not fit.
 
-        Results that cannot be shown to the model are kept without tokens, because the calls were made and count. Then
-        the method returns the limit that forbids them.
+        Results that the model will not see are kept without tokens, because the calls were made and count: results for
+        which there is no room, and those after which nothing more can be done. Then the method returns the reason.
         """
         made = path.seconds
         results = await self._results(tree, path)
@@ -107,13 +144,25 @@ class Agent:
             node.results = (ToolResult(_STOPPED, ToolStatus.TIMEOUT, path.seconds - made),) * len(parsed.calls)
             return StopReason.TIME
         node.results = results
+        if (ends := self._ends(parsed, results)) is not None:
+            return ends
         write = partial(self.protocol.observation, calls=parsed.calls, turn=turn)
         shown = fitted(write, results, self._room(path), self.limits.max_tokens)
         if shown is None:
             return StopReason.LENGTH
         node.results, node.tokens = shown
         self.generator.extend(path.sequence, node.tokens)
+        if path.session is not None and path.keeps:
+            await path.session.keep()
         return None
+
+    def _ends(self, parsed: ParsedTurn, results: Sequence[ToolResult]) -> StopReason | None:
+        """Why the world's results end the trajectory; None if they do not."""
+        asked = zip(parsed.calls, results, strict=True)
+        of_world = {r.status for call, r in asked if call.name in self.tools and self.tools[call.name].environment}
+        if of_world & _UNKNOWN:
+            return StopReason.LOST
+        return StopReason.DONE if ToolStatus.DONE in of_world else None
 
     async def _results(self, tree: TrajectoryTree, path: Path) -> tuple[ToolResult, ...] | None:
         """The results of the calls of the turn that has just ended; None if they did not come in time."""

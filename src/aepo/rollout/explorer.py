@@ -18,10 +18,12 @@ from anyio.abc import TaskGroup
 
 from aepo.core.exploration import Exploration, ExplorationState
 from aepo.core.noise import noise_key
+from aepo.environments.base import Environment
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import PathLost, Question, Scorer
 from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending
+from aepo.rollout.worlds import know_opening
 from aepo.tools.base import ToolBug
 from aepo.types import Group, Sample, TrajectoryTree
 
@@ -88,7 +90,7 @@ async def explore(
     """
     rollout = Rollout(agent, exploration, scorer)
     async with agent.generator, anyio.create_task_group() as rollout.tasks:
-        asked = rollout.ask(samples, state, seeds)
+        asked = await rollout.ask(samples, state, seeds)
     if rollout.failure is not None:
         raise rollout.failure
     return [question.grown for question in asked if question.grown is not None]
@@ -128,12 +130,40 @@ class Rollout:
         if reads and generator.entropy_estimator == "none":
             raise ValueError("the rules of this rollout read token entropies, and the engine gives none")
         self.agent, self.exploration, self.scorer, self.ended = agent, exploration, scorer, ended
-        self.room = Room(generator.max_sequences, size if generator.deterministic else None)
+        room = min([generator.max_sequences, *(made.max_open for made in agent.environments)])
+        self.room = Room(room, size if generator.deterministic else None)
         self.failure: Exception | None = None
         self._asks, self._numbers = count(), count()
 
-    def ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
-        """Begin one group per question as soon as there is room; arguments as in `explore`."""
+    async def ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
+        """Begin one group per question as soon as there is room; arguments as in `explore`.
+
+        The openings of their worlds are asked for first. If that fails, there are no questions.
+        """
+        try:
+            await self._know_openings(samples)
+        except* Exception as errors:
+            self._fail(_first(errors))
+        if self.failure is not None:
+            return []
+        return self._ask(samples, state, seeds)
+
+    async def _know_openings(self, samples: Sequence[Sample]) -> None:
+        places = {id(made): anyio.CapacityLimiter(made.max_open) for made in self.agent.environments}
+
+        async def know(sample: Sample, environment: Environment) -> None:
+            async with places[id(environment)]:
+                try:
+                    await know_opening(environment, sample)
+                except ToolBug as bug:
+                    raise RolloutError(Group(sample, TrajectoryTree()), bug) from bug
+
+        async with anyio.create_task_group() as tasks:
+            for sample in {sample.id: sample for sample in samples}.values():
+                if (environment := self.agent.of(sample).environment) is not None:
+                    tasks.start_soon(know, sample, environment)
+
+    def _ask(self, samples: Sequence[Sample], state: ExplorationState, seeds: Seeds) -> list[Question]:
         repeats: Counter[str] = Counter()
         at = next(self._asks)
         asked: list[Question] = []
@@ -144,7 +174,7 @@ class Rollout:
             noise = partial(noise_key, seeds.run, seeds.step, name)
             spending = Spending(self.exploration, state, noise)
             first = Precedence(at, Wave.FIRST, next(self._numbers), 0)
-            question = Question(first, sample, self.agent, spending, noise, self.scorer, self.room)
+            question = Question(first, sample, self.agent.of(sample), spending, noise, self.scorer, self.room)
             asked.append(question)
             self.room.ask(first, partial(self._start, question))
         return asked

@@ -19,12 +19,15 @@ from typing import TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
+from aepo.environments.contract import Diverged
+from aepo.environments.session import Session
 from aepo.rollout.agent import Agent
 from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
 from aepo.rollout.path import Observation, Path
 from aepo.rollout.room import Precedence, Room, Wave
 from aepo.rollout.spending import Spending, Stage, Start
+from aepo.rollout.worlds import Worlds
 from aepo.tools.cache.layer import trajectory
 from aepo.types import Group, Kind, Leaf, Node, Origin, Sample, Trajectory, TrajectoryTree, flatten
 
@@ -69,6 +72,7 @@ class Question:
         """
         self.precedence, self.sample, self.agent, self.spending, self.noise = precedence, sample, agent, spending, noise
         self.scorer, self.room = scorer, room
+        self.worlds = None if agent.environment is None else Worlds(agent.environment, sample)
         self.tree = TrajectoryTree()
         self.paths: list[Path] = []
         self.grown: Group | None = None
@@ -80,7 +84,8 @@ class Question:
 
     def open(self) -> None:
         """Begin the first path, for which there must be room. The other first paths begin as soon as there is room."""
-        self.tree.add(None, Kind.PROMPT, self.agent.protocol.prompt(self.sample.question), 0)
+        opening = "" if self.worlds is None else self.worlds.opening
+        self.tree.add(None, Kind.PROMPT, self.agent.prompt(self.sample, opening), 0)
         first, *others = self.spending.begin()
         self._asked = 1
         self._begin(first)
@@ -102,6 +107,8 @@ class Question:
             if len(self.paths) < self._asked:
                 self.room.forget(self.precedence.question)
             self._close()
+            if self.worlds is not None:
+                await self.worlds.close()
         group = self.group()
         self._check_whole(group)
         self.grown = group
@@ -181,13 +188,50 @@ class Question:
     async def _grow(self, path: Path, watched: bool) -> None:
         trajectory.set(f"{self.noise(path.id):x}")
         try:
-            await self.agent.grow(path, self.tree, self._shown if watched else None)
+            if self.worlds is None:
+                await self.agent.grow(path, self.tree, self._shown if watched else None)
+            else:
+                await self._grow_in(self.worlds, path, watched)
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -inf:
                 raise
             # A cancellation would end only this task, and tasks that wait for the path would wait for ever.
             raise PathLost(f"path {path.id} was cancelled inside the engine") from error
         await self._ended(path)
+
+    async def _grow_in(self, worlds: Worlds, path: Path, watched: bool) -> None:
+        """Grow a path in a world of its own, which is opened while the path's first turn is sampled."""
+        path.keeps = watched or self.spending.rules.needs_rewards
+        shown = self._shown if watched else None
+        session = self._entered(worlds, path)
+        try:
+            await self.agent.grow(path, self.tree, shown)
+        except Diverged as why:
+            worlds.refuse(str(why))
+            self._put_back(path)
+            session = self._entered(worlds, path)
+            await self.agent.grow(path, self.tree, shown)
+        assert path.leaf is not None
+        path.leaf.outcome, path.leaf.state = await session.end()
+        await session.close()
+
+    def _entered(self, worlds: Worlds, path: Path) -> Session:
+        assert self._tasks is not None
+        session = worlds.enter(path, self.tree.walk(path.node.id))
+        session.hold()
+        self._tasks.start_soon(session.open)
+        return session
+
+    def _put_back(self, path: Path) -> None:
+        """Let a path begin at the question, because its world did not come to where the path should begin."""
+        assert path.parent is not None
+        self.spending.refused(path.id, path.parent, path.depth)
+        prompt = self.tree.nodes[0]
+        self.agent.generator.end(path.sequence)
+        sequence = self.agent.generator.fork(self._sequences[0], len(prompt.tokens), self.noise(path.id))
+        self._sequences.append(sequence)
+        again = Path(path.id, Origin.LEFTOVER, sequence, prompt, path.prompt_length, keeps=path.keeps)
+        vars(path).update(vars(again))
 
     def _shown(self, observation: Observation) -> None:
         path = observation.path

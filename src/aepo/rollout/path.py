@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from aepo.environments.session import Session
 from aepo.rollout.generator import GrowingSequence
 from aepo.types import Leaf, Node, Origin
 
@@ -24,6 +25,7 @@ class Limits:
         max_tool_calls: The largest number of calls. If a turn asks for more than are left, none of its calls is run and
             the path ends.
         max_seconds: The wall time in seconds; None is no limit.
+        max_opening_tokens: The largest number of tokens that the opening of an environment adds to the prompt.
 
     Raises:
         ValueError: No token or no second is allowed, or calls are negative.
@@ -32,6 +34,7 @@ class Limits:
     max_tokens: int = 512
     max_tool_calls: int = 6
     max_seconds: float | None = None
+    max_opening_tokens: int = 256
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.max_tool_calls < 0:
@@ -62,6 +65,8 @@ class Path:
         began: The time of `now` at which it began.
         times: For each of its own observations, the trajectory's seconds when the calls were made and when their
             results came.
+        session: The world that it calls; None without an environment.
+        keeps: Whether the world's state is kept after each observation, because others may begin there.
     """
 
     id: int
@@ -80,6 +85,8 @@ class Path:
     earlier: float = 0.0
     began: float = field(default_factory=now)
     times: list[tuple[float, float]] = field(default_factory=list)
+    session: Session | None = None
+    keeps: bool = False
 
     @property
     def number(self) -> int:

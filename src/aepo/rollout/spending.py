@@ -137,6 +137,21 @@ class Spending:
             self.stage = Stage.FILLING if self._left() > 0 else Stage.WHOLE
         return starts
 
+    def refused(self, path: int, parent: int, depth: int) -> None:
+        """Take note of a branch that could not begin where it should, and begins at the question instead.
+
+        Args:
+            path: The number of the path.
+            parent: The path in which it should begin.
+            depth: The number of observations that it should inherit.
+        """
+        self._paths[path] = _Path()
+        decision = self.decisions.get((parent, depth))
+        if decision is not None and decision.branches:
+            left = decision.branches - 1
+            why = decision.stopped_by if left else "environment"
+            self.decisions[parent, depth] = replace(decision, branches=left, stopped_by=why)
+
     def fill(self, call_entropies: Sequence[Sequence[float | None]], rewards: Sequence[float | None]) -> list[Start]:
         """Begin the missing paths: inside ended paths where the rules say so, the rest at the question.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import anyio
 
+from aepo.environments.session import current
 from aepo.rollout.repeats import again, repeated, shared_key
 from aepo.tools.base import Tool, run_call
 from aepo.types import Node, ToolCall, ToolResult, ToolStatus
@@ -25,6 +26,7 @@ async def run_together(
     """Run all calls of a turn; the results are in the order of the calls.
 
     A call that cannot be run gets its error as its result, and the others run. The first exception stops the others.
+    Calls to an environment run one after another, because each may change its world.
 
     Args:
         tools: The tools by name.
@@ -54,7 +56,16 @@ async def run_together(
                 await ended[twin].wait()
                 if results[twin].status is ToolStatus.OK:
                     return again(results[twin])
-        return await run_call(tools, calls[at], on_bug)
+        if not of_world(at):
+            return await run_call(tools, calls[at], on_bug)
+        for before in filter(of_world, range(at)):
+            await ended[before].wait()
+        result = await run_call(tools, calls[at], on_bug)
+        current.get().note(calls[at], result)
+        return result
+
+    def of_world(at: int) -> bool:
+        return calls[at].name in tools and bool(tools[calls[at].name].environment)
 
     if len(calls) == 1:
         return (await answer(0),)

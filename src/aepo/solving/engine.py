@@ -73,4 +73,5 @@ def metered(agent: Agent, meter: Meter, ended: Callable[[], None]) -> Agent:
     paying = copy(agent)
     paying.generator = MeteredGenerator(agent.generator, meter, ended)
     paying.tools = {name: meter.tool(tool) for name, tool in agent.tools.items()}
+    paying.by_environment = {name: metered(one, meter, ended) for name, one in agent.by_environment.items()}
     return paying

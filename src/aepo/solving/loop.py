@@ -120,12 +120,14 @@ class Solving:
         seeds = Seeds(self.means.seed, f"solve/{number}")
         async with anyio.create_task_group() as rollout.tasks:
             self.meter.stop = rollout.tasks.cancel_scope.cancel
-            (question,) = rollout.ask([self.sample], state, seeds)
-            self._growing = question
-        self._growing = None
+            for question in await rollout.ask([self.sample], state, seeds):
+                self._growing = question
+        question, self._growing = self._growing, None
         if rollout.failure is not None:
-            self._keep(number, question.group())
+            if question is not None:
+                self._keep(number, question.group())
             raise rollout.failure
+        assert question is not None
         return question.grown or question.group()
 
     def _keep(self, number: int, group: Group) -> None:

@@ -81,7 +81,7 @@ def solve(
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
     equipment = _equipment(settings, asked.tools)
-    agent = _agent(policy, replace(asked, tools=equipment.tools), settings)
+    agent = _agent(policy, equipment.of(asked), settings)
     means = Means(
         agent=agent,
         algorithm=settings.algorithm,

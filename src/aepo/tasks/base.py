@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from aepo.environments.base import Environment
 from aepo.rewards.base import Reward
-from aepo.tasks.checks import check_held_out, checked
+from aepo.rewards.outcome import outcome
+from aepo.tasks.checks import check_environments, check_held_out, checked
 from aepo.tools.base import Tool
 from aepo.types import Sample
 
@@ -22,10 +24,13 @@ class Task:
         reward: Takes (sample, trajectory) and returns a finite number.
         held_out: Questions for evaluation, which training does not use; may be empty.
         system: System message; None is the protocol's own, which describes the tools; "" sends none.
+        environment: The environment of the trajectories, made by `aepo.environment`, or several by name; then each
+            sample names one as `metadata["environment"]`. Its methods become tools, and without a reward its
+            `get_reward` gives the reward.
 
     Raises:
         ValueError: There are no samples, one of them cannot be used (the message says which and why), two share an id,
-            or a tool is a plain function.
+            a tool is a plain function, two tools have one name, or a sample does not fit the environment.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Task:
     reward: Reward | None = None
     held_out: Sequence[Sample] = field(default=())
     system: str | None = None
+    environment: Environment | Mapping[str, Environment] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", checked(self.samples, f"{self.name}-", f"task {self.name!r}"))
@@ -47,3 +53,37 @@ class Task:
         held_out = checked(self.held_out, f"{self.name}-held-out-", f"task {self.name!r}, held_out")
         object.__setattr__(self, "held_out", held_out)
         check_held_out(self.samples, held_out, f"task {self.name!r}")
+        if self.environment is not None:
+            self._fit_environments()
+
+    @property
+    def environments(self) -> dict[str, Environment]:
+        """The environments by name; empty without any."""
+        given = self.environment
+        if given is None:
+            return {}
+        return {given.name: given} if isinstance(given, Environment) else dict(given)
+
+    def tools_of(self, environment: str) -> tuple[Tool, ...]:
+        """The tools that a question of an environment may use: the task's own and those of the environment."""
+        return tuple(tool for tool in self.tools if tool.environment in ("", environment))
+
+    def _fit_environments(self) -> None:
+        given = self.environment
+        for one in given.values() if isinstance(given, Mapping) else [given]:
+            if not isinstance(one, Environment):
+                raise ValueError(f"task {self.name!r}: the environment is no aepo.environment(...), but {one!r}")
+        made = self.environments
+        if not isinstance(self.environment, Environment):
+            made = {name: environment.named(name) for name, environment in made.items()}
+            object.__setattr__(self, "environment", made)
+        known = {tool.environment for tool in self.tools}
+        new = (tool for name, environment in made.items() if name not in known for tool in environment.tools)
+        object.__setattr__(self, "tools", (*self.tools, *new))
+        check_environments(self.samples + self.held_out, made, f"task {self.name!r}")
+        for name in made:
+            names = [tool.name for tool in self.tools_of(name)]
+            if twice := next((one for one in names if names.count(one) > 1), None):
+                raise ValueError(f"task {self.name!r} has two tools {twice!r}: rename one of them")
+        if self.reward is None and all(environment.rewards for environment in made.values()):
+            object.__setattr__(self, "reward", outcome)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from aepo.environments.base import Environment
 from aepo.files.json_data import broken_text, problem
 from aepo.types import Sample
 
@@ -57,6 +58,25 @@ def check_held_out(trained: Sequence[Sample], held_out: Sequence[Sample], where:
             f"{where}: held-out sample {sample.id!r} asks the same as sample {twin.id!r}, which is trained on "
             f"({_short(sample.question)})" + f"; so do {len(twins) - 1} more" * (len(twins) > 1)
         )
+
+
+def check_environments(samples: Sequence[Sample], environments: Mapping[str, Environment], where: str) -> None:
+    """Check that each question has an environment, and all that its `reset` takes.
+
+    Raises:
+        ValueError: One has not.
+    """
+    for sample in samples:
+        name = sample.metadata.get("environment") if len(environments) > 1 else next(iter(environments))
+        if name not in environments:
+            raise ValueError(
+                f"{where}: sample {sample.id!r} names no environment: set its metadata 'environment' to one of "
+                f"{', '.join(environments)}"
+            )
+        try:
+            environments[name].arguments(sample)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
 
 @lru_cache(maxsize=256)

@@ -44,6 +44,14 @@ class BadArguments(ToolError):
     """The tool found itself that the arguments do not fit; the call ends with `ToolStatus.BAD_ARGUMENTS`."""
 
 
+class ToolLost(ToolError):
+    """The world of the tool died and could not be brought back; the call ends with `ToolStatus.LOST`."""
+
+
+class Last(str):
+    """The text of a call after which nothing more can be done; the call ends with `ToolStatus.DONE`."""
+
+
 class ToolBug(Exception):
     """A tool raised something else than `ToolError`.
 
@@ -122,6 +130,8 @@ class Tool(ToolSettings):
             `ToolError` that says what is wrong with them.
         details: What the records of a run should say of it, such as the sandbox in use; never a key.
         around: What stands around each call, from the inside out.
+        environment: The name of the environment whose method it is; "" for a plain function. Calls of one turn to an
+            environment run one after another.
     """
 
     description: str
@@ -130,6 +140,7 @@ class Tool(ToolSettings):
     check: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False, compare=False)
     details: Mapping[str, str] = field(default_factory=dict)
     around: tuple[Around, ...] = field(default=(), repr=False)
+    environment: str = ""
 
     @functools.cached_property
     def _places(self) -> Places:
@@ -154,20 +165,31 @@ class Tool(ToolSettings):
         try:
             values = self.check(arguments)
         except ToolError as error:
-            text = _clean(self._refused(error))
+            text = clean(self._refused(error))
             return ToolResult(text, ToolStatus.BAD_ARGUMENTS, time.perf_counter() - started)
 
         async def run(values: dict[str, Any]) -> ToolResult:
             async with self._places():
                 started = time.perf_counter()
                 text, status = await self._run(values, arguments)
-            return ToolResult(_clean(text), status, time.perf_counter() - started)
+            return ToolResult(clean(text), status, time.perf_counter() - started)
 
         execute: Execute = run
         for around in self.around:
             execute = functools.partial(around, execute)
         result = await execute(values)
         return replace(result, text=cut(result.text, self.max_characters))
+
+    async def again(self, arguments: Mapping[str, Any]) -> ToolResult:
+        """Repeat a call that was made before: nothing stands around it, it takes no place, and it is not paid for.
+
+        Raises:
+            ToolError: The arguments do not fit.
+            ToolBug: As `call`.
+        """
+        started = time.perf_counter()
+        text, status = await self._run(self.check(arguments), arguments)
+        return ToolResult(cut(clean(text), self.max_characters), status, time.perf_counter() - started)
 
     def canonical(self, arguments: Mapping[str, Any]) -> str:
         """The arguments as JSON that is equal for equal calls: checked, with defaults, sorted by name.
@@ -185,24 +207,27 @@ class Tool(ToolSettings):
         return f"bad arguments for {self.name}: {cut(str(error), 300)}"
 
     async def _run(self, values: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[str, ToolStatus]:
-        text = ""
+        text, status = "", ToolStatus.OK
         try:
             with anyio.move_on_after(self.timeout) as scope:
-                text = _as_text(await user_code.call(functools.partial(self.function, **values), self.inline))
+                value = await user_code.call(functools.partial(self.function, **values), self.inline)
+                text, status = as_text(value), ToolStatus.DONE if isinstance(value, Last) else ToolStatus.OK
         except ToolTimeout as error:
             return str(error), ToolStatus.TIMEOUT
         except BadArguments as error:
             return self._refused(error), ToolStatus.BAD_ARGUMENTS
+        except ToolLost as error:
+            return str(error), ToolStatus.LOST
         except ToolError as error:
             return str(error), ToolStatus.ERROR
-        except ToolMisconfigured:
+        except (ToolMisconfigured, ToolBug):
             raise
         except Exception as error:
             cause = user_code.original(error)
             raise ToolBug(self.name, arguments, cause) from cause
         if scope.cancelled_caught:
             return f"{self.name} did not answer within {self.timeout:g} s", ToolStatus.TIMEOUT
-        return text, ToolStatus.OK
+        return text, status
 
 
 class _Decorator(Protocol[P]):
@@ -268,7 +293,7 @@ async def run_call(tools: Mapping[str, Tool], call: ToolCall, on_bug: Literal["s
     if call.error is not None:
         return ToolResult(f"{call.error}; {known}", ToolStatus.BAD_ARGUMENTS)
     if call.name not in tools:
-        return ToolResult(f"unknown tool {cut(_clean(call.name), 80)!r}; {known}", ToolStatus.BAD_ARGUMENTS)
+        return ToolResult(f"unknown tool {cut(clean(call.name), 80)!r}; {known}", ToolStatus.BAD_ARGUMENTS)
     started = time.perf_counter()
     try:
         return await tools[call.name].call(call.arguments)
@@ -311,10 +336,11 @@ def _check_types(
     return values
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """What the model reads of a value: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _clean(text: str) -> str:
-    # Tokenizers refuse lone surrogates.
+def clean(text: str) -> str:
+    """The text without lone surrogates, which tokenizers refuse."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -16,7 +16,8 @@ def count(name: str, by: float = 1) -> None:
     """Add to a count, e.g. `count("retries")`; outside of `counting` it does nothing.
 
     Args:
-        name: Name of the metric below `tool/`; a name that ends in "/seconds" is a time.
+        name: Name of the metric below `tool/`, or one that begins with `environment/`; a name that ends in "seconds"
+            is a time.
         by: The amount.
     """
     found = _listener.get()
@@ -37,8 +38,12 @@ def counting() -> Iterator[Counter[str]]:
 
 
 def taken(counts: Counter[str]) -> dict[str, float]:
-    """The counts since the last call, as metrics `tool/...`; afterwards they are zero."""
+    """The counts since the last call, as metrics `tool/...` and `environment/...`; afterwards they are zero."""
     with _lock:
-        found = {f"tool/{name}": float(value) for name, value in sorted(counts.items())}
+        found = {_metric(name): float(value) for name, value in sorted(counts.items())}
         counts.clear()
     return found
+
+
+def _metric(name: str) -> str:
+    return name if name.startswith("environment/") else f"tool/{name}"

@@ -18,7 +18,7 @@ _WRITES = frozenset({"STORE_DEREF", "STORE_GLOBAL", "DELETE_GLOBAL"})
 def warn_of_state(tools: Iterable[Tool]) -> None:
     """Log one line for each tool that may keep state and does not say that it is pure."""
     for tool in tools:
-        if not tool.pure and (why := state_of(tool.function)) is not None:
+        if not tool.pure and not tool.environment and (why := state_of(tool.function)) is not None:
             _log.warning(
                 "tool %s may keep state: it %s, and one object serves all trajectories at once "
                 "(docs/how-to/own_tool.md; @aepo.tool(pure=True) if it keeps none)",

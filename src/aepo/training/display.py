@@ -109,7 +109,7 @@ class Display:
         """Show a step's metrics. Metrics named `eval/...` are shown as an evaluation; step 0 is before training."""
         values = {n: float(v) for n, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
         # The sources of an evaluation's tool results say nothing about the policy, so these metrics are not shown.
-        values = {n: v for n, v in values.items() if not n.startswith("eval/tool/")}
+        values = {n: v for n, v in values.items() if not n.startswith(("eval/tool/", "eval/environment/"))}
         if "tokens/per_second" not in values and values.get("time/rollout", 0.0) > 0.0 and "tokens/sampled" in values:
             values["tokens/per_second"] = values["tokens/sampled"] / values["time/rollout"]
         now = self._clock()

@@ -25,7 +25,6 @@ from aepo.types import (
     Origin,
     StopReason,
     ToolResult,
-    ToolStatus,
     TrajectoryTree,
     turns_of,
 )
@@ -288,7 +287,7 @@ def _tool_metrics(groups: Sequence[Group], tools: Collection[str]) -> Metrics:
     metrics: Metrics = {}
     for name, results in sorted(by_name.items()):
         metrics[f"tool/{name}/calls"] = float(len(results))
-        metrics[f"tool/{name}/error_rate"] = _mean(r.status is not ToolStatus.OK for r in results)
+        metrics[f"tool/{name}/error_rate"] = _mean(not r.worked for r in results)
         if any(r.executed for r in results):
             metrics[f"tool/{name}/seconds"] = _mean(r.seconds for r in results if r.executed)
     return metrics

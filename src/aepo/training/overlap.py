@@ -134,7 +134,7 @@ class OverlappedRollout:
         self._raise_failure()
         self.generator.resume()
         begun = sum(step == number for step, _ in self.asked)
-        self._ask([*self.again, *samples[begun:]], state, number, number)
+        await self._ask([*self.again, *samples[begun:]], state, number, number)
         self.again = []
         await self._until(lambda: self._enough(number))
         if ends := last(self._grown()):
@@ -143,15 +143,15 @@ class OverlappedRollout:
         if self.alongside and following is not None and not ends:
             after = following(taken)
             # The rest of the step may ask this question too, and must not get the same tokens.
-            self.early = self._ask(after.samples[: self.ahead], after.state, number + 1, f"{number + 1}/ahead")
+            self.early = await self._ask(after.samples[: self.ahead], after.state, number + 1, f"{number + 1}/ahead")
         else:
             self.generator.pause()
         return taken
 
-    def _ask(
+    async def _ask(
         self, samples: Sequence[Sample], state: ExplorationState, number: int, key: int | str
     ) -> Sequence[Question]:
-        asked = self.rollout.ask(samples, state, Seeds(self.seed, key))
+        asked = await self.rollout.ask(samples, state, Seeds(self.seed, key))
         self.asked += [(number, question) for question in asked]
         return asked
 

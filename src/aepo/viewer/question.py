@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from aepo.runs.records import Record
-from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, ToolCall, ToolResult, ToolStatus, TrajectoryTree
+from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, ToolCall, ToolResult, TrajectoryTree
 
 
 def digest(record: Record, index: int) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "without_call": sum(not any(n.calls for n in tree.walk(leaf.node)) for leaf in tree.leaves),
         "format_errors": sum(leaf.format_error is not None for leaf in tree.leaves)
         + sum(node.error is not None for node in tree.nodes),
-        "tool_errors": sum(result.status is not ToolStatus.OK for node in tree.nodes for result in node.results),
+        "tool_errors": sum(not result.worked for node in tree.nodes for result in node.results),
         "distinct": tree.distinct_tokens(),
         "flat": sum(len(n.tokens) for leaf in tree.leaves for n in tree.walk(leaf.node)),
         "outline": outline(tree),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import traceback
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
-from aepo.equipment.agents import agent_over, scorer_of
+from aepo.equipment.agents import agent_over, scorer_of, shown
 from aepo.equipment.tools import equip
 from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
@@ -36,13 +35,14 @@ class Desk:
         equipment = equip(self.config, task.tools)
         self._open = contextlib.ExitStack()
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
-        self.task = replace(task, tools=equipment.tools)
+        self.task = equipment.of(task)
         self.scorer = scorer_of(task, self.config)
         rollout, ends = self.config.rollout, ends_of(self.config.model.path)
-        self.protocol = make_protocol(
-            rollout.protocol, tokenizer, self.task.tools, task.system, rollout.date, ends, rollout.template
-        )
-        self.stopping = stoppings(tokenizer)(self.protocol.stop)
+        self.protocols = {
+            name: make_protocol(rollout.protocol, tokenizer, tools, task.system, rollout.date, ends, rollout.template)
+            for name, tools in shown(self.task).items()
+        }
+        self.stopping = stoppings(tokenizer)(next(iter(self.protocols.values())).stop)
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
 
@@ -61,7 +61,7 @@ class Desk:
         rules = self.config.algorithm.exploration() if samples is None else IndependentSamples(samples)
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
         seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
-        agent = agent_over(generator, self.protocol, self.task.tools, self.config)
+        agent = agent_over(generator, self.protocols, self.task, self.config)
         [group] = await explore([self.samples[sample]], agent, rules, known, seeds, self.scorer)
         return group
 

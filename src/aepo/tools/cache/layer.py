@@ -1,7 +1,8 @@
 """Answers calls of a tool from kept results: to pay only once (`cached`), or to repeat a run (`record`, `replay`).
 
 Equal calls get equal results. If a tool is `pure`, calls with the same arguments are equal. For other tools, two calls
-are equal only if they are the same call of the same trajectory; only a replay of the run makes such a call again.
+are equal only if they are the same call of the same trajectory; only a replay of the run makes such a call again. An
+environment must also have gone through the same calls before.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ CacheMode = Literal["live", "cached", "record", "replay"]
 
 trajectory: ContextVar[str] = ContextVar("trajectory", default="")
 """The name of the trajectory that makes a call; a repeated run gives it the same name."""
+
+history: ContextVar[Callable[[], str]] = ContextVar("history")
+"""A name of all that the trajectory's environment has gone through."""
 
 
 class ReplayError(RuntimeError):
@@ -101,6 +105,8 @@ class _Kept:
     def _scope(self, arguments: str) -> str:
         if self.tool.pure:
             return ""
+        if self.tool.environment:
+            return f"{trajectory.get()} after {history.get()()}"
         call = (trajectory.get(), arguments)
         self._occurrences[call] += 1
         return f"{trajectory.get()}#{self._occurrences[call]}"

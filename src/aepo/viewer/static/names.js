@@ -12,6 +12,7 @@ export const STOPPED = {
   penalty: "only the penalty for branches in a row kept it",
   pacing: "P would do, the pacing of the budget did not",
   budget: "no slot was left",
+  environment: "the world could not be made a second time",
 };
 
 export const STOPS = {
@@ -21,6 +22,8 @@ export const STOPS = {
   length: "reached the limit on tokens",
   time: "reached the limit on seconds",
   tool_limit: "asked for more calls than were left",
+  done: "the environment was done",
+  lost: "the environment was lost",
 };
 
 export const TITLES = {

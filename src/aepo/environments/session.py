@@ -1,0 +1,296 @@
+"""The world of one trajectory: opened, called, and brought to where another trajectory was.
+
+A trajectory that begins inside another one needs the state that the other world had there. It gets a new world, which
+is reset and makes the same calls again; each of them must give what it gave before. If the class has `snapshot` and
+`restore`, the newest kept state is restored instead, and only the calls after it are made again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from aepo.environments.contract import Diverged, EnvironmentLost
+from aepo.environments.replay import SHOWN, Executed, history_of, make_again
+from aepo.environments.world import EnvironmentBug, LiveWorld
+from aepo.files.json_data import problem
+from aepo.process import user_code
+from aepo.tools.base import ToolLost, ToolMisconfigured, as_text, clean
+from aepo.tools.cache.layer import history
+from aepo.tools.counts import count
+from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
+
+if TYPE_CHECKING:
+    from aepo.environments.base import Environment
+
+T = TypeVar("T")
+
+current: ContextVar[Session] = ContextVar("session")
+"""The session of the trajectory that makes a call."""
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """The world of one trajectory.
+
+    Attributes:
+        environment: Makes it.
+        sample: The question.
+        steps: The executed calls of the trajectory, inherited ones included.
+        snapshots: The kept states, by the number of calls before them.
+        done: Whether nothing more can be done.
+        pauses: Seconds between the tries to open a world that is lost meanwhile.
+    """
+
+    pauses: tuple[float, ...] = (0.2, 1.0)
+
+    def __init__(
+        self,
+        environment: Environment,
+        sample: Sample,
+        steps: Sequence[Executed] = (),
+        snapshots: Mapping[int, Any] | None = None,
+    ) -> None:
+        """Nothing is opened yet."""
+        self.environment, self.sample = environment, sample
+        self.steps, self.snapshots = list(steps), dict(snapshots or {})
+        self.done = False
+        self._world: LiveWorld | None = None
+        self._gone = 0
+        """The world has gone through so many of the steps."""
+        self._ran = self._replaying = self._lost = False
+        self._opened, self._refused = anyio.Event(), ""
+
+    @property
+    def history(self) -> str:
+        """A hash of all steps."""
+        return history_of(self.steps)
+
+    def fork(self, calls: int) -> Session:
+        """The session of a trajectory that begins after the first `calls` calls of this one."""
+        kept = {number: state for number, state in self.snapshots.items() if number <= calls}
+        return Session(self.environment, self.sample, self.steps[:calls], kept)
+
+    def hold(self) -> None:
+        """Let the calls that this task makes from now on go to this world."""
+        current.set(self)
+        history.set(lambda: self.history)
+
+    async def open(self) -> None:
+        """Make the world and bring it to where the trajectory begins. Whoever needs it waits in `ready`.
+
+        Raises:
+            EnvironmentBug: A method raised an exception.
+            ToolMisconfigured: It cannot be opened, or its opening text is another one than before.
+        """
+        try:
+            if not self.environment.replayed:
+                await self._open()
+        except (Diverged, EnvironmentLost) as why:
+            if not self.steps:
+                raise ToolMisconfigured(f"{self._name} cannot be opened: {why}") from why
+            self._refused = str(why)
+        self._opened.set()
+
+    async def ready(self) -> None:
+        """Wait for `open`.
+
+        Raises:
+            Diverged: The world did not come to where the trajectory begins.
+        """
+        if not self._opened.is_set():
+            await self._opened.wait()
+        if self._refused:
+            raise Diverged(self._refused)
+
+    async def said(self) -> str:
+        """Open the world and return its opening text; errors as `open`."""
+        await self.open()
+        return self.environment.openings[self.sample.id]
+
+    async def call(self, name: str, values: Mapping[str, Any]) -> Any:
+        """Call a method. A world that dies is opened again by replay, once, and the call is repeated.
+
+        Raises:
+            ToolError: The model is told; also if the world has come to its end.
+            ToolLost: The world died, and could not be opened again.
+            Exception: The method raised it.
+        """
+        if self._replaying:
+            return await self._told(name, values)
+        if self._lost or self.done:
+            raise ToolError("not run: nothing more can be done")
+        self._ran = True
+        try:
+            return await self._lasting(lambda: self._told(name, values))
+        except ToolLost:
+            self._lost = True
+            raise
+        except ToolError:
+            raise
+        except BaseException:
+            # A bug or a timeout: nobody knows what it left behind.
+            self._lost = True
+            raise
+
+    def note(self, call: ToolCall, result: ToolResult) -> None:
+        """Take note of a call that was answered, by the world or by a kept result."""
+        if result.executed:
+            self._gone += self._ran and self._gone == len(self.steps)
+            self.steps.append(Executed(call, result))
+        self._ran = False
+
+    async def keep(self) -> None:
+        """Keep the state, for trajectories that may begin here."""
+        if self._world is None or not self.environment.snapshots or self._gone < len(self.steps):
+            return
+        began = perf_counter()
+        self.snapshots[self._gone] = await self._world.own("snapshot"), self._world.random.state
+        count("environment/snapshots")
+        count("environment/snapshot_seconds", perf_counter() - began)
+
+    async def end(self) -> tuple[float | None, Any]:
+        """Outcome and state at the end, kept and replayed as the results of calls are."""
+        result = await self.environment.ending.call({})
+        if result.status is ToolStatus.OK:
+            found = json.loads(result.text)
+            return found["outcome"], found["state"]
+        _lost(f"{self._name}, at its end: {result.text}")
+        return self._worthless, None
+
+    async def ending(self) -> dict[str, Any]:
+        """Ask the world for outcome and state.
+
+        Raises:
+            ToolLost: The world died, and could not be opened again.
+            EnvironmentBug: A method raised an exception.
+        """
+        if self._lost:
+            return {"outcome": self._worthless, "state": None}
+        return await self._lasting(self._asked)
+
+    async def close(self) -> str | None:
+        """Close the world, whatever happens; returns what went wrong."""
+        world, self._world = self._world, None
+        return None if world is None else await world.close()
+
+    # Opening and replay.
+
+    async def _open(self) -> None:
+        for pause in (*self.pauses, None):
+            began, token = perf_counter(), current.set(self)
+            try:
+                return await self._try_to_open()
+            except EnvironmentLost as why:
+                _lost(f"{self._name}, while it was opened: {why}")
+                await self.close()
+                if pause is None:
+                    raise
+                await anyio.sleep(pause)
+            except BaseException:
+                await self.close()
+                raise
+            finally:
+                current.reset(token)
+                count("environment/open_seconds", perf_counter() - began)
+
+    async def _try_to_open(self) -> None:
+        world = self._world = LiveWorld(self.environment, self.sample)
+        self.done, self._gone = False, max(self.snapshots, default=0)
+        seconds = self.environment.reset_timeout
+        with anyio.move_on_after(seconds) as scope:
+            await world.make()
+            if self._gone in self.snapshots:
+                state, world.random.state = self.snapshots[self._gone]
+                await world.own("restore", state)
+                count("environment/restored")
+            else:
+                self._compare(await world.own("reset", **self.environment.arguments(self.sample)))
+        if scope.cancelled_caught:
+            raise EnvironmentLost(f"reset did not end within {seconds:g} s (reset_timeout)")
+        await self._catch_up()
+
+    def _compare(self, said: Any) -> None:
+        text = "" if said is None else clean(as_text(said))
+        before = self.environment.openings.setdefault(self.sample.id, text)
+        if before != text:
+            raise ToolMisconfigured(
+                f"reset of {self._name} said {text[:SHOWN]!r}, and before {before[:SHOWN]!r}: all worlds of a question "
+                "must begin alike; take `seed` in reset and draw from random.Random(seed)"
+            )
+
+    async def _catch_up(self) -> None:
+        """Make the calls that the world has not gone through."""
+        self._replaying = True
+        try:
+            for step in self.steps[self._gone :]:
+                await make_again(self.environment, step)
+                self._gone += 1
+        finally:
+            self._replaying = False
+
+    # Calls.
+
+    async def _lasting(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the world; if it dies, ask once more in a world that is opened again."""
+        try:
+            try:
+                await self._catch_up()
+                return await ask()
+            except EnvironmentLost as why:
+                _lost(f"{self._name}: {why}")
+                await self.close()
+                await self._open()
+                count("environment/recovered")
+                return await ask()
+        except (EnvironmentLost, Diverged) as why:
+            raise ToolLost(f"the world was lost: {why}") from why
+
+    async def _told(self, name: str, values: Mapping[str, Any]) -> Any:
+        assert self._world is not None
+        try:
+            value: Any = await self._world.call(name, **values)
+            error = None
+        except ToolError as told:
+            error = told
+        except EnvironmentLost:
+            raise
+        except Exception as raised:
+            if self.environment.errors == "bug":
+                raise
+            error = ToolError(user_code.told(user_code.original(raised)))
+        self.done = bool(await self._world.read("done"))
+        if error is not None:
+            raise error
+        return value
+
+    async def _asked(self) -> dict[str, Any]:
+        world = self._world
+        assert world is not None
+        outcome = None
+        if self.environment.rewards:
+            outcome = float(await world.own("get_reward"))
+        found = {"outcome": outcome, "state": await world.read("state")}
+        if (wrong := problem(found, f"{self._name}: outcome and state")) is not None:
+            raise EnvironmentBug(self.environment.kind.__name__, self.sample.id, ValueError(wrong))
+        return found
+
+    @property
+    def _worthless(self) -> float | None:
+        return 0.0 if self.environment.rewards else None
+
+    @property
+    def _name(self) -> str:
+        return f"environment {self.environment.name} of sample {self.sample.id!r}"
+
+
+def _lost(line: str) -> None:
+    count("environment/lost")
+    _log.warning("%s", line)

@@ -1,0 +1,54 @@
+"""Branches begin in the world in which their parent was: every call is what a world played alone would give."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aepo
+from aepo.core.resampling import CallResampling
+from aepo.types import Origin
+from tests.environments.worlds import BRANCHY, EAGER, Copied, Maze, fresh, played_alone, rollout
+from tests.rollout.toy import CALL, WORD, Place, ToyGenerator, questions, wild
+from tests.rollout.trees import count
+from tests.rules import altered
+
+
+def busy(at: Place) -> int:
+    """Mostly calls."""
+    return [WORD + int(at.draw * 40), WORD + int(at.other * 40), CALL if at.draw < 0.9 else wild(at)][min(at.number, 2)]
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["thread", "inline"]), st.booleans(), st.integers(1, 4))
+def test_no_world_is_wrong(chance: int, where: str, snapshots: bool, groups: int) -> None:
+    draw = random.Random(chance)
+    kind = fresh(Copied if snapshots else Maze)
+    engine = ToyGenerator(busy, max_sequences=draw.choice([1, 3, 1000]), delay=lambda: draw.randrange(4))
+    rules = draw.choice([EAGER, BRANCHY, altered(BRANCHY, branch_time="retrospective")])
+    made, counts = rollout(aepo.environment(kind, inline=where == "inline"), rules, engine, questions(groups))
+    pairs = [pair for group in made for pair in played_alone(Maze, group)]
+    assert [given for given, _ in pairs] == [wanted for _, wanted in pairs]
+    assert "refused" not in counts
+    assert counts["opened"] == counts["closed"] == kind.made == kind.closed
+
+
+def test_replays_and_snapshots_give_the_same_trees() -> None:
+    by_replay, counts = rollout(aepo.environment(Maze), generator=ToyGenerator(busy), asked=questions(6))
+    by_snapshot, kept = rollout(aepo.environment(Copied), generator=ToyGenerator(busy), asked=questions(6))
+    assert by_replay == by_snapshot
+    assert counts["replayed_calls"] > 0
+    assert kept["restored"] == sum(count(group.tree, Origin.BRANCH) for group in by_snapshot) > 0
+    assert "replayed_calls" not in kept
+
+
+def test_calls_that_are_sampled_again_begin_before_the_first_ones() -> None:
+    rules = CallResampling(8, resamples=4)
+
+    async def nothing(trajectory: aepo.Trajectory) -> float:
+        return 0.0
+
+    groups, _ = rollout(aepo.environment(Maze), rules, ToyGenerator(busy), questions(4), scorer=nothing)
+    assert any(count(group.tree, Origin.RESAMPLED) for group in groups)
+    assert all(given == wanted for group in groups for given, wanted in played_alone(Maze, group))

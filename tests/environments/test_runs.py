@@ -1,0 +1,121 @@
+"""Whole runs in an environment are exact: twice, resumed, by snapshots, recorded and replayed."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import aepo
+from aepo import api, config
+from aepo.equipment.tools import CACHE
+from aepo.runs import checkpoint
+from aepo.runs.metrics import read_metrics
+from aepo.types import StopReason
+from aepo.viewer import read_trees, tree_files
+from tests import tiny
+from tests.kept import comparable
+
+
+class Letters:
+    """Answers with letters that depend on all that was asked before, and is done now and then."""
+
+    gone = False
+    done = False
+
+    def __init__(self) -> None:
+        assert not self.gone, "no world may be made"
+
+    def reset(self, question: str, seed: int) -> str:
+        self.asked = [question]
+        return random.Random(seed).choice(tiny.ASKED)
+
+    def search(self, query: str) -> str:
+        """Look something up.
+
+        Args:
+            query: What to look up.
+        """
+        self.asked.append(query)
+        found = zlib.crc32(" ".join(self.asked).encode())
+        self.done = found % 3 == 0
+        return tiny.ASKED[found % 8] + tiny.ASKED[found // 8 % 8]
+
+    def get_reward(self) -> float:
+        return zlib.crc32(" ".join(self.asked).encode()) % 5 / 4
+
+
+class Kept(Letters):
+    def snapshot(self) -> list[str]:
+        return list(self.asked)
+
+    def restore(self, snapshot: list[str]) -> None:
+        self.asked = list(snapshot)
+
+
+Go = Callable[..., Path]
+
+
+@pytest.fixture
+def go(tmp_path: Path, model_folder: Path) -> Go:
+    """A run in such a world; returns its folder."""
+
+    def run(name: str, *overrides: str, kind: type[Letters] = Letters, resume: bool = False) -> Path:
+        questions = tiny.samples(7)
+        task = aepo.Task(
+            "letters", questions[:5], held_out=questions[5:], system="", environment=aepo.environment(kind, max_open=12)
+        )
+        given = tiny.settings(tmp_path / name, model_folder, "train.steps=3", *overrides)
+        api.train_task(config.load(None, given), task, resume)
+        return tmp_path / name
+
+    return run
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """The metrics of a run at its last step, and of all training; without clocks and how worlds were made."""
+    found = [comparable(row) for row in read_metrics(run / "metrics.jsonl")]
+    found = [row for row in found if "reward/mean" in row or row["step"] == 3]
+    return [{name: value for name, value in row.items() if "environment/" not in name} for row in found]
+
+
+def weights(run: Path) -> dict[str, list[float]]:
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None
+    return {name: value.tolist() for name, value in load_file(newest / "policy" / "model.safetensors").items()}
+
+
+def trees(run: Path) -> list[Any]:
+    return [[record.group for record in read_trees(path)] for path in tree_files(run)]
+
+
+def same(one: Path, other: Path) -> bool:
+    return rows(one) == rows(other) and trees(one) == trees(other) and weights(one) == weights(other)
+
+
+def test_a_run_is_exact_twice_resumed_and_with_snapshots(go: Go) -> None:
+    first = go("first")
+    counted = [row for row in read_metrics(first / "metrics.jsonl") if "environment/opened" in row]
+    assert all(row["environment/opened"] == row["environment/closed"] for row in counted)
+    assert sum(row.get("environment/replayed_calls", 0) for row in counted) > 0
+    leaves = [leaf for step in trees(first) for group in step for leaf in group.tree.leaves]
+    assert any(leaf.stop_reason is StopReason.DONE for leaf in leaves)
+    assert all(leaf.reward == leaf.outcome for leaf in leaves)
+    assert same(first, go("second"))
+    go("resumed", "train.steps=1")
+    assert same(first, go("resumed", resume=True))
+    assert same(first, go("kept", kind=Kept))
+
+
+def test_a_recorded_run_is_replayed_without_any_world(go: Go) -> None:
+    go("recorded", "tools.mode=record", "train.steps=1")
+    recorded = go("recorded", "tools.mode=record", resume=True)
+    assert same(go("live"), recorded)
+    gone = type("Gone", (Letters,), {"gone": True})
+    replayed = go("replayed", "tools.mode=replay", f"tools.cache={recorded / CACHE}", kind=gone)
+    assert same(replayed, recorded)
