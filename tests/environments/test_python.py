@@ -16,7 +16,7 @@ import pytest
 
 from aepo.environments.contract import EnvironmentLost
 from aepo.environments.python import PythonSession, _ready, python_session
-from aepo.tools.base import ToolTimeout
+from aepo.tools.base import ToolLost
 from aepo.tools.sandbox.base import SandboxStatus, SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
 from aepo.tools.sandbox.probe import processes_with
@@ -96,7 +96,7 @@ def test_a_cell_that_does_not_end_is_told_and_the_world_is_lost() -> None:
         ):
             world = PythonSession(timeout=0.5)
             await world.reset(seed=1)
-            with pytest.raises(ToolTimeout, match=told):
+            with pytest.raises(ToolLost, match=told):
                 await world.python(code)
             with pytest.raises(EnvironmentLost):
                 await world.python("1")

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 import pickle
+import random
 import socket
 import sys
 import traceback
@@ -53,7 +54,12 @@ def _made(message: bytes) -> tuple[tuple[Any, ...], Any]:
         if prepared is not None:
             # The script that was started is imported, under another name, as `multiprocessing` does.
             spawn.prepare(prepared)
-        world = pickle.loads(factory)()
+        make = pickle.loads(factory)
+        # Without a seed from `reset`, equal calls must give equal draws in each process.
+        random.seed(0)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(0)
+        world = make()
     except BaseException as error:
         return (False, None, None, _sendable(error)), None
     return (False, None, None, None), world

@@ -28,7 +28,7 @@ from aepo.environments.child import LENGTH, framed
 from aepo.environments.contract import EnvironmentLost, has
 from aepo.process import guard
 
-CLOSING = 5.0
+CLOSING = 3.0
 """Seconds that the world's `close` may take, and then its process to end."""
 
 
@@ -119,7 +119,8 @@ class _Child:
                     [sys.executable, "-I", "-S", guard.__file__, str(lifeline), "0", "1", "", *command],
                     stdin=theirs,
                     stdout=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    # Sets must have the same order in all of them.
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"},
                     pass_fds=[lifeline],
                     # Ctrl-C is for this process, which then closes its worlds.
                     start_new_session=True,

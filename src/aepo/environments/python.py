@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aepo.environments.contract import EnvironmentLost
-from aepo.tools.base import ToolTimeout
+from aepo.tools.base import ToolLost
 from aepo.tools.python import shown
 from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
@@ -75,12 +75,15 @@ class PythonSession:
 
         Args:
             code: The code of one cell.
+
+        Raises:
+            ToolLost: The cell met a limit or ended the interpreter.
         """
         result = await self._run(code)
         text = _ADDRESS.sub("at 0x...", shown(result, self._most, self._timeout))
         if self._interpreter is None or not self._interpreter.alive:
             # Whether a cell meets a limit depends on the machine, and nobody knows what was done before.
-            raise ToolTimeout(f"{text}\nthe session has ended")
+            raise ToolLost(f"{text}\nthe session has ended")
         return text
 
     async def close(self) -> None:

@@ -6,7 +6,9 @@ need the model's answer: it is given by the tool `answer`, which ends the task.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from aepo.environments.adapters.made import method, package
@@ -58,8 +60,19 @@ class AgentDojo:
         return float(self._task.utility(*given) if by_calls is None else by_calls)
 
 
+class _Held(datetime):
+    """The day of AgentDojo's calendars: mails and files would show the clock, and no branch could be compared."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return datetime(2024, 5, 15, 12, tzinfo=tz)
+
+
 @cache
 def _suite(name: str) -> Any:
+    for client in ("email_client", "cloud_drive_client"):
+        module = package(f"agentdojo.default_suites.v1.tools.{client}", INSTALL)
+        module.datetime = SimpleNamespace(datetime=_Held, timedelta=timedelta)
     return package("agentdojo.task_suite.load_suites", INSTALL).get_suite(VERSION, name)
 
 

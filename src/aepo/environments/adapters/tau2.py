@@ -7,9 +7,13 @@ mode). The reward is tau2's own: assertions on the final state, and in some task
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 from aepo.environments.adapters.made import method, package
 from aepo.types import Sample, ToolError
@@ -42,7 +46,7 @@ class Telecom:
     def reset(self, task: str) -> None:
         """Bring both to the task's first state."""
         self._task = _tasks(None)[task]
-        self._env, self._calls = _domain().get_environment(solo_mode=True), []
+        self._env, self._calls, self._ids = _domain().get_environment(solo_mode=True), [], Random(0)
         first = self._task.initial_state
         data, actions = (first.initialization_data, first.initialization_actions) if first else (None, None)
         self._env.set_state(initialization_data=data, initialization_actions=actions, message_history=[])
@@ -58,10 +62,16 @@ class Telecom:
         return float(right)
 
 
+_ids: ContextVar[Random] = ContextVar("ids")
+
+
 @cache
 def _domain() -> Any:
+    # A new bill has a number by chance: equal calls must give equal numbers.
+    drawn = SimpleNamespace(uuid4=lambda: UUID(int=_ids.get().getrandbits(128), version=4))
     data = Path(package("tau2", INSTALL).__file__).parent / "data"
     os.environ.setdefault("TAU2_DATA_DIR", str(data))
+    package("tau2.domains.telecom.tools", INSTALL).uuid = drawn
     return package("tau2.domains.telecom.environment", INSTALL)
 
 
@@ -72,6 +82,7 @@ def _tasks(split: str | None) -> dict[str, Any]:
 
 def _tool(tool: Any) -> Any:
     def call(world: Telecom, values: dict[str, Any]) -> str:
+        _ids.set(world._ids)
         world._calls.append(package("tau2.data_model.message", INSTALL).ToolCall(name=tool.name, arguments=values))
         try:
             result = world._env.make_tool_call(tool.name, **values)
