@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from aepo.types import ToolError
+from tests.environments.worlds import Maze
 
 COUNT = 0
 
@@ -98,3 +103,41 @@ class Tally:
         if self.helper is not None:
             self.helper.kill()
             self.helper.wait()
+
+
+class Deadly(Maze):
+    """The first world that makes four calls kills its process."""
+
+    def __init__(self, marker: str) -> None:
+        super().__init__()
+        self.marker = Path(marker)
+
+    def ask(self, what: str) -> str:
+        """Go through a door.
+
+        Args:
+            what: Which.
+        """
+        if len(self.seen) == 4:
+            with suppress(FileExistsError):
+                self.marker.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().ask(what)
+
+
+class Global:
+    """All of one process draw and count together."""
+
+    count = 0
+
+    def reset(self, seed: int) -> None:
+        Global.count = 0
+
+    def draw(self, what: int) -> str:
+        """Draw.
+
+        Args:
+            what: Any number.
+        """
+        Global.count += 1
+        return f"{random.random()} {Global.count} {list({str(what), 'a', 'b', 'c'})}"

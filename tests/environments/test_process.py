@@ -16,11 +16,14 @@ from typing import Any, get_type_hints
 import anyio
 import pytest
 
+import aepo
 from aepo.environments.contract import EnvironmentLost
 from aepo.environments.process import ProcessWorld, in_process
 from aepo.tools.sandbox.probe import processes_with
-from aepo.types import ToolError
-from tests.environments.shared import Tally
+from aepo.types import Sample, ToolError
+from tests.environments.shared import Deadly, Global, Tally
+from tests.environments.worlds import Copied, Maze, rollout
+from tests.rollout.toy import questions
 
 
 def opened(**settings: Any) -> ProcessWorld:
@@ -239,3 +242,26 @@ def test_twenty_at_once_leave_no_descriptor_and_no_process() -> None:
         time.sleep(0.02)
     assert len(os.listdir("/proc/self/fd")) <= before
     assert processes_with(marker, 0) == []
+
+
+def test_a_rollout_in_processes_has_the_trees_of_one_without() -> None:
+    plain, _ = rollout(aepo.environment(Maze), asked=questions(1))
+    apart, counts = rollout(aepo.environment(Maze, process=True, max_open=8), asked=questions(1))
+    assert apart == plain
+    assert counts["opened"] == counts["closed"] and "refused" not in counts and counts["replayed_calls"] > 0
+    restored, kept = rollout(aepo.environment(Copied, process=True, max_open=8), asked=questions(1))
+    assert restored == plain and kept["restored"] > 0
+
+
+def test_a_world_that_is_killed_amid_a_rollout_is_opened_again(tmp_path: Path) -> None:
+    plain, _ = rollout(aepo.environment(Maze), asked=questions(1))
+    deadly = partial(Deadly, str(tmp_path / "killed"))
+    killed, counts = rollout(aepo.environment(deadly, process=True, max_open=8), asked=questions(1))
+    assert killed == plain
+    assert counts["recovered"] == 1
+
+
+def test_what_a_process_shares_is_found_without_and_cured_by_processes() -> None:
+    samples = [Sample("Count.", id=f"t{number}") for number in range(2)]
+    assert aepo.check_environment(aepo.environment(Global), samples, calls=10) != []
+    assert aepo.check_environment(aepo.environment(Global, process=True), samples, calls=10) == []

@@ -14,13 +14,16 @@ from pathlib import Path
 import anyio
 import pytest
 
+import aepo
 from aepo.environments.contract import EnvironmentLost
-from aepo.environments.python import PythonSession, _ready, python_session
+from aepo.environments.python import ForkingPythonSession, PythonSession, _ready, python_session
 from aepo.tools.base import ToolLost
 from aepo.tools.sandbox.base import SandboxStatus, SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
 from aepo.tools.sandbox.probe import processes_with
 from aepo.tools.sandbox.supervised import readable
+from tests.environments.worlds import rollout
+from tests.rollout.toy import questions
 from tests.tools.sandbox.test_conformance import held
 
 CELLS = (
@@ -123,6 +126,37 @@ def test_a_sandbox_that_is_killed_is_lost_and_one_killed_while_it_waits_is_not_g
         await world.close()
 
     anyio.run(main)
+
+
+CELL = """
+import random
+total = globals().get("total", 0) + {number}
+(total, random.random())
+"""
+
+
+class Asked(PythonSession):
+    """Each call of the toy policy is a cell."""
+
+    async def ask(self, what: str) -> str:
+        """Run a cell.
+
+        Args:
+            what: A number comes of it.
+        """
+        return await self.python(CELL.format(number=sum(map(ord, what))))
+
+
+class ForkingAsked(Asked, ForkingPythonSession):
+    """The same with forks."""
+
+
+def test_a_rollout_that_replays_has_the_trees_of_one_that_forks() -> None:
+    replayed, counts = rollout(aepo.environment(Asked, max_open=8), asked=questions(2))
+    forked, kept = rollout(aepo.environment(ForkingAsked, max_open=8), asked=questions(2))
+    assert replayed == forked
+    assert counts["replayed_calls"] > 0 and kept["restored"] > 0 and "refused" not in {*counts, *kept}
+    assert counts["opened"] == counts["closed"] and kept["opened"] == kept["closed"]
 
 
 class Sorted(PythonSession):

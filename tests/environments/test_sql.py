@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import aepo
 from aepo.environments.sql import SqlSession
-from aepo.types import ToolError
+from aepo.types import Sample, ToolError
 
 SHOP = """
 CREATE TABLE goods(id INTEGER PRIMARY KEY, name TEXT UNIQUE, stock INTEGER CHECK (stock >= 0));
@@ -125,6 +127,11 @@ def test_a_statement_that_reaches_out_or_never_ends_is_refused_and_changes_nothi
     assert world.query("SELECT count(*) FROM goods") == "count(*)\n3"
     assert world.snapshot()[0] == before[0]  # type: ignore[index]
     world.close()
+
+
+def test_it_is_an_environment_that_can_be_checked() -> None:
+    samples = [Sample("Sell a cup.", id=f"s{number}", metadata={"check": CHECK}) for number in range(2)]
+    assert aepo.check_environment(aepo.environment(partial(SqlSession, SHOP), inline=True), samples) == []
 
 
 def test_long_results_are_bounded() -> None:

@@ -82,8 +82,9 @@ class Interpreter(Supervised):
             stack.callback(os.close, write)
             try:
                 passed = (theirs.fileno(), write)
-                number = self._ask(b"F", self._box.new_folder().encode(), ours, passed)
-                made = Interpreter(self._box, ours, read, self._box.process(int(number)))
+                with self._box.forking:
+                    number = self._ask(b"F", self._box.new_folder().encode(), ours, passed)
+                    made = Interpreter(self._box, ours, read, self._box.process(int(number)))
                 for each in (made, self):
                     each._freeze()
                 return made
@@ -177,7 +178,9 @@ class Interpreter(Supervised):
         return _exactly(channel, size)
 
     def _freeze(self) -> None:
-        self._frozen = Frozen(self._box.top(), self._box.roots(self._root))
+        # A fork must not be stopped before it is known as one.
+        with self._box.forking:
+            self._frozen = Frozen(self._box.top(), self._box.roots(self._root))
 
     def _thaw(self) -> None:
         if not self.alive:
@@ -197,7 +200,7 @@ class Box:
             SandboxLost: It does not start.
         """
         self.limits: SandboxLimits = sandbox.limits
-        self.lock = threading.Lock()
+        self.lock, self.forking = threading.Lock(), threading.Lock()
         self.holders = self._folders = 0
         stack = ExitStack()
         # A box that is forgotten is ended too.
@@ -215,14 +218,16 @@ class Box:
                 os.set_blocking(self.stderr, False)
                 said = os.read(self.stderr, 1000).decode("utf-8", "replace").strip()
                 raise SandboxLost(f"the sandbox does not start: {said}")
+            self._first = min(self.top().children(), default=-1)
+            self._roots = {self._first}
+            if self._first < 0:
+                raise SandboxLost("the sandbox does not start: its interpreter has ended")
         except BaseException as error:
             ours.close()
             self._end()
             if isinstance(error, OSError):
                 raise SandboxLost(f"the sandbox does not start: {error}") from error
             raise
-        self._first = next(iter(self.top().children()))
-        self._roots = {self._first}
         self.first = Interpreter(self, ours, stdout, None)
 
     def top(self) -> Held:
