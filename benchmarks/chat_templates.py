@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from aepo import tool
-from aepo.rollout.chat import ChatProtocol, JsonCallProtocol, make_protocol
+from aepo.rollout.chat import ChatProtocol, NativeProtocol, make_protocol
 from aepo.rollout.chat.arguments import arguments_of
 
 TOKENS = re.compile(
@@ -111,7 +111,7 @@ def row(path: Path) -> tuple[bool, list[str]]:
     tags = next(tried(source, "tags"))[1]
     tagged = f"no: {short(tags)}" if isinstance(tags, str) else "yes"
     found = list(tried(source, "chat"))
-    works = [(arguments, made) for arguments, made in found if isinstance(made, JsonCallProtocol)]
+    works = [(arguments, made) for arguments, made in found if isinstance(made, NativeProtocol)]
     if not works:
         return False, [path.stem, tagged, short(str(found[0][1]))]
     first = works[0][1]

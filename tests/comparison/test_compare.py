@@ -24,6 +24,7 @@ from aepo.comparison import figures
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.evaluation.outcomes import from_lines
 from aepo.runs import checkpoint
+from aepo.runs.begun import locked
 from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.metrics import read_metrics
 from tests.comparison import staged
@@ -153,11 +154,10 @@ class Child:
 def wait_until_nobody_writes(run: Path) -> None:
     for _ in range(1000):
         try:
-            RunFolder.resume(run).close()
+            with locked(RunFolder(run)):
+                return
         except RunFolderError:
             time.sleep(0.02)
-        else:
-            return
     raise AssertionError(f"{run} is still written")
 
 

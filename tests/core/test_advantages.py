@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.core.advantages import entropy_aware, entropy_factors, entropy_statistics, group_relative, whitened
+from aepo.core.advantages import entropy_aware, entropy_statistics, group_relative, whitened
 
 REWARDS = [1.1, 1.0, 0.5, 0.0, 0.0, -1.0, -1.0, 0.0]
 ADVANTAGES = [1.290646, 1.164729, 0.535146, -0.094437, -0.094437, -1.353604, -1.353604, -0.094437]
@@ -113,20 +113,6 @@ def test_golden_entropy_aware_advantages() -> None:
     assert (mean.item(), std.item()) == pytest.approx((MEAN, STD), abs=1e-6)
     assert torch.allclose(entropy_aware(ACCURACY, ENTROPIES, MASK, 0.2), SCALED, atol=1e-6)
     assert torch.allclose(entropy_aware(ACCURACY.expand(2, 5), ENTROPIES, MASK), SCALED, atol=1e-6)
-    assert torch.allclose(entropy_aware(ACCURACY, ENTROPIES, MASK, 0.2, (MEAN, STD)), SCALED, atol=1e-6)
-
-
-@given(batches, st.integers(1, 6), st.floats(0.0, 2.0))
-def test_parts_with_the_statistics_of_the_whole_equal_the_whole(
-    batch: list[list[tuple[float, bool]]], size: int, weight: float
-) -> None:
-    values, mask = tensors(batch)
-    advantages = torch.linspace(-1.0, 1.0, len(batch), dtype=torch.float64)[:, None]
-    whole = entropy_aware(advantages, values, mask, weight)
-    given_statistics = entropy_statistics(values, mask)
-    parts = zip(advantages.split(size), values.split(size), mask.split(size), strict=True)
-    joined = torch.cat([entropy_aware(a, h, m, weight, given_statistics) for a, h, m in parts])
-    assert torch.equal(joined, whole)
 
 
 @given(batches, st.sampled_from([0.0, 1e30, -1e30, math.inf, -math.inf, math.nan]))
@@ -165,31 +151,8 @@ def test_equal_entropies_leave_advantages_exactly_as_they_are(entropy: float, co
 @given(batches, st.floats(0.0, 50.0))
 def test_no_advantage_changes_its_sign(batch: list[list[tuple[float, bool]]], weight: float) -> None:
     values, mask = tensors(batch)
-    assert (entropy_factors(values, mask, weight) >= 0).all()
+    assert (entropy_aware(torch.ones_like(values), values, mask, weight) >= 0).all()
     assert (entropy_aware(torch.full_like(values, -1.0), values, mask, weight) <= 0).all()
-
-
-@given(batches, st.data())
-def test_weights_count_a_token_as_often_as_trajectories_contain_it(
-    batch: list[list[tuple[float, bool]]], data: st.DataObject
-) -> None:
-    values, mask = tensors(batch)
-    shares = data.draw(st.lists(st.integers(0, 3), min_size=values.numel(), max_size=values.numel()))
-    counts = torch.tensor(shares).reshape(values.shape)
-    flat = values.flatten().repeat_interleave(counts.flatten())[None]
-    flat_mask = mask.flatten().repeat_interleave(counts.flatten())[None]
-    mean, std = entropy_statistics(values, mask, counts)
-    flat_mean, flat_std = entropy_statistics(flat, flat_mask)
-    assert mean.item() == pytest.approx(flat_mean.item(), abs=1e-9)
-    assert std.item() == pytest.approx(flat_std.item(), abs=1e-9)
-
-
-def test_statistics_may_differ_by_row() -> None:
-    one = [entropy_statistics(ENTROPIES[i : i + 1], MASK[i : i + 1]) for i in range(2)]
-    rows = (torch.stack([one[0][0], one[1][0]])[:, None], torch.stack([one[0][1], one[1][1]])[:, None])
-    whole = entropy_aware(ACCURACY, ENTROPIES, MASK, statistics=rows)
-    parts = [entropy_aware(ACCURACY[i : i + 1], ENTROPIES[i : i + 1], MASK[i : i + 1]) for i in range(2)]
-    assert torch.equal(whole, torch.cat(parts))
 
 
 def test_entropy_carries_no_gradient() -> None:

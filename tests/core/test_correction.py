@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from aepo.core.correction import KINDS, LEVELS, correction
-from aepo.core.losses import kl_k3
 
 # Ratios 3, 1, 0.25 and 1.5; the last token of the second row is not trained.
 SAMPLED = torch.tensor([[-1.0, -2.0], [-3.0, -0.5], [-1.0, -9.0]])
@@ -47,13 +46,6 @@ def test_worked_by_hand(
     assert found.effective_sample_size == pytest.approx(sum(flat) ** 2 / (5 * sum(w * w for w in flat)))
 
 
-def test_k3_is_that_of_the_tokens_at_any_level() -> None:
-    by_hand = sum(r - 1 - math.log(r) for r in (3.0, 1.0, 0.25, 1.5, 2.0)) / 5
-    for level in LEVELS:
-        assert correction(LOGPROBS, SAMPLED, MASK, level=level).k3 == pytest.approx(by_hand, rel=1e-5)
-    assert by_hand == pytest.approx(float(kl_k3(SAMPLED, LOGPROBS)[MASK != 0].mean()), rel=1e-5)
-
-
 @given(tables, kinds, levels, caps)
 def test_weights_are_bounded_and_without_gradient(table, kind: str, level: str, cap: float) -> None:
     logprobs, sampled, mask = tensors(table)
@@ -61,7 +53,7 @@ def test_weights_are_bounded_and_without_gradient(table, kind: str, level: str, 
     assert not found.weights.requires_grad and found.weights.dtype == torch.float64
     assert (found.weights >= 0).all() and (found.weights <= cap).all()
     assert (found.weights[mask == 0] == 0).all()
-    assert 0 <= found.cut_share <= 1 and 0 <= found.dropped_share <= 1 and found.k3 >= 0
+    assert 0 <= found.cut_share <= 1 and 0 <= found.dropped_share <= 1
     assert found.effective_sample_size <= 1 + 1e-9
 
 
@@ -70,7 +62,7 @@ def test_where_both_agree_nothing_changes(table, kind: str, level: str) -> None:
     _, sampled, mask = tensors(table)
     found = correction(sampled, sampled, mask, kind, level)
     assert torch.equal(found.weights, mask)
-    assert found.cut_share == found.dropped_share == found.k3 == 0
+    assert found.cut_share == found.dropped_share == 0
     assert found.effective_sample_size == (1.0 if mask.any() else 0.0)
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from aepo.core.trie import Trie, sees, segments, trie
+from aepo.core.trie import Trie, segments, trie
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.lists(st.integers(0, 2), max_size=6)), min_size=1, max_size=7)
 Rows = list[tuple[int, list[int]]]
+
+
+def sees(until_N: Tensor) -> Tensor:
+    """(N, N) bool: the tokens (columns) that each token (row) of a trie attends to: its prefix and itself."""
+    place_N = torch.arange(len(until_N))
+    return (place_N <= place_N[:, None]) & (place_N[:, None] < until_N)
 
 
 def made(rows: Rows, padding: int = 2) -> Trie:

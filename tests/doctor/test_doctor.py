@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import aepo
 from aepo.cli import main
 from aepo.config import ModelConfig
 from aepo.config import load as load_config
@@ -23,6 +24,8 @@ from aepo.doctor.show import show
 from aepo.engines.local.load import load_policy
 from tests import tiny
 from tests.engines.openai.server import ModelServer, serving
+from tests.environments.test_check import Unseeded
+from tests.environments.worlds import Maze
 from tests.rollout.chat.published import source, tokenizer
 
 Doctor = Callable[..., tuple[int, dict[str, object], str]]
@@ -78,6 +81,25 @@ def of(report: dict[str, object], part: str, name: str = "") -> list[dict[str, s
     found = report["findings"]
     assert isinstance(found, list)
     return [one for one in found if one["part"] == part and name in one["name"]]
+
+
+def maze() -> aepo.Task:
+    """A task with an environment."""
+    return aepo.Task("maze", [aepo.Sample("Find the way.", id="q")], environment=aepo.environment(Maze))
+
+
+def unseeded() -> aepo.Task:
+    """One whose worlds differ."""
+    return aepo.Task("maze", [aepo.Sample("Find the way.", id="q")], environment=aepo.environment(Unseeded))
+
+
+def test_it_plays_in_the_worlds_of_a_task(doctor: Doctor, config: Path) -> None:
+    _, report, _ = doctor(str(config), "task.name=tests.doctor.test_doctor:maze", "--no-measure")
+    (found,) = of(report, "worlds", "Maze")
+    assert found["text"] == "1 questions, 20 calls at random: equal in two worlds, and in branches by replay"
+    code, report, _ = doctor(str(config), "task.name=tests.doctor.test_doctor:unseeded", "--no-measure")
+    (found,) = of(report, "worlds", "Unseeded")
+    assert code == 1 and found["text"].startswith("reset said ") and "random.Random(seed)" in found["fix"]
 
 
 def test_without_a_configuration_it_looks_at_the_machine(doctor: Doctor) -> None:

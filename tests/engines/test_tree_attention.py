@@ -11,7 +11,7 @@ from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from aepo.core.trie import Trie, sees, trie
+from aepo.core.trie import Trie, trie
 from aepo.engines.local import tree_attention
 from aepo.engines.local.cpu import segments
 from aepo.engines.local.cpu.segment_attention import SegmentAttention
@@ -20,6 +20,7 @@ from aepo.engines.local.dispatch import attention_of
 from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.tree_attention import FlexAttention, block_mask, mask_mod
 from aepo.engines.local.tree_check import refuse_tree
+from tests.core.test_trie import sees
 
 VOCABULARY = 90  # of the models' 96 rows
 

@@ -283,6 +283,12 @@ def test_a_cancelled_rollout_closes_its_worlds(after: int) -> None:
     assert kinds[0].made == kinds[0].closed > 0
 
 
+def test_a_deterministic_engine_needs_worlds_for_a_whole_group() -> None:
+    engine = ToyGenerator(always_calls, deterministic=True)
+    with pytest.raises(ValueError, match="there is room for 7; raise max_open of the environment"):
+        rollout(aepo.environment(Maze, max_open=7), generator=engine)
+
+
 @pytest.mark.parametrize("places", [1, 3])
 def test_no_more_worlds_are_open_than_allowed(places: int) -> None:
     most = [0]

@@ -43,6 +43,33 @@ def test_replays_and_snapshots_give_the_same_trees() -> None:
     assert "replayed_calls" not in kept
 
 
+class GlobalRandom(Maze):
+    """Draws from the random numbers of the whole process, as many games do."""
+
+    def reset(self, seed: int, size: int = 7) -> str:
+        random.seed(seed)
+        said = super().reset(seed, size)
+        self.draw = random  # type: ignore[assignment]
+        return said
+
+
+def test_own_random_keeps_the_random_numbers_of_worlds_apart() -> None:
+    _, refused = rollout(aepo.environment(GlobalRandom, inline=True), generator=ToyGenerator(busy))
+    assert refused["refused"] > 0
+    before = random.getstate()
+    made, counts = rollout(aepo.environment(GlobalRandom, own_random=True), generator=ToyGenerator(busy))
+    assert random.getstate() == before
+    assert "refused" not in counts
+    # One world at a time is alone with the random numbers of the process.
+    assert all(given == wanted for group in made for given, wanted in played_alone(GlobalRandom, group))
+
+
+def test_calls_that_change_nothing_are_not_made_again() -> None:
+    _, counts = rollout(aepo.environment(Maze, read_only=["ask"]), generator=ToyGenerator(busy), asked=questions(2))
+    assert "replayed_calls" not in counts
+    assert counts["opened"] > 16
+
+
 def test_calls_that_are_sampled_again_begin_before_the_first_ones() -> None:
     rules = CallResampling(8, resamples=4)
 

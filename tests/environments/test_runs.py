@@ -119,3 +119,15 @@ def test_a_recorded_run_is_replayed_without_any_world(go: Go) -> None:
     gone = type("Gone", (Letters,), {"gone": True})
     replayed = go("replayed", "tools.mode=replay", f"tools.cache={recorded / CACHE}", kind=gone)
     assert same(replayed, recorded)
+
+
+def test_worlds_outlive_a_step_that_does_not_wait_for_their_groups(go: Go) -> None:
+    run = go("overlap", "rollout.deterministic=false", "rollout.overlap=1")
+    counted = read_metrics(run / "metrics.jsonl")
+    opened, closed = (
+        sum(row.get(f"{kind}environment/{name}", 0) for row in counted for kind in ("", "eval/"))
+        for name in ("opened", "closed")
+    )
+    assert opened == closed > 0
+    leaves = [leaf for step in trees(run) for group in step for leaf in group.tree.leaves]
+    assert leaves and all(leaf.reward == leaf.outcome for leaf in leaves)

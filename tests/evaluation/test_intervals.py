@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.evaluation import estimate, paired_difference
-from aepo.evaluation.intervals import Uncertain, quantile, tail
+from aepo.evaluation.intervals import Interval, Uncertain, estimate, paired_difference, quantile, tail
 
 
 @pytest.mark.parametrize(
@@ -97,3 +96,9 @@ def test_p_is_student_s_and_agrees_with_the_interval() -> None:
         one = Uncertain(mean, [[(0.03, 2), (0.04, 99)], [(0.05, 99)]], 100, -1.0, 1.0)
         low, high = one.limits(one.p * 1.001)
         assert low > 0 and one.limits(one.p * 0.999)[0] <= 0 <= high
+
+
+def test_a_mean_is_written_with_its_interval_if_it_has_one() -> None:
+    assert str(Interval(0.53, 0.49, 0.571)) == "0.530 [0.490, 0.571]"
+    assert f"{Interval(0.0123, math.nan, math.nan):.3g}" == "0.0123"
+    assert f"{Interval(0.25, -0.1, 0.6).percent:+.1f}" == "+25.0 [-10.0, +60.0]"

@@ -13,7 +13,7 @@ from aepo import api, config
 from aepo.engines.local.generator import LocalGenerator
 from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.agents import agents
-from aepo.evaluation import estimate
+from aepo.evaluation.intervals import estimate
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.rewards.score import RewardScorer
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolCall, ToolResult, ToolStatus, TrajectoryTree

@@ -555,7 +555,9 @@ def test_a_deterministic_engine_grows_whole_groups() -> None:
     generator = ToyGenerator(max_sequences=2 * 6 + 5, deterministic=True)
     assert run(generator, EAGER, questions(20)) == run(ToyGenerator(), EAGER, questions(20))
     assert 6 < generator.peak <= 2 * 6
-    with pytest.raises(ValueError, match="grows whole groups of 6 sequences, and this one holds 5"):
+    with pytest.raises(
+        ValueError, match="grows whole groups of 6 sequences, and there is room for 5; raise max_sequences"
+    ):
         run(ToyGenerator(max_sequences=5, deterministic=True), EAGER)
     assert len(run(ToyGenerator(max_sequences=6, deterministic=True), EAGER)) == 1
 

@@ -6,15 +6,22 @@ import sys
 import pytest
 
 from aepo.files.whole import write_whole
+from aepo.runs.begun import begun, drop_after
 from aepo.runs.failures import save_failure
 from aepo.runs.folder import RunFolder, RunFolderError
-from aepo.runs.metrics import JsonlTracker
-from aepo.runs.records import read_trees, tree_files
+from aepo.runs.records import read_trees
 from aepo.runs.trees import save_trees
 from aepo.runs.versions import environment
+from aepo.training.trackers import JsonlTracker
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, ToolResult, TrajectoryTree
 
 CONFIG = {"algorithm": {"name": "aepo", "tau": 0.6}, "seed": 3, "task": "ätlas", "tools": ["search"]}
+
+
+def a_run(path, config=CONFIG):
+    """The folder of a run that has begun, and that nobody writes."""
+    with begun(path, config, environment(), {"named": True}) as folder:
+        return folder
 
 
 def a_group(name="train/7"):
@@ -33,11 +40,11 @@ def words(tokens):
 
 
 def test_a_new_run_says_what_it_is_run_with(tmp_path):
-    folder = RunFolder.create(tmp_path / "runs" / "a", CONFIG)
-    found = RunFolder.open(tmp_path / "runs" / "a")
-    assert found.config() == CONFIG
-    assert list(found.config()) == list(CONFIG)
-    versions = json.loads(folder.versions_file.read_text())
+    a_run(tmp_path / "runs" / "a")
+    folder = RunFolder(tmp_path / "runs" / "a")
+    assert folder.config() == CONFIG
+    assert list(folder.config()) == list(CONFIG)
+    versions = folder.read_json("versions.json")
     assert versions["python"] == sys.version.split()[0]
     assert {"torch", "transformers", "aepo-rl"} <= versions["packages"].keys()
     assert versions["cpu_count"] == os.cpu_count()
@@ -60,40 +67,61 @@ def test_the_git_revision_is_that_of_the_working_folder(tmp_path, monkeypatch):
 
 
 def test_another_run_is_never_written_over(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    folder = a_run(tmp_path / "a")
     tracker = JsonlTracker(folder.metrics_file)
     tracker.log(1, {"reward/mean": 0.5})
     tracker.close()
-    folder.close()
     with pytest.raises(
         RunFolderError, match=r"a holds another run: go on with aepo train --resume .* or choose another"
     ):
-        RunFolder.create(tmp_path / "a", {"seed": 4})
-    assert RunFolder.open(tmp_path / "a").config() == CONFIG
+        a_run(tmp_path / "a", {"seed": 4})
+    assert folder.config() == CONFIG
 
 
 def test_a_run_that_failed_before_its_first_step_leaves_the_name_free(tmp_path):
-    RunFolder.create(tmp_path / "a", CONFIG).close()
-    RunFolder.create(tmp_path / "a", {"seed": 4}).close()
-    assert RunFolder.open(tmp_path / "a").config() == {"seed": 4}
+    a_run(tmp_path / "a")
+    assert a_run(tmp_path / "a", {"seed": 4}).config() == {"seed": 4}
 
 
 def test_what_holds_no_run_is_not_opened(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunFolderError, match=r"no run in .*: it has no config\.yaml"):
-            RunFolder.open(path)
+            RunFolder(path).config()
     (tmp_path / "config.yaml").write_text("- a\n- [")
-    with pytest.raises(RunFolderError, match=r"cannot read .*config\.yaml") as caught:
-        RunFolder.open(tmp_path).config()
+    with pytest.raises(ValueError, match=r"config\.yaml is not YAML") as caught:
+        RunFolder(tmp_path).config()
     assert "\n" not in str(caught.value)
+
+
+def test_steps_and_evaluations_are_told_apart(tmp_path):
+    folder = a_run(tmp_path / "a")
+    tracker = JsonlTracker(folder.metrics_file)
+    tracker.log(0, {"eval/success": 0.25})
+    tracker.log(1, {"budget/trajectories": 8.0})
+    tracker.log(1, {"eval/success": 0.5})
+    assert folder.steps() == [{"step": 1, "budget/trajectories": 8.0}]
+    assert [(row["step"], row["eval/success"]) for row in folder.evaluations()] == [(0, 0.25), (1, 0.5)]
+    assert RunFolder(tmp_path / "none").steps() == RunFolder(tmp_path / "none").evaluations() == []
+
+
+def test_a_json_file_is_an_object_or_missing_or_named(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_json("task.json") is None and folder.task() == {}
+    for text in ("{half", "[1]"):
+        (tmp_path / "task.json").write_text(text)
+        with pytest.raises(ValueError, match=r"cannot read .*task\.json"):
+            folder.task()
 
 
 SECOND = """
 import sys
+from pathlib import Path
+from aepo.runs.begun import begun, locked
 from aepo.runs.folder import RunFolder, RunFolderError
+path = Path(sys.argv[2])
 try:
-    getattr(RunFolder, sys.argv[1])(sys.argv[2], *([{}] if sys.argv[1] == "create" else []))
-    print("ok")
+    with begun(path, {}, {}, {}) if sys.argv[1] == "begun" else locked(RunFolder(path)):
+        print("ok")
 except RunFolderError as error:
     print(error)
 """
@@ -106,20 +134,18 @@ def in_another_process(how, path):
 
 
 def test_two_processes_never_write_one_run(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", CONFIG)
-    for how in ("create", "resume"):
-        assert "another process is writing" in in_another_process(how, folder.path)
-    assert in_another_process("open", folder.path) == "ok"
-    assert folder.config() == CONFIG
-    folder.close()
-    assert in_another_process("resume", folder.path) == "ok"
+    with begun(tmp_path / "a", CONFIG, {}, {}) as folder:
+        for how in ("begun", "locked"):
+            assert "another process is writing" in in_another_process(how, folder.path)
+        assert folder.config() == CONFIG
+    assert in_another_process("locked", folder.path) == "ok"
 
 
 def test_a_path_that_cannot_be_a_folder_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         with pytest.raises(RunFolderError, match=r"cannot write .*choose a run folder that can be written") as caught:
-            RunFolder.create(path, CONFIG)
+            a_run(path)
         assert "\n" not in str(caught.value)
 
 
@@ -128,32 +154,32 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path):
         pytest.skip("root may write anywhere")
     tmp_path.chmod(0o500)
     with pytest.raises(RunFolderError, match="Permission denied"):
-        RunFolder.create(tmp_path / "a", CONFIG)
+        a_run(tmp_path / "a")
 
 
 def test_trees_come_back_from_the_viewer_as_they_were(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    folder = a_run(tmp_path / "a")
     groups = [a_group("one"), a_group("two")]
     path = save_trees(folder, 10, groups, words)
-    assert tree_files(folder.path) == [path]
+    assert folder.tree_files() == {10: path}
     records = list(read_trees(path))
     assert [(record.step, record.group) for record in records] == [(10, group) for group in groups]
     assert records[0].texts == [["<1>", "<2>"], ["<3>", "<4>"], ["<5>"]]
 
 
 def test_equal_trees_give_equal_files(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    folder = a_run(tmp_path / "a")
     first = save_trees(folder, 1, [a_group()], words).read_bytes()
     assert save_trees(folder, 1, [a_group()], words).read_bytes() == first
     assert [p.name for p in folder.trees.iterdir()] == ["step-000001.jsonl.gz"]
 
 
 def test_resuming_drops_the_trees_that_come_again(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    folder = a_run(tmp_path / "a")
     for step in (5, 10, 15):
         save_trees(folder, step, [a_group()], words)
-    folder.truncate_after(10)
-    assert [path.name for path in tree_files(folder.path)] == ["step-000005.jsonl.gz", "step-000010.jsonl.gz"]
+    drop_after(folder, 10)
+    assert list(folder.tree_files()) == [5, 10]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
@@ -172,7 +198,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_failures_are_kept_side_by_side_under_safe_names(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", CONFIG)
+    folder = a_run(tmp_path / "a")
     group = a_group("../../etc/passwd")
     group.tree.leaves.clear()
     first, second = save_failure(folder, group, "ZeroDivisionError"), save_failure(folder, group, "again")

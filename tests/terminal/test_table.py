@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 
 import pytest
 from rich.console import Console
 
-from aepo.terminal.table import Best, interval, markdown, percent, show
+from aepo.terminal.table import Best, markdown, show
 
 TABLE = [
     ["data set", "Pass@1", "published, not measured here"],
@@ -56,9 +55,3 @@ def test_a_file_gets_the_same_as_markdown() -> None:
         "",
         "- Per cent.",
     ]
-
-
-def test_a_mean_is_written_with_its_interval_if_it_has_one() -> None:
-    assert interval(0.53, 0.49, 0.571) == "0.530 [0.490, 0.571]"
-    assert interval(0.0123, math.nan, math.nan, ".3g") == "0.0123"
-    assert percent(0.25, -0.1, 0.6, "+.1f") == "+25.0 [-10.0, +60.0]"

@@ -91,7 +91,7 @@ def test_a_line_names_the_tool_the_reason_and_the_page(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         warn_of_state([aepo.tool(Cart().put), aepo.tool(name="pure", pure=True)(Cart().put)])
     (line,) = caplog.messages
-    assert line.startswith("tool put may keep state: it is a method of a Cart") and "own_tool.md" in line
+    assert line.startswith("tool put may keep state: it is a method of a Cart") and "docs/environments.md" in line
 
 
 def test_our_own_tools_are_not_suspected(caplog: pytest.LogCaptureFixture) -> None:

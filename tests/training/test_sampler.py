@@ -17,7 +17,7 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.local.sampler import LocalSampler
 from aepo.equipment.agents import agents
 from aepo.runs import checkpoint
-from aepo.runs.begun import begun, gone_on
+from aepo.runs.begun import run_folder
 from aepo.runs.metrics import read_metrics
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
@@ -58,11 +58,8 @@ def train(settings: Config, apart: bool, refuses: int | None = None, resume: boo
     if apart:
         agent, greedy = agents(policy, task, settings, [*task.samples, *task.held_out], sampler)
         parts = replace(parts, sampler=sampler, agent=agent, evaluation_agent=agent, greedy_agent=greedy)
-    folder = (gone_on if resume else begun)(settings, task, named=True)
-    try:
+    with run_folder(settings, task, named=True, resume=resume) as folder:
         Trainer(settings, parts, folder, Display(), resume).run()
-    finally:
-        folder.close()
     return sampler.pushed
 
 

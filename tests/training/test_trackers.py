@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from aepo.runs.folder import RunFolderError
-from aepo.runs.metrics import JsonlTracker, read_metrics
-from aepo.training.trackers import TensorBoardTracker, make_trackers
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.runs.metrics import read_metrics
+from aepo.training.trackers import JsonlTracker, TensorBoardTracker, make_trackers
 
 
 def test_numbers_keep_every_bit(tmp_path):
@@ -62,7 +62,7 @@ def test_resuming_drops_the_steps_that_come_again(tmp_path):
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
     assert rows[3] == {"step": 3, "old": 0.1 * 3} and rows[4] == {"step": 4, "new": 1.0}
 
-    (again,) = make_trackers([], tmp_path, resumed=1)
+    (again,) = make_trackers([], RunFolder(tmp_path), resumed=1)
     again.close()
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [0, 1]
 
@@ -70,8 +70,8 @@ def test_resuming_drops_the_steps_that_come_again(tmp_path):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from aepo.runs.folder import RunFolderError
-from aepo.runs.metrics import JsonlTracker
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.training.trackers import JsonlTracker
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 tracker = JsonlTracker(Path(sys.argv[1]))
 tracker.log(1, {"a": 1.0})
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(tmp_path):
 
 def test_unknown_trackers_are_refused_before_anything_is_made(tmp_path):
     with pytest.raises(ValueError, match="unknown tracker 'wandbb', known are jsonl, tensorboard"):
-        make_trackers(["jsonl", "wandbb"], tmp_path)
+        make_trackers(["jsonl", "wandbb"], RunFolder(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -111,7 +111,7 @@ def test_tensorboard_gets_scalars_and_histograms(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for tracker in make_trackers(["tensorboard"], tmp_path):
+    for tracker in make_trackers(["tensorboard"], RunFolder(tmp_path)):
         for step in (1, 2, 3):
             tracker.log(step, {"reward/mean": 0.25 * step, "budget/m_histogram": {"2": 3, "5": 1}, "empty": {}})
         tracker.close()
@@ -139,7 +139,7 @@ def test_a_missing_tensorboard_names_the_extra(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValueError, match=r"aepo-rl\[tensorboard\]"):
-        make_trackers(["tensorboard"], tmp_path)
+        make_trackers(["tensorboard"], RunFolder(tmp_path))
 
 
 def test_the_file_is_what_any_json_reader_reads(tmp_path):

@@ -89,7 +89,7 @@ def several_runs(path, example_run):
 def broken_config(path, example_run):
     shutil.copytree(example_run, path)
     (path / "config.yaml").write_text("algorithm: [aepo")
-    return r"cannot read .*config\.yaml"
+    return r"config\.yaml is not YAML"
 
 
 def other_evaluation(path, example_run):

@@ -105,5 +105,5 @@ class AEPO(BalancedBranchSettings, Algorithm):
 
     @property
     def needs_every_entropy(self) -> bool:
-        """Whether the advantage reads them, or the rollout."""
+        """Whether the advantage or the rollout reads the entropies of all tokens."""
         return self.entropy_advantage or super().needs_every_entropy

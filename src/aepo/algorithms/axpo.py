@@ -34,5 +34,5 @@ class AXPO(Algorithm):
         return self
 
     def exploration(self) -> Exploration:
-        """K - r independent trajectories, then r that sample a call again."""
+        """The rules: k - r independent trajectories, then r that sample a call again."""
         return CallResampling(self.group_size, self.resamples or max(1, self.group_size // 4))

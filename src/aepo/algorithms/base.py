@@ -1,6 +1,6 @@
 """An algorithm: rules for the rollout, an advantage and a loss, with their settings.
 
-An algorithm is its own configuration: picking it by name with no other key is the setting we stand behind.
+An algorithm is its own section of a configuration. With its name alone it has its defaults, which are tested.
 """
 
 from __future__ import annotations
@@ -118,5 +118,5 @@ class Algorithm(BaseModel):
 
     @property
     def needs_every_entropy(self) -> bool:
-        """Whether it reads the entropies of all tokens, and not only of the first W after the prompt or a result."""
+        """Whether it reads the entropies of all tokens, not only of the first W after the prompt or a result."""
         return self.exploration().needs_call_entropy

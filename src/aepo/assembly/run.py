@@ -11,7 +11,7 @@ from aepo.config import Config
 from aepo.engines.local.gpus import idle
 from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.tools import equip
-from aepo.runs.begun import begun, gone_on
+from aepo.runs.begun import run_folder
 from aepo.runs.failures import failures_kept
 from aepo.tasks.base import Task
 from aepo.training.display import Display
@@ -31,16 +31,13 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
     with _serving(config, equipped, fits) as serving:
         sampled_by = None if serving is None else serving.sampler
         policy, parts = build(config, equipped, equipment.budget, sampled_by)
-        folder = (gone_on if resume else begun)(config, task, named)
-        try:
+        with run_folder(config, task, named, resume) as folder:
             if serving is not None:
                 serving.keep_log(folder.path)
             elif (line := idle(policy.device)) is not None:
                 display.message(line)
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
                 Trainer(config, parts, folder, display, resume).run()
-        finally:
-            folder.close()
     return policy
 
 

@@ -29,7 +29,7 @@ from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
 from aepo.cli.words import REGISTRY
 from aepo.process.signals import Terminated, ignore_signals, terminable
-from aepo.process.user_code import told
+from aepo.process.user_code import told, with_notes
 from aepo.process.windows import UnsupportedSystem, refuse_windows
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -152,6 +152,5 @@ def _sentence(box: str) -> str:
 def _report(error: Exception, code: int) -> int:
     if os.environ.get("AEPO_TRACEBACK"):
         traceback.print_exception(error)
-    lines = [str(error).strip() or type(error).__name__, *getattr(error, "__notes__", [])]
-    print(f"aepo: {' | '.join(' '.join(line.split()) for line in lines)}", file=sys.stderr)
+    print(f"aepo: {with_notes(error)}", file=sys.stderr)
     return code

@@ -21,7 +21,7 @@ from aepo.evaluation.prices import Prices
 from aepo.files.paths import local
 from aepo.process import event_loop
 from aepo.rewards.judge import Judge
-from aepo.runs.folder import config_of
+from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import on_day
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
@@ -64,7 +64,6 @@ def evaluate_data_sets(
     from aepo.evaluation.answers import ask
     from aepo.evaluation.folder import EvaluationFolder
     from aepo.runs.failures import failures_kept
-    from aepo.runs.folder import RunFolder
 
     if samples < 1:
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
@@ -182,7 +181,7 @@ def _training(model: str) -> tuple[Config, Task | None] | None:
     """Load a run's configuration, and its task if it can still be made; None if the model is not a run."""
     from aepo import tasks
 
-    file = config_of(local(model))
+    file = RunFolder(local(model)).config_file
     if file is None:
         return None
     config = configuration.load(file)
@@ -203,7 +202,7 @@ def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
     """Set the date for chat templates: the configured one, else the day on which the evaluation began."""
     if settings.rollout.date is not None:
         return settings
-    begun = folder.settings().get("rollout.date") if resume and (folder.path / "settings.json").is_file() else None
+    begun = folder.settings().get("rollout.date") if resume and folder.begun else None
     return on_day(settings, datetime.date.today() if begun is None else datetime.date.fromisoformat(begun))
 
 
@@ -247,7 +246,7 @@ def _differences(chosen: Sequence[Asked], settings: Config, trained: tuple[Confi
 
 def _default_folder(model: str) -> Path:
     run = local(model)
-    if config_of(run):
+    if RunFolder(run).config_file:
         return run / "benchmarks"
     name = re.sub(r"https?://", "", model).removesuffix("/v1")
     return Path("runs") / "benchmarks" / name.strip("/.").replace("/", "--").replace(":", "-")

@@ -30,6 +30,8 @@ def doctor(
 ) -> int:
     """Check this machine, and whether all is there that a configuration, a model or a server needs.
 
+    If the task has an environment, a few calls at random are made in its worlds.
+
     The exit code is 1 if something is missing. Keys of services are only looked for; their values are never shown.
 
     Args:
@@ -82,6 +84,7 @@ def examine(
     from aepo.doctor import host, plan, services
     from aepo.doctor.interpreter import interpreter
     from aepo.doctor.model import look_at
+    from aepo.doctor.worlds import worlds
 
     folder = Path("runs" if config is None else config.run)
     found = [*host.versions(), *host.machine(folder)]
@@ -98,4 +101,4 @@ def examine(
         found += look_at(config.model, config.rollout.protocol, config.engine, config.rollout.template)
     if config.engine == "vllm":
         found += interpreter(config)
-    return [*found, *about_task, *plan.extras(config), *plan.step(config, task, measure, trial)]
+    return [*found, *about_task, *worlds(task), *plan.extras(config), *plan.step(config, task, measure, trial)]

@@ -81,9 +81,9 @@ def evaluate(
     if questions is not None:
         raise ValueError("--questions would cut a data set short: choose questions by --ids")
     from aepo.cli.benchmarks import evaluate_data_sets
-    from aepo.runs.folder import config_of
+    from aepo.runs.folder import RunFolder
 
-    settings = configuration.load(config or config_of(local(model)), overrides)
+    settings = configuration.load(config or RunFolder(local(model)).config_file, overrides)
     evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
 
 
@@ -109,16 +109,16 @@ def _evaluate_task(
     from aepo.cli.benchmarks import prices
     from aepo.equipment.models import is_server
     from aepo.equipment.tools import equip
-    from aepo.evaluation.figures import money
-    from aepo.evaluation.outcomes import outcomes, save_outcomes
+    from aepo.evaluation.outcomes import save_outcomes
     from aepo.runs.failures import failures_kept
-    from aepo.runs.folder import RunFolder, config_of
+    from aepo.runs.folder import RunFolder
     from aepo.runs.resumed import task_of_run
     from aepo.runs.trees import save_trees
 
     run = local(model)
-    is_run = config_of(run) is not None
-    settings = configuration.load(config or config_of(run), overrides)
+    kept_config = RunFolder(run).config_file
+    is_run = kept_config is not None
+    settings = configuration.load(config or kept_config, overrides)
     python = f"aepo.evaluate({str(run)!r}, task)"
     task = task_of_run(run, settings, python) if is_run else tasks.load(settings.task.name, settings.task.options)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
@@ -131,11 +131,11 @@ def _evaluate_task(
     print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
     print(result)
     if costs := prices(settings, equip(settings, task.tools).tools):
-        print(f"cost    {money(result.cost(costs))} per question, greedy not counted")
+        print(f"cost    {result.cost(costs):.3g} per question, greedy not counted")
     if out is None and not is_run:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    save_outcomes(kept, 0, outcomes(result))
+    save_outcomes(kept, 0, result.outcomes())
     save_trees(kept, 0, result.sampled, policy.decode)
     if result.greedy:
         save_trees(kept, 1, result.greedy, policy.decode)

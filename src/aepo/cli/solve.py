@@ -69,12 +69,12 @@ def solve(
     """
     from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
-    from aepo.runs.folder import config_of
+    from aepo.runs.folder import RunFolder
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as solved
 
-    run = config_of(local(model))
+    run = RunFolder(local(model)).config_file
     settings = configuration.load(config or run, overrides)
     if tools is None and task is None and (run is not None or config is not None or model == "atlas"):
         task = settings.task.name
@@ -103,7 +103,7 @@ def solve(
     solution = _found(find, folder, display, f"{model}, tools: {named}, rules of {settings.algorithm.name}")
     _write(folder, solution, model)
     _show(solution, folder, display)
-    return 0 if solution.answer is not None else 1
+    return 0 if solution.answer is not None or solution.actions else 1
 
 
 def _show(solution: Solution, folder: RunFolder, display: SolvingDisplay | None) -> None:
@@ -162,7 +162,7 @@ def _folder(out: Path | None) -> RunFolder:
     from aepo.runs.folder import RunFolder
 
     folder = RunFolder(out or _new_folder())
-    if any(folder.trees.glob("*")):
+    if folder.tree_files():
         raise ValueError(f"{folder.path} holds other trees: give another folder")
     return folder
 

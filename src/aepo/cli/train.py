@@ -40,7 +40,9 @@ def train(
     if resume is not None:
         if file is not None:
             raise configuration.ConfigError(f"--resume takes the configuration of {resume}: leave {file} out")
-        file = resume / "config.yaml"
+        from aepo.runs.folder import CONFIG
+
+        file = resume / CONFIG
     settings = configuration.load(file, overrides)
     if resume is not None:
         settings = settings.model_copy(update={"run": str(resume)})
@@ -61,14 +63,13 @@ def train(
 
 def learned(run: Path) -> str:
     """Held-out success before and after a run, a line each."""
+    from aepo.evaluation.intervals import Interval
     from aepo.runs.folder import RunFolder
-    from aepo.runs.metrics import evaluations_of, read_metrics
-    from aepo.terminal.table import interval
 
-    rows = evaluations_of(read_metrics(RunFolder(run).metrics_file))
+    rows = RunFolder(run).evaluations()
     lines = []
     for row in {row["step"]: row for row in (*rows[:1], *rows[-1:])}.values():
-        sampled = interval(row["eval/success"], row.get("eval/success_low", nan), row.get("eval/success_high", nan))
+        sampled = Interval(row["eval/success"], row.get("eval/success_low", nan), row.get("eval/success_high", nan))
         greedy = f"  greedy {row['eval/greedy']:.3f}" if "eval/greedy" in row else ""
         lines.append(f"held-out success after {row['step']:>4} steps  sampled {sampled}{greedy}")
     return "\n".join(lines) or "no held-out questions were asked"

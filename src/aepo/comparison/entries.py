@@ -46,11 +46,7 @@ class Entry(Section):
 
 
 def named(name: str) -> Entry:
-    """Make the entry of a short name: the name of an algorithm, or one of `ABLATIONS`.
-
-    Raises:
-        ConfigError: There is no such entry; the message names the nearest known one.
-    """
+    """The entry of an algorithm's name, or of a name in `ABLATIONS`; ConfigError names the nearest known one."""
     if name in ABLATIONS:
         return Entry(label=name, overrides=ABLATIONS[name])
     names = algorithm_names()

@@ -27,6 +27,7 @@ MARKS = 6
 WIDTH, HEIGHT = 6.4, 3.8
 LEAST_CLIP_SCALE = 0.001
 LEGEND_WIDTH = 1.9
+STEP = "training step"
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,11 @@ def looks_of(labels: Sequence[str]) -> dict[str, Look]:
 
 
 def success_by(cost: str, bands: Bands, looks: Looks) -> Figure:
-    """Draw held-out success against a cost of training.
-
-    Args:
-        cost: The cost's name for the axis, e.g. "sampled tokens".
-        bands: The share of sampled trajectories that succeeded, for each entry.
-        looks: The look of each entry.
-    """
-    figure, (axes,) = _panels(1)
-    _lines(axes, bands, looks)
-    axes.set_xlabel(f"{cost} in training")
-    axes.set_ylabel("held-out success, Pass@1 (%)")
-    _percent(axes)
-    _thousands(axes)
-    return _with_legend(figure, axes)
+    """Draw the share of sampled trajectories that succeeded against a cost of training, e.g. "sampled tokens"."""
+    figure = _curves(looks, [bands], f"{cost} in training", "held-out success, Pass@1 (%)")
+    _percent(figure.axes)
+    figure.axes[0].xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
+    return figure
 
 
 def policy_entropy(bands: Bands, looks: Looks, start: float, tolerance: float | None) -> Figure:
@@ -86,57 +78,43 @@ def policy_entropy(bands: Bands, looks: Looks, start: float, tolerance: float | 
         start: The mean entropy of the entries at the start, which is the middle of the range.
         tolerance: Half the range, as a share of `start`; None draws no range.
     """
-    figure, (axes,) = _panels(1)
+    figure = _curves(looks, [bands], STEP, "policy entropy (nats per token)")
+    (axes,) = figure.axes
     if tolerance is not None:
         low, high = start * (1 - tolerance), start * (1 + tolerance)
         axes.axhspan(low, high, color="0.93", lw=0, zorder=0)
         note = f"start ± {100 * tolerance:.0f} %"
         axes.annotate(note, (0.99, high), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4")
-    _lines(axes, bands, looks)
-    axes.set_xlabel("training step")
-    axes.set_ylabel("policy entropy (nats per token)")
     axes.set_ylim(bottom=0)
-    return _with_legend(figure, axes)
+    return figure
 
 
 def clip_fractions(low: Bands, high: Bands, looks: Looks) -> Figure:
     """Draw the shares of trained tokens whose ratio left the clip range, below and above."""
-    figure, panels = _panels(2)
-    for axes, bands, title in zip(panels, (low, high), ("below the clip range", "above the clip range"), strict=True):
-        _lines(axes, bands, looks)
+    figure = _curves(looks, [low, high], STEP, "trained tokens (%)", "")
+    _percent(figure.axes)
+    titles = ("below the clip range", "above the clip range")
+    for axes, bands, title in zip(figure.axes, (low, high), titles, strict=True):
         axes.set_title(title, loc="left", fontsize=10)
-        axes.set_xlabel("training step")
-        _percent(axes)
         # If nothing was clipped, the data give no scale.
         axes.set_ylim(0, max(LEAST_CLIP_SCALE, 1.05 * max(max(band.high) for band in bands.values())))
-    panels[0].set_ylabel("trained tokens (%)")
-    return _with_legend(figure, panels[0])
+    return figure
 
 
 def branch_concentration(bands: Bands, looks: Looks) -> Figure:
     """Draw the share of a group's branches that start on its three most branched trajectories."""
-    figure, (axes,) = _panels(1)
-    _lines(axes, bands, looks)
-    axes.set_xlabel("training step")
-    axes.set_ylabel("branches on the three most\nbranched trajectories (%)")
-    _percent(axes)
-    axes.set_ylim(0, 1.03)
-    return _with_legend(figure, axes)
+    figure = _curves(looks, [bands], STEP, "branches on the three most\nbranched trajectories (%)")
+    _percent(figure.axes)
+    figure.axes[0].set_ylim(0, 1.03)
+    return figure
 
 
 def diversity(queries: Bands, clusters: Bands, looks: Looks) -> Figure:
     """Draw how different the trajectories of a group are."""
-    figure, panels = _panels(2)
-    titles = (
-        "distinct sequences of tool calls\n(% of the group's trajectories)",
-        "clusters of tool calls\n(per group)",
-    )
-    for axes, bands, title in zip(panels, (queries, clusters), titles, strict=True):
-        _lines(axes, bands, looks)
-        axes.set_ylabel(title)
-        axes.set_xlabel("training step")
-    _percent(panels[0])
-    return _with_legend(figure, panels[0])
+    different = "distinct sequences of tool calls\n(% of the group's trajectories)"
+    figure = _curves(looks, [queries, clusters], STEP, different, "clusters of tool calls\n(per group)")
+    _percent(figure.axes[:1])
+    return figure
 
 
 def high_entropy_runs(shares: Shares) -> Figure:
@@ -158,17 +136,23 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         figure.savefig(folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _curves(looks: Looks, panels: Sequence[Bands], xlabel: str, *ylabels: str) -> Figure:
+    """Draw panels side by side, with a legend to their right."""
     from matplotlib.figure import Figure
 
-    width = (WIDTH if count == 1 else 0.72 * count * WIDTH) + LEGEND_WIDTH
-    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
-    panels = list(figure.subplots(1, count, squeeze=False)[0])
-    for axes in panels:
+    width = WIDTH if len(panels) == 1 else 0.72 * len(panels) * WIDTH
+    figure = Figure(figsize=(width + LEGEND_WIDTH, HEIGHT), layout="constrained")
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, bands, ylabel in zip(drawn, panels, ylabels, strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, lw=0.6)
         axes.set_axisbelow(True)
-    return figure, panels
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        _lines(axes, bands, looks)
+    handles, labels = drawn[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.2)
+    return figure
 
 
 def _lines(axes: Axes, bands: Bands, looks: Looks) -> None:
@@ -189,18 +173,9 @@ def _lines(axes: Axes, bands: Bands, looks: Looks) -> None:
         )
 
 
-def _with_legend(figure: Figure, axes: Axes) -> Figure:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, handlelength=3.2)
-    return figure
-
-
-def _percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
-
-
-def _thousands(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
+def _percent(panels: Sequence[Axes]) -> None:
+    for axes in panels:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
 
 
 def _heat_map(shares: Shares, xlabel: str, what: str) -> Figure:

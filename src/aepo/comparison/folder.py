@@ -19,12 +19,12 @@ from typing import Any
 
 import yaml
 
+from aepo import config as configuration
 from aepo.comparison.plan import LIMITS, Plan, PlannedRun
 from aepo.config import ConfigError, change, flat, merged
 from aepo.files.whole import write_whole
 from aepo.runs import checkpoint
-from aepo.runs.folder import RunFolder, RunFolderError, config_of
-from aepo.runs.metrics import read_metrics, steps_of
+from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.resumed import FREE_FOR_RUN, on_day
 from aepo.training.budget import Spent, ended
 
@@ -37,7 +37,8 @@ def dated(plan: Plan) -> Plan:
     if plan.shared["rollout"]["date"] is not None:
         return plan
     file = plan.folder / "comparison.yaml"
-    begun = _read(file).get("shared", {}).get("rollout", {}).get("date") if file.is_file() else str(date.today())
+    shared = configuration.read(file).get("shared", {}) if file.is_file() else {"rollout": {"date": str(date.today())}}
+    begun = shared.get("rollout", {}).get("date")
     day = None if begun is None else date.fromisoformat(begun)
     runs = [replace(run, config=on_day(run.config, run.config.rollout.date or day)) for run in plan.runs]
     return replace(plan, shared=merged(plan.shared, {"rollout.date": begun}), runs=runs)
@@ -52,12 +53,12 @@ def claim(plan: Plan) -> None:
     """
     file = plan.folder / "comparison.yaml"
     if file.is_file():
-        _same(plan, file, _read(file).get("shared", {}), plan.shared, "")
+        _same(plan, file, configuration.read(file).get("shared", {}), plan.shared, "")
     elif plan.folder.is_dir() and any(plan.folder.iterdir()):
         raise ConfigError(f"{plan.folder} holds something else than a comparison: choose another folder=...")
     for run in plan.runs:
-        if config_of(run.folder):
-            _same(plan, run.folder, RunFolder(run.folder).config(), run.config.model_dump(mode="json"), f"{run}: ")
+        if (folder := RunFolder(run.folder)).config_file:
+            _same(plan, run.folder, folder.config(), run.config.model_dump(mode="json"), f"{run}: ")
     entries = {run.label: run.config.model_dump(mode="json", include={"algorithm"}) for run in plan.runs}
     data = {"shared": plan.shared, "seeds": plan.seeds, "budget": plan.budget.model_dump(), "entries": entries}
     try:
@@ -76,14 +77,14 @@ def finished(run: PlannedRun) -> bool:
     if folder.checkpoints.is_dir():
         state = checkpoint.state(folder.checkpoints)
         return state is not None and ended(state["step"], Spent.from_dict(state["spent"]), run.config.train)
-    last = next(reversed(steps_of(read_metrics(folder.metrics_file))), None)
+    last = next(reversed(folder.steps()), None)
     if last is None or not folder.outcomes_file(last["step"]).is_file():
         return False
     return ended(last["step"], Spent.from_metrics(last), run.config.train)
 
 
 def log_file(plan: Plan, run: PlannedRun) -> Path:
-    """Return the file for a run's output."""
+    """The file for a run's output."""
     return plan.folder / "logs" / f"{run.folder.name}.log"
 
 
@@ -94,11 +95,3 @@ def _same(plan: Plan, where: Path, saved: Mapping[str, Any], now: Mapping[str, A
             f"{plan.folder} holds another comparison ({where}): {what}{changed}; set it back, or choose another "
             "folder=..."
         )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {file}: {' '.join(str(error).split())}") from error
-    return data if isinstance(data, dict) else {}

@@ -111,7 +111,7 @@ class PlannedRun:
         return Path(self.config.run)
 
     def __str__(self) -> str:
-        """Return the run's name, e.g. "aepo, seed 0"."""
+        """The run's name, e.g. "aepo, seed 0"."""
         return f"{self.label}, seed {self.seed}"
 
 
@@ -245,5 +245,5 @@ def _trajectories_a_step(config: Config) -> int:
 
 
 def _repeated(values: Sequence[Any]) -> Any:
-    """Return the first value that occurs more than once, as text; "" if there is none."""
+    """The first value that occurs more than once, as text; "" if there is none."""
     return next((str(value) for value, count in Counter(values).items() if count > 1), "")

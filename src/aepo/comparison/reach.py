@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from aepo.comparison.plan import Plan
-from aepo.comparison.results import Result
+from aepo.comparison.results import Result, by_entry
 from aepo.comparison.series import band_of_points, line, smoothed
 from aepo.comparison.table import USED as METRICS
 from aepo.training.alarm import SMOOTHED_STEPS
@@ -19,7 +19,7 @@ ENTROPY = "entropy/policy"
 
 
 def crossing(x: Sequence[float], y: Sequence[float], level: float) -> float | None:
-    """Find the least x at which the line through the points reaches `level`; None if it never does."""
+    """The least x at which the line through the points reaches `level`; None if it never does."""
     for at, value in enumerate(y):
         if value >= level:
             if at == 0:
@@ -36,9 +36,8 @@ def reach_table(plan: Plan, results: Sequence[Result]) -> list[list[str]]:
     were not evaluated during training.
     """
     curves = {}
-    for label in plan.labels:
-        own = [result for result in results if result.label == label and len(result.evaluations) > 2]
-        if own:
+    for label, found in by_entry(plan, results).items():
+        if own := [result for result in found if len(result.evaluations) > 2]:
             curves[label] = {
                 used: band_of_points([line(r.evaluations, f"budget/{used}", SUCCESS) for r in own]) for used in USED
             }
@@ -64,11 +63,11 @@ def entropy_table(plan: Plan, results: Sequence[Result], share: float | None) ->
     if share is None:
         return []
     lines = [["policy entropy, nats", "start", "lowest", "highest", "end", f"steps outside ±{100 * share:.0f} %"]]
-    for label in plan.labels:
+    for label, own in by_entry(plan, results).items():
         found = []
-        for result in results:
+        for result in own:
             values = [float(row[ENTROPY]) for row in result.steps if row.get(ENTROPY) is not None]
-            if result.label == label and len(values) > SMOOTHED_STEPS:
+            if len(values) > SMOOTHED_STEPS:
                 start = fmean(values[:SMOOTHED_STEPS])
                 after = smoothed(values, SMOOTHED_STEPS)[SMOOTHED_STEPS - 1 :]
                 outside = fmean(abs(value - start) > share * start for value in after)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aepo.comparison import figures
 from aepo.comparison.plan import Plan
 from aepo.comparison.reach import entropy_table, reach_table
-from aepo.comparison.results import Result
+from aepo.comparison.results import Result, by_entry
 from aepo.comparison.series import SMOOTHED_STEPS, Band, band, band_of_points, line, shares
 from aepo.comparison.table import notes, rows, tables
 from aepo.files.json_data import finite
@@ -58,7 +58,7 @@ def write(plan: Plan, results: Sequence[Result], failed: Sequence[str], with_fig
 def draw(plan: Plan, results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
     """Draw every figure for which the runs have data; yield its name with it."""
     looks, shared = figures.looks_of(plan.labels), plan.runs[0].config.train
-    of = {label: [result for result in results if result.label == label] for label in plan.labels}
+    of = by_entry(plan, results)
 
     def over_steps(metric: str) -> dict[str, Band]:
         lines = {

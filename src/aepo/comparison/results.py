@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
-from aepo.comparison.plan import PlannedRun
+from aepo.comparison.plan import Plan, PlannedRun
 from aepo.evaluation.outcomes import Outcome, read_outcomes
 from aepo.runs.folder import RunFolder
-from aepo.runs.metrics import evaluations_of, read_metrics, steps_of
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,7 @@ class Result:
     evaluations: Sequence[Mapping[str, Any]]
 
     def used(self, kind: str) -> float:
-        """Return the amount that training used in all.
-
-        Args:
-            kind: "trajectories", "tokens_sampled" or "executed_calls".
-        """
+        """The amount that training used in all, of "trajectories", "tokens_sampled" or "executed_calls"."""
         return float(self.steps[-1][f"budget/{kind}"]) if self.steps else 0.0
 
     @property
@@ -47,18 +42,18 @@ class Result:
         return fsum(row["time/step"] for row in self.steps)
 
 
-def read(run: PlannedRun) -> Result:
-    """Read a finished run's results.
+def by_entry(plan: Plan, results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each entry by its label, in the plan's order."""
+    return {label: [result for result in results if result.label == label] for label in plan.labels}
 
-    Raises:
-        ValueError: A file is missing or broken; the message names it.
-    """
-    folder = RunFolder.open(run.folder)
-    rows = read_metrics(folder.metrics_file)
-    steps = steps_of(rows)
+
+def read(run: PlannedRun) -> Result:
+    """Read a finished run's results; ValueError names a file that is missing or broken."""
+    folder = RunFolder(run.folder)
+    steps = folder.steps()
     used: dict[int, dict[str, float]] = {0: {}}
     for row in steps:
         used[row["step"]] = {name: value for name, value in row.items() if name.startswith("budget/")}
-    evaluations = [{**used[row["step"]], **row} for row in evaluations_of(rows)]
+    evaluations = [{**used[row["step"]], **row} for row in folder.evaluations()]
     before, after = (read_outcomes(folder, step) for step in (0, steps[-1]["step"] if steps else 0))
     return Result(run.label, run.seed, before, after, steps, evaluations)

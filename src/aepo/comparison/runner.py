@@ -92,7 +92,7 @@ class _Running:
         return cls(run, process, told)
 
     def failure(self) -> str:
-        """Return the reason why an ended run failed; "" if it did not fail."""
+        """The reason why an ended run failed; "" if it did not fail."""
         self.process.join()
         if self.process.exitcode == 0:
             return ""

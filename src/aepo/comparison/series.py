@@ -26,13 +26,11 @@ class Band:
 
 
 def band(lines: Sequence[SeriesLine]) -> Band:
-    """Compute the seeds' mean and spread over the x that all of them cover; curves are straight between their points.
+    """The seeds' mean and spread over the x that all of them cover; curves are straight between their points.
 
-    Raises:
-        ValueError: There is no line, or a line has no point.
+    No line, or a line without points, is a ValueError.
     """
-    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
-        raise ValueError("a band needs a line with points for each seed")
+    _check(lines)
     start, end = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     grid = sorted({x for line in lines for x in line[0] if start <= x <= end} | {float(start), float(end)})
     if len(grid) > POINTS:
@@ -42,16 +40,13 @@ def band(lines: Sequence[SeriesLine]) -> Band:
 
 
 def band_of_points(lines: Sequence[SeriesLine]) -> Band:
-    """Compute the seeds' mean in x and y, point by point: the first points of all seeds, the second ones, and so on.
+    """The seeds' mean in x and y, point by point: of the first points of all seeds, of the second ones, and so on.
 
     This is for few points whose x differs between seeds, such as evaluations by their cost. The last points of all
-    seeds belong together, so a seed with more points than another leaves out some before its last one.
-
-    Raises:
-        ValueError: There is no line, or a line has no point.
+    seeds belong together, so a seed with more points than another leaves out some before its last one. No line, or a
+    line without points, is a ValueError.
     """
-    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
-        raise ValueError("a band needs a line with points for each seed")
+    _check(lines)
     shortest = min(len(x) for x, _ in lines)
     xs, ys = (np.array([[*line[at][: shortest - 1], line[at][-1]] for line in lines], dtype=float) for at in (0, 1))
     return Band(*(values.tolist() for values in (xs.mean(axis=0), ys.mean(axis=0), ys.min(axis=0), ys.max(axis=0))))
@@ -63,7 +58,7 @@ def smoothed(values: Sequence[float], steps: int = SMOOTHED_STEPS) -> list[float
 
 
 def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -> SeriesLine:
-    """Make the curve of one metric against another from the rows that have it.
+    """The curve of one metric against another from the rows that have it.
 
     Args:
         rows: The metrics of a run.
@@ -76,8 +71,13 @@ def line(rows: Sequence[Mapping[str, object]], x: str, y: str, steps: int = 1) -
 
 
 def shares(histograms: Sequence[Mapping[str, int]]) -> dict[int, float]:
-    """Add up histograms {value as text: count}; return each value's share, or nothing if nothing was counted."""
+    """The share of each value in histograms {value as text: count}, added up; empty if nothing was counted."""
     total: Counter[int] = Counter()
     for histogram in histograms:
         total.update({int(value): count for value, count in histogram.items()})
     return {value: count / total.total() for value, count in sorted(total.items())} if total.total() else {}
+
+
+def _check(lines: Sequence[SeriesLine]) -> None:
+    if not lines or not all(len(x) and len(x) == len(y) for x, y in lines):
+        raise ValueError("a band needs a line with points for each seed")

@@ -60,26 +60,23 @@ class Difference(Interval):
 
 
 def success(cells: Cells) -> Interval:
-    """Compute the mean success of an entry with the interval described above, inside 0..1.
+    """The mean success of an entry with the interval described above, inside 0..1; errors as of `uncertain`.
 
     Args:
         cells: Success of each seed on each question, in 0..1.
-
-    Raises:
-        ValueError: There is no cell, or one is not finite.
     """
     return uncertain(cells, 0.0).interval
 
 
 def difference(one: Cells, other: Cells) -> Difference:
-    """Compute the mean of one - other, paired by seed and question, with the interval described above, inside -1..1.
+    """The mean of one - other, paired by seed and question, with the interval described above, inside -1..1.
 
     Args:
         one: Success of each seed on each question, in 0..1.
         other: The same for the other entry, with the same seeds and the same questions in the same order.
 
     Raises:
-        ValueError: The cells have different shapes, there is no cell, or one is not finite.
+        ValueError: The cells have different shapes, or as `uncertain`.
     """
     if one.shape != other.shape:
         raise ValueError(f"paired cells must have the same seeds and questions: {one.shape} against {other.shape}")
@@ -88,11 +85,7 @@ def difference(one: Cells, other: Cells) -> Difference:
 
 
 def cost(values: Sequence[float]) -> Interval:
-    """Compute the mean of one number for each seed, e.g. seconds, with Student's interval; one seed gives NaN limits.
-
-    Raises:
-        ValueError: There are no values.
-    """
+    """The mean of one number per seed, e.g. seconds, with Student's interval; one seed gives NaN limits."""
     if not values:
         raise ValueError("an interval needs a value for each seed")
     return estimate(values)
@@ -115,7 +108,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def uncertain(cells: Cells, least: float) -> Uncertain:
-    """Compute the mean of cells and the two parts of its error, as described above.
+    """The mean of cells and the two parts of its error, as described above.
 
     Args:
         cells: A value of each seed on each question, in least..1.
@@ -135,7 +128,7 @@ def uncertain(cells: Cells, least: float) -> Uncertain:
 
 
 def _luck(cells: Cells) -> float:
-    """Compute the part of the mean's variance that comes from single cells; 0 for one seed or one question."""
+    """The part of the mean's variance that comes from single cells; 0 for one seed or one question."""
     seeds, questions = cells.shape
     if seeds == 1 or questions == 1:
         return 0.0

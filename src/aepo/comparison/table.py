@@ -10,11 +10,11 @@ from itertools import combinations
 import numpy as np
 
 from aepo.comparison.plan import Plan
-from aepo.comparison.results import Result
+from aepo.comparison.results import Result, by_entry
 from aepo.comparison.statistics import Cells, Difference, cost, difference, holm, success
 from aepo.evaluation.intervals import Interval
 from aepo.evaluation.outcomes import Outcome
-from aepo.terminal.table import Best, Lines, percent
+from aepo.terminal.table import Best, Lines
 from aepo.types import SUCCESS
 
 OutcomeScore = Callable[[Outcome], float]
@@ -53,7 +53,7 @@ def rows(plan: Plan, results: Sequence[Result]) -> list[EntryRow]:
     asked = {tuple(outcome.id for outcome in result.after) for result in results}
     if len(asked) > 1:
         raise ValueError("the runs answered different questions: was the task changed between them?")
-    by_label = {label: [result for result in results if result.label == label] for label in plan.labels}
+    by_label = by_entry(plan, results)
     first = by_label[plan.labels[0]]
     return _corrected(
         [_row(plan, own, first if label != plan.labels[0] else []) for label, own in by_label.items() if own]
@@ -110,7 +110,7 @@ COSTS = {"steps": "steps", "sampled_tokens": "sampled tokens", "executed_calls":
 def tables(found: Sequence[EntryRow]) -> list[Lines]:
     """Make the tables of success, paired differences and costs, each with a head; empty tables are left out."""
     differences = [
-        [row.label, measure, _percent(versus, "+"), _p(versus.p), versus.verdict]
+        [row.label, measure, f"{versus.percent:+.1f}", _p(versus.p), versus.verdict]
         for row in found
         for measure, versus in row.differences.items()
     ]
@@ -130,14 +130,10 @@ def _success(found: Sequence[EntryRow]) -> list[list[str]]:
     for row in found:
         cells = [row.label, str(len(row.seeds))]
         for name, value in row.success.items():
-            text = _percent(value)
+            text = f"{value.percent:.1f}"
             cells.append(Best(text) if len(found) > 1 and value.mean == best[name] else text)
         lines.append(cells)
     return lines
-
-
-def _percent(interval: Interval, sign: str = "") -> str:
-    return percent(interval.mean, interval.low, interval.high, f"{sign}.1f")
 
 
 def _p(value: float) -> str:
@@ -164,7 +160,7 @@ def notes(plan: Plan, found: Sequence[EntryRow], results: Sequence[Result], fail
         *_told_of_p(plan.labels[0], sum(bool(row.differences) for row in found)),
     ]
     before = [result.before for result in results if result.label == first.label]
-    lines.append(f"Before training Pass@1 was {_percent(success(_cells(before, _pass_at_1)))} %.")
+    lines.append(f"Before training Pass@1 was {success(_cells(before, _pass_at_1)).percent:.1f} %.")
     if len(plan.seeds) == 1:
         lines.append("One seed: the intervals leave out what another training would change.")
     for row in found:

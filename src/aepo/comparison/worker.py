@@ -13,8 +13,8 @@ from pathlib import Path
 
 from aepo.config import Config
 from aepo.process.signals import terminable
-from aepo.process.user_code import told
-from aepo.runs.folder import config_of
+from aepo.process.user_code import with_notes
+from aepo.runs.folder import RunFolder
 
 INTERRUPTED, FAILED = 130, 1
 
@@ -47,16 +47,12 @@ def _train(config: Config, failure: Connection) -> int:
 
     code = 0
     try:
-        train_config(config, resume=config_of(Path(config.run)) is not None)
+        train_config(config, resume=RunFolder(Path(config.run)).config_file is not None)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        lines = [
-            str(error) if isinstance(error, Exception) and str(error) else told(error),
-            *getattr(error, "__notes__", []),
-        ]
-        failure.send(" | ".join(" ".join(line.split()) for line in lines))
+        failure.send(with_notes(error))
         code = FAILED
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Advantages: rewards compared inside a group or over the batch, then weighed by entropy (spec 4.2 and 5)."""
+"""Advantages: rewards are compared inside a group or over the batch, then scaled by entropy (spec 4.2 and 5)."""
 
 from __future__ import annotations
 
@@ -73,24 +73,17 @@ def whitened(returns: Tensor, loss_mask: Tensor) -> Tensor:
     return torch.where(trained, scaled, torch.zeros_like(scaled)).to(dtype)
 
 
-def entropy_aware(
-    advantages: Tensor,
-    entropies: Tensor,
-    loss_mask: Tensor,
-    weight: float = 0.2,
-    statistics: tuple[Tensor | float, Tensor | float] | None = None,
-) -> Tensor:
+def entropy_aware(advantages: Tensor, entropies: Tensor, loss_mask: Tensor, weight: float = 0.2) -> Tensor:
     """Scale each token's advantage by how uncertain the policy was there (AEPO, spec 4.2).
 
-    A_it = A_i * max(0, 1 + weight * z_it),  z over all tokens with loss_mask 1
+    A_it = A_i max(0, 1 + weight z_it), with z the z-score of the entropy over all trained tokens. No factor is
+    negative, so no advantage changes its sign. Fewer than two tokens, or equal entropies, give z = 0.
 
     Args:
         advantages: (B, T) or (B, 1).
         entropies: (B, T), nats, under the policy that sampled; no gradient flows through it.
         loss_mask: (B, T), 1 where the token is trained; other entropies are never read.
         weight: How strongly entropy counts; 0 changes nothing.
-        statistics: Mean and std of the global batch (`entropy_statistics`), if this batch is a part of it: numbers, or
-            tensors that broadcast to (B, T). None takes this batch's own.
 
     Returns:
         (B, T), zero where loss_mask is 0.
@@ -100,71 +93,24 @@ def entropy_aware(
     """
     if advantages.ndim != 2:
         raise ValueError(f"advantages {tuple(advantages.shape)} must be (B, T) or (B, 1): use advantages[:, None]")
-    factors = entropy_factors(entropies, loss_mask, weight, statistics)
-    scaled = advantages * factors
-    return torch.where(loss_mask != 0, scaled, torch.zeros_like(scaled))
-
-
-def entropy_factors(
-    entropies: Tensor,
-    loss_mask: Tensor,
-    weight: float = 0.2,
-    statistics: tuple[Tensor | float, Tensor | float] | None = None,
-) -> Tensor:
-    """The factors of `entropy_aware`, max(0, 1 + weight * z_t) (spec 4.2).
-
-    They are never negative, so they can scale the positive and the negative advantages of a shared token alike.
-
-    Args:
-        entropies: (B, T), nats.
-        loss_mask: (B, T).
-        weight: How strongly entropy counts.
-        statistics: As in `entropy_aware`.
-
-    Returns:
-        (B, T), without gradient, 1 where loss_mask is 0.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    _same_shape(entropies, loss_mask)
-    mean, std = entropy_statistics(entropies, loss_mask) if statistics is None else statistics
+    mean, std = entropy_statistics(entropies, loss_mask)
     trained = loss_mask != 0
-    mean = torch.as_tensor(mean, device=entropies.device)
-    std = torch.as_tensor(std, device=entropies.device)
     z = torch.where(trained & (std > 0), (entropies.detach() - mean) / (std + EPSILON), 0.0)
-    return (1.0 + weight * z).clamp(min=0.0).to(_float(entropies))
+    scaled = advantages * (1.0 + weight * z).clamp(min=0.0).to(_float(entropies))
+    return torch.where(trained, scaled, torch.zeros_like(scaled))
 
 
-def entropy_statistics(entropies: Tensor, loss_mask: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased std of the trained tokens' entropy (spec 4.2), or of a tree's tokens (spec 4.4).
+def entropy_statistics(entropies: Tensor, loss_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased std of the trained tokens' entropy, two scalars in nats without gradient (spec 4.2).
 
-    Fewer than two tokens, or equal entropies, give std 0, which stands for z = 0.
-
-    Args:
-        entropies: (B, T), nats.
-        loss_mask: (B, T), not 0 where the token is trained; other entropies are never read.
-        weights: (B, T), how many trajectories contain each token; None counts each once.
-
-    Returns:
-        Two scalars, nats, without gradient.
-
-    Raises:
-        ValueError: The shapes differ.
+    Fewer than two tokens, or equal entropies, give std 0, which stands for z = 0. Arguments as of `entropy_aware`.
     """
     _same_shape(entropies, loss_mask)
-    trained = loss_mask != 0
-    values = entropies.detach()[trained].to(_wide(entropies.device))
-    if weights is None:
-        counts = torch.ones_like(values)
-    else:
-        counts = weights[trained].to(values.dtype)
-        values, counts = values[counts > 0], counts[counts > 0]
-    total = counts.sum()
-    mean = (counts * values).sum() / total.clamp(min=1.0)
-    if values.numel() == 0 or bool(values.min() == values.max()):
-        return mean.to(_float(entropies)), torch.zeros((), dtype=_float(entropies), device=entropies.device)
-    std = ((counts * (values - mean) ** 2).sum() / (total - 1.0).clamp(min=1.0)).sqrt()
+    values = entropies.detach()[loss_mask != 0].to(_wide(entropies.device))
+    mean = values.sum() / max(values.numel(), 1)
+    std = torch.zeros_like(mean)
+    if values.numel() and not bool(values.min() == values.max()):
+        std = (((values - mean) ** 2).sum() / (values.numel() - 1)).sqrt()
     return mean.to(_float(entropies)), std.to(_float(entropies))
 
 

@@ -1,4 +1,4 @@
-"""From per-token losses to one number (spec 4.3)."""
+"""Reduces per-token losses to one number (spec 4.3)."""
 
 from __future__ import annotations
 
@@ -49,19 +49,9 @@ def aggregate(
 def row_weights(
     loss_mask: Tensor, mode: str = "token-mean", tokens: float | None = None, trajectories: float | None = None
 ) -> Tensor:
-    """w_i, the weight of each trained token of trajectory i: `aggregate` is the sum of w_i loss_it (spec 4.4).
+    """(B,): w_i, the weight of each trained token of trajectory i; `aggregate` is the sum of w_i loss_it (spec 4.4).
 
-    Args:
-        loss_mask: As in `aggregate`.
-        mode: As in `aggregate`.
-        tokens: As in `aggregate`.
-        trajectories: As in `aggregate`.
-
-    Returns:
-        (B,), float64 where the device has it.
-
-    Raises:
-        ValueError: Unknown mode, or a denominator below 0.
+    The arguments and errors are those of `aggregate`. The result is float64 where the device has it.
     """
     if mode not in MODES:
         raise ValueError(f"unknown aggregation {mode!r}, known are {', '.join(MODES)}")

@@ -1,4 +1,9 @@
-"""Whether a path branches after an observation (spec 3.2): probabilities, rules, pacing. No torch."""
+"""Whether a path branches after an observation (spec 3.2): probabilities, rules, pacing. No torch.
+
+In all functions `delta` is dH = scale(H_t - h_init), `consecutive` is l, the observations in a row at which the path
+branched, `budget` is k - m, `observation` is i, from 1, and `mean_observations` is T, observations per trajectory,
+taken as at least 1. A `delta` that is not finite is a ValueError.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +27,7 @@ def patience(consecutive: int, penalty: float = 0.05) -> float:
 def branch_probability(
     delta: float, consecutive: int, alpha: float = 0.5, gamma: float = 0.2, penalty: float = 0.05
 ) -> float:
-    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1) (spec 3.2).
-
-    Args:
-        delta: dH = scale(H_t - h_init).
-        consecutive: l, observations in a row at which the path branched.
-        alpha: P of an observation that changes nothing.
-        gamma: Weight of the entropy change.
-        penalty: Slope of the penalty.
-
-    Raises:
-        ValueError: `delta` is not finite.
-    """
+    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1) (spec 3.2); alpha is P for an unchanged entropy."""
     _require_finite(delta)
     left = patience(consecutive, penalty)
     if left == 0.0:
@@ -72,31 +66,17 @@ def reference_probability(
 
 
 def random_rate(budget: int, global_samples: int, mean_observations: float) -> float:
-    """Rate of the control that does not read entropies: min(1, budget / (m T)).
+    """The rate of the control that does not read entropies: min(1, budget / (m T)).
 
-    With beam size 2 it spends the whole budget, in expectation, on the m T observations of the global samples.
-
-    Args:
-        budget: k - m.
-        global_samples: m.
-        mean_observations: T, observations per trajectory; taken as at least 1.
+    With beam size 2, the m T observations of the global samples use the whole budget on average.
     """
     return min(1.0, budget / (max(global_samples, 1) * max(mean_observations, 1.0)))
 
 
 def quota(budget: int, observation: int, mean_observations: float, pacing: str = "even") -> int:
-    """Branches that a question may have started once its i-th observations are decided (spec 3.2).
+    """The number of branches that a question may have started after its i-th observations are decided (spec 3.2).
 
-    even: min(budget, ceil(budget i / T)).  none: budget.
-
-    Args:
-        budget: k - m.
-        observation: i, from 1.
-        mean_observations: T, running mean of observations per trajectory; taken as at least 1.
-        pacing: One of `PACINGS`.
-
-    Raises:
-        ValueError: Unknown pacing.
+    even: min(budget, ceil(budget i / T)).  none: budget. Another pacing is a ValueError.
     """
     if pacing == "none":
         return budget
@@ -114,12 +94,6 @@ def hindsight_score(probability: float, observation: int, mean_observations: flo
     """Score of an observation for a branch after its path has ended: P + depth_bonus i / T (spec 3.2).
 
     A later branch shares more of the path, so it costs fewer tool calls.
-
-    Args:
-        probability: P.
-        observation: i, from 1.
-        mean_observations: T, running mean of observations per trajectory; taken as at least 1.
-        depth_bonus: Weight of i / T.
     """
     return probability + depth_bonus * observation / max(mean_observations, 1.0)
 

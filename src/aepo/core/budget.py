@@ -1,4 +1,4 @@
-"""How many trajectories of a group start from the question (spec 3.1). No torch."""
+"""Computes how many trajectories of a group start from the question (spec 3.1). No torch."""
 
 from __future__ import annotations
 

@@ -2,6 +2,14 @@
 
 The sampler draws from q, and the trainer computes p for the same tokens. A loss over samples of q is corrected by the
 ratio p / q. The ratio is bounded, because a few large ones would outweigh all others.
+
+Weights of tokens are biased and have little variance. Weights of sequences have no bias but that of the bounds, and
+their spread grows with the root of the length.
+
+Sources: truncation of tokens, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training" (Yao et al.,
+2025); the mask of tokens, IcePop (Ling team, 2025); of sequences, "When Speed Kills Stability" (Liu et al., 2025).
+The weights are those of verl 0.9.1 (`rollout_is`: a cap truncates, "0.5_5.0" masks; exponents bounded by 20) and
+TRL 1.16 (`vllm_importance_sampling_mode`). Their caps: 2 for tokens, 2 (verl), 3 (TRL) or 5 (SkyRL) for sequences.
 """
 
 from __future__ import annotations
@@ -11,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aepo.core.losses import MAX_LOG_RATIO, kl_k3
+from aepo.core.losses import MAX_LOG_RATIO
 
 KINDS = ("truncate", "mask")
 LEVELS = ("token", "sequence")
@@ -27,14 +35,12 @@ class Correction:
         dropped_share: The share of the trajectories with a trained token in which all weights are 0.
         effective_sample_size: (sum w)^2 / (N sum w^2) over the N trained tokens: 1 for equal weights, 1 / N if one
             token has all the weight, 0 without any.
-        k3: The mean of r - 1 - ln r over the trained tokens, with r = p / q of each; an estimate of KL(q || p) in nats.
     """
 
     weights: Tensor
     cut_share: float
     dropped_share: float
     effective_sample_size: float
-    k3: float
 
 
 @torch.no_grad()
@@ -62,14 +68,6 @@ def correction(
     |---|---|
     | truncate | min(r, cap) |
     | mask | r if floor <= r <= cap, else 0 |
-
-    Weights of tokens are biased and have little variance. Weights of sequences have no bias but that of the bounds, and
-    their spread grows with the root of the length.
-
-    Sources: truncation of tokens, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training" (Yao et al.,
-    2025); the mask of tokens, IcePop (Ling team, 2025); of sequences, "When Speed Kills Stability" (Liu et al., 2025).
-    The weights are those of verl 0.9.1 (`rollout_is`: a cap truncates, "0.5_5.0" masks; exponents bounded by 20) and
-    TRL 1.16 (`vllm_importance_sampling_mode`). Their caps: 2 for tokens, 2 (verl), 3 (TRL) or 5 (SkyRL) for sequences.
 
     Args:
         logprobs: (B, T), ln p of the sampled tokens under the trainer, before its first update.
@@ -102,7 +100,6 @@ def correction(
         cut_share=float((cut & trained).sum()) / max(count, 1.0),
         dropped_share=float((rows & (weights == 0).all(-1)).sum()) / max(float(rows.sum()), 1.0),
         effective_sample_size=float(weights.sum()) ** 2 / (count * squares) if squares else 0.0,
-        k3=float((kl_k3(torch.zeros_like(difference), difference) * trained).sum()) / max(count, 1.0),
     )
 
 

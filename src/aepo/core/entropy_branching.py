@@ -65,13 +65,13 @@ class BalancedBranchSettings(BranchSettings):
 
 @dataclass(frozen=True)
 class EntropyBranching(Exploration):
-    """AEPO's rollout: m from the probes' entropy gap, branches where entropy rose after an observation (spec 3).
+    """AEPO's rollout: m by the probes' entropy gap, branches where entropy rose after an observation (spec 3).
 
-    Online, the i-th observations are decided about as soon as all paths have theirs. In retrospect, the m global
-    samples end first. Then branches start at their best observations, without threshold, pacing or penalty.
+    Online, the i-th observations are decided when all paths have theirs. In retrospect, the m global samples end first;
+    then branches start at their best observations, without threshold, pacing or penalty.
 
     Attributes:
-        settings: All of them.
+        settings: All settings of the rule.
 
     Raises:
         ValueError: `group_size` is below 1, or smaller than the probes.
@@ -80,14 +80,14 @@ class EntropyBranching(Exploration):
     settings: BalancedBranchSettings
 
     def __post_init__(self) -> None:
-        """Refuse a group that the probes do not fit in."""
+        """Refuse a group that is smaller than the probes."""
         super().__post_init__()
         if self.probes > self.group_size:
             raise ValueError(f"probes is {self.probes}, it must be between 1 and group_size = {self.group_size}")
 
     @property
     def probes(self) -> int:
-        """0 without `dynamic_budget`, because nothing would read their entropies."""
+        """Trajectories whose entropies decide m; 0 without `dynamic_budget`."""
         return self.settings.probes if self.settings.dynamic_budget else 0
 
     @property
@@ -97,12 +97,12 @@ class EntropyBranching(Exploration):
 
     @property
     def entropy_scale(self) -> scale.Mode:
-        """Unit of entropy differences."""
+        """The unit of entropy changes."""
         return self.settings.entropy_scale
 
     @property
     def watches(self) -> bool:
-        """Whether there may be a budget for branches."""
+        """Whether branches are possible."""
         return self.head_start() < self.group_size
 
     def head_start(self) -> int:
@@ -133,19 +133,12 @@ class EntropyBranching(Exploration):
         mean_observations: float,
         state: ExplorationState,
     ) -> list[BranchDecision]:
-        """Branch decisions for the i-th observations of one question, in the candidates' order (spec 3.2).
+        """Branch decisions for the i-th observations of one question; arguments and order as of `Exploration.decide`.
 
-        The highest P comes first (rule "random": the lowest u), ties go by path number. Each gets up to
-        `beam_size` - 1 branches, and budget and pacing are checked before each branch. So the result does not depend on
-        the order of the candidates. In retrospect nothing branches here; `restarts` reads the recorded P.
-
-        Args:
-            candidates: Every path of the question that has an i-th observation, ended paths included.
-            observation: i, from 1.
-            used: Branches that the question has started before.
-            budget: k - m.
-            mean_observations: T, observations per trajectory.
-            state: The run's scales.
+        The highest P comes first (rule "random": the lowest u), and equal ones go by path number. Each observation gets
+        up to `beam_size` - 1 branches, and budget and pacing are checked before each branch. So the result does not
+        depend on the order of the candidates. In retrospect nothing branches here; `restarts` reads the recorded P
+        (spec 3.2).
         """
         rate = branching.random_rate(budget, self.group_size - budget, mean_observations)
         decisions = [self._judge(c, rate, state) for c in candidates]
@@ -165,15 +158,11 @@ class EntropyBranching(Exploration):
         return decisions
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """In retrospect: after the observations with the highest P + depth_bonus i / T (spec 3.2); online none.
+        """In retrospect, branch after the observations with the highest P + depth_bonus i / T (spec 3.2).
 
-        The rule "random" takes the lowest u. Each gets up to `beam_size` - 1 branches before the next one; ties go by
-        path number, then by observation. Observations without a decision are skipped.
-
-        Args:
-            ended: Every path of the question.
-            slots: Trajectories that are missing from k.
-            mean_observations: T, observations per trajectory.
+        Online there are none. The rule "random" takes the lowest u. Each observation gets up to `beam_size` - 1
+        branches before the next one; equal ones go by path number, then by observation. Observations without a decision
+        are skipped. Arguments as of `Exploration.restarts`.
         """
         if self.settings.branch_time == "online":
             return []

@@ -101,11 +101,11 @@ class ExplorationState:
     def updated(
         self, gaps: Sequence[float], deltas: Sequence[float], observations_per_trajectory: Sequence[float]
     ) -> ExplorationState:
-        """The state after a step; an empty sequence leaves its part as it was.
+        """The state after a step; an empty sequence does not change its part.
 
         Args:
             gaps: Unscaled gaps, in nats, of the questions whose probes called a tool.
-            deltas: Unscaled H_t - h_init, in nats, of all observations that were decided about.
+            deltas: Unscaled H_t - h_init, in nats, of all observations with a decision.
             observations_per_trajectory: Observations of each trajectory, inherited ones included.
 
         Raises:
@@ -234,13 +234,13 @@ class Exploration:
         ]
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """Where the last paths of a question begin; called once, if all others have ended and slots are left.
+        """The places where the last paths of a question begin; called once all others have ended, if slots are left.
 
-        The slots that it leaves start from the question at the same time.
+        Slots that no restart uses get trajectories from the question at the same time.
 
         Args:
             ended: Every path of the question, in order.
-            slots: Trajectories that are missing from k; there must not be more restarts.
+            slots: Trajectories that are missing from k, and the largest number of restarts.
             mean_observations: T, observations per trajectory.
         """
         return []

@@ -1,8 +1,8 @@
 """Per-token policy losses (spec 4.1). Masks and averages come later, in `aepo.core.aggregation`.
 
-The log ratio is clamped to +-20 before it is exponentiated. Past the clamp the ratio is a constant. Where the gradient
-factor of a loss is the ratio itself, it is 0 there, because one such token would outweigh all others. Factors that do
-not grow with the ratio hold at any distance.
+The log ratio is clamped to +-20 before it is exponentiated, and past the clamp the ratio is a constant. Where the
+gradient factor of a loss is the ratio itself, the gradient is 0 past the clamp, because one such token would outweigh
+all others. Factors that do not grow with the ratio stay as they are.
 """
 
 from __future__ import annotations
@@ -54,32 +54,18 @@ def entropy_balanced(
     clip_high: float = 0.2,
     dual_clip: float | None = 3.0,
 ) -> Tensor:
-    """Clipping that keeps the gradient of good tokens (AEPO, spec 4.1); sg is stop_gradient.
+    """The clip of AEPO, which keeps the gradient of tokens with A > 0 (spec 4.1); arguments and errors as of `clipped`.
 
-    -min(r A, clip(r, 1 - clip_low, (1 + clip_high) / sg(r) r) A), r = exp(logp - old_logp)
+    -min(r A, clip(r, 1 - clip_low, (1 + clip_high) / sg(r) r) A), r = exp(logp - old_logp), sg is stop_gradient
 
-    The value is that of `clipped`, the gradient is not. With grad = -F A grad logp:
+    The value is that of `clipped`. With grad = -F A grad logp, the gradient is:
 
     | case | F |
     |---|---|
-    | A > 0, r > 1 + clip_high | 1 + clip_high, at any distance |
+    | A > 0, r > 1 + clip_high | 1 + clip_high, for any r |
     | A < 0, r < 1 - clip_low | 0 |
     | A < 0, r > dual_clip (when set) | 0 |
     | else | r |
-
-    Args:
-        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
-        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
-        advantages: (B, T) or (B, 1).
-        clip_low: Width of the range below 1.
-        clip_high: Width of the range above 1.
-        dual_clip: Largest ratio that a negative advantage is multiplied with; None turns this off.
-
-    Returns:
-        (B, T), finite for finite input, in float32 or in float64 if the input is.
-
-    Raises:
-        ValueError: A clip is out of range.
     """
     _check(clip_low, clip_high, dual_clip)
     ratio = _ratio(logprobs, old_logprobs)
@@ -97,35 +83,22 @@ def gradient_preserving(
     beta2: float = 1.0,
     dual_clip: float | None = 3.0,
 ) -> Tensor:
-    """Clipping that keeps the gradient on both sides (GPPO, arXiv 2508.07629; weights: CE-GPPO, arXiv 2509.20712).
+    """A clip that keeps gradients on both sides (GPPO, arXiv 2508.07629; the weights are of CE-GPPO, arXiv 2509.20712).
 
     -min(r A, clip(r, beta1 (1 - clip_low) / sg(r) r, beta2 (1 + clip_high) / sg(r) r) A), r = exp(logp - old_logp),
-    clipped where r leaves 1 - clip_low .. 1 + clip_high, whatever the weights
+    clipped where r leaves 1 - clip_low .. 1 + clip_high, for any weights
 
-    With both weights 1 the value is that of `clipped`, the gradient is not. With grad = -F A grad logp:
+    With both weights 1 the value is that of `clipped`. With grad = -F A grad logp, the gradient is:
 
     | case | F |
     |---|---|
-    | A > 0, r > 1 + clip_high | beta2 (1 + clip_high), at any distance |
-    | A < 0, r < 1 - clip_low | beta1 (1 - clip_low), at any distance |
+    | A > 0, r > 1 + clip_high | beta2 (1 + clip_high), for any r |
+    | A < 0, r < 1 - clip_low | beta1 (1 - clip_low), for any r |
     | A < 0, r > dual_clip (when set) | 0 |
     | else | r |
 
-    Args:
-        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
-        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
-        advantages: (B, T) or (B, 1).
-        clip_low: Width of the range below 1.
-        clip_high: Width of the range above 1.
-        beta1: Weight of bad tokens below the range.
-        beta2: Weight of good tokens above the range.
-        dual_clip: Largest ratio that a negative advantage is multiplied with; None turns this off.
-
-    Returns:
-        (B, T), finite for finite input, in float32 or in float64 if the input is.
-
-    Raises:
-        ValueError: A clip is out of range, or a weight is negative.
+    `beta1` is the weight of tokens with A < 0 below the range, `beta2` that of tokens with A > 0 above it. The other
+    arguments are those of `clipped`; a negative weight is a ValueError too.
     """
     _check(clip_low, clip_high, dual_clip)
     if not (beta1 >= 0.0 and beta2 >= 0.0):
@@ -140,23 +113,10 @@ def cispo(
 ) -> Tensor:
     """REINFORCE with clipped importance weights: -sg(clip(r, 1 - clip_low, 1 + clip_high)) A logp (CISPO).
 
-    Every token keeps a gradient: with grad = -F A grad logp, F is the clipped ratio, at any distance. The value
-    depends on logp itself, so it does not measure progress.
+    Every token keeps a gradient: with grad = -F A grad logp, F is the clipped ratio. The value depends on logp itself,
+    so it does not measure progress. Arguments and errors are those of `clipped`; a `clip_low` of 1 sets no lower bound.
 
     Source: MiniMax-M1, arXiv 2506.13585, which sets no lower bound.
-
-    Args:
-        logprobs: (B, T), ln p of the sampled tokens under the policy being trained.
-        old_logprobs: (B, T), under the policy that sampled; no gradient flows through it.
-        advantages: (B, T) or (B, 1).
-        clip_high: Width of the range above 1.
-        clip_low: Width of the range below 1; 1 sets no lower bound.
-
-    Returns:
-        (B, T), finite for finite input, in float32 or in float64 if the input is.
-
-    Raises:
-        ValueError: A clip is out of range.
     """
     _check(clip_low, clip_high, None)
     weights = torch.clamp(_ratio(logprobs, old_logprobs).detach(), 1.0 - clip_low, 1.0 + clip_high)
@@ -189,16 +149,8 @@ def clip_fractions(
 ) -> tuple[Tensor, Tensor]:
     """Shares of the trained tokens that PPO's clip would cut: (A < 0 below the range, A > 0 above it).
 
-    Args:
-        logprobs: (B, T).
-        old_logprobs: (B, T).
-        advantages: (B, T) or (B, 1).
-        loss_mask: (B, T), 1 where the token is trained.
-        clip_low: Width of the range below 1.
-        clip_high: Width of the range above 1.
-
-    Returns:
-        Two scalars without gradient; 0 when nothing is trained.
+    The arguments are those of `clipped`, and `loss_mask` (B, T), 1 where the token is trained. The results are scalars
+    without gradient, 0 if nothing is trained.
     """
     trained = loss_mask != 0
     count = trained.sum().clamp(min=1)

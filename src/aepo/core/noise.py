@@ -1,6 +1,6 @@
-"""Random numbers from keys and positions, whatever was drawn before (spec 3.2). No torch.
+"""Random numbers from keys and positions, independent of other draws (spec 3.2). No torch.
 
-A key names a stream (run seed, step, question, path), a position is a place in it. The same pair always gives the same
+A key names a stream (run seed, step, question, path); a position is a place in it. The same pair always gives the same
 number, so a run does not depend on which tool answers first.
 """
 
@@ -39,15 +39,7 @@ def uniform(key: int, position: int) -> float:
 
 
 def uniforms(keys: NDArray[np.uint64], positions: NDArray[Any]) -> NDArray[np.float64]:
-    """`uniform` for arrays that broadcast, equal to it bit for bit.
-
-    Args:
-        keys: uint64.
-        positions: Integers.
-
-    Returns:
-        float64 of the broadcast shape.
-    """
+    """`uniform` for arrays that broadcast, equal to it bit for bit: uint64 keys and integer positions give float64."""
     with np.errstate(over="ignore"):  # arithmetic is modulo 2^64; numpy warns about it on scalars
         places = np.asarray(positions).astype(np.uint64) + np.uint64(1)
         bits = _mix_array(_mix_array(np.asarray(keys, dtype=np.uint64)) + np.uint64(GOLDEN) * places)

@@ -1,4 +1,7 @@
-"""AXPO's rules of the rollout: if every use of a tool failed, calls are sampled again (spec 5). No torch."""
+"""AXPO's rules of the rollout: calls are sampled again if every trajectory that called a tool failed (spec 5).
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from aepo.types import SUCCESS
 
 @dataclass(frozen=True)
 class CallResampling(Exploration):
-    """k - r independent trajectories; then r that keep the thinking before a failed call.
+    """k - r independent trajectories, then r that keep the thinking before a failed call.
 
     Attributes:
-        resamples: r, trajectories that wait for the others to end.
+        resamples: r, trajectories that begin when the others have ended.
     """
 
     resamples: int = 1
@@ -36,16 +39,11 @@ class CallResampling(Exploration):
         return self.group_size - self.resamples
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """Before the most uncertain calls, if a trajectory called a tool and all such trajectories failed; else none.
+        """Restarts before the most uncertain calls, if all trajectories that called a tool failed; else none.
 
-        A trajectory failed if its reward is below `SUCCESS`. The calls with the highest mean entropy come first; ties
-        go by path number, then by observation. Each call is taken once before any is taken again. Several calls of one
-        turn are taken together.
-
-        Args:
-            ended: Every path of the question.
-            slots: Trajectories that are missing from k.
-            mean_observations: Not read.
+        A trajectory failed if its reward is below `SUCCESS`. The calls with the highest mean entropy come first; equal
+        ones go by path number, then by observation. Each call is taken once before any is taken again. Several calls of
+        one turn are taken together. Arguments as of `Exploration.restarts`.
 
         Raises:
             ValueError: A path that called a tool has no reward, or a call has no entropy.

@@ -84,9 +84,9 @@ class EntropyScale:
         return difference / math.log(self.vocab_size)
 
     def updated(self, differences: Sequence[float]) -> EntropyScale:
-        """The scale after a step, given all of the step's unscaled differences; without any it stays as it is.
+        """The scale after a step with these unscaled differences, in nats; without any it does not change.
 
-        A step has the same weight whatever its number of differences.
+        Each step has the same weight, whatever its number of differences.
 
         Raises:
             ValueError: A difference is not finite.

@@ -11,18 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Trie:
-    """Sequences of tokens, each common beginning once, depth first.
+    """Sequences of tokens, stored depth first; each common beginning is stored once.
 
     A token is stored right after its parent, or after all descendants of an earlier sibling. So the descendants of
     token m are one run right after it, and token n attends to m exactly if m <= n < until_N[m].
 
     Attributes:
         tokens_N: Ids.
-        positions_N: Number of tokens before each in its sequences: its depth.
-        until_N: End of the run of each token's descendants.
+        positions_N: The depth of each token: the number of tokens before it in its sequences.
+        until_N: The end of the run of each token's descendants.
         places_BT: Index of each sequence's tokens in the trie; -1 past its end.
         order_B: The sequences, in the order in which their ends are stored.
-        shared_B: For each of `order_B`, how many tokens it shares with the one before it.
+        shared_B: For each of `order_B`, the number of tokens that it shares with the one before it.
     """
 
     tokens_N: Tensor
@@ -80,12 +80,6 @@ def trie(tokens_BT: Tensor, lengths_B: Tensor, groups_B: Tensor) -> Trie:
         order_B,
         shared_S,
     )
-
-
-def sees(until_N: Tensor) -> Tensor:
-    """(N, N) bool: the tokens (columns) that each token (row) of a trie attends to: its prefix and itself."""
-    place_N = torch.arange(len(until_N), device=until_N.device)
-    return (place_N <= place_N[:, None]) & (place_N[:, None] < until_N)
 
 
 def segments(until_N: Tensor) -> list[tuple[int, int, int]]:

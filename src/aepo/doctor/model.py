@@ -90,14 +90,14 @@ def _attention(settings: ModelConfig, needed: bool) -> list[Finding]:
 
 def _template(tokenizer: object, ends: Stop, protocol: str, template: Mapping[str, Any] | None) -> tuple[bool, str]:
     """Whether a protocol can be used with it, and what there is to say."""
-    from aepo.rollout.chat import JsonCallProtocol, make_protocol
+    from aepo.rollout.chat import NativeProtocol, make_protocol
 
     try:
         made = make_protocol(protocol, tokenizer, [_lookup()], ends=ends, template=template)  # type: ignore[arg-type]
         made.prompt("Who wrote Emma?")
     except ValueError as error:
         return False, _line(error)
-    if not isinstance(made, JsonCallProtocol):
+    if not isinstance(made, NativeProtocol):
         return True, "prompts render"
     calls = f"calls are {made.call_format}"
     if made.shipped_template is None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from aepo.config import Config
 from aepo.engines.stopping import ends_of
+from aepo.equipment.agents import protocols_of
 from aepo.equipment.models import policy_folder
-from aepo.rollout.chat import make_protocol
 from aepo.tasks.base import Task
 
 
@@ -24,11 +24,8 @@ def longest_prompt(config: Config, task: Task) -> list[int]:
         tokenizer: Any = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
-    rollout = config.rollout
-    protocol = make_protocol(
-        rollout.protocol, tokenizer, task.tools, task.system, rollout.date, ends_of(path), rollout.template
-    )
+    protocols = protocols_of(task, config, tokenizer, ends_of(path))
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
-    prompt = max((protocol.prompt(sample.question) for sample in asked), key=len)
+    prompt = max((protocols[task.environment_of(sample)].prompt(sample.question) for sample in asked), key=len)
     # The opening of an environment is not known yet; only its length counts here.
-    return prompt + prompt[-1:] * (rollout.max_opening_tokens if task.environments else 0)
+    return prompt + prompt[-1:] * (config.rollout.max_opening_tokens if task.environments else 0)

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
 
 import anyio
 
+from aepo.engines.handle import Handle
 from aepo.engines.stopping import Stopping
 from aepo.rollout.generator import GrowingSequence, Sampled, Stop
 
 
 @dataclass(eq=False)
-class RemoteSequence:
-    """The handle of a sequence; only `RemoteGenerator` changes it.
+class RemoteSequence(Handle):
+    """The handle of a sequence on a server; `sampling` says whether tokens of it are being sampled."""
 
-    Attributes:
-        tokens: The given and the sampled ids.
-        noise: The noise key.
-        starts: The starts of its turns, which are its lengths after each `open` and `extend`.
-        ended: Whether it was ended.
-        closed: Whether it was closed.
-        sampling: Whether tokens of it are being sampled.
-    """
-
-    tokens: list[int]
-    noise: int
-    starts: list[int] = field(default_factory=list)
-    ended: bool = False
-    closed: bool = False
     sampling: bool = False
-
-    @property
-    def length(self) -> int:
-        """Number of its tokens, sampled and given."""
-        return len(self.tokens)
 
 
 class RemoteGenerator(ABC):
@@ -139,12 +121,7 @@ class RemoteGenerator(ABC):
             RuntimeError: `max_sequences` grow, or the sequence was closed.
         """
         source = cast(RemoteSequence, sequence)
-        if source.closed:
-            raise RuntimeError("a closed sequence cannot be forked")
-        if not 1 <= length <= source.length:
-            raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
-        # A fork inside the prompt begins a new turn.
-        starts = [start for start in source.starts if start <= length] or [length]
+        starts = source.starts_of_fork(length)
         return self._add(RemoteSequence(source.tokens[:length], noise, starts))
 
     def end(self, sequence: GrowingSequence) -> None:
@@ -197,10 +174,7 @@ class RemoteGenerator(ABC):
 
     def _own(self, sequence: GrowingSequence, what: str) -> RemoteSequence:
         own = cast(RemoteSequence, sequence)
-        if own.ended:
-            raise RuntimeError(f"a sequence that was {'closed' if own.closed else 'ended'} cannot be {what}")
-        if own.sampling:
-            raise RuntimeError(f"a sequence that is being sampled cannot be {what}")
+        own.refuse(what, own.sampling)
         return own
 
 

@@ -25,8 +25,8 @@ from aepo.types import Sample, ToolCall, ToolResult, ToolStatus
 OWN_RANDOM = "it draws from the random numbers of the whole process: aepo.environment(..., own_random=True)"
 SHARED = "worlds change each other: keep what changes in self, not in the class, the module, a file or a service"
 UNSEEDED = (
-    "reset must set all that changes, in self: take `seed` and draw from random.Random(seed), read no clock and no other "
-    "source of chance, share nothing with other worlds"
+    "reset must set all that changes, in self: take `seed` and draw from random.Random(seed), read no clock and no "
+    "other source of chance, share nothing with other worlds"
 )
 SNAPSHOT = "snapshot or restore forgets or shares something: copy all that changes, in both methods"
 READ_ONLY = "leave methods that change something out of read_only"

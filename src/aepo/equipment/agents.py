@@ -59,13 +59,8 @@ def agents(
     rules = algorithm.exploration()
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
-    protocols = {
-        name: make_protocol(
-            rollout.protocol, policy.tokenizer, tools, task.system, rollout.date, policy.ends, rollout.template
-        )
-        for name, tools in shown(task).items()
-    }
-    longest = max(len(_of(protocols, sample).prompt(sample.question)) for sample in questions)
+    protocols = protocols_of(task, config, policy.tokenizer, policy.ends)
+    longest = max(len(protocols[task.environment_of(sample)].prompt(sample.question)) for sample in questions)
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
@@ -92,12 +87,31 @@ def shown(task: Task) -> dict[str, tuple[Tool, ...]]:
     return {name: task.tools_of(name) for name in task.environments or {"": None}}
 
 
+def protocols_of(task: Task, config: Config, tokenizer: Tokenizer, ends: Stop) -> dict[str, ChatProtocol]:
+    """Make the chat protocols of a task, by environment as in `shown`.
+
+    Args:
+        task: The task, whose tools the model is told of.
+        config: The configuration.
+        tokenizer: The policy's tokenizer.
+        ends: The ends of a turn that the model declares.
+
+    Raises:
+        ValueError: The chat template or a tool does not fit the protocol.
+    """
+    rollout = config.rollout
+    return {
+        name: make_protocol(rollout.protocol, tokenizer, tools, task.system, rollout.date, ends, rollout.template)
+        for name, tools in shown(task).items()
+    }
+
+
 def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task: Task, config: Config) -> Agent:
     """Make the agent that grows paths on an engine, by the rules of a configuration.
 
     Args:
         generator: The engine.
-        protocols: The chat protocols for the tools of `shown`, by the same names.
+        protocols: Those of `protocols_of`.
         task: The task, whose tools paths call.
         config: The configuration.
     """
@@ -120,10 +134,6 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
     first = next(iter(made.values()))
     first.by_environment = made if len(made) > 1 else {}
     return first
-
-
-def _of(protocols: Mapping[str, ChatProtocol], sample: Sample) -> ChatProtocol:
-    return protocols.get(sample.metadata.get("environment", ""), next(iter(protocols.values())))
 
 
 def scorer_of(task: Task, config: Config) -> RewardScorer:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aepo.config import Config
 from aepo.files.paths import expanded, local
 from aepo.runs import checkpoint
+from aepo.runs.folder import RunFolder
 
 BUILT_IN_MODELS = {"atlas": Path(__file__).parents[1] / "models" / "atlas"}
 
@@ -23,11 +24,12 @@ def policy_folder(path: str) -> str:
         ValueError: The run has no checkpoint that can be loaded.
     """
     where = BUILT_IN_MODELS.get(path) or local(path)
-    if not (kept := where / "checkpoints").is_dir():
+    run = RunFolder(where)
+    if not run.checkpoints.is_dir():
         return str(BUILT_IN_MODELS.get(path, expanded(path)))
-    if (kept / "latest_checkpointed_iteration.txt").is_file():
+    if run.verl_step() is not None:
         raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-    if (newest := checkpoint.latest(kept, checkpoint.POLICY)) is None:
+    if (newest := checkpoint.latest(run.checkpoints, checkpoint.POLICY)) is None:
         raise ValueError(f"run {where} has no whole checkpoint yet")
     return str(newest / checkpoint.POLICY)
 

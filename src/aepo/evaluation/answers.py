@@ -1,4 +1,4 @@
-"""What a policy answered, kept apart from what the answers are worth, so that they can be scored again.
+"""The answers of a policy, kept without scores, so that they can be scored again.
 
 {"format": 1, "id": "q7", "question": "...", "targets": ["18"], "seconds": 2.1,
  "answers": [{"text": "18", "stop_reason": "answer", "calls": 1, "tokens": 96, "prompt_tokens": 410,
@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import anyio
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.prices import Prices, TrajectoryCost, spent
+from aepo.files.formats import from_line, to_line
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.types import Group, Sample, StopReason, Trajectory
@@ -27,15 +27,15 @@ _WAVES = 4
 
 @dataclass(frozen=True)
 class Answer:
-    """One trajectory.
+    """The answer of one trajectory.
 
     Attributes:
-        text: Its answer; None without one.
-        stop_reason: Why it ended.
-        calls: Tool calls that really ran.
-        tokens: Tokens that the policy wrote.
-        prompt_tokens: Tokens read before its turns (`prices.Spent`); None in files of before this was kept.
-        by_tool: The calls by tool; None in such files.
+        text: The answer; None if the trajectory gave none.
+        stop_reason: The reason why it ended.
+        calls: Number of executed tool calls.
+        tokens: Number of tokens that the policy wrote.
+        prompt_tokens: Number of tokens read before its turns, see `TrajectoryCost`; None in files of older versions.
+        by_tool: Number of executed calls of each tool; None in files of older versions.
     """
 
     text: str | None
@@ -47,12 +47,12 @@ class Answer:
 
     @property
     def cut_off(self) -> bool:
-        """Whether a limit ended it."""
+        """Whether a limit ended the trajectory."""
         return self.stop_reason in (StopReason.LENGTH, StopReason.TIME, StopReason.TOOL_LIMIT)
 
     @property
     def spent(self) -> TrajectoryCost | None:
-        """What it used; None if that was not kept."""
+        """The tokens and calls that the trajectory used; None in files of older versions."""
         if self.prompt_tokens is None or self.by_tool is None:
             return None
         return TrajectoryCost(self.prompt_tokens, self.tokens, self.by_tool)
@@ -63,11 +63,11 @@ class Answered:
     """One question with its answers.
 
     Attributes:
-        id: Of the sample.
-        question: What was asked.
+        id: The sample's id.
+        question: The question's text.
         targets: The accepted answers.
-        answers: Independent ones.
-        seconds: Its share of the time that the questions asked together with it took.
+        answers: Independent answers of the policy.
+        seconds: The question's share of the time that its part of the questions took.
     """
 
     id: str
@@ -78,53 +78,42 @@ class Answered:
 
     @property
     def calls(self) -> float:
-        """Mean of the answers."""
+        """The mean number of executed calls of an answer."""
         return fmean(answer.calls for answer in self.answers)
 
     @property
     def tokens(self) -> float:
-        """Mean of the answers."""
+        """The mean number of written tokens of an answer."""
         return fmean(answer.tokens for answer in self.answers)
 
     def cost(self, prices: Prices) -> float | None:
-        """Of all its answers together; None if what they used was not kept."""
+        """The price of all answers together; None in files of older versions."""
         used = [answer.spent for answer in self.answers]
         return None if None in used else sum(prices(one) for one in used if one is not None)
 
     def to_line(self) -> str:
         """One JSON object; `from_line` reads it back equal."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        return to_line(FORMAT, asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Answered:
-        """Read what `to_line` wrote.
-
-        Raises:
-            ValueError: The line is broken or of another format version.
-        """
-        data = json.loads(line)
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise ValueError(f"no answers of format {FORMAT}")
-        try:
-            answers = tuple(Answer(**answer) for answer in data["answers"])
-            return cls(**{**data, "targets": tuple(data["targets"]), "answers": answers})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"holds no answers ({error})") from None
+        """Read what `to_line` wrote; ValueError for a line that is broken or of another format."""
+        return from_line(line, FORMAT, "answers", cls)
 
 
 Keep = Callable[[list[Answered], list[Group]], None]
-"""Told of each part of the questions once it is answered, with the trees."""
+"""Gets the answers of each part of the questions, with the trees."""
 
 
 async def ask(questions: Sequence[Sample], sampler: Agent, samples: int, seed: int, keep: Keep) -> None:
-    """Answer each question `samples` times, part by part; each part is kept before the next begins.
+    """Answer each question `samples` times, in parts; `keep` gets each part before the next begins.
 
-    What is drawn for a question depends on seed, question and sample only, not on the others or on the parts. If
-    something fails, the questions that were answered by then are kept.
+    The draws of a question depend on seed, question and sample only. After an error, the questions that were answered
+    before it are kept.
 
     Raises:
         RolloutError: A tool has a bug.
-        Exception: Whatever the engine raises.
+        Exception: The engine raised it.
     """
     part = max(1, _WAVES * sampler.generator.max_sequences // samples)
     rules = IndependentSamples(samples)
@@ -143,7 +132,7 @@ async def ask(questions: Sequence[Sample], sampler: Agent, samples: int, seed: i
 
 
 def answered(group: Group, seconds: float = 0.0) -> Answered:
-    """What the trajectories of a question came to."""
+    """The answers of a question from its trajectories."""
     target = group.sample.target
     answers = tuple(_answer(trajectory) for trajectory in group.trajectories())
     targets = (target,) if isinstance(target, str) else tuple(target)

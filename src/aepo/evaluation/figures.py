@@ -1,4 +1,4 @@
-"""The figures of one data set, and their table."""
+"""Computes the figures of data sets, and makes their table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from statistics import fmean
 from aepo.evaluation.intervals import Interval, estimate
 from aepo.evaluation.prices import Prices
 from aepo.evaluation.scoring import Scored
-from aepo.terminal.table import Lines, interval
-from aepo.terminal.table import percent as shares
+from aepo.terminal.table import Lines
 
 PUBLISHED = {"gaia": 47.6, "hle": 11.2, "webwalkerqa": 43.0}
 """Pass@1 in per cent that the paper (arXiv 2510.14545) reports for AEPO with Qwen3-14B. Not measured here."""
@@ -21,11 +20,11 @@ PUBLISHED_BY = "AEPO, Qwen3-14B, arXiv 2510.14545"
 
 @dataclass(frozen=True)
 class Figures:
-    """One data set under one model.
+    """The results of one model on one data set.
 
     Attributes:
-        name: Of the data set.
-        title: As tables show it.
+        name: The data set's name.
+        title: Its name in tables.
         scored: Its questions; at least one.
     """
 
@@ -35,23 +34,23 @@ class Figures:
 
     @property
     def samples(self) -> int:
-        """Answers a question."""
+        """Number of answers per question."""
         return len(self.scored[0].correct)
 
     @property
     def unreadable(self) -> int:
-        """Answers whose verdict could not be read."""
+        """Number of answers whose verdict could not be read."""
         return sum(one is None for question in self.scored for one in question.correct)
 
     @property
     def cut_off(self) -> float:
-        """Share of the answers that a limit ended."""
+        """The share of the answers that a limit ended."""
         return fmean(answer.cut_off for question in self.scored for answer in question.answered.answers)
 
     def passes(self, k: int) -> Interval | None:
         """Unbiased Pass@k; None if a question has fewer than k answers that could be read.
 
-        For k = 1 the questions without any are left out, unless there are no others.
+        Pass@1 leaves out questions without a readable answer; it is None if all are such.
         """
         values = [question.passes(k) for question in self.scored]
         if k == 1:
@@ -59,29 +58,29 @@ class Figures:
         return None if not values or any(map(isnan, values)) else estimate(values, 0.0, 1.0)
 
     def bounds(self) -> tuple[float, float]:
-        """Pass@1 if all unreadable verdicts were wrong, and if all were right."""
+        """Pass@1 with all unreadable verdicts taken as wrong, and with all taken as right."""
         low, high = (fmean(q.passes(1, unreadable) for q in self.scored) for unreadable in (False, True))
         return low, high
 
     @property
     def f1(self) -> Interval | None:
-        """Mean F1, where words are compared."""
+        """The mean F1; None where words are not compared."""
         values = [fmean(question.f1) for question in self.scored if question.f1 is not None]
         return estimate(values, 0.0, 1.0) if values else None
 
     def cost(self, prices: Prices) -> Interval | None:
-        """Of a question, all its answers together; None if what they used was not kept."""
+        """The price of a question, all its answers together; None in files of older versions."""
         values = [question.answered.cost(prices) for question in self.scored]
         known = [value for value in values if value is not None]
         return estimate(known, least=0.0) if len(known) == len(values) else None
 
     def mean(self, what: str) -> float:
-        """Mean of "calls", "tokens" or "seconds" over the questions."""
+        """The mean of "calls", "tokens" or "seconds" over the questions."""
         return fmean(getattr(question.answered, what) for question in self.scored)
 
 
 def table(figures: Sequence[Figures], prices: Prices | None = None) -> Lines:
-    """A head and a row a data set; scores in per cent, with 95 % intervals over questions; costs if anything costs."""
+    """Make a head, and a row for each data set: scores in per cent with intervals; costs if there are prices."""
     ks = sorted({1, *(one.samples for one in figures)})
     head = ["data set", "questions", "score", *(f"Pass@{k}" for k in ks), "F1", "tool calls", "tokens", "s / question"]
     if prices:
@@ -94,13 +93,14 @@ def table(figures: Sequence[Figures], prices: Prices | None = None) -> Lines:
         row = [one.title, str(len(one.scored)), one.scored[0].score.split(":")[0]]
         row += [percent(one.passes(k)) for k in ks]
         row += [percent(one.f1), f"{one.mean('calls'):.2f}", f"{one.mean('tokens'):.0f}", f"{one.mean('seconds'):.2f}"]
-        row += [money(one.cost(prices))] if prices else []
+        if prices:
+            row.append("-" if (cost := one.cost(prices)) is None else f"{cost:.3g}")
         rows.append([*row, str(PUBLISHED.get(one.name, ""))] if published else row)
     return rows
 
 
 def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]:
-    """What a reader of the table must know."""
+    """Write the notes that explain the table, each in a line."""
     told = [
         "Per cent, with 95 % intervals over questions (Student's; Wilson's where all questions agree); "
         "calls and tokens are means of one trajectory."
@@ -130,12 +130,6 @@ def notes(figures: Sequence[Figures], prices: Prices | None = None) -> list[str]
     return told
 
 
-def money(value: Interval | None) -> str:
-    """E.g. "0.0123 [0.0101, 0.0145]"; "-" for None."""
-    return "-" if value is None else interval(value.mean, value.low, value.high, ".3g")
-
-
-def percent(value: Interval | None, signed: bool = False) -> str:
-    """E.g. "47.6 [40.1, 55.0]"; "-" for None."""
-    form = "+.1f" if signed else ".1f"
-    return "-" if value is None else shares(value.mean, value.low, value.high, form)
+def percent(value: Interval | None, form: str = ".1f") -> str:
+    """Write an interval in per cent, e.g. "47.6 [40.1, 55.0]"; "-" for None."""
+    return "-" if value is None else f"{value.percent:{form}}"

@@ -1,4 +1,4 @@
-"""The folder of an evaluation on data sets: what it was run with, every answer, every verdict, and the table.
+"""Reads and writes the folder of an evaluation on data sets.
 
 <folder>/
     settings.json              model (of a server: what it serves), samples, limits, tools, estimator of entropies; a
@@ -32,10 +32,11 @@ from aepo.runs.trees import save_trees
 from aepo.types import Group, Sample
 
 FORMAT = 1
+SETTINGS = "settings.json"
 
 
 class EvaluationFolder:
-    """Paths of one evaluation, and reading and writing them.
+    """The folder of one evaluation.
 
     Attributes:
         path: The folder.
@@ -44,18 +45,22 @@ class EvaluationFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds an evaluation on data sets."""
+        return (self.path / SETTINGS).is_file()
+
     def begin(self, settings: dict[str, Any], resume: bool) -> None:
-        """Claim the folder for an evaluation with these settings.
+        """Begin an evaluation in the folder, or go on with the one that it holds.
 
         Args:
-            settings: Plain values, nested ones with dotted keys; what a resumed evaluation must not change.
-            resume: Go on with what is there; a folder without an evaluation begins a new one.
+            settings: Plain values with dotted keys. A resumed evaluation must have the same; it may add data sets.
+            resume: Go on with an evaluation that is there.
 
         Raises:
-            ValueError: It holds another evaluation, or `resume` would mix two; the line names the setting.
+            ValueError: It holds an evaluation and `resume` is false, or a setting differs; the message names it.
         """
-        file = self.path / "settings.json"
-        if file.is_file():
+        if self.begun:
             if not resume:
                 raise ValueError(f"{self.path} holds an evaluation: go on with --resume, or choose another --out")
             before = self.settings()
@@ -63,47 +68,32 @@ class EvaluationFolder:
                 raise ValueError(f"cannot resume {self.path}: {what}; set it back, or choose another --out")
             settings = before | settings  # a data set may have been added
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(file, (json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n").encode())
+        text = json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n"
+        write_whole(self.path / SETTINGS, text.encode())
 
     def settings(self) -> dict[str, Any]:
-        """What the evaluation was begun with.
+        """The settings that the evaluation began with.
 
         Raises:
-            ValueError: There is none, or one of another version.
+            ValueError: There is no evaluation, or one of another version.
         """
-        file = self.path / "settings.json"
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except OSError:
-            raise ValueError(f"no evaluation on data sets in {self.path}: it has no settings.json") from None
-        except ValueError as error:
-            raise ValueError(f"cannot read {file}: {error}") from None
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise ValueError(f"{file} is of another version; this one reads format {FORMAT}")
+        data = RunFolder(self.path).read_json(SETTINGS)
+        if data is None:
+            raise ValueError(f"no evaluation on data sets in {self.path}: it has no {SETTINGS}")
+        if data.pop("format", None) != FORMAT:
+            raise ValueError(f"{self.path / SETTINGS} is of another version; this one reads format {FORMAT}")
         return data
 
     def answers(self, name: str) -> list[Answered]:
-        """What was answered of a data set so far; a line that a killed process left half is dropped.
-
-        Raises:
-            ValueError: A line is broken.
-        """
+        """The kept answers of a data set, without an incomplete last line; ValueError names a broken line."""
         return read_lines(self.path / name / "answers.jsonl", Answered.from_line)
 
     def verdicts(self, name: str) -> list[Judgement]:
-        """The verdicts about a data set so far, as `answers`.
-
-        Raises:
-            ValueError: A line is broken.
-        """
+        """The kept verdicts on a data set; like `answers`."""
         return read_lines(self.path / name / "verdicts.jsonl", Judgement.from_line)
 
     def open_questions(self, name: str, samples: Sequence[Sample]) -> list[Sample]:
-        """The questions that have no answers yet.
-
-        Raises:
-            ValueError: What is answered under an id is another question.
-        """
+        """The questions without answers; ValueError names an id that had another question before."""
         done = {one.id: one.question for one in self.answers(name)}
         for sample in samples:
             if done.get(sample.id, sample.question) != sample.question:
@@ -113,7 +103,7 @@ class EvaluationFolder:
     def keep_answers(
         self, name: str, decode: Callable[[list[int]], str], part: Sequence[Answered], groups: Sequence[Group]
     ) -> None:
-        """Append what was just answered, and its trees under the number of questions before."""
+        """Append answers, and save their trees under the number of questions that were answered before."""
         (self.path / name).mkdir(parents=True, exist_ok=True)
         save_trees(RunFolder(self.path / name), len(self.answers(name)), groups, decode)
         append_lines(self.path / name / "answers.jsonl", [one.to_line() for one in part])
@@ -123,21 +113,21 @@ class EvaluationFolder:
         append_lines(self.path / name / "verdicts.jsonl", [verdict.to_line()])
 
     def save_results(self, name: str, scored: Sequence[Scored]) -> None:
-        """Write the scores of a data set, whole."""
+        """Write the scores of a data set."""
         lines = "".join(one.to_line() + "\n" for one in scored)
         write_whole(self.path / name / "results.jsonl", lines.encode())
 
     def reward_trees(self, name: str, scored: Sequence[Scored]) -> None:
-        """Write the scores into the trees, as a run writes its rewards."""
+        """Write the scores of a data set into its trees, as rewards."""
         worth = {one.answered.id: one.correct for one in scored}
-        for path in sorted((self.path / name / "trees").glob("step-*.jsonl.gz")):
+        for path in RunFolder(self.path / name).tree_files().values():
             lines = gzip.decompress(path.read_bytes()).splitlines()
             rewarded = b"".join(_rewarded(line, worth) + b"\n" for line in lines)
-            # No time stamp inside: equal trees give equal files.
+            # Without a time stamp, equal trees give equal files.
             write_whole(path, gzip.compress(rewarded, mtime=0))
 
     def results(self, name: str, title: str) -> Figures:
-        """What `save_results` wrote, with the answers.
+        """The saved scores of a data set, with the answers.
 
         Raises:
             ValueError: The data set was not scored yet, or the files do not fit together.

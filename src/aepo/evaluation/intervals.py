@@ -1,10 +1,10 @@
-"""How sure one can be of a mean: 95 % intervals and p-values. Plain numbers in, numbers out; nothing is drawn.
+"""Computes 95 % intervals of means, and p-values.
 
-Few values make a standard error a guess itself. Student's quantiles allow for that: the half width of an interval is
-`quantile(chance, n - 1) * standard error` for n values.
+The standard error of a few values is itself uncertain, so intervals use Student's quantiles. The half width of the
+interval of n values is `quantile(chance, n - 1) * standard error`.
 
-Where all values agree their standard error is 0, and says nothing. Then the interval is Wilson's for a share: after n
-questions alike, up to `z^2 / (n + z^2)` of all questions may be otherwise (z = 1.96), by any value that is possible.
+If all n values are equal, their standard error is 0. Then the interval is Wilson's for a share: up to `z^2 / (n + z^2)`
+of all questions (z = 1.96) may have another value.
 """
 
 from __future__ import annotations
@@ -18,38 +18,48 @@ from statistics import NormalDist
 import numpy as np
 
 CHANCE = 0.05
-"""Of a true mean outside of its interval."""
+"""The chance that a true mean lies outside of its interval."""
 _NO_WIDTH = 1e-12
 _LEAST_P = 1e-9
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval; NaN where there is too little to have one."""
+    """A mean with its 95 % interval; the limits are NaN if there are too few values."""
 
     mean: float
     low: float
     high: float
 
+    @property
+    def percent(self) -> Interval:
+        """The interval of a share, in per cent."""
+        return Interval(100 * self.mean, 100 * self.low, 100 * self.high)
+
+    def __format__(self, form: str) -> str:
+        """Write it, e.g. "0.53 [0.49, 0.57]" for ".2f"; without limits the mean alone. The default is ".3f"."""
+        form = form or ".3f"
+        limits = "" if math.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]"
+        return f"{self.mean:{form}}{limits}"
+
     def __str__(self) -> str:
-        """E.g. "0.530 [0.490, 0.570]"."""
-        return f"{self.mean:.3f}" if math.isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format(self)
 
 
 Errors = Sequence[tuple[float, int]]
-"""Independent parts of a standard error, each with its degrees of freedom."""
+"""The independent parts of a standard error, each with its degrees of freedom."""
 
 
 @dataclass(frozen=True)
 class Uncertain:
-    """A mean and what is known about its error.
+    """A mean with its standard error.
 
     Attributes:
-        mean: Of the values.
-        errors: Its standard error; where there are several ways to estimate it, the widest holds. None: unknown.
-        independent: How many independent values there are.
+        mean: The mean of the values.
+        errors: A standard error for each way to estimate it; the widest interval is used. If empty, it is unknown.
+        independent: Number of independent values.
         least: The smallest possible value.
-        most: The largest.
+        most: The largest possible value.
     """
 
     mean: float
@@ -59,9 +69,9 @@ class Uncertain:
     most: float = math.inf
 
     def limits(self, chance: float = CHANCE) -> tuple[float, float]:
-        """Between them the true mean lies, but for this chance; NaN if nothing is known.
+        """The limits between which the true mean lies, except with this chance; NaN if the error is unknown.
 
-        Half widths of independent parts add up as `sqrt(a^2 + b^2)`.
+        The half widths a and b of independent parts add up to `sqrt(a^2 + b^2)`.
         """
         if not self.errors:
             return math.nan, math.nan
@@ -79,9 +89,9 @@ class Uncertain:
 
     @property
     def p(self) -> float:
-        """The chance of such a mean or one further from 0 if the true one is 0; NaN if nothing is known.
+        """The chance of a mean as far from 0 if the true mean is 0, at least 1e-9; NaN if the error is unknown.
 
-        It is the chance at which the interval begins to leave out 0; 1e-9 stands for all that is below.
+        It is the chance at which the interval begins to leave out 0.
         """
         if not self.errors:
             return math.nan
@@ -96,12 +106,12 @@ class Uncertain:
 
 
 def estimate(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval:
-    """The mean of one value a question (or a seed), with its interval; NaN limits for a single value.
+    """The mean of one value per question or per seed, with its interval; a single value has NaN limits.
 
     Args:
-        values: Independent ones. Attempts at one question are not: give their mean.
-        least: The smallest possible value, e.g. 0 of a success.
-        most: The largest, e.g. 1.
+        values: Independent values; for several attempts at one question, their mean.
+        least: The smallest possible value, e.g. 0 for success.
+        most: The largest possible value, e.g. 1 for success.
 
     Raises:
         ValueError: There are no values, or one is not finite.
@@ -116,7 +126,7 @@ def estimate(values: Sequence[float], least: float = -math.inf, most: float = ma
 
 
 def paired_difference(one: Sequence[float], other: Sequence[float]) -> Interval:
-    """The mean of one - other over the same questions, all in 0..1; an interval without 0 in it is a difference.
+    """The mean of one - other over the same questions, all values in 0..1; the two differ if the interval leaves out 0.
 
     Raises:
         ValueError: The lists differ in length, or as `estimate`.
@@ -127,7 +137,7 @@ def paired_difference(one: Sequence[float], other: Sequence[float]) -> Interval:
 
 
 def standard_error(values: np.ndarray) -> Errors:
-    """`sd / sqrt(n)` of n values, with n - 1 degrees of freedom; empty for one."""
+    """The standard error `sd / sqrt(n)` of n values, with n - 1 degrees of freedom; empty for one value."""
     size = values.size
     return [] if size < 2 else [(float(values.std(ddof=1)) / math.sqrt(size), size - 1)]
 
@@ -135,7 +145,7 @@ def standard_error(values: np.ndarray) -> Errors:
 def tail(t: float, degrees: int) -> float:
     """The chance that a value of Student's distribution is further from 0 than t.
 
-    Abramowitz and Stegun, 26.7.3 and 26.7.4; exact for whole degrees of freedom, to about 1e-15.
+    It is exact for whole degrees of freedom, to about 1e-15. Source: Abramowitz and Stegun, 26.7.3 and 26.7.4.
     """
     angle = math.atan(t / math.sqrt(degrees))
     square, odd = math.cos(angle) ** 2, degrees % 2
@@ -150,7 +160,7 @@ def tail(t: float, degrees: int) -> float:
 
 @lru_cache(maxsize=4096)
 def quantile(chance: float, degrees: int) -> float:
-    """Student's two-sided quantile: the t with `tail(t, degrees) == chance`."""
+    """Student's two-sided quantile, the t with `tail(t, degrees) == chance`."""
     low, high = 0.0, 1.0
     while tail(high, degrees) > chance:
         high *= 2

@@ -1,17 +1,15 @@
-"""What each question of an evaluation came to, as a small file: what a paired comparison reads.
+"""Keeps the rewards and answers of an evaluation in a small file, which paired comparisons read.
 
 {"format": 1, "id": "q7", "sampled": [{"reward": 1.0, "answer": "Madrid"}, ...], "greedy": null}
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from aepo.evaluation.passk import pass_at_k
-from aepo.evaluation.runner import Evaluation
+from aepo.files.formats import from_line, to_line
 from aepo.files.lines import parsed
 from aepo.files.whole import write_whole
 from aepo.runs.folder import RunFolder, writing
@@ -22,7 +20,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trajectory: its reward, and its answer if it gave one."""
+    """The reward of one trajectory, and its answer; None without an answer."""
 
     reward: float
     answer: str | None
@@ -30,12 +28,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question.
+    """The outcome of one question.
 
     Attributes:
-        id: Of the sample.
+        id: The sample's id.
         sampled: Its independent trajectories.
-        greedy: The one of the likeliest tokens; None if it was not asked for.
+        greedy: The trajectory of the likeliest tokens; None if there is none.
     """
 
     id: str
@@ -47,39 +45,21 @@ class Outcome:
         return pass_at_k(len(self.sampled), sum(attempt.reward >= SUCCESS for attempt in self.sampled), k)
 
 
-def outcomes(evaluation: Evaluation) -> list[Outcome]:
-    """Question by question, in the order they were asked."""
-    nothing: list[Attempt | None] = [None] * len(evaluation.sampled)
-    greedy = [_attempts(group)[0] for group in evaluation.greedy] or nothing
-    return [
-        Outcome(group.sample.id, _attempts(group), best) for group, best in zip(evaluation.sampled, greedy, strict=True)
-    ]
-
-
 def to_lines(found: Sequence[Outcome]) -> str:
-    """One JSON object a line; `from_lines` reads it back equal."""
-    return "".join(json.dumps({"format": FORMAT, **asdict(outcome)}, ensure_ascii=False) + "\n" for outcome in found)
+    """Write outcomes as one JSON object a line; `from_lines` reads them back equal."""
+    return "".join(to_line(FORMAT, asdict(outcome)) + "\n" for outcome in found)
 
 
-def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> Path:
-    """Write what each question of a step's evaluation came to, all or nothing.
-
-    Raises:
-        RunFolderError: The disk is full or refuses.
-    """
+def save_outcomes(folder: RunFolder, step: int, found: Sequence[Outcome]) -> None:
+    """Write the outcomes of a step's evaluation atomically; RunFolderError if the disk is full or refuses."""
     path = folder.outcomes_file(step)
     with writing(path):
         folder.outcomes.mkdir(parents=True, exist_ok=True)
         write_whole(path, to_lines(found).encode())
-    return path
 
 
 def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
-    """What `save_outcomes` wrote.
-
-    Raises:
-        ValueError: There is no such file, or it is broken; the message names it.
-    """
+    """The outcomes of a step's evaluation; ValueError names a file that is missing or broken."""
     path = folder.outcomes_file(step)
     try:
         return from_lines(path.read_text(encoding="utf-8"))
@@ -90,24 +70,10 @@ def read_outcomes(folder: RunFolder, step: int) -> list[Outcome]:
 
 
 def from_lines(text: str) -> list[Outcome]:
-    """Read what `to_lines` wrote.
-
-    Raises:
-        ValueError: A line is broken or of another format version.
-    """
-    return parsed(text.encode(), _outcome)
+    """Read the result of `to_lines`; ValueError names a line that is broken or of another format."""
+    return parsed(text.encode(), lambda line: from_line(line, FORMAT, "outcome", Outcome))
 
 
-def _outcome(line: str) -> Outcome:
-    data = json.loads(line)
-    try:
-        if data["format"] != FORMAT:
-            raise ValueError(f"outcomes of format {data['format']!r}, this version reads {FORMAT}")
-        sampled = tuple(Attempt(**attempt) for attempt in data["sampled"])
-        return Outcome(data["id"], sampled, None if data["greedy"] is None else Attempt(**data["greedy"]))
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"holds no outcome ({error})") from error
-
-
-def _attempts(group: Group) -> tuple[Attempt, ...]:
+def attempts(group: Group) -> tuple[Attempt, ...]:
+    """The rewards and answers of a group's trajectories."""
     return tuple(Attempt(reward, leaf.answer) for reward, leaf in zip(group.rewards, group.tree.leaves, strict=True))

@@ -1,4 +1,7 @@
-"""Two models on the same questions: the difference is taken question by question, so that hard ones add no noise."""
+"""Compares two models on the same questions.
+
+The difference is taken for each question first, so hard questions add no noise.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from aepo.terminal.table import Lines
 
 
 def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]]) -> tuple[Lines, list[str]]:
-    """Paired differences of two models over the questions that both could be scored on: a table, and notes on it.
+    """Make a table of the paired differences over the questions that both models have a score on, and notes on it.
 
     Raises:
         ValueError: A data set was scored in two ways, or on other questions.
@@ -28,10 +31,10 @@ def comparison(names: tuple[str, str], pairs: Sequence[tuple[Figures, Figures]])
             raise ValueError(f"{a.name}: no question has a verdict that could be read of both models")
         first, second = ([pair[side].passes(1) for pair in readable] for side in (0, 1))
         row = [a.title, str(len(readable)), *(percent(estimate(side, 0.0, 1.0)) for side in (first, second))]
-        row.append(percent(paired_difference(first, second), signed=True))
+        row.append(percent(paired_difference(first, second), "+.1f"))
         f1 = [(fmean(x.f1), fmean(y.f1)) for x, y in matched if x.f1 is not None and y.f1 is not None]
         one, other = [pair[0] for pair in f1], [pair[1] for pair in f1]
-        row.append(percent(paired_difference(one, other) if f1 else None, signed=True))
+        row.append(percent(paired_difference(one, other) if f1 else None, "+.1f"))
         rows.append(row)
     told = ["First minus second, in per cent; an interval without 0 in it is a difference."]
     if left_out:

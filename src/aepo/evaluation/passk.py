@@ -1,4 +1,4 @@
-"""Pass@k, the chance that one of k attempts succeeds."""
+"""Computes Pass@k, the chance that at least one of k attempts succeeds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Unbiased estimate of the chance that one of k attempts succeeds, `1 - C(n - c, k) / C(n, k)`.
+    """Unbiased estimate of the chance that at least one of k attempts succeeds, `1 - C(n - c, k) / C(n, k)`.
 
     Args:
-        n: Attempts made.
-        c: How many of them succeeded.
-        k: Attempts allowed.
+        n: Number of attempts that were made.
+        c: Number of them that succeeded.
+        k: Number of attempts.
 
     Returns:
-        NaN when n < k: too few attempts say nothing about k.
+        The estimate; NaN if n < k.
 
     Raises:
         ValueError: k is below 1, or c is not in 0..n.

@@ -1,4 +1,4 @@
-"""What a trajectory costs: prompt and sampled tokens by the million, tool calls one by one."""
+"""Computes the price of a trajectory: of prompt tokens, sampled tokens and tool calls."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class TrajectoryCost:
-    """What a trajectory used.
+    """The tokens and calls that a trajectory used.
 
     Attributes:
-        prompt: Tokens read before its turns: for each turn all that is before it, as a server counts them that is asked
-            turn by turn and gives no discount on what it has read before.
-        sampled: Tokens that the policy wrote.
-        calls: Executed calls, by tool.
+        prompt: Number of tokens read before its turns. Each turn reads all tokens before it again, as on a server that
+            gives no discount for a known prefix.
+        sampled: Number of tokens that the policy wrote.
+        calls: Number of executed calls of each tool.
     """
 
     prompt: int
@@ -29,12 +29,12 @@ class TrajectoryCost:
 
 @dataclass(frozen=True)
 class Prices:
-    """What things cost, all in one currency.
+    """The prices, all in one currency.
 
     Attributes:
-        prompt: A million prompt tokens.
-        sampled: A million sampled tokens.
-        tools: One executed call, by tool.
+        prompt: Price of a million prompt tokens.
+        sampled: Price of a million sampled tokens.
+        tools: Price of one executed call of each tool.
     """
 
     prompt: float = 0.0
@@ -42,17 +42,17 @@ class Prices:
     tools: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether anything costs something."""
+        """Whether any price is above 0."""
         return bool(self.prompt or self.sampled or any(self.tools.values()))
 
     def __call__(self, spent: TrajectoryCost) -> float:
-        """The cost."""
+        """The price of a trajectory."""
         tokens = (spent.prompt * self.prompt + spent.sampled * self.sampled) / MILLION
         return tokens + sum(count * self.tools.get(name, 0.0) for name, count in spent.calls.items())
 
 
 def spent(trajectory: Trajectory) -> TrajectoryCost:
-    """What a trajectory used; what it shares with another one counts for both."""
+    """The tokens and calls that a trajectory used; those that trajectories share count for each of them."""
     turns = [turn for turn in trajectory.turns if turn.tokens]
     calls = Counter(call.name for call, result in trajectory.calls if result.executed)
     return TrajectoryCost(sum(turn.start for turn in turns), sum(len(turn.tokens) for turn in turns), dict(calls))

@@ -1,4 +1,4 @@
-"""Measuring a policy on questions: greedy and sampled, every trajectory kept."""
+"""Evaluates a policy on questions of a task, by sampling and greedily."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isnan
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.intervals import Interval, estimate
-from aepo.evaluation.passk import pass_at_k
+from aepo.evaluation.outcomes import Attempt, Outcome, attempts
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -18,54 +18,55 @@ from aepo.types import SUCCESS, Group, Kind, Sample
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a policy did on some questions.
+    """The trajectories of a policy on some questions.
 
     Attributes:
-        sampled: One group a question, its trajectories independent.
-        greedy: One group of one trajectory a question; empty if not asked for.
+        sampled: One group per question, with independent trajectories.
+        greedy: One group with one trajectory per question; empty without greedy sampling.
     """
 
     sampled: list[Group]
     greedy: list[Group]
 
-    def passes(self, k: int) -> Interval:
-        """Unbiased Pass@k over the sampled trajectories.
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes of the questions, in the order in which they were asked."""
+        best: list[Attempt | None] = [attempts(group)[0] for group in self.greedy] or [None] * len(self.sampled)
+        return [Outcome(group.sample.id, attempts(group), one) for group, one in zip(self.sampled, best, strict=True)]
 
-        Raises:
-            ValueError: There are fewer than k samples a question.
-        """
-        values = [pass_at_k(len(group.rewards), sum(r >= SUCCESS for r in group.rewards), k) for group in self.sampled]
+    def passes(self, k: int) -> Interval:
+        """Unbiased Pass@k over the sampled trajectories; ValueError if there are fewer than k samples per question."""
+        values = [outcome.passes(k) for outcome in self.outcomes()]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")
         return estimate(values, 0.0, 1.0)
 
     @property
     def greedy_success(self) -> Interval | None:
-        """Share of questions that the likeliest tokens solve."""
+        """The share of questions that greedy sampling solves; None without it."""
         return estimate([float(g.rewards[0] >= SUCCESS) for g in self.greedy], 0.0, 1.0) if self.greedy else None
 
     @property
     def samples(self) -> int:
-        """Sampled trajectories a question."""
+        """Number of sampled trajectories per question."""
         return len(self.sampled[0].tree.leaves)
 
     @property
     def calls(self) -> Interval:
-        """Executed tool calls a sampled trajectory."""
+        """The mean number of executed tool calls of a sampled trajectory."""
         return estimate([executed_calls(group.tree) / self.samples for group in self.sampled], least=0.0)
 
     @property
     def tokens(self) -> Interval:
-        """Tokens that the policy wrote in a sampled trajectory."""
+        """The mean number of tokens that the policy wrote in a sampled trajectory."""
         written = [sum(len(n.tokens) for n in g.tree.nodes if n.kind is Kind.POLICY) for g in self.sampled]
         return estimate([count / self.samples for count in written], least=0.0)
 
     def cost(self, prices: Prices) -> Interval:
-        """Of a question, all its sampled trajectories together."""
+        """The mean price of a question, with all its sampled trajectories."""
         return estimate([sum(prices(spent(t)) for t in group.trajectories()) for group in self.sampled], least=0.0)
 
     def metrics(self) -> dict[str, float]:
-        """As a run logs them."""
+        """The figures by the names that a run logs."""
         first, calls, tokens = self.passes(1), self.calls, self.tokens
         metrics = {
             "eval/success": first.mean,
@@ -80,7 +81,7 @@ class Evaluation:
         return {name: value for name, value in metrics.items() if not isnan(value)}
 
     def __str__(self) -> str:
-        """One line a figure."""
+        """The figures, one per line."""
         ks = [k for k in (1, 2, 4, 5, 8, 16) if k <= self.samples]
         lines = [f"Pass@{k:<3} {self.passes(k)}" for k in ks]
         if self.greedy_success is not None:
@@ -94,7 +95,7 @@ async def evaluate(
 ) -> Evaluation:
     """Answer each question `samples` times by sampling and, if there is a greedy agent, once greedily.
 
-    The chance depends on seed, question and sample only, so that two policies are measured on the same draws.
+    Random numbers depend on seed, question and sample only, so two policies are measured with the same ones.
 
     Raises:
         RolloutError: A tool has a bug.

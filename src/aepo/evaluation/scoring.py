@@ -1,11 +1,10 @@
-"""What answers are worth: by mathematical equality, by words, or by a judge's verdicts.
+"""Scores answers by mathematical equality, by words, or by a judge.
 
-An answer whose verdict cannot be read is neither right nor wrong: it is `None` here, and no figure counts it.
+An answer whose verdict cannot be read is neither right nor wrong. It is `None` here, and figures leave it out.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ import anyio.to_thread
 
 from aepo.evaluation.answers import Answered
 from aepo.evaluation.passk import pass_at_k
+from aepo.files.formats import fields_of, to_line
 from aepo.process.user_code import original, told
 from aepo.rewards.answer import exact_match, token_f1
 from aepo.rewards.judge import Judge, Judgement, Prompt, Verdict, judge
@@ -32,18 +32,18 @@ _READ: Mapping[Verdict, bool | None] = {
 
 
 class JudgeError(RuntimeError):
-    """A judge could not be asked; the line names the question."""
+    """A judge failed; the message names the question."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One question with what its answers are worth.
+    """One question with the scores of its answers.
 
     Attributes:
         answered: The question and its answers.
-        score: How they were scored: "math", "words", or "judge:<prompt>:<model>".
-        correct: One an answer; None where a judge's verdict cannot be read.
-        f1: One an answer; None where words are not compared.
+        score: The kind of score: "math", "words", or "judge:<prompt>:<model>".
+        correct: Whether each answer is correct; None where the judge's verdict cannot be read.
+        f1: The F1 of each answer; None where words are not compared.
     """
 
     answered: Answered
@@ -55,34 +55,32 @@ class Scored:
         """Unbiased Pass@k of this question; NaN with fewer than k answers that could be read.
 
         Args:
-            k: Attempts allowed.
-            unreadable: What to take the others for; None leaves them out.
+            k: Number of attempts.
+            unreadable: The value of unreadable answers; None leaves them out.
         """
         known = [unreadable if one is None else one for one in self.correct]
         counted = [one for one in known if one is not None]
         return pass_at_k(len(counted), sum(counted), k)
 
     def to_line(self) -> str:
-        """One JSON object with all that a reader needs; `from_line` reads it back equal, given the answers."""
-        kept = {"format": FORMAT, "id": self.answered.id, "score": self.score, "correct": self.correct, "f1": self.f1}
+        """One JSON object with scores, answers and costs; `from_line` reads it back equal, given the answers."""
+        kept = {"id": self.answered.id, "score": self.score, "correct": self.correct, "f1": self.f1}
         about = {"targets": self.answered.targets, "answers": [answer.text for answer in self.answered.answers]}
         costs = {"calls": self.answered.calls, "tokens": self.answered.tokens, "seconds": self.answered.seconds}
-        return json.dumps(kept | about | costs, ensure_ascii=False)
+        return to_line(FORMAT, kept | about | costs)
 
     @classmethod
     def from_line(cls, line: str, answered: Mapping[str, Answered]) -> Scored:
-        """Read what `to_line` wrote.
+        """Read the result of `to_line`.
 
         Args:
             line: The JSON object.
             answered: The questions with their answers, by id.
 
         Raises:
-            ValueError: The line is broken, of another format version, or of a question without these answers.
+            ValueError: The line is broken or of another format, or the question now has other answers.
         """
-        data = json.loads(line)
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ValueError(f"no result of format {FORMAT}")
+        data = fields_of(line, FORMAT, "result")
         try:
             question, correct, f1 = answered[data["id"]], tuple(data["correct"]), data["f1"]
             if data["answers"] != [answer.text for answer in question.answers] or len(correct) != len(question.answers):
@@ -93,11 +91,7 @@ class Scored:
 
 
 def score_name(method: Method, prompt: Prompt, judge: Judge | None) -> str:
-    """What tells whether two scores can be compared.
-
-    Raises:
-        ValueError: A judge is needed and there is none.
-    """
+    """The name of a score; only scores of one name can be compared. ValueError if a judge is needed and missing."""
     if method != "judge":
         return method
     if judge is None:
@@ -117,17 +111,17 @@ async def score_answers(
     """Score all answers.
 
     Args:
-        questions: With their answers.
-        method: How.
-        prompt: What a judge is asked.
-        judge: Asked if `method` is "judge".
-        known: Verdicts from before; those of this judge and prompt that could be read are not asked for again.
-        keep: Told of every new verdict at once.
-        concurrency: Calls of the judge at once.
+        questions: The questions with their answers.
+        method: The kind of score.
+        prompt: The prompt of the judge.
+        judge: The judge, for method "judge".
+        known: Earlier verdicts; readable ones of this judge and prompt are used again.
+        keep: Called with each new verdict.
+        concurrency: Number of the judge's calls at once.
 
     Raises:
         ValueError: A judge is needed and there is none, or a question has no target.
-        JudgeError: The judge failed; the verdicts so far were kept.
+        JudgeError: The judge failed; earlier verdicts were passed to `keep`.
     """
     name = score_name(method, prompt, judge)
     if method == "math":
@@ -156,7 +150,7 @@ async def _verdicts(
     keep: Callable[[Judgement], None],
     concurrency: int,
 ) -> dict[tuple[str, str | None], Judgement]:
-    """A verdict for each different answer of each question."""
+    """A verdict on each different answer of each question."""
     before = {one.key: one for one in known if one.verdict is not Verdict.UNREADABLE}
     found: dict[tuple[str, str | None], Judgement] = {}
     limit = anyio.CapacityLimiter(concurrency)

@@ -1,10 +1,16 @@
-"""A file whose SHA-256 is known once it is written, without reading it again."""
+"""The SHA-256 of files: of one that is read, and of one while it is written."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 from types import TracebackType
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits; an `OSError` is passed on."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class HashedFile:

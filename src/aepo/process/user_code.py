@@ -88,6 +88,13 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def with_notes(error: BaseException) -> str:
+    """The message of an error and its notes on one line; for an error without a message, and for an exit, its class."""
+    said = str(error).strip() if isinstance(error, Exception) else told(error)
+    lines = [said or type(error).__name__, *getattr(error, "__notes__", [])]
+    return " | ".join(" ".join(line.split()) for line in lines)
+
+
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     nested = (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one] for one in group.exceptions)
     return [one for several in nested for one in several]

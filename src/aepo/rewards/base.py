@@ -39,11 +39,7 @@ def checked(value: object, sample: Sample) -> float:
 
 
 def targets(sample: Sample) -> list[str]:
-    """The accepted answers of `sample`.
-
-    Raises:
-        ValueError: It has none.
-    """
+    """The accepted answers of `sample`; ValueError if it has none."""
     accepted = [sample.target] if isinstance(sample.target, str) else list(sample.target)
     if not any(t.strip() for t in accepted):
         raise ValueError(f"sample {sample.id!r} has no target: give it one, or use a reward that needs none")

@@ -10,7 +10,7 @@ from aepo.types import Sample, Trajectory
 
 
 def well_formed(trajectory: Trajectory) -> bool:
-    """Whether no format error ended it and the answer is not blank.
+    """Whether no format error ended the trajectory and its answer is not blank.
 
     Broken turns that the model was told of do not count (`rollout.on_format_error: tell`); `Trajectory.format_errors`
     counts them.
@@ -29,7 +29,7 @@ def with_format(reward: Reward, broken: float = -1.0, told: float = 0.0) -> Rewa
     Args:
         reward: Scores the other trajectories.
         broken: The reward of a trajectory that is not well formed.
-        told: Added to the reward for each broken turn that the model was told of; at most 0 makes sense.
+        told: Added to the reward for each broken turn that the model was told of; it should not be above 0.
     """
 
     def scored(sample: Sample, trajectory: Trajectory) -> float | Awaitable[float]:

@@ -7,7 +7,6 @@ judgement has the version of its prompt and the name of the judge. An unreadable
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from functools import partial
 from string import Template
 from typing import TypeAlias
 
+from aepo.files.formats import from_line, to_line
 from aepo.process import user_code
 from aepo.rewards.reply import stated
 
@@ -39,7 +39,7 @@ class Prompt:
     """A prompt for a judge.
 
     Attributes:
-        version: Changes with every word of the text.
+        version: Name of this text; another text must have another one.
         text: The text, with $question, $targets and $answer.
         verdicts: The verdict of each possible last line of a reply.
     """
@@ -98,27 +98,17 @@ class Judgement:
 
     @property
     def key(self) -> tuple[str, str, str | None, str, str]:
-        """All that the verdict depends on; trajectories with the same key have the same verdict."""
+        """Question, answer, prompt and judge: what the verdict is of. A kept verdict is used again for its key."""
         return self.id, self.question, self.answer, self.prompt, self.model
 
     def to_line(self) -> str:
         """One JSON object; `from_line` reads it back equal."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        return to_line(FORMAT, asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Judgement:
-        """Read what `to_line` wrote.
-
-        Raises:
-            ValueError: The line is broken or of another format version.
-        """
-        data = json.loads(line)
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise ValueError(f"not a verdict of format {FORMAT}")
-        try:
-            return cls(**{**data, "targets": tuple(data["targets"]), "verdict": Verdict(data["verdict"])})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"holds no verdict ({error})") from None
+        """Read what `to_line` wrote; ValueError for a line that is broken or of another format."""
+        return from_line(line, FORMAT, "verdict", cls)
 
 
 async def judge(
@@ -141,12 +131,7 @@ async def judge(
 
 
 async def replied(ask: Ask, prompt: str, name: str = "the judge") -> str:
-    """The judge's reply.
-
-    Raises:
-        TypeError: It is no text.
-        Exception: The judge raised it.
-    """
+    """The judge's reply; TypeError if it is no text. What the judge raises is passed on."""
     reply = await user_code.call(partial(ask, prompt))
     if not isinstance(reply, str):
         raise TypeError(f"{name} gave a {type(reply).__name__}: it must return text")

@@ -1,7 +1,8 @@
 """Compares mathematical answers: as numbers, as text, or by math-verify (spec 6).
 
-math-verify gives the policy's text to sympy. A tower of powers can keep sympy in one C call for ever, which no signal
-and no thread can end. So it runs in a child process, one call at a time, which is killed if it takes too long.
+math-verify gives the policy's text to sympy. For a tower of powers, sympy can stay in one C call for ever, and no
+signal and no thread can end it. So math-verify runs in a child process, one call at a time; the process is killed if
+it takes too long.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ from aepo.rewards.near import aligned
 from aepo.rewards.printed import readings
 from aepo.rewards.units import factor, split
 
-MEMORY = 4 << 30  # bytes of address space, so that a huge power fails before the machine's memory is full
-# CPU seconds, so that results do not depend on the load of the machine.
-SECONDS, LIMIT = 3, 10  # of one call of math-verify; of a whole comparison, even inside a C call
+# Bytes of address space. A huge power fails before it fills the machine's memory.
+MEMORY = 4 << 30
+# CPU seconds of one call of math-verify, and of a whole comparison. The machine's load does not change them.
+SECONDS, LIMIT = 3, 10
 DIGITS = 1000  # math-verify takes a smaller difference for 0
 
 _LATEX = [

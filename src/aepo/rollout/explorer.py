@@ -121,17 +121,19 @@ class Rollout:
         generator, size = agent.generator, exploration.group_size
         if exploration.needs_rewards and scorer is None:
             raise ValueError("the rules of this rollout need rewards: give explore a scorer")
-        if generator.deterministic and generator.max_sequences < size:
+        worlds = min((made.max_open for made in agent.environments), default=generator.max_sequences)
+        if generator.deterministic and (room := min(generator.max_sequences, worlds)) < size:
+            what = "max_sequences" if worlds >= generator.max_sequences else "max_open of the environment"
             raise ValueError(
-                f"a deterministic engine grows whole groups of {size} sequences, and this one holds "
-                f"{generator.max_sequences}; raise max_sequences"
+                f"a deterministic engine grows whole groups of {size} sequences, and there is room for {room}; "
+                f"raise {what}"
             )
         reads = exploration.watches or exploration.probes > 0 or exploration.needs_call_entropy
         if reads and generator.entropy_estimator == "none":
             raise ValueError("the rules of this rollout read token entropies, and the engine gives none")
         self.agent, self.exploration, self.scorer, self.ended = agent, exploration, scorer, ended
-        room = min([generator.max_sequences, *(made.max_open for made in agent.environments)])
-        self.room = Room(room, size if generator.deterministic else None)
+        # A path that begins has room for its world, too.
+        self.room = Room(min(generator.max_sequences, worlds), size if generator.deterministic else None)
         self.failure: Exception | None = None
         self._asks, self._numbers = count(), count()
 

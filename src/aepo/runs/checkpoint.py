@@ -126,7 +126,13 @@ def resumable(folder: Path) -> Path | None:
 def state(folder: Path) -> dict[str, Any] | None:
     """The state of the run in its newest checkpoint, without the weights, which are not read; None without one."""
     newest = latest(folder, STATE)
-    return None if newest is None else json.loads((newest / STATE).read_text(encoding="utf-8"))
+    return None if newest is None else read_state(newest)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of the run in a checkpoint."""
+    found: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return found
 
 
 def damage(path: Path, part: str = "") -> str | None:

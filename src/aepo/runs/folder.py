@@ -1,4 +1,4 @@
-"""A run's folder, with all files of the run.
+"""Reads the folders that runs, evaluations and solved questions leave behind; nothing is written here.
 
 runs/<name>/
     config.yaml                  the resolved config
@@ -12,26 +12,24 @@ runs/<name>/
     failures/                    trajectories that a tool's bug stopped
     tools.sqlite                 kept tool results, unless `tools.mode` is live or `tools.cache` says otherwise
     tools-spent.jsonl            what tool calls cost, a line each, if there is a budget
+
+An evaluation on a task has `trees/` and `outcomes/` of step 0, and `report.json`. One on data sets has `settings.json`,
+and a folder with `trees/` for each data set (`aepo.evaluation.folder`). A solved question has `trees/`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import yaml
-
-from aepo.files.whole import write_whole
-from aepo.runs.versions import environment
+from aepo import config as configuration
+from aepo.runs.metrics import read_metrics
 
 CONFIG = "config.yaml"
-_STEP_FILE = re.compile(r"step-(\d+)\.jsonl(\.gz)?")
 
 
 class RunFolderError(OSError):
@@ -39,133 +37,62 @@ class RunFolderError(OSError):
 
 
 class RunFolder:
-    """The paths of one run, its settings and its lock.
+    """One folder, whose files are read when they are asked for. Neither the folder nor a file need exist.
 
     Attributes:
-        path: The folder of the run.
-        config_file: `config.yaml`.
-        versions_file: `versions.json`.
-        task_file: `task.json`.
-        metrics_file: `metrics.jsonl`, see `aepo.runs.metrics`.
-        trees: The folder of the rollout trees, see `aepo.runs.trees`.
+        path: The folder.
+        metrics_file: `metrics.jsonl`.
+        trees: The folder of the rollout trees, see `aepo.runs.records`.
         outcomes: The folder of the evaluations' results by question, see `aepo.evaluation.outcomes`.
         checkpoints: The folder of the checkpoints, see `aepo.runs.checkpoint`.
         failures: The folder of trajectories that tools' bugs stopped, see `aepo.runs.failures`.
     """
 
     def __init__(self, path: Path) -> None:
-        """Use `create`, `open` or `resume` instead, which check the folder."""
         self.path = path
-        self.config_file = path / CONFIG
-        self.versions_file = path / "versions.json"
-        self.task_file = path / "task.json"
         self.metrics_file = path / "metrics.jsonl"
         self.trees = path / "trees"
         self.outcomes = path / "outcomes"
         self.checkpoints = path / "checkpoints"
         self.failures = path / "failures"
-        self._lock: TextIO | None = None
 
-    @classmethod
-    def create(
-        cls,
-        path: str | Path,
-        config: Mapping[str, Any],
-        *,
-        versions: Mapping[str, Any] | None = None,
-        task: Mapping[str, Any] | None = None,
-    ) -> RunFolder:
-        """Make the folder of a new run and write its settings.
+    @property
+    def config_file(self) -> Path | None:
+        """`config.yaml`; None where there is no run."""
+        file = self.path / CONFIG
+        return file if file.is_file() else None
 
-        If a run started in the folder but left no metric, tree or checkpoint, the folder is used again.
-
-        Args:
-            path: The folder, which is made with its parents.
-            config: The resolved config, as plain values.
-            versions: The content of `versions.json`; by default `environment()`.
-            task: The content of `task.json`, if any.
-
-        Raises:
-            RunFolderError: The folder holds another run, is used by another process, or cannot be written.
-        """
-        folder = cls(Path(path))
-        with writing(folder.path):
-            folder.check_free()
-            for part in (folder.path, folder.trees, folder.checkpoints):
-                part.mkdir(parents=True, exist_ok=True)
-            folder._acquire()
-            text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-            write_whole(folder.config_file, text.encode())
-            found = environment() if versions is None else versions
-            write_whole(folder.versions_file, (json.dumps(found, indent=1) + "\n").encode())
-            if task is not None:
-                folder.keep_task(task)
-            folder.metrics_file.touch()
-        return folder
-
-    def check_free(self) -> None:
-        """Check that a new run may begin in a folder; call it before the model is loaded.
-
-        Raises:
-            RunFolderError: The folder holds another run.
-        """
-        if self._holds_a_run():
-            raise RunFolderError(
-                f"{self.path} holds another run: go on with {self.resumption()}, or choose another run folder"
-            )
-
-    @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
-        """Open the folder of an existing run to read it.
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was started with, without defaults for newer ones.
 
         Raises:
             RunFolderError: There is no run.
+            ConfigError: The file is broken.
         """
-        folder = cls(Path(path))
-        if not folder.config_file.is_file():
-            raise RunFolderError(f"no run in {folder.path}: it has no config.yaml")
-        return folder
+        if self.config_file is None:
+            raise RunFolderError(f"no run in {self.path}: it has no {CONFIG}")
+        return configuration.read(self.config_file)
 
-    @classmethod
-    def resume(cls, path: str | Path) -> RunFolder:
-        """Open the folder of an existing run to go on with it.
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The object in a JSON file of the folder; None if there is no such file.
 
         Raises:
-            RunFolderError: There is no run, another process is writing it, or it cannot be written.
+            ValueError: The file is broken.
         """
-        folder = cls.open(path)
-        with writing(folder.path):
-            folder._acquire()
-        return folder
-
-    def close(self) -> None:
-        """Release the lock on the run; a second call does nothing."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def add_version(self, name: str, value: Any) -> None:
-        """Add to `versions.json` a value that is known only after the run has begun."""
-        known = json.loads(self.versions_file.read_text(encoding="utf-8")) | {name: value}
-        write_whole(self.versions_file, (json.dumps(known, indent=1) + "\n").encode())
-
-    def keep_task(self, task: Mapping[str, Any]) -> None:
-        """Write `task.json`; an `OSError` is passed on."""
-        write_whole(self.task_file, (json.dumps(task, indent=1) + "\n").encode())
+        file = self.path / name
+        if not file.is_file():
+            return None
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"cannot read {file}: {error}") from None
+        if not isinstance(found, dict):
+            raise ValueError(f"cannot read {file}: it holds no object")
+        return found
 
     def task(self) -> dict[str, Any]:
-        """The content of `task.json`; empty for a run of an older version.
-
-        Raises:
-            RunFolderError: The file is broken.
-        """
-        if not self.task_file.is_file():
-            return {}
-        try:
-            task = json.loads(self.task_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"cannot read {self.task_file}: {error}") from error
-        return task if isinstance(task, dict) else {}
+        """The content of `task.json`; empty for a run of an older version. Errors as of `read_json`."""
+        return self.read_json("task.json") or {}
 
     def resumption(self) -> str:
         """The command that goes on with the run; a Python call if the task was given as an object."""
@@ -173,52 +100,50 @@ class RunFolder:
             return f"aepo train --resume {in_shell(self.path)}"
         return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
 
+    def steps(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl` of training steps; ValueError names a broken line."""
+        return [row for row in read_metrics(self.metrics_file) if "budget/trajectories" in row]
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl` of evaluations; ValueError names a broken line."""
+        return [row for row in read_metrics(self.metrics_file) if "eval/success" in row]
+
+    def tree_file(self, step: int) -> Path:
+        """The file with the trees of a step."""
+        return self.trees / f"step-{step:06d}.jsonl.gz"
+
     def outcomes_file(self, step: int) -> Path:
         """The file with the outcomes of the evaluation after a step."""
         return self.outcomes / f"step-{step:06d}.jsonl"
 
-    def config(self) -> dict[str, Any]:
-        """The settings that the run was started with.
+    def tree_files(self) -> dict[int, Path]:
+        """The tree files by step; in an evaluation, by the number in their name."""
+        return _by_step(self.trees, ".jsonl.gz")
+
+    def files_after(self, step: int) -> list[Path]:
+        """The files with trees and outcomes of later steps."""
+        files = [*self.tree_files().items(), *_by_step(self.outcomes, ".jsonl").items()]
+        return [path for at, path in files if at > step]
+
+    def verl_step(self) -> int | None:
+        """The step of the newest whole checkpoint of engine verl; None if there is none."""
+        try:
+            return int((self.checkpoints / "latest_checkpointed_iteration.txt").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def check_free(self) -> None:
+        """Check that a new run may begin in the folder: an earlier one left no metric, tree, checkpoint or failure.
 
         Raises:
-            RunFolderError: The file is broken.
+            RunFolderError: The folder holds another run.
         """
-        try:
-            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise RunFolderError(f"cannot read {self.config_file}: {' '.join(str(error).split())}") from error
-        if not isinstance(config, dict):
-            raise RunFolderError(f"{self.config_file} holds no config")
-        return config
-
-    def truncate_after(self, step: int) -> None:
-        """Delete trees and outcomes of later steps, because a run that is resumed after `step` samples them again."""
-        for path in (*self.trees.glob("step-*"), *self.outcomes.glob("step-*")):
-            if (name := _STEP_FILE.fullmatch(path.name)) and int(name[1]) > step:
-                path.unlink(missing_ok=True)
-
-    def _holds_a_run(self) -> bool:
-        if self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0:
-            return True
         parts = (self.trees, self.checkpoints, self.failures)
-        return any(part.is_dir() and any(part.iterdir()) for part in parts)
-
-    def _acquire(self) -> None:
-        self._lock = (self.path / ".lock").open("a")
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            self.close()
-            raise RunFolderError(f"another process is writing {self.path}: stop it, or choose another folder") from None
-        except OSError:
-            # Some network file systems have no locks; then two processes are not detected.
-            pass
-
-
-def config_of(path: Path) -> Path | None:
-    """The configuration of the run in a folder; None where there is no run."""
-    file = path / CONFIG
-    return file if file.is_file() else None
+        logged = self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0
+        if logged or any(part.is_dir() and any(part.iterdir()) for part in parts):
+            raise RunFolderError(
+                f"{self.path} holds another run: go on with {self.resumption()}, or choose another run folder"
+            )
 
 
 def in_shell(path: Path) -> str:
@@ -242,3 +167,8 @@ def writing(path: Path) -> Iterator[None]:
         raise RunFolderError(
             f"cannot write {at}: {error.strerror or error}; make room, or choose a run folder that can be written"
         ) from error
+
+
+def _by_step(folder: Path, suffix: str) -> dict[int, Path]:
+    steps = {path: path.name.removeprefix("step-").removesuffix(suffix) for path in folder.glob(f"step-*{suffix}")}
+    return dict(sorted((int(step), path) for path, step in steps.items() if step.isdecimal()))

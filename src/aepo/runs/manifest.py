@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aepo.files.folders import sync
+from aepo.files.hashed import sha256_of
 from aepo.files.whole import write_whole
 
 MANIFEST = "manifest.json"
@@ -30,7 +30,7 @@ def seal(folder: Path, step: int, hashes: Mapping[str, str]) -> None:
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        files[name] = {"size": path.stat().st_size, "sha256": hashes.get(name) or _sha256(path)}
+        files[name] = {"size": path.stat().st_size, "sha256": hashes.get(name) or sha256_of(path)}
         sync(path)
     manifest = folder / MANIFEST
     manifest.write_bytes(_text(step, files))
@@ -60,7 +60,7 @@ def damage(path: Path, step: int | None = None, part: str = "") -> str | None:
             size = (path / name).stat().st_size
             if size != expected["size"]:
                 return f"{name} has {size} bytes instead of {expected['size']}"
-            if _sha256(path / name) != expected["sha256"]:
+            if sha256_of(path / name) != expected["sha256"]:
                 return f"{name} has changed since it was written (SHA-256 differs)"
     except OSError as error:
         return f"{Path(error.filename or path).name}: {error.strerror}"
@@ -96,8 +96,3 @@ def _text(step: int, files: Mapping[str, Any]) -> bytes:
 
 def _folders(name: str) -> list[str]:
     return [str(folder) for folder in Path(name).parents]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

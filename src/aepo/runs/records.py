@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aepo.runs.updates import TokenUpdates
 from aepo.types import Group, Sample, TrajectoryTree
-
-STEP_FILE = re.compile(r"step-(\d+)\.jsonl\.gz")
 
 
 @dataclass(frozen=True)
@@ -92,29 +89,6 @@ def nth_record(path: Path, number: int) -> tuple[Record | None, int]:
             return _parsed(path, at, line), count + 1
         count += 1
     return None, count
-
-
-def step_files(folder: Path) -> dict[int, Path]:
-    """The tree files of a run, by step; those of an evaluation, by the number in their name."""
-    found = [(int(m[1]), path) for path in (folder / "trees").glob("*") if (m := STEP_FILE.fullmatch(path.name))]
-    return dict(sorted(found))
-
-
-def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]:
-    """The tree files of a run, by step; only those of `steps` if given.
-
-    Raises:
-        FileNotFoundError: There is no such run folder.
-        ValueError: The folder has no tree of these steps.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {folder}")
-    found = step_files(folder)
-    chosen = [path for step, path in found.items() if steps is None or step in steps]
-    if not chosen:
-        which = "" if steps is None or not found else f" of step {', '.join(map(str, sorted(steps)))}"
-        raise ValueError(f"{folder / 'trees'} holds no rollout trees{which} (step-000001.jsonl.gz and so on)")
-    return chosen
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

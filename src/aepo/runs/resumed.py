@@ -31,14 +31,10 @@ FREE_FOR_RUN = (
 
 
 def with_date(config: Config, resume: bool) -> Config:
-    """The configuration with a date for chat templates: its own, else the run's, else today's.
-
-    Raises:
-        RunFolderError: There is no run to go on with.
-    """
+    """The configuration with a date for chat templates: its own, else the run's, else today's."""
     if config.rollout.date is not None:
         return config
-    date = parse(RunFolder.open(config.run).config()).rollout.date if resume else datetime.date.today()
+    date = parse(RunFolder(Path(config.run)).config()).rollout.date if resume else datetime.date.today()
     return on_day(config, date)
 
 
@@ -58,8 +54,9 @@ def task_of_run(run: Path, config: Config, instead: str) -> Task:
     Raises:
         ValueError: There is no such task, or the run's task was given from Python as an object.
     """
-    kept = RunFolder(run).task()
-    own = RunFolder.open(run).config().get("task", {}).get("name") == config.task.name
+    folder = RunFolder(run)
+    kept = folder.task()
+    own = folder.config().get("task", {}).get("name") == config.task.name
     if kept.get("named", True) or not own:
         return tasks.load(config.task.name, config.task.options)
     try:
@@ -73,19 +70,18 @@ def task_of_run(run: Path, config: Config, instead: str) -> Task:
     return task
 
 
-def same_task(folder: RunFolder, task: dict[str, Any]) -> None:
-    """Refuse to resume a run on other questions or tools; a run of an older version without `task.json` gets one.
+def same_task(folder: RunFolder, task: dict[str, Any]) -> bool:
+    """Refuse to resume a run on other questions or tools; returns whether the run, of an older version, has none kept.
 
     Raises:
         ConfigError: One differs; the message names it.
     """
     before = folder.task()
-    if not before:
-        folder.keep_task(task)
-    elif (what := difference(before, task)) is not None:
+    if before and (what := difference(before, task)) is not None:
         raise ConfigError(
             f"cannot resume {folder.path}: {what} since the run began; set it back, or start another run folder"
         )
+    return not before
 
 
 def same_run(saved: Config, config: Config) -> None:

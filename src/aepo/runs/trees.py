@@ -39,7 +39,7 @@ def save_trees(
     Raises:
         RunFolderError: The disk is full or refuses.
     """
-    path = folder.trees / f"step-{step:06d}.jsonl.gz"
+    path = folder.tree_file(step)
     texts_of, data = TokenTexts(decode), io.BytesIO()
     # Without a time stamp, equal trees give equal files.
     with gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=data, mtime=0) as file:

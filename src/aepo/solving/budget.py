@@ -1,4 +1,4 @@
-"""Limits, prices and consumption of solving a question."""
+"""The limits, the prices and the use of solving a question."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MOST_TRAJECTORIES = 64
 
 @dataclass(frozen=True)
 class SolvingBudget:
-    """Limits that are never exceeded; the first one reached ends the rollout. None is no limit.
+    """Limits that are never exceeded. The first one that is reached ends the rollout; None is no limit.
 
     Attributes:
-        trajectories: Number of trajectories that begin. If unset, it is 8 without another limit and 64 with one.
-        calls: Tool calls.
-        tokens: Tokens that the policy writes.
+        trajectories: Number of trajectories that begin; None is 8 without another limit and 64 with one.
+        calls: Number of tool calls.
+        tokens: Number of tokens that the policy writes.
         money: Total price of tokens and calls, in the currency of the prices.
 
     Raises:
@@ -38,7 +38,7 @@ class SolvingBudget:
 
     @property
     def most_trajectories(self) -> int:
-        """Largest number of trajectories that may begin."""
+        """The largest number of trajectories that may begin."""
         if self.trajectories is not None:
             return self.trajectories
         return MOST_TRAJECTORIES if self.holds_back else DEFAULT_TRAJECTORIES
@@ -51,14 +51,14 @@ class SolvingBudget:
 
 @dataclass(frozen=True)
 class SolvingPrices:
-    """Price of a million tokens. The price of a call is `Tool.price`.
+    """The prices of a million tokens. The price of a call is `Tool.price`.
 
     Attributes:
-        input: Tokens that the model reads; each request reads all tokens so far.
-        output: Tokens that it writes.
+        input: Price of tokens that the model reads; each request reads all tokens so far.
+        output: Price of tokens that it writes.
 
     Raises:
-        ValueError: One is negative or not finite.
+        ValueError: A price is negative or not finite.
     """
 
     input: float = 0.0
@@ -70,7 +70,7 @@ class SolvingPrices:
                 raise ValueError(f"a price of {price} for a million tokens: give a number from 0 on")
 
     def of(self, read: int, written: int) -> float:
-        """Price of one request."""
+        """The price of one request."""
         return (self.input * read + self.output * written) / 1e6
 
 
@@ -79,10 +79,10 @@ class SolvingSpent:
     """The resources that were used.
 
     Attributes:
-        trajectories: Trajectories that began.
-        calls: Executed tool calls; a call that branches share counts once.
-        tokens: Tokens that the policy wrote; shared ones count once, those of cut trajectories count too.
-        tokens_read: Tokens read, summed over all requests.
+        trajectories: Number of trajectories that began.
+        calls: Number of executed tool calls; a call that branches share counts once.
+        tokens: Number of tokens that the policy wrote; shared ones count once, those of cut trajectories count too.
+        tokens_read: Number of tokens read, summed over all requests.
         money: Total price.
         seconds: Wall time.
     """
@@ -101,6 +101,6 @@ class SolvingSpent:
 
 
 def rounds(trajectories: int, group_size: int) -> list[int]:
-    """Trajectories of each round: the fewest rounds of at most `group_size`, with sizes that differ by at most 1."""
+    """The sizes of the rounds: the fewest rounds of at most `group_size`, with sizes that differ by at most 1."""
     count = -(-trajectories // group_size)
     return [trajectories // count + (number < trajectories % count) for number in range(count)]

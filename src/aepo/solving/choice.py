@@ -23,7 +23,7 @@ Think it through, then write the number of the right answer alone on the last li
 
 
 def prompt(question: str, tallies: Sequence[Tally]) -> str:
-    """The judge's prompt."""
+    """The prompt for the judge."""
     candidates = "\n\n".join(
         f'<candidate number="{at}" given="{one.votes}">\n{fenced(one.answer)}\n</candidate>'
         for at, one in enumerate(tallies, 1)
@@ -32,7 +32,7 @@ def prompt(question: str, tallies: Sequence[Tally]) -> str:
 
 
 def read(reply: str, candidates: int) -> int | None:
-    """Index of the chosen answer; None if the last line that is not blank does not name exactly one."""
+    """The index of the chosen answer; None if the last line that is not blank does not name exactly one."""
     last = next((line for line in reversed(reply.splitlines()) if line.strip()), "")
     named = {int(number) for number in _NUMBER.findall(last)}
     chosen = named.pop() if len(named) == 1 else 0
@@ -40,14 +40,7 @@ def read(reply: str, candidates: int) -> int | None:
 
 
 async def choose(ask: Ask, question: str, tallies: Sequence[Tally]) -> int | None:
-    """Ask the judge, unless there is only one answer or none.
-
-    Returns:
-        Index of the chosen answer; None if the reply cannot be read.
-
-    Raises:
-        Exception: As `replied`.
-    """
+    """Ask the judge for the index of the right answer; None if its reply cannot be read. One answer needs no judge."""
     if len(tallies) < 2:
         return 0 if tallies else None
     return read(await replied(ask, prompt(question, tallies)), len(tallies))

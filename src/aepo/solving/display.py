@@ -1,4 +1,4 @@
-"""What a person sees while a question is solved: a live panel on a terminal, a line a trajectory anywhere else."""
+"""Shows how a question is solved: a live panel on a terminal, elsewhere one line per trajectory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ WIDEST = 100
 
 
 class SolvingDisplay:
-    """Shows progress and then the solution; to be entered while it is solved.
+    """Shows progress while it is entered, and then the solution.
 
     Args:
-        question: What is asked.
-        console: Where to write; standard output by default. A panel needs a terminal.
+        question: The question.
+        console: The console to write to; standard output by default. A panel needs a terminal.
     """
 
     def __init__(self, question: str, console: Console | None = None) -> None:
@@ -36,13 +36,13 @@ class SolvingDisplay:
         self._screen.stop()
 
     def watch(self, progress: Progress) -> None:
-        """Take note of a trajectory that has ended."""
+        """Show the progress after a trajectory has ended."""
         self._progress = progress
         if not self._screen.live:
             self._screen.say(plain_line(progress))
 
     def render(self) -> RenderableType:
-        """The panel as it is now."""
+        """The current panel."""
         parts: list[RenderableType] = [Text(self._screen.printable(self._question), style="bold"), Text()]
         if (now := self._progress) is None:
             parts.append(Text("the first trajectories grow ...", style="dim"))
@@ -52,11 +52,11 @@ class SolvingDisplay:
         return framed(parts, width=min(WIDEST, self._screen.console.width))
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a lasting line."""
         self._screen.say(text, "dim" if self._screen.live else "")
 
     def solved(self, solution: Solution) -> None:
-        """Print the solution, for good."""
+        """Print the solution."""
         self._screen.say(solution.answer or "no answer", "bold red" if solution.answer is None else "bold green")
         for line in lines(solution):
             self.say(line)
@@ -77,7 +77,7 @@ class SolvingDisplay:
 
 
 def plain_line(progress: Progress) -> str:
-    """Like "3/8 trajectories  Madrid 2, Lima 1  14 calls, 310 tokens"."""
+    """A line such as "3/8 trajectories  Madrid 2, Lima 1  14 calls, 310 tokens"."""
     answers = listed([f"{one_line(one.answer, LONGEST)} {one.votes}" for one in progress.tallies]) or "no answer yet"
     spent = progress.spent
     return f"{_count(progress)}  {answers}  {spent.calls} calls, {spent.tokens:,} tokens"

@@ -49,7 +49,7 @@ class MeteredGenerator:
         return sampled
 
     def end(self, sequence: GrowingSequence) -> None:
-        """No token of it will be sampled any more."""
+        """Tell the engine and the meter that no token of the sequence will be sampled any more."""
         self.engine.end(sequence)
         self.meter.ends(self._numbers[id(sequence)])
         self.ended()

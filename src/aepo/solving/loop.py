@@ -22,6 +22,7 @@ from aepo.rewards.score import AT_ONCE, RewardScorer, score
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Rollout, Seeds
 from aepo.rollout.growing import Question
+from aepo.solving.actions import actions, best
 from aepo.solving.budget import SolvingBudget, SolvingPrices, SolvingSpent, rounds
 from aepo.solving.choice import choose
 from aepo.solving.engine import metered
@@ -43,7 +44,7 @@ class Means:
         agent: Grows trajectories; its engine must be entered.
         algorithm: Gives the rules of the rollout; its `group_size` is the largest round.
         state: The entropy scales before the first round.
-        rewards_at_once: Calls of the reward at once.
+        rewards_at_once: Largest number of calls of the reward at once.
     """
 
     agent: Agent
@@ -64,11 +65,11 @@ class Solving:
 
     Raises:
         ValueError: The budget is in money but nothing has a price; there are both a reward and a judge; or the engine
-            is deterministic, and would wait for trajectories that the budget holds back.
+            is deterministic and the budget may hold trajectories back, for which it would wait.
     """
 
     def __init__(self, sample: Sample, means: Means) -> None:
-        """Spend nothing yet."""
+        """Check the parts; nothing is used yet."""
         prices = [tool.price for tool in means.agent.tools.values()]
         self._sizes = rounds(means.budget.most_trajectories, means.algorithm.group_size)
         if means.budget.money is not None and not (means.prices.input or means.prices.output or any(prices)):
@@ -91,7 +92,7 @@ class Solving:
         self._began = 0.0
 
     async def run(self) -> Solution:
-        """Spend the budget, then choose the answer.
+        """Use the budget, then choose the answer.
 
         Raises:
             RolloutError: A tool has a bug, and `on_tool_bug` is "stop".
@@ -138,12 +139,18 @@ class Solving:
         reward, judge, question = self.means.reward, self.means.judge, self.sample.question
         if reward is not None:
             await score(self._groups, reward, self.means.rewards_at_once)
-        leaves = self._leaves()
+        acting = {name for name, tool in self._agent.tools.items() if tool.environment}
+        chosen = best(self._groups) if acting else []
+        leaves = [one.leaf for one in chosen] if acting else self._leaves()
         tallies = tally([leaf.answer for leaf in leaves], [leaf.reward for leaf in leaves])
         by = "judge" if judge is not None else "reward" if reward is not None else "vote"
         place = 0 if judge is None else await choose(judge, question, tallies)
         limit = self.meter.exhausted or "trajectories"
-        return decided(question, tuple(self._groups), tallies, by, place, limit, self._spent())
+        solution = decided(question, tuple(self._groups), tallies, by, place, limit, self._spent())
+        if not acting:
+            return solution
+        made = actions(chosen, solution.answer, acting)
+        return replace(solution, actions=made, chosen_by="reward" if reward is not None else solution.chosen_by)
 
     def _leaves(self) -> list[Leaf]:
         leaves = [leaf for group in self._groups for leaf in group.tree.leaves]

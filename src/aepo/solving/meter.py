@@ -1,8 +1,8 @@
 """Pays for tokens and calls before they are used, so that no limit is exceeded.
 
-A turn begins when the budget can pay for all tokens that it may write; the unused part is given back. Other turns wait.
-The trajectory that began first comes first, because a few whole trajectories are worth more than many unfinished ones.
-When all unfinished trajectories wait and nothing can be given back, the budget is spent.
+A turn begins when the budget can pay for all tokens that it may write; the unused part is given back. Until then it
+waits. The trajectory that began first is served first, because a few whole trajectories are worth more than many
+unfinished ones. If all unfinished trajectories wait and no turn can give anything back, the budget is spent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CALLS_FIRST = -1
 
 @dataclass(eq=False)
 class Grant:
-    """The resources of a turn: the tokens that it may write, and those before it that it reads."""
+    """The tokens that a turn may write, and the number of tokens that it reads."""
 
     tokens: int
     read: int
@@ -47,13 +47,13 @@ class Meter:
     """Counts and limits the resources of one question.
 
     Attributes:
-        spent: Resources used so far, without seconds.
+        spent: The resources used so far, without seconds.
         exhausted: The limit that ended the rollout; None before that.
         stop: Called when no trajectory can go on.
     """
 
     def __init__(self, budget: SolvingBudget, prices: SolvingPrices) -> None:
-        """Spend nothing yet."""
+        """Begin with nothing used."""
         self.budget, self.prices, self.spent = budget, prices, SolvingSpent()
         self.exhausted: str | None = None
         self.stop: Callable[[], None] = lambda: None
@@ -62,7 +62,7 @@ class Meter:
         self._growing: set[int] = set()
 
     def tool(self, tool: Tool) -> Tool:
-        """The tool, with calls that are paid for, even if a kept result answers them."""
+        """The tool with a payment before each call, also if a kept result answers it."""
 
         async def around(execute: Execute, values: dict[str, object]) -> ToolResult:
             await self._paid(CALLS_FIRST, lambda: self._pay_call(tool.price), trajectory.get())
@@ -71,12 +71,12 @@ class Meter:
         return replace(tool, around=(*tool.around, around))
 
     def begins(self, path: int) -> None:
-        """A trajectory begins."""
+        """Count a trajectory that begins."""
         self._growing.add(path)
         self.spent += SolvingSpent(trajectories=1)
 
     def ends(self, path: int) -> None:
-        """A trajectory has ended."""
+        """Note that a trajectory has ended."""
         if path in self._growing:
             self._growing.remove(path)
             self._serve()
@@ -85,9 +85,9 @@ class Meter:
         """Wait until a turn can be paid for; the caller must call `settle` after it.
 
         Args:
-            path: Number of the trajectory, in the order of their beginning.
-            read: Tokens before the turn.
-            wanted: Tokens that it may write. The grant is smaller if fewer are left and none can be given back.
+            path: Number of the trajectory, in the order in which they began.
+            read: Number of tokens before the turn.
+            wanted: Number of tokens that it may write; the grant is smaller if fewer are left and none comes back.
         """
         granted: list[Grant] = []
         try:
@@ -104,14 +104,14 @@ class Meter:
         self._serve()
 
     async def give_up(self, path: int) -> None:
-        """Wait for ever, after a turn used all that was left and it was not enough."""
+        """Wait for ever, because a turn has used all that was left and is not complete."""
         limit = "tokens" if self._free_tokens() <= 0 else "money"
         await self._paid(path, lambda: limit, path)
 
     def affordable(self) -> int:
-        """Number of trajectories that the rest of the budget pays for, at the average cost so far.
+        """The number of trajectories that the rest of the budget pays for, at the average cost so far.
 
-        If nothing is left, `exhausted` is set.
+        It sets `exhausted` if nothing is left.
         """
         spent, budget = self.spent, self.budget
         most = budget.most_trajectories - spent.trajectories
@@ -140,7 +140,7 @@ class Meter:
                 self._waiting.remove(waiting)
 
     def _serve(self) -> None:
-        """Pay for waiting turns and calls, the oldest trajectory first; none overtakes one that waits for tokens."""
+        """Pay for waiting calls, then for turns, the oldest trajectory first, up to a turn that cannot be paid."""
         for waiting in sorted(self._waiting, key=lambda one: one.age):
             waiting.refused = waiting.pay()
             if waiting.refused is None:

@@ -1,7 +1,8 @@
-"""The solution of a question, and the progress on the way."""
+"""The solution of a question, and the progress while it is solved."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from aepo.solving.budget import SolvingSpent
 from aepo.solving.vote import Tally, tied
 from aepo.terminal.text import one_line
-from aepo.types import Group, Origin
+from aepo.types import Group, Origin, ToolCall
 
 ChosenBy = Literal["vote", "reward", "judge", "nobody"]
 SHOWN = 6
@@ -23,10 +24,10 @@ class Progress:
     """The progress of solving a question.
 
     Attributes:
-        round: Current round, from 1.
-        rounds: Number of rounds, if no limit ends it earlier.
-        wanted: Trajectories of all rounds.
-        ended: Trajectories that have ended.
+        round: The current round, from 1.
+        rounds: The number of rounds, if no limit ends it earlier.
+        wanted: The number of trajectories of all rounds.
+        ended: The number of trajectories that have ended.
         tallies: Their answers, most votes first.
         spent: The resources used so far.
     """
@@ -45,14 +46,16 @@ class Solution:
 
     Attributes:
         question: The question.
-        answer: None if no trajectory gave one.
+        answer: The chosen answer; None if no trajectory gave one.
         tallies: All answers, the chosen one first.
-        tied: Answers as good as the chosen one, itself included; empty if there are no others.
+        tied: The answers as good as the chosen one, itself included; empty if there are no others.
         chosen_by: How the answer was chosen; "vote" also if a judge's reply could not be read or was not needed.
         judge_unreadable: Whether a judge's reply could not be read.
         ended_by: The limit that was reached: "trajectories", "calls", "tokens", "money"; or "interrupted".
-        spent: The resources used.
+        spent: The resources that were used.
         groups: One per round, with their trees. A cut trajectory has no leaf.
+        actions: With an environment: the calls of the chosen trajectory, without those that failed, to be made once in
+            the real one. Without a reward and an answer, the first trajectory's.
     """
 
     question: str
@@ -64,20 +67,21 @@ class Solution:
     ended_by: str
     spent: SolvingSpent
     groups: tuple[Group, ...]
+    actions: tuple[ToolCall, ...] = ()
 
     @property
     def ended(self) -> int:
-        """Number of trajectories that ended; the budget cut the others."""
+        """The number of trajectories that ended; the budget cut the others."""
         return sum(len(group.tree.leaves) for group in self.groups)
 
     @property
     def votes(self) -> int:
-        """Number of trajectories with an answer."""
+        """The number of trajectories with an answer."""
         return sum(one.votes for one in self.tallies)
 
     @property
     def fresh_starts(self) -> int:
-        """Number of ended trajectories that began at the question."""
+        """The number of ended trajectories that began at the question."""
         return sum(leaf.origin in FROM_QUESTION for group in self.groups for leaf in group.tree.leaves)
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +92,7 @@ class Solution:
             "answer": self.answer,
             "chosen_by": self.chosen_by,
             "judge_unreadable": self.judge_unreadable,
+            "actions": [{"name": call.name, "arguments": call.arguments} for call in self.actions],
             "answers": [asdict(one) for one in self.tallies],
             "tied": [one.answer for one in self.tied],
             "ended_by": self.ended_by,
@@ -106,6 +111,9 @@ class Solution:
 def lines(solution: Solution) -> list[str]:
     """The lines after the answer."""
     told = [_agreement(solution)]
+    if solution.actions:
+        made = [f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}" for call in solution.actions]
+        told.append(f"{count(len(made), 'action')}: {listed(made)}")
     if solution.judge_unreadable:
         told.append("the judge's reply could not be read: the vote decided")
     if solution.tied and solution.chosen_by != "judge":
@@ -130,13 +138,13 @@ def spending(spent: SolvingSpent) -> str:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """With commas; only the first `SHOWN`, each on one line, and how many others there are."""
+    """The texts with commas; only the first `SHOWN`, each on one line, and the number of the others."""
     shown = [one_line(text, LONGEST) for text in texts[:SHOWN]]
     return ", ".join(shown) + (f" and {len(texts) - SHOWN} others" if len(texts) > SHOWN else "")
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """Like "1 branch" or "3 branches"."""
+    """A number with its noun, such as "1 branch" or "3 branches"."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
@@ -149,7 +157,7 @@ def decided(
     ended_by: str,
     spent: SolvingSpent,
 ) -> Solution:
-    """Put a solution together.
+    """Make the solution.
 
     Args:
         question: The question.
@@ -158,7 +166,7 @@ def decided(
         by: How the answer is chosen.
         place: Index of the answer that a judge chose; None if its reply could not be read, 0 without a judge.
         ended_by: The limit that was reached.
-        spent: The resources used.
+        spent: The resources that were used.
     """
     if not tallies:
         return Solution(question, None, (), (), "nobody", False, ended_by, spent, groups)

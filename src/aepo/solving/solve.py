@@ -1,7 +1,8 @@
-"""`aepo.solve`: puts together the parts that solve a question, and runs them."""
+"""`aepo.solve`: makes the parts that solve a question, and runs them."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from aepo.process import event_loop
 from aepo.process.signals import terminable
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
+from aepo.rewards.outcome import outcome
 from aepo.rollout.agent import Agent
 from aepo.solving.budget import SolvingBudget, SolvingPrices
 from aepo.solving.loop import KeepGroup, Means, Solving, Watch
@@ -25,6 +27,8 @@ from aepo.tools.base import Tool
 from aepo.tools.state import warn_of_state
 from aepo.types import Sample
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from aepo.algorithms.base import Algorithm
     from aepo.engines.local.policy import LocalPolicy
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 @terminable()
 def solve(
     policy: LocalPolicy | str,
-    question: str,
+    question: str | Sample,
     tools: Sequence[Tool] = (),
     *,
     task: Task | None = None,
@@ -53,9 +57,11 @@ def solve(
 
     Args:
         policy: A policy of `train` or `load_policy`, or an argument of `load_policy`.
-        question: The question.
+        question: The question; with an environment perhaps a sample, whose metadata `reset` takes.
         tools: The tools.
-        task: Gives tools and system message instead of `tools`; its questions and its reward are not used.
+        task: Gives tools, environment and system message instead of `tools`; its questions and its reward are not
+            used. With an environment, the solution has the actions of one trajectory, by its `get_reward` if it has
+            one and neither `reward` nor `judge` is given.
         trajectories: Number of trajectories that may begin. If unset, it is 8 without another limit and 64 with one.
         calls: Tool calls that may run.
         tokens: Tokens that the policy may write.
@@ -82,6 +88,9 @@ def solve(
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
     equipment = _equipment(settings, asked.tools)
     agent = _agent(policy, equipment.of(asked), settings)
+    worlds = asked.environments.values()
+    if judge is None and worlds and all(world.rewards for world in worlds):
+        reward = reward or outcome
     means = Means(
         agent=agent,
         algorithm=settings.algorithm,
@@ -98,14 +107,22 @@ def solve(
     return _run(Solving(asked.samples[0], means), equipment, settings, interruptible)
 
 
-def _asked(question: str, tools: Sequence[Tool], task: Task | None) -> Task:
+def _asked(question: str | Sample, tools: Sequence[Tool], task: Task | None) -> Task:
     """A task whose only question is this one."""
+    sample = question if isinstance(question, Sample) else Sample(question, id="question")
     if task is not None and tools:
         raise ValueError(f"task {task.name!r} brings its own tools: leave tools out")
-    if not question.strip():
+    if not sample.question.strip():
         raise ValueError("the question is empty")
-    sample = Sample(question, id="question")
-    return Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
+    asked = Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
+    for name, environment in asked.environments.items():
+        if not environment.sandboxed:
+            _log.warning(
+                "several trajectories act in environment %s: what their calls change outside of it, they change more "
+                "than once (docs/environments.md; aepo.environment(..., sandboxed=True) if they change nothing there)",
+                name,
+            )
+    return asked
 
 
 def _equipment(settings: Config, tools: Sequence[Tool]) -> Equipment:

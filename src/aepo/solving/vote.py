@@ -26,7 +26,7 @@ class Tally:
 
 
 def key(answer: str) -> AnswerReading:
-    """The form of an answer for comparison, as in rewards (`aepo.rewards.answer`)."""
+    """The form in which an answer is compared, as in rewards (`aepo.rewards.answer`)."""
     return read(unboxed(answer))
 
 

@@ -64,6 +64,11 @@ class Task:
             return {}
         return {given.name: given} if isinstance(given, Environment) else dict(given)
 
+    def environment_of(self, sample: Sample) -> str:
+        """The name of the environment of a question; "" without one."""
+        made = self.environments
+        return str(sample.metadata.get("environment")) if len(made) > 1 else next(iter(made), "")
+
     def tools_of(self, environment: str) -> tuple[Tool, ...]:
         """The tools that a question of an environment may use: the task's own and those of the environment."""
         return tuple(tool for tool in self.tools if tool.environment in ("", environment))
@@ -74,13 +79,15 @@ class Task:
             if not isinstance(one, Environment):
                 raise ValueError(f"task {self.name!r}: the environment is no aepo.environment(...), but {one!r}")
         made = self.environments
+        if not made:
+            raise ValueError(f"task {self.name!r}: environment names none: leave it out, or give one")
         if not isinstance(self.environment, Environment):
             made = {name: environment.named(name) for name, environment in made.items()}
             object.__setattr__(self, "environment", made)
         known = {tool.environment for tool in self.tools}
         new = (tool for name, environment in made.items() if name not in known for tool in environment.tools)
         object.__setattr__(self, "tools", (*self.tools, *new))
-        check_environments(self.samples + self.held_out, made, f"task {self.name!r}")
+        check_environments([*self.samples, *self.held_out], self.environment_of, made, f"task {self.name!r}")
         for name in made:
             names = [tool.name for tool in self.tools_of(name)]
             if twice := next((one for one in names if names.count(one) > 1), None):

@@ -47,11 +47,7 @@ def benchmark(
 
 
 def make_tools(data_set: DataSet, tools: Sequence[str] | None = None, corpus: str | None = None) -> list[Tool]:
-    """The tools of a data set; arguments as of `benchmark`.
-
-    Raises:
-        ValueError: There is no such tool, or it has nothing to search.
-    """
+    """The tools of a data set; arguments and errors as of `benchmark`."""
     names = data_set.tools if tools is None else tools
     if "search" in names and corpus is None:
         raise ValueError(

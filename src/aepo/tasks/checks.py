@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,8 +21,8 @@ def checked(samples: Iterable[Any], prefix: str, where: str) -> tuple[Sample, ..
 
     Args:
         samples: The given samples, of any type.
-        prefix: Together with its number, the id of a sample without one.
-        where: Their owner, for the message.
+        prefix: The beginning of the id of a sample without one; its number follows.
+        where: The name of their owner, for messages.
 
     Raises:
         ValueError: One is no `Sample`, a field cannot be used, or two share an id; the message names the sample.
@@ -60,14 +60,16 @@ def check_held_out(trained: Sequence[Sample], held_out: Sequence[Sample], where:
         )
 
 
-def check_environments(samples: Sequence[Sample], environments: Mapping[str, Environment], where: str) -> None:
+def check_environments(
+    samples: Sequence[Sample], named: Callable[[Sample], str], environments: Mapping[str, Environment], where: str
+) -> None:
     """Check that each question has an environment, and all that its `reset` takes.
 
     Raises:
         ValueError: One has not.
     """
     for sample in samples:
-        name = sample.metadata.get("environment") if len(environments) > 1 else next(iter(environments))
+        name = named(sample)
         if name not in environments:
             raise ValueError(
                 f"{where}: sample {sample.id!r} names no environment: set its metadata 'environment' to one of "

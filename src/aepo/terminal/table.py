@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 
@@ -20,16 +19,6 @@ _UNLIMITED = 1000
 
 class Best(str):
     """A cell that is shown in bold: nothing in its column is better."""
-
-
-def interval(mean: float, low: float, high: float, form: str = ".3f") -> str:
-    """E.g. "47.6 [40.1, 55.0]"; the mean alone where the limits are NaN. `form` is of each number, e.g. "+.1f"."""
-    return f"{mean:{form}}" if math.isnan(low) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"
-
-
-def percent(mean: float, low: float, high: float, form: str = ".1f") -> str:
-    """The same of shares, in per cent."""
-    return interval(100 * mean, 100 * low, 100 * high, form)
 
 
 def markdown(title: str, tables: Sequence[Lines], notes: Sequence[str]) -> str:

@@ -20,8 +20,8 @@ def warn_of_state(tools: Iterable[Tool]) -> None:
     for tool in tools:
         if not tool.pure and not tool.environment and (why := state_of(tool.function)) is not None:
             _log.warning(
-                "tool %s may keep state: it %s, and one object serves all trajectories at once "
-                "(docs/how-to/own_tool.md; @aepo.tool(pure=True) if it keeps none)",
+                "tool %s may keep state: it %s, and one object serves all trajectories at once: make it an environment "
+                "(docs/environments.md), or say @aepo.tool(pure=True) if it keeps none",
                 tool.name,
                 why,
             )

@@ -101,7 +101,7 @@ class Checkpoints:
         path = checkpoint.resumable(self._folder)
         if path is None:
             return None
-        data = json.loads((path / checkpoint.STATE).read_text())
+        data = checkpoint.read_state(path)
         try:
             restored = state.restored(data, questions)
         except ValueError as error:

@@ -28,21 +28,11 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
-def _tenth(value: float) -> str:
-    return f"{value:.1f}"
-
-
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
+_tenth, _seconds, _count = "{:.1f}".format, "{:.1f} s".format, "{:,.0f}".format
 
 # The title on the panel, the name on the plain line, the metric, and its format.
 LEARNING: tuple[tuple[str, str, str, Show], ...] = (

@@ -58,19 +58,11 @@ class StepFigures:
         )
 
     def __add__(self, other: StepFigures) -> StepFigures:
-        """The sum of both parts."""
+        """The sum of both parts; of the largest difference the larger one."""
         kls = [kl for kl in (self.reference_kl, other.reference_kl) if kl is not None]
-        return StepFigures(
-            self.loss + other.loss,
-            self.clipped_low + other.clipped_low,
-            self.clipped_high + other.clipped_high,
-            self.rollout_kl + other.rollout_kl,
-            fsum(kls) if kls else None,
-            self.difference + other.difference,
-            max(self.largest_difference, other.largest_difference),
-            self.outside + other.outside,
-            self.rollout_k3 + other.rollout_k3,
-        )
+        summed = {name: value + getattr(other, name) for name, value in vars(self).items() if name != "reference_kl"}
+        largest = max(self.largest_difference, other.largest_difference)
+        return StepFigures(**{**summed, "reference_kl": fsum(kls) if kls else None, "largest_difference": largest})
 
     def differences(self) -> dict[str, float]:
         """Differences of the rollout's log-probabilities from those computed here; for a rollout's first step only.

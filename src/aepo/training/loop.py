@@ -17,16 +17,16 @@ from typing import Any
 import torch
 
 from aepo.config import Config
-from aepo.evaluation.outcomes import outcomes, save_outcomes
+from aepo.evaluation.outcomes import save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.process import event_loop
 from aepo.process.signals import signals_wait
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import Scorer
 from aepo.rollout.sampler import Sampler
+from aepo.runs.begun import drop_after
 from aepo.runs.checkpoint import CheckpointError
 from aepo.runs.folder import RunFolder
-from aepo.runs.metrics import read_metrics
 from aepo.runs.trees import save_trees
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import ToolBudget
@@ -119,7 +119,7 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message)
         resumed = self._restore() if resume else None
-        self.trackers = make_trackers(train.trackers, folder.path, resumed)
+        self.trackers = make_trackers(train.trackers, folder, resumed)
 
     def run(self) -> None:
         """Train to the end. Ctrl-C or SIGTERM ends it with a checkpoint after the last complete step.
@@ -313,7 +313,7 @@ class Trainer:
         with signals_wait():
             self.evaluated = self.state.step
             # They are written before the metrics, which tell a resumed run that this evaluation is done.
-            save_outcomes(self.folder, self.state.step, outcomes(result))
+            save_outcomes(self.folder, self.state.step, result.outcomes())
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
             self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
 
@@ -334,15 +334,14 @@ class Trainer:
         """Go on from the newest checkpoint that allows it; returns the last step whose metrics are kept."""
         restored = self.checkpoints.restore(self.state, self.parts.questions)
         if restored is None:
-            self.folder.truncate_after(0)
+            drop_after(self.folder, 0)
             return -1
         self.state, step = restored, restored.step
         # If the run was killed between an evaluation and the next checkpoint, only the metrics show that it was
         # evaluated.
-        rows = read_metrics(self.folder.metrics_file)
-        if any(row["step"] == step and "eval/success" in row for row in rows):
+        if any(row["step"] == step for row in self.folder.evaluations()):
             self.evaluated = step
-        self.folder.truncate_after(step)
+        drop_after(self.folder, step)
         return step
 
     def _title(self) -> str:

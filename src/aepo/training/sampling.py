@@ -61,22 +61,7 @@ async def sample_step(
     seed: int,
     step: int,
 ) -> StepGroups:
-    """Sample and score the groups that a step trains on: `sample_groups` of the step's questions.
-
-    Args:
-        questions: The questions to train on.
-        count: The number of groups that are wanted.
-        agent: Grows paths.
-        scorer: Scores trajectories.
-        algorithm: Gives the rules of the rollout and says which groups are informative.
-        state: The run's entropy scales; they do not change here.
-        seed: The run's seed.
-        step: The number of earlier steps.
-
-    Raises:
-        RolloutError: A tool has a bug.
-        ValueError: A reward is not one finite number, or the engine has no room for one group.
-    """
+    """Sample and score `count` groups that a step trains on; arguments and errors as of `sample_groups`."""
     samples = step_questions(questions, count, seed, step)
     return await sample_groups(samples, questions, agent, scorer, algorithm, state, seed, step)
 

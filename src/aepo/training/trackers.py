@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from aepo.runs.metrics import JsonlTracker
+from aepo.files.json_data import finite
+from aepo.files.lines import append_lines
+from aepo.files.whole import write_whole
+from aepo.runs.folder import RunFolder, writing
+from aepo.runs.metrics import read_metrics
 
 NAMES = ("jsonl", "tensorboard")
 
@@ -22,6 +27,50 @@ class Tracker(Protocol):
     def close(self) -> None:
         """Write all pending records; `log` may not be called afterwards."""
         ...
+
+
+class JsonlTracker:
+    """Appends one object per step to a file, such as {"step": 3, "reward/mean": 0.4}; each line is on the disk at once.
+
+    Numbers keep every bit; NaN and infinities become null. If a kill left an incomplete last line, it is dropped when
+    the file is opened again.
+
+    Raises:
+        RunFolderError: The file cannot be written.
+        ValueError: The file does not hold metrics.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keep(read_metrics(path))
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Append one line; a line that does not fit on the disk is removed.
+
+        Raises:
+            RunFolderError: The disk is full or refuses.
+        """
+        with writing(self.path):
+            append_lines(self.path, [_line({"step": step, **metrics})])
+
+    def truncate_after(self, step: int) -> None:
+        """Delete the lines of later steps, because a run that is resumed after `step` logs them again.
+
+        Raises:
+            RunFolderError: The file cannot be written.
+        """
+        self._keep([row for row in read_metrics(self.path) if row["step"] <= step])
+
+    def close(self) -> None:
+        """Do nothing, because each line is already on the disk."""
+
+    def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Leave exactly these rows in the file; a file that has them already does not change."""
+        data = "".join(_line(row) + "\n" for row in rows).encode()
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists() or self.path.read_bytes() != data:
+                write_whole(self.path, data)
 
 
 class TensorBoardTracker:
@@ -77,12 +126,12 @@ class TensorBoardTracker:
         )
 
 
-def make_trackers(names: Sequence[str], folder: Path, resumed: int | None = None) -> list[Tracker]:
+def make_trackers(names: Sequence[str], folder: RunFolder, resumed: int | None = None) -> list[Tracker]:
     """A run's trackers: the named ones, and always the JSON lines, because showing and resuming a run need them.
 
     Args:
         names: Names from `NAMES`; "jsonl" is always included.
-        folder: The run folder, for `metrics.jsonl` and `tensorboard/`.
+        folder: The run folder.
         resumed: The step after which the run goes on; records of later steps are dropped.
 
     Raises:
@@ -94,14 +143,18 @@ def make_trackers(names: Sequence[str], folder: Path, resumed: int | None = None
             raise ValueError(f"unknown tracker {name!r}, known are {', '.join(NAMES)}")
     trackers: list[Tracker] = []
     try:
-        lines = JsonlTracker(folder / "metrics.jsonl")
+        lines = JsonlTracker(folder.metrics_file)
         trackers.append(lines)
         if resumed is not None:
             lines.truncate_after(resumed)
         if "tensorboard" in names:
-            trackers.append(TensorBoardTracker(folder / "tensorboard", resumed))
+            trackers.append(TensorBoardTracker(folder.path / "tensorboard", resumed))
     except BaseException:
         for made in trackers:
             made.close()
         raise
     return trackers
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(finite(row), ensure_ascii=False, allow_nan=False)

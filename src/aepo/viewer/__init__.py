@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 
 from aepo.files.paths import local
+from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
-from aepo.runs.records import Record, read_trees, tree_files
+from aepo.runs.records import Record, read_trees
 
 __all__ = ["Record", "read_metrics", "read_trees", "tree_files", "view"]
 
@@ -39,3 +40,20 @@ def view(
     sources = [open_source(local(folder)) for folder in (run_folder, other) if folder is not None]
     choice = Choice(sections=[str(step) for step in steps], megabytes=megabytes)
     return export(sources, local(out) if out is not None else local(run_folder) / "trees.html", choice)
+
+
+def tree_files(folder: Path, steps: Collection[int] | None = None) -> list[Path]:
+    """The tree files of a run or an evaluation, by step; only those of `steps` if given.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: The folder has no tree of these steps.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {folder}")
+    found = RunFolder(folder).tree_files()
+    chosen = [path for step, path in found.items() if steps is None or step in steps]
+    if not chosen:
+        which = "" if steps is None or not found else f" of step {', '.join(map(str, sorted(steps)))}"
+        raise ValueError(f"{folder / 'trees'} holds no rollout trees{which} (step-000001.jsonl.gz and so on)")
+    return chosen

@@ -57,7 +57,7 @@ def export(sources: Sequence[Source], path: str | PathLike[str], choice: Choice 
 
 
 def page(title: str, data: dict[str, str]) -> str:
-    """The HTML text; `data` holds JSON by address (`aepo.viewer.views`)."""
+    """The HTML text of the page; `data` holds JSON by address (`aepo.viewer.views`)."""
     static = files("aepo.viewer") / "static"
     style = (static / "page.css").read_text(encoding="utf-8")
     scripts = [(static / "vendor" / "d3.min.js").read_text(encoding="utf-8"), bundle()]
@@ -92,7 +92,7 @@ def _data(sources: Sequence[Source], choice: Choice) -> dict[str, str]:
         if not choice.questions or record.group.sample.id in choice.questions
     ]
     if not found:
-        raise ValueError(f"{sources[0].path} holds no rollout trees" + " that were chosen" * bool(known))
+        raise ValueError(f"{sources[0].folder.path} holds no rollout trees" + " that were chosen" * bool(known))
     texts = [_text(whole(record, index)) for _, _, index, record in found]
     kept = _within([len(text.encode("utf-8", "replace")) for text in texts], choice.megabytes * MEGABYTE)
     told = views.view(sources, live=False)
@@ -119,7 +119,7 @@ def _records(section: SourceSection) -> Iterator[Record]:
 
 
 def _within(sizes: Sequence[int], most: float) -> list[int]:
-    """Indices of as many items as fit, spread evenly; at least one."""
+    """Indices of as many items as fit, evenly spread; at least one."""
     count = len(sizes)
     while count > 1:
         kept = [i * len(sizes) // count for i in range(count)]

@@ -1,4 +1,4 @@
-"""Security headers of the page, which shows texts of models and of the web: a browser may only draw it.
+"""Security headers of the page. It shows texts of models and of the web, so a browser may only display it.
 
 Scripts and styles come from this package only: by address from the server, by hash in the single file. Strings never
 become markup or code (trusted types). Nothing is loaded from or sent to other hosts.
@@ -43,10 +43,10 @@ class HostGuard:
     """Sends `HEADERS` with every response, and answers only requests whose Host header names this machine.
 
     A web page whose name was made to point here (DNS rebinding) still sends that name. A numeric address cannot be made
-    to point elsewhere, so on other interfaces than loopback every numeric address is accepted.
+    to point elsewhere, so on interfaces other than loopback every numeric address is accepted.
 
     Args:
-        app: The application behind it.
+        app: The application that answers.
         host: The address that the server listens on.
     """
 

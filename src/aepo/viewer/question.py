@@ -13,7 +13,7 @@ from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, ToolCall, ToolResult, 
 
 
 def digest(record: Record, index: int) -> dict[str, Any]:
-    """The values of the list and of its filters, and the outline of the tree.
+    """The values for the list of questions and its filters, and the outline of the tree.
 
     Args:
         record: The question.
@@ -48,7 +48,7 @@ def digest(record: Record, index: int) -> dict[str, Any]:
 
 
 def outline(tree: TrajectoryTree) -> list[list[Any]]:
-    """Each path's [number, path it left or null, tokens after the prompt where it starts, where it ends, reward]."""
+    """For each path: [number, path it left or null, tokens after the prompt at its start, at its end, reward]."""
     lines = []
     for leaf in tree.leaves:
         walk = tree.walk(leaf.node)

@@ -63,7 +63,7 @@ def app(sources: Sequence[Source], host: str = LOOPBACK[1]) -> Starlette:
 
 
 def listening(host: str, port: int | None) -> socket.socket:
-    """A bound socket on `port`; by default on `PORT`, or on any free port if that is taken.
+    """A socket that listens on `port`; by default on `PORT`, or on any free port if that is taken.
 
     Raises:
         ValueError: The address cannot be listened on.

@@ -1,4 +1,4 @@
-"""Opens a folder for the viewer: of a run, of an evaluation, or any with trees. Files are read once."""
+"""Opens a folder for the viewer: of a run, of an evaluation, or any with trees."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from aepo.config import flat
 from aepo.evaluation.folder import EvaluationFolder
-from aepo.runs.folder import RunFolder
-from aepo.runs.records import step_files
+from aepo.runs.folder import CONFIG, RunFolder
 
 FACTS = (
     ("algorithm", "algorithm.name"),
@@ -36,7 +35,7 @@ RULES = ("branch_rule", "tau", "alpha", "gamma", "penalty", "beam_size", "entrop
 
 @dataclass(frozen=True)
 class SourceSection:
-    """Questions that belong together: a step of a run, a data set of an evaluation.
+    """Questions that are shown together: those of a step of a run, or of a data set of an evaluation.
 
     Attributes:
         key: Its name in addresses.
@@ -56,35 +55,32 @@ class Source:
     """One opened folder.
 
     Attributes:
-        path: The folder.
-        name: Name of the folder.
-        kind: Run or evaluation.
+        folder: The folder.
+        kind: "run" or "evaluation".
         settings: Its settings by dotted keys; empty if the folder has none.
     """
 
-    path: Path
-    name: str
+    folder: RunFolder
     kind: Literal["run", "evaluation"]
     settings: Mapping[str, Any]
 
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.path.resolve().name
+
     def sections(self) -> list[SourceSection]:
         """The current sections; the folder may still grow."""
+        files = self.folder.tree_files()
         if self.kind == "run":
-            return [SourceSection(str(n), f"step {n}", n, (path,)) for n, path in step_files(self.path).items()]
-        if files := step_files(self.path):
+            return [SourceSection(str(n), f"step {n}", n, (path,)) for n, path in files.items()]
+        if files:
             return [SourceSection(str(n), EVALUATED.get(n, str(n)), None, (path,)) for n, path in files.items()]
-        found = []
-        for folder in sorted(path for path in self.path.iterdir() if path.is_dir()):
-            if files := step_files(folder):
-                found.append(SourceSection(folder.name, folder.name, None, tuple(files.values())))
-        return found
+        data_sets = {path.name: RunFolder(path).tree_files() for path in sorted(self.folder.path.iterdir())}
+        return [SourceSection(name, name, None, tuple(kept.values())) for name, kept in data_sets.items() if kept]
 
     def section(self, key: str) -> SourceSection:
-        """One section.
-
-        Raises:
-            KeyError: There is no such section.
-        """
+        """One section; KeyError if there is no such section."""
         for section in self.sections():
             if section.key == key:
                 return section
@@ -95,7 +91,7 @@ class Source:
         return [(words, str(self.settings[key])) for words, key in FACTS if self.settings.get(key) is not None]
 
     def rules(self) -> dict[str, Any]:
-        """The known settings with which branch decisions and clips are drawn."""
+        """The settings with which the page draws branch decisions and clips, as far as they are known."""
         return {name: self.settings[key] for name in RULES if (key := f"algorithm.{name}") in self.settings}
 
 
@@ -108,30 +104,18 @@ def open_source(path: Path) -> Source:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no run folder {path}")
-    name = path.resolve().name
-    if (path / "settings.json").is_file():
-        settings = _dotted(EvaluationFolder(path).settings())
-        return Source(path, name, "evaluation", settings)
-    if (path / "report.json").is_file():
-        return Source(path, name, "evaluation", _report(path / "report.json"))
-    run = RunFolder(path)
-    if run.config_file.is_file():
-        return Source(path, name, "run", _dotted(run.config()))
-    if run.metrics_file.is_file() or run.trees.is_dir():
-        return Source(path, name, "run", {})
-    if inside := sorted(config.parent for config in (*path.glob("*/config.yaml"), *path.glob("*/*/config.yaml"))):
+    folder = RunFolder(path)
+    if (evaluation := EvaluationFolder(path)).begun:
+        return Source(folder, "evaluation", _dotted(evaluation.settings()))
+    if (report := folder.read_json("report.json")) is not None:
+        return Source(folder, "evaluation", _dotted(report))
+    if folder.config_file is not None:
+        return Source(folder, "run", _dotted(folder.config()))
+    if folder.metrics_file.is_file() or folder.trees.is_dir():
+        return Source(folder, "run", {})
+    if inside := sorted(config.parent for config in (*path.glob(f"*/{CONFIG}"), *path.glob(f"*/*/{CONFIG}"))):
         raise ValueError(f"{path} holds {len(inside)} runs: open one or two of them, e.g. {inside[0]}")
     raise ValueError(f"{path} holds no run: it has neither config.yaml nor metrics.jsonl nor trees, nor settings.json")
-
-
-def _report(file: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"cannot read {file}: {error}") from None
-    if not isinstance(report, dict):
-        raise ValueError(f"{file} holds no report of an evaluation")
-    return _dotted(report)
 
 
 def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,10 +27,10 @@ Stamp = tuple[Path, int, int]
 
 
 def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
-    """The opened folders.
+    """The opened folders with their settings and sections.
 
     Args:
-        sources: One, or two to be compared.
+        sources: One folder, or two to be compared.
         live: Whether the page can ask a server again.
     """
     return {
@@ -40,7 +40,7 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
         "runs": [
             {
                 "name": source.name,
-                "path": str(source.path),
+                "path": str(source.folder.path),
                 "kind": source.kind,
                 "facts": source.facts(),
                 "rules": source.rules(),
@@ -55,12 +55,11 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
 
 
 def metrics(source: Source, after: int = 0) -> dict[str, Any]:
-    """Rows of the run's metrics from number `after` on, and the number of all rows, which resuming may lower.
+    """The rows of the run's metrics from number `after` on, and the number of all rows, which resuming may lower.
 
-    Raises:
-        ValueError: A line is broken; the message names file and line.
+    ValueError names a broken line.
     """
-    file = source.path / "metrics.jsonl"
+    file = source.folder.metrics_file
     rows = _rows(_stamp(file)) if file.is_file() else []
     if after > len(rows):
         after = 0
@@ -68,11 +67,7 @@ def metrics(source: Source, after: int = 0) -> dict[str, Any]:
 
 
 def questions(section: SourceSection) -> list[dict[str, Any]]:
-    """Digests of all questions of a section.
-
-    Raises:
-        ValueError: A file is broken or of another version; the message names file and line.
-    """
+    """Digests of all questions of a section; ValueError names a broken file and its line."""
     found: list[dict[str, Any]] = []
     for file in section.files:
         found += [{**one, "index": len(found) + number} for number, one in enumerate(_digests(_stamp(file)))]
@@ -80,12 +75,7 @@ def questions(section: SourceSection) -> list[dict[str, Any]]:
 
 
 def question(section: SourceSection, index: int) -> dict[str, Any]:
-    """One whole question.
-
-    Raises:
-        KeyError: There is no such question.
-        ValueError: A file is broken or of another version; the message names file and line.
-    """
+    """One whole question; KeyError if there is none, ValueError names a broken file and its line."""
     left = index
     for file in section.files:
         record, count = nth_record(file, left)

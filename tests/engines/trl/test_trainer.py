@@ -21,6 +21,7 @@ from aepo.training.batch import flat_batch
 from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.types import SUCCESS, Kind, Origin
 from tests import tiny
+from tests.environments.test_runs import Letters
 
 pytest.importorskip("trl", exc_type=ImportError)
 
@@ -93,6 +94,16 @@ def test_two_steps_on_atlas_with_search_and_python(arguments: Arguments) -> None
         # The model that sampled is the one that is trained, and nothing lies between the two.
         assert row["logprobs/rollout_difference_max"] < 1e-4
     assert any((a != b).any() for a, b in zip(before, weights(trainer), strict=True))
+
+
+def test_it_trains_in_an_environment(model_folder: Path, arguments: Arguments) -> None:
+    task = aepo.Task("letters", tiny.samples(5), system="", environment=aepo.environment(Letters))
+    trainer = make(model_folder, arguments(), task=task)
+    trainer.train()
+    assert trainer.rollout is not None
+    leaves = [leaf for group in trainer.rollout.groups.kept for leaf in group.tree.leaves]
+    assert all(leaf.reward == leaf.outcome for leaf in leaves)
+    assert any(leaf.origin is Origin.BRANCH for leaf in leaves)
 
 
 @pytest.mark.parametrize("layout", get_args(Layout))

@@ -45,7 +45,7 @@ def test_a_model_without_a_tokenizer_is_named(tmp_path: Path):
 def test_an_unknown_key_of_verl_names_the_nearest():
     pytest.importorskip("verl", reason="verl is in an environment of its own: .ci/verl")
     with pytest.raises(ConfigError, match=r"verl has no key 'trainer.nodes': did you mean 'trainer.nnodes'\?"):
-        launch.composed({"trainer.nodes": 2}, evaluates=False)
+        launch.composed({"trainer.nodes": 2})
 
 
 def test_a_run_without_a_checkpoint_of_verl_cannot_be_exported(tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aepo.rollout.chat import JsonCallProtocol, ParsedTurn, make_protocol
+from aepo.rollout.chat import NativeProtocol, ParsedTurn, make_protocol
 from aepo.rollout.chat.shipped import shipped
 from aepo.types import ToolCall, ToolResult
 from tests.rollout.chat.published import source, tokenizer
@@ -94,7 +94,7 @@ SILENT = ("Llama", "LFM2", "Mistral", "Qwen2.5", "2507", "no thinking")
 
 def grown(words, template: str, arguments, tools, thinks: bool) -> None:
     """Grow a conversation of three calls and compare it with the template's rendering after each turn."""
-    protocol = JsonCallProtocol(words, tools, template=arguments)
+    protocol = NativeProtocol(words, tools, template=arguments)
     schemas = [{"type": "function", "function": vars(tool)} for tool in tools]
 
     def rendered(messages, prompts: bool) -> str:
@@ -129,7 +129,7 @@ def grown(words, template: str, arguments, tools, thinks: bool) -> None:
 def test_a_conversation_grows_as_the_familys_own_template_writes_it(family, tools) -> None:
     template, arguments = OWN[family]
     words = tokenizer(template)
-    protocol = JsonCallProtocol(words, tools, template=arguments)
+    protocol = NativeProtocol(words, tools, template=arguments)
     assert protocol.described_by == "template" and protocol.tool_role == "tool" and protocol.shipped_template is None
     grown(words, template, arguments, tools, thinks=not any(word in family for word in SILENT))
 
@@ -143,7 +143,7 @@ def test_a_conversation_grows_as_the_familys_own_template_writes_it(family, tool
 )
 def test_a_template_that_changes_turns_is_replaced_by_one_that_keeps_them(own, kept, arguments, tools, caplog) -> None:
     words = tokenizer(own)
-    protocol = JsonCallProtocol(words, tools, template=arguments)
+    protocol = NativeProtocol(words, tools, template=arguments)
     assert protocol.shipped_template == kept
     (line,) = {record.getMessage() for record in caplog.records}
     assert line.startswith("the chat template changes") and f"the template {kept} of this package" in line
@@ -154,7 +154,7 @@ def test_a_template_that_changes_turns_is_replaced_by_one_that_keeps_them(own, k
 
 def test_thinking_of_earlier_turns_stays_where_deepseek_r1_would_drop_it(tools) -> None:
     words = tokenizer(source("deepseek_r1_distill"))
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     call = '<tool_call>\n{"name": "search", "arguments": {"query": "Emma"}}\n</tool_call><｜end▁of▁sentence｜>'
     tokens = protocol.prompt("Who?")
     assert words.decode(tokens).endswith("<｜User｜>Who?<｜Assistant｜><think>\n")
@@ -172,7 +172,7 @@ def test_thinking_of_earlier_turns_stays_where_deepseek_r1_would_drop_it(tools) 
 @pytest.mark.parametrize("template", [LISTED, NAMED])
 def test_a_result_names_the_id_that_the_policy_gave_its_call(template, tools) -> None:
     words = tokenizer(template)
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     written = {
         LISTED: '[TOOL_CALLS][{"name": "search", "arguments": {"query": "a"}, "id": "x1"}, '
         '{"name": "search", "arguments": {"query": "b"}, "id": "[INST]2"}]</s>',
@@ -187,7 +187,7 @@ def test_a_result_names_the_id_that_the_policy_gave_its_call(template, tools) ->
 
 def test_gpt_oss_goes_on_after_its_analysis_and_answers_in_the_channel_final(tools) -> None:
     words = tokenizer(source("gptoss"))
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     ends = {words.decode([token]) for token in protocol.stop.tokens}
     assert {"<|call|>", "<|return|>"} <= ends and "<|end|>" not in ends
 
@@ -214,7 +214,7 @@ def test_gpt_oss_goes_on_after_its_analysis_and_answers_in_the_channel_final(too
 
 def test_glms_turn_ends_with_the_token_that_begins_its_result(tools) -> None:
     words = tokenizer(GLM)
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     call = "<tool_call>search<arg_key>query</arg_key><arg_value>Emma</tool_call></arg_value></tool_call>"
     turn = words.encode(f"<think>Hm.</think>{call}{call}<|observation|>", add_special_tokens=False)
     assert turn[-1] in protocol.stop.tokens
@@ -231,14 +231,14 @@ def test_protocol_tags_refuses_a_model_that_writes_in_channels(tools) -> None:
 
 def test_mistrals_thinking_is_no_part_of_the_answer(tools) -> None:
     words = tokenizer(PLAIN, "[THINK]", "[/THINK]")
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     turn = words.encode("[THINK]Perhaps [TOOL_CALLS].[/THINK]Jane Austen</s>", add_special_tokens=False)
     assert protocol.parse(turn) == ParsedTurn(answer="Jane Austen")
 
 
 def test_lfm2_has_its_format_by_its_tokens_where_its_template_writes_no_call(tools) -> None:
     words = tokenizer(source("lfm2"), "<|tool_call_start|>", "<|tool_call_end|>")
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     turn = words.encode("<|tool_call_start|>[search(query='a')]<|tool_call_end|><|im_end|>", add_special_tokens=False)
     assert protocol.parse(turn).calls == (ToolCall("search", {"query": "a"}),)
     assert words.convert_tokens_to_ids("<|tool_call_end|>") not in protocol.stop.tokens
@@ -247,7 +247,7 @@ def test_lfm2_has_its_format_by_its_tokens_where_its_template_writes_no_call(too
 @pytest.mark.parametrize("name", ["gemma3", "phi3", "phi3_5", "cohere2", "llama3"])
 def test_a_family_whose_template_knows_no_tools_is_told_of_them_in_the_system_text(name, tools) -> None:
     words = tokenizer(source(name), *(("<|end|>",) if "phi" in name else ()))
-    protocol = JsonCallProtocol(words, tools)
+    protocol = NativeProtocol(words, tools)
     assert protocol.described_by == "system" and protocol.tool_role == "user"
     text = words.decode(protocol.prompt("Who?"))
     assert '"name": "search"' in text and "<tool_call>" in text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aepo.rollout.chat import JsonCallProtocol, TagProtocol
+from aepo.rollout.chat import NativeProtocol, TagProtocol
 
 BROKEN = "<tool_call>no end"
 ERROR = "<tool_call> is not closed"
@@ -25,12 +25,12 @@ def broken(tokenizers):
     [("qwen25", "<|im_end|>"), ("llama3", "<|eot_id|>"), ("smollm2", "<|im_end|>"), ("gemma", "<|im_end|>")],
 )
 def test_chat_tells_it_as_the_template_renders_a_users_message(tokenizers, tools, broken, style, end):
-    tokenizer, protocol = tokenizers[style], JsonCallProtocol(tokenizers[style], tools)
+    tokenizer, protocol = tokenizers[style], NativeProtocol(tokenizers[style], tools)
     turn = broken(style, BROKEN, end)
     assert protocol.parse(turn).error == ERROR
     tokens = protocol.prompt("Which?") + turn + protocol.format_error(ERROR, turn)
     conversation = [
-        *protocol._template.opening(protocol.system, "Which?"),
+        *protocol._template.opening("Which?"),
         {"role": "assistant", "content": BROKEN},
         {"role": "user", "content": SAID},
     ]
@@ -42,7 +42,7 @@ def test_chat_tells_it_as_the_template_renders_a_users_message(tokenizers, tools
 
 
 def test_an_end_is_written_if_the_policy_sampled_none(tokenizers, tools, broken):
-    protocol = JsonCallProtocol(tokenizers["qwen25"], tools)
+    protocol = NativeProtocol(tokenizers["qwen25"], tools)
     ended = protocol.format_error(ERROR, broken("qwen25", BROKEN, "<|im_end|>"))
     assert protocol.format_error(ERROR, broken("qwen25", BROKEN)) == [
         tokenizers["qwen25"].convert_tokens_to_ids("<|im_end|>"),
@@ -51,7 +51,7 @@ def test_an_end_is_written_if_the_policy_sampled_none(tokenizers, tools, broken)
 
 
 def test_the_next_turn_opens_its_thinking_as_the_first_one_did(tokenizers, tools, broken):
-    protocol = JsonCallProtocol(tokenizers["qwen3-prefilled"], tools)
+    protocol = NativeProtocol(tokenizers["qwen3-prefilled"], tools)
     shown = tokenizers["qwen3-prefilled"].decode(
         protocol.format_error("<think> is not closed", broken("qwen3-prefilled", "hm", "<|im_end|>"))
     )
@@ -62,7 +62,7 @@ def test_the_next_turn_opens_its_thinking_as_the_first_one_did(tokenizers, tools
 def test_a_template_that_has_no_users_message_here_tells_it_as_a_result(make_tokenizer, template_source, tools):
     refusing = "{% if messages[-1].role == 'user' and messages | length > 2 %}{{ raise_exception('no') }}{% endif %}"
     tokenizer = make_tokenizer(refusing + template_source["qwen25"])
-    protocol = JsonCallProtocol(tokenizer, tools)
+    protocol = NativeProtocol(tokenizer, tools)
     turn = [*tokenizer.encode(BROKEN, add_special_tokens=False), tokenizer.convert_tokens_to_ids("<|im_end|>")]
     shown = tokenizer.decode(protocol.format_error(ERROR, turn))
     assert f"<tool_response>\n{SAID}\n</tool_response>" in shown

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from aepo.rollout.chat import JsonCallProtocol
+from aepo.rollout.chat import NativeProtocol
 from aepo.rollout.chat.shipped import agree, instead_of, shipped
 from aepo.rollout.chat.template import Template, calling, message, thinking, tool_schema
 from tests.rollout.chat.published import source, tokenizer
@@ -38,8 +38,8 @@ def test_each_family_has_a_case() -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("system", ["", "Be brief."])
 def test_prompt_first_turn_and_result_are_the_familys_own(name, system, tools) -> None:
-    own, kept = of(name, tools)
-    opening = own.opening(system, "Who wrote Emma?")
+    own, kept = (replace(template, system=system) for template in of(name, tools))
+    opening = own.opening("Who wrote Emma?")
     assert kept.render(opening) == own.render(opening)
     turn = message("assistant", "One moment.")
     assert kept.render([*opening, turn], False) == own.render([*opening, turn], False)
@@ -75,7 +75,7 @@ def test_thoughts_and_calls_may_have_fields_of_their_own(name, tools) -> None:
 
 
 def test_qwqs_thinking_is_kept(tools, caplog) -> None:
-    protocol = JsonCallProtocol(tokenizer(QWQ), tools)
+    protocol = NativeProtocol(tokenizer(QWQ), tools)
     assert protocol.shipped_template == "qwq" and "is used instead" in caplog.text
 
 
@@ -90,4 +90,4 @@ def test_a_template_that_writes_anything_else_is_not_replaced(old, new, tools) -
     assert list(instead_of(template)) == []
     assert not agree(template, replace(template, other=shipped()["qwen3"]))
     with pytest.raises(ValueError, match=r"changes|does not"):
-        JsonCallProtocol(tokenizer(own), tools, template={"enable_thinking": False})
+        NativeProtocol(tokenizer(own), tools, template={"enable_thinking": False})

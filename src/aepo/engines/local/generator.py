@@ -182,12 +182,7 @@ class LocalGenerator:
             RuntimeError: `max_sequences` grow, or the sequence was closed.
         """
         source = cast(LocalSequence, sequence)
-        if source.closed:
-            raise RuntimeError("a closed sequence cannot be forked")
-        if not 1 <= length <= source.length:
-            raise ValueError(f"cannot fork after {length} tokens of a sequence of {source.length}")
-        # Inside the prompt there is no turn to go on with.
-        starts = [start for start in source.starts if start <= length] or [length]
+        starts = source.starts_of_fork(length)
         # The last token is read again, because the next token is drawn from the model's output there.
         with torch.inference_mode():
             return self._table.fork(source, length, noise, self._next(), starts)
@@ -258,10 +253,7 @@ class LocalGenerator:
 
     def _own(self, sequence: GrowingSequence, what: str) -> LocalSequence:
         own = cast(LocalSequence, sequence)
-        if own.ended:
-            raise RuntimeError(f"a sequence that was {'closed' if own.closed else 'ended'} cannot be {what}")
-        if own in self._requests:
-            raise RuntimeError(f"a sequence that is being sampled cannot be {what}")
+        own.refuse(what, own in self._requests)
         return own
 
     async def _drive(self) -> None:

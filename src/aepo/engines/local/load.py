@@ -52,7 +52,6 @@ def load_policy(
     dtype: str = "auto",
     gradient_checkpointing: bool = False,
     lora: Lora | None = None,
-    attn_implementation: str = "sdpa",
     pad_token: str | None = None,
     train: bool = False,
 ) -> LoadedModel:
@@ -67,7 +66,6 @@ def load_policy(
         dtype: "float32" or "bfloat16"; "auto" is float32 on a CPU and bfloat16 elsewhere.
         gradient_checkpointing: Compute activations again in the backward pass.
         lora: Train adapters only, new ones or those at `path`.
-        attn_implementation: "sdpa" or "eager".
         pad_token: The padding token if the tokenizer names none, a token of the vocabulary that texts do not use.
         train: The weights will be trained.
 
@@ -79,7 +77,7 @@ def load_policy(
     tokenizer = _tokenizer(name, adapter, pad_token)
     source, revision = (adapter.base, adapter.revision) if adapter else (name, None)
     config = _config(source, revision)
-    config._attn_implementation = attn_implementation
+    config._attn_implementation = "sdpa"
     refuse_unsupported(config)
     model = _model(source, revision, config, dtype_named(dtype, where))
     size = model.config.get_text_config().vocab_size

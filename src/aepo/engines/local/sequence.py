@@ -6,37 +6,23 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from aepo.engines.handle import Handle
 from aepo.engines.stopping import Stopping
 
 
 @dataclass(eq=False)
-class LocalSequence:
-    """The handle of a sequence; only `LocalGenerator` changes it.
+class LocalSequence(Handle):
+    """The handle of a sequence in this process, which has its keys and values in a slot of the cache.
 
     Attributes:
-        tokens: Given and sampled ids.
-        noise: The key of its random numbers.
         order: The number of the sequence in the order of opening.
         slot: Its slot in the cache; another sequence has it if this one has ended and `cached` is 0.
         cached: The number of leading tokens whose keys and values are in the cache.
-        starts: The starts of its turns, which are its lengths after it was given tokens; not empty.
-        ended: True if no more tokens will be sampled from it.
-        closed: True if its memory is free.
     """
 
-    tokens: list[int]
-    noise: int
     order: int
     slot: int
     cached: int = 0
-    starts: list[int] = field(default_factory=lambda: [0])
-    ended: bool = False
-    closed: bool = False
-
-    @property
-    def length(self) -> int:
-        """Number of its tokens, sampled and given."""
-        return len(self.tokens)
 
     @property
     def uncached(self) -> int:

@@ -45,7 +45,7 @@ class RowTable:
         Raises:
             RuntimeError: All slots belong to sequences that grow.
         """
-        new = LocalSequence(tokens, noise, order, self._slot(), starts=starts)
+        new = LocalSequence(tokens, noise, starts, order, self._slot())
         self._table[new.slot] = new
         return new
 
@@ -104,7 +104,7 @@ class RowTable:
         """
         self._arrange(rows, moves)
         count = max(row.slot for row in rows) + 1
-        idle = LocalSequence([0], 0, 0, 0)
+        idle = LocalSequence([0], 0, [0], 0, 0)
         held = [row or idle for row in self._table[:count]]
         # An idle row computes an unused token and writes only beyond its cached positions.
         places = [min(row.cached, self._cache.most_length - 1) for row in held]

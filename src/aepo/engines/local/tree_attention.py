@@ -99,7 +99,7 @@ def _listed(chosen_IJ: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mask_mod(until_N: Tensor) -> Any:
-    """Whether a query sees a key, for FlexAttention; equal to `aepo.core.trie.sees`."""
+    """Whether a query sees a key, for FlexAttention: the key is in the prefix of the query, or is the query's own."""
 
     def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (query < until_N[key])

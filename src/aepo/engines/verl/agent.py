@@ -14,14 +14,13 @@ import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 from aepo.core.exploration import ExplorationState, IndependentSamples
-from aepo.engines.stopping import ends_of, stoppings
+from aepo.engines.stopping import Stopping, ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
-from aepo.equipment.agents import agent_over, scorer_of, shown
+from aepo.equipment.agents import agent_over, protocols_of, scorer_of
 from aepo.equipment.tools import equip
-from aepo.rollout.chat import make_protocol
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.types import Group
 
@@ -37,14 +36,15 @@ class Desk:
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = equipment.of(task)
         self.scorer = scorer_of(task, self.config)
-        rollout, ends = self.config.rollout, ends_of(self.config.model.path)
-        self.protocols = {
-            name: make_protocol(rollout.protocol, tokenizer, tools, task.system, rollout.date, ends, rollout.template)
-            for name, tools in shown(self.task).items()
-        }
-        self.stopping = stoppings(tokenizer)(next(iter(self.protocols.values())).stop)
+        self.protocols = protocols_of(self.task, self.config, tokenizer, ends_of(self.config.model.path))
+        prepared = stoppings(tokenizer)
+        self.stopping = {name: prepared(protocol.stop) for name, protocol in self.protocols.items()}
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
+
+    def stopping_of(self, sample: str) -> Stopping:
+        """The stop condition for a question."""
+        return self.stopping[self.task.environment_of(self.samples[sample])]
 
     async def grow(
         self, sample: str, number: int, generator: ServedGenerator, state: str | None, samples: int | None
@@ -90,7 +90,7 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
     async def _put_tree(self, prompt: dict[str, Any], sampling_params: dict[str, Any], validate: bool) -> None:
         state, samples = prompt.pop("exploration", None), prompt.pop("__rollout_n__", None)
         sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
-        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
+        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping_of(prompt["sample"]))
         group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
         for number, row in enumerate(rows(group)):
             # verl would take a list of rows as one session and score only the last row.

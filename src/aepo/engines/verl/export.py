@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from aepo.runs.folder import RunFolder
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,12 +19,10 @@ def newest(run: Path) -> Path:
     Raises:
         ValueError: There is none.
     """
-    folder = run / "checkpoints"
-    try:
-        step = int((folder / "latest_checkpointed_iteration.txt").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(f"run {run} has no whole checkpoint of engine verl") from None
-    return folder / f"global_step_{step}"
+    folder = RunFolder(run)
+    if (step := folder.verl_step()) is None:
+        raise ValueError(f"run {run} has no whole checkpoint of engine verl")
+    return folder.checkpoints / f"global_step_{step}"
 
 
 def export(run: Path, out: Path) -> Path:

@@ -14,7 +14,7 @@ from aepo.engines.verl.settings import overrides, unknown
 from aepo.equipment.agents import scorer_of
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.equipment.tools import equip
-from aepo.runs.begun import begun, gone_on
+from aepo.runs.begun import run_folder
 from aepo.tasks.base import Task
 from aepo.tasks.identity import difference, identity
 
@@ -35,21 +35,18 @@ def train(config: Config, task: Task, resume: bool) -> None:
         RunFolderError: The run folder holds another run or cannot be written.
         RuntimeError: The run failed; notes say what is kept and how to go on.
     """
-    # Every node loads the task by its name.
+    # Every node loads the task by its name, so that one is checked and kept.
     loaded = tasks.load(config.task.name, config.task.options)
     if (what := difference(identity(loaded), identity(task))) is not None:
         raise ValueError(
             f"engine verl loads the task on every node: {config.task.name!r} gives another one than this ({what} "
             f'there); give task.name as "package.module:function"'
         )
-    equip(config, task.tools)
-    scorer_of(task, config)
-    settings = prepared(config, task, resume)
-    folder = (gone_on if resume else begun)(config, task, named=True)
-    try:
+    equip(config, loaded.tools)
+    scorer_of(loaded, config)
+    settings = prepared(config, loaded, resume)
+    with run_folder(config, loaded, named=True, resume=resume):
         run(settings)
-    finally:
-        folder.close()
 
 
 def placed(config: Config) -> Config:
@@ -71,6 +68,9 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
             "(peft: merge_and_unload), and give what save_pretrained writes"
         )
     wanted = overrides(config, len(longest_prompt(config, task)), resume)
+    wanted["trainer.val_before_train"] = bool(task.held_out)
+    if not task.held_out:
+        wanted["trainer.test_freq"] = -1
     others = [name for name in os.environ.get(MODULES, "").split(",") if name and name != PLUGIN]
     os.environ[MODULES] = ",".join([*others, PLUGIN])
     # The task may be a module of the current folder.
@@ -78,7 +78,7 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
     variables = {VARIABLE: config.model_dump_json(), MODULES: os.environ[MODULES], "PYTHONPATH": path}
     wanted["+ray_kwargs.ray_init.runtime_env.env_vars"] = variables
     try:
-        return composed(wanted, bool(task.held_out))
+        return composed(wanted)
     except ImportError as error:
         raise ValueError(f'engine verl needs verl and what it needs: pip install "aepo-rl[verl]" ({error})') from error
 
@@ -106,7 +106,7 @@ def run(settings: Any) -> None:
             ray.shutdown()
 
 
-def composed(settings: dict[str, Any], evaluates: bool) -> Any:
+def composed(settings: dict[str, Any]) -> Any:
     """The whole configuration of verl with some keys set; only a key that begins with + may be new.
 
     Raises:
@@ -125,9 +125,6 @@ def composed(settings: dict[str, Any], evaluates: bool) -> Any:
         if not key.startswith("+") and key not in known and key not in sections:
             raise unknown(key, known)
         OmegaConf.update(made, key.removeprefix("+"), value, force_add=True)
-    OmegaConf.update(made, "trainer.val_before_train", evaluates)
-    if not evaluates:
-        OmegaConf.update(made, "trainer.test_freq", -1)
     try:
         validate_config(made, use_reference_policy=made.actor_rollout_ref.actor.use_kl_loss, use_critic=False)
     except (AssertionError, ValueError) as error:

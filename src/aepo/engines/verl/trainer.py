@@ -29,9 +29,10 @@ from aepo.engines.verl.questions import GREEDY
 from aepo.engines.verl.rows import gathered, loaded
 from aepo.engines.verl.settings import source_of
 from aepo.engines.verl.sources import choose
-from aepo.evaluation.outcomes import outcomes, save_outcomes
+from aepo.evaluation.outcomes import save_outcomes
 from aepo.evaluation.runner import Evaluation
 from aepo.files.whole import write_whole
+from aepo.runs.begun import add_version, drop_after
 from aepo.runs.failures import save_failure
 from aepo.runs.folder import RunFolder
 from aepo.runs.trees import save_trees
@@ -91,13 +92,13 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         source = choose(
             source_of(self.ours), self.llm_server_manager, self.config.actor_rollout_ref.rollout, self.tokenizer
         )
-        self.folder.add_version("entropy_source", source.told())
+        add_version(self.folder, "entropy_source", source.told())
         return source.client
 
     def fit(self, agent_loop_manager: Any) -> None:
         """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
         resumed = None if self.config.trainer.resume_mode == "disable" else self.done or -1
-        self.trackers = make_trackers(self.ours.train.trackers, self.folder.path, resumed)
+        self.trackers = make_trackers(self.ours.train.trackers, self.folder, resumed)
         try:
             super().fit(agent_loop_manager)
         except Exception as error:
@@ -182,7 +183,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             if text:
                 found[source.endswith(GREEDY)].append(loaded(text, self.samples))
         result = Evaluation(found[False], found[True])
-        save_outcomes(self.folder, self.global_steps, outcomes(result))
+        save_outcomes(self.folder, self.global_steps, result.outcomes())
         self._log(result.metrics())
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
@@ -206,7 +207,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             self.state = ExplorationState.from_dict(kept["exploration"])
             if self.watch is not None and kept["entropy_watch"] is not None:
                 self.watch = EntropyWatch.from_dict(kept["entropy_watch"], self.watch.band)
-        self.folder.truncate_after(self.global_steps)
+        drop_after(self.folder, self.global_steps)
 
     def _keep(self, error: Exception) -> None:
         """Keep the failed trajectory and the last whole step after an error; a note of the error says how to go on."""

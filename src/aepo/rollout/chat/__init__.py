@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from aepo.rollout.chat.base import ChatProtocol, ParsedTurn, Tokenizer, ToolLike
-from aepo.rollout.chat.json_calls import JsonCallProtocol
+from aepo.rollout.chat.native import NativeProtocol
 from aepo.rollout.chat.tags import TagProtocol
 from aepo.rollout.generator import NOTHING, Stop
 
 __all__ = [
     "ChatProtocol",
-    "JsonCallProtocol",
+    "NativeProtocol",
     "ParsedTurn",
     "TagProtocol",
     "Tokenizer",
@@ -34,7 +34,7 @@ def make_protocol(
     """Make a protocol and check its chat template.
 
     Args:
-        name: "tags" (`TagProtocol`) or "chat" (`JsonCallProtocol`).
+        name: "tags" (`TagProtocol`) or "chat" (`NativeProtocol`).
         tokenizer: A transformers tokenizer with a chat template.
         tools: The tools that the model may call.
         system: The system text; None for the protocol's default, empty for none.
@@ -49,5 +49,5 @@ def make_protocol(
     if name == "tags":
         return TagProtocol(tokenizer, tools, system, date, ends, template)
     if name == "chat":
-        return JsonCallProtocol(tokenizer, tools, system, date, ends, template)
+        return NativeProtocol(tokenizer, tools, system, date, ends, template)
     raise ValueError(f"unknown protocol {name!r}: choose tags or chat")

@@ -65,19 +65,18 @@ class Glue:
         return behind[1:]
 
 
-def learn_glue(template: Template, opening: Sequence[MessageDict], thought: str, after_call: bool = False) -> Glue:
+def learn_glue(template: Template, thought: str, after_call: bool) -> Glue:
     """Render a tool loop of sentinels and cut out the text around the results.
 
     Args:
         template: The template.
-        opening: The messages before the assistant's first turn.
         thought: Start of a turn that closes its thinking; mostly empty.
         after_call: Whether the turn is a call in the form of messages, because the template wants one before a result.
 
     Raises:
         ValueError: The template rewrites turns, ends them without a control token, or shows no result in either role.
     """
-    turns = [message("assistant", thought + _TURN)] * 2
+    opening, turns = template.opening(), [message("assistant", thought + _TURN)] * 2
     if after_call:
         turns = [calling(*zip(_CALLERS[:count], [{"value": _TURN}] * count, strict=True)) for count in (1, 2)]
     sentinels = list(zip(_RESULTS, _CALLERS, strict=True))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aepo.rollout.chat.template import MessageDict, Template, message
+from aepo.rollout.chat.template import Template, message
 
 _TURN = "aepo sentinel turn"
 _REPLY = "aepo sentinel reply"
@@ -31,14 +30,9 @@ class UserReply:
         return ids[1:] if ended and self.end else ids
 
 
-def learn_reply(template: Template, opening: Sequence[MessageDict]) -> UserReply | None:
-    """Render two sentinels and cut out the text around the second one; None if the template does not show it.
-
-    Args:
-        template: The template.
-        opening: The messages before the assistant's first turn.
-    """
-    rendered = template.try_render([*opening, message("assistant", _TURN), message("user", _REPLY)]) or ""
+def learn_reply(template: Template) -> UserReply | None:
+    """Render two sentinels and cut out the text around the second one; None if the template does not show it."""
+    rendered = template.try_render([*template.opening(), message("assistant", _TURN), message("user", _REPLY)]) or ""
     before, shown, after = rendered.rpartition(_TURN)[2].partition(_REPLY)
     if not shown or not before:
         return None

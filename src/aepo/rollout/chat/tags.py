@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.choice import chosen_template
 from aepo.rollout.chat.ends import find_ends
 from aepo.rollout.chat.formats.harmony import CHANNEL
 from aepo.rollout.chat.json_text import load_object, load_value
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reply import learn_reply, told
-from aepo.rollout.chat.template import message
+from aepo.rollout.chat.template import Template, message
 from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
 
@@ -59,19 +58,20 @@ class TagProtocol:
         Raises:
             ValueError: There is no chat template or no end of a turn, or a tool has the name of one of the tags.
         """
-        self._template = chosen_template(tokenizer, (), date, template)
+        self._tools = check_tools(tools)
+        self.system = describe(tools) if system is None else system
+        # The system text describes the tools, so the template is not told of them.
+        self._template = Template.chosen(tokenizer, (), self.system, date, template)
         written = self._template.try_render([message("user", ""), message("assistant", "turn")], False)
         if CHANNEL in (written or "").rpartition("turn")[0].rpartition("user")[2]:
             raise ValueError(
                 "the model writes its turns in channels, which protocol tags knows nothing of: use protocol: chat"
             )
-        self._tools = check_tools(tools)
         for name in _OWN:
             if name in self._tools:
                 raise ValueError(
                     f"a tool cannot be named {name!r} under protocol tags: rename it, or use protocol chat"
                 )
-        self.system = describe(tools) if system is None else system
         self._tag = re.compile("<(/?)(" + "|".join(map(re.escape, (*_OWN, *self._tools))) + ")>")
         closing = [f"</{name}>" for name in (*self._tools, "answer")] + ["<result>"]
         self._ends = find_ends(self._template, ends, ("</think>", *closing))
@@ -83,14 +83,12 @@ class TagProtocol:
         control = set(self._template.control_tokens())
         self._quote = quoter(control | own)
         self._quote_question = quoter(control - own)
-        self._thinking = self._template.render(self._template.opening(self.system, "")).rstrip().endswith("<think>")
-        self._reply = learn_reply(self._template, self._template.opening(self.system, "question"))
+        self._thinking = self._template.render(self._template.opening("")).rstrip().endswith("<think>")
+        self._reply = learn_reply(self._template)
 
     def prompt(self, question: str) -> list[int]:
         """System text and question in the chat template, up to the start of the assistant's turn."""
-        return self._template.encode(
-            self._template.render(self._template.opening(self.system, self._quote_question(question)))
-        )
+        return self._template.prompt(self._quote_question(question))
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Parse the tags of one turn."""

@@ -6,6 +6,7 @@ import datetime
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aepo.rollout.chat.arguments import check_arguments
@@ -13,6 +14,9 @@ from aepo.rollout.chat.base import Tokenizer, ToolLike
 from aepo.rollout.chat.dates import VARIABLE, asks_for_the_date, with_fixed_date
 
 MessageDict = dict[str, Any]
+
+FILE = "file"
+"""The key of `rollout.template` that names a file; all others are arguments of the template."""
 
 
 def message(role: str, content: str) -> MessageDict:
@@ -56,6 +60,7 @@ class Template:
         date: Today's date for a template that asks for it; None reads the clock.
         other: A template to use instead of the tokenizer's; None uses the tokenizer's.
         arguments: Further arguments of every rendering, such as `enable_thinking`.
+        system: The system text of every conversation; empty for none, None for the protocol's default.
     """
 
     tokenizer: Tokenizer
@@ -63,6 +68,26 @@ class Template:
     date: datetime.date | None = None
     other: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    system: str | None = None
+
+    @classmethod
+    def chosen(
+        cls,
+        tokenizer: Tokenizer,
+        tools: Sequence[ToolLike],
+        system: str | None,
+        date: datetime.date | None,
+        settings: Mapping[str, Any] | None,
+    ) -> Template:
+        """The template that `rollout.template` chooses: the tokenizer's, or that of `file`.
+
+        Raises:
+            ValueError: There is no template, the file cannot be read, or the template does not read an argument.
+        """
+        arguments = dict(settings or {})
+        file = arguments.pop(FILE, None)
+        other = None if file is None else _read(file)
+        return cls(tokenizer, tuple(tool_schema(tool) for tool in tools), date, other, arguments, system)
 
     def __post_init__(self) -> None:
         """Check the template and its arguments.
@@ -84,6 +109,11 @@ class Template:
         if isinstance(found, dict):
             found = found.get("tool_use" if self.schemas else "default", found.get("default"))
         return found if isinstance(found, str) else ""
+
+    @property
+    def caller(self) -> str:
+        """The name of a tool, for conversations that are rendered to try the template."""
+        return str(self.schemas[0]["function"]["name"]) if self.schemas else "tool"
 
     def render(self, messages: Sequence[MessageDict], generation_prompt: bool = True) -> str:
         """The conversation as text.
@@ -149,12 +179,27 @@ class Template:
         control |= {t: i for t, i in self.tokenizer.get_added_vocab().items() if t.startswith(("<", "["))}
         return {text: i for text, i in control.items() if text.strip()}
 
-    def opening(self, system: str, question: str) -> list[MessageDict]:
+    def opening(self, question: str = "question") -> list[MessageDict]:
         """The first messages. Without a system role in the template, the system text stands before the question."""
-        if not system:
+        if not self.system:
             return [message("user", question)]
-        messages = [message("system", system), message("user", question)]
+        messages = [message("system", self.system), message("user", question)]
         rendered = self.try_render(messages)
-        if rendered is not None and system.strip() in rendered:
+        if rendered is not None and self.system.strip() in rendered:
             return messages
-        return [message("user", f"{system}\n\n{question}")]
+        return [message("user", f"{self.system}\n\n{question}")]
+
+    def prompt(self, question: str) -> list[int]:
+        """The ids of the first messages, up to the start of the assistant's turn."""
+        return self.encode(self.render(self.opening(question)))
+
+
+def _read(file: object) -> str:
+    if not isinstance(file, str):
+        raise ValueError(f"rollout.template.file is {file!r}: give the path of a *.jinja file")
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"rollout.template.file: cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"rollout.template.file: {file} is not UTF-8 text") from None

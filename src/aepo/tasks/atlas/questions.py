@@ -1,4 +1,4 @@
-"""Questions over the atlas, split by city name: no name of one split occurs in a question of another.
+"""Questions over the atlas, split by city name: a name of one split occurs in no question of another.
 
 Kinds:
 
@@ -8,7 +8,8 @@ Kinds:
     gap       How many more people live in Utrecht than in Cusco?
     area      How much larger is the country of Utrecht than the country of Cusco, in square kilometres?
 
-Each is answered by one to five tool calls; `exact` and `extreme` need the right one of two to four namesakes.
+Each needs one to five tool calls. For `exact` and `extreme`, the right one of two to four cities of the same name must
+be found.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ from aepo.types import Sample
 
 @dataclass(frozen=True)
 class Loaded:
-    """The samples of a data set.
+    """The samples of a data set, and the rows that are left out.
 
     Attributes:
-        samples: In the order of the rows, each with an id.
+        samples: The samples in the order of the rows, each with an id.
         needs: For each left-out row by its id, what a text model lacks to answer it.
     """
 
@@ -29,7 +29,7 @@ class Loaded:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Number of left-out rows by what they need, e.g. {"an image": 342}."""
+        """The number of left-out rows by what they need, e.g. {"an image": 342}."""
         return dict(Counter(self.needs.values()))
 
 
@@ -40,7 +40,7 @@ def load_samples(
     split: str | None = None,
     load: Load | None = None,
 ) -> Loaded:
-    """The samples of a data set.
+    """Load the samples of a data set.
 
     Args:
         data_set: The data set.
@@ -85,11 +85,7 @@ def converted(data_set: DataSet, rows: Iterable[Row]) -> Loaded:
 
 
 def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
-    """The ids of a list, or of a file with one id per line.
-
-    Raises:
-        DataError: The file cannot be read, or there is no id.
-    """
+    """The ids of a list, or of a file with one id per line; DataError if the file cannot be read or has none."""
     if isinstance(ids, str | Path):
         try:
             lines = local(ids).read_text(encoding="utf-8").splitlines()
@@ -104,11 +100,7 @@ def read_ids(ids: str | Path | Sequence[str]) -> list[str]:
 
 
 def chosen(loaded: Loaded, ids: Sequence[str], name: str) -> tuple[Sample, ...]:
-    """The samples with these ids.
-
-    Raises:
-        DataError: An id is missing, or its row needs more than text.
-    """
+    """The samples with these ids; DataError if an id is missing, or its row needs more than text."""
     wanted, known = set(ids), {sample.id for sample in loaded.samples}
     for one in ids:
         if one in loaded.needs:

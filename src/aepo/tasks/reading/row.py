@@ -19,7 +19,7 @@ _SHOWN_FIELDS = 20
 
 
 class DataError(ValueError):
-    """A data set cannot be read; one line gives the place and what to do."""
+    """A data set cannot be read; the message gives the place and what to do."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,12 @@ class Row:
     place: str
 
     def text(self, *names: str) -> str:
-        """The first existing one of these fields, as text; a number is converted.
-
-        Raises:
-            DataError: There is none, it is blank, or it is neither text nor a number.
-        """
+        """The first existing one of these fields, as text; DataError if it is missing, blank, or no text or number."""
         name, value = self._first(names)
         return self._as_text(name, value)
 
     def texts(self, *names: str) -> list[str]:
-        """The distinct texts of the first existing one of these fields, which holds a text or a list of texts.
-
-        Raises:
-            DataError: As `text`, or the list is empty.
-        """
+        """The distinct texts of the first existing one of these fields, a text or a list; errors as of `text`."""
         name, value = self._first(names)
         if not isinstance(value, list | tuple):
             return [self._as_text(name, value)]
@@ -73,11 +65,7 @@ class Row:
         return f"{data_set}-{own}" if own.isdecimal() else own
 
     def kept(self, *names: str) -> dict[str, Any]:
-        """The existing ones of these fields, for a sample's metadata.
-
-        Raises:
-            DataError: JSON cannot hold one.
-        """
+        """The existing ones of these fields, for a sample's metadata; DataError if JSON cannot hold one."""
         found = {name: value for name in names if (value := self.optional(name)) is not None}
         for name, value in found.items():
             if (wrong := problem(value, f"field {name!r}")) is not None:

@@ -6,7 +6,6 @@ with its SHA-256, so that a reader finds damage before it searches.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 import tantivy
 from pydantic import TypeAdapter
 
+from aepo.files.hashed import sha256_of
 from aepo.tools.search.corpus import Document, Fingerprint
 from aepo.tools.search.terms import ANALYSER, VERSION, add, analyser, schema
 
@@ -85,7 +85,7 @@ def opened(folder: Path) -> tuple[Manifest, tantivy.Index, Path]:
     """
     manifest = _manifest(folder)
     for name, digest in manifest.files.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             raise ValueError(f"{folder}: the index is damaged ({name}); build it again with `aepo tools index`")
     # The library writes a lock file into the folder that it opens; a folder of links needs no right to write there.
     view = Path(tempfile.mkdtemp(prefix="aepo-index-"))
@@ -134,7 +134,7 @@ def _written(documents: Iterable[Document], building: Path, whole: Path) -> Mani
     for path in building.iterdir():
         if not path.name.startswith("."):
             path.rename(whole / path.name)
-    files = {path.name: _sha256(path) for path in sorted(whole.iterdir())}
+    files = {path.name: sha256_of(path) for path in sorted(whole.iterdir())}
     manifest = Manifest(VERSION, _FIELDS, count, fingerprint.digest(), files)
     (whole / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
     for path in whole.iterdir():
@@ -160,8 +160,3 @@ def _manifest(folder: Path) -> Manifest:
             if manifest.schema == _FIELDS and all(Path(name).name == name for name in manifest.files):
                 return manifest
     raise ValueError(f"{folder}: {problem}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

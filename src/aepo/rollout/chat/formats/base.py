@@ -35,6 +35,7 @@ class CallFormat:
         after_call: Whether the template writes a result only after a call that it wrote itself.
         ids: Gives the ids that the policy gave to its calls.
         tokens: The control tokens of a model with this format, for templates that write no calls themselves.
+        going_on: The control tokens that end a part of a turn, after which it goes on.
     """
 
     name: str
@@ -45,6 +46,7 @@ class CallFormat:
     after_call: bool = False
     ids: Callable[[str], tuple[str | None, ...]] = no_ids
     tokens: tuple[str, ...] = ()
+    going_on: tuple[str, ...] = ()
 
 
 def blank_json(text: str, before: re.Pattern[str], several: bool = False) -> str:

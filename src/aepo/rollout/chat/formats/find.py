@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from aepo.rollout.chat.formats.json_tags import JSON
 from aepo.rollout.chat.formats.mistral import MISTRAL
 from aepo.rollout.chat.formats.pythonic import PYTHONIC
 from aepo.rollout.chat.formats.xml import XML
-from aepo.rollout.chat.template import MessageDict, Template, calling
+from aepo.rollout.chat.template import Template, calling
 from aepo.types import ToolCall
 
 FORMATS = (HARMONY, MISTRAL, XML, GLM, PYTHONIC, JSON)
@@ -34,19 +34,19 @@ _TOOL = _Sentinel()
 _ARGUMENTS = {"value": "aepo sentinel"}
 
 
-def find_format(template: Template, opening: Sequence[MessageDict], described: bool) -> CallFormat:
+def find_format(template: Template, described: bool) -> CallFormat:
     """The format in which a template writes a call. If it writes none, the model's tokens decide, else it is JSON.
 
     Args:
         template: The template.
-        opening: The messages before the assistant's first turn.
         described: Whether the template describes the tools to the model. If it does not, the system text does, and asks
             for JSON.
 
     Raises:
         ValueError: The template describes the tools, but no format reads its calls, or it cannot write any.
     """
-    prompt, complaint = template.render(opening), ""
+    opening, complaint = template.opening(), ""
+    prompt = template.render(opening)
     for given in (_ARGUMENTS, json.dumps(_ARGUMENTS)):
         try:
             rendered = template.render([*opening, calling((_TOOL.name, given))], generation_prompt=False)

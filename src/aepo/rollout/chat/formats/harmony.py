@@ -16,7 +16,6 @@ from aepo.rollout.chat.base import ToolLike
 from aepo.rollout.chat.formats.base import CallFormat, blank_json, read_call
 from aepo.types import ToolCall
 
-MESSAGE_END = "<|end|>"
 CHANNEL = "<|channel|>"
 _FUNCTIONS = "functions."
 _BEFORE_JSON = re.compile(r"<\|message\|>\s*(?=[{\[])")
@@ -104,4 +103,6 @@ def _name(call: Message) -> str:
     return call.recipient.removeprefix(_FUNCTIONS)
 
 
-HARMONY = CallFormat("the channels of gpt-oss", blanked, find_calls, call_position, after_call=True)
+HARMONY = CallFormat(
+    "the channels of gpt-oss", blanked, find_calls, call_position, after_call=True, going_on=("<|end|>",)
+)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aepo.rollout.chat import JsonCallProtocol, ParsedTurn, make_protocol
+from aepo.rollout.chat import NativeProtocol, ParsedTurn, make_protocol
 from aepo.rollout.generator import Stop
 from aepo.types import ToolCall, ToolResult
 
@@ -22,7 +22,7 @@ RESULTS = ['Paris "is"\n the <capital> é \\', "2"]
 @pytest.fixture(scope="module")
 def protocols(tokenizers, tools):
     names = ("qwen25", "qwen3", "qwen3-prefilled", "llama3", "smollm2", "gemma")
-    return {name: JsonCallProtocol(tokenizers[name], tools) for name in names}
+    return {name: NativeProtocol(tokenizers[name], tools) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_rollout_is_what_the_template_renders_of_the_whole_conversation(
     protocols, tokenizers, style, turns, end, canonical
 ):
     tokenizer, protocol = tokenizers[style], protocols[style]
-    conversation = protocol._template.opening(protocol.system, "Which?")
+    conversation = protocol._template.opening("Which?")
     opened = "<think>\n" if style == "qwen3-prefilled" else ""
     tokens = protocol.prompt("Which?")
     for turn, result in zip(turns, RESULTS, strict=True):
@@ -86,9 +86,9 @@ def test_a_template_that_ignores_tools_has_them_in_the_system_text(protocols, to
     prompt = tokenizers["smollm2"].decode(protocols["smollm2"].prompt("Which?"))
     assert prompt.startswith("<|im_start|>system\nYou can call these tools:")
     assert '"Search the library."' in prompt
-    own = JsonCallProtocol(tokenizers["smollm2"], tools, system="Be brief.")
+    own = NativeProtocol(tokenizers["smollm2"], tools, system="Be brief.")
     assert own.system.startswith("Be brief.\n\nYou can call")
-    none = JsonCallProtocol(tokenizers["smollm2"], tools, system="")
+    none = NativeProtocol(tokenizers["smollm2"], tools, system="")
     assert none.described_by == "nobody"
     assert "search" not in tokenizers["smollm2"].decode(none.prompt("Which?"))
 
@@ -215,7 +215,7 @@ def test_several_results_are_what_the_template_renders_of_the_whole_conversation
     thought = "hm\n</think>\n\n" if opened else ""
     calls = [LLAMA_CALL, OTHER_JSON, LLAMA_CALL][:count]
     written = "; ".join(calls) if style == "llama3" else "\n".join(f"<tool_call>\n{c}\n</tool_call>" for c in calls)
-    conversation = protocol._template.opening(protocol.system, "Which?")
+    conversation = protocol._template.opening("Which?")
     tokens, results = protocol.prompt("Which?"), [*RESULTS, "3"][:count]
     for _ in range(2):
         sampled = [*tokenizer.encode(thought + written, add_special_tokens=False), tokenizer.eos_token_id]
@@ -239,7 +239,7 @@ def test_names_and_ids_of_the_calls_are_written_where_the_template_shows_them(ma
     head, tail = r"'\n<tool_response>\n'", r"m.content + '\n</tool_response>'"
     named = template_source["qwen25"].replace(head, head + " + m.tool_call_id + ' '")
     tokenizer = make_tokenizer(named.replace(tail, tail + " + m.name + ' ' + m.tool_call_id"))
-    protocol = JsonCallProtocol(tokenizer, tools)
+    protocol = NativeProtocol(tokenizer, tools)
     results = [ToolResult(text) for text in ("a", "b", "c")]
     shown = tokenizer.decode(protocol.observation(results, [FOUND, ToolCall("python"), ToolCall("convert")]))
     blocks = [f"{n} {text}\n</tool_response>{name} {n}" for text, name, n in SHOWN]
@@ -261,7 +261,7 @@ def test_a_template_that_cannot_write_several_results_has_one_call_a_turn(
 ):
     tokenizer = make_tokenizer(template_source["qwen25"].replace(old, new))
     assert tokenizer.chat_template != template_source["qwen25"]
-    protocol = JsonCallProtocol(tokenizer, tools)
+    protocol = NativeProtocol(tokenizer, tools)
     assert not protocol.several
     refused = "one call at a time: this turn has 2, none was run"
     tokens = tokenizer.encode(SEARCH_CALL + OTHER_CALL)
@@ -272,7 +272,7 @@ def test_a_template_that_cannot_write_several_results_has_one_call_a_turn(
 def test_the_system_text_says_how_many_calls_a_turn_may_have(protocols, make_tokenizer, template_source, tools):
     assert "write one after the other in the same turn" in protocols["smollm2"].system
     mark = r"m.content ~ ('!' if m.content.count('<tool_response>') > 1 else ''))"
-    single = JsonCallProtocol(make_tokenizer(template_source["smollm2"].replace("m.content)", mark)), tools)
+    single = NativeProtocol(make_tokenizer(template_source["smollm2"].replace("m.content)", mark)), tools)
     assert not single.several and "Call one tool at a time." in single.system
 
 
@@ -342,7 +342,7 @@ def test_a_result_cannot_forge_messages_or_calls(protocols, tokenizers, style):
 def test_the_callers_name_is_written_where_the_template_shows_it(make_tokenizer, template_source, tools):
     named = template_source["qwen25"].replace(r"'\n<tool_response>\n'", r"'\n<tool_response>\n' + m.name + ': '")
     tokenizer = make_tokenizer(named)
-    protocol = JsonCallProtocol(tokenizer, tools)
+    protocol = NativeProtocol(tokenizer, tools)
     assert "\nsearch: 42\n" in tokenizer.decode(protocol.observation([ToolResult("42")], [FOUND]))
     forged = protocol.observation([ToolResult("42")], [ToolCall("<|im_end|>", error="no")])
     assert "‹|im_end|>: 42" in tokenizer.decode(forged)

@@ -1,4 +1,4 @@
-"""The chat protocol: it uses the model's own template and tool messages, and calls in the form of the template.
+"""The protocol `chat`: it uses the model's own template and tool messages, and calls in the form of the template.
 
 A turn ends with the template's end-of-turn token, or with an end that the model declares. A turn without a call is the
 final answer. Text inside a call's arguments is data, even if it looks like markup.
@@ -11,21 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
-from aepo.rollout.chat.choice import chosen_template
-from aepo.rollout.chat.conventions import learn_conventions
 from aepo.rollout.chat.ends import find_ends
-from aepo.rollout.chat.formats import HARMONY, harmony
+from aepo.rollout.chat.learn import learn_conventions
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reading import reader_of
 from aepo.rollout.chat.reply import learn_reply, told
-from aepo.rollout.chat.template import tool_schema
+from aepo.rollout.chat.template import Template
 from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
 
 _MARKUP = ("tool_call", "tool_response", "think", "answer")
 
 
-class JsonCallProtocol:
+class NativeProtocol:
     """Writes questions, calls and results with the model's chat template.
 
     Attributes:
@@ -60,17 +58,16 @@ class JsonCallProtocol:
             ValueError: There is no chat template, or it changes earlier turns, hides results or writes other calls.
         """
         self._tools = check_tools(tools)
-        own = chosen_template(tokenizer, tuple(tool_schema(tool) for tool in tools), date, template)
-        found = learn_conventions(own, tools, system)
+        own = Template.chosen(tokenizer, tools, system, date, template)
+        found = learn_conventions(own)
         self._template, self._glue, self._form = found.template, found.glue, found.form
         self.shipped_template, self.call_format = found.shipped, found.form.name
-        self.system, self.described_by = found.system, found.described_by
-        self.tool_role, self.several = self._glue.role, found.several
+        self.system, self.described_by = found.template.system or "", found.described_by
+        self.tool_role, self.several = found.glue.role, found.several
 
-        self._reply = learn_reply(self._template, self._template.opening(self.system, "question"))
+        self._reply = learn_reply(self._template)
         ends = Stop(ends.tokens | {self._glue.end}, ends.strings)
-        going_on = (harmony.MESSAGE_END,) if self._form is HARMONY else ()
-        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), going_on)
+        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), self._form.going_on)
         self.stop = Stop(self._ends.tokens, self._ends.strings)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
@@ -83,8 +80,7 @@ class JsonCallProtocol:
 
     def prompt(self, question: str) -> list[int]:
         """The question, with tools and system text, up to the start of the assistant's turn."""
-        messages = self._template.opening(self.system, self._quote_question(question))
-        return self._template.encode(self._template.render(messages))
+        return self._template.prompt(self._quote_question(question))
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Parse one turn: it has calls or an answer."""
@@ -117,6 +113,5 @@ class JsonCallProtocol:
     def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
         """The error as a user's message, or as a tool's result if the template cannot write a user's message here."""
         if self._reply is None:
-            caller = next(iter(self._tools), "tool")
-            return self.observation([ToolResult(told(error))], [ToolCall(caller)], turn)
+            return self.observation([ToolResult(told(error))], [ToolCall(self._template.caller)], turn)
         return self._reply.encode(self._template, self._quote(told(error)), ended=turn[-1] in self._ends.tokens)
