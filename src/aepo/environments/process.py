@@ -117,7 +117,7 @@ class _Child:
             with theirs:
                 self._popen = subprocess.Popen(
                     [sys.executable, "-I", "-S", guard.__file__, str(lifeline), "0", "1", "", *command],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     # Sets must have the same order in all of them.
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"},

@@ -39,7 +39,8 @@ class AgentDojo:
     def reset(self, task: str) -> None:
         """Load the suite's data for a task."""
         suite = _suite(self._suite)
-        self._task, self._answer, self._traces = suite.get_user_task_by_id(task), "", []
+        self._traces: list[Any] = []
+        self._task, self._answer = suite.get_user_task_by_id(task), ""
         loaded = suite.load_and_inject_default_environment({})
         self._env = self._task.init_environment(loaded)
         self._before = self._env.model_copy(deep=True)
@@ -64,8 +65,8 @@ class _Held(datetime):
     """The day of AgentDojo's calendars: mails and files would show the clock, and no branch could be compared."""
 
     @classmethod
-    def now(cls, tz: Any = None) -> datetime:
-        return datetime(2024, 5, 15, 12, tzinfo=tz)
+    def now(cls, tz: Any = None) -> _Held:
+        return cls(2024, 5, 15, 12, tzinfo=tz)
 
 
 @cache

@@ -63,7 +63,8 @@ class Bfcl:
             if hasattr(made, "_load_scenario"):
                 made._load_scenario(copy.deepcopy(initial_config.get(name, {})))
         self._own, self._wanted = both
-        self._requests, self._path, self._right, self.done = requests, path, [], False
+        self._right: list[bool] = []
+        self._requests, self._path, self.done = requests, path, False
 
     def next_request(self) -> str:
         """Say that the request is done, and read the next one."""

@@ -46,7 +46,8 @@ class Telecom:
     def reset(self, task: str) -> None:
         """Bring both to the task's first state."""
         self._task = _tasks(None)[task]
-        self._env, self._calls, self._ids = _domain().get_environment(solo_mode=True), [], Random(0)
+        self._calls: list[Any] = []
+        self._env, self._ids = _domain().get_environment(solo_mode=True), Random(0)
         first = self._task.initial_state
         data, actions = (first.initialization_data, first.initialization_actions) if first else (None, None)
         self._env.set_state(initialization_data=data, initialization_actions=actions, message_history=[])

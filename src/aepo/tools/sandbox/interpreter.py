@@ -127,9 +127,17 @@ class Interpreter(Supervised):
     def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
         with self._turn:
             self._thaw()
+            channel = self._channel.fileno()
             captured = capture(
-                *(os.dup(self._channel.fileno()), self._stdout, self._box.stderr, self._channel.fileno()),
-                *(_frame(b"C", code), timeout, self.limits, stop, self._box.running.large),
+                os.dup(channel),
+                self._stdout,
+                self._box.stderr,
+                channel,
+                _frame(b"C", code),
+                timeout,
+                self.limits,
+                stop,
+                self._box.running.large,
                 begun=True,
             )
             # As if the sandbox had said so now.
