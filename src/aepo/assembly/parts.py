@@ -56,7 +56,7 @@ def build(
         scorer=scorer_of(task, config),
         questions=task.samples,
         held_out=held_out,
-        decode=policy.decode,
+        decode=partial(policy.tokenizer.decode, skip_special_tokens=False),
         pad_token_id=policy.tokenizer.pad_token_id,
         vocab_size=len(policy.tokenizer),
         budget=budget,
