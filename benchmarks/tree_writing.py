@@ -15,13 +15,13 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer
 
 from aepo.algorithms import AEPO
+from aepo.engines.stopping import decoder
 from aepo.runs.folder import RunFolder
 from aepo.runs.trees import TreeWriter, save_trees
 from aepo.training.batch import flat_batch
@@ -81,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer, rng = AutoTokenizer.from_pretrained(options.model), random.Random(0)
-    decode = partial(tokenizer.decode, skip_special_tokens=False)
+    decode = decoder(tokenizer)
     groups = [group(number, rng, len(tokenizer)) for number in range(options.questions)]
     flat = sum(len(trajectory.tokens) for one in groups for trajectory in one.trajectories())
     distinct, scale = sum(one.tree.distinct_tokens() for one in groups), FLAT / flat
