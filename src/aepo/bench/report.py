@@ -66,12 +66,12 @@ def notes(about: Described, found: Sequence[Measured]) -> list[str]:
     told = [f"{model}, on {about.device}{threads}, {about.packages}"]
     kinds = {one.part.kind for one in found if one.state == "measured"}
     told += [text for kind, text in READING.items() if kind in kinds]
-    told += [
-        f"{one.part.name}: {one.note if one.state == 'measured' else f'{one.state}: {one.note}'}"
-        for one in found
-        if one.note
-    ]
-    return told
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.note:
+            reason = one.note if one.state == "measured" else f"{one.state}: {one.note}"
+            reasons.setdefault(reason, []).append(one.part.name)
+    return told + [f"{'; '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _measured(one: Measured) -> str:
