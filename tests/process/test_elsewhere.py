@@ -66,6 +66,17 @@ def test_an_error_of_the_disk_comes_back_as_it_was_and_the_next_call_is_made(tmp
     other.close()
 
 
+def test_a_module_in_the_current_folder_does_not_hide_one_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickle.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    other = Elsewhere(os.mkdir, "makes folders")
+    other.start("made")
+    other.close()
+    assert (tmp_path / "made").is_dir()
+
+
 def test_any_other_error_is_one_line() -> None:
     other = Elsewhere(operator.truediv, "divides")
     other.start(1, 0)
