@@ -24,7 +24,7 @@ TREE = replace(FLAT, part=replace(FLAT.part, kind="tree"), figures={**FLAT.figur
 def test_generate_stands_beside_sampling_and_the_tree_beside_flat() -> None:
     table = lines([SAMPLING, GENERATE, FLAT, TREE])
     assert table[1] == ["sampling, 64 rows", "900 tokens/s", "", "3.0 GiB", "2.0 GiB"]
-    assert table[2] == ["generate, 64 rows", "300 tokens/s", "sampling is 3.00 x", "4.0 GiB", ""]
+    assert table[2] == ["generate, 64 rows", "300 tokens/s", "sampling is 3.00 x as fast", "4.0 GiB", ""]
     assert [row[:2] for row in table[3:5]] == [["training, flat", "1,000 tokens/s"], ["optimizer step", "250.0 ms"]]
     assert table[5][2] == "0.25 of flat's time"
 
