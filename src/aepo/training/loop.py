@@ -27,8 +27,8 @@ from aepo.rollout.growing import Scorer
 from aepo.rollout.sampler import Sampler
 from aepo.runs.begun import drop_after
 from aepo.runs.checkpoint import CheckpointError
-from aepo.runs.folder import RunFolder
-from aepo.runs.trees import save_trees
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.runs.trees import TreeWriter
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import ToolBudget
 from aepo.training.alarm import EntropyWatch, watched
@@ -67,7 +67,7 @@ class Parts:
         scorer: Scores trajectories.
         questions: The questions to train on.
         held_out: The questions to evaluate on; may be empty.
-        decode: Turns token ids into text, for the kept trees.
+        decode: Turns token ids into text, for the kept trees; see `TreeWriter`.
         pad_token_id: The id of the padding token.
         vocab_size: V, for the entropy scales.
         budget: The limit on tool calls over the whole run; None without one.
@@ -120,7 +120,8 @@ class Trainer:
         self.learner = Learner(
             parts.policy, optimizer, schedule, config.algorithm, train, config.rollout.temperature, parts.reference
         )
-        self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message)
+        self.trees = TreeWriter(folder, parts.decode)
+        self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message, self.trees.wait)
         resumed = self._restore() if resume else None
         self.trackers = make_trackers(train.trackers, folder, resumed)
 
@@ -134,6 +135,8 @@ class Trainer:
             BudgetSpent: The tool calls reached the run's budget.
             ReplayError: The recording has no result for a call.
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
+            RunFolderError: So it did for trees or outcomes.
+            RuntimeError: The process that writes trees was killed; a checkpoint is written.
             NonFiniteLoss: The loss is NaN or infinite.
         """
         train = self.config.train
@@ -150,6 +153,7 @@ class Trainer:
                     if at_end:
                         break
                     self.checkpoints.check()
+                    self.trees.check()
                     self._train_step(sample)
         except BaseException as error:
             # A second signal must not stop the checkpoint after the first one. A display may also raise SystemExit.
@@ -158,6 +162,7 @@ class Trainer:
             raise
         finally:
             self.display.stop()
+            self.trees.close()
             for tracker in self.trackers:
                 tracker.close()
 
@@ -166,13 +171,17 @@ class Trainer:
         tell = error.add_note if isinstance(error, Exception) else self.display.message
         try:
             self.checkpoints.wait()
+            try:
+                self.trees.wait()
+            except RuntimeError as lost:
+                tell(str(lost))
             # In the middle of an update the weights belong to no step. After a disk error, another write would fail
             # too.
             if not self._whole or isinstance(error, OSError):
                 return
             if self.state.step or isinstance(error, KeyboardInterrupt):
                 self._save(wait=True)
-        except CheckpointError as refused:
+        except (CheckpointError, RunFolderError) as refused:
             tell(str(refused))
         else:
             tell(f"stopped after step {self.state.step}; go on with: {self.folder.resumption()}")
@@ -203,10 +212,11 @@ class Trainer:
             metrics |= self.state.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
             metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
             self._watch_speed(updated - rolled, metrics)
-            if keep:
-                plain = [update.to_dict() for update in updates]
-                save_trees(self.folder, self.state.step, groups.sampled, self.parts.decode, plain)
-            self._log(metrics)
+            try:
+                if keep:
+                    self.trees.save(self.state.step, groups.sampled, updates)
+            finally:  # the step is whole, even if earlier trees could not be written
+                self._log(metrics)
 
     def _sampled(self, sample: Callable[[], _Result]) -> tuple[dict[str, float], _Result]:
         """Hand the weights over, then sample; all once more if the sampler died and could be started again.
