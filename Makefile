@@ -7,10 +7,13 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test check docs install clean
+.PHONY: quickstart house test check docs install clean
 
 quickstart: install
 	$(BIN)/aepo train configs/quickstart.yaml run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
+
+house: install
+	$(BIN)/aepo train configs/house.yaml run=$(or $(RUN),runs/house-$(shell date +%Y%m%d-%H%M%S))
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations=8

@@ -60,7 +60,7 @@ def train(
     """Train `model` on `task`.
 
     Args:
-        model: Folder or hub name of a causal LM, or "atlas"; a server cannot be trained.
+        model: Folder or hub name of a causal LM, "atlas" or "house"; a server cannot be trained.
         task: Questions, tools and reward.
         algorithm: `aepo.AEPO()` by default; its fields are its settings.
         config: All other settings; class defaults by default.

@@ -23,7 +23,7 @@ def load_policy(path: str, model: ModelConfig | None = None, train: bool = False
     A server is "http://host:port/v1"; its key, if it wants one, is read from the environment variable AEPO_MODEL_KEY.
 
     Args:
-        path: A folder, a hub name, "atlas", a run's folder (for its newest checkpoint), or a server's address.
+        path: A folder, a hub name, "atlas", "house", a run's folder (for its newest checkpoint), or a server's address.
         model: The other settings.
         train: Load it for training: an adapter is merged into the weights, unless `model.lora` trains it.
 

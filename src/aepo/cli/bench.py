@@ -41,7 +41,7 @@ def bench(
     time of handing over the weights. A part that needs too much memory says so, and the others go on.
 
     Args:
-        model: Folder or hub name of a model, a run's folder, or "atlas".
+        model: Folder or hub name of a model, a run's folder, "atlas" or "house".
         overrides: Settings, e.g. model.dtype=bfloat16 model.lora.rank=16 train.micro_batch_tokens=8192.
         random: Instead of a model: random weights, without a download. A size like qwen3-0.6b, or a config.json.
         minutes: All of it takes at most so long; parts that do not fit are shortened or left out.

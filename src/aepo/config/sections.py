@@ -58,8 +58,8 @@ class ModelConfig(Section):
     """The policy.
 
     Attributes:
-        path: Folder or hub name of a transformers causal LM; or "atlas", the small model of this package; or the
-            address of a server (http://host:port/v1), which can be evaluated but not trained.
+        path: Folder or hub name of a transformers causal LM; or a small model of this package, "atlas" or "house"; or
+            the address of a server (http://host:port/v1), which can be evaluated but not trained.
         device: "auto" takes a GPU if there is one.
         dtype: "auto" is float32 on a CPU, bfloat16 on a GPU.
         pad_token: The padding token, for tokenizers without one.
@@ -88,8 +88,8 @@ class TaskConfig(Section):
     """The task.
 
     Attributes:
-        name: A built-in task, a data set of docs/datasets.md, or "package.module:function" for a function that returns
-            an `aepo.Task`.
+        name: A built-in task ("atlas" or "house"), a data set of docs/datasets.md, or "package.module:function" for a
+            function that returns an `aepo.Task`.
         options: Arguments of that function.
     """
 

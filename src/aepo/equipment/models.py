@@ -1,4 +1,4 @@
-"""Finds what the name of a model means: a folder, a run, the package's own model, or a server."""
+"""Finds what the name of a model means: a folder, a run, a model of the package, or a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aepo.files.paths import expanded, local
 from aepo.runs import checkpoint
 from aepo.runs.folder import RunFolder
 
-BUILT_IN_MODELS = {"atlas": Path(__file__).parents[1] / "models" / "atlas"}
+BUILT_IN_MODELS = {name: Path(__file__).parents[1] / "models" / name for name in ("atlas", "house")}
 
 
 def is_server(path: str) -> bool:
@@ -18,7 +18,7 @@ def is_server(path: str) -> bool:
 
 
 def policy_folder(path: str) -> str:
-    """The folder of a policy's files: the newest undamaged one of a run, that of "atlas", else the path itself.
+    """The folder of a policy's files: the newest undamaged one of a run, the package's own, else the path itself.
 
     Raises:
         ValueError: The run has no checkpoint that can be loaded.

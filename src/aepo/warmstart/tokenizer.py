@@ -9,7 +9,6 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
-TAGS = tuple(f"<{slash}{tag}>" for tag in ("think", "search", "python", "result", "answer") for slash in ("", "/"))
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}"
     "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
@@ -19,8 +18,14 @@ CHAT_TEMPLATE = (
 PIECES = Regex(r"\d{1,2}| ?[A-Za-z]+|[^A-Za-z\d\s]|\s")
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn merges from `texts`; `AutoTokenizer` can load the result once it is saved."""
+def train_tokenizer(texts: Iterable[str], tags: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Learn merges from `texts`; `AutoTokenizer` can load the result once it is saved.
+
+    Args:
+        texts: What the model will read and write.
+        tags: Names of the tags of the protocol and of the tools.
+        vocab_size: Number of tokens without the tags.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(PIECES, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
@@ -35,7 +40,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     pairs = [f"{n:02d}" for n in range(100)]
     # Every pair of digits must become one token, even if the texts do not have it.
     tokenizer.train_from_iterator([*texts, *(pairs * 2000)], trainer)
-    tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in TAGS])
+    written = (f"<{slash}{tag}>" for tag in tags for slash in ("", "/"))
+    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in written])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from aepo.tasks.atlas.questions import ATTRIBUTES, questions
-from aepo.tasks.atlas.world import World
-from aepo.tools.base import Tool
-from aepo.types import Sample
 from aepo.warmstart.curriculum import copy_batches
-from aepo.warmstart.demonstrations import Demonstrator, Faults, Segment
-from aepo.warmstart.imagined import imagined_world
-from aepo.warmstart.tokenizer import train_tokenizer
-
-TOKENIZED = 5_000
-"""Number of episodes that the tokenizer learns from."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """The amount of training on copies of random tokens."""
+    """The amount of training on copies of random tokens; 0 steps leave it out."""
 
     steps: int = 450
     rows: int = 48
@@ -37,12 +26,17 @@ class Copies:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """The amount of training on demonstrations, and the number of imagined names and questions in them."""
+    """The amount of training on demonstrations.
+
+    Attributes:
+        steps: Steps in which the learning rate rises and falls once.
+        more: Steps after them, in which it rises and falls again.
+        rows: Number of demonstrations in a step.
+    """
 
     steps: int = 2600
+    more: int = 0
     rows: int = 48
-    names: int = 40_000
-    questions: int = 40_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Optimization:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of the training run."""
+    """The settings of a training run that do not depend on the task."""
 
     vocab_size: int = 1536
     hidden_size: int = 128
@@ -71,7 +65,6 @@ class Recipe:
     demonstrations: Demonstrations = Demonstrations()
     optimization: Optimization = Optimization()
     seed: int = 0
-    faults: Faults = field(default_factory=Faults)
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -121,46 +114,6 @@ def look_back(model: LlamaForCausalLM, head: int, distance: int, sharpness: floa
     attention.k_proj.bias[start + half : start + size] = 0.0
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerFast, sample: Sample, segments: Sequence[Segment]
-) -> tuple[list[int], list[int]]:
-    """Encode an episode as ids and mask (1 on the policy's text); each segment is encoded alone, as in a rollout."""
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": sample.question}], tokenize=False, add_generation_prompt=True
-    )
-    ids = list(tokenizer.encode(text, add_special_tokens=False))
-    mask = [0] * len(ids)
-    for segment in segments:
-        piece = tokenizer.encode(segment.text, add_special_tokens=False)
-        ids += piece
-        mask += [int(segment.writer == "policy")] * len(piece)
-    return ids, mask
-
-
-def demonstration_batches(
-    tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample], demonstrator: Demonstrator, rows: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield padded batches (ids, mask) without end; episodes of similar length are in one batch."""
-    rng = demonstrator.rng
-    pool = 16
-    while True:
-        episodes = []
-        for _ in range(rows * pool):
-            sample = rng.choice(samples)
-            episodes.append(encode(tokenizer, sample, demonstrator.episode(sample)))
-        episodes.sort(key=lambda e: len(e[0]))
-        batches = [episodes[i : i + rows] for i in range(0, len(episodes), rows)]
-        rng.shuffle(batches)
-        for batch in batches:
-            width = max(len(ids) for ids, _ in batch)
-            ids = torch.full((rows, width), tokenizer.pad_token_id, dtype=torch.long)
-            mask = torch.zeros(rows, width, dtype=torch.bool)
-            for row, (tokens, written) in enumerate(batch):
-                ids[row, : len(tokens)] = torch.tensor(tokens)
-                mask[row, : len(tokens)] = torch.tensor(written, dtype=torch.bool)
-            yield ids, mask
-
-
 def fit(
     model: LlamaForCausalLM,
     batches: Iterator[tuple[Tensor, Tensor]],
@@ -205,48 +158,33 @@ def fit(
             after(step)
 
 
-def guesses(world: World) -> dict[str, list[str]]:
-    """Collect all values of each attribute that a country may have."""
-    countries = world.countries.values()
-    columns = {
-        "capital": [c.capital for c in countries],
-        "currency": [c.currency for c in countries],
-        "continent": [c.continent for c in countries],
-        "phone code": [c.phone for c in countries],
-        "neighbours": [n for c in countries for n in c.neighbours],
-    }
-    return {attribute: sorted({v for v in columns[attribute] if v}) for attribute in ATTRIBUTES}
-
-
-def warmstart(
-    out: Path, world: World, search_in: Callable[[World], Tool], recipe: Recipe, report: Callable[[str], None]
+def train_model(
+    out: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    demonstrations: Iterator[tuple[Tensor, Tensor]],
+    recipe: Recipe,
+    report: Callable[[str], None],
 ) -> None:
-    """Make the tokenizer and the model, and save both to `out` with the recipe.
+    """Train a new model, and save it to `out` with its tokenizer and the recipe.
 
     Args:
         out: Folder of the result.
-        world: The real facts; its countries are used, its cities are not.
-        search_in: A function that makes the real search tool over a world.
+        tokenizer: The model's tokenizer.
+        demonstrations: Batches (ids, mask) without end; see `episode_batches`.
         recipe: All settings of the run.
         report: A function that takes lines about the progress.
     """
-    imagined = imagined_world(world, recipe.demonstrations.names, recipe.seed)
-    samples = questions(imagined, "train", recipe.demonstrations.questions, recipe.seed)
-    demonstrator = Demonstrator(search_in(imagined).function, guesses(world), recipe.faults, random.Random(recipe.seed))
-    texts = [s.question for s in samples[:TOKENIZED]]
-    for sample in samples[:TOKENIZED]:
-        texts += [segment.text for segment in demonstrator.episode(sample)]
-    tokenizer = train_tokenizer(texts, recipe.vocab_size)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     model = new_model(recipe, tokenizer)
     report(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
 
-    generator = torch.Generator().manual_seed(recipe.seed)
-    copies = copy_batches(len(tokenizer), 6, recipe.copies.rows, recipe.copies.length, generator)
-    report("curriculum: copies of random tokens")
-    fit(model, copies, recipe.copies.steps, recipe.optimization, report)
-    model.save_pretrained(out)
+    if recipe.copies.steps:
+        generator = torch.Generator().manual_seed(recipe.seed)
+        copies = copy_batches(len(tokenizer), 6, recipe.copies.rows, recipe.copies.length, generator)
+        report("curriculum: copies of random tokens")
+        fit(model, copies, recipe.copies.steps, recipe.optimization, report)
+        model.save_pretrained(out)
 
     report("demonstrations")
 
@@ -254,7 +192,7 @@ def warmstart(
         if step % 250 == 0:
             model.save_pretrained(out)
 
-    demonstrations = demonstration_batches(tokenizer, samples, demonstrator, recipe.demonstrations.rows)
-    fit(model, demonstrations, recipe.demonstrations.steps, recipe.optimization, report, keep)
+    for steps in filter(None, (recipe.demonstrations.steps, recipe.demonstrations.more)):
+        fit(model, demonstrations, steps, recipe.optimization, report, keep)
     model.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(recipe, default=vars, indent=1) + "\n")

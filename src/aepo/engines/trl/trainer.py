@@ -86,8 +86,8 @@ class AEPOTrainer(GRPOTrainer):
     `branch/per_group` and so on).
 
     Args:
-        model: Folder or hub name, "atlas", a run folder, or a loaded model. It is also the reference of the KL term,
-            adapter included.
+        model: Folder or hub name, "atlas", "house", a run folder, or a loaded model. It is also the reference of the KL
+            term, adapter included.
         args: TRL's arguments. Those that the algorithm and our rollout replace must have their defaults; `bf16=False`
             is needed.
         task: Questions, tools and reward.

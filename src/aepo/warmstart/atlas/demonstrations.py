@@ -11,19 +11,11 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from aepo.types import Sample
+from aepo.warmstart.episode import Segment
 
 CITY = re.compile(r"^- (?P<name>.+), population (?P<population>\d+), (?P<country>.+)$", re.M)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A piece of text by one writer."""
-
-    writer: Literal["policy", "observation"]
-    text: str
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from aepo.rewards import exact_match
 from aepo.tasks.atlas import atlas_search
 from aepo.tasks.atlas.questions import questions, split_of
 from aepo.tasks.atlas.world import World, world
-from aepo.warmstart.demonstrations import Demonstrator, Faults
-from aepo.warmstart.imagined import NAMESAKES, imagined_world
-from aepo.warmstart.train import guesses
+from aepo.warmstart.atlas import guesses
+from aepo.warmstart.atlas.demonstrations import Demonstrator, Faults
+from aepo.warmstart.atlas.imagined import NAMESAKES, imagined_world
 
 
 @pytest.fixture(scope="module")
