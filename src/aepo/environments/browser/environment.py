@@ -12,7 +12,7 @@ from playwright.async_api import Page
 from aepo.environments import EnvironmentLost
 from aepo.environments.browser import actions
 from aepo.environments.browser.sites import Sites
-from aepo.environments.browser.tab import Settings, Tab
+from aepo.environments.browser.tab import Tab, TabSettings
 from aepo.process import event_loop
 from aepo.tools.pages.guard import Guard
 from aepo.types import ToolError
@@ -57,7 +57,9 @@ class Browser:
         Raises:
             ValueError: The server of a site is no host and port.
         """
-        self._settings = Settings(Sites(sites or {}, web), seconds, max_characters, window, style, max_bytes, chromium)
+        self._settings = TabSettings(
+            Sites(sites or {}, web), seconds, max_characters, window, style, max_bytes, chromium
+        )
         self._tab: Tab | None = None
 
     async def reset(self, address: str, seed: int = 0) -> str:

@@ -39,7 +39,7 @@ _LOOK = (files(__package__) / "look.js").read_text()
 
 
 @dataclass(frozen=True)
-class Settings:
+class TabSettings:
     """What all tabs of an environment have in common.
 
     Attributes:
@@ -78,7 +78,7 @@ class Tab:
         crashed: Whether the page's process died.
     """
 
-    settings: Settings
+    settings: TabSettings
     browser: Chromium
     context: BrowserContext
     page: Page
@@ -90,7 +90,7 @@ class Tab:
     crashed: bool = False
 
     @classmethod
-    async def opened(cls, settings: Settings, seed: int) -> Tab:
+    async def opened(cls, settings: TabSettings, seed: int) -> Tab:
         """Open an empty page.
 
         Raises:
@@ -107,7 +107,7 @@ class Tab:
             raise
 
     @classmethod
-    async def _opened(cls, settings: Settings, seed: int) -> Tab:
+    async def _opened(cls, settings: TabSettings, seed: int) -> Tab:
         stack = AsyncExitStack()
         try:
             browser = await shared().taken(settings.chromium)
