@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from aepo.environments.contract import EnvironmentLost
 from aepo.tools.base import ToolLost
-from aepo.tools.python import shown
+from aepo.tools.python import text_of
 from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.choose import choose
@@ -68,7 +68,7 @@ class PythonSession:
             result = await self._run(setup)
             if result.status is not SandboxStatus.OK:
                 await self.close()
-                raise ValueError(f"the sample's setup failed: {shown(result, 500, self._timeout)}")
+                raise ValueError(f"the sample's setup failed: {text_of(result, 500, self._timeout)}")
 
     async def python(self, code: str) -> str:
         """Run Python code and read what it prints, and the value of a last expression. Names and files stay.
@@ -80,7 +80,7 @@ class PythonSession:
             ToolLost: The cell met a limit or ended the interpreter.
         """
         result = await self._run(code)
-        text = _ADDRESS.sub("at 0x...", shown(result, self._most, self._timeout))
+        text = _ADDRESS.sub("at 0x...", text_of(result, self._most, self._timeout))
         if self._interpreter is None or not self._interpreter.alive:
             # Whether a cell meets a limit depends on the machine, and nobody knows what was done before.
             raise ToolLost(f"{text}\nthe session has ended")

@@ -256,7 +256,6 @@ def test_memory_that_a_session_holds_counts_over_its_cells(sandbox: BubblewrapSa
 
 def test_a_child_that_was_stopped_goes_on_in_the_next_one(cells: Interpreter) -> None:
     ran(cells, "import os, signal, threading\nx = 1")
-    assert (
-        ran(cells, "child = os.fork()\nif not child:\n    os.kill(os.getpid(), signal.SIGSTOP)\n    os._exit(0)") == ""
-    )
+    stops = "child = os.fork()\nif not child:\n    os.kill(os.getpid(), signal.SIGSTOP)\n    os._exit(0)\n"
+    assert ran(cells, stops + "_ = os.waitpid(child, os.WUNTRACED)") == ""
     assert ran(cells, "os.waitpid(child, 0)[1], x") == "(0, 1)\n"

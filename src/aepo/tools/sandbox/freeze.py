@@ -91,9 +91,9 @@ class Frozen:
     def _stop_children(self, parent: Held) -> int:
         """Stop the children that are not stopped yet; how many there were."""
         opened: list[Held] = []
-        for child in parent.children() - self._held.keys() - self._others:
+        for number in parent.children() - self._held.keys() - self._others:
             with suppress(ProcessLookupError):
-                opened.append(Held(child, os.pidfd_open(child)))
+                opened.append(Held(number, os.pidfd_open(number)))
         # A number may have passed to a foreign process before it was opened: that one is no child of this parent.
         listed = parent.children()
         for child in opened:

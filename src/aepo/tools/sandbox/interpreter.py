@@ -208,7 +208,8 @@ class Box:
             SandboxLost: It does not start.
         """
         self.limits: SandboxLimits = sandbox.limits
-        self.lock, self.forking = threading.Lock(), threading.Lock()
+        # A snapshot that is dropped may be ended in the middle of anything that this thread does.
+        self.lock, self.forking = threading.RLock(), threading.Lock()
         self.holders = self._folders = 0
         stack = ExitStack()
         # A box that is forgotten is ended too.
