@@ -19,10 +19,10 @@ from aepo.bench.published import dimensions
 from aepo.bench.random_model import config_from
 from aepo.config import Config, load
 from aepo.doctor.counted import Counted
+from aepo.doctor.fit import misfit
 from aepo.doctor.gpus import need
 from aepo.doctor.training_memory import training_memory
 from aepo.engines.local.shape import shape_from
-from aepo.engines.vllm.memory import misfit
 
 MODELS = ("qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "qwen3-8b", "qwen3-14b")
 CARDS = (24, 48, 80)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from aepo.bench.parts import BenchPart, Described, Measured
 from aepo.bench.report import lines, notes, to_json
+from aepo.bench.runner import LATE
 from aepo.engines.local.shape import Shape
 
 SHAPE = Shape(596_049_920, 28, 1024, 3072, 2048, 1024, 151_936, 40_960)
@@ -23,7 +24,7 @@ TREE = replace(FLAT, part=replace(FLAT.part, kind="tree"), figures={**FLAT.figur
 def test_generate_stands_beside_sampling_and_the_tree_beside_flat() -> None:
     table = lines([SAMPLING, GENERATE, FLAT, TREE])
     assert table[1] == ["sampling, 64 rows", "900 tokens/s", "", "3.0 GiB", "2.0 GiB"]
-    assert table[2] == ["generate, 64 rows", "300 tokens/s", "sampling is 3.00 x", "4.0 GiB", ""]
+    assert table[2] == ["generate, 64 rows", "300 tokens/s", "sampling is 3.00 x as fast", "4.0 GiB", ""]
     assert [row[:2] for row in table[3:5]] == [["training, flat", "1,000 tokens/s"], ["optimizer step", "250.0 ms"]]
     assert table[5][2] == "0.25 of flat's time"
 
@@ -45,6 +46,11 @@ def test_a_part_that_is_missing_says_why_below_the_table() -> None:
         "training, flat: out of memory: the device's memory is full while training",
         "training, tree: for lack of time trajectories have 8 tokens, not 256",
     ]
+
+
+def test_parts_that_are_missing_for_the_same_reason_share_a_line() -> None:
+    late = [replace(one, state="left out", note=LATE, figures={}) for one in (SAMPLING, FLAT, TREE)]
+    assert notes(ABOUT, late)[1:] == [f"sampling, 64 rows; training, flat; training, tree: left out: {LATE}"]
 
 
 def test_json_has_every_figure_and_whether_a_part_should_have_fitted() -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from aepo.bench.parts import BenchPart, Measured, planned
-from aepo.bench.runner import Bench, following, least_seconds
+from aepo.bench.runner import LATE, Bench, following, least_seconds
 from tests.bench import toy
 
 
@@ -57,7 +57,7 @@ def test_when_the_time_is_up_every_other_part_is_left_out() -> None:
     assert (first.state, first.part.name) == ("measured", "sampling, 1 row")
     bench.end = time.monotonic()
     others = list(measured)
-    assert len(others) == 7 and {(one.state, one.note) for one in others} == {("left out", "no time was left")}
+    assert len(others) == 7 and {(one.state, one.note) for one in others} == {("left out", LATE)}
     assert said[0] == "toy: loading" and said[1].startswith("sampling, 1 row (1 of 8, ")
 
 

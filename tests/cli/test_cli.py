@@ -157,7 +157,7 @@ def everything(folder: Path) -> dict[Path, int]:
         (["train", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
         (["train", "--resume", "nowhere"], "cannot read nowhere/config.yaml: No such file or directory"),
         (["train", "a.yaml", "--resume", "b"], "--resume takes the configuration of b: leave a.yaml out"),
-        (["train", "task.name=atlass"], "unknown task 'atlass': did you mean 'atlas'? known: atlas, aime24, "),
+        (["train", "task.name=atlass"], "unknown task 'atlass': did you mean 'atlas'? known: atlas, "),
         (["train", "task.options.siz=5"], "task 'atlas' has no option 'siz': did you mean 'size'?"),
         (["train", "task.name=broken_tasks:missing"], "task 'broken_tasks:missing' cannot be imported: "),
         (["train", "task.name=no_such_module:task"], "task 'no_such_module:task' cannot be imported: No module named"),

@@ -15,10 +15,10 @@ from aepo.bench.random_model import config_from
 from aepo.config import Config, ConfigError, load
 from aepo.doctor import estimate, gpus, plan
 from aepo.doctor.counted import Counted
+from aepo.doctor.fit import misfit
 from aepo.doctor.interpreter import interpreter
 from aepo.doctor.training_memory import training_memory
 from aepo.engines.local.shape import shape_from
-from aepo.engines.vllm.memory import misfit
 from tests import tiny
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("vllm-*gb.yaml"))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from transformers import AutoTokenizer, Gemma3Config, GenerationConfig, PreTrain
 
 from aepo import api
 from aepo.config import load
-from aepo.engines.stopping import declared_ends, ends_of
+from aepo.engines.stopping import declared_ends, decode, decoder, ends_of
 from aepo.rollout.generator import Stop
 from aepo.types import Kind
 from tests import tiny
@@ -79,3 +83,16 @@ def test_a_turn_of_the_local_engine_ends_where_generation_config_says(
     turns = [n.tokens for g in found.sampled for n in g.tree.nodes if n.kind is Kind.POLICY]
     assert any(turn[-1] in endings for turn in turns)
     assert not any(endings & {*turn[:-1]} for turn in turns)
+
+
+def test_a_decoder_needs_no_transformers_in_another_process(tmp_path: Path) -> None:
+    words = tiny.tokenizer()
+    ids = words.encode("<search>ab</search> c<|end|>", add_special_tokens=False)
+    (tmp_path / "decoder").write_bytes(pickle.dumps(decoder(words)))
+    code = f"""
+import pickle, sys
+print(pickle.loads(open({str(tmp_path / "decoder")!r}, "rb").read())({ids}), "transformers" in sys.modules)
+"""
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=paths)
+    assert done.stdout.split() == [*decode(words, ids).split(), "False"]

@@ -184,3 +184,25 @@ print("done")
 def test_a_process_ends_whatever_it_left_behind(program: str) -> None:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_belongs_to_the_loop_is_awaited_from_any_loop_and_cancelled_with_the_caller() -> None:
+    ended = threading.Event()
+
+    async def where() -> str:
+        return threading.current_thread().name
+
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    async def caller() -> str:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await event_loop.hosted(endless)
+        return await event_loop.hosted(where)
+
+    assert asyncio.run(caller()) == event_loop.run(event_loop.hosted, where) == event_loop.run(where)
+    assert ended.wait(10)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aepo.tools.python import _text, python
+from aepo.tools.python import python, text_of
 from aepo.tools.sandbox.base import SandboxLimits, SandboxResult, SandboxStatus, SandboxUnavailable
 from aepo.tools.sandbox.bubblewrap import BubblewrapSandbox
 from aepo.tools.sandbox.choose import choose
@@ -264,7 +264,7 @@ def test_what_is_cut_is_counted_whether_or_not_it_was_kept() -> None:
 @given(st.text(max_size=60), st.integers(0, 40), st.integers(0, 3))
 def test_what_is_shown_and_what_is_counted_are_all_there_was(printed: str, limit: int, left_out: int) -> None:
     printed = printed.replace("\r", " ")
-    text = _text(SandboxResult(SandboxStatus.OK, printed, left_out=left_out), limit, 1.0)
+    text = text_of(SandboxResult(SandboxStatus.OK, printed, left_out=left_out), limit, 1.0)
     shown, cut, count = text.rpartition("\n[cut: ")
     ends = 0 if left_out else len(printed) - len(printed.rstrip("\n"))
     if cut:
@@ -274,7 +274,7 @@ def test_what_is_shown_and_what_is_counted_are_all_there_was(printed: str, limit
 
 
 def test_a_line_of_any_length_is_read_through_once() -> None:
-    assert len(_text(SandboxResult(SandboxStatus.OK, "a" * 10_000_000 + "\r" * 10_000_000 + "b"), 10, 1.0)) == 1
+    assert len(text_of(SandboxResult(SandboxStatus.OK, "a" * 10_000_000 + "\r" * 10_000_000 + "b"), 10, 1.0)) == 1
 
 
 def test_long_output_is_cut_but_the_error_stays() -> None:

@@ -19,6 +19,7 @@ from aepo.equipment.agents import agents
 from aepo.runs import checkpoint
 from aepo.runs.begun import run_folder
 from aepo.runs.metrics import read_metrics
+from aepo.training import loop
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
 from aepo.types import Kind
@@ -50,11 +51,23 @@ class Apart(LocalSampler):
                 parameter.fill_(torch.nan)
 
 
-def train(settings: Config, apart: bool, refuses: int | None = None, resume: bool = False) -> list[int]:
+class Mortal(Apart):
+    """Dies once and can be started again; then it has no weights."""
+
+    def revive(self) -> bool:
+        if self.refuses is None:
+            return False
+        self.refuses, self.version = None, -1
+        return True
+
+
+def train(
+    settings: Config, apart: bool, refuses: int | None = None, resume: bool = False, kind: type = Apart
+) -> list[int]:
     """Run to the end; the versions that a sampler of its own was handed."""
     task = tiny.letters()
     policy, parts = build(settings, task)
-    sampler = Apart(policy, refuses)
+    sampler = kind(policy, refuses)
     if apart:
         agent, greedy = agents(policy, task, settings, [*task.samples, *task.held_out], sampler)
         parts = replace(parts, sampler=sampler, agent=agent, evaluation_agent=agent, greedy_agent=greedy)
@@ -107,4 +120,25 @@ def test_weights_that_do_not_arrive_end_the_run_after_a_whole_step(settings: Cal
     newest = checkpoint.latest(Path(broken.run) / "checkpoints")
     assert newest is not None and newest.name == "step-000003"
     assert train(broken, apart=True, resume=True) == [3, 4, 5]
+    assert sampled(Path(broken.run)) == sampled(Path(whole.run))
+
+
+@pytest.mark.parametrize("at", ["a hand-over", "an evaluation"])
+def test_a_sampler_that_died_is_started_again_and_asked_again(
+    settings: Callable[[str], Config], monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    whole, broken = settings("whole"), settings("broken")
+    train(whole, apart=True)
+    if at == "an evaluation":
+        evaluate, died = loop.evaluate, []
+
+        async def dying(*args: object) -> object:
+            if not died:
+                died.append(True)
+                raise RuntimeError("the server has gone")
+            return await evaluate(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "evaluate", dying)
+    pushed = train(broken, apart=True, refuses=3 if at == "a hand-over" else 99, kind=Mortal)
+    assert pushed == ([0, 1, 2, 3, 4, 5] if at == "a hand-over" else [0, 0, 1, 2, 3, 4, 5])
     assert sampled(Path(broken.run)) == sampled(Path(whole.run))

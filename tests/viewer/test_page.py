@@ -181,6 +181,16 @@ def test_curves_move_while_it_trains(page, served, example_run):
     assert before != "0.125"
 
 
+def test_the_correction_of_sampler_and_trainer_is_seen_at_once(page, served, example_run):
+    shares = {"correction/effective_sample_size": 0.97, "correction/cut_share": 0.01, "correction/dropped_share": 0.0}
+    with (example_run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 61, "logprobs/rollout_difference_mean": 0.04} | shares) + "\n")
+    page.goto(served(example_run))
+    page.wait_for_selector('.chart[data-metric="reward/mean"]')
+    for name in ("logprobs/rollout_difference_mean", *shares):
+        assert page.locator(f'.chart[data-metric="{name}"]').is_visible()
+
+
 def test_two_runs_stand_side_by_side(page, served, example_run, tmp_path):
     other = shutil.copytree(example_run, tmp_path / "other")
     (other / "config.yaml").write_text((other / "config.yaml").read_text().replace("tau: 0.6", "tau: 0.9"))

@@ -9,6 +9,7 @@ from aepo.assembly.policies import load_to_train
 from aepo.config import Config
 from aepo.engines.local.cpu.threads import fastest_threads
 from aepo.engines.local.policy import LocalPolicy
+from aepo.engines.stopping import decoder
 from aepo.equipment.agents import agents, scorer_of
 from aepo.rollout.sampler import Sampler
 from aepo.tasks.base import Task
@@ -56,7 +57,7 @@ def build(
         scorer=scorer_of(task, config),
         questions=task.samples,
         held_out=held_out,
-        decode=policy.decode,
+        decode=decoder(policy.tokenizer),
         pad_token_id=policy.tokenizer.pad_token_id,
         vocab_size=len(policy.tokenizer),
         budget=budget,

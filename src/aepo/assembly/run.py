@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from aepo.assembly.parts import build
-from aepo.config import Config
+from aepo.config import Config, ConfigError
 from aepo.engines.local.gpus import idle
 from aepo.engines.local.policy import LocalPolicy
 from aepo.equipment.tools import equip
@@ -26,6 +27,7 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
 
     `fits` is asked before a server starts (`aepo.engines.vllm.launch.planned`).
     """
+    _one_process(config)
     equipment = equip(config, task.tools)
     equipped = equipment.of(task)
     with _serving(config, equipped, fits) as serving:
@@ -34,11 +36,27 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
         with run_folder(config, task, named, resume) as folder:
             if serving is not None:
                 serving.keep_log(folder.path)
+                if serving.untested is not None:
+                    display.message(serving.untested)
             elif (line := idle(policy.device)) is not None:
                 display.message(line)
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
                 Trainer(config, parts, folder, display, resume).run()
     return policy
+
+
+def _one_process(config: Config) -> None:
+    """Refuse a start by torchrun, each of whose processes would train a policy of its own.
+
+    Raises:
+        ConfigError: There are several processes.
+    """
+    count = os.environ.get("WORLD_SIZE", "")
+    if count.isdecimal() and int(count) > 1:
+        raise ConfigError(
+            f"{count} processes were started (WORLD_SIZE, by torchrun?), and engine {config.engine} trains in one: "
+            "start one with aepo train, or train on several GPUs with engine: verl (docs/cluster.md)"
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ READING: dict[PartKind, str] = {
 }
 """Explanations of the lines, by the kind of part."""
 ORDER: dict[PartKind, int] = {"sampling": 0, "generate": 0, "flat": 1, "tree": 2, "agreement": 3, "push": 4}
-HEAD = ["part", "measured", "compared", "peak", "estimate"]
+HEAD = ["part", "measured", "compared", "peak memory", "estimate"]
 
 
 def to_json(about: Described, found: Sequence[Measured]) -> dict[str, Any]:
@@ -66,12 +66,12 @@ def notes(about: Described, found: Sequence[Measured]) -> list[str]:
     told = [f"{model}, on {about.device}{threads}, {about.packages}"]
     kinds = {one.part.kind for one in found if one.state == "measured"}
     told += [text for kind, text in READING.items() if kind in kinds]
-    told += [
-        f"{one.part.name}: {one.note if one.state == 'measured' else f'{one.state}: {one.note}'}"
-        for one in found
-        if one.note
-    ]
-    return told
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.note:
+            reason = one.note if one.state == "measured" else f"{one.state}: {one.note}"
+            reasons.setdefault(reason, []).append(one.part.name)
+    return told + [f"{'; '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _measured(one: Measured) -> str:
@@ -87,13 +87,13 @@ def _compared(one: Measured, by_name: dict[str, Measured]) -> str:
     if one.state != "measured":
         return ""
     if one.part.kind == "push":
-        return f"token after {_seconds(one.figures['next_token_seconds'])}"
+        return f"next token after {_seconds(one.figures['next_token_seconds'])}"
     other = by_name.get(replace(one.part, kind="sampling" if one.part.kind == "generate" else "flat").name)
     # They are compared only if both have done the same work.
     if other is None or other.state != "measured" or other.part.tokens != one.part.tokens:
         return ""
     if one.part.kind == "generate":
-        return f"sampling is {other.figures['tokens_per_second'] / one.figures['tokens_per_second']:.2f} x"
+        return f"sampling is {other.figures['tokens_per_second'] / one.figures['tokens_per_second']:.2f} x as fast"
     if one.part.kind == "tree":
         return f"{one.figures['seconds'] / other.figures['seconds']:.2f} of flat's time"
     return ""

@@ -18,7 +18,7 @@ from aepo.doctor.finding import size
 if TYPE_CHECKING:
     from aepo.bench.subject import Subject
 
-LATE = "no time was left"
+LATE = "no time was left (give more --minutes)"
 PATIENCE, GRACE = 2.0, 10.0
 """A part is given up after so many times the seconds that it should take, plus these, or when all time is over."""
 
@@ -92,7 +92,7 @@ class Bench:
         except RuntimeError as error:
             return Measured(part, "left out", note=str(error))
         seconds = share * self._left()
-        found = worker.measure(part, seconds, max(0.0, min(self._left(), PATIENCE * seconds + GRACE)))
+        found = worker.measure(part, seconds, min(self._left(), PATIENCE * seconds + GRACE))
         if found.state != "measured":
             # The memory that it holds is unknown.
             self._close()
@@ -115,14 +115,14 @@ class Bench:
 
     def _load(self) -> Described:
         self._worker = Worker(self._subject)
-        about = self._worker.described(max(0.0, self._left()))
+        about = self._worker.described(self._left())
         # All processes should use the same number of threads.
         train = self._subject.config.train.model_copy(update={"threads": about.threads})
         self._subject = replace(self._subject, config=self._subject.config.model_copy(update={"train": train}))
         return about
 
     def _left(self) -> float:
-        return self.end - time.monotonic()
+        return max(0.0, self.end - time.monotonic())
 
     def _close(self) -> None:
         if self._worker is not None:

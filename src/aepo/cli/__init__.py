@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import tyro
@@ -27,7 +28,7 @@ from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
-from aepo.cli.words import REGISTRY
+from aepo.cli.words import REGISTRY, annotations
 from aepo.process.signals import Terminated, ignore_signals, terminable
 from aepo.process.user_code import told, with_notes
 from aepo.process.windows import UnsupportedSystem, refuse_windows
@@ -139,6 +140,10 @@ def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int
     def bound(*positional: Any, **named: Any) -> Callable[[], int | None]:
         return functools.partial(command, *positional, **named)
 
+    # tyro would read the command's own annotations, if it could.
+    del bound.__wrapped__  # type: ignore[attr-defined]
+    bound.__signature__ = signature(command)  # type: ignore[attr-defined]
+    bound.__annotations__ = annotations(command)
     return bound
 
 

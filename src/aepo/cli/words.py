@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from tyro.conf import arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from aepo.files.paths import local
 
 REGISTRY = ConstructorRegistry()
+_KINDS = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 
 @REGISTRY.primitive_rule
@@ -31,3 +36,21 @@ def file_and_settings(first: str | None, others: tuple[str, ...]) -> tuple[Path 
     if first is None or "=" in first:
         return None, (*([] if first is None else [first]), *others)
     return local(first), others
+
+
+def annotations(command: Callable[..., Any]) -> dict[str, Any]:
+    """A command's annotations for tyro; the help then has no "(default: None)", "(default: )" and "{None}|INT"."""
+    hints, parameters = get_type_hints(command, include_extras=True), signature(command).parameters
+    silent = {name for name, one in parameters.items() if one.default in (None, (), Parameter.empty)}
+    return {name: _plain(hint) if name in silent else hint for name, hint in hints.items()}
+
+
+def _plain(hint: Any) -> Any:
+    kind, *others = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    metavar = None
+    if NoneType in get_args(kind):
+        (inner,) = (part for part in get_args(kind) if part is not NoneType)
+        words = [_KINDS.get(part) for part in get_args(inner) or [inner]]
+        metavar = " ".join(word for word in words if word is not None) if all(words) else None
+    # A metavar of the command itself comes later and is taken.
+    return Annotated[(kind, arg(metavar=metavar, help_behavior_hint=""), *others)]  # type: ignore[return-value]

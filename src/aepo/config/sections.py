@@ -354,6 +354,8 @@ class VllmConfig(Section):
         enable_sleep_mode: Whether the server gives its memory back while the trainer works; null does so on the
             trainer's GPU.
         tensor_parallel_size: GPUs that hold the model together.
+        weight_transfer: How all weights get there: "file" in memory, "ipc" on the trainer's GPU, "nccl" to other GPUs;
+            the last two are untested.
         logprobs: Likeliest tokens that entropies are computed from.
         max_difference: Largest mean difference, in nats, of the server's log-probabilities to the trainer's after a
             hand-over; null is 0.001 in float32 and 0.1 in bfloat16.
@@ -367,6 +369,7 @@ class VllmConfig(Section):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     enable_sleep_mode: bool | None = None
     tensor_parallel_size: int = Field(default=1, ge=1)
+    weight_transfer: Literal["file", "ipc", "nccl"] = "file"
     logprobs: int = Field(default=20, ge=1)
     max_difference: float | None = Field(default=None, gt=0)
     start_timeout: float = Field(default=600.0, gt=0)

@@ -12,9 +12,9 @@ from aepo.config import Config, ConfigError
 from aepo.doctor import estimate
 from aepo.doctor.counted import Counted, counted
 from aepo.doctor.finding import Finding, size
+from aepo.doctor.fit import Need, misfit
 from aepo.engines.vllm.command import share
 from aepo.engines.vllm.devices import Devices, devices
-from aepo.engines.vllm.memory import Need, misfit
 
 
 def check(config: Config, prompt: int) -> None:

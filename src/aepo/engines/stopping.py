@@ -122,6 +122,14 @@ def decode(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
     return str(tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
+def decoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[int]], str]:
+    """`decode` for another process, where a fast tokenizer is unpickled without the import of transformers."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return functools.partial(decode, tokenizer)
+    return functools.partial(backend.decode, skip_special_tokens=False)
+
+
 def vocabulary_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The text of each id alone."""
     return [decode(tokenizer, [i]) for i in range(len(tokenizer))]

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Literal, get_type_hints
 
 from aepo.environments.contract import class_of, has, methods_of, reset_arguments
+from aepo.environments.process import in_process
 from aepo.environments.session import current
 from aepo.tools.base import BadArguments, Last, Tool, ToolSettings, as_text, tool
 from aepo.tools.schema import ToolDefinitionError
@@ -130,6 +131,7 @@ def environment(
     errors: OnException = "bug",
     read_only: Collection[str] = (),
     sandboxed: bool = False,
+    process: bool = False,
 ) -> Environment:
     """Make tools of the public methods of a class (`docs/environments.md`).
 
@@ -145,12 +147,16 @@ def environment(
         errors: "bug" stops the run at an exception that is no `aepo.ToolError`; "tell" tells the model any exception.
         read_only: Methods that change nothing; a replay leaves them out.
         sandboxed: Whether its calls change nothing outside of the world; `aepo.solve` warns if not.
+        process: Run each world in a process of its own, for what one process shares, such as a JVM or a global
+            variable. A call that takes too long is then killed.
 
     Raises:
-        TypeError: There is no `reset`, or a method cannot be a tool.
+        TypeError: There is no `reset`, or a method cannot be a tool, or another process cannot find the factory.
         ValueError: A limit is not positive, or a setting does not fit the class.
     """
     kind = class_of(factory)
+    if process:
+        factory = kind = in_process(factory, kind)
     for name, limit in (("max_open", max_open), ("reset_timeout", reset_timeout)):
         if not 0 < limit < inf:
             raise ValueError(f"environment {kind.__name__}: {name} is {limit}, must be positive")

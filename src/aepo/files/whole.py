@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+UNFINISHED = ".tmp-"
+"""How the name of a file begins that is being written, or was when the process was killed."""
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically: readers see the new or the old content.
@@ -12,7 +15,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: The disk refuses; the temporary file is removed.
     """
-    aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    aside = path.with_name(f"{UNFINISHED}{path.name}-{os.getpid()}")
     try:
         with aside.open("wb") as file:
             file.write(data)

@@ -154,6 +154,22 @@ def run(
             running.cancel()
 
 
+async def hosted(function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+    """Await an async function that must run on the loop, from whatever loop; it is cancelled with the caller.
+
+    Args:
+        function: The async function.
+        args: Its arguments.
+
+    Raises:
+        Exception: The function raised it.
+    """
+    home = _started().asyncio
+    if home is asyncio.get_running_loop():
+        return await function(*args)
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(function(*args), home))
+
+
 @contextmanager
 def entered(manager: AbstractAsyncContextManager[object]) -> Iterator[None]:
     """Enter and leave an async context manager in one task of the loop.
@@ -197,12 +213,16 @@ def stop() -> None:
         loop.stop()
 
 
-def _loop() -> _Loop:
+def _started() -> _Loop:
     global _current
     with _lock:
         if _current is None or not _current.thread.is_alive():
             _current = _Loop()
-        loop = _current
+        return _current
+
+
+def _loop() -> _Loop:
+    loop = _started()
     if threading.current_thread() is loop.thread:
         raise RuntimeError(
             "an async tool or reward called a function of aepo that waits for the event loop that it runs in: "

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from aepo.config import Config, dump, parse
-from aepo.files.whole import write_whole
+from aepo.files.whole import UNFINISHED, write_whole
 from aepo.runs.folder import CONFIG, RunFolder, RunFolderError, writing
 from aepo.runs.resumed import same_run, same_task
 from aepo.runs.versions import environment
@@ -110,8 +110,12 @@ def add_version(folder: RunFolder, name: str, value: Any) -> None:
 
 
 def drop_after(folder: RunFolder, step: int) -> None:
-    """Delete trees and outcomes of later steps, because a run that is resumed after `step` samples them again."""
-    for path in folder.files_after(step):
+    """Delete trees and outcomes of later steps, because a run that is resumed after `step` samples them again.
+
+    What a killed process has left half written is deleted too.
+    """
+    unfinished = [path for part in (folder.trees, folder.outcomes) for path in part.glob(f"{UNFINISHED}*")]
+    for path in (*folder.files_after(step), *unfinished):
         path.unlink(missing_ok=True)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from aepo.types import Kind, TrajectoryTree
 
 FORMAT = 1
+_DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class TokenUpdates:
     ratios: list[list[float | None]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; the lists are not copied."""
-        return {"format": FORMAT, **vars(self)}
+        """Plain values, the numbers of tokens rounded to five digits."""
+        advantages = [[_short(value) for value in values] for values in self.advantages]
+        ratios = [[None if value is None else _short(value) for value in values] for values in self.ratios]
+        return {"format": FORMAT, **vars(self), "advantages": advantages, "ratios": ratios}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], tree: TrajectoryTree) -> TokenUpdates:
@@ -55,3 +58,7 @@ class TokenUpdates:
         if list(map(len, found.ratios)) != written or list(map(len, found.advantages)) != trained:
             raise ValueError("an update that does not fit its tree")
         return found
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

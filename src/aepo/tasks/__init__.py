@@ -12,7 +12,11 @@ from aepo.tasks import datasets
 from aepo.tasks.base import Task
 from aepo.tasks.options import bound
 
-BUILT_IN = {"atlas": "aepo.tasks.atlas:atlas", "house": "aepo.tasks.house:house"}
+BUILT_IN = {
+    "atlas": "aepo.tasks.atlas:atlas",
+    "house": "aepo.tasks.house:house",
+    "miniwob": "aepo.tasks.miniwob:miniwob",
+}
 
 
 def load(name: str, options: Mapping[str, Any]) -> Task:

@@ -43,34 +43,11 @@ class Stream(io.TextIOWrapper):
 
 def run(source):
     """Run it, print the value of a last bare expression, and tell of an exception in one line on the old stderr."""
-    names, told = sys.modules["__main__"].__dict__, os.dup(2)
-    # As on a terminal: both streams in the order of what is written.
-    os.dup2(1, 2)
-    sys.stdout = sys.__stdout__ = Stream(sys.stdout)
-    sys.stderr = sys.__stderr__ = Stream(sys.stderr)
-    builtins.print = print
-    builtins.exit, builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D"), _sitebuiltins.Quitter("quit", "Ctrl-D")
-    builtins.help = _sitebuiltins._Helper()
-    error = None
-    try:
-        tree, source = parsed(source)
-        names["__file__"] = FILE
-        try:
-            with open(FILE, "w", encoding="utf-8") as file:
-                file.write(source)
-        except OSError:
-            # Then those show no lines.
-            del names["__file__"]
-        last = tree.body.pop().value if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
-        exec(compile(tree, FILE, "exec", dont_inherit=True), names)
-        if last is not None:
-            sys.displayhook(eval(compile(_ast.Expression(last), FILE, "eval", dont_inherit=True), names))
-    except SystemExit:
-        raise
-    except BaseException as caught:
-        error = caught
+    told = os.dup(2)
+    prepare()
+    error = cell(source, FILE, written)
     if error is not None:
-        line = described(error).replace("\n", " ")
+        line = described(error, FILE).replace("\n", " ")
         try:
             os.write(told, f"\n{line}\n".encode("utf-8", "backslashreplace"))
         except OSError:  # the program has closed it
@@ -78,10 +55,52 @@ def run(source):
         raise SystemExit(1)
 
 
-def parsed(source):
+def prepare():
+    """Give the program the streams and names that it knows from a terminal."""
+    # As on a terminal: both streams in the order of what is written.
+    os.dup2(1, 2)
+    sys.stdout = sys.__stdout__ = Stream(sys.stdout)
+    sys.stderr = sys.__stderr__ = Stream(sys.stderr)
+    builtins.print = print
+    builtins.exit, builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D"), _sitebuiltins.Quitter("quit", "Ctrl-D")
+    builtins.help = _sitebuiltins._Helper()
+
+
+def cell(source, name, show):
+    """Run it as the file of that name, and print the value of a last bare expression; its exception, or None.
+
+    Before that, `show` is given the name and the text, for those that look there.
+    """
+    names = sys.modules["__main__"].__dict__
+    try:
+        tree, source = parsed(source, name)
+        show(name, source)
+        last = tree.body.pop().value if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
+        exec(compile(tree, name, "exec", dont_inherit=True), names)
+        if last is not None:
+            sys.displayhook(eval(compile(_ast.Expression(last), name, "eval", dont_inherit=True), names))
+    except SystemExit:
+        raise
+    except BaseException as caught:
+        return caught
+    return None
+
+
+def written(name, source):
+    """Write the text to the file."""
+    try:
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(source)
+    except OSError:
+        # Then they show no lines.
+        return
+    sys.modules["__main__"].__file__ = name
+
+
+def parsed(source, name):
     """Its tree and its text; if it is none of Python, that of the text within the marks of a message, if it is one."""
     try:
-        return compile(source, FILE, "exec", 0x400, dont_inherit=True), source
+        return compile(source, name, "exec", 0x400, dont_inherit=True), source
     except SyntaxError as error:
         import re
         import textwrap
@@ -90,17 +109,17 @@ def parsed(source):
         fenced = re.findall(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", bare, re.DOTALL | re.MULTILINE)
         bare = textwrap.dedent("\n".join(fenced) or bare)
         try:
-            return compile(bare, FILE, "exec", 0x400, dont_inherit=True), bare
+            return compile(bare, name, "exec", 0x400, dont_inherit=True), bare
         except SyntaxError:
             raise error from None
 
 
-def described(error):
+def described(error, name):
     """Name, message and line, and nothing else: the model pays for every token."""
     line, trace, place = getattr(error, "lineno", None), error.__traceback__, ""
     while trace is not None:
         place = trace.tb_frame.f_code.co_filename
-        if place == FILE:
+        if place == name:
             line = trace.tb_lineno
         trace = trace.tb_next
     try:

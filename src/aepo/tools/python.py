@@ -64,7 +64,7 @@ def python(
         """
         program = f"exec({_notebook()!r}, {{'code': {code!a}}})"
         result = await run_retried(box, program, timeout, "python is unavailable now; go on without it")
-        text = _text(result, max_characters, timeout)
+        text = text_of(result, max_characters, timeout)
         if result.status is SandboxStatus.TIMEOUT:
             raise ToolTimeout(text)
         return text
@@ -80,7 +80,8 @@ def _notebook() -> str:
     return Path(__file__).with_name("notebook.py").read_text(encoding="utf-8") + "\nrun(code)"
 
 
-def _text(result: SandboxResult, limit: int, timeout: float) -> str:
+def text_of(result: SandboxResult, limit: int, timeout: float) -> str:
+    """What the model reads of a program: at most `limit` characters of its output, then how it ended if not well."""
     output = result.stdout if result.left_out else result.stdout.rstrip("\n")
     # What a terminal would show: a line that is written over, as those of progress are, stays as it was at last.
     output = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.split("\n"))

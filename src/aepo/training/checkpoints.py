@@ -33,14 +33,17 @@ class Checkpoints:
         folder: The folder of the run's checkpoints.
         learner: The policy, the optimizer and its schedule, which are saved and restored.
         tell: Called once with a line, when memory has no room for a copy.
+        first: Called before each write: it waits for what a run that goes on from there must find.
 
     Attributes:
         saved: The step of the last checkpoint that was written, restored or begun; None without one.
     """
 
-    def __init__(self, folder: Path, learner: Learner, tell: Callable[[str], object]) -> None:
+    def __init__(
+        self, folder: Path, learner: Learner, tell: Callable[[str], object], first: Callable[[], object]
+    ) -> None:
         self.saved: int | None = None
-        self._folder, self._learner, self._tell = folder, learner, tell
+        self._folder, self._learner, self._tell, self._first = folder, learner, tell, first
         self._writing = Background("aepo checkpoint")
         self._told = False
 
@@ -131,6 +134,7 @@ class Checkpoints:
             (folder / checkpoint.STATE).write_text(json.dumps(said) + "\n")
             return {checkpoint.OPTIMIZER: file.sha256()}
 
+        self._first()
         settings = self._learner.settings
         checkpoint.save(self._folder, said["step"], write, settings.keep_checkpoints, settings.keep_optimizer)
 

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -26,8 +27,8 @@ from aepo.rollout.growing import Scorer
 from aepo.rollout.sampler import Sampler
 from aepo.runs.begun import drop_after
 from aepo.runs.checkpoint import CheckpointError
-from aepo.runs.folder import RunFolder
-from aepo.runs.trees import save_trees
+from aepo.runs.folder import RunFolder, RunFolderError
+from aepo.runs.trees import TreeWriter
 from aepo.tools.counts import counting, taken
 from aepo.tools.limits import ToolBudget
 from aepo.training.alarm import EntropyWatch, watched
@@ -49,6 +50,8 @@ from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import make_trackers
 from aepo.types import Group, Sample
 
+_Result = TypeVar("_Result")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -64,7 +67,7 @@ class Parts:
         scorer: Scores trajectories.
         questions: The questions to train on.
         held_out: The questions to evaluate on; may be empty.
-        decode: Turns token ids into text, for the kept trees.
+        decode: Turns token ids into text, for the kept trees; see `TreeWriter`.
         pad_token_id: The id of the padding token.
         vocab_size: V, for the entropy scales.
         budget: The limit on tool calls over the whole run; None without one.
@@ -117,7 +120,8 @@ class Trainer:
         self.learner = Learner(
             parts.policy, optimizer, schedule, config.algorithm, train, config.rollout.temperature, parts.reference
         )
-        self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message)
+        self.trees = TreeWriter(folder, parts.decode)
+        self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message, self.trees.wait)
         resumed = self._restore() if resume else None
         self.trackers = make_trackers(train.trackers, folder, resumed)
 
@@ -131,6 +135,8 @@ class Trainer:
             BudgetSpent: The tool calls reached the run's budget.
             ReplayError: The recording has no result for a call.
             CheckpointError: The disk is full or refuses; the last good checkpoint is kept.
+            RunFolderError: So it did for trees or outcomes.
+            RuntimeError: The process that writes trees was killed; a checkpoint is written.
             NonFiniteLoss: The loss is NaN or infinite.
         """
         train = self.config.train
@@ -147,6 +153,7 @@ class Trainer:
                     if at_end:
                         break
                     self.checkpoints.check()
+                    self.trees.check()
                     self._train_step(sample)
         except BaseException as error:
             # A second signal must not stop the checkpoint after the first one. A display may also raise SystemExit.
@@ -155,6 +162,7 @@ class Trainer:
             raise
         finally:
             self.display.stop()
+            self.trees.close()
             for tracker in self.trackers:
                 tracker.close()
 
@@ -163,13 +171,17 @@ class Trainer:
         tell = error.add_note if isinstance(error, Exception) else self.display.message
         try:
             self.checkpoints.wait()
+            try:
+                self.trees.wait()
+            except RuntimeError as lost:
+                tell(str(lost))
             # In the middle of an update the weights belong to no step. After a disk error, another write would fail
             # too.
             if not self._whole or isinstance(error, OSError):
                 return
             if self.state.step or isinstance(error, KeyboardInterrupt):
                 self._save(wait=True)
-        except CheckpointError as refused:
+        except (CheckpointError, RunFolderError) as refused:
             tell(str(refused))
         else:
             tell(f"stopped after step {self.state.step}; go on with: {self.folder.resumption()}")
@@ -181,16 +193,7 @@ class Trainer:
     def _train_step(self, sample: Callable[[], StepGroups]) -> None:
         began = time.perf_counter()
         self.display.phase("rollout")
-        handed = self._hand_over()
-        try:
-            groups = sample()
-        except Exception as error:
-            # With overlap the open rollout has also ended.
-            if self.config.rollout.overlap or not self.parts.sampler.revive():
-                raise
-            self.display.message(f"{error}; the sampler was started again, and the step's questions are asked again")
-            handed = self._hand_over()
-            groups = sample()
+        handed, groups = self._sampled(sample)
         self.parts.sampler.free()
         rolled = time.perf_counter()
         with signals_wait():
@@ -209,10 +212,26 @@ class Trainer:
             metrics |= self.state.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
             metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
             self._watch_speed(updated - rolled, metrics)
-            if keep:
-                plain = [update.to_dict() for update in updates]
-                save_trees(self.folder, self.state.step, groups.sampled, self.parts.decode, plain)
-            self._log(metrics)
+            try:
+                if keep:
+                    self.trees.save(self.state.step, groups.sampled, updates)
+            finally:  # the step is whole, even if earlier trees could not be written
+                self._log(metrics)
+
+    def _sampled(self, sample: Callable[[], _Result]) -> tuple[dict[str, float], _Result]:
+        """Hand the weights over, then sample; all once more if the sampler died and could be started again.
+
+        Returns:
+            The metrics of the hand-over, and what `sample` returns.
+        """
+        try:
+            return self._hand_over(), sample()
+        except Exception as error:
+            # With overlap the open rollout has also ended.
+            if self.config.rollout.overlap or not self.parts.sampler.revive():
+                raise
+            self.display.message(f"{error}; the sampler was started again, and the questions are asked again")
+            return self._hand_over(), sample()
 
     def _hand_over(self) -> dict[str, float]:
         """Hand the weights over to the sampler if they have changed. A failure here leaves the last step complete."""
@@ -300,15 +319,17 @@ class Trainer:
         self.display.phase("evaluate")
         settings = self.config.evaluation
         began = time.perf_counter()
-        handed = self._hand_over()
-        result = event_loop.run(
-            evaluate,
-            self.parts.held_out,
-            self.parts.scorer,
-            self.parts.evaluation_agent,
-            self.parts.greedy_agent if settings.greedy else None,
-            settings.samples,
-            self.config.seed,
+        handed, result = self._sampled(
+            partial(
+                event_loop.run,
+                evaluate,
+                self.parts.held_out,
+                self.parts.scorer,
+                self.parts.evaluation_agent,
+                self.parts.greedy_agent if settings.greedy else None,
+                settings.samples,
+                self.config.seed,
+            )
         )
         with signals_wait():
             self.evaluated = self.state.step

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from aepo.algorithms.base import Algorithm
     from aepo.training.batch import Batch
 
-_DIGITS = 5
-
 
 def token_updates(groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algorithm: Algorithm) -> list[TokenUpdates]:
     """The token updates of each group.
@@ -34,20 +32,16 @@ def token_updates(groups: Sequence[Group], batch: Batch, seen_BT: Tensor, algori
         ratios: list[list[float | None]] = [[] for _ in group.tree.nodes]
         for leaf in group.tree.leaves:
             trained_T = batch.loss_mask_BT[row] != 0
-            advantages.append([_short(a) for a in batch.advantages_BT[row][trained_T].tolist()])
+            advantages.append(batch.advantages_BT[row][trained_T].tolist())
             end = 0
             for node in group.tree.walk(leaf.node):
                 start, end = end, end + len(node.tokens)
                 if node.kind is Kind.POLICY and not ratios[node.id]:
                     values = ratios_BT[row, start:end].tolist()
-                    ratios[node.id] = [None if value != value else _short(value) for value in values]
+                    ratios[node.id] = [None if value != value else value for value in values]
             row += 1
         for node, values in zip(group.tree.nodes, ratios, strict=True):
             if node.kind is Kind.POLICY and not values:
                 values.extend([None] * len(node.tokens))
         found.append(TokenUpdates(algorithm.clip_low, algorithm.clip_high, advantages, ratios))
     return found
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")

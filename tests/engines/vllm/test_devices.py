@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -36,5 +38,5 @@ def test_where_trainer_and_server_go(
 
 
 def test_the_server_sees_its_own_gpus_only():
-    served = ServerNeeds("model", "model", "bfloat16", 128, "cuda", devices="3")
-    assert serve_command(load(None, ["engine=vllm"]), served, 1)[1]["CUDA_VISIBLE_DEVICES"] == "3"
+    served = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("3",)))
+    assert serve_command(load(None, ["engine=vllm"]), served, Path("/f"))[1]["CUDA_VISIBLE_DEVICES"] == "3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,25 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from aepo.engines.vllm.command import free_port
 from aepo.engines.vllm.control import VllmError
 from aepo.engines.vllm.process import VllmServer
 
 HEALTHY = """
-import http.server, os, subprocess, sys
+import http.server, os, socketserver, subprocess, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
     def log_message(self, *_): pass
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("child", child.pid, flush=True)
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+socketserver.UnixStreamServer(sys.argv[1], Handler).serve_forever()
 """
 
 
 def started(tmp_path: Path, program: str) -> VllmServer:
-    port = free_port()
-    return VllmServer([sys.executable, "-c", program, str(port)], {}, port, tmp_path / "vllm.log")
+    return VllmServer(
+        lambda folder: ([sys.executable, "-c", program, str(folder / "socket")], {"AEPO_VLLM_FOLDER": str(folder)}),
+        tmp_path / "vllm.log",
+    )
 
 
 def child(server: VllmServer) -> int:
@@ -64,10 +66,9 @@ def test_a_killed_server_is_started_again(tmp_path: Path):
     server = started(tmp_path, HEALTHY)
     try:
         server.wait(60)
-        assert not server.ended()
+        assert not server.restart()
         os.killpg(os.getpgid(child(server)), signal.SIGKILL)
-        assert server.ended()
-        server.restart()
+        assert server.restart()
         server.wait(60)
         assert server.folder.is_dir()
     finally:
@@ -78,8 +79,8 @@ def test_a_killed_server_is_started_again(tmp_path: Path):
     ("program", "told"),
     [
         ("raise ImportError('no module named vllm')", "does not start: ImportError: no module named vllm"),
-        ("raise RuntimeError('CUDA out of memory. Tried 2 GiB')", "lower one of vllm.gpu_memory_utilization, roll"),
         ("print('one'); print('two')", "does not start: two"),
+        ("import os; os.kill(os.getpid(), 9)", "does not start: killed by signal 9; it printed nothing"),
     ],
 )
 def test_a_server_that_ends_tells_why(tmp_path: Path, program: str, told: str):
@@ -91,6 +92,61 @@ def test_a_server_that_ends_tells_why(tmp_path: Path, program: str, told: str):
         server.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "change"),
+    [
+        (
+            "Free memory on device cuda:0 (9.1/23.6 GiB) on startup is less than desired GPU memory utilization (0.9",
+            "(lower vllm.gpu_memory_utilization)",
+        ),
+        (
+            "No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+            "(raise vllm.gpu_memory_utilization)",
+        ),
+        (
+            "To serve at least one request with the model's max seq len (65536), (9.00 GiB KV cache is needed, which "
+            "is larger than the available KV cache memory (1.00 GiB). Try increasing",
+            "(lower rollout.max_tokens, or raise vllm.gpu_memory_utilization)",
+        ),
+        (
+            "CUDA out of memory occurred when warming up sampler with 256 dummy requests. Please try lowering",
+            "(lower rollout.max_sequences or vllm.gpu_memory_utilization)",
+        ),
+    ],
+)
+def test_a_server_that_is_short_of_memory_says_which_setting_to_change(tmp_path: Path, said: str, change: str):
+    """The texts are vLLM 0.32's."""
+    server = started(tmp_path, f"raise RuntimeError({said!r})")
+    try:
+        with pytest.raises(VllmError, match=re.escape(change)):
+            server.wait(60)
+    finally:
+        server.close()
+
+
+def test_a_server_that_listens_no_more_is_ended(tmp_path: Path):
+    """VLLM whose engine has died waits for its connections to close, and these wait for replies."""
+    # Nobody refers to the socket after the one request, so it is closed.
+    server = started(tmp_path, HEALTHY.replace("serve_forever()", "handle_request(); import time; time.sleep(600)"))
+    try:
+        server.wait(60)
+        assert gone(child(server))
+    finally:
+        server.close()
+
+
+def test_two_servers_do_not_meet(tmp_path: Path):
+    servers = [started(folder, HEALTHY) for folder in (tmp_path / "one", tmp_path / "other") if not folder.mkdir()]
+    try:
+        for server in servers:
+            server.wait(60)
+        servers[0].close()
+        assert not servers[0].control.alive() and servers[1].control.alive()
+    finally:
+        for server in servers:
+            server.close()
+
+
 def test_a_server_that_takes_too_long(tmp_path: Path):
     server = started(tmp_path, "import time; time.sleep(600)")
     try:
@@ -100,26 +156,45 @@ def test_a_server_that_takes_too_long(tmp_path: Path):
         server.close()
 
 
-def test_a_killed_trainer_leaves_no_server(tmp_path: Path):
+def trainer(tmp_path: Path, begin: str) -> tuple[subprocess.Popen[str], Path]:
+    """A process with a folder that goes with it, and the folder."""
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
+        "from aepo.engines.vllm.process import private_folder\n"
         "from tests.engines.vllm.test_process import HEALTHY, started\n"
-        f"server = started(Path({str(tmp_path)!r}), HEALTHY)\n"
-        "server.wait(60)\n"
-        "print(server.folder, flush=True)\n"
+        f"tmp_path = Path({str(tmp_path)!r})\n"
+        f"{begin}\n"
+        "print(folder, flush=True)\n"
         "time.sleep(600)\n"
     )
-    trainer = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
-        assert trainer.stdout is not None
-        folder = Path(trainer.stdout.readline().strip())
-        number = int((tmp_path / "vllm.log").read_text().split()[1])
-    finally:
-        trainer.kill()
-        trainer.wait()
-    assert gone(number)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def removed(folder: Path) -> bool:
     end = time.monotonic() + 20
     while folder.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    assert not folder.exists()
+    return not folder.exists()
+
+
+SERVER = "server = started(tmp_path, HEALTHY); server.wait(60); folder = server.folder"
+FOLDER = "held = private_folder(); folder = held.__enter__()"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("begin", [SERVER, FOLDER], ids=["a server", "a folder beside a server of the user's"])
+def test_a_trainer_that_ends_leaves_nothing(tmp_path: Path, begin: str, number: signal.Signals):
+    process, folder = trainer(tmp_path, begin)
+    try:
+        assert folder.is_dir()
+        process.send_signal(number)
+        assert process.wait(20) != 0
+        assert removed(folder)
+        if begin == SERVER:
+            assert gone(int((tmp_path / "vllm.log").read_text().split()[1]))
+    finally:
+        process.kill()
+        process.wait()

@@ -1,31 +1,21 @@
-"""What is refused before anything is loaded, and what a server must have been started with."""
+"""What is refused before anything is loaded, and what a server is started with."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
 
 from aepo.config import Config, ConfigError, load
 from aepo.engines.vllm.command import ServerNeeds, serve_command
-from aepo.engines.vllm.control import VllmError
-from aepo.engines.vllm.refused import check_server, refuse
+from aepo.engines.vllm.devices import Devices
+from aepo.engines.vllm.refused import refuse
 
-HERE = ServerNeeds("model", "model", "float32", 128)
-SHARED = ServerNeeds("model", "model", "bfloat16", 128, "cuda", shared=True)
-FITS = {
-    "model_config": {
-        "dtype": "torch.float32",
-        "logprobs_mode": "processed_logprobs",
-        "max_logprobs": 20,
-        "max_model_len": 128,
-        "quantization": None,
-    },
-    "cache_config": {"enable_prefix_caching": True},
-    "speculative_config": None,
-    "weight_transfer_config": {"backend": "aepo_file"},
-}
+HERE = ServerNeeds("model", "model", "float32", 128, Devices(None))
+SHARED = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("0",), (0,), shared=True))
+ALONE = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("1",), (1,)))
+FOLDER = Path("/dev/shm/aepo-vllm-one")
 
 
 def config(*overrides: str) -> Config:
@@ -40,6 +30,12 @@ def config(*overrides: str) -> Config:
         (["vllm.enable_sleep_mode=true", "rollout.overlap=2"], HERE, "a server cannot sleep while it samples"),
         (["rollout.overlap=2"], SHARED, "needs a GPU for vLLM alone"),
         (["vllm.url=http://example.org:8000/v1"], HERE, "let it listen on 127.0.0.1"),
+        (["vllm.weight_transfer=ipc"], HERE, "ipc lends the trainer's GPU memory"),
+        (["vllm.weight_transfer=ipc"], ALONE, "ipc lends the trainer's GPU memory"),
+        (["vllm.weight_transfer=ipc", "vllm.tensor_parallel_size=2"], SHARED, "ipc lends the trainer's GPU memory"),
+        (["vllm.weight_transfer=nccl"], SHARED, "nccl needs GPUs for vLLM alone"),
+        (["vllm.weight_transfer=nccl"], HERE, "nccl needs GPUs for vLLM alone"),
+        (["vllm.weight_transfer=nccl", "model.lora.rank=8"], ALONE, "model.lora trains adapters: leave it out"),
     ],
 )
 def test_settings_that_do_not_go_together(overrides: list[str], served: ServerNeeds, told: str):
@@ -52,54 +48,40 @@ def test_servers_of_this_machine_are_taken(url: str):
     refuse(config(f"vllm.url={url}"), HERE)
 
 
-@pytest.mark.parametrize("name", ["max-model-len", "max_model_len", "--quantization", "speculative-config"])
+@pytest.mark.parametrize("name", ["max-model-len", "max_model_len", "--quantization", "uds", "host"])
 def test_options_that_the_run_sets_itself(name: str):
     with pytest.raises(ConfigError, match="is set by the run"):
-        serve_command(config(f"vllm.options={{{name}: 1}}"), HERE, 1)
+        serve_command(config(f"vllm.options={{{name}: 1}}"), HERE, FOLDER)
 
 
 def test_a_rank_that_vllm_has_no_room_for():
-    command, _ = serve_command(config("model.lora.rank=20"), HERE, 1)
+    command, _ = serve_command(config("model.lora.rank=20"), HERE, FOLDER)
     assert command[command.index("--max-lora-rank") + 1] == "32"
     with pytest.raises(ConfigError, match="up to rank 512"):
-        serve_command(config("model.lora.rank=600"), HERE, 1)
+        serve_command(config("model.lora.rank=600"), HERE, FOLDER)
 
 
 def test_full_weights_begin_at_random_and_adapters_with_the_base():
-    full, _ = serve_command(config(), HERE, 1)
-    lora, _ = serve_command(config("model.lora.rank=8"), HERE, 1)
+    full, _ = serve_command(config(), HERE, FOLDER)
+    lora, _ = serve_command(config("model.lora.rank=8"), HERE, FOLDER)
     assert full[full.index("--load-format") + 1] == "dummy"
     assert "--load-format" not in lora and "--enable-lora" in lora
 
 
-def test_a_server_that_fits():
-    check_server("0.32.0", FITS, config(), HERE, "aepo_file")
+@pytest.mark.parametrize(("way", "served"), [("ipc", SHARED), ("nccl", ALONE)])
+def test_ways_from_gpu_to_gpu(way: str, served: ServerNeeds):
+    wanted = config(f"vllm.weight_transfer={way}")
+    refuse(wanted, served)
+    command, variables = serve_command(wanted, served, FOLDER)
+    assert json.loads(command[command.index("--weight-transfer-config") + 1]) == {"backend": way}
+    # Handles of GPU memory are pickled, and only they.
+    assert variables.get("VLLM_ALLOW_INSECURE_SERIALIZATION") == {"ipc": "1"}.get(way)
 
 
-@pytest.mark.parametrize(
-    ("section", "name", "value", "option"),
-    [
-        ("model_config", "dtype", "torch.bfloat16", "--dtype float32"),
-        ("model_config", "logprobs_mode", "raw_logprobs", "--logprobs-mode processed_logprobs"),
-        ("model_config", "max_logprobs", 5, "--max-logprobs 20"),
-        ("model_config", "max_model_len", 100, "--max-model-len 128"),
-        ("model_config", "quantization", "fp8", "no --quantization"),
-        ("cache_config", "enable_prefix_caching", False, "--enable-prefix-caching"),
-    ],
-)
-def test_a_server_that_lacks_an_option_is_told_it(section: str, name: str, value: Any, option: str):
-    other = {**FITS, section: {**FITS[section], name: value}}  # type: ignore[dict-item]
-    with pytest.raises(VllmError, match=re.escape(option)):
-        check_server("0.33.1", other, config(), HERE, "aepo_file")
-
-
-def test_an_old_version_and_one_without_our_way_of_taking_weights():
-    with pytest.raises(VllmError, match=r"install 0\.32 or later"):
-        check_server("0.11.0", FITS, config(), HERE, "aepo_file")
-    with pytest.raises(VllmError, match="weight-transfer-config"):
-        check_server("0.32.0", {**FITS, "weight_transfer_config": None}, config(), HERE, "aepo_file")
-    with pytest.raises(VllmError, match="--enable-lora --max-lora-rank 8"):
-        check_server("0.32.0", FITS, config("model.lora.rank=8"), HERE, "aepo_file")
+def test_a_server_listens_where_no_other_user_can_ask_it():
+    command, _ = serve_command(config(), HERE, FOLDER)
+    assert command[command.index("--uds") + 1] == "/dev/shm/aepo-vllm-one/socket"
+    assert not {"--host", "--port"} & set(command)
 
 
 def test_settings_of_vllm_without_it_are_not_silently_unused():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,12 @@ import httpx
 import pytest
 import torch
 
+import aepo
 from aepo import api, tasks
 from aepo.assembly.policies import load_policy, load_to_train
 from aepo.config import Config, load
 from aepo.doctor.gpus import check
+from aepo.engines.local.gguf import convert, find_in_wheel
 from aepo.engines.vllm.control import VllmError
 from aepo.engines.vllm.launch import serving
 from aepo.engines.vllm.sampler import VllmSampler
@@ -24,6 +29,7 @@ from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.training.display import Display
+from tests.engines.test_smollm2 import CITIES, brief, population
 
 PYTHON = os.environ.get("AEPO_VLLM_PYTHON", "")
 pytestmark = pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM")
@@ -55,7 +61,7 @@ def settings(run: Path, *overrides: str) -> Config:
 
 def left_behind() -> list[str]:
     """Processes and shared memory of servers."""
-    found = subprocess.run(["pgrep", "-f", "vllm.entrypoints"], capture_output=True, text=True, check=False)
+    found = subprocess.run(["pgrep", "-f", "vllm.entrypoints|VLLM::"], capture_output=True, text=True, check=False)
     memory = [path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("aepo-vllm", "psm_"))]
     return found.stdout.split() + memory
 
@@ -82,7 +88,11 @@ def checked(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("changes", [(), ("model.lora.rank=4",)], ids=["all weights", "adapters"])
-def test_vllm_samples_for_the_policy_that_is_trained(tmp_path: Path, changes: tuple[str, ...], nothing_left: None):
+def test_vllm_samples_for_the_policy_that_is_trained(
+    tmp_path: Path, changes: tuple[str, ...], nothing_left: None, monkeypatch: pytest.MonkeyPatch
+):
+    # A vLLM on a CPU frees no memory, but it pauses, wakes and resumes as one that shares the trainer's GPU.
+    monkeypatch.setattr("aepo.engines.vllm.sampler.sleeps", lambda config, served: True)
     run = api.train_config(settings(tmp_path / "run", *changes))
     checked(tmp_path / "run")
     assert run.policy is not None
@@ -90,7 +100,8 @@ def test_vllm_samples_for_the_policy_that_is_trained(tmp_path: Path, changes: tu
     if not changes:
         moved = [name for name, weight in run.policy.model.named_parameters() if not torch.equal(weight, start[name])]
         assert moved
-    assert "Application startup complete" in (tmp_path / "run" / "vllm.log").read_text()
+    log = (tmp_path / "run" / "vllm.log").read_text()
+    assert log.count("seconds to wake up tags ['kv_cache']") == STEPS
 
 
 def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
@@ -112,7 +123,9 @@ def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
         return found
 
     def counted(sampler: VllmSampler) -> tuple[float, float]:
-        text = httpx.get(f"{sampler.control.url}/metrics", trust_env=False).text
+        socket = str(sampler.control.endpoint.socket)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket)) as client:
+            text = client.get("http://vllm/metrics").text
         names = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
         asked, hit = (
             sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)) for name in names
@@ -166,13 +179,64 @@ def test_a_killed_server_is_started_again_once(tmp_path: Path, nothing_left: Non
 def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from aepo.engines.vllm import transfer
 
-    whole = transfer._distinct
+    whole = transfer.distinct
 
     def lacking(model: Any) -> dict[str, torch.Tensor]:
         found = whole(model)
         return {name: weight for name, weight in found.items() if not name.endswith("layers.0.mlp.down_proj.weight")}
 
-    monkeypatch.setattr(transfer, "_distinct", lacking)
+    monkeypatch.setattr(transfer, "distinct", lacking)
     with pytest.raises(VllmError, match=r"still lacks model\.layers\.0\.mlp\.down_proj\.weight"):
         api.train_config(settings(tmp_path / "run"))
     assert not RunFolder(tmp_path / "run").metrics_file.exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl")
+
+
+@pytest.mark.slow
+def test_one_step_of_a_real_model(wheel: Path, tmp_path: Path, nothing_left: None):
+    """SmolLM2-135M, whose output layer is tied to its embeddings."""
+    convert(find_in_wheel(wheel, tmp_path), tmp_path / "model")
+    task = aepo.Task("population", CITIES, tools=[population], reward=brief, system="")
+    overrides = ["rollout.protocol=chat", "rollout.deterministic=false", "rollout.max_tool_calls=1"]
+    overrides += ["rollout.questions=2", "rollout.max_tokens=48", "train.minibatches=1", "train.steps=1"]
+    overrides += ["engine=vllm", f"vllm.python={PYTHON}", f"model.path={tmp_path / 'model'}", "algorithm.group_size=4"]
+    overrides += [f"run={tmp_path / 'run'}", "train.threads=1", "train.trackers=[]", "vllm.start_timeout=1200"]
+    api.train_task(load(None, overrides), task)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    differences = [row["weights/difference"] for row in rows if "weights/difference" in row]
+    assert len(differences) == 2 and max(differences) <= 1e-4
+    (step,) = [row for row in rows if "train/learning_rate" in row]
+    assert step["grad/norm"] > 0 and step["logprobs/rollout_difference_max"] < 1e-3
+
+
+def running() -> dict[int, tuple[int, str]]:
+    """The parent and the command of each process."""
+    lines = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    fields = [line.split(None, 2) for line in lines.splitlines()]
+    return {int(number): (int(parent), " ".join(rest)) for number, parent, *rest in fields}
+
+
+def test_nothing_is_left_when_all_that_would_tidy_up_is_killed(tmp_path: Path, nothing_left: None):
+    run = tmp_path / "run"
+    program = "import sys; from tests.engines.vllm.test_runs import *; api.train_config(settings(Path(sys.argv[1])))"
+    trainer = subprocess.Popen([sys.executable, "-c", program, str(run)])
+    try:
+        waited(lambda: (run / "metrics.jsonl").exists() or trainer.poll() is not None, 300)
+        guard = next(
+            number for number, (parent, args) in running().items() if parent == trainer.pid and "guard" in args
+        )
+        server = next(number for number, (parent, _) in running().items() if parent == guard)
+        # vLLM's engine and its workers do not notice this by themselves.
+        for number in (trainer.pid, guard, server):
+            os.kill(number, signal.SIGKILL)
+    finally:
+        trainer.kill()
+        trainer.wait()
+    waited(lambda: subprocess.run(["pgrep", "-s", str(guard)], stdout=subprocess.DEVNULL).returncode == 1, 60)
+
+
+def waited(reached: Callable[[], bool], seconds: float) -> None:
+    """Wait until something is so; fails after some seconds."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.2)

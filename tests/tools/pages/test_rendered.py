@@ -1,9 +1,11 @@
 """A real Chromium: scripts run, and nothing that a page tries reaches what is not public."""
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -11,10 +13,11 @@ import pytest
 pytest.importorskip("playwright")
 
 from aepo.tools.base import ToolTimeout
+from aepo.tools.pages.chromium import find_chromium
 from aepo.tools.pages.connect import GuardedBackend, trust
 from aepo.tools.pages.fetch import FetchedDocument, Fetcher
 from aepo.tools.pages.guard import Guard, Refused
-from aepo.tools.pages.rendered import Renderer, find_chromium
+from aepo.tools.pages.rendered import Renderer
 from aepo.tools.sandbox.probe import processes_with
 from aepo.types import ToolError
 from tests.tools.pages.conftest import Net, Site, answer, redirect
@@ -24,21 +27,29 @@ try:
 except FileNotFoundError as error:
     pytest.skip(str(error), allow_module_level=True)
 
+# The headless shell takes other arguments than the whole browser does.
+BROWSERS = sorted({CHROMIUM, *map(Path, filter(None, [shutil.which("chromium")]))})
 SECONDS = 60.0
 
 
-def renderer(net: Net, seconds: float = SECONDS, pages_per_browser: int = 50, max_bytes: int = 5 << 20) -> Renderer:
+def renderer(
+    net: Net,
+    seconds: float = SECONDS,
+    pages_per_browser: int = 50,
+    max_bytes: int = 5 << 20,
+    chromium: Path = CHROMIUM,
+) -> Renderer:
     guard = Guard(resolve=net.resolve)
     fetcher = Fetcher(guard, GuardedBackend(guard, net.dial), trust(), seconds, max_bytes)
-    return Renderer(fetcher, CHROMIUM, pages_per_browser=pages_per_browser)
+    return Renderer(fetcher, chromium, pages_per_browser=pages_per_browser)
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[tuple[Net, Renderer]]:
+@pytest.fixture(scope="module", params=BROWSERS, ids=lambda path: path.name)
+def world(request: pytest.FixtureRequest) -> Iterator[tuple[Net, Renderer]]:
     """One browser for all tests that leave it well."""
     site = Site()
     net = Net(site)
-    made = renderer(net)
+    made = renderer(net, chromium=request.param)
     yield net, made
     made.close()
     site.close()

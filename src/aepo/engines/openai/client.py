@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from json import JSONDecodeError
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,6 +66,7 @@ class Endpoint:
         key: Signs every request; None sends no key.
         timeout: Seconds for one reply.
         direct: Do not use the environment's proxies, e.g. for a server of the same cluster.
+        socket: The Unix socket that the server listens on, instead of a port; the host of `url` is not read then.
         sleep: Waits between retries.
 
     Raises:
@@ -75,6 +77,7 @@ class Endpoint:
     key: ApiKey | None = None
     timeout: float = 600.0
     direct: bool = False
+    socket: Path | None = None
     sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
 
     def __post_init__(self) -> None:
@@ -109,10 +112,13 @@ class Client:
         self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
+        limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
+        socket = self.endpoint.socket
         self._http = httpx.AsyncClient(
             headers={"User-Agent": "aepo-rl", "Accept": "application/json"},
             timeout=httpx.Timeout(self.endpoint.timeout, connect=CONNECT_SECONDS, pool=None),
-            limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
+            limits=limits,
+            transport=None if socket is None else httpx.AsyncHTTPTransport(uds=str(socket), limits=limits),
             auth=self.endpoint.key.sign if self.endpoint.key else None,  # type: ignore[arg-type]
             follow_redirects=False,
             event_hooks=NO_REDIRECTS,

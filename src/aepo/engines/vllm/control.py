@@ -1,4 +1,4 @@
-"""Controls weights, adapters and memory of a vLLM server by its own HTTP interface.
+"""Controls a vLLM server by its own HTTP interface.
 
 Each call is made once and has its own time limit. If the engine dies during a call, no answer comes. A second attempt
 would find a model that is half loaded.
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from aepo.engines.openai.client import message_of
+from aepo.engines.openai.client import Endpoint, message_of
 
 SECONDS = 60.0
 UPDATE_SECONDS = 600.0
@@ -23,15 +23,12 @@ class VllmError(RuntimeError):
 
 
 class Control:
-    """Controls one vLLM server.
+    """Controls the vLLM server at an address, or on a Unix socket."""
 
-    Attributes:
-        url: The server's address, without "/v1".
-    """
-
-    def __init__(self, url: str) -> None:
-        """Set the server; no request is sent."""
-        self.url = url.rstrip("/").removesuffix("/v1").rstrip("/")
+    def __init__(self, url: str, socket: Path | None = None) -> None:
+        self.endpoint = Endpoint(url, direct=True, socket=socket)
+        self._socket = None if socket is None else str(socket)
+        self._name = "the vLLM server" if socket else f"server {self.endpoint.root}"
 
     def alive(self) -> bool:
         """Whether the server answers that it is ready."""
@@ -40,86 +37,24 @@ class Control:
         except VllmError:
             return False
 
-    def version(self) -> str:
-        """The version of vLLM, e.g. "0.32.0"."""
-        return str(self._json("GET", "/version").get("version", ""))
-
-    def settings(self) -> dict[str, Any]:
-        """The configuration of vLLM that the server was started with, by section.
+    def get(self, path: str) -> dict[str, Any]:
+        """The reply to a GET.
 
         Raises:
-            VllmError: The server was started without VLLM_SERVER_DEV_MODE=1, or does not answer.
+            VllmError: The server refuses, or does not answer.
         """
-        found = self._json("GET", "/server_info?config_format=json")
-        told = found.get("vllm_config")
-        if not isinstance(told, dict):
-            raise VllmError(f"server {self.url} does not tell how it was started: start it with VLLM_SERVER_DEV_MODE=1")
-        return told
+        return self._json("GET", path, None, SECONDS)
 
-    def begin(self) -> None:
-        """Prepare the server for weights; call it once, before the first `update`."""
-        self._post("/init_weight_transfer_engine", {"init_info": {}})
-
-    def limit_vocabulary(self, size: int) -> None:
-        """Let the server sample only ids below `size`."""
-        self._post("/collective_rpc", {"method": "aepo_vocabulary", "args": [size]})
-
-    def update(self, file: Path, version: int) -> list[str]:
-        """Let the server load all weights from a file. Requests under way wait and go on with the new weights.
-
-        The order matters. Without the pause the engine dies, because its weights are missing between start and finish.
-        Keys and values of the old weights stay cached until they are reset. After a failure the server must not go on.
-
-        Returns:
-            One JSON text per worker, see `worker.Extension.aepo_arrived`.
-
-        Raises:
-            VllmError: A call failed; the server cannot be used any more.
-        """
-        self._post("/pause?mode=keep")
-        self._post("/start_weight_update", seconds=UPDATE_SECONDS)
-        self._post("/update_weights", {"update_info": {"path": str(file)}}, UPDATE_SECONDS)
-        self._post("/finish_weight_update", {"weight_version": str(version)}, UPDATE_SECONDS)
-        arrived = self._post("/collective_rpc", {"method": "aepo_arrived"})
-        self.reset_cache()
-        self._post("/resume")
-        return [str(one) for one in arrived.get("results", ())]
-
-    def reset_cache(self) -> None:
-        """Let the server drop the cached keys and values of prompts."""
-        self._post("/reset_prefix_cache?reset_running_requests=true")
-
-    def load_adapter(self, name: str, folder: Path) -> None:
-        """Let the server serve an adapter as a model of that name."""
-        self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)}, UPDATE_SECONDS)
-
-    def unload_adapter(self, name: str) -> None:
-        """Let the server drop an adapter; requests under way are still answered."""
-        self._post("/v1/unload_lora_adapter", {"lora_name": name})
-
-    def sleep(self, level: int) -> None:
-        """Let the server free its memory. Level 1 keeps the weights in the host's memory, level 2 drops them.
-
-        Raises:
-            VllmError: The server cannot sleep.
-        """
-        self._post(f"/sleep?level={level}&mode=wait", seconds=UPDATE_SECONDS)
-
-    def wake(self, what: str) -> None:
-        """Let the server take memory again, for "weights" or "kv_cache"."""
-        self._post(f"/wake_up?tags={what}", seconds=UPDATE_SECONDS)
-
-    def _post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
+        """The reply to a POST of JSON; errors as of `get`."""
         return self._json("POST", path, body, seconds)
 
-    def _json(
-        self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS
-    ) -> dict[str, Any]:
+    def _json(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
         reply = self._send(method, path, body, seconds)
         if not reply.is_success:
-            said = message_of(reply) or reply.text.strip()[:300]
-            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if reply.status_code == 404 else ""
-            raise VllmError(f"server {self.url} refuses {path} (HTTP {reply.status_code}): {said or 'no reason'}{hint}")
+            said = message_of(reply) or reply.text.strip()[:300] or "no reason"
+            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if said == "Not Found" else ""
+            raise VllmError(f"{self._name} refuses {path} (HTTP {reply.status_code}): {said}{hint}")
         try:
             data = reply.json()
         except ValueError:
@@ -128,10 +63,11 @@ class Control:
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> httpx.Response:
         try:
-            with httpx.Client(timeout=httpx.Timeout(seconds, connect=10.0), trust_env=False) as client:
-                return client.request(method, self.url + path, json=body)
+            # A transport of its own asks no proxy. Certificates, which nobody needs here, take time to read.
+            with httpx.Client(transport=httpx.HTTPTransport(verify=False, uds=self._socket)) as client:
+                limit = httpx.Timeout(seconds, connect=10.0)
+                return client.request(method, self.endpoint.root + path, json=body, timeout=limit)
         except httpx.TransportError as error:
-            told = (
-                "no reply in time" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
-            )
-            raise VllmError(f"server {self.url}, {path}: {told}") from None
+            late = isinstance(error, httpx.TimeoutException)
+            told = "no reply in time" if late else str(error) or type(error).__name__
+            raise VllmError(f"{self._name}, {path}: {told}") from None

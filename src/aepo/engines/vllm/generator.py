@@ -19,15 +19,8 @@ if TYPE_CHECKING:
 class VllmGenerator(ServerGenerator):
     """A `ServerGenerator` whose served model changes while it is open.
 
-    Args:
-        endpoint: The server.
-        now: Gives the currently served model and the version of its weights.
-        in_place: Whether a request under way goes on with the new weights. Then its reply is dropped and drawn again.
-        tokenizer: The model's tokenizer.
-        settings: How it samples.
-
-    Raises:
-        ValueError: The server does not support these settings.
+    `now` gives the served model and the version of its weights. With `in_place` a request under way goes on with new
+    weights; then its reply is dropped and drawn again.
     """
 
     def __init__(

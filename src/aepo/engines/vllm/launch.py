@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,25 +15,26 @@ import torch
 
 from aepo.config import Config
 from aepo.engines.local.adapters import find_adapter
-from aepo.engines.openai.probe import Served
-from aepo.engines.openai.vllm import VLLM
 from aepo.engines.prompts import longest_prompt
-from aepo.engines.vllm.check import TOKENS, TOLERANCE, HandOverCheck
-from aepo.engines.vllm.command import BACKEND, NAME, ServerNeeds, free_port, serve_command, sleeps
+from aepo.engines.vllm.check import TOKENS
+from aepo.engines.vllm.command import ServerNeeds, serve_command
 from aepo.engines.vllm.control import Control
 from aepo.engines.vllm.devices import devices
+from aepo.engines.vllm.gpu_transfer import IpcTransfer, NcclTransfer
 from aepo.engines.vllm.process import VllmServer, private_folder
-from aepo.engines.vllm.refused import check_server, refuse
+from aepo.engines.vllm.refused import check_model, check_server, refuse
 from aepo.engines.vllm.sampler import VllmSampler
 from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
 from aepo.equipment.models import policy_folder
 from aepo.tasks.base import Task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from aepo.engines.local.policy import LocalPolicy
 
 Fits = Callable[[Config, int], None]
-"""Checks the memory of a run whose longest prompt has so many tokens."""
+"""Checks the memory of a run whose longest prompt has so many tokens; raises `ConfigError` if it is too small."""
 _FRACTIONS = (1.0, 0.6, 0.3)
 """Parts of the longest prompt that are compared after each hand-over."""
 
@@ -44,77 +44,60 @@ class Serving:
     """A server that starts.
 
     Attributes:
-        config: The run's configuration.
-        served: The model that it has to serve.
-        text: The tokens of a prompt of the run.
+        texts: The token ids of the texts that are compared after each hand-over.
         folder: The folder for weights.
         server: The server's process, if we started it; else None.
-        control: Controls the server.
     """
 
     config: Config
     served: ServerNeeds
-    text: list[int]
+    texts: list[list[int]]
     folder: Path
-    server: VllmServer | None
     control: Control
+    server: VllmServer | None = None
 
     def sampler(self, policy: LocalPolicy) -> VllmSampler:
-        """Wait for the server, and sample with it for a policy.
+        """Wait for the server, and sample with it for a policy; errors as of `VllmSampler`."""
+        return VllmSampler(self, policy)
+
+    def prepare(self, policy: LocalPolicy) -> None:
+        """Wait for the server, and check it.
 
         Raises:
             VllmError: The server does not start, or does not fit the run.
         """
-        self._prepare(policy)
-        control, model = self.control, policy.model
-        transfer: Transfer
-        if self.config.model.lora is None:
-            transfer = FileTransfer(control, model, self.folder, getattr(torch, self.served.dtype))
-        else:
-            transfer = AdapterTransfer(control, model, self.folder)
-        served = Served(NAME, VLLM, self.served.length, self.config.vllm.logprobs, tempered=True)
-        room = self.served.length - TOKENS
-        texts = [self.text[: max(1, min(room, int(len(self.text) * part)))] for part in _FRACTIONS]
-        tolerance = self.config.vllm.max_difference or TOLERANCE[getattr(torch, self.served.dtype)]
-        return VllmSampler(
-            control,
-            served,
-            policy.tokenizer,
-            transfer,
-            lambda sampler: HandOverCheck(policy, sampler.draw, texts, tolerance),
-            sleeps(self.config, self.served),
-            partial(self._restart, policy),
-        )
-
-    def _prepare(self, policy: LocalPolicy) -> None:
-        """Wait for the server, and make it ready for weights."""
         if self.server is not None:
             self.server.wait(self.config.vllm.start_timeout)
-        check_server(self.control.version(), self.control.settings(), self.config, self.served, BACKEND)
-        self.control.limit_vocabulary(len(policy.tokenizer))
-        if self.config.model.lora is None:
-            self.control.begin()
+        check_server(self.control, self.config, self.served)
+        check_model(self.control, policy)
 
-    def _restart(self, policy: LocalPolicy) -> bool:
-        if self.server is None or not self.server.ended():
-            return False
-        self.server.restart()
-        self._prepare(policy)
-        return True
+    def transfer(self, model: PreTrainedModel) -> Transfer:
+        """How the weights of a model get to the server.
+
+        Raises:
+            VllmError: There is no room for them.
+        """
+        if self.config.model.lora is not None:
+            return AdapterTransfer(self.control, model, self.folder)
+        dtype = getattr(torch, self.served.dtype)
+        if self.config.vllm.weight_transfer == "file":
+            return FileTransfer(self.control, model, dtype, self.folder)
+        return {"ipc": IpcTransfer, "nccl": NcclTransfer}[self.config.vllm.weight_transfer](self.control, model, dtype)
 
     def keep_log(self, folder: Path) -> None:
         """Let the server print into the run's folder."""
         if self.server is not None:
             self.server.move_log(folder / "vllm.log")
 
+    @property
+    def untested(self) -> str | None:
+        """A line for the start of a run whose way of handing weights over was never run; else None."""
+        way = self.config.vllm.weight_transfer
+        return None if way == "file" else f"vllm.weight_transfer {way} is untested: no GPU has run it yet"
+
 
 def planned(config: Config, task: Task, fits: Fits) -> tuple[ServerNeeds, list[int]]:
     """What a run's server has to serve, and the tokens of the longest prompt; nothing is loaded.
-
-    Args:
-        config: The run's.
-        task: With the tools that paths call.
-        fits: Raises `ConfigError` if the memory is too small.
 
     Raises:
         ConfigError: The settings do not go together, or need more memory than there is.
@@ -134,39 +117,25 @@ def serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving]:
     Arguments and errors as of `planned`.
     """
     served, text = planned(config, task, fits)
+    room = served.length - TOKENS
+    texts = [text[: max(1, min(room, int(len(text) * part)))] for part in _FRACTIONS]
     if config.vllm.url is not None:
-        folder = private_folder()
-        try:
-            yield Serving(config, served, text, folder, None, Control(config.vllm.url))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with private_folder() as folder:
+            yield Serving(config, served, texts, folder, Control(config.vllm.url))
         return
-    port = free_port()
-    command, variables = serve_command(config, served, port)
     run = Path(config.run)
     run.parent.mkdir(parents=True, exist_ok=True)
     # The log begins beside the run's folder, because that folder is made only after all checks.
     handle, log = tempfile.mkstemp(prefix=f".{run.name}-vllm-", suffix=".log", dir=run.parent)
     os.close(handle)
-    server = VllmServer(command, variables, port, Path(log))
-    try:
-        yield Serving(config, served, text, server.folder, server, server.control)
-    finally:
-        server.close()
+    with closing(VllmServer(partial(serve_command, config, served), Path(log))) as server:
+        yield Serving(config, served, texts, server.folder, server.control, server)
 
 
 def _served(config: Config, prompt: int) -> ServerNeeds:
     path = policy_folder(config.model.path)
-    adapter = find_adapter(path)
-    placed = devices(config)
-    on_gpu = placed.trainer is not None
-    dtype = {"auto": "bfloat16" if on_gpu else "float32"}.get(config.model.dtype, config.model.dtype)
+    adapter, placed = find_adapter(path), devices(config)
+    dtype = {"auto": "float32" if placed.trainer is None else "bfloat16"}.get(config.model.dtype, config.model.dtype)
     return ServerNeeds(
-        model=path if adapter is None else adapter.base,
-        tokenizer=path,
-        dtype=dtype,
-        length=prompt + config.rollout.max_tokens,
-        device="cuda" if on_gpu else "cpu",
-        shared=placed.shared,
-        devices=",".join(placed.server),
+        path if adapter is None else adapter.base, path, dtype, prompt + config.rollout.max_tokens, placed
     )

@@ -1,25 +1,26 @@
-"""Hands a policy's weights over to a vLLM server of the same machine: all weights, or the adapter."""
+"""Hands a policy's weights over to a vLLM server of the same machine: all weights by a file, or the adapter."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 
 from aepo.engines.vllm.command import NAME
-from aepo.engines.vllm.control import Control, VllmError
+from aepo.engines.vllm.control import UPDATE_SECONDS, Control, VllmError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
 
-class Transfer(Protocol):
-    """A way to hand weights over.
+class Transfer(ABC):
+    """A way to hand a model's weights over to a server.
 
     Attributes:
         name: The server's name of the model that has the last weights.
@@ -28,63 +29,55 @@ class Transfer(Protocol):
             base.
     """
 
-    name: str
+    name = NAME
     in_place: bool
     sleep_level: int
 
+    def __init__(self, control: Control, model: PreTrainedModel) -> None:
+        self.control, self.model = control, model
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Prepare a server that has just started, and has no weights that were handed over.
+
+        Raises:
+            VllmError: The server refuses.
+        """
+
+    @abstractmethod
     def push(self, version: int) -> None:
-        """Hand the current weights over.
+        """Hand the current weights over; a server whose model changes in place is paused.
 
         Raises:
             VllmError: The weights did not arrive; the server cannot be used any more.
         """
-        ...
-
-    def forget(self) -> None:
-        """Note that the server was started again and has lost all weights that were handed over."""
-        ...
 
 
-class FileTransfer:
-    """Hands all weights over, by a file in memory that the server reads (`worker.FileEngine`)."""
+class WholeTransfer(Transfer):
+    """Hands all weights over, as tensors of type `dtype`, by vLLM's own interface; a subclass moves the tensors."""
 
     in_place, sleep_level = True, 2
+    device: torch.device | None = None
+    """Where the tensors that are handed over lie; None for the model's own."""
 
-    def __init__(self, control: Control, model: PreTrainedModel, folder: Path, dtype: torch.dtype) -> None:
-        """Check the room for the file; the first `push` hands weights over.
+    def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype) -> None:
+        super().__init__(control, model)
+        self.dtype = dtype
 
-        Args:
-            control: Controls the server, which is prepared for weights (`Control.begin`).
-            model: The trained model.
-            folder: The folder for the file; it needs room for all weights.
-            dtype: The type of the served weights.
-
-        Raises:
-            VllmError: There is no room for the file.
-        """
-        self.name = NAME
-        self._control, self._model, self._folder, self._dtype = control, model, folder, dtype
-        size = sum(tensor.numel() for tensor in _distinct(model).values()) * dtype.itemsize
-        if (room := shutil.disk_usage(folder).free) < size:
-            raise VllmError(
-                f"{folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it larger "
-                "(Docker: --shm-size), or train adapters (model.lora)"
-            )
+    def begin(self) -> None:
+        """Prepare a server; no connection is needed."""
+        self.control.post("/init_weight_transfer_engine", {"init_info": {}})
 
     def push(self, version: int) -> None:
-        """Write the file, let the server read it, and remove it.
-
-        Raises:
-            VllmError: A call failed, or a tensor did not arrive.
-        """
-        weights = {name: one.to("cpu", self._dtype).contiguous() for name, one in _distinct(self._model).items()}
-        path = self._folder / f"weights-{version}.safetensors"
-        try:
-            save_file(weights, path)
-            workers = self._control.update(path, version)
-        finally:
-            path.unlink(missing_ok=True)
-        for told in workers:
+        """Let the server load all weights; between the first call and the last its model has none."""
+        weights = {
+            name: one.to(self.device or one.device, self.dtype).contiguous()
+            for name, one in distinct(self.model).items()
+        }
+        self.control.post("/start_weight_update", seconds=UPDATE_SECONDS)
+        self.send(weights)
+        self.control.post("/finish_weight_update", {"weight_version": str(version)}, UPDATE_SECONDS)
+        for told in self.control.post("/collective_rpc", {"method": "aepo_arrived"}).get("results", ()):
             arrived = json.loads(told)
             if arrived["tensors"] != len(weights) or arrived["missing"]:
                 raise VllmError(
@@ -92,43 +85,70 @@ class FileTransfer:
                     f"{', '.join(arrived['missing']) or 'nothing'}: this vLLM reads this model's weights in another way"
                 )
 
-    def forget(self) -> None:
-        """Do nothing, because each file has all weights."""
+    @abstractmethod
+    def send(self, weights: dict[str, Tensor]) -> None:
+        """Let the server load these tensors."""
+
+    def update(self, info: dict[str, Any]) -> None:
+        """Tell the server how it gets the tensors, and wait until it has loaded them."""
+        self.control.post("/update_weights", {"update_info": info}, UPDATE_SECONDS)
 
 
-class AdapterTransfer:
+class FileTransfer(WholeTransfer):
+    """Hands all weights over by a file in memory that the server reads (`worker.FileEngine`).
+
+    Raises:
+        VllmError: The folder has no room for the file.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> None:
+        super().__init__(control, model, dtype)
+        self.folder = folder
+        size = sum(tensor.numel() for tensor in distinct(model).values()) * dtype.itemsize
+        if (room := shutil.disk_usage(folder).free) < size:
+            raise VllmError(
+                f"{folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it larger "
+                "(Docker: --shm-size), or train adapters (model.lora)"
+            )
+
+    def send(self, weights: dict[str, Tensor]) -> None:
+        """Write the file, let the server read it, and remove it."""
+        path = self.folder / "weights.safetensors"
+        try:
+            save_file(weights, path)
+            self.update({"path": str(path)})
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class AdapterTransfer(Transfer):
     """Hands the adapter over. Each version has its own name and folder, because vLLM caches an adapter by its name."""
 
     in_place, sleep_level = False, 1
 
     def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
-        """Set the parts; adapters will be written to `folder`."""
+        super().__init__(control, model)
+        self.folder = folder
+
+    def begin(self) -> None:
+        """Note that the server has no adapter."""
         self.name = NAME
-        self._control, self._model, self._folder = control, model, folder
 
     def push(self, version: int) -> None:
-        """Let the server load this version, then drop the one before.
-
-        Raises:
-            VllmError: The server does not load it.
-        """
-        before, name = self.name, f"{NAME}-{version}"
-        folder = self._folder / name
-        self._model.save_pretrained(folder)
-        if before == name:
-            self._control.unload_adapter(name)
-        self._control.load_adapter(name, folder)
+        """Let the server load this version, then drop the one before; requests under way are still answered by it."""
+        before, name = self.name, f"{self.folder.name}-{version}"
+        folder = self.folder / name
+        self.model.save_pretrained(folder)
+        self.control.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)}, UPDATE_SECONDS)
         self.name = name
-        if before not in (NAME, name):
-            self._control.unload_adapter(before)
-            shutil.rmtree(self._folder / before, ignore_errors=True)
-
-    def forget(self) -> None:
-        """Forget the last version, because the server does not have it any more."""
-        self.name = NAME
+        if before != NAME:
+            self.control.post("/v1/unload_lora_adapter", {"lora_name": before})
+            shutil.rmtree(self.folder / before, ignore_errors=True)
 
 
-def _distinct(model: PreTrainedModel) -> dict[str, Tensor]:
+def distinct(model: PreTrainedModel) -> dict[str, Tensor]:
     """The model's weights by the names in its files, each once; a tied layer counts as the layer that it is tied to."""
     from transformers.core_model_loading import revert_weight_conversion
 

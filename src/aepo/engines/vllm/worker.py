@@ -1,12 +1,20 @@
-"""Loads weights from a file inside vLLM's own processes. It imports vLLM and no other module of this package.
+"""Runs inside vLLM's own processes: loads weights from a file, counts what arrives, and ends with the run.
 
-`server_command` puts a copy of this module on the server's path, so vLLM's environment does not need this package.
+It imports vLLM and no other module of this package. `VllmServer` puts a copy of it on the server's path, so vLLM's
+environment does not need this package.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import select
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +28,8 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 BACKEND = "aepo_file"
+FORM = ("hidden_size", "num_hidden_layers", "vocab_size")
+GRACE = 10.0
 
 
 @dataclass
@@ -35,16 +45,9 @@ class FileUpdate(WeightTransferUpdateInfo):
 
 
 class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
-    """Loads weights from a file of this machine.
-
-    Attributes:
-        arrived: The number of tensors in the last update.
-        missing: The names of the model's parameters that were not in the last update.
-    """
+    """Loads weights from a file of this machine."""
 
     init_info_cls, update_info_cls = FileInit, FileUpdate
-    arrived = 0
-    missing: tuple[str, ...] = ()
 
     def init_transfer_engine(self, init_info: FileInit) -> None:
         """Do nothing, because a file needs no connection."""
@@ -57,20 +60,8 @@ class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
 
     def receive_weights(self, update_info: FileUpdate) -> None:
         """Load all tensors from the file."""
-        count = 0
-
-        def counted() -> Iterator[tuple[str, torch.Tensor]]:
-            nonlocal count
-            with safe_open(update_info.path, framework="pt", device="cpu") as file:
-                for name in file.keys():  # noqa: SIM118  # it is no mapping
-                    count += 1
-                    yield name, file.get_tensor(name)
-
-        expected = {name for name, _ in self.model.named_parameters()}
-        if self.model_config.hf_text_config.tie_word_embeddings:
-            expected = {name for name in expected if not name.endswith("lm_head.weight")}
-        loaded = self.model.load_weights(counted())
-        FileEngine.arrived, FileEngine.missing = count, tuple(sorted(expected - set(loaded or ())))
+        with safe_open(update_info.path, framework="pt", device="cpu") as file:
+            self.model.load_weights((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
 
     def finish_weight_update(self) -> None:
         """Finish the loading, so that the model can run again."""
@@ -108,13 +99,60 @@ class Extension:
 
     model_runner: Any
 
-    def aepo_vocabulary(self, size: int) -> None:
-        """Sample only ids below `size`, because a model may have more rows than its tokenizer has ids."""
-        processor = self.model_runner.get_model().logits_processor
+    def aepo_prepare(self, size: int) -> str:
+        """Sample only ids below `size`, because a model may have more rows than its tokenizer has ids; count tensors.
+
+        Whatever hands weights over, it calls `load_weights` of the model, so they are counted there.
+
+        Returns:
+            The form of the model, as JSON.
+        """
+        model = self.model_runner.get_model()
         # With adapters, another module wraps the model.
-        processor = getattr(processor, "base_layer", processor)
+        processor = getattr(model.logits_processor, "base_layer", model.logits_processor)
         processor.org_vocab_size = size
+        self.aepo_count, self.aepo_loaded = 0, set[str]()
+        load = type(model).load_weights
+
+        def counting(weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
+            def counted() -> Iterator[tuple[str, torch.Tensor]]:
+                for weight in weights:
+                    self.aepo_count += 1
+                    yield weight
+
+            loaded = load(model, counted())
+            self.aepo_loaded |= set(loaded or ())
+            return loaded
+
+        model.load_weights = counting
+        form = self.model_runner.model_config.hf_text_config
+        return json.dumps({name: getattr(form, name) for name in FORM})
 
     def aepo_arrived(self) -> str:
         """The result of the last update as JSON: the number of tensors, and some parameters that got none."""
-        return json.dumps({"tensors": FileEngine.arrived, "missing": FileEngine.missing[:3]})
+        model = self.model_runner.get_model()
+        expected = {name for name, _ in model.named_parameters()}
+        if self.model_runner.model_config.hf_text_config.tie_word_embeddings:
+            expected = {name for name in expected if not name.endswith("lm_head.weight")}
+        told = {"tensors": self.aepo_count, "missing": sorted(expected - self.aepo_loaded)[:3]}
+        self.aepo_count, self.aepo_loaded = 0, set()
+        return json.dumps(told)
+
+
+def end_with_the_run(folder: str) -> None:
+    """End the server's processes, and remove its folder, when the process that guards them has ended.
+
+    The guard does that itself, unless it is killed. vLLM's engine would go on without its server for ever.
+    """
+    # The guard leads the session.
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(os.getsid(0))], [], [])
+    shutil.rmtree(folder, ignore_errors=True)
+    # Python's tracker of shared memory needs the time to remove that.
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(GRACE)
+    os.killpg(0, signal.SIGKILL)
+
+
+if folder := os.environ.get("AEPO_VLLM_FOLDER"):
+    threading.Thread(target=end_with_the_run, args=(folder,), daemon=True).start()

@@ -7,58 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
-import secrets
-import shutil
-import signal
-import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
-from playwright.async_api import BrowserContext, Error, Page, async_playwright
+from playwright.async_api import BrowserContext, Error, Page
 
 from aepo.process import event_loop
 from aepo.tools.base import ToolTimeout
 from aepo.tools.pages.body import ContentKind
+from aepo.tools.pages.chromium import Chromium, find_chromium
 from aepo.tools.pages.fetch import FetchedDocument, Fetcher, named
 from aepo.tools.pages.guard import shorten
 from aepo.tools.pages.proxy import NO_CONNECTION, REFUSED, Traffic, filtering_proxy
-from aepo.tools.sandbox.probe import processes_with
 from aepo.types import ToolError
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
-_CLOSE_SECONDS = 5.0
-_START_SECONDS = 60.0
 _QUIET_SECONDS = 2.0
 # A page may load this many times its limit on HTML, because pictures and other parts are larger than the HTML.
 _TRAFFIC = 10
-# The browser's default proxy, at which nobody answers: a request that belongs to no page gets nowhere.
-_NOWHERE = "http://127.0.0.1:1"
-_ARGUMENTS = (
-    "--proxy-bypass-list=<-loopback>",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--force-webrtc-ip-handling-policy",
-    "--disable-quic",
-    "--block-new-web-contents",
-    "--js-flags=--max-old-space-size=512",
-)
-
-
-def find_chromium() -> Path:
-    """Find the Chromium of this machine.
-
-    Raises:
-        FileNotFoundError: There is none on PATH.
-    """
-    for name in _NAMES:
-        if found := shutil.which(name):
-            return Path(found)
-    raise FileNotFoundError(f"browse(rendered=True) needs a Chromium on PATH ({', '.join(_NAMES)}); install one")
 
 
 class Renderer:
@@ -77,7 +44,7 @@ class Renderer:
         self._per_browser = pages_per_browser
         self._places = asyncio.Semaphore(pages_at_once)
         self._changing = asyncio.Lock()
-        self._current: _Browser | None = None
+        self._current: Chromium | None = None
         atexit.register(self.close)
 
     async def fetch(self, address: str) -> FetchedDocument:
@@ -89,7 +56,7 @@ class Renderer:
             ToolError: The page cannot be loaded or is too large.
         """
         # The browser belongs to the process's own loop, so calls from all loops go there.
-        return await anyio.to_thread.run_sync(event_loop.run, self._fetch, address, abandon_on_cancel=True)
+        return await event_loop.hosted(self._fetch, address)
 
     def close(self) -> None:
         """End the browser; the next call starts another."""
@@ -110,11 +77,11 @@ class Renderer:
                 raise ToolError(f"the browser failed: {shorten(error.message)}") from error
 
     @asynccontextmanager
-    async def _browser(self) -> AsyncIterator[_Browser]:
+    async def _browser(self) -> AsyncIterator[Chromium]:
         async with self._changing:
             if self._current is None or self._current.served >= self._per_browser or not self._current.alive():
                 await self._retire()
-                self._current = await _Browser.launch(self._chromium)
+                self._current = await Chromium.launch(self._chromium)
             browser = self._current
             browser.served += 1
             browser.open += 1
@@ -130,7 +97,7 @@ class Renderer:
         if old is not None and not old.open:
             await old.close()
 
-    async def _load(self, browser: _Browser, url: str) -> FetchedDocument:
+    async def _load(self, browser: Chromium, url: str) -> FetchedDocument:
         plain = self._plain
         async with filtering_proxy(plain.guard, plain.backend, _TRAFFIC * plain.max_bytes) as traffic:
             proxy: Any = {"server": f"http://127.0.0.1:{traffic.port}", "bypass": "<-loopback>"}
@@ -191,58 +158,6 @@ class Renderer:
 
 class _Download(Exception):
     """The address leads to a file, which the plain fetcher must fetch."""
-
-
-@dataclass
-class _Browser:
-    """A Chromium and the driver that controls it."""
-
-    driver: Any
-    chromium: Any
-    marker: str
-    served: int = 0
-    open: int = 0
-    broken: bool = False
-
-    @classmethod
-    async def launch(cls, binary: Path) -> _Browser:
-        marker = f"--aepo-page-browser={secrets.token_hex(8)}"
-        driver = await async_playwright().start()
-        try:
-            chromium = await driver.chromium.launch(
-                executable_path=binary,
-                args=[*_ARGUMENTS, marker],
-                proxy={"server": _NOWHERE, "bypass": "<-loopback>"},
-                # Chromium's own sandbox does not work for root.
-                chromium_sandbox=os.geteuid() != 0,
-                env={"PATH": os.defpath, "HOME": tempfile.gettempdir(), "LANG": "C.UTF-8"},
-                timeout=_START_SECONDS * 1000,
-            )
-        except BaseException:
-            await driver.stop()
-            raise
-        return cls(driver, chromium, marker)
-
-    def alive(self) -> bool:
-        return not self.broken and bool(self.chromium.is_connected())
-
-    async def forget(self, context: BrowserContext) -> None:
-        """Close a context; if the browser cannot close it, the browser is not used again."""
-        try:
-            # Closing has a time of its own, so it must go on when the page's time is up.
-            await asyncio.shield(asyncio.wait_for(context.close(), _CLOSE_SECONDS))
-        except (TimeoutError, Error):
-            self.broken = True
-
-    async def close(self) -> None:
-        """End the browser, by force if necessary."""
-        with suppress(TimeoutError, Error):
-            await asyncio.wait_for(self.chromium.close(), _CLOSE_SECONDS)
-        for process in await asyncio.to_thread(processes_with, self.marker):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        with suppress(TimeoutError, Error):
-            await asyncio.wait_for(self.driver.stop(), _CLOSE_SECONDS)
 
 
 async def _close(popup: Page) -> None:

@@ -18,13 +18,16 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from aepo.tools.sandbox import seccomp
 from aepo.tools.sandbox.base import SandboxLimits
@@ -33,7 +36,7 @@ from aepo.tools.sandbox.capture import START_SECONDS, Captured, End, StopFlag
 from aepo.tools.sandbox.kept import kept
 from aepo.tools.sandbox.memory import holds_more
 from aepo.tools.sandbox.packages import folders, fonts, interpreter
-from aepo.tools.sandbox.supervised import Supervised, pidfd
+from aepo.tools.sandbox.supervised import Supervised, pidfd, readable
 
 _NEEDED_AS_ROOT = (1 << 21) | (1 << 7) | (1 << 6)  # CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID
 _USERS = range(40_000, 60_000)
@@ -51,6 +54,37 @@ def find_bwrap() -> Path | None:
     except (ImportError, RuntimeError, OSError):
         found = shutil.which("bwrap")
         return Path(found) if found else None
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sandbox that runs.
+
+    Attributes:
+        process: bwrap.
+        first: The number of the first process inside, from which all others descend; None if bwrap was killed.
+        held: A pidfd of it; None if it has ended.
+        told: Where the program's end is told.
+        memory: Bytes that all of it may hold.
+        end: Kills everything in it, and waits for its end; a second call does nothing.
+    """
+
+    process: subprocess.Popen[bytes]
+    first: int | None
+    held: int | None
+    told: BinaryIO
+    memory: int
+    end: Callable[[], object]
+
+    def large(self) -> bool:
+        """Whether it holds too much memory."""
+        return self.first is not None and holds_more(self.first, self.memory, _SCRATCH)
+
+    def status(self) -> int | None:
+        """The program's exit status, or minus the signal; None if it has not ended, or was killed by `end`."""
+        os.set_blocking(self.told.fileno(), False)
+        status = self.told.readline()
+        return os.waitstatus_to_exitcode(int(status)) if status.strip().isdigit() else None
 
 
 class BubblewrapSandbox(Supervised):
@@ -87,31 +121,41 @@ class BubblewrapSandbox(Supervised):
         self._filter = seccomp.program(shared_files=not own_files)
 
     def _supervise(self, code: bytes, timeout: float, stop: StopFlag) -> tuple[Captured, int | None, bool]:
-        read, write = os.pipe()
-        with open(read, "rb") as told:
-            with ExitStack() as stack:
-                process = stack.enter_context(self._start(write))
-                stack.callback(_wait, process)
-                line, large = told.readline(), None
-                if line.endswith(b"\n"):
-                    first = json.loads(line)["child-pid"]
-                    large = partial(holds_more, first, self.limits.memory_total, _SCRATCH)
-                    with suppress(ProcessLookupError):
-                        stack.callback(_kill, stack.enter_context(pidfd(first)))
-                else:  # without a whole line, bwrap was killed
-                    stack.callback(process.kill)
-                captured = self._capture(process, code, timeout, stop, large)
-            os.set_blocking(read, False)
-            status = told.readline()
+        with self.running() as running:
+            captured = self._capture(running.process, code, timeout, stop, running.large)
+            running.end()
+            status = running.status()
         if captured.end is not End.EXIT:
             return captured, None, True
-        if not status.strip().isdigit():
+        if status is None:
             # No status was written, so the sandbox itself was killed.
-            return Captured(captured.end, b"", captured.stderr), process.returncode, True
-        ended = os.waitstatus_to_exitcode(int(status))
-        return captured, ended, ended < 0
+            return Captured(captured.end, b"", captured.stderr), running.process.returncode, True
+        return captured, status, status < 0
 
-    def _start(self, told: int) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def running(self, passed: Sequence[int] = (), starter: Executor | None = None) -> Iterator[Running]:
+        """Start a sandbox, whose interpreter waits for a program on stdin; at the end all in it is killed.
+
+        Args:
+            passed: Descriptors that the program gets.
+            starter: Its thread starts bwrap, which is killed when that thread ends; by default the caller's.
+        """
+        read, write = os.pipe()
+        with open(read, "rb") as told, ExitStack() as stack:
+            start = partial(self._start, write, passed)
+            process = stack.enter_context(start() if starter is None else starter.submit(start).result())
+            stack.callback(_wait, process)
+            line, first, held = told.readline(), None, None
+            if line.endswith(b"\n"):
+                first = json.loads(line)["child-pid"]
+                with suppress(ProcessLookupError):
+                    held = stack.enter_context(pidfd(first))
+                    stack.callback(_kill, held)
+            else:  # without a whole line, bwrap was killed
+                stack.callback(process.kill)
+            yield Running(process, first, held, told, self.limits.memory_total, stack.close)
+
+    def _start(self, told: int, others: Sequence[int]) -> subprocess.Popen[bytes]:
         """Start bwrap. It writes its status to `told`, and the first process adds the program's end.
 
         `told` is closed here.
@@ -122,7 +166,7 @@ class BubblewrapSandbox(Supervised):
             # bwrap does not pass `told` on to the program, so the report needs a second descriptor.
             report = os.dup(told)
             passed.callback(os.close, report)
-            fds, extra = [told, report], ["--json-status-fd", str(told)]
+            fds, extra = [told, report, *others], ["--json-status-fd", str(told)]
             if self._filter is not None:
                 fds.append(_memory_file(self._filter))
                 passed.callback(os.close, fds[-1])
@@ -147,7 +191,7 @@ def _kill(first: int) -> None:
     """Kill the first process of the namespace: all others in it die with it."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(first, signal.SIGKILL)
-    select.select([first], [], [], _REAP_SECONDS)
+    readable(first, _REAP_SECONDS)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

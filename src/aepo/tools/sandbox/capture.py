@@ -140,6 +140,7 @@ def capture(
     limits: SandboxLimits,
     stop: StopFlag,
     too_large: Callable[[], bool] | None = None,
+    begun: bool = False,
 ) -> Captured:
     """Write `code` to `stdin` and close it; read both streams until the program exits or must be killed.
 
@@ -147,13 +148,15 @@ def capture(
         stdin: Descriptor of the program's stdin; it is closed here.
         stdout: Descriptor of its stdout.
         stderr: Descriptor of its stderr.
-        exited: A pidfd of the program. The streams' end does not count, because a child may hold them open for ever.
+        exited: A pidfd of the program, or what else can be read at its end. The streams' end does not count, because a
+            child may hold them open for ever.
         code: The code to write.
         timeout: Seconds from its first byte on stdout, which says that it is ready. A slow start does not count.
         limits: The limits on output.
         stop: A flag that ends the reading early.
         too_large: A function that tells whether the program holds too much memory. It is called again and again once
             the program is ready.
+        begun: Whether the program has begun before, and says nothing more about it.
     """
     with open(stdin, "wb", buffering=0) as pipe, selectors.DefaultSelector() as selector:
         for fd in (stdin, stdout, stderr):
@@ -161,8 +164,8 @@ def capture(
         for fd in (stdout, stderr, exited, stop.fd):
             selector.register(fd, selectors.EVENT_READ)
         selector.register(stdin, selectors.EVENT_WRITE)
-        left, output, clock = memoryview(code), _Output(limits.output_kept), _Clock(START_SECONDS)
-        started = False
+        left, output, started = memoryview(code), _Output(limits.output_kept), begun
+        clock = _Clock(timeout, too_large) if begun else _Clock(START_SECONDS)
         end: End | None = None
         while True:
             # After the program's end, only the data that is already in the pipes is read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -88,6 +89,14 @@ def pidfd(process: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def readable(fd: int, seconds: float) -> bool:
+    """Whether a descriptor can be read within that time; a pidfd can when its process has ended."""
+    # Unlike `select`, it takes descriptors above 1024.
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 async def waited(future: Future[T], cancel: Callable[[], object], seconds: float = float("inf")) -> T:

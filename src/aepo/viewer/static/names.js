@@ -36,6 +36,11 @@ export const TITLES = {
   "budget/m_mean": "Paths from the question, m",
   "branch/per_group": "Branches a group",
   "clip/high_fraction": "Clipped above",
+  "logprobs/rollout_difference_mean": "Sampler against trainer",
+  "correction/effective_sample_size": "Effective sample size",
+  "correction/cut_share": "Ratios cut by the correction",
+  "correction/dropped_share": "Trajectories dropped by the correction",
+  "weights/difference": "Served policy against trainer",
   "logprobs/rollout_outside_share": "Ratios outside 0.8 to 1.2 before the update",
   "tool/calls_per_trajectory": "Tool calls a trajectory",
   "tokens/trajectory": "Tokens a trajectory",
@@ -52,10 +57,14 @@ export const FIRST = [
   "budget/m_mean",
   "branch/per_group",
   "clip/high_fraction",
+  "logprobs/rollout_difference_mean",
+  "correction/effective_sample_size",
+  "correction/cut_share",
+  "correction/dropped_share",
 ];
 
 const UNITS = [
-  [/^entropy\/(root|after_tool|policy|gap)$|^kl\/|_k3$/, "nats"],
+  [/^entropy\/(root|after_tool|policy|gap)$|^kl\/|_k3$|difference(_mean|_max)?$/, "nats"],
   [/^time\/|\/seconds$/, "s"],
   [/_share$|_fraction$|_rate$|^stop\/|stopped_by\//, "%"],
   [/^tokens\/|_tokens$/, "tokens"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aepo.engines.vllm.memory import Need, misfit
+from aepo.doctor.fit import Need, misfit
 
 GIB = 1 << 30
 
