@@ -15,6 +15,8 @@ from typing import Any
 
 TREE_FORMAT = 2
 _READ_FORMATS = (1, TREE_FORMAT)
+LEFT_OUT = ("outcome", "state")
+"""Fields of nodes and leaves that are written only if they are set: versions without environments refuse them."""
 
 SUCCESS = 1.0
 """A trajectory with at least this reward counts as solved."""
@@ -190,6 +192,7 @@ class Node:
         decision: On observation nodes, the branch decision.
         version: On policy nodes, the version of the weights that gave its last token; None if they are not counted.
         error: On policy nodes, how the turn broke the protocol, if the model was told and went on; else None.
+        state: On observation nodes, the environment's `state` after the calls, as JSON values; None if it is not kept.
     """
 
     id: int
@@ -204,6 +207,7 @@ class Node:
     decision: BranchDecision | None = None
     version: int | None = None
     error: str | None = None
+    state: Any = None
 
     @property
     def trained(self) -> bool:
@@ -402,7 +406,11 @@ class TrajectoryTree:
 
     def to_json(self) -> str:
         """Lossless: `from_json(to_json())` is equal."""
-        return json.dumps({"format": TREE_FORMAT, **asdict(self)}, ensure_ascii=False)
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `from_dict(to_dict())` is equal."""
+        return {"format": TREE_FORMAT, **asdict(self, dict_factory=_written)}
 
     @classmethod
     def from_json(cls, text: str) -> TrajectoryTree:
@@ -415,7 +423,7 @@ class TrajectoryTree:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrajectoryTree:
-        """Rebuild from `asdict` form; a node of format 1 has at most one `call` and `result`.
+        """Rebuild from the form of `to_dict`; a node of format 1 has at most one `call` and `result`.
 
         Raises:
             ValueError: The data is of another format version.
@@ -480,6 +488,10 @@ def flatten(sample: Sample, tree: TrajectoryTree, leaf: Leaf) -> Trajectory:
     return Trajectory(
         sample, tokens, mask, logprobs, entropies, len(nodes[0].tokens), [n.id for n in nodes], turns, leaf
     )
+
+
+def _written(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if value is not None or name not in LEFT_OUT}
 
 
 def _node(data: Mapping[str, Any]) -> Node:

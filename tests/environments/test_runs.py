@@ -46,6 +46,10 @@ class Letters:
         self.done = found % 3 == 0
         return tiny.ASKED[found % 8] + tiny.ASKED[found // 8 % 8]
 
+    @property
+    def state(self) -> list[str]:
+        return self.asked
+
     def get_reward(self) -> float:
         return zlib.crc32(" ".join(self.asked).encode()) % 5 / 4
 
@@ -113,12 +117,15 @@ def test_a_run_is_exact_twice_resumed_and_with_snapshots(go: Go) -> None:
 
 
 def test_a_recorded_run_is_replayed_without_any_world(go: Go) -> None:
-    go("recorded", "tools.mode=record", "train.steps=1")
-    recorded = go("recorded", "tools.mode=record", resume=True)
-    assert same(go("live"), recorded)
+    kept = "rollout.keep_states=true"
+    go("recorded", "tools.mode=record", kept, "train.steps=1")
+    recorded = go("recorded", "tools.mode=record", kept, resume=True)
+    assert same(go("live", kept), recorded)
     gone = type("Gone", (Letters,), {"gone": True})
-    replayed = go("replayed", "tools.mode=replay", f"tools.cache={recorded / CACHE}", kind=gone)
+    replayed = go("replayed", "tools.mode=replay", kept, f"tools.cache={recorded / CACHE}", kind=gone)
     assert same(replayed, recorded)
+    states = [node.state for step in trees(recorded) for group in step for node in group.tree.nodes]
+    assert any(state is not None for state in states)
 
 
 def test_worlds_outlive_a_step_that_does_not_wait_for_their_groups(go: Go) -> None:

@@ -89,6 +89,7 @@ async def grow(
     asked: Sequence[Sample] | None = None,
     on_tool_bug: OnToolBug = "stop",
     scorer: Scorer | None = None,
+    keep_states: bool = False,
 ) -> list[Group]:
     """Grow groups in an environment."""
     agent = Agent(
@@ -100,6 +101,7 @@ async def grow(
         rules.entropy_scale,
         on_tool_bug,
         environment=environment,
+        keep_states=keep_states,
     )
     samples = questions() if asked is None else asked
     return await explore(samples, agent, rules, rules.initial_state(VOCABULARY), SEEDS, scorer)

@@ -108,6 +108,7 @@ class RolloutConfig(Section):
         max_tool_calls: Tool calls per trajectory; a turn that asks for more than are left ends it, and is not run.
         max_seconds: Seconds per trajectory, tools and sampling together; null is no limit.
         max_opening_tokens: Tokens that the opening of an environment may add to a prompt.
+        keep_states: Keep the `state` of an environment after each tool result, for the viewer; else only at the end.
         max_sequences: Trajectories that grow in the engine at once, whatever their questions; the others wait. The
             engine local reserves memory for the longest one for each of them. With `deterministic`, whole groups wait,
             and it is at least `algorithm.group_size`.
@@ -131,6 +132,7 @@ class RolloutConfig(Section):
     max_tool_calls: int = Field(default=6, ge=0)
     max_seconds: float | None = Field(default=None, gt=0)
     max_opening_tokens: int = Field(default=256, ge=0)
+    keep_states: bool = False
     max_sequences: int = Field(default=128, ge=1)
     deterministic: bool = False
     overlap: int = Field(default=0, ge=0)

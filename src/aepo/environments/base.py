@@ -57,6 +57,7 @@ class Environment:
         sandboxed: Whether its calls change nothing outside of the world.
         opening: Gives the opening text of a question, as a tool whose results can be kept; takes the session from
             `current`, as the next one does.
+        looking: Gives the state before the end.
         ending: Gives outcome and state at the end.
         replayed: Whether all results come from a recording, so that no world is ever made.
         openings: The opening text of each question that was reset, by sample id.
@@ -75,6 +76,7 @@ class Environment:
     read_only: frozenset[str]
     sandboxed: bool
     opening: Tool = field(repr=False)
+    looking: Tool = field(repr=False)
     ending: Tool = field(repr=False)
     replayed: bool = False
     openings: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -97,18 +99,20 @@ class Environment:
 
     def named(self, name: str) -> Environment:
         """The same under another name."""
-        opening, ending, *tools = (replace(tool, environment=name) for tool in (self.opening, self.ending, *self.tools))
-        return replace(self, name=name, tools=tuple(tools), opening=opening, ending=ending)
+        own = (self.opening, self.looking, self.ending)
+        opening, looking, ending, *tools = (replace(tool, environment=name) for tool in (*own, *self.tools))
+        return replace(self, name=name, tools=tuple(tools), opening=opening, looking=looking, ending=ending)
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
-        """The same with openings and endings that are kept and answered as results of tools are.
+        """The same with openings, states and endings that are kept and answered as results of tools are.
 
         Args:
             keep: Makes a tool whose results are kept.
             replayed: Whether all results come from a recording.
         """
-        opening, ending = keep(self.opening), keep(self.ending)
-        return replace(self, opening=opening, ending=ending, replayed=replayed, openings={}, forks=Forks())
+        opening, looking, ending = map(keep, (self.opening, self.looking, self.ending))
+        made = replace(self, opening=opening, looking=looking, ending=ending)
+        return replace(made, replayed=replayed, openings={}, forks=Forks())
 
     def arguments(self, sample: Sample) -> dict[str, Any]:
         """What `reset` is called with.
@@ -185,6 +189,7 @@ def environment(
         frozenset(read_only),
         sandboxed,
         tool(name="environment.reset", timeout=_LONG, max_characters=sys.maxsize)(_opening),
+        tool(name="environment.state", timeout=reset_timeout, max_characters=sys.maxsize)(_looking),
         tool(name="environment.end", timeout=reset_timeout, max_characters=sys.maxsize)(_ending),
     )
     return made.named(made.name)
@@ -193,6 +198,11 @@ def environment(
 async def _opening() -> str:
     """The opening text."""
     return await current.get().said()
+
+
+async def _looking() -> dict[str, Any]:
+    """The state before the end."""
+    return await current.get().looked()
 
 
 async def _ending() -> dict[str, Any]:

@@ -35,6 +35,9 @@ T = TypeVar("T")
 current: ContextVar[Session] = ContextVar("session")
 """The session of the trajectory that makes a call."""
 
+MOST_SHOWN = 250_000
+"""Most characters of a state that is kept before the end, as JSON; a picture of a page has fewer."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +50,7 @@ class Session:
         steps: The executed calls of the trajectory, inherited ones included.
         snapshots: The kept states, by the number of calls before them.
         done: Whether nothing more can be done.
+        lost: Whether the world has died, or a call left it in a state that nobody knows.
         pauses: Seconds between the tries to open a world that is lost meanwhile.
     """
 
@@ -66,7 +70,7 @@ class Session:
         self._world: LiveWorld | None = None
         self._gone = 0
         """The world has gone through so many of the steps."""
-        self._ran = self._replaying = self._lost = False
+        self.lost = self._ran = self._replaying = False
         self._opened, self._refused = anyio.Event(), ""
 
     @property
@@ -127,20 +131,20 @@ class Session:
         """
         if self._replaying:
             return await self._told(name, values)
-        if self._lost or self.done:
+        if self.lost or self.done:
             # A call that is not made is no part of what the world has gone through.
             raise BadArguments("not called, because nothing more can be done")
         self._ran = True
         try:
             return await self._lasting(lambda: self._told(name, values))
         except ToolLost:
-            self._lost = True
+            self.lost = True
             raise
         except ToolError:
             raise
         except BaseException:
             # A bug or a timeout: nobody knows what it left behind.
-            self._lost = True
+            self.lost = True
             raise
 
     def note(self, call: ToolCall, result: ToolResult) -> None:
@@ -165,7 +169,7 @@ class Session:
             count("environment/snapshots")
         count("environment/snapshot_seconds", perf_counter() - began)
         if scope.cancelled_caught:
-            self._lost = True
+            self.lost = True
             _lost(f"{self._name}: snapshot did not end within {seconds:g} s")
 
     async def end(self) -> tuple[float | None, Any]:
@@ -177,6 +181,20 @@ class Session:
         _lost(f"{self._name}, at its end: {result.text}")
         return self._worthless, None
 
+    async def look(self) -> Any:
+        """The state now, kept and replayed as the results of calls are; None if the world was lost."""
+        result = await self.environment.looking.call({})
+        if result.status is not ToolStatus.OK:
+            _lost(f"{self._name}: {result.text}")
+            self.lost = True
+            return None
+        size = len(result.text)
+        return json.loads(result.text)["state"] if size <= MOST_SHOWN else f"(too large to keep: {size} characters)"
+
+    async def looked(self) -> dict[str, Any]:
+        """Ask the world for its state; errors as `ending`."""
+        return await self._lasting(self._seen)
+
     async def ending(self) -> dict[str, Any]:
         """Ask the world for outcome and state.
 
@@ -184,7 +202,7 @@ class Session:
             ToolLost: The world died, and could not be opened again.
             EnvironmentBug: A method raised an exception.
         """
-        if self._lost:
+        if self.lost:
             return {"outcome": self._worthless, "state": None}
         return await self._lasting(self._asked)
 
@@ -289,13 +307,22 @@ class Session:
         outcome = await world.own("get_reward") if self.environment.rewards else None
         if hasattr(outcome, "item"):
             outcome = outcome.item()  # a number of NumPy or torch
-        found = {"outcome": outcome, "state": await world.read("state")}
-        wrong = problem(found, "it")
         if self.environment.rewards and not isinstance(outcome, int | float):
-            wrong = f"get_reward gave {outcome!r}, which is no number"
-        if wrong is not None:
-            raise EnvironmentBug(self.environment.kind.__name__, self.sample.id, ValueError(wrong))
+            raise self._bug(f"get_reward gave {outcome!r}, which is no number")
+        found = self._plain({"outcome": outcome, "state": await world.read("state")})
         return found if outcome is None else {**found, "outcome": float(outcome)}
+
+    async def _seen(self) -> dict[str, Any]:
+        assert self._world is not None
+        return self._plain({"state": await self._world.read("state")})
+
+    def _plain(self, found: dict[str, Any]) -> dict[str, Any]:
+        if (wrong := problem(found, "it")) is not None:
+            raise self._bug(wrong)
+        return found
+
+    def _bug(self, wrong: str) -> EnvironmentBug:
+        return EnvironmentBug(self.environment.kind.__name__, self.sample.id, ValueError(wrong))
 
     @property
     def _worthless(self) -> float | None:

@@ -128,6 +128,7 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
             config.tools.repeat,
             rollout.on_format_error,
             task.environments.get(name),
+            rollout.keep_states,
         )
         for name, tools in shown(task).items()
     }

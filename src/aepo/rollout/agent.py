@@ -41,6 +41,7 @@ class Agent:
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on.
             If it goes on, the turn counts as a call, and its tokens are not trained.
         environment: Makes the world of each trajectory; None without.
+        keep_states: Keep the world's state after each result, for the viewer.
 
     Raises:
         ValueError: Seconds are limited, but the engine is deterministic.
@@ -58,12 +59,14 @@ class Agent:
         repeat: Repeat = "run",
         on_format_error: OnFormatError = "end",
         environment: Environment | None = None,
+        keep_states: bool = False,
     ) -> None:
         if limits.max_seconds is not None and generator.deterministic:
             raise ValueError("a limit on seconds makes trajectories depend on speed: a deterministic engine refuses it")
         self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
         self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
         self.repeat, self.on_format_error, self.environment = repeat, on_format_error, environment
+        self.keep_states = keep_states
         self.by_environment: Mapping[str, Agent] = {}
         """For a task of several environments: the agents by the environment that a sample names."""
 
@@ -146,6 +149,10 @@ class Agent:
         node.results = results
         if (ends := self._ends(parsed, results)) is not None:
             return ends
+        if self.keep_states and path.session is not None:
+            node.state = await path.session.look()
+            if path.session.lost:
+                return StopReason.LOST
         write = partial(self.protocol.observation, calls=parsed.calls, turn=turn)
         shown = fitted(write, results, self._room(path), self.limits.max_tokens)
         if shown is None:

@@ -14,6 +14,7 @@ from aepo.tasks.identity import difference, identity
 
 FREE_FOR_RUN = (
     "run",
+    "rollout.keep_states",
     "train.steps",
     "train.max_trajectories",
     "train.max_sampled_tokens",

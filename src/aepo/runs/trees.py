@@ -23,7 +23,7 @@ from aepo.process.elsewhere import Elsewhere
 from aepo.runs.folder import RunFolder, writing
 from aepo.runs.token_texts import TokenTexts
 from aepo.runs.updates import TokenUpdates
-from aepo.types import TREE_FORMAT, Group, Node, Sample
+from aepo.types import LEFT_OUT, TREE_FORMAT, Group, Node, Sample
 
 # Level 9, the default, makes files an eighth smaller and takes 15 times as long.
 _COMPRESSION = 1
@@ -160,4 +160,5 @@ def _without_numbers(node: Node) -> Mapping[str, Any]:
 
 def _fields(part: Any) -> dict[str, Any]:
     # `asdict` would copy every list of tokens, number by number.
-    return {field.name: getattr(part, field.name) for field in fields(part)}
+    found = ((field.name, getattr(part, field.name)) for field in fields(part))
+    return {name: value for name, value in found if value is not None or name not in LEFT_OUT}
