@@ -51,8 +51,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_every_request_has_the_ends_that_the_models_files_declare(desk: Any) -> None:
     made, ends = desk
     client = Client([min(ends)], [max(ends)])
-    generator = ServedGenerator(client, {"temperature": 1.0}, made.stopping)
-    group = anyio.run(made.grow, next(iter(made.samples)), 0, generator, None, 2)
+    asked = next(iter(made.samples))
+    generator = ServedGenerator(client, {"temperature": 1.0}, made.stopping_of(asked))
+    group = anyio.run(made.grow, asked, 0, generator, None, 2)
     assert len(group.tree.leaves) == len(client.asked) == 2
     for _, _, sampling in client.asked:
         assert ends <= set(sampling["stop_token_ids"])

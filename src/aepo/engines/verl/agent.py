@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import sys
 import traceback
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
+from aepo.environments import Environment
 from aepo.equipment.agents import agent_over, protocols_of, scorer_of
 from aepo.equipment.tools import equip
 from aepo.rollout.explorer import RolloutError, Seeds, explore
+from aepo.tools.counts import counting, taken
 from aepo.types import Group
 
 
@@ -41,6 +46,7 @@ class Desk:
         self.stopping = {name: prepared(protocol.stop) for name, protocol in self.protocols.items()}
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
+        self._places = asyncio.Semaphore(at_once(self.task.environments.values(), self.config.algorithm.group_size))
 
     def stopping_of(self, sample: str) -> Stopping:
         """The stop condition for a question."""
@@ -62,8 +68,15 @@ class Desk:
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
         seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
         agent = agent_over(generator, self.protocols, self.task, self.config)
-        [group] = await explore([self.samples[sample]], agent, rules, known, seeds, self.scorer)
+        async with self._places:
+            [group] = await explore([self.samples[sample]], agent, rules, known, seeds, self.scorer)
         return group
+
+
+def at_once(environments: Iterable[Environment], group_size: int) -> int:
+    """The number of questions that may be asked at once on a node, so that no more worlds are open than may be."""
+    # Each question is a rollout of its own, which only knows of its own worlds.
+    return max(1, min((made.max_open // group_size for made in environments), default=sys.maxsize))
 
 
 class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignore[misc]
@@ -91,8 +104,9 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
         state, samples = prompt.pop("exploration", None), prompt.pop("__rollout_n__", None)
         sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
         generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping_of(prompt["sample"]))
-        group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
-        for number, row in enumerate(rows(group)):
+        with counting() as counts:
+            group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
+        for number, row in enumerate(rows(group, taken(counts))):
             # verl would take a list of rows as one session and score only the last row.
             await self._agent_loop_postprocess([row], validate, session_id=number, **prompt)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
-from aepo.types import SUCCESS, TREE_FORMAT, Group, Sample, Trajectory, TrajectoryTree
+from aepo.types import SUCCESS, Group, Sample, Trajectory, TrajectoryTree
 
 
 def dumped(group: Group) -> str:
     """A group as JSON; `loaded` reads it back equal."""
-    return json.dumps({"sample": group.sample.id, "tree": {"format": TREE_FORMAT, **asdict(group.tree)}})
+    return json.dumps({"sample": group.sample.id, "tree": group.tree.to_dict()})
 
 
 def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
@@ -28,8 +28,13 @@ def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
     return Group(samples[data["sample"]], TrajectoryTree.from_dict(data["tree"]))
 
 
-def rows(group: Group) -> list[AgentLoopOutput]:
-    """One row per leaf of a scored group, with its reward; the first row has the whole group."""
+def rows(group: Group, counts: Mapping[str, float]) -> list[AgentLoopOutput]:
+    """One row per leaf of a scored group, with its reward; the first row has the whole group.
+
+    Args:
+        group: The group.
+        counts: What was counted while it grew, by the names of metrics.
+    """
     versions = {node.version for node in group.tree.nodes if node.version is not None}
     span = {"min_global_steps": min(versions, default=0), "max_global_steps": max(versions, default=0)}
     made = [_row(trajectory) for trajectory in group.trajectories()]
@@ -37,7 +42,7 @@ def rows(group: Group) -> list[AgentLoopOutput]:
         text = "" if number else dumped(group)
         # verl gives only the field `reward_extra_info` to the code that measures an evaluation.
         row.extra_fields["reward_extra_info"]["group"] = text
-        row.extra_fields |= {**span, "group": text}
+        row.extra_fields |= {**span, "group": text, "counts": "{}" if number else json.dumps(counts)}
     return made
 
 
@@ -59,8 +64,10 @@ def _row(trajectory: Trajectory) -> AgentLoopOutput:
 
 def gathered(
     keys: Sequence[str], extra: Sequence[Mapping[str, Any]], samples: Mapping[str, Sample]
-) -> tuple[list[Group], list[list[int]]]:
-    """The groups of a step's rows, and the row of each leaf; rows that fill up a batch belong to no group.
+) -> tuple[list[Group], list[list[int]], dict[str, float]]:
+    """The groups of a step's rows, the row of each leaf, and the sums of what was counted.
+
+    Rows that fill up a batch belong to no group.
 
     Args:
         keys: The names that verl gives to the rows, "{question}_{leaf}_0".
@@ -68,11 +75,12 @@ def gathered(
         samples: The task's questions, by their ids.
     """
     place = {key: row for row, key in enumerate(keys)}
-    groups, places = [], []
+    groups, places, counts = [], [], Counter[str]()
     for key, fields in zip(keys, extra, strict=True):
         uid = key.split("_")[0]
         if fields.get("group") and not uid.startswith("pad"):
             group = loaded(fields["group"], samples)
             groups.append(group)
+            counts.update(json.loads(fields["counts"]))
             places.append([place[f"{uid}_{number}_0"] for number in range(len(group.tree.leaves))])
-    return groups, places
+    return groups, places, dict(counts)

@@ -139,11 +139,11 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         found = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["entropy", "extra_fields"]
         )
-        self.groups, places = gathered(batch.keys, found.pop("extra_fields").tolist(), self.samples)
+        self.groups, places, counts = gathered(batch.keys, found.pop("extra_fields").tolist(), self.samples)
         entropy_BT = found.to_padded_tensor()["entropy"]
         made_BT = advantages(self.groups, places, entropy_BT, self.ours.algorithm, self.ours.rollout.max_tokens)
         window = self.ours.algorithm.exploration().entropy_window
-        self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools])
+        self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools]) | counts
         metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
         # verl's own code around the estimator still runs, with its corrections, its metrics and its batch.
         core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)
