@@ -1,10 +1,13 @@
 """A run folder as training leaves it, its trees built by hand."""
 
+import base64
 import gzip
 import json
 import math
 import random
 import re
+import struct
+import zlib
 from dataclasses import asdict
 
 import pytest
@@ -161,6 +164,48 @@ def told_line():
     seen.results = (ToolResult(note, ToolStatus.OK, 0.012, cut=True),)
     b.leaf(seen.id, "It is in France.", "France", 0, Origin.PROBE, 1.0)
     return line(10, Sample("Where is Paris?", "France", "q"), b.tree, b.texts)
+
+
+def picture(red, width=96, height=64):
+    """A plain picture, as a data URL."""
+    rows = b"".join(b"\0" + bytes((red, 120, 180)) * width for _ in range(height))
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts]
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
+
+
+def world_line():
+    """A question asked in a shop: one path buys, one branch of it does too, one was refused, one world was lost."""
+    b = Builder(5)
+    go, refused = BranchDecision(1.42, 0.9, 0, 0.68, 1, None), BranchDecision(1.3, 0.8, 0, 0.66, 0, "environment")
+    prompt = b.add(None, Kind.PROMPT, "Buy the cheapest lamp. There are 3 articles.", 0)
+    look = b.call(prompt.id, "I look at all lamps.", "find", "lamp", "1 desk lamp 12, 2 floor lamp 30", 0, go)
+    look.state = {"page": "results", "cart": [], "picture": picture(40)}
+    paid = b.call(look.id, "The first is cheaper.", "buy", "1", "paid", 0, status=ToolStatus.DONE)
+    wrong = b.call(look.id, "The floor lamp is nicer.", "buy", "2", "paid", 1, status=ToolStatus.DONE)
+    other = b.call(prompt.id, "I search for light.", "find", "light", "nothing found", 2, refused)
+    other.state = {"page": "results", "cart": [], "picture": picture(90)}
+    gone = b.call(
+        other.id, "Then lamps.", "find", "lamp", "the world was lost: the page crashed", 2, status=ToolStatus.LOST
+    )
+    again = b.call(prompt.id, "I look for a lamp.", "find", "lamp", "1 desk lamp 12, 2 floor lamp 30", 3)
+    again.state = {"page": "results", "cart": [], "picture": picture(40)}
+    bought = {"page": "receipt", "cart": ["desk lamp"], "picture": picture(200)}
+    b.tree.leaves = [
+        Leaf(0, paid.id, Origin.PROBE, StopReason.DONE, reward=1.0, outcome=1.0, state=bought),
+        Leaf(1, wrong.id, Origin.BRANCH, StopReason.DONE, None, None, 0, 1, 0.5, 0.2, 0.0, {"cart": []}),
+        Leaf(2, gone.id, Origin.GLOBAL, StopReason.LOST, reward=0.0, outcome=0.0),
+        Leaf(3, again.id, Origin.LEFTOVER, StopReason.LENGTH, reward=0.0, outcome=0.0, state=again.state),
+    ]
+    for last in (paid, wrong, gone):
+        # The policy does not read what ends a trajectory.
+        last.tokens, b.texts[last.id] = [], []
+    sample = Sample("Buy the cheapest lamp.", id="lamp", metadata={"environment": "shop"})
+    return line(10, sample, b.tree, b.texts)
 
 
 CONFIG = {

@@ -11,7 +11,7 @@ import uvicorn
 from aepo.viewer import view
 from aepo.viewer.server import app, listening
 from aepo.viewer.source import open_source
-from tests.viewer.conftest import three_calls, told_line, write_trees
+from tests.viewer.conftest import picture, three_calls, told_line, world_line, write_trees
 
 sync_api = pytest.importorskip("playwright.sync_api")
 WAIT = 120_000
@@ -212,6 +212,67 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(page, served, example_run):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+WORLDS = {"opened": 6, "closed": 6, "open_seconds": 1.5, "replayed_calls": 3, "refused": 1, "lost": 2, "recovered": 1}
+
+
+@pytest.fixture
+def shop(example_run):
+    """The run with a step whose question was asked in an environment."""
+    write_trees(example_run / "trees" / "step-000010.jsonl.gz", [world_line()])
+    rows = [json.loads(row) for row in (example_run / "metrics.jsonl").read_text().splitlines()]
+    rows[9] |= {f"environment/{name}": value for name, value in WORLDS.items()}
+    (example_run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return example_run
+
+
+@pytest.mark.parametrize("how", ["server", "file"])
+def test_an_environment_is_watched_step_by_step(page, served, shop, how):
+    address = served(shop) if how == "server" else view(shop, steps=[10]).as_uri()
+    page.goto(f"{address}#/10/0.0?path=0")
+    page.wait_for_selector(".panel .end .state img")
+    step, end = page.locator('.panel [data-card="2"] .state'), page.locator(".panel .end .state")
+    for shown, red in ((step, 40), (end, 200)):
+        assert shown.locator("img").get_attribute("src") == picture(red)
+        assert shown.locator("img").evaluate("async one => { await one.decode(); return one.naturalWidth }") == 96
+    end.locator(".picture").click()
+    assert page.locator("dialog.picture img").get_attribute("src") == picture(200)
+    page.keyboard.press("Escape")
+    page.locator("dialog.picture").wait_for(state="detached")
+    assert [one.inner_text() for one in end.locator(".changed dt").all()] == ["page", "cart"]
+    assert end.locator("dd").all_inner_texts() == ["receipt", '["desk lamp"]']
+    assert "Done" in page.locator(".panel .end .card-head").inner_text()
+    assert page.locator('.panel [data-card="4"] pre').inner_text() == "paid"
+    # A call after which nothing more can be done has not failed; one in a world that died has.
+    assert page.locator(".tree .base.failed").count() == 1
+    page.goto(f"{address}#/10/0.0?path=1")
+    page.wait_for_selector('.panel h2:text-is("Path 1")')
+    assert "reward 0.20, 0.00 by the environment" in page.locator(".panel .end .outcome").inner_text()
+
+
+def test_refused_branches_and_lost_worlds_are_found(page, served, shop):
+    page.goto(f"{served(shop)}#/10")
+    page.wait_for_selector("a.question")
+    told = page.locator(".worlds").inner_text()
+    for words in ("6 worlds opened", "3 calls made again", "1 branch refused", "2 worlds lost"):
+        assert words in told
+    assert page.locator(".chip[data-filter=refused]").is_enabled()
+    page.locator(".chip[data-filter=lost]").click()
+    page.locator("a.question").click()
+    page.wait_for_selector(".panel .card")
+    page.locator(".branch-point.refused .gauge").click()
+    assert "Branch refused" in page.locator(".panel .decision.refused").inner_text()
+    assert "1 refused" in page.locator(".decisions summary").inner_text()
+    assert "branch refused" in page.locator(".legend").inner_text()
+    page.locator(".panel .end").scroll_into_view_if_needed()
+    assert "World lost" in page.locator(".panel .end").inner_text()
+
+
+def test_a_run_without_environments_says_nothing_of_them(page, served, example_run):
+    page.goto(f"{served(example_run)}#/10")
+    page.wait_for_selector("a.question")
+    assert page.locator(".worlds, .chip[data-filter=lost], .chip[data-filter=refused]").count() == 0
+
+
 def hostile(lines):
     """Every text that a model, a tool or a data set may have written, as an attempt to run."""
     attack = '</script><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>" onclick="alert(4)'
@@ -224,7 +285,7 @@ def hostile(lines):
             node["results"] = [node["results"][0] | {"text": attack}] * 2
         data["token_texts"][node["id"]] = [attack for _ in node["tokens"]]
     for leaf in data["tree"]["leaves"]:
-        leaf |= {"answer": attack, "format_error": attack}
+        leaf |= {"answer": attack, "format_error": attack, "state": {attack: [attack, "data:image/svg+xml,<svg/>"]}}
     return attack, [data]
 
 

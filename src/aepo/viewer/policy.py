@@ -1,7 +1,7 @@
 """Security headers of the page. It shows texts of models and of the web, so a browser may only display it.
 
 Scripts and styles come from this package only: by address from the server, by hash in the single file. Strings never
-become markup or code (trusted types). Nothing is loaded from or sent to other hosts.
+become markup or code (trusted types). Nothing is loaded from or sent to other hosts: pictures are part of the data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOCKED = "default-src 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types"
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:"
+LOCKED = f"{NOTHING}; require-trusted-types-for 'script'; trusted-types"
 SERVED = f"{LOCKED} 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'"
 HEADERS = {
     "content-security-policy": SERVED,

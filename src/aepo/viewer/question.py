@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from aepo.runs.records import Record
-from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, ToolCall, ToolResult, TrajectoryTree
+from aepo.types import SUCCESS, Kind, Leaf, Node, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
 
 
 def digest(record: Record, index: int) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "index": index,
         "step": record.step,
         "id": sample.id,
+        "environment": sample.metadata.get("environment"),
         "question": sample.question,
         "targets": [sample.target] if isinstance(sample.target, str) else list(sample.target),
         "m": origins.count(Origin.PROBE) + origins.count(Origin.GLOBAL),
@@ -40,6 +41,8 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "without_call": sum(not any(n.calls for n in tree.walk(leaf.node)) for leaf in tree.leaves),
         "format_errors": sum(leaf.format_error is not None for leaf in tree.leaves)
         + sum(node.error is not None for node in tree.nodes),
+        "refused": sum(n.decision is not None and n.decision.stopped_by == "environment" for n in tree.nodes),
+        "lost": sum(leaf.stop_reason is StopReason.LOST for leaf in tree.leaves),
         "tool_errors": sum(not result.worked for node in tree.nodes for result in node.results),
         "distinct": tree.distinct_tokens(),
         "flat": sum(len(n.tokens) for leaf in tree.leaves for n in tree.walk(leaf.node)),
@@ -83,9 +86,10 @@ def _node(node: Node, pieces: list[str], ratios: list[float | None] | None) -> d
         "probabilities": [round(exp(p), 4) for p in node.logprobs] if written and node.logprobs else None,
         "ratios": ratios if written else None,
         "calls": [_call(call) for call in node.calls],
-        "results": [_result(result, several=len(node.results) > 1) for result in node.results],
+        "results": [_result(result, own=len(node.results) == 1 and bool(node.tokens)) for result in node.results],
         "decision": node.decision and asdict(node.decision),
         "error": node.error,
+        "state": node.state,
     }
 
 
@@ -93,15 +97,15 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"name": call.name, "arguments": call.arguments, "error": call.error}
 
 
-def _result(result: ToolResult, several: bool) -> dict[str, Any]:
+def _result(result: ToolResult, own: bool) -> dict[str, Any]:
     told = {
         "status": result.status.value,
         "seconds": round(result.seconds, 3),
         "repeated": result.repeated,
         "cut": result.cut,
     }
-    # The text of a single result is the node's own; of several each is shown with its call.
-    return {**told, "text": result.text} if several else told
+    # The text of a single result is the node's own, unless the trajectory had ended and the policy did not read it.
+    return told if own else {**told, "text": result.text}
 
 
 def _leaf(leaf: Leaf, advantages: list[float] | None) -> dict[str, Any]:
@@ -115,5 +119,7 @@ def _leaf(leaf: Leaf, advantages: list[float] | None) -> dict[str, Any]:
         "parent": leaf.parent_path,
         "root": leaf.root_entropy,
         "reward": leaf.reward,
+        "outcome": leaf.outcome,
+        "state": leaf.state,
         "advantages": advantages,
     }

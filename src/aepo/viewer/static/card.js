@@ -4,7 +4,7 @@ import { rewardIcon, slots } from "./marks.js";
 import { thumbnail } from "./outline.js";
 import { addressOf } from "./route.js";
 
-export function summary(view, has, entries) {
+export function summary(view, has, entries, worlds) {
   return h(
     "div",
     { class: "facts" },
@@ -21,6 +21,7 @@ export function summary(view, has, entries) {
         fact(`${figure(100 * d3.mean(rewards, (r) => r >= view.success))} %`, "of paths solved"),
         fact(figure(d3.mean(mine, (q) => q.m)), "from the question (m)"),
         fact(figure(d3.mean(mine, (q) => q.branches)), "branches a group"),
+        worlds[number_],
       );
     }),
   );
@@ -50,6 +51,9 @@ export function card(view, section, { address, questions, runs }) {
           h("span", {}, rewardIcon(view.success, view.success), ` ${q.solved}/${q.rewards.length}`),
           h("span", {}, slots(q.origins), ` m ${q.m}`),
           q.branches ? h("span", {}, plural(q.branches, "branch", "branches")) : null,
+          q.environment ? h("span", {}, String(q.environment)) : null,
+          q.refused ? h("span", { class: "bad" }, `${plural(q.refused, "branch", "branches")} refused`) : null,
+          q.lost ? h("span", { class: "bad" }, `${plural(q.lost, "world")} lost`) : null,
           q.format_errors ? h("span", { class: "bad" }, plural(q.format_errors, "format error")) : null,
           q.without_call ? h("span", { class: "bad" }, `${q.without_call} without a call`) : null,
         ),

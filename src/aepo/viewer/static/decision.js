@@ -30,9 +30,7 @@ export function decisionOf(question, id, d, c) {
         {},
         d.branches
           ? `Branched: ${plural(d.branches, "new path")}`
-          : kind === "near"
-            ? "Nearly branched"
-            : "Did not branch",
+          : { refused: "Branch refused", near: "Nearly branched", far: "Did not branch" }[kind],
       ),
       d.branches ? null : h("span", {}, because(d, c.tau)),
     ),

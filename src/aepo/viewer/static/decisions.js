@@ -3,7 +3,7 @@ import { h, number, plural, signed } from "./dom.js";
 import { standing } from "./marks.js";
 import { STOPPED } from "./names.js";
 
-const WORDS = { branched: "branched", near: "nearly", far: "no" };
+const WORDS = { branched: "branched", near: "nearly", refused: "refused", far: "no" };
 
 export function decisionTable(question, tau, onNode, { name, open }) {
   const found = question.nodes.flatMap((node, id) =>
@@ -27,7 +27,7 @@ export function decisionTable(question, tau, onNode, { name, open }) {
       h(
         "span",
         {},
-        `${name ? `${name}: ` : ""}${plural(found.length, "observation")}: ${counts[0]} branched, ${counts[1]} nearly`,
+        `${name ? `${name}: ` : ""}${plural(found.length, "observation")}: ${counts[0]} branched, ${counts[1]} nearly${counts[2] ? `, ${counts[2]} refused` : ""}`,
       ),
       strip,
       h("span", { class: "quiet" }, tau === null ? "P from 0 to 1" : `P from 0 to 1, τ ${number(tau)}`),

@@ -25,6 +25,11 @@ export function groupFacts(question, success) {
       `tokens, ${shared} % shared`,
       `${plural(question.flat, "token")} if each path had its own`,
     ),
+    question.refused
+      ? h("span", { class: "bad" }, `${plural(question.refused, "branch", "branches")} refused`)
+      : null,
+    question.lost ? h("span", { class: "bad" }, `${plural(question.lost, "world")} lost`) : null,
+    question.environment ? fact(String(question.environment), "environment") : null,
     question.id ? h("span", { class: "id" }, question.id) : null,
   );
 }

@@ -10,7 +10,12 @@ export const FILTERS = {
   format_error: ["format error", "at least one path broke the format", (q) => q.format_errors > 0],
   tool_error: ["tool error", "at least one call failed", (q) => q.tool_errors > 0],
   branched: ["branched", "at least one path began inside another", (q) => q.branches > 0],
+  refused: ["branch refused", "the world of a branch could not be made a second time", (q) => q.refused > 0],
+  lost: ["world lost", "the environment of at least one path died", (q) => q.lost > 0],
 };
+
+// Left out where no question has it: most runs have no environments.
+export const RARE = ["refused", "lost"];
 
 export const ORDERS = {
   "as asked": null,

@@ -125,7 +125,12 @@ export async function showGroup(page, view, at) {
     });
     const shown = drawn.get(state.run);
     buttons.replaceChildren(...choices(state, shown, update));
-    legend(keyLine, shown?.colours, thresholdOf(view.runs[state.run].rules));
+    legend(
+      keyLine,
+      shown?.colours,
+      thresholdOf(view.runs[state.run].rules),
+      trees.some(({ question }) => question.refused),
+    );
     if (!shown) return;
     const known = shown.rows.some((leaf) => leaf.path === before);
     choose(state.run, known ? before : mostTelling(shown.rows));

@@ -30,7 +30,7 @@ export function startKeys(current) {
   );
   const everywhere = { u: up, Escape: up, t: nextTheme, "?": showHelp };
   document.addEventListener("keydown", (event) => {
-    if (event.metaKey || event.ctrlKey || event.altKey || help.open) return;
+    if (event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.closest("input, select, textarea")) {
       if (event.key === "Escape") event.target.blur();
       return;

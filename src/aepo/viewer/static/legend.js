@@ -3,7 +3,7 @@ import { LEVELS, MODES, scaleEnds } from "./colour.js";
 import { h, number, s } from "./dom.js";
 import { gauge, rewardIcon } from "./marks.js";
 
-export function legend(box, colours, tau) {
+export function legend(box, colours, tau, refused) {
   box.replaceChildren(
     ...[
       colours && colours.known && colours.mode !== "none" ? scale(colours) : null,
@@ -19,6 +19,7 @@ export function legend(box, colours, tau) {
         "nearly did",
       ),
       item(sample({ probability: 0.3, branches: 0, stopped_by: "threshold" }, tau), "did not"),
+      refused ? item(sample({ probability: 0.82, branches: 0, stopped_by: "environment" }, tau), "branch refused") : null,
       item(rewardIcon(1, 1), "solved"),
       item(rewardIcon(0.5, 1), "partly"),
       item(rewardIcon(0, 1), "not"),

@@ -75,9 +75,11 @@ export function gauge(decision, tau, x, y, height, width = 7) {
 
 export const NEAR = 0.05;
 
-// Whether it branched, nearly did (only the threshold's last twentieth, the penalty or the budget kept it), or did not.
+// Whether it branched, should have but its world could not be made again (refused), nearly did (only the threshold's last
+// twentieth, the penalty or the budget kept it), or did not.
 export function standing(decision, tau) {
   if (decision.branches) return "branched";
+  if (decision.stopped_by === "environment") return "refused";
   if (
     decision.stopped_by !== "threshold" &&
     (decision.stopped_by !== "budget" || tau === null || decision.probability > tau)

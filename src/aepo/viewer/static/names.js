@@ -22,9 +22,12 @@ export const STOPS = {
   length: "reached the limit on tokens",
   time: "reached the limit on seconds",
   tool_limit: "asked for more calls than were left",
-  done: "the environment was done",
-  lost: "the environment was lost",
+  done: "done",
+  lost: "world lost",
 };
+
+// How a call ended that did what was asked.
+export const worked = (status) => status === "ok" || status === "done";
 
 export const TITLES = {
   "eval/success": "Success, held out",
@@ -43,6 +46,10 @@ export const TITLES = {
   "weights/difference": "Served policy against trainer",
   "logprobs/rollout_outside_share": "Ratios outside 0.8 to 1.2 before the update",
   "tool/calls_per_trajectory": "Tool calls a trajectory",
+  "environment/opened": "Worlds opened",
+  "environment/replayed_calls": "Calls made again for branches",
+  "environment/refused": "Branches refused",
+  "environment/lost": "Worlds lost",
   "tokens/trajectory": "Tokens a trajectory",
   "time/step": "Time a step",
 };
@@ -65,7 +72,7 @@ export const FIRST = [
 
 const UNITS = [
   [/^entropy\/(root|after_tool|policy|gap)$|^kl\/|_k3$|difference(_mean|_max)?$/, "nats"],
-  [/^time\/|\/seconds$/, "s"],
+  [/^time\/|[/_]seconds$/, "s"],
   [/_share$|_fraction$|_rate$|^stop\/|stopped_by\//, "%"],
   [/^tokens\/|_tokens$/, "tokens"],
 ];

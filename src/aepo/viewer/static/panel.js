@@ -4,7 +4,8 @@ import { decisionOf, pathButtons } from "./decision.js";
 import { duration, h, mean, number, plural } from "./dom.js";
 import { forkNode } from "./layout.js";
 import { rewardIcon } from "./marks.js";
-import { ORIGINS, STOPS } from "./names.js";
+import { ORIGINS, STOPS, worked } from "./names.js";
+import { stateOf } from "./state.js";
 import { tokenText } from "./tokens.js";
 
 export function drawPanel(box, question, plan, path, { tau, success, colours, onChoose }) {
@@ -19,15 +20,18 @@ export function drawPanel(box, question, plan, path, { tau, success, colours, on
   const users = new Map();
   for (const nodes of plan.walks.values()) for (const id of nodes) users.set(id, (users.get(id) ?? 0) + 1);
   const context = { tau, success, colours, onChoose, leaf, advantages, began, users };
-  let turn = 0;
+  let turn = 0,
+    seen = null;
   box.replaceChildren(
     head(question, leaf, success, plan, onChoose),
     ...walked.map((id) => {
       const node = question.nodes[id];
       if (node.kind === "policy" && question.nodes[node.parent].kind !== "policy") turn += 1;
-      return card(question, id, turn, context);
+      const drawn = card(question, id, turn, { ...context, seen });
+      seen = node.state ?? seen;
+      return drawn;
     }),
-    end(leaf, success),
+    end(leaf, success, walked.map((id) => question.nodes[id].state).findLast((state) => state !== null) ?? null),
   );
 }
 
@@ -73,11 +77,12 @@ function card(question, id, turn, c) {
   const facts = [plural(node.size, "token")];
   if (node.kind === "policy" && node.entropies.length) facts.push(`mean entropy ${number(mean(node.entropies))} nats`);
   if (node.error !== null) facts.push(h("b", { class: "bad" }, `not trained: ${node.error}`));
+  if (node.results.length && !node.size) facts.push("the policy did not read it");
   if (node.results.length === 1) facts.push(...factsOf(node.results[0]));
   const text = h("pre", { dir: "auto" });
   if (node.kind === "policy")
     text.append(...tokenText(question, node, c.colours, c.colours.values(id, c.leaf), c.advantages?.get(id)));
-  else text.append(node.pieces.join("").replace(/^\n+|\n+$/g, ""));
+  else text.append((node.pieces.join("") || (node.results[0]?.text ?? "")).replace(/^\n+|\n+$/g, ""));
   return h(
     "section",
     { class: `card ${node.kind}${own || node.kind === "prompt" ? "" : " inherited"}`, "data-card": id },
@@ -90,6 +95,7 @@ function card(question, id, turn, c) {
     ),
     several ? node.results.map((result, at) => resultOf(calls[at], result)) : text,
     node.kind === "policy" ? calls.map((call) => callOf(call)) : null,
+    stateOf(node.state, c.seen, false),
     node.decision ? decisionOf(question, id, node.decision, c) : null,
     node.kind === "policy" && c.began.has(id)
       ? h(
@@ -105,7 +111,7 @@ function card(question, id, turn, c) {
 function factsOf(result) {
   return [
     duration(result.seconds),
-    result.status !== "ok" ? h("b", { class: "bad" }, result.status.replace("_", " ")) : null,
+    result.status === "ok" ? null : h("b", { class: worked(result.status) ? null : "bad" }, result.status.replace("_", " ")),
     result.repeated ? "the same call as before" : null,
     result.cut ? "cut to the tokens that were left" : null,
   ].filter((fact) => fact !== null);
@@ -139,15 +145,17 @@ function callOf(call, facts = []) {
   );
 }
 
-function end(leaf, success) {
+const ENDS = { done: "Done", lost: "World lost" };
+
+function end(leaf, success, seen) {
   return h(
     "section",
     { class: "card end" },
     h(
       "div",
       { class: "card-head" },
-      h("b", {}, leaf.answer === null ? "No answer" : "Answer"),
-      h("span", {}, STOPS[leaf.stop]),
+      h("b", {}, ENDS[leaf.stop] ?? (leaf.answer === null ? "No answer" : "Answer")),
+      leaf.stop in ENDS ? null : h("span", {}, STOPS[leaf.stop]),
     ),
     leaf.answer === null ? null : h("p", { class: "answer", dir: "auto" }, leaf.answer),
     h(
@@ -155,7 +163,9 @@ function end(leaf, success) {
       { class: "outcome" },
       rewardIcon(leaf.reward, success),
       ` reward ${number(leaf.reward)}`,
+      leaf.outcome !== null && leaf.outcome !== leaf.reward ? `, ${number(leaf.outcome)} by the environment` : null,
       leaf.error ? h("span", { class: "bad" }, ` ${leaf.error}`) : null,
     ),
+    stateOf(leaf.state, seen, true),
   );
 }

@@ -41,7 +41,7 @@ export function ending(leaf, y, size, success) {
       ? null
       : s(
           "text",
-          { class: leaf.error ? "error" : leaf.answer === null ? "quiet" : "answer", x: 68, y: y + 4 },
+          { class: leaf.error || leaf.stop === "lost" ? "error" : leaf.answer === null ? "quiet" : "answer", x: 68, y: y + 4 },
           short(words, Math.max(4, room)),
           s("title", {}, words),
         ),

@@ -1,9 +1,10 @@
 // A step of a run, or a data set of an evaluation: its groups as cards, to be searched, filtered and sorted.
 import { card, summary } from "./card.js";
 import { h, plural } from "./dom.js";
-import { chosen, FILTERS, ORDERS } from "./filters.js";
+import { chosen, FILTERS, ORDERS, RARE } from "./filters.js";
 import { addressOf, go, note } from "./route.js";
-import { loadOnce, sectionAddress } from "./source.js";
+import { load, loadOnce, sectionAddress } from "./source.js";
+import { worldFacts } from "./worlds.js";
 
 const PAGE = 60;
 
@@ -46,6 +47,7 @@ export async function showSection(page, view, at) {
   );
   const toggles = Object.entries(FILTERS).map(([name, [label, meaning, holds]]) => {
     const many = entries.filter(({ questions }) => questions.some(holds)).length;
+    if (!many && RARE.includes(name)) return null;
     return h(
       "button",
       {
@@ -60,12 +62,17 @@ export async function showSection(page, view, at) {
       h("b", {}, many),
     );
   });
+  const worlds = await Promise.all(
+    has.map(async (section, run) =>
+      section && section.step !== null ? worldFacts((await load(`runs/${run}/metrics.json`)).rows, section.step) : null,
+    ),
+  );
   page.replaceChildren(
     h(
       "div",
       { class: "section-head" },
       h("h1", {}, has.find(Boolean)?.label ?? at.section),
-      summary(view, has, entries),
+      summary(view, has, entries, worlds),
     ),
     h("div", { class: "filters" }, search, order, h("div", { class: "chips" }, toggles)),
     count,
@@ -81,7 +88,7 @@ export async function showSection(page, view, at) {
     note("find", state.words);
     note("order", state.order);
     note("only", state.filters.join(","));
-    for (const chip of toggles) chip.setAttribute("aria-pressed", String(state.filters.includes(chip.dataset.filter)));
+    for (const chip of toggles.filter(Boolean)) chip.setAttribute("aria-pressed", String(state.filters.includes(chip.dataset.filter)));
     draw();
   }
   function draw() {

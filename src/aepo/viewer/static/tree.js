@@ -2,6 +2,7 @@
 import { cells, clipMarks } from "./cells.js";
 import { figure, h, plural, s } from "./dom.js";
 import { layout } from "./layout.js";
+import { worked } from "./names.js";
 import { branchPoint, ending, label, saidOf } from "./parts.js";
 
 // Sizes by the number of rows and the room there is.
@@ -97,7 +98,7 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
       if (clipped) g.append(clipped);
     } else {
       const thin = Math.max(4, Math.round(size.bar / 2.6));
-      const failed = node.results.some((result) => result.status !== "ok");
+      const failed = !node.results.every((result) => worked(result.status));
       g.append(
         s("rect", {
           class: `base${failed ? " failed" : ""}`,
