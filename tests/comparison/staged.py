@@ -12,6 +12,7 @@ import aepo
 from aepo.comparison.results import Result
 from aepo.evaluation.outcomes import Attempt, Outcome
 from tests import tiny
+from tests.environments.test_runs import Letters
 
 
 def settings(folder: Path, model: Path, *overrides: str) -> list[str]:
@@ -41,6 +42,13 @@ def result(label: str, seed: int, solved: Sequence[Sequence[int]], calls: int = 
     after = [outcome(f"q{number}", samples) for number, samples in enumerate(solved)]
     before = [outcome(f"q{number}", [0] * len(samples), 0) for number, samples in enumerate(solved)]
     return Result(label, seed, before, after, rows, [])
+
+
+def worlds() -> aepo.Task:
+    """Questions that are asked in an environment."""
+    questions = tiny.samples(7)
+    made = aepo.environment(Letters, max_open=12)
+    return aepo.Task("worlds", questions[:5], held_out=questions[5:], system="", environment=made)
 
 
 def gated(gate: str) -> aepo.Task:

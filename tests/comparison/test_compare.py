@@ -23,10 +23,12 @@ from aepo.cli import main
 from aepo.comparison import figures
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.evaluation.outcomes import from_lines
+from aepo.rollout.explorer import executed_calls
 from aepo.runs import checkpoint
 from aepo.runs.begun import locked
 from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.metrics import read_metrics
+from aepo.viewer import read_trees, tree_files
 from tests.comparison import staged
 from tests.kept import comparable
 
@@ -98,6 +100,27 @@ def test_the_table_is_that_of_the_runs(whole: tuple[Path, str]) -> None:
         last = [read_metrics(folder / "runs" / f"{row['label']}-seed-{seed}" / "metrics.jsonl")[-1] for seed in (0, 1)]
         assert row["success"]["Pass@1"]["mean"] == pytest.approx(sum(r["eval/success"] for r in last) / 2)
         assert row["success"]["greedy"]["mean"] == pytest.approx(sum(r["eval/greedy"] for r in last) / 2)
+
+
+def test_a_task_with_an_environment_is_compared_and_forks_cost_nothing_of_the_budget(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    given = ["task.name=tests.comparison.staged:worlds", "algorithms=grpo,aepo", "seeds=0", "algorithm.tau=0"]
+    code, _, err = command(*staged.settings(tmp_path / "both", model_folder, *given), "--no-figures")
+    assert (code, err) == (0, "")
+    replayed = {}
+    for name in ("grpo", "aepo"):
+        run = tmp_path / "both" / "runs" / f"{name}-seed-0"
+        rows = read_metrics(run / "metrics.jsonl")
+        groups = [record.group for path in tree_files(run) for record in read_trees(path)]
+        assert all(leaf.reward == leaf.outcome for group in groups for leaf in group.tree.leaves)
+        executed = sum(executed_calls(group.tree) for group in groups)
+        assert max(row.get("budget/executed_calls", 0.0) for row in rows) == executed > 0
+        replayed[name] = sum(row.get("environment/replayed_calls", 0.0) for row in rows)
+        assert sum(row.get("environment/refused", 0.0) for row in rows) == 0
+    assert replayed["aepo"] > replayed["grpo"] == 0
+    rows = json.loads((tmp_path / "both" / "comparison.json").read_text())["rows"]
+    assert {row["label"]: row["costs"]["trajectories"]["mean"] for row in rows} == {"grpo": 24, "aepo": 24}
 
 
 def test_a_second_call_keeps_what_is_finished_and_adds_what_is_new(whole: tuple[Path, str], model_folder: Path) -> None:

@@ -29,7 +29,9 @@ from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from aepo.training.display import Display
+from aepo.viewer import read_trees, tree_files
 from tests.engines.test_smollm2 import CITIES, brief, population
+from tests.engines.verl.world_task import Catalogue, catalogues
 
 PYTHON = os.environ.get("AEPO_VLLM_PYTHON", "")
 pytestmark = pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM")
@@ -232,6 +234,22 @@ def test_nothing_is_left_when_all_that_would_tidy_up_is_killed(tmp_path: Path, n
         trainer.kill()
         trainer.wait()
     waited(lambda: subprocess.run(["pgrep", "-s", str(guard)], stdout=subprocess.DEVNULL).returncode == 1, 60)
+
+
+def test_vllm_samples_for_a_policy_that_acts_in_worlds(tmp_path: Path, nothing_left: None):
+    api.train_task(settings(tmp_path / "run", "algorithm.tau=0"), catalogues(max_open=16))
+    steps = checked(tmp_path / "run")
+    assert all(row["environment/opened"] == row["environment/closed"] > 0 for row in steps)
+    assert not any("environment/refused" in row for row in steps)
+    groups = [record.group for path in tree_files(tmp_path / "run") for record in read_trees(path)]
+    assert any(call for group in groups for one in group.trajectories() for call in one.calls)
+    for group in groups:
+        for one in group.trajectories():
+            world = Catalogue()
+            world.reset(group.sample.question)
+            made = [(call, result) for call, result in one.calls if result.executed]
+            assert [result.text for _, result in made] == [world.search(**call.arguments) for call, _ in made]
+            assert one.reward == world.get_reward()
 
 
 def waited(reached: Callable[[], bool], seconds: float) -> None:
