@@ -13,15 +13,20 @@ import pickle
 import queue
 import subprocess
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from aepo.config import load
 from aepo.engines.vllm import gpu_transfer
+from aepo.engines.vllm.command import ServerNeeds
 from aepo.engines.vllm.control import Control, VllmError
+from aepo.engines.vllm.devices import Devices
 from aepo.engines.vllm.gpu_transfer import IpcTransfer, NcclTransfer
+from aepo.engines.vllm.launch import Serving
 from tests.engines.vllm.conftest import Serve
 from tests.engines.vllm.fake import FakeVllm
 
@@ -153,6 +158,16 @@ def test_a_tensor_that_does_not_arrive_is_noticed(
     transfer.begin()
     with pytest.raises(VllmError, match=r"20 of 21 tensors reached vLLM"):
         transfer.push(0)
+
+
+def test_a_run_says_at_its_start_that_no_gpu_has_run_its_way():
+    def untested(way: str) -> str | None:
+        config = load(None, ["engine=vllm", f"vllm.weight_transfer={way}"])
+        served = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("1",), (1,)))
+        return Serving(config, served, [], Path(), Control("http://127.0.0.1:1")).untested
+
+    assert untested("file") is None
+    assert untested("nccl") == "vllm.weight_transfer nccl is untested: no GPU has run it yet"
 
 
 # vLLM's own code reads what was sent; only the last step, which needs a GPU, is played.

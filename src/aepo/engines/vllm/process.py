@@ -19,7 +19,7 @@ from typing import IO
 from aepo.engines.vllm.control import Control, VllmError
 from aepo.process import guard
 
-GRACE = 10.0
+GRACE = 30.0
 """Seconds that vLLM has to end by itself; a killed vLLM leaves shared memory behind."""
 SETTLE = 3.0
 """Seconds that a server may seem well after a part of it has died."""

@@ -29,7 +29,7 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 BACKEND = "aepo_file"
 FORM = ("hidden_size", "num_hidden_layers", "vocab_size")
-GRACE = 10.0
+GRACE = 30.0
 
 
 @dataclass
