@@ -65,7 +65,7 @@ def test_a_branch_whose_world_differs_begins_at_the_question_and_is_counted(capl
     assert sum(d.branches for d in decisions) == sum(count(group.tree, Origin.BRANCH) for group in groups)
     assert any(decision.stopped_by == "environment" for decision in decisions)
     told = [record.message for record in caplog.records if "begins at the question instead" in record.message]
-    assert len(told) == 3 < environment.forks.refused == counts["refused"]
+    assert len(told) == 3 < environment.incidents.seen["refused"] == counts["refused"]
     (many,) = [record.message for record in caplog.records if "in environment Other begin" in record.message]
     assert "aepo.check_environment, or aepo doctor, says why" in many
     assert "dusty" in told[0]

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Literal, get_type_hints
 
 from aepo.environments.contract import class_of, has, methods_of, reset_arguments
+from aepo.environments.incidents import Incidents
 from aepo.environments.process import in_process
 from aepo.environments.session import current
 from aepo.tools.base import BadArguments, Last, Tool, ToolSettings, as_text, tool
@@ -21,21 +22,6 @@ _LONG = 1e6
 """Seconds; opening has limits of its own."""
 
 OnException = Literal["bug", "tell"]
-
-
-@dataclass
-class Forks:
-    """How branches begin in their worlds.
-
-    Attributes:
-        begun: The number of branches.
-        refused: The number of them that begin at the question instead.
-        warned: Whether a line has said that they are many.
-    """
-
-    begun: int = 0
-    refused: int = 0
-    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,7 @@ class Environment:
         ending: Gives outcome and state at the end.
         replayed: Whether all results come from a recording, so that no world is ever made.
         openings: The opening text of each question that was reset, by sample id.
-        forks: How branches begin in the worlds.
+        incidents: What went wrong in the worlds.
     """
 
     factory: Callable[[], Any]
@@ -80,7 +66,7 @@ class Environment:
     ending: Tool = field(repr=False)
     replayed: bool = False
     openings: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
-    forks: Forks = field(default_factory=Forks, compare=False, repr=False)
+    incidents: Incidents = field(default_factory=Incidents, compare=False, repr=False)
 
     @functools.cached_property
     def by_name(self) -> Mapping[str, Tool]:
@@ -112,7 +98,7 @@ class Environment:
         """
         opening, looking, ending = map(keep, (self.opening, self.looking, self.ending))
         made = replace(self, opening=opening, looking=looking, ending=ending)
-        return replace(made, replayed=replayed, openings={}, forks=Forks())
+        return replace(made, replayed=replayed, openings={}, incidents=Incidents())
 
     def arguments(self, sample: Sample) -> dict[str, Any]:
         """What `reset` is called with.

@@ -8,7 +8,6 @@ is reset and makes the same calls again; each of them must give what it gave bef
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -37,8 +36,6 @@ current: ContextVar[Session] = ContextVar("session")
 
 MOST_SHOWN = 250_000
 """Most characters of a state that is kept before the end, as JSON; a picture of a page has fewer."""
-
-_log = logging.getLogger(__name__)
 
 
 class Session:
@@ -170,7 +167,7 @@ class Session:
         count("environment/snapshot_seconds", perf_counter() - began)
         if scope.cancelled_caught:
             self.lost = True
-            _lost(f"{self._name}: snapshot did not end within {seconds:g} s")
+            self._tell(f": snapshot did not end within {seconds:g} s")
 
     async def end(self) -> tuple[float | None, Any]:
         """Outcome and state at the end, kept and replayed as the results of calls are."""
@@ -178,14 +175,14 @@ class Session:
         if result.status is ToolStatus.OK:
             found = json.loads(result.text)
             return found["outcome"], found["state"]
-        _lost(f"{self._name}, at its end: {result.text}")
+        self._tell(f", at its end: {result.text}")
         return self._worthless, None
 
     async def look(self) -> Any:
         """The state now, kept and replayed as the results of calls are; None if the world was lost."""
         result = await self.environment.looking.call({})
         if result.status is not ToolStatus.OK:
-            _lost(f"{self._name}: {result.text}")
+            self._tell(f": {result.text}")
             self.lost = True
             return None
         size = len(result.text)
@@ -219,7 +216,7 @@ class Session:
             try:
                 return await self._try_to_open()
             except EnvironmentLost as why:
-                _lost(f"{self._name}, while it was opened: {why}")
+                self._tell(f", while it was opened: {why}")
                 await self.close()
                 if pause is None:
                     raise
@@ -275,7 +272,7 @@ class Session:
                 await self._catch_up()
                 return await ask()
             except EnvironmentLost as why:
-                _lost(f"{self._name}: {why}")
+                self._tell(f": {why}")
                 await self.close()
                 await self._open()
                 count("environment/recovered")
@@ -332,7 +329,5 @@ class Session:
     def _name(self) -> str:
         return f"environment {self.environment.name} of sample {self.sample.id!r}"
 
-
-def _lost(line: str) -> None:
-    count("environment/lost")
-    _log.warning("%s", line)
+    def _tell(self, what: str) -> None:
+        self.environment.incidents.tell("lost", f"{self._name}{what}")

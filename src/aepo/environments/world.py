@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS = 5.0
 """Seconds that a world has to close; then it is left behind."""
-
-_log = logging.getLogger(__name__)
 
 
 class EnvironmentBug(ToolBug):
@@ -109,8 +106,8 @@ class LiveWorld:
             self._thread.stop()
         count("environment/closed")
         if wrong is not None:
-            count("environment/not_closed")
-            _log.warning("close of environment %s of sample %r %s", self.environment.name, self.sample.id, wrong)
+            line = f"close of environment {self.environment.name} of sample {self.sample.id!r} {wrong}"
+            self.environment.incidents.tell("not_closed", line)
         return wrong
 
     def _close(self) -> Any:

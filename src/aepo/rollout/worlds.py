@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 import anyio
 
 from aepo.environments.base import Environment
 from aepo.environments.session import Session
 from aepo.rollout.path import Path
 from aepo.tools.cache.layer import trajectory
-from aepo.tools.counts import count
 from aepo.types import Kind, Node, Sample
-
-TOLD = 3
-"""Refused branches of an environment that are logged with their reasons; the others are only counted."""
-MANY, SHARE = 20, 0.2
-"""After so many branches, a larger share of refused ones is worth a line."""
-
-_log = logging.getLogger(__name__)
 
 
 async def know_opening(environment: Environment, sample: Sample) -> None:
@@ -55,20 +45,8 @@ class Worlds:
 
     def refuse(self, why: str) -> None:
         """Count a branch that cannot begin where it should, and tell of the first ones."""
-        count("environment/refused")
-        forks = self.environment.forks
-        forks.refused += 1
-        if forks.refused <= TOLD:
-            _log.warning("a branch of sample %r begins at the question instead: %s", self.sample.id, why)
-        if not forks.warned and forks.begun >= MANY and forks.refused > SHARE * forks.begun:
-            forks.warned = True
-            _log.warning(
-                "%d of %d branches in environment %s begin at the question instead: aepo.check_environment, or aepo "
-                "doctor, says why its worlds differ (docs/environments.md)",
-                forks.refused,
-                forks.begun,
-                self.environment.name,
-            )
+        line = f"a branch of sample {self.sample.id!r} begins at the question instead: {why}"
+        self.environment.incidents.refuse(self.environment.name, line)
 
     def enter(self, path: Path, before: list[Node]) -> Session:
         """The session of a path that begins. It must be opened.
@@ -81,7 +59,7 @@ class Worlds:
             session = Session(self.environment, self.sample)
         else:
             session = self._sessions[path.parent].fork(self._calls(before))
-            self.environment.forks.begun += 1
+            self.environment.incidents.begun += 1
         self._sessions[path.id] = path.session = session
         return session
 
