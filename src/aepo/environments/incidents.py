@@ -43,7 +43,7 @@ class Incidents:
             _log.warning("%s (from now on only counted, as environment/%s)", line, kind)
 
     def refuse(self, name: str, line: str) -> None:
-        """Count a refused branch of the environment `name`; if a large share is refused, say once how to find out why."""
+        """Count a refused branch of the environment `name`; if many are refused, say once how to find out why."""
         self.tell("refused", line)
         if not self.warned and self.begun >= MANY and self.seen["refused"] > SHARE * self.begun:
             self.warned = True
