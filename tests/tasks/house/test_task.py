@@ -11,6 +11,7 @@ from aepo.equipment.agents import agents
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.rollout.explorer import Seeds, explore
 from aepo.tasks import load
+from aepo.tasks.house import opened
 from aepo.tasks.house.game import House
 from aepo.types import Group, Origin, ToolError, Trajectory
 
@@ -60,6 +61,7 @@ def test_branches_play_the_game_that_they_were_forked_in() -> None:
             said, outcome = played_alone(group, trajectory)
             assert [result.text for _, result in trajectory.calls] == said
             assert trajectory.outcome == outcome
+            assert opened(group.sample, trajectory) == (-1.0 if trajectory.format_error else outcome)
 
 
 @made

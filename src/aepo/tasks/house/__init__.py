@@ -7,10 +7,12 @@ where uncertainty rises, branches start. Each mistake can be repaired, but costs
 from __future__ import annotations
 
 from aepo.environments import environment
+from aepo.rewards import outcome
 from aepo.tasks.base import Task
 from aepo.tasks.house.game import House
 from aepo.tasks.house.questions import questions
 from aepo.tasks.splits import Split
+from aepo.types import Sample, Trajectory
 
 
 def house(
@@ -22,7 +24,7 @@ def house(
 ) -> Task:
     """The task, with `size` training houses and `held_out` other ones.
 
-    The reward is 1 if the chest is open at the end, else 0.
+    The reward is `opened`.
 
     Args:
         size: Houses to train on.
@@ -39,6 +41,15 @@ def house(
         name="house",
         samples=questions("train", size, seed),
         held_out=questions(split, held_out, seed),
+        reward=opened,
         environment=environment(House, max_open=1024, inline=True, sandboxed=True),
         system=system,
     )
+
+
+def opened(sample: Sample, trajectory: Trajectory) -> float:
+    """1 if the chest is open at the end, 0 if not, -1 after a format error.
+
+    Without the last, a broken turn would be as good as a game that ran out of calls, and shorter.
+    """
+    return -1.0 if trajectory.format_error is not None else outcome(sample, trajectory)
