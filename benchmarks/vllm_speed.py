@@ -25,6 +25,7 @@ from aepo.config import Config, load
 from aepo.core.noise import noise_key
 from aepo.doctor.gpus import check
 from aepo.engines.vllm.launch import serving
+from aepo.engines.vllm.sampler import VllmSampler
 from aepo.process import event_loop
 from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.rollout.sampler import Sampler
@@ -87,7 +88,7 @@ def measure(config: Config, compare: bool) -> None:
         assert server.server is not None
         session = server.server._process.pid
         policy = load_to_train(config)
-        sampler = server.sampler(policy)
+        sampler = VllmSampler(server, policy)
         sampler.push(0)
         pushes, ends, check_weights = [], [], sampler._difference
 

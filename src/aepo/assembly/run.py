@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aepo.assembly.parts import build
 from aepo.config import Config, ConfigError
 from aepo.engines.local.gpus import idle
 from aepo.engines.local.policy import LocalPolicy
+from aepo.engines.vllm.sampler import VllmSampler
 from aepo.equipment.tools import equip
 from aepo.runs.begun import run_folder
 from aepo.runs.failures import failures_kept
@@ -31,7 +33,7 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
     equipment = equip(config, task.tools)
     equipped = equipment.of(task)
     with _serving(config, equipped, fits) as serving:
-        sampled_by = None if serving is None else serving.sampler
+        sampled_by = None if serving is None else partial(VllmSampler, serving)
         policy, parts = build(config, equipped, equipment.budget, sampled_by)
         with run_folder(config, task, named, resume) as folder:
             if serving is not None:

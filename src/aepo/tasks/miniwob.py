@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from aepo.environments.base import environment
 from aepo.environments.browser import Browser, serve
+from aepo.environments.methods import environment
 from aepo.tasks.base import Task
 from aepo.types import Sample
 

@@ -136,7 +136,7 @@ def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
 
     with serving(config, task, check) as server:
         policy = load_to_train(config)
-        sampler = server.sampler(policy)
+        sampler = VllmSampler(server, policy)
         sampler.push(0)
         again = event_loop.run(read_again, sampler)
     assert all(0 < count <= block for count in again), again

@@ -23,7 +23,6 @@ from aepo.engines.vllm.devices import devices
 from aepo.engines.vllm.gpu_transfer import IpcTransfer, NcclTransfer
 from aepo.engines.vllm.process import VllmServer, private_folder
 from aepo.engines.vllm.refused import check_model, check_server, refuse
-from aepo.engines.vllm.sampler import VllmSampler
 from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
 from aepo.equipment.models import policy_folder
 from aepo.tasks.base import Task
@@ -55,10 +54,6 @@ class Serving:
     folder: Path
     control: Control
     server: VllmServer | None = None
-
-    def sampler(self, policy: LocalPolicy) -> VllmSampler:
-        """Wait for the server, and sample with it for a policy; errors as of `VllmSampler`."""
-        return VllmSampler(self, policy)
 
     def prepare(self, policy: LocalPolicy) -> None:
         """Wait for the server, and check it.
