@@ -205,9 +205,11 @@ def test_when_this_process_is_killed_its_worlds_end(of_script: bool, tmp_path: P
     )
     assert host.stdout is not None
     with host:
-        assert host.stdout.readline() == "open\n"
-        anyio.run(there, marker, 3)
-        host.kill()
+        try:
+            assert host.stdout.readline() == "open\n"
+            anyio.run(there, marker, 3)
+        finally:
+            host.kill()
     assert processes_with(marker, 10) == []
 
 
