@@ -6,7 +6,7 @@ from typing import Any
 
 from aepo.config import Config
 from aepo.engines.stopping import ends_of
-from aepo.equipment.agents import prompt_of, protocols_of
+from aepo.equipment.agents import protocols_of
 from aepo.equipment.models import policy_folder
 from aepo.tasks.base import Task
 
@@ -26,6 +26,6 @@ def longest_prompt(config: Config, task: Task) -> list[int]:
         raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
     protocols = protocols_of(task, config, tokenizer, ends_of(path))
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
-    prompt = max((prompt_of(protocols, sample) for sample in asked), key=len)
+    prompt = max((protocols[task.environment_of(sample)].prompt(sample.question) for sample in asked), key=len)
     # The opening of an environment is not known yet; only its length counts here.
     return prompt + prompt[-1:] * (config.rollout.max_opening_tokens if task.environments else 0)

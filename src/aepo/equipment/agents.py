@@ -60,7 +60,7 @@ def agents(
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
     protocols = protocols_of(task, config, policy.tokenizer, policy.ends)
-    longest = max(len(prompt_of(protocols, sample)) for sample in questions)
+    longest = max(len(protocols[task.environment_of(sample)].prompt(sample.question)) for sample in questions)
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
@@ -135,12 +135,6 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
     first = next(iter(made.values()))
     first.by_environment = made if len(made) > 1 else {}
     return first
-
-
-def prompt_of(protocols: Mapping[str, ChatProtocol], sample: Sample) -> list[int]:
-    """The prompt of a question without the opening of its world, by the protocols of `protocols_of`."""
-    first = next(iter(protocols.values()))
-    return protocols.get(sample.metadata.get("environment", ""), first).prompt(sample.question)
 
 
 def scorer_of(task: Task, config: Config) -> RewardScorer:
