@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def curves(comparison: Path) -> tuple[dict[str, Band], dict[str, Band], dict[str, int]]:
-    """Of each entry: held-out success by executed calls, policy entropy by step, and how many seeds are finished."""
+    """For each entry: held-out success by executed calls, policy entropy by step, and how many seeds are finished."""
     success: dict[str, list[SeriesLine]] = defaultdict(list)
     entropy: dict[str, list[SeriesLine]] = defaultdict(list)
     for folder in sorted((comparison / "runs").iterdir()):

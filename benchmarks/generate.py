@@ -156,7 +156,7 @@ def floor(model: LlamaForCausalLM, rows: int, length: int, clock: Callable[[], f
 
 
 def median_seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Of nine calls, after one that is not counted."""
+    """The median of nine calls, after one that is not counted."""
     call()
     seconds = []
     for _ in range(9):

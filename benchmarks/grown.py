@@ -84,7 +84,7 @@ def _write(layer: Any, given: Any, old: Any, size: PreTrainedConfig) -> None:
     """One layer of the agent into one of the large model, whose other heads and inner channels write nothing."""
     ours, theirs = layer.self_attn, given.self_attn
     kept = slice(0, old.hidden_size)
-    # Of a group of heads that share keys the first one is taken, so that each has keys of its own.
+    # Heads that share keys are a group, whose first one is taken, so that each has keys of its own.
     queries = _places(old, size, size.num_attention_heads // size.num_key_value_heads)
     keys = _places(old, size, 1)
     # Scores are divided by the root of the head's width.

@@ -44,7 +44,7 @@ class Case:
         return f"{self.dtype}-{self.layout}{extras}"
 
     def model_config(self, vocabulary: int = VOCABULARY) -> Any:
-        """Of transformers; heads are twice as wide as the residual stream, as in Qwen3-0.6B."""
+        """The configuration of transformers; heads are twice as wide as the residual stream, as in Qwen3-0.6B."""
         from transformers import Qwen3Config
 
         return Qwen3Config(
@@ -63,7 +63,7 @@ class Case:
         )
 
     def settings(self) -> list[str]:
-        """Of a run."""
+        """The configuration of a run."""
         return [
             f"model.dtype={self.dtype}",
             f"model.gradient_checkpointing={str(self.checkpointed).lower()}",

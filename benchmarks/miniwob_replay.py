@@ -85,7 +85,7 @@ async def play(task: str, steps: int, seed: int) -> Played:
 
 
 def processor_seconds() -> float:
-    """Of this process and its children, which are the browser and its driver."""
+    """Seconds of this process and its children, which are the browser and its driver."""
     parents, ticks = {}, {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):

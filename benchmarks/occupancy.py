@@ -30,7 +30,7 @@ from aepo.tools.base import Execute, Tool
 from aepo.training.overlap import overlapping
 from aepo.types import Group, Kind, ToolResult
 
-# Of steps that overlap, the first ones are not like the others.
+# The first steps that overlap are not like the others.
 BEFORE, COUNTED = 2, 3
 
 

@@ -2,7 +2,7 @@
 
 python benchmarks/viewer_pictures.py RUN OTHER_RUN --section 60 --question ID --out docs/images
 
-Of a tree the next branch point is chosen, so that its numbers are on the picture.
+The next branch point of a tree is chosen, so that its numbers are on the picture.
 """
 
 from __future__ import annotations

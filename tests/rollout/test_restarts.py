@@ -329,7 +329,7 @@ def ended(tree: TrajectoryTree, rules: Exploration, count: int) -> list[Ended]:
 
 
 def call_entropy(tree: TrajectoryTree, observation: Node) -> float:
-    """Of the toy's calls: the last two tokens of a turn, the last three of one with several calls, or its only one."""
+    """Mean entropy of the calls: the last two tokens of a turn, the last three of one with several, or its only one."""
     entropies: list[float] = []
     size = 3 if tree.nodes[observation.parent or 0].tokens[-1] == CALLS else 2
     for node in reversed(tree.walk(observation.id)[:-1]):

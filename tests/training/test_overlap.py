@@ -164,7 +164,7 @@ def test_every_token_has_the_log_probability_under_the_weights_that_sampled_it(m
     model, state = parts.policy.model, initial_state(parts)  # type: ignore[attr-defined]
 
     def logprobs(of: Any, tokens: list[int]) -> torch.Tensor:
-        """Of all tokens but the first."""
+        """The log-probabilities of all tokens but the first."""
         with torch.no_grad():
             # The model has two more ids than the tokenizer, which are never drawn.
             logp = of(torch.tensor([tokens])).logits[0, :, :-2].double().log_softmax(-1)

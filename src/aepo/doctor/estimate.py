@@ -1,7 +1,7 @@
 """What a training step needs. Bytes and seconds; every number is an estimate.
 
 Memory: weights (twice with a KL reference, unless adapters are trained), gradients, optimizer and a training pass are
-counted (`training_memory`). Of the rollout, with S sequences in the engine of at most T tokens each:
+counted (`training_memory`). The rollout, with S sequences in the engine of at most T tokens each, needs:
 
     cache        S T layers 2 pairs b
     logits       4 S vocabulary, and in drawing from them four more of at most one piece (`aepo.engines.local.head`)
@@ -129,17 +129,17 @@ def pass_tokens(config: Config, prompt: int) -> int:
 
 
 def weights_bytes(shape: Shape, dtype: str) -> int:
-    """Of a model."""
+    """What a model needs."""
     return shape.parameters * BYTES[dtype]
 
 
 def cache_bytes(shape: Shape, tokens: int, dtype: str) -> int:
-    """Of the keys and values of tokens."""
+    """What the keys and values of tokens need."""
     return tokens * shape.layers * 2 * shape.pairs * BYTES[dtype]
 
 
 def logits_bytes(shape: Shape, rows: int) -> int:
-    """Of the logits of a call and of the draw from them: shifted, as probabilities, padded, and weighted."""
+    """What the logits of a call and the draw from them need: shifted, as probabilities, padded, and weighted."""
     logits = 4 * rows * shape.vocabulary
     return logits + 4 * min(logits, PIECE_BYTES)
 

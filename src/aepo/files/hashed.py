@@ -42,7 +42,7 @@ class HashedFile:
         """Nothing waits to be written."""
 
     def sha256(self) -> str:
-        """Of what was written so far, as hexadecimal digits."""
+        """The hash of what was written so far, as hexadecimal digits."""
         return self._hash.hexdigest()
 
     def __enter__(self) -> HashedFile:

@@ -53,7 +53,7 @@ def show(tables: Sequence[Lines], notes: Sequence[str], console: Console | None 
 
 
 def _widths(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int | None]:
-    """Of the columns, such that no figure is broken; heads get what is left. None for all where that is impossible."""
+    """Widths of the columns that break no figure; heads get what is left. None for all where that is impossible."""
     widths = [max(map(cell_len, (*name.split(), *cells))) for name, *cells in zip(head, *rows, strict=True)]
     left = most - sum(widths) - 2 * (len(widths) - 1)
     if left < 0:

@@ -15,7 +15,7 @@ def copy_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches (ids, mask) of shape (rows, length) without end; the mask is True on tokens to predict.
 
-    These are the tokens that earlier tokens determine. Of every four rows, two repeat one piece of random tokens to the
+    These are the tokens that earlier tokens determine. In every four rows, two repeat one piece of random tokens to the
     end, and two copy pieces of their first half into their second half. Half of the rows use few different tokens. One
     token of context then does not determine the source of a copy, as with digits.
 

@@ -65,7 +65,7 @@ def train(folder: Path, config: dict[str, Any], *arguments: str, home: Path = HE
     what = [str(file)] if not arguments else list(arguments)
     command = [sys.executable, "-m", "aepo.cli", "train", *what]
     for _ in range(STARTS):
-        # Of its own, since it is left behind, and short, since sockets lie in it.
+        # A folder of its own, since it is left behind, and short, since sockets lie in it.
         with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
             environment["RAY_TMPDIR"] = ray
             done = subprocess.run(

@@ -22,7 +22,7 @@ from tests.engines.verl.test_generator import Client
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Of a run whose model declares two ends beside its tokenizer's."""
+    """The desk of a run whose model declares two ends beside its tokenizer's."""
     plain = placed(parse({"engine": "verl"})).model.path
     folder = tmp_path / "model"
     folder.mkdir()

@@ -26,7 +26,7 @@ from tests.engines.verl.compared import local_step, trees
 from tests.engines.verl.conftest import Ran, train
 
 K, TOKENS = 4, 200
-# Of so many, two steps hardly ever have only groups whose trajectories are all rewarded alike.
+# So many groups are enough that two steps hardly ever have only groups whose trajectories are all rewarded alike.
 QUESTIONS = 4
 ALGORITHM = {"name": "aepo", "group_size": K, "tau": 0.4}
 CONFIG: dict[str, Any] = {

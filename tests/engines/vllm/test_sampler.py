@@ -26,7 +26,7 @@ def metrics(run: Path, name: str) -> list[float]:
 
 
 def versions(run: Path, step: int) -> set[int]:
-    """Of the weights that drew the turns of a step."""
+    """The versions of the weights that drew the turns of a step."""
     with gzip.open(run / "trees" / f"step-{step:06d}.jsonl.gz", "rt") as lines:
         nodes = [node for line in lines for node in json.loads(line)["tree"]["nodes"]]
     return {node["version"] for node in nodes if node["kind"] == "policy"}

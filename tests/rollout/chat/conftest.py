@@ -184,7 +184,7 @@ TOOLS = [SEARCH, PYTHON, CONVERT]
 
 @pytest.fixture(scope="session")
 def tools() -> list[FakeTool]:
-    """Of one parameter, of one required one, of two."""
+    """Tools with one parameter, one required one, two."""
     return TOOLS
 
 

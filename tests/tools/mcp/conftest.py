@@ -26,7 +26,7 @@ def call(tool: Tool, **arguments: Any) -> ToolResult:
 
 
 def pids(folder: Path) -> list[int]:
-    """Of all that a faulty server started, its earlier lives included."""
+    """The pids of all that a faulty server started, its earlier lives included."""
     return [int(file.read_text()) for file in sorted(folder.iterdir())]
 
 

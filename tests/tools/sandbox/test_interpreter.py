@@ -30,7 +30,7 @@ OTHERS = {
 }
 # The channel is one more descriptor; see the test below.
 LEFT_OUT = {"descriptors_given"}
-# Of a fork only the channel tells that it has ended.
+# Only the channel tells that a fork has ended.
 WITHOUT_STATUS = {"early_exit", "close_everything", "become_another", "exec_storm", "forged_start"}
 
 

@@ -20,7 +20,7 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-zA-Z-]+")
 def mended(head: bytes) -> bytes:
     """Rewrite a head so that it is valid HTTP.
 
-    Lines that are no header lines are left out. Of the transfer codings only "chunked" is kept. A blank between a name
+    Lines that are no header lines are left out. Only the transfer coding "chunked" is kept. A blank between a name
     and its colon is removed. Two lengths that differ are kept, so that the library reports them.
     """
     # A line that begins with a blank continues the line before.

@@ -129,7 +129,7 @@ class _Connection:
             await upstream.aclose()
 
     async def _relay(self, upstream: httpcore.AsyncNetworkStream, length: float) -> None:
-        """Pass bytes on until the server ends. Of a request only its body is sent, even if the browser sends more."""
+        """Pass bytes on until the server ends. Only the body of a request is sent, even if the browser sends more."""
         sending = asyncio.create_task(self._send(upstream, length))
         try:
             while chunk := await upstream.read(_CHUNK, _SECONDS):
