@@ -52,8 +52,8 @@ def test_paper_reward_adds_the_bonus_for_two_tools_that_worked():
     assert paper(SAMPLE, trajectory("Black Sea")) == 1.0
 
 
-@pytest.mark.parametrize("status", [s for s in ToolStatus if s is not OK])
-def test_a_tool_that_did_not_end_ok_brings_no_bonus(status):
+@pytest.mark.parametrize("status", [s for s in ToolStatus if s not in (OK, ToolStatus.DONE)])
+def test_a_tool_that_did_not_work_brings_no_bonus(status):
     assert paper(SAMPLE, trajectory("Black Sea", ("search", OK), ("python", status))) == 1.0
 
 

@@ -205,8 +205,11 @@ class Session:
 
     async def close(self) -> str | None:
         """Close the world, whatever happens; returns what went wrong."""
-        world, self._world = self._world, None
-        return None if world is None else await world.close()
+        if self._world is None:
+            return None
+        wrong = await self._world.close()
+        self._world = None
+        return wrong
 
     # Opening and replay.
 

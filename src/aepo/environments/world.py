@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +47,7 @@ class LiveWorld:
         self.environment, self.sample = environment, sample
         self.made: Any = None
         self.random = OwnRandom(seed_of(sample))
+        self._closing: asyncio.Task[str | None] | None = None
         self._thread = None if environment.inline else OwnThread(f"world of {sample.id}")
         count("environment/opened")
 
@@ -91,11 +93,19 @@ class LiveWorld:
     async def close(self) -> str | None:
         """Let the object go, whatever happens; one that does not close in time is left behind.
 
+        Whoever comes later waits for the same end: the first one may be cancelled meanwhile.
+
         Returns:
             What went wrong; None if nothing did.
         """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._let_go())
+        with anyio.CancelScope(shield=True):
+            return await asyncio.shield(self._closing)
+
+    async def _let_go(self) -> str | None:
         wrong = None
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True) as scope:
+        with anyio.move_on_after(CLOSE_SECONDS) as scope:
             try:
                 await user_code.call(self._close, self.environment.inline, self._thread)
             except Exception as error:

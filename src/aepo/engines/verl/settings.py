@@ -48,6 +48,8 @@ OURS = {
     "rollout.max_tool_calls": "the agent loop's limit",
     "rollout.max_seconds": "the agent loop's limit",
     "rollout.on_format_error": "a broken turn that the model is told of has mask 0 in verl's rows",
+    "rollout.max_opening_tokens": "worlds are opened beside the agent loops",
+    "rollout.keep_states": "worlds are played beside the agent loops",
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
     "rewards.": "rewards are asked beside the agent loops, so many at once in each",
     "tools.": "tools run beside the agent loops; limits of a service are divided among them",
