@@ -55,9 +55,9 @@ class Shared(Maze):
 
 def test_a_branch_whose_world_differs_begins_at_the_question_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     environment = aepo.environment(type("Other", (Shared,), {}))
-    groups, counts = rollout(environment, generator=ToyGenerator(always_calls), asked=questions(5))
+    groups, counts = rollout(environment, generator=ToyGenerator(always_calls), asked=questions(20))
     leaves = [leaf for group in groups for leaf in group.tree.leaves]
-    assert [len(group.tree.leaves) for group in groups] == [8] * 5
+    assert [len(group.tree.leaves) for group in groups] == [8] * 20
     put_back = [leaf for leaf in leaves if leaf.origin is Origin.LEFTOVER]
     assert 0 < len(put_back) == counts["refused"]
     assert all((leaf.parent_path, leaf.depth) == (None, 0) for leaf in put_back)

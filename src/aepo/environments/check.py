@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -241,6 +242,9 @@ async def _end(session: Session) -> tuple[float | None, object]:
 
 def _open_now() -> Counter[str]:
     """How many processes and files this process holds, where the system tells."""
-    children = [pid for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()]
+    children: list[str] = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            children += task.read_text().split()
     files = list(Path("/proc/self/fd").iterdir()) if Path("/proc/self/fd").is_dir() else []
     return Counter(processes=len(children), files=len(files))
