@@ -162,7 +162,7 @@ def test_own_random_is_enough_for_the_random_numbers_of_the_process() -> None:
         (Entangled, {}, "gave", check.SNAPSHOT),
         (Maze, {"read_only": ["ask"]}, "gave", check.READ_ONLY),
         (Buggy, {}, "raised KeyError: 'door'", 'errors="tell"'),
-        (Dead, {}, "the world was lost: gone", "dies at each call"),
+        (Dead, {}, "the world was lost: gone", "opened again, it died once more"),
         (NotClosing, {}, "close raised OSError: no such window", check.CLOSE),
         (Hanging, {"reset_timeout": 0.05}, "reset did not end within 0.05 s", "raise reset_timeout"),
         (Worthless, {}, "outcome.* is nan", "get_reward gives one finite number"),

@@ -17,6 +17,12 @@ sync_api = pytest.importorskip("playwright.sync_api")
 WAIT = 120_000
 
 
+def read(locator):
+    """The text of a card as it is seen: the page draws only those cards that are in sight."""
+    locator.scroll_into_view_if_needed()
+    return locator.inner_text()
+
+
 @pytest.fixture(scope="module")
 def browser():
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -76,7 +82,7 @@ def test_from_a_run_to_a_branch_and_its_numbers(page, served, example_run, examp
     nodes = example_lines[0]["tree"]["nodes"]
     node = next(n for n in nodes if n["decision"] and n["decision"]["branches"])
     page.locator(f'.branch-point[data-decision="{node["id"]}"] .gauge').click()
-    told = page.locator(f'.panel .decision[data-decision="{node["id"]}"]').inner_text()
+    told = read(page.locator(f'.panel .decision[data-decision="{node["id"]}"]'))
     d = node["decision"]
     assert f"Branched: {d['branches']} new paths" in told
     numbers = {"H": f"{d['entropy']:.2f} nats", "P": f"{d['probability']:.2f}", "l": str(d["consecutive"]), "τ": "0.60"}
@@ -94,7 +100,7 @@ def test_each_call_of_a_turn_is_shown_with_its_result(page, served, example_run)
     assert [words[0] for words in told] == ["→ search", "→ python", "→ search"]
     assert [words[-1] for words in told] == ["Paris, France", "ZeroDivisionError: division by zero", "Paris, France"]
     assert ("error" in told[1], "the same call as before" in told[2]) == (True, True)
-    assert "Results of 3 calls" in page.locator('.panel [data-card="2"] .card-head').first.inner_text()
+    assert "Results of 3 calls" in read(page.locator('.panel [data-card="2"] .card-head').first)
     assert page.locator('.tree [data-node="2"] .base.failed').count() == 1
     titles = [page.locator(f'.tree [data-node="{node}"] title').first.text_content() for node in (1, 2)]
     assert "then calls search, python, search" in titles[0]
@@ -105,9 +111,9 @@ def test_a_broken_turn_is_shown_as_untrained(page, served, example_run):
     write_trees(example_run / "trees" / "step-000010.jsonl.gz", [told_line()])
     page.goto(f"{served(example_run)}#/10/0.0")
     page.wait_for_selector(".panel .card")
-    assert "not trained: <search> is not closed" in page.locator('.panel [data-card="1"]').inner_text()
-    assert page.locator('.panel [data-card="2"] .card-head b').first.inner_text() == "Told of the broken turn"
-    assert "cut to the tokens that were left" in page.locator('.panel [data-card="4"]').inner_text()
+    assert "not trained: <search> is not closed" in read(page.locator('.panel [data-card="1"]'))
+    assert read(page.locator('.panel [data-card="2"] .card-head b').first) == "Told of the broken turn"
+    assert "cut to the tokens that were left" in read(page.locator('.panel [data-card="4"]'))
     assert page.locator('.tree [data-node="1"] .base.untrained').count() == 1
     assert page.locator('.tree [data-node="3"] .base.untrained').count() == 0
     assert "not trained" in page.locator(".legend, .keys").first.inner_text()
@@ -240,13 +246,13 @@ def test_an_environment_is_watched_step_by_step(page, served, shop, how):
     page.locator("dialog.picture").wait_for(state="detached")
     assert [one.inner_text() for one in end.locator(".changed dt").all()] == ["page", "cart"]
     assert end.locator("dd").all_inner_texts() == ["receipt", '["desk lamp"]']
-    assert "Done" in page.locator(".panel .end .card-head").inner_text()
-    assert page.locator('.panel [data-card="4"] pre').inner_text() == "paid"
+    assert "Done" in read(page.locator(".panel .end .card-head"))
+    assert read(page.locator('.panel [data-card="4"] pre')) == "paid"
     # A call after which nothing more can be done has not failed; one in a world that died has.
     assert page.locator(".tree .base.failed").count() == 1
     page.goto(f"{address}#/10/0.0?path=1")
     page.wait_for_selector('.panel h2:text-is("Path 1")')
-    assert "reward 0.20, 0.00 by the environment" in page.locator(".panel .end .outcome").inner_text()
+    assert "reward 0.20, 0.00 by the environment" in read(page.locator(".panel .end .outcome"))
 
 
 def test_refused_branches_and_lost_worlds_are_found(page, served, shop):
@@ -260,11 +266,10 @@ def test_refused_branches_and_lost_worlds_are_found(page, served, shop):
     page.locator("a.question").click()
     page.wait_for_selector(".panel .card")
     page.locator(".branch-point.refused .gauge").click()
-    assert "Branch refused" in page.locator(".panel .decision.refused").inner_text()
+    assert "Branch refused" in read(page.locator(".panel .decision.refused"))
     assert "1 refused" in page.locator(".decisions summary").inner_text()
     assert "branch refused" in page.locator(".legend").inner_text()
-    page.locator(".panel .end").scroll_into_view_if_needed()
-    assert "World lost" in page.locator(".panel .end").inner_text()
+    assert "World lost" in read(page.locator(".panel .end"))
 
 
 def test_a_run_without_environments_says_nothing_of_them(page, served, example_run):

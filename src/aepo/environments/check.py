@@ -222,7 +222,7 @@ async def _ask(session: Session, call: ToolCall) -> ToolResult:
     if result.status is ToolStatus.TIMEOUT:
         raise _Found(f"{shown(call)} did not end in time", "aepo.environment(..., timeout=SECONDS), or a faster method")
     if result.status is ToolStatus.LOST:
-        raise _Found(f"{shown(call)}: {result.text}", "a world that dies at each call cannot be opened again")
+        raise _Found(f"{shown(call)}: {result.text}", "opened again, it died once more: mend what ends it")
     session.note(call, result)
     return result
 
