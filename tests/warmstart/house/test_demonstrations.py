@@ -11,7 +11,7 @@ from aepo.types import ToolError
 from aepo.warmstart.episode import Segment
 from aepo.warmstart.house.demonstrations import HousePlayer, PlayerFaults
 
-NONE = PlayerFaults(0, 0, 0, 0, 0)
+NONE = PlayerFaults(0, 0, 0, 0, 0, 0)
 
 
 def opened(demonstrator: HousePlayer, houses: list[int]) -> float:

@@ -35,7 +35,7 @@ from aepo.files.whole import write_whole
 from aepo.runs.begun import add_version, drop_after
 from aepo.runs.failures import save_failure
 from aepo.runs.folder import RunFolder
-from aepo.runs.trees import save_trees
+from aepo.runs.trees import TreeWriter
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.step import NonFiniteLoss
@@ -99,12 +99,15 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
         resumed = None if self.config.trainer.resume_mode == "disable" else self.done or -1
         self.trackers = make_trackers(self.ours.train.trackers, self.folder, resumed)
+        self.trees = TreeWriter(self.folder, partial(self.tokenizer.decode, skip_special_tokens=False))
         try:
             super().fit(agent_loop_manager)
+            self.trees.wait()
         except Exception as error:
             self._keep(error)
             raise
         finally:
+            self.trees.close()
             for tracker in self.trackers:
                 tracker.close()
 
@@ -115,6 +118,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
         """Train on one batch, as verl does, and update the entropy scales from its trees."""
+        self.trees.check()
         self.loader = self.train_dataloader.state_dict()
         batch = super().step(metrics, timing_raw)
         if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
@@ -160,8 +164,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         theirs = {f"verl/{name}": value for name, value in numbers.items() if name not in self.told}
         self._log({**self.told, **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
         if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
-            decode = partial(self.tokenizer.decode, skip_special_tokens=False)
-            save_trees(self.folder, self.global_steps, self.groups, decode)
+            self.trees.save(self.global_steps, self.groups)
         if self.lost is not None:
             raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
 
@@ -188,6 +191,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
     def _save_checkpoint(self) -> None:
+        self.trees.wait()
         # Our parts are written first, because verl's own end with the file that makes a checkpoint the newest.
         self._path().mkdir(parents=True, exist_ok=True)
         watch = None if self.watch is None else self.watch.to_dict()

@@ -52,12 +52,14 @@ export async function showGroup(page, view, at) {
           "div",
           { class: "group-head" },
           h("h1", { dir: "auto" }, first.question),
-          h(
-            "p",
-            { class: "target" },
-            h("span", {}, first.targets.length > 1 ? "targets " : "target "),
-            h("b", { dir: "auto" }, first.targets.join(" · ") || "–"),
-          ),
+          first.targets.length
+            ? h(
+                "p",
+                { class: "target" },
+                h("span", {}, first.targets.length > 1 ? "targets " : "target "),
+                h("b", { dir: "auto" }, first.targets.join(" · ")),
+              )
+            : null,
         ),
         buttons,
         trees.map(({ run, question }, i) =>

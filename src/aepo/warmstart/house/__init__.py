@@ -31,7 +31,7 @@ class HouseRecipe(Recipe):
     vocab_size: int = 448
     copies: Copies = field(default_factory=lambda: Copies(steps=0))
     demonstrations: Demonstrations = field(default_factory=lambda: Demonstrations(steps=500, more=300, rows=24))
-    calls: int = 12
+    calls: int = 16
     houses: int = 100_000
     faults: PlayerFaults = field(default_factory=PlayerFaults)
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from aepo.tasks.house.game import House
+from aepo.tasks.house.game import METALS, ROOMS, House
 from aepo.types import ToolError
 from aepo.warmstart.episode import Segment
 
@@ -31,6 +31,7 @@ class PlayerFaults:
         swap: Take a key that the chest is known not to need, or a second one in place of the first.
         hasty: Try to open the chest without its key.
         lost: Look for new rooms although it is known where to go.
+        blind: Do what cannot be done here. The game refuses it; who never read a refusal does not know how to go on.
     """
 
     wander: float = 0.3
@@ -38,6 +39,7 @@ class PlayerFaults:
     swap: float = 0.3
     hasty: float = 0.4
     lost: float = 0.3
+    blind: float = 0.06
 
 
 class HousePlayer:
@@ -62,9 +64,9 @@ class HousePlayer:
             tool, argument = self._choose()
             try:
                 result = getattr(house, tool)(argument)
+                self._learn(tool, argument, result)
             except ToolError as error:
                 result = str(error)
-            self._learn(tool, argument, result)
             segments.append(Segment("policy", f"<{tool}> {argument}</{tool}>"))
             segments.append(Segment("observation", f"<result>{result}</result>"))
             if house.done:
@@ -103,6 +105,8 @@ class HousePlayer:
 
     def _choose(self) -> tuple[str, str]:
         """The next call: its tool and its argument."""
+        if self._chance(self.faults.blind):
+            return self.rng.choice(self._impossible())
         for metal in [metal for metal, room in self.keys.items() if room == self.at]:
             helps = metal == self.lock if self.lock else not self.carried
             if self._chance(1 - self.faults.forget if helps else self.faults.swap):
@@ -113,6 +117,13 @@ class HousePlayer:
             return "go", self.rng.choice(self.doors[self.at])
         new = {room for beyond in self.doors.values() for room in beyond} - self.doors.keys()
         return "go", self._towards(new if self._chance(self.faults.lost) else self._known() or new)
+
+    def _impossible(self) -> list[tuple[str, str]]:
+        """Calls that the game refuses in this room."""
+        walks = [("go", room) for room in ROOMS if room not in self.doors[self.at]]
+        absent = [("take", f"{metal} key") for metal in METALS if self.keys.get(metal) != self.at]
+        closed = [("open", f"{metal} chest") for metal in METALS]
+        return walks + absent + (closed if self.at == self.chest else [("open", "chest"), *closed])
 
     def _known(self) -> set[str]:
         """The room to go to, if what has been seen tells it."""
