@@ -10,10 +10,10 @@ export TOKENIZERS_PARALLELISM ?= false
 .PHONY: quickstart house test check docs install clean
 
 quickstart: install
-	$(BIN)/aepo train configs/quickstart.yaml run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
+	$(BIN)/aepo train quickstart run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
 
 house: install
-	$(BIN)/aepo train configs/house.yaml run=$(or $(RUN),runs/house-$(shell date +%Y%m%d-%H%M%S))
+	$(BIN)/aepo train house run=$(or $(RUN),runs/house-$(shell date +%Y%m%d-%H%M%S))
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations=8

@@ -10,7 +10,7 @@ rollout: sampling, tools, rewards. train: all else of a step; with TRL also the 
 sampled, which ours notes while it samples. cpu: the process's time on a processor in a step; the tools' sandboxes are
 not in it. MB: resident memory once loaded, and at its peak (Linux). Needs the extra `trl`.
 
-    python benchmarks/against_trl.py configs/quickstart.yaml --steps 3 --threads 1
+    python benchmarks/against_trl.py quickstart --steps 3 --threads 1
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def median(runs: list[Measured]) -> Measured:
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
+    parser.add_argument("config", nargs="?", default="quickstart")
     parser.add_argument("--steps", type=int, default=3, help="of each process, after the first")
     parser.add_argument("--repetitions", type=int, default=3, help="processes of each side")
     parser.add_argument("--questions", type=int, help="a step; else as configured")

@@ -2,7 +2,7 @@
 
 Interrupted runs are left out.
 
-    aepo compare configs/compare-atlas.yaml rollout.max_tool_calls=4 --jobs 2
+    aepo compare compare-atlas rollout.max_tool_calls=4 --jobs 2
     python benchmarks/algorithm_curves.py runs/compare-atlas --out docs/images
 """
 

@@ -27,7 +27,7 @@ BUSY = "while True: pass"
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
+    parser.add_argument("config", nargs="?", default="quickstart")
     parser.add_argument("--steps", type=int, default=6, help="before and after the others begin")
     parser.add_argument("--each", type=int, default=1, help="busy processes for each core")
     options = parser.parse_args()

@@ -154,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run, site = Path(folder) / "run", Site()
         settings = config.load(
-            Path(__file__).parents[1] / "configs" / "quickstart.yaml",
+            "quickstart",
             [
                 f"run={run}",
                 f"train.steps={options.steps}",

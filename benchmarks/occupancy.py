@@ -4,8 +4,8 @@ Calls and rows are counted, not timed, so the figures do not depend on the machi
 uncounted rollout before, and comes `--wait` calls of the model after it was asked for, or at once if nothing else is
 sampled. The target: AEPO's calls are at most 1.2 times GRPO's.
 
-    python benchmarks/occupancy.py configs/quickstart.yaml --rooms 64 256
-    python benchmarks/occupancy.py configs/quickstart.yaml algorithm.tau=0.5 --overlap 8
+    python benchmarks/occupancy.py quickstart --rooms 64 256
+    python benchmarks/occupancy.py quickstart algorithm.tau=0.5 --overlap 8
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def measured(base: Mapping[str, Any], algorithm: Algorithm, count: int, overlap:
 def main() -> None:
     """Count and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
+    parser.add_argument("config", nargs="?", default="quickstart")
     parser.add_argument("overrides", nargs="*", help="settings such as algorithm.tau=0.5")
     parser.add_argument("--rooms", type=int, nargs="+", default=[64, 256], help="rollout.max_sequences")
     parser.add_argument("--overlap", type=int, default=0, help="rollout.overlap; figures are then means of three steps")

@@ -45,7 +45,7 @@ def with_a_tail(given: Tool, every: int, seconds: float) -> Tool:
 def run(overlap: int, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """The metrics of a run's steps."""
     settings = config.load(
-        Path(__file__).parents[1] / "configs" / "quickstart.yaml",
+        "quickstart",
         [
             f"run={folder}",
             "algorithm.name=grpo",

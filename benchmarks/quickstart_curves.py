@@ -1,7 +1,7 @@
 """Table and figure of quickstart runs: AEPO beside GRPO, all seeds.
 
 for a in aepo grpo; do for s in 0 1 2; do
-aepo train configs/quickstart.yaml algorithm.name=$a seed=$s run=runs/$a-$s
+aepo train quickstart algorithm.name=$a seed=$s run=runs/$a-$s
 done; done
 python benchmarks/quickstart_curves.py runs/aepo-* runs/grpo-* --figure docs/quickstart.png
 """

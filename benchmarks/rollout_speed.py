@@ -5,7 +5,7 @@ tokens as there, and waits for nobody: no tool, no parsing, no decision. Tokens 
 sampled and what tools answered; prompts are not counted. The two alternate; each number is the median over the steps
 after the first. The target is 0.8.
 
-    python benchmarks/rollout_speed.py configs/quickstart.yaml --steps 6 --threads 1
+    python benchmarks/rollout_speed.py quickstart --steps 6 --threads 1
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def counted(groups: Sequence[Group]) -> int:
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
+    parser.add_argument("config", nargs="?", default="quickstart")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--questions", type=int, help="a step; else as configured")
     parser.add_argument("--threads", type=int, default=1)

@@ -3,7 +3,7 @@
 The settings are those of a configuration file; each step has fresh questions. Prints medians over the steps after the
 first and the ratio; the target is a ratio of at most 1.15.
 
-    python benchmarks/step_time.py configs/quickstart.yaml --steps 6 --threads 2
+    python benchmarks/step_time.py quickstart --steps 6 --threads 2
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def both(base: Mapping[str, Any]) -> tuple[Algorithm, Algorithm]:
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
+    parser.add_argument("config", nargs="?", default="quickstart")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--questions", type=int, help="a step; else as configured")
     parser.add_argument("--threads", type=int, help="else the number that is fastest, as in training")

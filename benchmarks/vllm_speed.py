@@ -118,8 +118,8 @@ def main(model: str, python: str, *overrides: str) -> None:
         common = ["engine=vllm", f"model.path={model}", f"vllm.python={python}", f"run={folder}/run", *overrides]
         common += ["rollout.protocol=chat", "rollout.deterministic=false", f"rollout.max_sequences={ROWS}"]
         common += ["train.threads=1", "vllm.start_timeout=900"]
-        measure(load("configs/quickstart.yaml", [*common, "model.lora.rank=16"]), compare=False)
-        measure(load("configs/quickstart.yaml", common), compare=True)
+        measure(load("quickstart", [*common, "model.lora.rank=16"]), compare=False)
+        measure(load("quickstart", common), compare=True)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+
+from aepo.config import located
 
 ROOT = Path(__file__).parents[1]
 # In commands, for what the reader puts there; and hub models, for the one that is here.
 INSTEAD = {"MODEL": "atlas", "QUESTION": "What is the capital of Canada?", "Qwen/Qwen3-0.6B": "atlas"}
-INSTEAD |= {"PAGE": "page", "CONFIG": "configs/quickstart.yaml", "folder": "data"}
+INSTEAD |= {"PAGE": "page", "CONFIG": "quickstart", "folder": "data"}
 # Lengths of training that stand in a block of Python.
 SHORTER = {"max_steps=100": "max_steps=4"}
 _ROWS = {
@@ -86,14 +87,13 @@ NAMES = {
 
 
 def settle(folder: Path) -> None:
-    """Put what a reader has into a folder: configurations, rows of data sets, a corpus, modules."""
-    shutil.copytree(ROOT / "configs", folder / "configs")
+    """Put what a reader has into a folder: a configuration, rows of data sets, a corpus, modules."""
     (folder / "data").mkdir()
     for name, rows in _ROWS.items():
         for path in (folder / "data" / f"{name}.jsonl", folder / f"{name}.jsonl"):
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for name in ("run", "my", "my_training"):
-        (folder / f"{name}.yaml").write_text((ROOT / "configs" / "quickstart.yaml").read_text("utf-8"), "utf-8")
+        (folder / f"{name}.yaml").write_text(located("quickstart").read_text("utf-8"), "utf-8")
     for name in ("corpus", "documents", "wikipedia"):
         text = "".join(json.dumps(row) + "\n" for row in _DOCUMENTS)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")

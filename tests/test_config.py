@@ -12,13 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aepo.config import Config, ConfigError, dump, flat, load, parse
-from aepo.config.files import scalar
+from aepo.config.files import SHIPPED, scalar
 
-CONFIGS = [
-    file
-    for file in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-    if not file.name.startswith("compare-")
-]
+CONFIGS = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.name.startswith("compare-")]
+
+
+def test_a_name_alone_is_a_configuration_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load("quickstart") == load(SHIPPED / "quickstart.yaml")
+    (tmp_path / "quickstart").write_text("seed: 7", encoding="utf-8")
+    assert load("quickstart") == load(None, ["seed=7"]), "a file of one's own comes first"
+    with pytest.raises(ConfigError, match=r"^cannot read quikstart: .*; those of the package are .*quickstart,"):
+        load("quikstart")
+    with pytest.raises(ConfigError, match=r"^cannot read quickstart.yaml: No such file or directory$"):
+        load("quickstart.yaml")
 
 
 @pytest.mark.parametrize(

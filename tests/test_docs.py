@@ -131,7 +131,6 @@ def read_settings(text: str) -> None:
     path = Path("settings.yaml")
     path.write_text(text, encoding="utf-8")
     if "entries" in configuration.read(path):
-        shutil.copy(ROOT / "configs" / "quickstart.yaml", "quickstart.yaml")
         assert plan.plan(plan.load(path), quick=False).runs
     else:
         assert configuration.load(path)
@@ -258,7 +257,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "finished"
     small = ["rollout.questions=2", "algorithm.group_size=4", "train.steps=1", "train.minibatches=1"]
     small += ["train.threads=1", "evaluation.questions=2", "evaluation.samples=2", "train.trackers=[]"]
-    assert cli.main(["train", str(ROOT / "configs" / "quickstart.yaml"), *small, f"run={folder}"]) == 0
+    assert cli.main(["train", "quickstart", *small, f"run={folder}"]) == 0
     assert cli.main(["eval", str(folder), "--questions", "2", "--samples", "2"]) == 0
     # The quickstart keeps trees until step 60.
     shutil.copy(folder / "trees" / "step-000001.jsonl.gz", folder / "trees" / "step-000060.jsonl.gz")

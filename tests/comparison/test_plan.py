@@ -9,8 +9,7 @@ import pytest
 from aepo.comparison.entries import ABLATIONS, named
 from aepo.comparison.plan import Plan, load, plan
 from aepo.config import ConfigError, algorithm_names, flat
-
-CONFIGS = Path(__file__).parents[2] / "configs"
+from aepo.config.files import SHIPPED
 
 
 def planned(*overrides: str, file: Path | None = None, seeds: str | None = None, quick: bool = False) -> Plan:
@@ -176,13 +175,13 @@ def test_a_line_about_many_entries_does_not_list_them() -> None:
     assert str(error.value) == "entries: two are called 'grpo': give one of them another label"
 
 
-@pytest.mark.parametrize("file", sorted(CONFIGS.glob("compare-*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("compare-*.yaml")), ids=lambda file: file.stem)
 def test_shipped_comparisons_are_valid(file: Path) -> None:
     found = planned(file=file)
     assert found.labels[0] in ("grpo", "aepo")
     assert found.budget.kind == ("executed_calls" if file.stem == "compare-calls" else "trajectories")
     # Only what is reported needs several seeds, and settings are not chosen on the seeds of what is.
-    reported = planned(file=CONFIGS / "compare-atlas.yaml").seeds
+    reported = planned(file=SHIPPED / "compare-atlas.yaml").seeds
     assert not set(found.seeds) & set(reported) if file.stem == "compare-tuning" else len(found.seeds) >= 3
 
 

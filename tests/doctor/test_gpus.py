@@ -13,6 +13,7 @@ from aepo import api
 from aepo.bench.published import dimensions
 from aepo.bench.random_model import config_from
 from aepo.config import Config, ConfigError, load
+from aepo.config.files import SHIPPED
 from aepo.doctor import estimate, gpus, plan
 from aepo.doctor.counted import Counted
 from aepo.doctor.fit import misfit
@@ -21,7 +22,7 @@ from aepo.doctor.training_memory import training_memory
 from aepo.engines.local.shape import shape_from
 from tests import tiny
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("vllm-*gb.yaml"))
+CONFIGS = sorted(SHIPPED.glob("vllm-*gb.yaml"))
 GIB = 1 << 30
 
 

@@ -23,7 +23,8 @@ def compare(
     If you give the same command again, finished runs are kept and interrupted ones are continued.
 
     Args:
-        config: YAML file of a comparison, or of a training, whose settings all runs then share.
+        config: YAML file of a comparison, or of a training, whose settings all runs then share; or a name such as
+            compare-atlas.
         overrides: Settings, e.g. algorithms=grpo,aepo,aepo-random budget.amount=12800 rollout.questions=16.
         seeds: Seeds like 0,1,2; every entry runs with each of them.
         jobs: Runs at once, each in a process with one thread; the results are the same for any number.

@@ -35,7 +35,7 @@ def doctor(
     The exit code is 1 if something is missing. Keys of services are only looked for; their values are never shown.
 
     Args:
-        config: YAML file of a run; the memory and the time of a step are estimated too.
+        config: YAML file of a run, or a name such as quickstart; the memory and the time of a step are estimated too.
         overrides: Settings that change the configuration; with `--model` alone, settings of the model
             (model.tokenizer=...).
         model: Check the chat template of this model; for a server ("http://..."), also the log-probabilities it gives.

@@ -27,7 +27,7 @@ def train(
     """Train a policy.
 
     Args:
-        config: YAML file; without one the class defaults are used.
+        config: YAML file, or a name such as quickstart; without one the class defaults are used.
         overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
         resume: Go on with the run of this folder, with its own configuration and the overrides.
         engine: What samples and trains, instead of the configuration's.

@@ -140,8 +140,8 @@ def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = N
     """Load the settings of a comparison.
 
     Args:
-        path: The comparison's YAML file, or that of a training configuration, which becomes the base; None takes class
-            defaults.
+        path: The comparison's YAML file, or that of a training configuration, which becomes the base, or the name of
+            one in this package; None takes class defaults.
         overrides: Changes as `key=value`. Keys of the comparison change the comparison (`algorithms` means its
             entries); any other key changes the base.
         seeds: Seeds like "0,1,2"; by default those of the file.
@@ -156,7 +156,8 @@ def load(path: Path | None, overrides: Sequence[str] = (), seeds: str | None = N
         data = {"base": data}
     base = data.get("base") or {}
     if isinstance(base, str):
-        base = configuration.read(base if path is None else path.parent / local(base))
+        beside = local(base) if path is None else configuration.located(path).parent / local(base)
+        base = configuration.read(beside if beside.exists() else base)
     if not isinstance(base, dict):
         raise ConfigError(f"base of {path} is {base!r}: write the keys of a training configuration, or its path")
     changes: dict[str, dict[str, Any]] = {"comparison": {}, "base": {}}

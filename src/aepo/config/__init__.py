@@ -1,7 +1,7 @@
 """The configuration of a run: class defaults, then the YAML file, then `key=value` pairs; later layers win."""
 
 from aepo.config.checks import algorithm_names, parse, validated
-from aepo.config.files import change, dump, flat, load, merged, read, split
+from aepo.config.files import change, dump, flat, load, located, merged, read, split
 from aepo.config.sections import (
     BudgetConfig,
     Config,
@@ -43,6 +43,7 @@ __all__ = [
     "dump",
     "flat",
     "load",
+    "located",
     "merged",
     "parse",
     "read",

@@ -23,11 +23,14 @@ SHARED_BY_ALGORITHMS = ("group_size", "kl_weight")
 """Settings that stay when another algorithm is named; all others become its defaults."""
 
 
+SHIPPED = Path(__file__).parents[1] / "configs"
+
+
 def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a YAML file with `key.sub=value` overrides on top.
 
     Args:
-        path: The file; None means class defaults.
+        path: The file, or the name of one in this package, such as "quickstart"; None means class defaults.
         overrides: Dotted keys and values; see `split`.
 
     Raises:
@@ -43,18 +46,35 @@ def read(path: str | Path) -> dict[str, Any]:
         ConfigError: The file is missing, is not YAML, or has no keys.
     """
     try:
-        text = local(path).read_text(encoding="utf-8")
+        text = located(path).read_text(encoding="utf-8")
         data = yaml.load(text, Loader=_Reader)
         if isinstance(data, dict) and VERL in data:
             data[VERL] = yaml.load(text, Loader=_Numbers)[VERL]
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        known = f"; those of the package are {', '.join(shipped())}" if bare(path) else ""
+        raise ConfigError(f"cannot read {path}: {error.strerror}{known}") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds no keys: write e.g. 'seed: 1'")
     return data
+
+
+def located(path: str | Path) -> Path:
+    """The file of a path; a bare name that is no file here is that of a configuration of this package."""
+    here = local(path)
+    return SHIPPED / f"{path}.yaml" if bare(path) and not here.exists() and str(path) in shipped() else here
+
+
+def bare(path: str | Path) -> bool:
+    """Whether a path is a word alone, without folder and ending."""
+    return Path(path).name == str(path) and not Path(path).suffix
+
+
+def shipped() -> list[str]:
+    """The names of the configurations of this package."""
+    return sorted(file.stem for file in SHIPPED.glob("*.yaml"))
 
 
 def split(override: str) -> tuple[str, Any]:

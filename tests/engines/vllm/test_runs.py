@@ -41,7 +41,7 @@ STEPS = 2
 def settings(run: Path, *overrides: str) -> Config:
     """A short run on atlas."""
     return load(
-        "configs/quickstart.yaml",
+        "quickstart",
         [
             "engine=vllm",
             f"vllm.python={PYTHON}",
