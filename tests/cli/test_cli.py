@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import aepo
 from aepo.cli import main
+from aepo.cli.words import settings_first
 from aepo.evaluation.outcomes import from_lines
 from aepo.runs import checkpoint
 from aepo.types import TrajectoryTree
@@ -177,7 +180,10 @@ def everything(folder: Path) -> dict[Path, int]:
         (["train", "--stepz", "3"], "Unrecognized options: --stepz, 3"),
         (["train", "--engine", "trl"], "engine: trl is not there any more: use engine: local to train in this process"),
         (["train", "--engine", "ray"], "engine: input should be 'local', 'vllm' or 'verl', got 'ray'"),
-        (["trian"], "Unrecognized options: trian; Available subcommands: train"),
+        (["trian"], "unknown command aepo trian: did you mean 'train'?"),
+        (["tools", "idnex"], "unknown command aepo tools idnex: did you mean 'index'?"),
+        (["fly"], "unknown command aepo fly: there are train, eval,"),
+        (["train", "--dry-run", "train.stepz=4"], "unknown key 'train.stepz': did you mean 'steps'?"),
         (["eval"], "Missing from aepo eval"),
         (["eval", "atlas", "--samples", "x"], "Error parsing --samples"),
     ],
@@ -469,3 +475,26 @@ def test_a_traceback_is_printed_if_asked_for(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setenv("AEPO_TRACEBACK", "1")
     code, _, err = run("train", "train.stepz=4")
     assert code == 2 and "Traceback" in err and err.splitlines()[-1].startswith("aepo: unknown key")
+
+
+def test_settings_may_stand_behind_options(run: Run) -> None:
+    code, out, err = run("train", "--dry-run", *tiny.settings(Path("run"), Path("atlas"), "seed=7"))
+    assert code == 0 and "seed: 7" in out, err
+
+
+@given(
+    st.lists(st.sampled_from(["a.b=1", "seed=2", "--out", "--quick", "--no-open", "x=y", "file.yaml", "--k=v", "7"]))
+)
+def test_settings_come_before_options_and_keep_their_order(words: list[str]) -> None:
+    found = settings_first(words, {"--quick", "--no-open"})
+    assert sorted(found) == sorted(words)
+    values = {at + 1 for at, word in enumerate(words) if word == "--out"}
+    moved = [word for at, word in enumerate(words) if at not in values and word in ("a.b=1", "seed=2", "x=y")]
+    assert [word for word in found if word in ("a.b=1", "seed=2", "x=y")][: len(moved)] == moved
+    assert "--out" not in found[: len(moved)] or not moved
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out.startswith("aepo 0.")

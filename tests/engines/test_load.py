@@ -65,6 +65,14 @@ def test_a_model_without_a_pad_token_is_refused_until_one_is_named(folder, words
     assert policy.tokenizer.pad_token_id == policy.model.config.pad_token_id == 0
 
 
+def test_a_misspelt_run_is_not_asked_of_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "towns").mkdir(parents=True)
+    (tmp_path / "runs" / "towns" / "config.yaml").write_text("seed: 1")
+    with pytest.raises(ValueError, match=r"^runs has no run twons: did you mean towns\?$"):
+        load_policy("runs/twons")
+
+
 def test_what_is_missing_is_named(folder, tmp_path):
     with pytest.raises(ValueError, match="nowhere does not exist"):
         load_policy(tmp_path / "nowhere")

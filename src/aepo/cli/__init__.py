@@ -12,6 +12,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
 from inspect import signature
 from typing import Any
 
@@ -28,7 +30,7 @@ from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
-from aepo.cli.words import REGISTRY, annotations
+from aepo.cli.words import REGISTRY, annotations, settings_first, switches
 from aepo.process.signals import Terminated, ignore_signals, terminable
 from aepo.process.user_code import told, with_notes
 from aepo.process.windows import UnsupportedSystem, refuse_windows
@@ -112,11 +114,20 @@ def _parsed(arguments: list[str]) -> Callable[[], int | None]:
 
     Raises:
         ValueError: The words do not fit. The message is one line instead of tyro's box.
-        SystemExit: Help was asked for and printed.
+        SystemExit: Help or the version was asked for and printed.
     """
     commands, prog = COMMANDS, "aepo"
     if arguments[:1] == ["tools"]:
         commands, prog, arguments = TOOLS, "aepo tools", arguments[1:]
+    if arguments[:1] == ["--version"]:
+        print(f"aepo {version('aepo-rl')}, torch {version('torch')}, transformers {version('transformers')}")
+        raise SystemExit(0)
+    if arguments and not arguments[0].startswith("-"):
+        if arguments[0] not in commands:
+            near = get_close_matches(arguments[0], commands, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(commands)}"
+            raise ValueError(f"unknown command {prog} {arguments[0]}: {meant}")
+        arguments = [arguments[0], *settings_first(arguments[1:], switches(commands[arguments[0]]))]
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Sequence
 from inspect import Parameter, signature
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -13,6 +15,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from aepo.files.paths import local
 
+_SETTING = re.compile(r"[a-z]\w*(\.\w+)*=")
 REGISTRY = ConstructorRegistry()
 _KINDS = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
@@ -36,6 +39,27 @@ def file_and_settings(first: str | None, others: tuple[str, ...]) -> tuple[Path 
     if first is None or "=" in first:
         return None, (*([] if first is None else [first]), *others)
     return local(first), others
+
+
+def settings_first(words: Sequence[str], switches: Collection[str]) -> list[str]:
+    """The words of a command with each setting before the first option, because people add settings at the end.
+
+    Args:
+        words: Those after the command.
+        switches: Options without a value; the word after any other option is its value.
+    """
+    first = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
+    settings, others = list(words[:first]), []
+    for before, word in pairwise(["", *words[first:]]):
+        is_value = before.startswith("-") and "=" not in before and before not in switches
+        (settings if _SETTING.match(word) and not is_value else others).append(word)
+    return settings + others
+
+
+def switches(command: Callable[..., Any]) -> set[str]:
+    """The options of a command that take no value."""
+    names = [name.replace("_", "-") for name, one in signature(command).parameters.items() if type(one.default) is bool]
+    return {option for name in names for option in (f"--{name}", f"--no-{name}")}
 
 
 def annotations(command: Callable[..., Any]) -> dict[str, Any]:

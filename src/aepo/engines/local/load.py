@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,6 +204,13 @@ def _check_folder(name: str) -> None:
     # A hub name is "model" or "owner/model".
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ValueError(f"model folder {name} does not exist")
+    runs = (
+        [] if folder.exists() or "/" not in name else [run.parent.name for run in folder.parent.glob("*/config.yaml")]
+    )
+    # The hub would be asked for a minute where there is no network.
+    if runs:
+        near = get_close_matches(folder.name, runs, 1)
+        raise ValueError(f"{folder.parent} has no run {folder.name}" + (f": did you mean {near[0]}?" if near else ""))
     if folder.is_file():
         raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
 
