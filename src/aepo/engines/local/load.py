@@ -204,11 +204,9 @@ def _check_folder(name: str) -> None:
     # A hub name is "model" or "owner/model".
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ValueError(f"model folder {name} does not exist")
-    runs = (
-        [] if folder.exists() or "/" not in name else [run.parent.name for run in folder.parent.glob("*/config.yaml")]
-    )
+    runs = [file.parent.name for file in folder.parent.glob("*/config.yaml")]
     # The hub would be asked for a minute where there is no network.
-    if runs:
+    if runs and "/" in name and not folder.exists():
         near = get_close_matches(folder.name, runs, 1)
         raise ValueError(f"{folder.parent} has no run {folder.name}" + (f": did you mean {near[0]}?" if near else ""))
     if folder.is_file():
