@@ -19,6 +19,7 @@ from aepo.runs.failures import failures_kept
 from aepo.tasks.base import Task
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
+from aepo.training.rate import with_rate
 
 if TYPE_CHECKING:
     from aepo.engines.vllm.launch import Fits, Serving
@@ -35,6 +36,8 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
     with _serving(config, equipped, fits) as serving:
         sampled_by = None if serving is None else partial(VllmSampler, serving)
         policy, parts = build(config, equipped, equipment.budget, sampled_by)
+        size = sum(parameter.numel() for parameter in policy.model.parameters())
+        automatic, config = config.train.learning_rate == "auto", with_rate(config, size)
         with run_folder(config, task, named, resume) as folder:
             if serving is not None:
                 serving.keep_log(folder.path)
@@ -42,6 +45,9 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
                     display.message(serving.untested)
             elif (line := idle(policy.device)) is not None:
                 display.message(line)
+            if automatic:
+                rate, lora = config.train.learning_rate, " and LoRA" if config.model.lora else ""
+                display.message(f"train.learning_rate: auto is {rate:g} for {size / 1e6:,.1f} million parameters{lora}")
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
                 Trainer(config, parts, folder, display, resume).run()
     return policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -185,7 +185,8 @@ class TrainConfig(EndConfig):
         minibatches: Optimizer steps that one pass over a rollout is divided into, by question.
         epochs: Passes over a rollout.
         optimizer: "adamw", or "adamw_8bit" with moments of 8 bits by bitsandbytes or torchao, whichever is installed.
-        learning_rate: AdamW's learning rate after the warm-up.
+        learning_rate: AdamW's learning rate after the warm-up; "auto" takes one for the size of the model, see
+            `automatic_rate`.
         warmup: Optimizer steps in which the learning rate rises from 0.
         schedule: After the warm-up "constant" keeps the learning rate; "linear" lowers it to 0 at the last of `steps`,
             which a run that a budget ends does not reach.
@@ -215,7 +216,7 @@ class TrainConfig(EndConfig):
     minibatches: int = Field(default=4, ge=1)
     epochs: int = Field(default=1, ge=1)
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    learning_rate: float = Field(default=1e-6, gt=0)
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     warmup: int = Field(default=10, ge=0)
     schedule: Literal["constant", "linear"] = "constant"
     weight_decay: float = Field(default=0.0, ge=0)

@@ -114,6 +114,8 @@ class Trainer:
         self._whole = True
         self._standstill: Callable[[], AbstractContextManager[None]] = nullcontext
         """Entered while weights are handed over; an open rollout pauses in it."""
+        if train.learning_rate == "auto":
+            raise ValueError("train.learning_rate is auto: who assembles the parts of a run must set a number")
         optimizer = AdamW(parts.policy.parameters(), train.learning_rate, train.weight_decay, rule=parts.rule)
         factor = rate_factor(train.schedule, train.warmup, train.steps * train.minibatches * train.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

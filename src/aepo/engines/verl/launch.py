@@ -8,6 +8,7 @@ from typing import Any
 from aepo import tasks
 from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
+from aepo.engines.local.shape import shape_of
 from aepo.engines.prompts import longest_prompt
 from aepo.engines.verl.process import VARIABLE
 from aepo.engines.verl.settings import overrides, unknown
@@ -17,6 +18,7 @@ from aepo.equipment.tools import equip
 from aepo.runs.begun import run_folder
 from aepo.tasks.base import Task
 from aepo.tasks.identity import difference, identity
+from aepo.training.rate import with_rate
 
 MODULES = "VERL_USE_EXTERNAL_MODULES"
 PLUGIN = "aepo.engines.verl.plugin"
@@ -50,9 +52,10 @@ def train(config: Config, task: Task, resume: bool) -> None:
 
 
 def placed(config: Config) -> Config:
-    """The configuration with the built-in model's name replaced by its folder."""
+    """The configuration with the folder of a built-in model, and with a number as learning rate."""
     path = str(BUILT_IN_MODELS.get(config.model.path, config.model.path))
-    return config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
+    config = config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
+    return with_rate(config, shape_of(path).parameters) if config.train.learning_rate == "auto" else config
 
 
 def prepared(config: Config, task: Task, resume: bool = False) -> Any:
