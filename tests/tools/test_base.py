@@ -79,6 +79,19 @@ def test_a_value_outside_the_documented_choices_is_a_bad_argument() -> None:
     assert call(paint, color="green").text == "bad arguments for paint: color: one of red, blue"
 
 
+def test_a_tool_is_still_the_function_that_it_was() -> None:
+    @tool
+    def double(number: int) -> int:
+        """Double a number.
+
+        Args:
+            number: The number.
+        """
+        return 2 * number
+
+    assert double(3) == double(number=3) == 6
+
+
 def test_an_error_of_the_tool_is_told_to_the_model() -> None:
     assert call(echo, word="refuse").text == "no such word"
     assert call(echo, word="refuse").status is ToolStatus.ERROR

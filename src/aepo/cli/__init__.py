@@ -127,7 +127,10 @@ def _parsed(arguments: list[str]) -> Callable[[], int | None]:
             near = get_close_matches(arguments[0], commands, 1)
             meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(commands)}"
             raise ValueError(f"unknown command {prog} {arguments[0]}: {meant}")
-        arguments = [arguments[0], *settings_first(arguments[1:], switches(commands[arguments[0]]))]
+        command = commands[arguments[0]]
+        if "--config" in arguments and command in (train, compare, doctor):
+            raise ValueError(f"{prog} {arguments[0]} takes its file without --config: {prog} {arguments[0]} FILE")
+        arguments = [arguments[0], *settings_first(arguments[1:], switches(command))]
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -162,7 +165,9 @@ def _sentence(box: str) -> str:
     """Put the words of tyro's box on one line, without its frame and title."""
     lines = [line.strip("│╭╰╮╯─ ").strip() for line in box.splitlines()]
     words = [line for line, drawn in zip(lines, box.splitlines(), strict=True) if line and "╭" not in drawn]
-    return "; ".join(words).replace(":;", ":") or "the arguments do not fit: see aepo --help"
+    # The box breaks a sentence where a line is full; the next sentence begins with a capital letter or a dash.
+    joined = "".join(f"; {line}" if line[:1].isupper() or line[:1] == "-" else f" {line}" for line in words)
+    return joined.lstrip("; ").replace(":;", ":") or "the arguments do not fit: see aepo --help"
 
 
 def _report(error: Exception, code: int) -> int:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from tyro.conf import arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from aepo.config import Config, ConfigError
 from aepo.files.paths import local
 
 _SETTING = re.compile(r"[a-z]\w*(\.\w+)*=")
@@ -38,7 +39,10 @@ def file_and_settings(first: str | None, others: tuple[str, ...]) -> tuple[Path 
     """Split the words into the configuration's file and the settings; without a file, the first word is a setting."""
     if first is None or "=" in first:
         return None, (*([] if first is None else [first]), *others)
-    return local(first), others
+    file = local(first)
+    if first.partition(".")[0] in Config.model_fields and "." in first and not file.exists():
+        raise ConfigError(f"{first} is a setting: write {first}={others[0] if others else 'VALUE'}")
+    return file, others
 
 
 def settings_first(words: Sequence[str], switches: Collection[str]) -> list[str]:

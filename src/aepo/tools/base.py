@@ -146,6 +146,10 @@ class Tool(ToolSettings):
     def _places(self) -> Places:
         return Places(self.concurrency)
 
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the function itself, as in a test of it: without checks and limits. An async one must be awaited."""
+        return self.function(*arguments, **named)
+
     def schema(self) -> dict[str, Any]:
         """The form in which chat templates take a tool."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
