@@ -30,7 +30,7 @@ class HouseRecipe(Recipe):
 
     vocab_size: int = 448
     copies: Copies = field(default_factory=lambda: Copies(steps=0))
-    demonstrations: Demonstrations = field(default_factory=lambda: Demonstrations(steps=500, more=300, rows=24))
+    demonstrations: Demonstrations = field(default_factory=lambda: Demonstrations(steps=900, more=500, rows=24))
     calls: int = 16
     houses: int = 100_000
     faults: PlayerFaults = field(default_factory=PlayerFaults)
