@@ -31,3 +31,14 @@ def test_the_same_seed_draws_the_same_houses_and_another_seed_others() -> None:
 def test_asking_for_more_houses_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match="house has not 200000 different test questions: ask for at most 100000"):
         questions("test", 200_000)
+
+
+@pytest.mark.parametrize("rooms", [4, 6, 12])
+def test_the_houses_have_as_many_rooms_as_are_asked_for(rooms: int) -> None:
+    house = House()
+    for sample in questions("train", 20, rooms=rooms):
+        house.reset(**sample.metadata)
+        assert len(house.doors) == rooms
+    for other in (3, 13):
+        with pytest.raises(ValueError, match=f"a house has 4 to 12 rooms, not {other}"):
+            questions("train", 20, rooms=other)

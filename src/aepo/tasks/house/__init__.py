@@ -20,6 +20,7 @@ def house(
     held_out: int = 300,
     split: Split = "validation",
     seed: int = 0,
+    rooms: int = 6,
     system: str | None = "",
 ) -> Task:
     """The task, with `size` training houses and `held_out` other ones.
@@ -31,16 +32,17 @@ def house(
         held_out: Houses to evaluate with.
         split: Where the held-out houses come from: "validation" to choose settings, "test" to report.
         seed: Seed of the choice of houses.
+        rooms: Number of rooms of each, 4 to 12. In a small house a player needs less luck.
         system: System message; None is the protocol's own. The model in this package was made for this task and needs
             no message; other models do.
 
     Raises:
-        ValueError: There are too few different houses.
+        ValueError: There are too few different houses, or they have too few or too many rooms.
     """
     return Task(
         name="house",
-        samples=questions("train", size, seed),
-        held_out=questions(split, held_out, seed),
+        samples=questions("train", size, seed, rooms),
+        held_out=questions(split, held_out, seed, rooms),
         reward=opened,
         environment=environment(House, max_open=1024, inline=True, sandboxed=True),
         system=system,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from aepo.tasks.house.game import ROOMS
 from aepo.tasks.splits import Split
 from aepo.types import Sample
 
@@ -35,10 +36,13 @@ def question(seed: int) -> str:
     return f"House {seed}: open the chest."
 
 
-def questions(split: Split, size: int, seed: int = 0) -> list[Sample]:
-    """`size` different questions of a split; a question's metadata has the seed of its house.
+def questions(split: Split, size: int, seed: int = 0, rooms: int = 6) -> list[Sample]:
+    """`size` different questions of a split; a question's metadata has what `House.reset` takes.
 
     Raises:
-        ValueError: The split has too few houses.
+        ValueError: The split has too few houses, or `rooms` is not 4 to 12.
     """
-    return [Sample(question(n), id=f"house-{split}-{n}", metadata={"seed": n}) for n in seeds(split, size, seed)]
+    if not 4 <= rooms <= len(ROOMS):
+        raise ValueError(f"a house has 4 to {len(ROOMS)} rooms, not {rooms}")
+    numbers = seeds(split, size, seed)
+    return [Sample(question(n), id=f"house-{split}-{n}", metadata={"seed": n, "rooms": rooms}) for n in numbers]
