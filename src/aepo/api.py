@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aepo.engines.openai.policy import ServerPolicy
     from aepo.evaluation.runner import Evaluation
     from aepo.training.display import Display
+    from aepo.training.trackers import OnStep
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def train(
     run: str | None = None,
     resume: bool = False,
     display: Display | None = None,
+    on_step: OnStep | None = None,
 ) -> Run:
     """Train `model` on `task`.
 
@@ -67,6 +69,7 @@ def train(
         run: Folder of the run; by default `config.run`.
         resume: Go on with the run of that folder.
         display: Who is told; by default the terminal.
+        on_step: A function that is called with each step's number and metrics, and again after an evaluation.
 
     Raises:
         ValueError: Something does not fit; nothing was trained.
@@ -78,7 +81,7 @@ def train(
         changes["algorithm"] = algorithm
     if run is not None:
         changes["run"] = expanded(run)
-    return train_task(settings.model_copy(update=changes), task, resume=resume, display=display)
+    return train_task(settings.model_copy(update=changes), task, resume=resume, display=display, on_step=on_step)
 
 
 def train_config(config: Config, resume: bool = False, display: Display | None = None) -> Run:
@@ -92,7 +95,12 @@ def train_config(config: Config, resume: bool = False, display: Display | None =
 
 @terminable()
 def train_task(
-    config: Config, task: Task, resume: bool = False, display: Display | None = None, named: bool = False
+    config: Config,
+    task: Task,
+    resume: bool = False,
+    display: Display | None = None,
+    named: bool = False,
+    on_step: OnStep | None = None,
 ) -> Run:
     """Train with a whole configuration on a task object.
 
@@ -102,6 +110,7 @@ def train_task(
         resume: Go on with the run of that folder.
         display: Who is told; by default the terminal.
         named: Whether `config.task` finds this task; then commands can go on with the run.
+        on_step: As of `train`.
 
     Raises:
         ValueError: Something does not fit; nothing was trained.
@@ -120,13 +129,15 @@ def train_task(
     if config.engine == "verl":
         from aepo.engines.verl import launch
 
+        if on_step is not None:
+            raise ValueError("engine verl trains in other processes, which cannot call on_step: use train.trackers")
         launch.train(config, task, resume)
         return Run(Path(config.run), None, config)
     from aepo.assembly.run import run_here
     from aepo.doctor.gpus import check
     from aepo.training.display import Display
 
-    return Run(Path(config.run), run_here(config, task, resume, named, display or Display(), check), config)
+    return Run(Path(config.run), run_here(config, task, resume, named, display or Display(), check, on_step), config)
 
 
 @terminable()

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(tmp_path):
 
 
 def test_unknown_trackers_are_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(ValueError, match="unknown tracker 'wandbb', known are jsonl, tensorboard"):
+    with pytest.raises(ValueError, match="unknown tracker 'wandbb', known are jsonl, tensorboard, csv, wandb"):
         make_trackers(["jsonl", "wandbb"], RunFolder(tmp_path))
     assert not list(tmp_path.iterdir())
 
@@ -148,3 +149,60 @@ def test_the_file_is_what_any_json_reader_reads(tmp_path):
     tracker.close()
     lines = (tmp_path / "m.jsonl").read_bytes().split(b"\n")
     assert [json.loads(line) for line in lines if line] == [{"step": 1, "name": "ü \u2028 \n"}]
+
+
+def test_a_table_has_a_line_for_each_row(tmp_path):
+    trackers = make_trackers(["csv"], RunFolder(tmp_path))
+    for tracker in trackers:
+        tracker.log(1, {"reward/mean": 0.5, "budget/m_histogram": {"2": 3}})
+        tracker.log(2, {"reward/mean": 0.75, "eval/success": 0.1})
+    for tracker in trackers:
+        tracker.close()
+    assert (tmp_path / "metrics.csv").read_text() == "step,reward/mean,eval/success\n1,0.5,\n2,0.75,0.1\n"
+
+
+def test_a_function_is_told_of_each_step(tmp_path):
+    told = []
+    for tracker in make_trackers([], RunFolder(tmp_path), on_step=lambda step, metrics: told.append((step, metrics))):
+        tracker.log(1, {"reward/mean": 0.5})
+    assert told == [(1, {"reward/mean": 0.5})]
+
+
+class Service(types.ModuleType):
+    """The part of trackio or wandb that `accelerate` uses; keeps what it is given."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.runs, self.sent, self.settings, self.ended = [], [], {}, 0
+        self.config = types.SimpleNamespace(update=lambda values, allow_val_change: self.settings.update(values))
+
+    def init(self, **given):
+        self.runs.append(given)
+        return types.SimpleNamespace(log=lambda values, step: self.sent.append((step, values)), finish=self._finish)
+
+    def _finish(self):
+        self.ended += 1
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_service_gets_the_numbers_and_the_settings_and_a_resumed_run_goes_on_there(tmp_path, monkeypatch, name):
+    pytest.importorskip("accelerate")
+    service = Service(name)
+    monkeypatch.setitem(sys.modules, name, service)
+    for resumed in (None, 1):
+        _, tracker = make_trackers([name], RunFolder(tmp_path), resumed, {"seed": 3, "a.b": [1, 2]})
+        tracker.log(2, {"reward/mean": 0.5, "budget/m_histogram": {"2": 3}, "missing": None})
+        tracker.close()
+    assert service.sent == [(2, {"reward/mean": 0.5})] * 2 and service.ended == 2
+    assert service.settings == {"seed": 3, "a.b": "[1, 2]"}
+    first, again = service.runs
+    assert first == again and first["project"] == "aepo" and first["resume"] == "allow"
+
+
+@pytest.mark.parametrize("missing", ["accelerate", "mlflow"])
+def test_a_missing_package_of_a_service_is_named(tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    for name in [name for name in sys.modules if name.startswith(f"{missing}.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ValueError, match=r'tracker "mlflow" needs the package .*: pip install "aepo-rl\[mlflow\]"'):
+        make_trackers(["mlflow"], RunFolder(tmp_path))

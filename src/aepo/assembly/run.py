@@ -20,12 +20,15 @@ from aepo.tasks.base import Task
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
 from aepo.training.rate import with_rate
+from aepo.training.trackers import OnStep
 
 if TYPE_CHECKING:
     from aepo.engines.vllm.launch import Fits, Serving
 
 
-def run_here(config: Config, task: Task, resume: bool, named: bool, display: Display, fits: Fits) -> LocalPolicy:
+def run_here(
+    config: Config, task: Task, resume: bool, named: bool, display: Display, fits: Fits, on_step: OnStep | None
+) -> LocalPolicy:
     """Train and write to the run folder; arguments and errors as of `aepo.api.train_task`.
 
     `fits` is asked before a server starts (`aepo.engines.vllm.launch.planned`).
@@ -49,7 +52,7 @@ def run_here(config: Config, task: Task, resume: bool, named: bool, display: Dis
                 rate, lora = config.train.learning_rate, " and LoRA" if config.model.lora else ""
                 display.message(f"train.learning_rate: auto is {rate:g} for {size / 1e6:,.1f} million parameters{lora}")
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
-                Trainer(config, parts, folder, display, resume).run()
+                Trainer(config, parts, folder, display, resume, on_step).run()
     return policy
 
 

@@ -210,7 +210,7 @@ class TrainConfig(EndConfig):
         threads: CPU threads; null measures the fastest number, and again when the machine's load changes.
         entropy_band: Largest relative change of the policy's entropy from its start without an alarm; null gives no
             alarm.
-        trackers: Where metrics go besides `metrics.jsonl`.
+        trackers: Where metrics go besides `metrics.jsonl`; each but "csv" needs the extra of its name.
     """
 
     minibatches: int = Field(default=4, ge=1)
@@ -234,7 +234,7 @@ class TrainConfig(EndConfig):
     trees_every: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1)
     entropy_band: float | None = Field(default=0.3, gt=0)
-    trackers: list[Literal["tensorboard"]] = Field(default_factory=list)
+    trackers: list[Literal["tensorboard", "csv", "wandb", "trackio", "mlflow"]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _correction_has_a_meaning(self) -> TrainConfig:

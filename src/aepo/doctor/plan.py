@@ -28,8 +28,7 @@ def extras(config: Config) -> list[Finding]:
     wanted = []
     if config.model.lora is not None:
         wanted.append(("lora", "peft", "model.lora"))
-    if "tensorboard" in config.train.trackers:
-        wanted.append(("tensorboard", "tensorboard", "train.trackers"))
+    wanted += [(name, name, "train.trackers") for name in config.train.trackers if name != "csv"]
     if config.train.optimizer == "adamw_8bit" and not any(map(find_spec, LIBRARIES)):
         wanted.append(("eight-bit", LIBRARIES[0], "train.optimizer"))
     return [

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from aepo.config import Config
+from aepo.config import Config, flat
 from aepo.evaluation.outcomes import save_outcomes
 from aepo.evaluation.runner import evaluate
 from aepo.process import event_loop
@@ -47,7 +47,7 @@ from aepo.training.slowdown import UpdateSpeed
 from aepo.training.state import RunState
 from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
-from aepo.training.trackers import make_trackers
+from aepo.training.trackers import OnStep, make_trackers
 from aepo.types import Group, Sample
 
 _Result = TypeVar("_Result")
@@ -101,9 +101,18 @@ class Trainer:
         folder: The run folder.
         display: Shows the run's progress.
         resume: Go on from the newest undamaged checkpoint; without one the run starts again.
+        on_step: Is called after each step.
     """
 
-    def __init__(self, config: Config, parts: Parts, folder: RunFolder, display: Display, resume: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        folder: RunFolder,
+        display: Display,
+        resume: bool = False,
+        on_step: OnStep | None = None,
+    ) -> None:
         self.config, self.parts, self.folder, self.display = config, parts, folder, display
         train, rules = config.train, config.algorithm.exploration()
         watch = None if train.entropy_band is None else EntropyWatch(train.entropy_band)
@@ -125,7 +134,8 @@ class Trainer:
         self.trees = TreeWriter(folder, parts.decode)
         self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message, self.trees.wait)
         resumed = self._restore() if resume else None
-        self.trackers = make_trackers(train.trackers, folder, resumed)
+        settings = flat(config.model_dump(mode="json"))
+        self.trackers = make_trackers(train.trackers, folder, resumed, settings, on_step)
 
     def run(self) -> None:
         """Train to the end. Ctrl-C or SIGTERM ends it with a checkpoint after the last complete step.

@@ -1,20 +1,28 @@
-"""Writes a run's metrics, as JSON lines and for TensorBoard."""
+"""Writes a run's metrics: as JSON lines, for TensorBoard, as a table, to a service, or to a function."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
 
 from aepo.files.json_data import finite
 from aepo.files.lines import append_lines
 from aepo.files.whole import write_whole
 from aepo.runs.folder import RunFolder, writing
 from aepo.runs.metrics import read_metrics
+from aepo.training.services import SERVICES, ServiceTracker
 
-NAMES = ("jsonl", "tensorboard")
+NAMES = ("jsonl", "tensorboard", "csv", *SERVICES)
+
+OnStep: TypeAlias = Callable[[int, Mapping[str, Any]], None]
+"""Takes the number of a step and its metrics: those of training, then those of an evaluation, if there was one."""
 
 
 class Tracker(Protocol):
@@ -126,13 +134,69 @@ class TensorBoardTracker:
         )
 
 
-def make_trackers(names: Sequence[str], folder: RunFolder, resumed: int | None = None) -> list[Tracker]:
+class CsvTracker:
+    """Writes `metrics.csv` when the run ends: a line per row of `metrics.jsonl`, a column per number.
+
+    Args:
+        lines: The file of the JSON lines.
+    """
+
+    def __init__(self, lines: Path) -> None:
+        self._lines = lines
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Do nothing, because the JSON lines have the step."""
+
+    def close(self) -> None:
+        """Write the file.
+
+        Raises:
+            RunFolderError: It cannot be written.
+        """
+        rows = read_metrics(self._lines)
+        columns = dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, Mapping))
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        path = self._lines.with_suffix(".csv")
+        with writing(path):
+            write_whole(path, text.getvalue().encode())
+
+
+@dataclass(frozen=True)
+class Told:
+    """Calls a function of the user after each step.
+
+    Attributes:
+        on_step: The function; what it raises stops the run, which leaves a checkpoint.
+    """
+
+    on_step: OnStep
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Call it with a copy of the metrics."""
+        self.on_step(step, dict(metrics))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def make_trackers(
+    names: Sequence[str],
+    folder: RunFolder,
+    resumed: int | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    on_step: OnStep | None = None,
+) -> list[Tracker]:
     """A run's trackers: the named ones, and always the JSON lines, because showing and resuming a run need them.
 
     Args:
         names: Names from `NAMES`; "jsonl" is always included.
         folder: The run folder.
         resumed: The step after which the run goes on; records of later steps are dropped.
+        settings: All settings of the run by dotted key, for services.
+        on_step: A function that is called after each step.
 
     Raises:
         ValueError: A name is unknown, or its package is not installed.
@@ -149,6 +213,11 @@ def make_trackers(names: Sequence[str], folder: RunFolder, resumed: int | None =
             lines.truncate_after(resumed)
         if "tensorboard" in names:
             trackers.append(TensorBoardTracker(folder.path / "tensorboard", resumed))
+        if "csv" in names:
+            trackers.append(CsvTracker(folder.metrics_file))
+        trackers += [ServiceTracker(name, folder.path, settings) for name in names if name in SERVICES]
+        if on_step is not None:
+            trackers.append(Told(on_step))
     except BaseException:
         for made in trackers:
             made.close()

@@ -20,6 +20,7 @@ from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
 
+from aepo.config import flat
 from aepo.core.exploration import ExplorationState
 from aepo.engines.verl.buffer import GroupBuffer, RolloutFailed
 from aepo.engines.verl.losses import advantages
@@ -98,7 +99,9 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
     def fit(self, agent_loop_manager: Any) -> None:
         """Train to the end; a failure outside of an update leaves a checkpoint after the last whole step."""
         resumed = None if self.config.trainer.resume_mode == "disable" else self.done or -1
-        self.trackers = make_trackers(self.ours.train.trackers, self.folder, resumed)
+        self.trackers = make_trackers(
+            self.ours.train.trackers, self.folder, resumed, flat(self.ours.model_dump(mode="json"))
+        )
         self.trees = TreeWriter(self.folder, partial(self.tokenizer.decode, skip_special_tokens=False))
         try:
             super().fit(agent_loop_manager)
