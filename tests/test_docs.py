@@ -227,8 +227,8 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     whole, measure = api.train_task, api.evaluate
 
-    def train_task(config: Config, task: Any, resume: bool = False, display: Any = None, named: bool = False) -> Any:
-        return whole(replace_threads(little(config, resume)), task, resume=resume, display=display, named=named)
+    def train_task(config: Config, task: Any, resume: bool = False, **named: Any) -> Any:
+        return whole(replace_threads(little(config, resume)), task, resume=resume, **named)
 
     def evaluate(policy: Any, task: Any, samples: int = 5, greedy: bool = True, *rest: Any, **named: Any) -> Any:
         few = replace(task, samples=task.samples[:2], held_out=task.held_out[:2])
