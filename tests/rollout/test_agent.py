@@ -251,7 +251,7 @@ def test_the_calls_of_a_turn_are_one_observation_in_their_order() -> None:
     assert [result.status for result in seen.results] == [ToolStatus.OK, ToolStatus.BAD_ARGUMENTS, ToolStatus.OK]
     wrong = "bad arguments for ask: what: missing; who: no such argument"
     assert seen.tokens == [RESULT, *encode("1"), RESULT, *encode(wrong), RESULT, *encode("2")]
-    assert ([o.number for o in grown.observations], grown.path.observed, grown.path.calls) == ([1, 2], 2, 4)
+    assert ([o.number for o in grown.observations], grown.path.number, grown.path.calls) == ([1, 2], 2, 4)
     assert (grown.reason, executed_calls(grown.tree)) == (StopReason.ANSWER, 3)
 
 
@@ -325,7 +325,7 @@ def test_the_first_tokens_after_each_observation_are_peeked_at_and_kept() -> Non
     assert all(o.path is grown.path for o in grown.observations)
     assert [n.tokens for n in grown if n.kind is Kind.POLICY] == [LONG, LONG, [WORD, WORD, ANSWER]]
     assert grown.tree.nodes[3].entropies == [10.0, 11.0, 12.0, 13.0]
-    assert (grown.path.observed, grown.path.calls) == (2, 2)
+    assert (grown.path.number, grown.path.calls) == (2, 2)
 
 
 def test_a_peek_comes_before_the_rest_of_the_turn_is_written() -> None:
@@ -333,7 +333,7 @@ def test_a_peek_comes_before_the_rest_of_the_turn_is_written() -> None:
 
     def seen(observation: Observation) -> None:
         before = PROMPT + observation.number * (len(LONG) + 4)
-        sizes.append((observation.path.sequence.length - before, observation.path.observed))
+        sizes.append((observation.path.sequence.length - before, observation.path.number))
 
     Grown(turns(LONG, LONG, [ANSWER]), seen=seen)
     assert sizes == [(2, 1), (1, 2)]
@@ -358,7 +358,7 @@ def test_an_inherited_root_entropy_is_not_measured_again() -> None:
         async with generator:
             sequence = generator.open(prompt.tokens, 1)
             generator.extend(sequence, [RESULT])
-            path = Path(1, Origin.BRANCH, sequence, prompt, PROMPT, 1, root_entropy=0.25, depth=1, observed=1)
+            path = Path(1, Origin.BRANCH, sequence, prompt, PROMPT, 1, root_entropy=0.25, depth=1)
             await agent.grow(path, tree, seen.append)
             generator.close(sequence)
         return path, seen

@@ -195,7 +195,7 @@ def noted(rules: Any, clock: Clock) -> dict[int, float]:
 
     class Noting(Agent):
         async def grow(self, path: Path, tree: TrajectoryTree, peek: Callable[..., None] | None = None) -> None:
-            inherited[path.id] = path.earlier
+            inherited[path.id] = path.clock.earlier
             await super().grow(path, tree, peek)
 
     async def slow(what: str) -> str:

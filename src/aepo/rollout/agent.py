@@ -137,14 +137,14 @@ class Agent:
         Results that the model will not see are kept without tokens, because the calls were made and count: results for
         which there is no room, and those after which nothing more can be done. Then the method returns the reason.
         """
-        made = path.seconds
+        made = path.clock.seconds
         results = await self._results(tree, path)
         path.calls += len(parsed.calls)
         node = path.node = tree.add(path.node.id, Kind.OBSERVATION, [], path.id)
         path.observations.append(node)
-        path.times.append((made, path.seconds))
+        path.clock.answered(made)
         if results is None:
-            node.results = (ToolResult(_STOPPED, ToolStatus.TIMEOUT, path.seconds - made),) * len(parsed.calls)
+            node.results = (ToolResult(_STOPPED, ToolStatus.TIMEOUT, path.clock.seconds - made),) * len(parsed.calls)
             return StopReason.TIME
         node.results = results
         if (ends := self._ends(parsed, results)) is not None:
@@ -175,7 +175,7 @@ class Agent:
         """The results of the calls of the turn that has just ended; None if they did not come in time."""
         walk, limit = tree.walk(path.node.id), self.limits.max_seconds
         try:
-            with anyio.move_on_after(None if limit is None else limit - path.seconds):
+            with anyio.move_on_after(None if limit is None else limit - path.clock.seconds):
                 return await run_together(self.tools, path.node.calls, walk, self.on_tool_bug, self.repeat)
         except ToolBug as bug:
             bug.add_note(f"in path {path.id}, after its last node")
@@ -207,7 +207,6 @@ class Agent:
         if observation is None:
             path.root_entropy = entropy
         else:
-            path.observed = path.number
             peek(Observation(path, path.number, observation, entropy))
         if sampled.stopped or self._room(path) == 0 or self._over(path):
             return sampled
@@ -230,7 +229,7 @@ class Agent:
         return self.limits.max_tokens - (path.sequence.length - path.prompt_length)
 
     def _over(self, path: Path) -> bool:
-        return self.limits.max_seconds is not None and path.seconds >= self.limits.max_seconds
+        return self.limits.max_seconds is not None and path.clock.seconds >= self.limits.max_seconds
 
     def _write(self, tree: TrajectoryTree, path: Path, sampled: Sampled, parsed: ParsedTurn) -> Node:
         node = tree.add(path.node.id, Kind.POLICY, sampled.tokens, path.id)

@@ -21,7 +21,8 @@ from aepo.core.noise import noise_key
 from aepo.environments.base import Environment
 from aepo.rollout.agent import Agent
 from aepo.rollout.growing import PathLost, Question, Scorer
-from aepo.rollout.room import Precedence, Room, Wave
+from aepo.rollout.room import QuestionRoom, Room, Wave
+from aepo.rollout.sequences import Sequences
 from aepo.rollout.spending import Spending
 from aepo.rollout.worlds import know_opening
 from aepo.tools.base import ToolBug
@@ -175,10 +176,10 @@ class Rollout:
             repeats[sample.id] += 1
             noise = partial(noise_key, seeds.run, seeds.step, name)
             spending = Spending(self.exploration, state, noise)
-            first = Precedence(at, Wave.FIRST, next(self._numbers), 0)
-            question = Question(first, sample, self.agent.of(sample), spending, noise, self.scorer, self.room)
+            agent, room = self.agent.of(sample), QuestionRoom(self.room, at, next(self._numbers))
+            question = Question(sample, agent, spending, Sequences(agent.generator, noise), room, self.scorer)
             asked.append(question)
-            self.room.ask(first, partial(self._start, question))
+            room.ask(Wave.FIRST, partial(self._start, question))
         return asked
 
     def _start(self, question: Question) -> None:

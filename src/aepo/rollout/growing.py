@@ -5,8 +5,7 @@ batching engine, and the paths of all questions share the batch. Each event of a
 
 - `_begin`: a path begins when there is room, `_at_question`, or `_inside` another path, whose sequence is forked;
 - `_shown`: a path has shown its entropy after an observation, and goes on;
-- `_ended`: a path has ended and is scored; it gives back its room, but can still be forked;
-- `_close`: the last path has ended, and all sequences are closed.
+- `_ended`: a path has ended and is scored; it gives back its room, but can be forked until the last one has ended.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from anyio.abc import TaskGroup
 from aepo.environments.contract import Diverged
 from aepo.environments.session import Session
 from aepo.rollout.agent import Agent
-from aepo.rollout.generator import GrowingSequence
 from aepo.rollout.hindsight import before_call, call_entropy
-from aepo.rollout.path import Observation, Path
-from aepo.rollout.room import Precedence, Room, Wave
+from aepo.rollout.path import Clock, Observation, Path
+from aepo.rollout.room import QuestionRoom, Wave
+from aepo.rollout.sequences import Sequences
 from aepo.rollout.spending import Spending, Stage, Start
 from aepo.rollout.worlds import Worlds
 from aepo.tools.cache.layer import trajectory
-from aepo.types import Group, Kind, Leaf, Node, Origin, Sample, Trajectory, TrajectoryTree, flatten
+from aepo.types import Group, Kind, Leaf, Origin, Sample, Trajectory, TrajectoryTree, flatten
 
 Scorer: TypeAlias = Callable[[Trajectory], Awaitable[float]]
 """Gives the reward of an ended trajectory, one finite number."""
@@ -43,7 +42,6 @@ class Question:
     """One question and its growing group.
 
     Attributes:
-        precedence: The place of its first path in the order of those that wait for room.
         sample: The question.
         paths: All paths that have begun, by number.
         grown: The whole group; None before.
@@ -51,33 +49,29 @@ class Question:
 
     def __init__(
         self,
-        precedence: Precedence,
         sample: Sample,
         agent: Agent,
         spending: Spending,
-        noise: Callable[[int], int],
+        sequences: Sequences,
+        room: QuestionRoom,
         scorer: Scorer | None,
-        room: Room,
     ) -> None:
-        """Set the parts; `open` takes room in the engine.
+        """Set the parts; `open` begins the first path.
 
         Args:
-            precedence: The place of its first path in the order of those that wait for room.
             sample: The question.
             agent: Grows paths.
             spending: Decides which paths begin, where and when.
-            noise: Gives the random key of a path from its number.
+            sequences: Its sequences in the engine.
+            room: Its part in the engine's room, which has asked for its first path already.
             scorer: Scores each trajectory as soon as it has ended; None leaves the rewards unset.
-            room: The engine's room.
         """
-        self.precedence, self.sample, self.agent, self.spending, self.noise = precedence, sample, agent, spending, noise
-        self.scorer, self.room = scorer, room
+        self.sample, self.agent, self.spending = sample, agent, spending
+        self.sequences, self.room, self.scorer = sequences, room, scorer
         self.worlds = None if agent.environment is None else Worlds(agent.environment, sample)
         self.tree = TrajectoryTree()
         self.paths: list[Path] = []
         self.grown: Group | None = None
-        self._sequences: list[GrowingSequence] = []
-        self._asked = 0
         self._early: list[tuple[Path, bool]] = []
         self._scored, self._whole = anyio.Event(), anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -87,7 +81,6 @@ class Question:
         opening = "" if self.worlds is None else self.worlds.opening
         self.tree.add(None, Kind.PROMPT, self.agent.prompt(self.sample, opening), 0)
         first, *others = self.spending.begin()
-        self._asked = 1
         self._begin(first)
         self._ask(others, Wave.FIRST)
 
@@ -104,9 +97,8 @@ class Question:
                     self._tasks.start_soon(self._grow, path, watched)
                 await self._whole.wait()
         finally:
-            if len(self.paths) < self._asked:
-                self.room.forget(self.precedence.question)
-            self._close()
+            self.room.forget()
+            self.sequences.close()
             if self.worlds is not None:
                 await self.worlds.close()
         group = self.group()
@@ -136,8 +128,7 @@ class Question:
 
     def _ask(self, starts: list[Start], wave: Wave) -> None:
         for start in starts:
-            self.room.ask(self.precedence._replace(wave=wave, path=self._asked), partial(self._begin, start))
-            self._asked += 1
+            self.room.ask(wave, partial(self._begin, start))
 
     def _begin(self, start: Start) -> None:
         path = self._at_question(start) if start.parent is None else self._inside(start, self.paths[start.parent])
@@ -150,7 +141,10 @@ class Question:
     def _at_question(self, start: Start) -> Path:
         number, prompt = len(self.paths), self.tree.nodes[0]
         # The engine drops the keys and values of the youngest path last.
-        sequence = self._fork(self.paths[-1].sequence, len(prompt.tokens)) if self.paths else self._opened(prompt)
+        if self.paths:
+            sequence = self.sequences.fork(self.paths[-1].sequence, len(prompt.tokens), number)
+        else:
+            sequence = self.sequences.open(prompt.tokens)
         return Path(number, start.origin, sequence, prompt, len(prompt.tokens))
 
     def _inside(self, start: Start, parent: Path) -> Path:
@@ -160,33 +154,23 @@ class Question:
             node, kept = before_call(self.tree, observation, self.agent.protocol)
         else:
             node, kept = parent.observation(start.depth), []
-        before = self.tree.walk(node.id)
-        length = sum(len(part.tokens) for part in before)
+        before, number = self.tree.walk(node.id), len(self.paths)
         return Path(
-            id=len(self.paths),
+            id=number,
             origin=start.origin,
-            sequence=self._fork(parent.sequence, length),
+            sequence=self.sequences.fork(parent.sequence, sum(len(part.tokens) for part in before), number),
             node=node,
             prompt_length=parent.prompt_length,
             calls=sum(len(part.results) + (part.error is not None) for part in before),
             root_entropy=parent.root_entropy,
             parent=parent.id,
             depth=start.depth,
-            observed=start.depth,
             kept=kept,
-            earlier=parent.seconds_at(start.depth + anew, before_calls=anew),
+            clock=Clock(parent.seconds_at(start.depth + anew, before_calls=anew)),
         )
 
-    def _opened(self, prompt: Node) -> GrowingSequence:
-        self._sequences.append(self.agent.generator.open(prompt.tokens, self.noise(0)))
-        return self._sequences[0]
-
-    def _fork(self, sequence: GrowingSequence, length: int) -> GrowingSequence:
-        self._sequences.append(self.agent.generator.fork(sequence, length, self.noise(len(self.paths))))
-        return self._sequences[-1]
-
     async def _grow(self, path: Path, watched: bool) -> None:
-        trajectory.set(f"{self.noise(path.id):x}")
+        trajectory.set(f"{self.sequences.noise(path.id):x}")
         try:
             if self.worlds is None:
                 await self.agent.grow(path, self.tree, self._shown if watched else None)
@@ -227,9 +211,8 @@ class Question:
         assert path.parent is not None
         self.spending.refused(path.id, path.parent, path.depth)
         prompt = self.tree.nodes[0]
-        self.agent.generator.end(path.sequence)
-        sequence = self.agent.generator.fork(self._sequences[0], len(prompt.tokens), self.noise(path.id))
-        self._sequences.append(sequence)
+        self.sequences.end(path.sequence)
+        sequence = self.sequences.fork(self.sequences.first, len(prompt.tokens), path.id)
         again = Path(path.id, Origin.LEFTOVER, sequence, prompt, path.prompt_length, keeps=path.keeps)
         vars(path).update(vars(again))
 
@@ -247,10 +230,10 @@ class Question:
             await self._fill()
         # The path ends in the engine only after the next ones have asked for its room. A deterministic engine waits for
         # all growing sequences, so a question must have one until its group is whole.
-        self.agent.generator.end(path.sequence)
+        self.sequences.end(path.sequence)
         whole = self.spending.stage is Stage.WHOLE
         if whole:
-            self._close()
+            self.sequences.close()
             self._whole.set()
         self.room.leave(whole)
 
@@ -271,8 +254,3 @@ class Question:
         assert path.leaf is not None
         path.leaf.reward = await scorer(flatten(self.sample, self.tree, path.leaf))
         self._scored.set()
-
-    def _close(self) -> None:
-        sequences, self._sequences = self._sequences, []
-        for sequence in sequences:
-            self.agent.generator.close(sequence)

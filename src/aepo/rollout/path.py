@@ -44,6 +44,30 @@ class Limits:
 
 
 @dataclass
+class Clock:
+    """The seconds of a trajectory.
+
+    Attributes:
+        earlier: The seconds that its inherited part took.
+        began: The time of `now` at which its own part began.
+        times: For each of its own observations, its seconds when the calls were made and when their results came.
+    """
+
+    earlier: float = 0.0
+    began: float = field(default_factory=now)
+    times: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that the trajectory has taken so far."""
+        return self.earlier + now() - self.began
+
+    def answered(self, made: float) -> None:
+        """Note that results have come, of calls that were made after `made` seconds."""
+        self.times.append((made, self.seconds))
+
+
+@dataclass
 class Path:
     """A trajectory while it grows.
 
@@ -57,14 +81,10 @@ class Path:
         root_entropy: h_init; inherited if the path begins in another one, else known after the first W tokens.
         parent: The path in which it began.
         depth: The number of inherited observations.
-        observed: The number of observations after which the next W tokens are known, inherited ones included.
         kept: The inherited tokens of its first turn; not empty if it begins inside a turn.
         leaf: The leaf, once the path has ended; else None.
         observations: Its own observations of results, in order.
-        earlier: The seconds that its inherited part took.
-        began: The time of `now` at which it began.
-        times: For each of its own observations, the trajectory's seconds when the calls were made and when their
-            results came.
+        clock: Its seconds.
         session: The world that it calls; None without an environment.
         keeps: Whether the world's state is kept after each observation, because others may begin there.
     """
@@ -78,13 +98,10 @@ class Path:
     root_entropy: float | None = None
     parent: int | None = None
     depth: int = 0
-    observed: int = 0
     kept: Sequence[int] = ()
     leaf: Leaf | None = None
     observations: list[Node] = field(default_factory=list)
-    earlier: float = 0.0
-    began: float = field(default_factory=now)
-    times: list[tuple[float, float]] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
     session: Session | None = None
     keeps: bool = False
 
@@ -97,14 +114,9 @@ class Path:
         """Its own observation with number i, which also counts inherited ones."""
         return self.observations[number - self.depth - 1]
 
-    @property
-    def seconds(self) -> float:
-        """The seconds that the trajectory has taken so far."""
-        return self.earlier + now() - self.began
-
     def seconds_at(self, number: int, before_calls: bool) -> float:
         """The trajectory's seconds at its own observation with number i, or at the time when its calls were made."""
-        made, answered = self.times[number - self.depth - 1]
+        made, answered = self.clock.times[number - self.depth - 1]
         return made if before_calls else answered
 
 

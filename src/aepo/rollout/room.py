@@ -107,3 +107,32 @@ class Room:
                 begin()
         finally:
             self._handing_out = False
+
+
+class QuestionRoom:
+    """The room as the paths of one question ask for it, in their order."""
+
+    def __init__(self, room: Room, asked: int, question: int) -> None:
+        """No path has asked.
+
+        Args:
+            room: The engine's room.
+            asked: The number of the call that asked the question.
+            question: The number of the question.
+        """
+        self._room = room
+        self._next = Precedence(asked, Wave.FIRST, question, 0)
+
+    def ask(self, wave: Wave, begin: Begin) -> None:
+        """Call `begin`, which begins the next path, as soon as there is room, at once if possible."""
+        precedence = self._next._replace(wave=wave)
+        self._next = self._next._replace(path=self._next.path + 1)
+        self._room.ask(precedence, begin)
+
+    def leave(self, last: bool) -> None:
+        """Give back the room of a path that has ended; as in `Room.leave`."""
+        self._room.leave(last)
+
+    def forget(self) -> None:
+        """Begin no more paths."""
+        self._room.forget(self._next.question)
