@@ -115,7 +115,7 @@ def row(path: Path) -> tuple[bool, list[str]]:
     if not works:
         return False, [path.stem, tagged, short(str(found[0][1]))]
     first = works[0][1]
-    kept = sorted({made.shipped_template for _, made in works if made.shipped_template})
+    kept = sorted({made.conventions.shipped for _, made in works if made.conventions.shipped})
     said = "by default" if not works[0][0] else ""
     named = [f"`{name}: {str(value).lower()}`" for arguments, _ in works for name, value in arguments.items()]
     own = f" (by `{', '.join(kept)}` of this package)" if kept else ""
@@ -123,9 +123,9 @@ def row(path: Path) -> tuple[bool, list[str]]:
         path.stem,
         tagged,
         ", ".join([*([said] if said else []), *named]) + own,
-        code(first.call_format),
-        first.described_by,
-        "yes" if first.several else "no",
+        code(first.conventions.form.name),
+        first.conventions.described_by,
+        "yes" if first.conventions.several else "no",
     ]
 
 

@@ -99,10 +99,10 @@ def _template(tokenizer: object, ends: Stop, protocol: str, template: Mapping[st
         return False, _line(error)
     if not isinstance(made, NativeProtocol):
         return True, "prompts render"
-    calls = f"calls are {made.call_format}"
-    if made.shipped_template is None:
+    calls = f"calls are {made.conventions.form.name}"
+    if made.conventions.shipped is None:
         return True, f"the template only appends: what was sampled stays as it is; {calls}"
-    return True, f"template {made.shipped_template} of this package, since the model's own changes turns; {calls}"
+    return True, f"template {made.conventions.shipped} of this package, since the model's own changes turns; {calls}"
 
 
 def _lookup() -> Tool:

@@ -130,7 +130,8 @@ def test_a_conversation_grows_as_the_familys_own_template_writes_it(family, tool
     template, arguments = OWN[family]
     words = tokenizer(template)
     protocol = NativeProtocol(words, tools, template=arguments)
-    assert protocol.described_by == "template" and protocol.tool_role == "tool" and protocol.shipped_template is None
+    found = protocol.conventions
+    assert found.described_by == "template" and found.glue.role == "tool" and found.shipped is None
     grown(words, template, arguments, tools, thinks=not any(word in family for word in SILENT))
 
 
@@ -144,11 +145,11 @@ def test_a_conversation_grows_as_the_familys_own_template_writes_it(family, tool
 def test_a_template_that_changes_turns_is_replaced_by_one_that_keeps_them(own, kept, arguments, tools, caplog) -> None:
     words = tokenizer(own)
     protocol = NativeProtocol(words, tools, template=arguments)
-    assert protocol.shipped_template == kept
+    assert protocol.conventions.shipped == kept
     (line,) = {record.getMessage() for record in caplog.records}
     assert line.startswith("the chat template changes") and f"the template {kept} of this package" in line
     # DeepSeek-R1's template describes no tools, so a system text stands before the question.
-    if protocol.described_by == "template":
+    if protocol.conventions.described_by == "template":
         grown(words, shipped()[kept], arguments, tools, thinks=False)
 
 
@@ -248,6 +249,6 @@ def test_lfm2_has_its_format_by_its_tokens_where_its_template_writes_no_call(too
 def test_a_family_whose_template_knows_no_tools_is_told_of_them_in_the_system_text(name, tools) -> None:
     words = tokenizer(source(name), *(("<|end|>",) if "phi" in name else ()))
     protocol = NativeProtocol(words, tools)
-    assert protocol.described_by == "system" and protocol.tool_role == "user"
+    assert protocol.conventions.described_by == "system" and protocol.conventions.glue.role == "user"
     text = words.decode(protocol.prompt("Who?"))
     assert '"name": "search"' in text and "<tool_call>" in text

@@ -66,8 +66,8 @@ def test_a_rollout_is_what_the_template_renders_of_the_whole_conversation(
         assert parsed.calls == (FOUND,)
         tokens += sampled + protocol.observation([ToolResult(result)], parsed.calls)
         conversation.append({"role": "assistant", "content": opened + turn})
-        shown = result if protocol.tool_role == "tool" else f"<tool_response>\n{result}\n</tool_response>"
-        conversation.append({"role": protocol.tool_role, "content": shown})
+        shown = result if protocol.conventions.glue.role == "tool" else f"<tool_response>\n{result}\n</tool_response>"
+        conversation.append({"role": protocol.conventions.glue.role, "content": shown})
     tools = list(protocol._template.schemas)
     whole = tokenizer.apply_chat_template(conversation, tools=tools, add_generation_prompt=True, tokenize=False)
     assert tokenizer.decode(tokens) == whole
@@ -79,7 +79,7 @@ def test_a_rollout_is_what_the_template_renders_of_the_whole_conversation(
     [("qwen25", "tool", "template"), ("llama3", "tool", "template"), ("smollm2", "user", "system")],
 )
 def test_says_how_results_and_tools_are_shown(protocols, style, role, described_by):
-    assert (protocols[style].tool_role, protocols[style].described_by) == (role, described_by)
+    assert (protocols[style].conventions.glue.role, protocols[style].conventions.described_by) == (role, described_by)
 
 
 def test_a_template_that_ignores_tools_has_them_in_the_system_text(protocols, tokenizers, tools):
@@ -89,7 +89,7 @@ def test_a_template_that_ignores_tools_has_them_in_the_system_text(protocols, to
     own = NativeProtocol(tokenizers["smollm2"], tools, system="Be brief.")
     assert own.system.startswith("Be brief.\n\nYou can call")
     none = NativeProtocol(tokenizers["smollm2"], tools, system="")
-    assert none.described_by == "nobody"
+    assert none.conventions.described_by == "nobody"
     assert "search" not in tokenizers["smollm2"].decode(none.prompt("Which?"))
 
 
@@ -210,7 +210,7 @@ def test_after_json_that_ends_nowhere_no_further_call_is_found(read):
 @pytest.mark.parametrize("count", [2, 3])
 def test_several_results_are_what_the_template_renders_of_the_whole_conversation(protocols, tokenizers, style, count):
     tokenizer, protocol = tokenizers[style], protocols[style]
-    assert protocol.several
+    assert protocol.conventions.several
     opened = "<think>\n" if style == "qwen3-prefilled" else ""
     thought = "hm\n</think>\n\n" if opened else ""
     calls = [LLAMA_CALL, OTHER_JSON, LLAMA_CALL][:count]
@@ -223,7 +223,7 @@ def test_several_results_are_what_the_template_renders_of_the_whole_conversation
         assert parsed.calls == (FOUND, OTHER, FOUND)[:count]
         tokens += sampled + protocol.observation([ToolResult(text) for text in results], parsed.calls)
         conversation.append({"role": "assistant", "content": opened + thought + written})
-        if protocol.tool_role == "tool":
+        if protocol.conventions.glue.role == "tool":
             conversation += [{"role": "tool", "content": text} for text in results]
         else:
             shown = "\n".join(f"<tool_response>\n{text}\n</tool_response>" for text in results)
@@ -262,7 +262,7 @@ def test_a_template_that_cannot_write_several_results_has_one_call_a_turn(
     tokenizer = make_tokenizer(template_source["qwen25"].replace(old, new))
     assert tokenizer.chat_template != template_source["qwen25"]
     protocol = NativeProtocol(tokenizer, tools)
-    assert not protocol.several
+    assert not protocol.conventions.several
     refused = "one call at a time: this turn has 2, none was run"
     tokens = tokenizer.encode(SEARCH_CALL + OTHER_CALL)
     assert protocol.parse(tokens) == ParsedTurn(calls=(ToolCall("search", error=refused),))
@@ -273,7 +273,7 @@ def test_the_system_text_says_how_many_calls_a_turn_may_have(protocols, make_tok
     assert "write one after the other in the same turn" in protocols["smollm2"].system
     mark = r"m.content ~ ('!' if m.content.count('<tool_response>') > 1 else ''))"
     single = NativeProtocol(make_tokenizer(template_source["smollm2"].replace("m.content)", mark)), tools)
-    assert not single.several and "Call one tool at a time." in single.system
+    assert not single.conventions.several and "Call one tool at a time." in single.system
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_thoughts_and_calls_may_have_fields_of_their_own(name, tools) -> None:
 
 def test_qwqs_thinking_is_kept(tools, caplog) -> None:
     protocol = NativeProtocol(tokenizer(QWQ), tools)
-    assert protocol.shipped_template == "qwq" and "is used instead" in caplog.text
+    assert protocol.conventions.shipped == "qwq" and "is used instead" in caplog.text
 
 
 @pytest.mark.parametrize(

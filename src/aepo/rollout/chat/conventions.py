@@ -37,9 +37,10 @@ class Conventions:
         form: The format of calls.
         start: The beginning of turns.
         glue: The text around results.
-        several: Whether a turn may have several calls.
-        described_by: The text that describes the tools to the model: "template", "system" or "nobody".
-        shipped: The template's name, if it is one of this package; None for the model's own.
+        several: Whether a turn may have several calls; False if the template cannot write several results in a row.
+        described_by: "template" if the template describes the tools to the model, "system" if the system text does,
+            "nobody" without tools, or with an empty system text under a template that ignores them.
+        shipped: The name of the template of this package that replaces the model's own; mostly None.
     """
 
     template: Template

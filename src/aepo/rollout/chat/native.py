@@ -30,13 +30,7 @@ class NativeProtocol:
         name: "chat".
         stop: The tokens and strings that end a turn.
         system: The system text; empty uses the template's default.
-        tool_role: "tool" if results have the template's tool role; "user" if it has none and a result is a user's
-            `<tool_response>`.
-        several: Whether a turn may have several calls; False if the template cannot write several results in a row.
-        call_format: The form of calls, in words.
-        shipped_template: The name of the template of this package that replaces the model's own; mostly None.
-        described_by: "template" if the template describes the tools to the model, "system" if the system text does,
-            "nobody" without tools, or with `system=""` under a template that ignores them.
+        conventions: The way in which the template writes turns, calls and results.
     """
 
     name = "chat"
@@ -59,22 +53,19 @@ class NativeProtocol:
         """
         self._tools = check_tools(tools)
         own = Template.chosen(tokenizer, tools, system, date, template)
-        found = learn_conventions(own)
-        self._template, self._glue, self._form = found.template, found.glue, found.form
-        self.shipped_template, self.call_format = found.shipped, found.form.name
-        self.system, self.described_by = found.template.system or "", found.described_by
-        self.tool_role, self.several = found.glue.role, found.several
+        found = self.conventions = learn_conventions(own)
+        self._template, self.system = found.template, found.template.system or ""
 
         self._reply = learn_reply(self._template)
-        ends = Stop(ends.tokens | {self._glue.end}, ends.strings)
-        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), self._form.going_on)
+        ends = Stop(ends.tokens | {found.glue.end}, ends.strings)
+        self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), found.form.going_on)
         self.stop = Stop(self._ends.tokens, self._ends.strings)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
         self._quote = quoter(control.keys() | tags)
         self._quote_question = quoter(control.keys() - tags)
         ending = {self._template.decode([i]) for i in self._ends.tokens}
-        between = self._glue.before + self._glue.after
+        between = found.glue.before + found.glue.after
         forbidden = sorted(t for t in control.keys() - tags - ending if t in between)
         self._reader = reader_of(found, [*forbidden, "<tool_response>", "</tool_response>"])
 
@@ -85,7 +76,7 @@ class NativeProtocol:
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Parse one turn: it has calls or an answer."""
         parsed = self._reader.read(self._ends.text(tokens), self._tools)
-        if len(parsed.calls) > 1 and not self.several:
+        if len(parsed.calls) > 1 and not self.conventions.several:
             count, name = len(parsed.calls), parsed.calls[0].name
             return ParsedTurn(calls=(ToolCall(name, error=f"one call at a time: this turn has {count}, none was run"),))
         return parsed
@@ -106,9 +97,10 @@ class NativeProtocol:
             (self._quote(result.text.strip()), self._quote(call.name))
             for result, call in zip(results, calls, strict=True)
         ]
-        ids = [None if id is None else self._quote(id) for id in self._form.ids(self._ends.text(turn))]
-        text = self._glue.encode(self._template, named, ids)
-        return [self._glue.end, *text] if by_string else text
+        ids = [None if id is None else self._quote(id) for id in self.conventions.form.ids(self._ends.text(turn))]
+        glue = self.conventions.glue
+        text = glue.encode(self._template, named, ids)
+        return [glue.end, *text] if by_string else text
 
     def format_error(self, error: str, turn: Sequence[int]) -> list[int]:
         """The error as a user's message, or as a tool's result if the template cannot write a user's message here."""
