@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 from aepo.environments.base import Environment, OnException
 from aepo.environments.contract import class_of, methods_of
@@ -17,6 +17,9 @@ from aepo.environments.session import current
 from aepo.tools.base import BadArguments, Last, Tool, ToolSettings, as_text, tool
 from aepo.tools.schema import ToolDefinitionError
 from aepo.types import ToolError
+
+Methods: TypeAlias = Sequence[tuple[str, Callable[..., Any]]]
+"""Methods by name."""
 
 _LONG = 1e6
 """Seconds; opening has limits of its own."""
@@ -60,26 +63,15 @@ def environment(
     kind = class_of(factory)
     if process:
         factory = kind = in_process(factory, kind)
-    for name, limit in (("max_open", max_open), ("reset_timeout", reset_timeout)):
-        if not 0 < limit < inf:
-            raise ValueError(f"environment {kind.__name__}: {name} is {limit}, must be positive")
-    methods = methods_of(kind)
-    if unknown := set(read_only) - {name for name, _ in methods}:
-        raise ValueError(f"environment {kind.__name__}: read_only names {min(unknown)!r}, which is no method of it")
+    methods = _checked(kind, max_open, reset_timeout, read_only, own_random)
+    settings = ToolSettings(timeout=timeout, max_characters=max_characters, concurrency=max_open)
     # An async world may use what belongs to the event loop, so that all of it is called there.
     on_loop = inspect.iscoroutinefunction(kind.reset)  # type: ignore[attr-defined]
-    if own_random and any(inspect.iscoroutinefunction(method) for _, method in (*methods, ("reset", kind.reset))):  # type: ignore[attr-defined]
-        raise ValueError(f"environment {kind.__name__}: own_random needs methods that are not async")
-    settings = ToolSettings(timeout=timeout, max_characters=max_characters, concurrency=max_open)
-    try:
-        tools = [_tool(name, method, settings) for name, method in methods]
-    except (ToolDefinitionError, NameError) as error:
-        raise TypeError(f"environment {kind.__name__}: {error}; or let the method's name begin with _") from None
     made = Environment(
         factory,
         kind,
         kind.__name__,
-        tuple(tools),
+        _tools(kind, methods, settings),
         max_open,
         inline or on_loop or own_random,
         reset_timeout,
@@ -94,9 +86,25 @@ def environment(
     return made.named(made.name)
 
 
+def _checked(kind: type, max_open: int, reset_timeout: float, read_only: Collection[str], own_random: bool) -> Methods:
+    """The methods that are tools; the settings fit the class."""
+    for name, limit in (("max_open", max_open), ("reset_timeout", reset_timeout)):
+        if not 0 < limit < inf:
+            raise ValueError(f"environment {kind.__name__}: {name} is {limit}, must be positive")
+    methods = methods_of(kind)
+    if unknown := set(read_only) - {name for name, _ in methods}:
+        raise ValueError(f"environment {kind.__name__}: read_only names {min(unknown)!r}, which is no method of it")
+    called = [kind.reset, *(method for _, method in methods)]  # type: ignore[attr-defined]
+    if own_random and any(map(inspect.iscoroutinefunction, called)):
+        raise ValueError(f"environment {kind.__name__}: own_random needs methods that are not async")
+    return methods
+
+
 async def _opening() -> str:
     """The opening text."""
-    return await current.get().said()
+    session = current.get()
+    await session.open()
+    return session.environment.openings[session.sample.id]
 
 
 async def _looking() -> dict[str, Any]:
@@ -107,6 +115,13 @@ async def _looking() -> dict[str, Any]:
 async def _ending() -> dict[str, Any]:
     """Outcome and state at the end."""
     return await current.get().ending()
+
+
+def _tools(kind: type, methods: Methods, settings: ToolSettings) -> tuple[Tool, ...]:
+    try:
+        return tuple(_tool(name, method, settings) for name, method in methods)
+    except (ToolDefinitionError, NameError) as error:
+        raise TypeError(f"environment {kind.__name__}: {error}; or let the method's name begin with _") from None
 
 
 def _tool(name: str, method: Callable[..., Any], settings: ToolSettings) -> Tool:

@@ -112,11 +112,6 @@ class Session:
         if self._refused:
             raise Diverged(self._refused)
 
-    async def said(self) -> str:
-        """Open the world and return its opening text; errors as `open`."""
-        await self.open()
-        return self.environment.openings[self.sample.id]
-
     async def call(self, name: str, values: Mapping[str, Any]) -> Any:
         """Call a method. A world that dies is opened again by replay, once, and the call is repeated.
 

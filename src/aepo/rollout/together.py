@@ -41,6 +41,7 @@ async def run_together(
         ToolMisconfigured: A tool cannot work until a person changes something.
     """
     keys = [shared_key(call, tools) if repeat == "answer" else None for call in calls]
+    of_world = [call.name in tools and bool(tools[call.name].environment) for call in calls]
     results: dict[int, ToolResult] = {}
     ended = [anyio.Event() for _ in calls]
 
@@ -56,16 +57,13 @@ async def run_together(
                 await ended[twin].wait()
                 if results[twin].status is ToolStatus.OK:
                     return again(results[twin])
-        if not of_world(at):
+        if not of_world[at]:
             return await run_call(tools, calls[at], on_bug)
-        for before in filter(of_world, range(at)):
+        for before in (before for before in range(at) if of_world[before]):
             await ended[before].wait()
         result = await run_call(tools, calls[at], on_bug)
         current.get().note(calls[at], result)
         return result
-
-    def of_world(at: int) -> bool:
-        return calls[at].name in tools and bool(tools[calls[at].name].environment)
 
     if len(calls) == 1:
         return (await answer(0),)

@@ -130,6 +130,17 @@ def _written(pipe: FileIO, left: memoryview) -> memoryview:
         return left[:0]
 
 
+def _watched(stdin: int, streams: tuple[int, int], ends: tuple[int, int]) -> selectors.BaseSelector:
+    """Watch the pipes, which then do not block, and the two descriptors that tell of an end."""
+    selector = selectors.DefaultSelector()
+    for fd in (stdin, *streams):
+        os.set_blocking(fd, False)
+    for fd in (*streams, *ends):
+        selector.register(fd, selectors.EVENT_READ)
+    selector.register(stdin, selectors.EVENT_WRITE)
+    return selector
+
+
 def capture(
     stdin: int,
     stdout: int,
@@ -158,12 +169,8 @@ def capture(
             the program is ready.
         begun: Whether the program has begun before, and says nothing more about it.
     """
-    with open(stdin, "wb", buffering=0) as pipe, selectors.DefaultSelector() as selector:
-        for fd in (stdin, stdout, stderr):
-            os.set_blocking(fd, False)
-        for fd in (stdout, stderr, exited, stop.fd):
-            selector.register(fd, selectors.EVENT_READ)
-        selector.register(stdin, selectors.EVENT_WRITE)
+    pipes, ends = (stdout, stderr), (exited, stop.fd)
+    with open(stdin, "wb", buffering=0) as pipe, _watched(stdin, pipes, ends) as selector:
         left, output, started = memoryview(code), _Output(limits.output_kept), begun
         clock = _Clock(timeout, too_large) if begun else _Clock(START_SECONDS)
         end: End | None = None
