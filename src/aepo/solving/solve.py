@@ -18,7 +18,6 @@ from aepo.process.signals import terminable
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
 from aepo.rewards.outcome import outcome
-from aepo.rollout.agent import Agent
 from aepo.solving.budget import SolvingBudget, SolvingPrices
 from aepo.solving.loop import KeepGroup, Means, Solving, Watch
 from aepo.solving.solution import Solution
@@ -87,23 +86,11 @@ def solve(
     if isinstance(policy, str):
         policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
     equipment = _equipment(settings, asked.tools)
-    agent = _agent(policy, equipment.of(asked), settings)
+    means = _means(policy, equipment.of(asked), settings, SolvingBudget(trajectories, calls, tokens, money))
     worlds = asked.environments.values()
     if judge is None and worlds and all(world.rewards for world in worlds):
         reward = reward or outcome
-    means = Means(
-        agent=agent,
-        algorithm=settings.algorithm,
-        state=settings.algorithm.exploration().initial_state(len(policy.tokenizer)),
-        budget=SolvingBudget(trajectories, calls, tokens, money),
-        prices=SolvingPrices(settings.model.price.prompt or 0.0, settings.model.price.sampled or 0.0),
-        reward=reward,
-        rewards_at_once=settings.rewards.concurrency,
-        judge=judge,
-        seed=settings.seed,
-        watch=watch,
-        kept=kept,
-    )
+    means = replace(means, reward=reward, judge=judge, watch=watch, kept=kept)
     return _run(Solving(asked.samples[0], means), equipment, settings, interruptible)
 
 
@@ -133,14 +120,23 @@ def _equipment(settings: Config, tools: Sequence[Tool]) -> Equipment:
     return equipment
 
 
-def _agent(policy: LocalPolicy, task: Task, settings: Config) -> Agent:
+def _means(policy: LocalPolicy, task: Task, settings: Config, budget: SolvingBudget) -> Means:
+    """The agent and its rules; nothing chooses the answer yet."""
     agent, _ = agents(policy, task, settings, task.samples)
     if settings.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
         raise ValueError(
             f"{settings.algorithm.name} branches by entropy, and this engine gives no log-probabilities: "
             "set algorithm.name=grpo for independent trajectories"
         )
-    return agent
+    return Means(
+        agent=agent,
+        algorithm=settings.algorithm,
+        state=settings.algorithm.exploration().initial_state(len(policy.tokenizer)),
+        budget=budget,
+        prices=SolvingPrices(settings.model.price.prompt or 0.0, settings.model.price.sampled or 0.0),
+        rewards_at_once=settings.rewards.concurrency,
+        seed=settings.seed,
+    )
 
 
 def _run(solving: Solving, equipment: Equipment, settings: Config, interruptible: bool) -> Solution:

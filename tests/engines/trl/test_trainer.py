@@ -167,7 +167,7 @@ def test_groups_stay_together_in_an_optimizer_step_and_old_logprobs_are_those_of
 ) -> None:
     trainer = make(model_folder, arguments(per_device_train_batch_size=12, steps_per_generation=2, num_iterations=1))
     # With a KL term no trajectory is idle.
-    trainer._reference = trainer.policy.frozen()
+    trainer._loss.reference = trainer.policy.frozen()
     parts = trainer._sample(list(trainer.task.samples[:4]))
     assert trainer.rollout is not None and len(parts) == 2
     assert [part.batch.groups_B.bincount().tolist().count(6) for part in parts if part.batch] == [2, 2]
@@ -372,7 +372,7 @@ def test_an_adapter_is_trained_on_and_the_reference_has_it_too(
 
 def test_observations_are_not_trained(model_folder: Path, arguments: Arguments) -> None:
     trainer = make(model_folder, arguments(per_device_train_batch_size=12, gradient_accumulation_steps=1))
-    trainer._reference = trainer.policy.frozen()
+    trainer._loss.reference = trainer.policy.frozen()
     (part,) = trainer._sample(list(trainer.task.samples[:2]))
     assert trainer.rollout is not None and part.batch is not None
     trees = [group.tree for group in trainer.rollout.groups.kept]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import json
 import random
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -21,13 +20,13 @@ from trl import GRPOConfig, GRPOTrainer
 
 from aepo.algorithms import AEPO, AnyAlgorithm
 from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
-from aepo.core.aggregation import row_weights
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.load import LoadedModel
 from aepo.engines.local.logprobs import ModelLogprobs
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
+from aepo.engines.trl.loss import StepLoss
 from aepo.equipment.agents import agents, scorer_of
 from aepo.evaluation.runner import Evaluation, evaluate
 from aepo.process import event_loop
@@ -37,13 +36,10 @@ from aepo.rollout.together import OnToolBug, Repeat
 from aepo.tasks.base import Task
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
-from aepo.training.figures import StepFigures, reading_metrics
 from aepo.training.metrics import exploration_update, rollout_metrics
-from aepo.training.objective import Objective, flat_passes, tree_passes
 from aepo.training.optimizer import AdamW
 from aepo.training.sampling import StepGroups, sample_groups
 from aepo.training.step import NonFiniteLoss
-from aepo.training.tree import Reading, forest
 from aepo.types import Sample
 
 if TYPE_CHECKING:
@@ -154,7 +150,7 @@ class AEPOTrainer(GRPOTrainer):
         layout: Layout = "tree",
         eval_greedy: bool = True,
     ) -> None:
-        self.algorithm, self.task, self.layout = algorithm or AEPO(group_size=args.num_generations), task, layout
+        self.algorithm, self.task = algorithm or AEPO(group_size=args.num_generations), task
         given.check(args, self.algorithm)
         train_dataset, eval_dataset = _data_sets(args, task, train_dataset, eval_dataset)
         super().__init__(
@@ -198,16 +194,18 @@ class AEPOTrainer(GRPOTrainer):
         asked = [*task.samples, *task.held_out]
         agent, greedy = agents(self.policy, task, config, asked)
         self._sampling = _Sampling(agent, greedy if eval_greedy else None, scorer_of(task, config))
-        if self.layout == "tree":
+        layout = config.train.layout
+        if layout == "tree":
             self.policy.refuse_tree(agent.protocol.prompt(asked[0].question))
-        self._logprobs = ModelLogprobs(self.model, len(self._tokenizer))
-        self._reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
+        logprobs = ModelLogprobs(self.model, len(self._tokenizer))
+        reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
+        passes = self.args.gradient_accumulation_steps
+        self._loss = StepLoss(self.algorithm, logprobs, reference, self.temperature, layout, passes)
         self.exploration: ExplorationState = self.algorithm.exploration().initial_state(len(self._tokenizer))
         self.spent = Spent()
         self.rollout: TrainerRollout | None = None
         self.evaluation: Evaluation | None = None
         self._micro_batches: list[MicroBatch] = []
-        self._figures, self._reading = StepFigures(), Reading()
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """TRL's optimizer, or our `AdamW` in place of PyTorch's if bfloat16 weights are trained."""
@@ -248,7 +246,7 @@ class AEPOTrainer(GRPOTrainer):
         batch = flat_batch(groups.kept, algorithm, self._tokenizer.pad_token_id, self.max_completion_length)
         passes, rng = self.args.gradient_accumulation_steps, random.Random(f"minibatches {seed} {step}")
         steps = self.args.steps_per_generation // passes
-        return divide(batch, steps, passes, self.num_iterations, rng, self._reference)
+        return divide(batch, steps, passes, self.num_iterations, rng, self._loss.reference)
 
     def _keep_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Keep metrics for TRL's next log, without histograms, which it does not support."""
@@ -262,24 +260,11 @@ class AEPOTrainer(GRPOTrainer):
         Raises:
             NonFiniteLoss: The loss is not finite; the step was not taken.
         """
-        self._reading += Reading(inputs.idle_share / self.args.gradient_accumulation_steps)
-        if inputs.batch is None:
+        loss = self._loss.of(inputs, self.model.device)
+        if loss is None:
             # The gradient is 0, but the optimizer's momentum must still move the weights.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
-        counts = (inputs.tokens, inputs.trajectories)
-        of = Objective(self.algorithm, self._logprobs, self._reference, self.temperature, *counts)
-        device = self.model.device
-        if self.layout == "flat":
-            (found,) = flat_passes(of, [inputs.batch.to(device)])
-        else:
-            weights_B = row_weights(inputs.batch.loss_mask_BT, self.algorithm.aggregation, *counts)
-            grown = forest(inputs.batch, weights_B, sys.maxsize)
-            self._reading += grown.reading
-            (found,) = tree_passes(of, [tree.to(device) for tree in grown.batches])
-        if not bool(torch.isfinite(found.loss)):
-            raise NonFiniteLoss("the loss is not finite: check the rewards, and lower the learning rate")
-        self._figures += StepFigures.of(found, of, inputs.computed)
-        return found.loss
+        return loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Make TRL's step; after the last forward pass of an optimizer step, check the gradient and log the figures.
@@ -292,11 +277,7 @@ class AEPOTrainer(GRPOTrainer):
             norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
             if not bool(torch.isfinite(norm)):
                 raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
-            # The loss is left out, because TRL logs it.
-            figures = {**self._figures.metrics(), **self._figures.differences(), "grad/norm": float(norm)}
-            del figures["loss"]
-            self._keep_metrics(figures | reading_metrics([self._reading], self.layout == "tree"))
-            self._figures, self._reading = StepFigures(), Reading()
+            self._keep_metrics(self._loss.metrics(float(norm)))
         return loss
 
     def evaluate(
