@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from aepo.config import Config, ConfigError, load
-from aepo.engines.vllm.command import ServerNeeds, serve_command
-from aepo.engines.vllm.devices import Devices
+from aepo.engines.vllm.command import serve_command
+from aepo.engines.vllm.needs import Devices, ServerNeeds
 from aepo.engines.vllm.refused import refuse
 
 HERE = ServerNeeds("model", "model", "float32", 128, Devices(None))
-SHARED = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("0",), (0,), shared=True))
+SHARED = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("0",), (0,)))
 ALONE = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("1",), (1,)))
 FOLDER = Path("/dev/shm/aepo-vllm-one")
 
@@ -40,12 +40,12 @@ def config(*overrides: str) -> Config:
 )
 def test_settings_that_do_not_go_together(overrides: list[str], served: ServerNeeds, told: str):
     with pytest.raises(ConfigError, match=told):
-        refuse(config(*overrides), served)
+        refuse(config(*overrides), served.placed)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000", "http://[::1]:8000/v1"])
 def test_servers_of_this_machine_are_taken(url: str):
-    refuse(config(f"vllm.url={url}"), HERE)
+    refuse(config(f"vllm.url={url}"), HERE.placed)
 
 
 @pytest.mark.parametrize("name", ["max-model-len", "max_model_len", "--quantization", "uds", "host"])
@@ -71,7 +71,7 @@ def test_full_weights_begin_at_random_and_adapters_with_the_base():
 @pytest.mark.parametrize(("way", "served"), [("ipc", SHARED), ("nccl", ALONE)])
 def test_ways_from_gpu_to_gpu(way: str, served: ServerNeeds):
     wanted = config(f"vllm.weight_transfer={way}")
-    refuse(wanted, served)
+    refuse(wanted, served.placed)
     command, variables = serve_command(wanted, served, FOLDER)
     assert json.loads(command[command.index("--weight-transfer-config") + 1]) == {"backend": way}
     # Handles of GPU memory are pickled, and only they.

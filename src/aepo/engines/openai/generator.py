@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from aepo.core.noise import noise_key
 from aepo.engines.openai import entropies
-from aepo.engines.openai.client import BadReply, Client, Endpoint, ServerError
+from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.dialect import Wanted
+from aepo.engines.openai.drawn import drawn
 from aepo.engines.openai.probe import Served
 from aepo.engines.remote import RemoteGenerator, RemoteSequence
 from aepo.engines.stopping import stoppings
@@ -104,13 +105,7 @@ class ServerGenerator(RemoteGenerator):
             stop=stop,
             top=top,
         )
-        data = await self._client.ask(dialect.request(wanted))
-        try:
-            reply = dialect.parse(data, wanted)
-            if not reply.tokens:
-                raise BadReply("no token")
-        except BadReply as error:
-            raise ServerError(f"server {self.endpoint.url} sent what {dialect.name} would not: {error}") from None
+        reply = await drawn(self._client, dialect, wanted)
         bounds = entropies.lower_bounds(reply.top, top) if top else [-value for value in reply.logprobs]
         reference = entropies.reference(reply.top) if self.settings.reference_entropy else []
         return Sampled(reply.tokens, reply.logprobs, bounds, False, reference)

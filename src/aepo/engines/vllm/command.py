@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aepo.config import Config, ConfigError
-from aepo.engines.vllm.devices import Devices
+from aepo.engines.vllm.needs import ServerNeeds, share, sleeps
 
 NAME = "policy"
 """The server's name of the model."""
@@ -30,84 +29,59 @@ OTHERS = frozenset(
 """Options that a run decides, or that would make the served policy differ from the trained one."""
 
 
-@dataclass(frozen=True)
-class ServerNeeds:
-    """What a server has to serve.
-
-    Attributes:
-        model: The folder or hub name of the model; with an adapter, of its base.
-        tokenizer: The folder or hub name of the tokenizer.
-        dtype: The type of the weights, "float32" or "bfloat16".
-        length: The number of tokens that a sequence may hold.
-        placed: The GPUs of trainer and server.
-    """
-
-    model: str
-    tokenizer: str
-    dtype: str
-    length: int
-    placed: Devices
-
-
-def serve_command(config: Config, served: ServerNeeds, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The command line and the environment variables of a server.
-
-    With full training the server begins with random weights, so a missing first hand-over is noticed. It listens on a
-    socket in its folder, which no other user can open.
+def serve_command(config: Config, needs: ServerNeeds, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command line and the environment variables of a server that listens on the file `socket` in its folder.
 
     Raises:
         ConfigError: An option is refused.
     """
-    settings, lora = config.vllm, config.model.lora
+    options = _options(config, needs, folder)
+    given = {name.lstrip("-").replace("_", "-"): value for name, value in config.vllm.options.items()}
+    if refused := sorted(given.keys() & (options.keys() | OTHERS)):
+        raise ConfigError(f"vllm.options: {refused[0]} is set by the run: use the settings of vllm, rollout and model")
+    usual: dict[str, Any] = {"seed": config.seed, "enforce-eager": False, "block-size": 16}
+    if needs.placed.trainer is None:
+        # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
+        usual |= {"enforce-eager": True, "block-size": 32}
+    command = [config.vllm.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    for name, value in (options | usual | given).items():
+        if value is True:
+            command.append(f"--{name}")
+        elif value not in (False, None):
+            command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    return command, _variables(config, needs, folder)
+
+
+def _options(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "model": served.model,
-        "tokenizer": served.tokenizer,
+        "model": needs.model,
+        "tokenizer": needs.tokenizer,
         "served-model-name": NAME,
         "uds": str(folder / "socket"),
-        "dtype": served.dtype,
-        "max-model-len": served.length,
+        "dtype": needs.dtype,
+        "max-model-len": needs.length,
         "max-num-seqs": max(config.rollout.max_sequences, config.algorithm.group_size),
         "logprobs-mode": "processed_logprobs",
-        "max-logprobs": settings.logprobs,
+        "max-logprobs": config.vllm.logprobs,
         "generation-config": "vllm",
         "worker-extension-cls": "aepo_vllm_worker.Extension",
     }
-    if lora is None:
-        options["weight-transfer-config"] = json.dumps({"backend": BACKENDS[settings.weight_transfer]})
-        options["load-format"] = "dummy"
+    if config.model.lora is None:
+        # The server begins with random weights, so a missing first hand-over is noticed.
+        options |= {"weight-transfer-config": {"backend": BACKENDS[config.vllm.weight_transfer]}}
+        options |= {"load-format": "dummy"}
     else:
         # The server holds the run's adapter, and the one before it until its requests end.
-        options |= {"enable-lora": True, "max-lora-rank": _rank(lora.rank), "max-loras": 1, "max-cpu-loras": 2}
-    # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
-    usual: dict[str, Any] = {"seed": config.seed, "enforce-eager": True, "block-size": 32}
-    if served.placed.trainer is not None:
-        options["gpu-memory-utilization"] = share(config, served.placed.shared)
-        options["tensor-parallel-size"] = settings.tensor_parallel_size
-        options["enable-sleep-mode"] = sleeps(config, served)
-        usual |= {"enforce-eager": False, "block-size": 16}
-    given = {name.lstrip("-").replace("_", "-"): value for name, value in settings.options.items()}
-    if refused := sorted(given.keys() & (options.keys() | OTHERS)):
-        raise ConfigError(f"vllm.options: {refused[0]} is set by the run: use the settings of vllm, rollout and model")
-    command = [settings.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    for name, value in (options | usual | given).items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        command += [] if value in (False, None) else [f"--{name}"] if value is True else [f"--{name}", text]
-    return command, _variables(config, served, folder)
+        options |= {"enable-lora": True, "max-loras": 1, "max-cpu-loras": 2}
+        options |= {"max-lora-rank": _room(config.model.lora.rank)}
+    if needs.placed.trainer is not None:
+        shared = needs.placed.shared
+        options |= {"gpu-memory-utilization": share(config, shared), "enable-sleep-mode": sleeps(config, shared)}
+        options |= {"tensor-parallel-size": config.vllm.tensor_parallel_size}
+    return options
 
 
-def share(config: Config, shared: bool) -> float:
-    """The share of a GPU's memory that the server takes."""
-    given = config.vllm.gpu_memory_utilization
-    return given if given is not None else 0.3 if shared else 0.9
-
-
-def sleeps(config: Config, served: ServerNeeds) -> bool:
-    """Whether the server gives its memory back while the trainer works."""
-    wanted = config.vllm.enable_sleep_mode
-    return served.placed.shared if wanted is None else wanted
-
-
-def _variables(config: Config, served: ServerNeeds, folder: Path) -> dict[str, str]:
+def _variables(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, str]:
     # Packages of this interpreter may not fit another one.
     ours = os.environ.get("PYTHONPATH") if config.vllm.python is None else None
     variables = {
@@ -119,17 +93,18 @@ def _variables(config: Config, served: ServerNeeds, folder: Path) -> dict[str, s
         "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), ours])),
         "TOKENIZERS_PARALLELISM": "false",
         "AEPO_VLLM_FOLDER": str(folder),
+        "CUDA_VISIBLE_DEVICES": ",".join(needs.placed.server),
     }
     if config.vllm.weight_transfer == "ipc":
         # vLLM reads handles of GPU memory with pickle. Only this user can send it any.
         variables["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
-    if served.placed.trainer is None:
+    if needs.placed.trainer is None:
         variables |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    return variables | {"CUDA_VISIBLE_DEVICES": ",".join(served.placed.server)}
+    return variables
 
 
-def _rank(rank: int) -> int:
-    fitting = [one for one in RANKS if one >= rank]
-    if not fitting:
-        raise ConfigError(f"model.lora.rank is {rank}, and vLLM serves adapters up to rank {RANKS[-1]}: lower it")
-    return fitting[0]
+def _room(rank: int) -> int:
+    for one in RANKS:
+        if one >= rank:
+            return one
+    raise ConfigError(f"model.lora.rank is {rank}, and vLLM serves adapters up to rank {RANKS[-1]}: lower it")
