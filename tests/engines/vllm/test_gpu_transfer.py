@@ -13,19 +13,15 @@ import pickle
 import queue
 import subprocess
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from aepo.config import load
 from aepo.engines.vllm import gpu_transfer
 from aepo.engines.vllm.control import Control, VllmError
-from aepo.engines.vllm.needs import Devices, ServerNeeds
 from aepo.engines.vllm.gpu_transfer import IpcTransfer, NcclTransfer
-from aepo.engines.vllm.launch import Serving
 from tests.engines.vllm.conftest import Serve
 from tests.engines.vllm.fake import FakeVllm
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aepo.config import Config, ConfigError, load
-from aepo.engines.vllm.command import serve_command
+from aepo.engines.vllm.command import DECIDED, serve_command
 from aepo.engines.vllm.needs import Devices, ServerNeeds
 from aepo.engines.vllm.refused import refuse
 
@@ -51,14 +51,24 @@ def test_servers_of_this_machine_are_taken(url: str):
 @pytest.mark.parametrize("name", ["max-model-len", "max_model_len", "--quantization", "uds", "host"])
 def test_options_that_the_run_sets_itself(name: str):
     with pytest.raises(ConfigError, match="is set by the run"):
-        serve_command(config(f"vllm.options={{{name}: 1}}"), HERE, FOLDER)
+        refuse(config(f"vllm.options={{{name}: 1}}"), HERE.placed)
+
+
+@pytest.mark.parametrize("overrides", [[], ["model.lora.rank=8"]])
+@pytest.mark.parametrize("served", [HERE, SHARED])
+def test_an_option_that_the_run_sets_is_the_users_only_if_it_changes_no_result(
+    overrides: list[str], served: ServerNeeds
+):
+    command, _ = serve_command(config(*overrides), served, FOLDER)
+    names = {part.removeprefix("--") for part in command if part.startswith("--")}
+    assert names - DECIDED <= {"seed", "enforce-eager", "block-size"}
 
 
 def test_a_rank_that_vllm_has_no_room_for():
     command, _ = serve_command(config("model.lora.rank=20"), HERE, FOLDER)
     assert command[command.index("--max-lora-rank") + 1] == "32"
     with pytest.raises(ConfigError, match="up to rank 512"):
-        serve_command(config("model.lora.rank=600"), HERE, FOLDER)
+        refuse(config("model.lora.rank=600"), HERE.placed)
 
 
 def test_full_weights_begin_at_random_and_adapters_with_the_base():

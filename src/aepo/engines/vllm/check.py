@@ -75,7 +75,7 @@ class WeightCheck:
 
     @torch.no_grad()
     def _logprobs(self, text: Sequence[int], tokens: Sequence[int]) -> list[float]:
-        """ln p of the tokens after a text."""
+        """Ln p of the tokens after a text."""
         tokens_BT = torch.tensor([[*text, *tokens]], device=self.policy.device)
         wanted_BT = torch.zeros_like(tokens_BT)
         wanted_BT[:, len(text) :] = 1

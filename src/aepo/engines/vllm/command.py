@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aepo.config import Config, ConfigError
+from aepo.config import Config
 from aepo.engines.vllm.needs import ServerNeeds, share, sleeps
 
 NAME = "policy"
@@ -19,32 +19,22 @@ CPU_CACHE = 1
 """GiB of a server's cache on a CPU."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks of adapters for which vLLM can make room."""
-OTHERS = frozenset(
+DECIDED = frozenset(
     {
-        "host", "port", "api-key", "quantization", "speculative-config", "data-parallel-size", "enable-prefix-caching",
-        "no-enable-prefix-caching", "enable-sleep-mode", "gpu-memory-utilization", "tensor-parallel-size",
-        "load-format", "weight-transfer-config", "enable-lora", "max-lora-rank", "max-loras", "max-cpu-loras",
+        "model", "tokenizer", "served-model-name", "uds", "host", "port", "api-key", "dtype", "max-model-len",
+        "max-num-seqs", "logprobs-mode", "max-logprobs", "generation-config", "worker-extension-cls", "load-format",
+        "weight-transfer-config", "enable-lora", "max-lora-rank", "max-loras", "max-cpu-loras", "enable-sleep-mode",
+        "gpu-memory-utilization", "tensor-parallel-size", "data-parallel-size", "quantization", "speculative-config",
+        "enable-prefix-caching", "no-enable-prefix-caching",
     }
 )  # fmt: skip
 """Options that a run decides, or that would make the served policy differ from the trained one."""
 
 
 def serve_command(config: Config, needs: ServerNeeds, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The command line and the environment variables of a server that listens on the file `socket` in its folder.
-
-    Raises:
-        ConfigError: An option is refused.
-    """
-    options = _options(config, needs, folder)
-    given = {name.lstrip("-").replace("_", "-"): value for name, value in config.vllm.options.items()}
-    if refused := sorted(given.keys() & (options.keys() | OTHERS)):
-        raise ConfigError(f"vllm.options: {refused[0]} is set by the run: use the settings of vllm, rollout and model")
-    usual: dict[str, Any] = {"seed": config.seed, "enforce-eager": False, "block-size": 16}
-    if needs.placed.trainer is None:
-        # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
-        usual |= {"enforce-eager": True, "block-size": 32}
+    """The command line and the environment variables of a server that listens on the file `socket` in its folder."""
     command = [config.vllm.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    for name, value in (options | usual | given).items():
+    for name, value in (_options(config, needs, folder) | given(config)).items():
         if value is True:
             command.append(f"--{name}")
         elif value not in (False, None):
@@ -52,7 +42,13 @@ def serve_command(config: Config, needs: ServerNeeds, folder: Path) -> tuple[lis
     return command, _variables(config, needs, folder)
 
 
+def given(config: Config) -> dict[str, Any]:
+    """The user's options of the server, by their names on the command line without dashes before them."""
+    return {name.lstrip("-").replace("_", "-"): value for name, value in config.vllm.options.items()}
+
+
 def _options(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, Any]:
+    on_cpu, lora, shared = needs.placed.trainer is None, config.model.lora, needs.placed.shared
     options: dict[str, Any] = {
         "model": needs.model,
         "tokenizer": needs.tokenizer,
@@ -65,17 +61,20 @@ def _options(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, Any]
         "max-logprobs": config.vllm.logprobs,
         "generation-config": "vllm",
         "worker-extension-cls": "aepo_vllm_worker.Extension",
+        "seed": config.seed,
+        # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
+        "enforce-eager": on_cpu,
+        "block-size": 32 if on_cpu else 16,
     }
-    if config.model.lora is None:
+    if lora is None:
         # The server begins with random weights, so a missing first hand-over is noticed.
-        options |= {"weight-transfer-config": {"backend": BACKENDS[config.vllm.weight_transfer]}}
         options |= {"load-format": "dummy"}
+        options |= {"weight-transfer-config": {"backend": BACKENDS[config.vllm.weight_transfer]}}
     else:
         # The server holds the run's adapter, and the one before it until its requests end.
         options |= {"enable-lora": True, "max-loras": 1, "max-cpu-loras": 2}
-        options |= {"max-lora-rank": _room(config.model.lora.rank)}
-    if needs.placed.trainer is not None:
-        shared = needs.placed.shared
+        options |= {"max-lora-rank": next(rank for rank in RANKS if rank >= lora.rank)}
+    if not on_cpu:
         options |= {"gpu-memory-utilization": share(config, shared), "enable-sleep-mode": sleeps(config, shared)}
         options |= {"tensor-parallel-size": config.vllm.tensor_parallel_size}
     return options
@@ -101,10 +100,3 @@ def _variables(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, st
     if needs.placed.trainer is None:
         variables |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return variables
-
-
-def _room(rank: int) -> int:
-    for one in RANKS:
-        if one >= rank:
-            return one
-    raise ConfigError(f"model.lora.rank is {rank}, and vLLM serves adapters up to rank {RANKS[-1]}: lower it")

@@ -9,18 +9,15 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from aepo.engines.vllm.control import Control, VllmError
-from aepo.process import guard
+from aepo.process.guarded import Guarded
 
 GRACE = 30.0
 """Seconds that vLLM has to end by itself; a killed vLLM leaves shared memory behind."""
@@ -49,7 +46,8 @@ class UserServer:
     def __init__(self, url: str) -> None:
         """Make the folder."""
         self.control, self.folder = Control(url), _private_folder()
-        self._guard(["sleep", "infinity"], {}, Path(os.devnull))
+        # The guard removes the folder when it ends.
+        self._guarded = Guarded(["sleep", "infinity"], GRACE, {}, self.folder)
 
     def wait(self, seconds: float) -> None:
         """Do nothing, because the server runs."""
@@ -63,27 +61,9 @@ class UserServer:
 
     def close(self) -> None:
         """End all processes that were started, and remove the folder."""
-        self._lifeline.close()
-        self._process.wait()
+        self._guarded.end()
+        self._guarded.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _guard(self, command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
-        """Start a command that ends with this process, and the folder with it."""
-        read, lifeline = os.pipe()
-        self._lifeline = open(lifeline, "wb")
-        try:
-            with log.open("ab") as output:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", guard.__file__, str(read), "0", str(GRACE), str(self.folder), *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **variables},
-                    start_new_session=True,
-                    pass_fds=[read],
-                )
-        finally:
-            os.close(read)
 
 
 class VllmServer(UserServer):
@@ -93,16 +73,13 @@ class VllmServer(UserServer):
         """Start the server, which prints to the file `log`; call `wait` before its first use."""
         self.folder, self.log = _private_folder(), log
         self.control = Control("http://vllm", self.folder / "socket")
-        try:
-            self._command, self._variables = command(self.folder)
-            self._start()
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+        self._command, self._variables = command(self.folder)
+        self._start()
 
     def _start(self) -> None:
         shutil.copy(Path(__file__).with_name("worker.py"), self.folder / "aepo_vllm_worker.py")
-        self._guard(self._command, self._variables, self.log)
+        with self.log.open("ab") as output:
+            self._guarded = Guarded(self._command, GRACE, self._variables, self.folder, output=output)
 
     def wait(self, seconds: float) -> None:
         """Wait until the server answers.
@@ -112,7 +89,7 @@ class VllmServer(UserServer):
         """
         end = time.monotonic() + seconds
         while not self.control.alive():
-            if (status := self._process.poll()) is not None:
+            if (status := self._guarded.status) is not None:
                 killed = f"killed by signal {status - 128}; " if status > 128 else ""
                 told = f"{killed}{_reason(self.log)}; all that it printed is in {self.log}"
                 raise VllmError(f"vLLM does not start: {told}")
@@ -121,17 +98,17 @@ class VllmServer(UserServer):
                     f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
                 )
             time.sleep(POLL)
-        threading.Thread(target=self._watch, args=(self._process, self._lifeline), daemon=True).start()
+        threading.Thread(target=self._watch, args=(self._guarded,), daemon=True).start()
 
-    def _watch(self, process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
+    def _watch(self, guarded: Guarded) -> None:
         """End a server that listens no more. With a dead engine it waits for its connections, and they for replies."""
-        while process.poll() is None:
+        while guarded.status is None:
             time.sleep(POLL)
             with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
                 try:
                     probe.connect(str(self.folder / "socket"))
                 except (ConnectionRefusedError, FileNotFoundError):
-                    lifeline.close()
+                    guarded.end()
 
     def move_log(self, to: Path) -> None:
         """Move the output so far to another file, where the server prints from now on."""
@@ -146,7 +123,7 @@ class VllmServer(UserServer):
             Whether it had; then call `wait` before its next use.
         """
         end = time.monotonic() + SETTLE
-        while self._process.poll() is None and self.control.alive():
+        while self._guarded.status is None and self.control.alive():
             if time.monotonic() > end:
                 return False
             time.sleep(POLL)

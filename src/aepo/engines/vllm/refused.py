@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from aepo.config import Config, ConfigError
 from aepo.engines.openai.probe import TEXT
-from aepo.engines.vllm.command import BACKENDS, NAME
+from aepo.engines.vllm.command import BACKENDS, DECIDED, NAME, RANKS, given
 from aepo.engines.vllm.control import Control, VllmError
 from aepo.engines.vllm.needs import Devices, ServerNeeds
 
@@ -26,7 +26,8 @@ def refuse(config: Config, placed: Devices) -> None:
     Raises:
         ConfigError: They do not; the message says what to write instead.
     """
-    vllm, overlap, on_cpu = config.vllm, config.rollout.overlap, placed.trainer is None
+    vllm, lora, overlap, on_cpu = config.vllm, config.model.lora, config.rollout.overlap, placed.trainer is None
+    decided = sorted(given(config).keys() & DECIDED)
     way = f"vllm.weight_transfer: {vllm.weight_transfer}"
     refusals = {
         "rollout.deterministic cannot be promised by vLLM, which batches as it likes: set it to false": (
@@ -39,8 +40,9 @@ def refuse(config: Config, placed: Devices) -> None:
         "rollout.overlap needs a GPU for vLLM alone (vllm.devices): on the trainer's GPU the server sleeps while the "
         "trainer works": placed.shared and overlap,
         f"{way} hands all weights over, and model.lora trains adapters: leave it out": (
-            vllm.weight_transfer != "file" and config.model.lora
+            vllm.weight_transfer != "file" and lora
         ),
+        f"model.lora.rank is too large: vLLM serves adapters up to rank {RANKS[-1]}": lora and lora.rank > RANKS[-1],
         f"{way} lends the trainer's GPU memory, so one GPU has trainer and server (vllm.devices): set it to file": (
             vllm.weight_transfer == "ipc" and (not placed.shared or vllm.tensor_parallel_size > 1)
         ),
@@ -51,6 +53,7 @@ def refuse(config: Config, placed: Devices) -> None:
         "key: start the server here, and let it listen on 127.0.0.1": (
             vllm.url is not None and urlsplit(vllm.url).hostname not in HERE
         ),
+        f"vllm.options: {', '.join(decided)} is set by the run: use the settings of vllm, rollout and model": decided,
     }
     for told, wrong in refusals.items():
         if wrong:
