@@ -37,7 +37,7 @@ class Guarded:
         output: IO[bytes] | None = None,
     ) -> None:
         read, lifeline = os.pipe()
-        self._lifeline = open(lifeline, "wb")
+        self._lifeline = os.fdopen(lifeline, "wb")
         guarding = [str(read), "0", str(kill), str(folder or "")]
         try:
             self._process = subprocess.Popen(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served
 from aepo.engines.openai.vllm import VLLM
 from aepo.engines.vllm.check import TOLERANCE, WeightCheck
-from aepo.engines.vllm.command import NAME
 from aepo.engines.vllm.control import UPDATE_SECONDS
-from aepo.engines.vllm.generator import VllmGenerator
 from aepo.engines.vllm.gpu_transfer import from_gpu
 from aepo.engines.vllm.needs import sleeps
 from aepo.engines.vllm.refused import check_model, check_server
@@ -43,7 +41,6 @@ class VllmSampler:
         tolerance = config.vllm.max_difference or TOLERANCE[needs.dtype]
         self.check = WeightCheck(policy, self.control.endpoint, serving.texts, tolerance)
         self._serving, self._policy = serving, policy
-        self._served = Served(NAME, VLLM, needs.length, config.vllm.logprobs, tempered=True)
         self._revived = False
         self._begin()
 
@@ -66,15 +63,13 @@ class VllmSampler:
             return FileTransfer(self.control, model, dtype, folder)
         return from_gpu(way, self.control, model, dtype)
 
-    def generator(self, settings: GeneratorSettings) -> VllmGenerator:
+    def generator(self, settings: GeneratorSettings) -> ServerGenerator:
         """An engine over the server.
 
         Raises:
             ValueError: The server does not support these settings.
         """
-        return VllmGenerator(
-            self.control.endpoint, self._now, self._transfer.in_place, self._policy.tokenizer, settings
-        )
+        return ServerGenerator(self.control.endpoint, self._now, self._policy.tokenizer, settings)
 
     def push(self, version: int) -> dict[str, float]:
         """Hand the policy's weights over, and check by log-probabilities that they arrived.
@@ -131,5 +126,7 @@ class VllmSampler:
             self.control.post(f"/sleep?level={level}&mode=wait", seconds=UPDATE_SECONDS)
             self._asleep = True
 
-    def _now(self) -> tuple[Served, int]:
-        return replace(self._served, model=self._transfer.name), self.version
+    def _now(self) -> Served:
+        """The model as it is served now."""
+        needs, top = self._serving.needs, self._serving.config.vllm.logprobs
+        return Served(self._transfer.name, VLLM, needs.length, top, tempered=True, version=self.version)
