@@ -61,6 +61,11 @@ class Guarded:
         """The exit status, or 128 plus the signal that killed the command; None while it runs."""
         return self._process.poll()
 
+    @property
+    def session(self) -> int:
+        """The number of the session in which the command and all that it starts run."""
+        return self._process.pid
+
     def end(self) -> None:
         """Let the command end, and return at once."""
         self._lifeline.close()

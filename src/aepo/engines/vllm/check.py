@@ -7,6 +7,7 @@ by an old copy of its output layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,21 +30,23 @@ GROWTH, FLOOR = 10.0, 0.1
 """The difference may be `GROWTH` times that of the first hand-over, and always `FLOOR` of the tolerance."""
 
 
+@dataclass
 class WeightCheck:
     """Compares a server with the trainer's policy.
 
-    Args:
+    Attributes:
         policy: The policy.
         endpoint: The server.
         texts: The token ids of the texts after which both are compared.
         tolerance: Largest mean difference of ln p, in nats.
+        first: The difference after the first hand-over.
     """
 
-    def __init__(
-        self, policy: LocalPolicy, endpoint: Endpoint, texts: Sequence[Sequence[int]], tolerance: float
-    ) -> None:
-        self.policy, self.endpoint, self.texts, self.tolerance = policy, endpoint, texts, tolerance
-        self._first: float | None = None
+    policy: LocalPolicy
+    endpoint: Endpoint
+    texts: Sequence[Sequence[int]]
+    tolerance: float
+    first: float | None = None
 
     def difference(self, model: str) -> float:
         """The mean absolute difference of ln p, at temperature 1 in nats, of tokens that the served model draws.
@@ -56,10 +59,10 @@ class WeightCheck:
             ours = self._logprobs(text, reply.tokens)
             differences += [abs(one - other) for one, other in zip(ours, reply.logprobs, strict=True)]
         found, limit = sum(differences) / len(differences), self.tolerance
-        if self._first is None:
-            self._first = found
+        if self.first is None:
+            self.first = found
         else:
-            limit = min(limit, max(GROWTH * self._first, FLOOR * limit))
+            limit = min(limit, max(GROWTH * self.first, FLOOR * limit))
         if not found <= limit:
             raise VllmError(
                 f"vLLM does not have the policy's weights: its log-probabilities are {found:.2g} nats off on average "

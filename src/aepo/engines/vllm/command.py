@@ -34,7 +34,7 @@ DECIDED = frozenset(
 def serve_command(config: Config, needs: ServerNeeds, folder: Path) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment variables of a server that listens on the file `socket` in its folder."""
     command = [config.vllm.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    for name, value in (_options(config, needs, folder) | given(config)).items():
+    for name, value in (_options(config, needs, folder) | user_options(config)).items():
         if value is True:
             command.append(f"--{name}")
         elif value not in (False, None):
@@ -42,7 +42,7 @@ def serve_command(config: Config, needs: ServerNeeds, folder: Path) -> tuple[lis
     return command, _variables(config, needs, folder)
 
 
-def given(config: Config) -> dict[str, Any]:
+def user_options(config: Config) -> dict[str, Any]:
     """The user's options of the server, by their names on the command line without dashes before them."""
     return {name.lstrip("-").replace("_", "-"): value for name, value in config.vllm.options.items()}
 

@@ -49,6 +49,10 @@ class Control:
         """The reply to a POST of JSON; errors as of `get`."""
         return self._ask("POST", path, body, seconds)
 
+    def workers(self, method: str, *args: Any) -> list[dict[str, Any]]:
+        """What each process that computes replies to a method of `worker.Extension`; errors as of `get`."""
+        return list(self.post("/collective_rpc", {"method": method, "args": args}).get("results", ()))
+
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
         socket = self.endpoint.socket
         # A transport of its own asks no proxy. Certificates, which nobody needs here, take time to read.

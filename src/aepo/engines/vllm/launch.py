@@ -15,7 +15,7 @@ from aepo.engines.prompts import longest_prompt
 from aepo.engines.vllm.check import TOKENS
 from aepo.engines.vllm.command import serve_command
 from aepo.engines.vllm.needs import ServerNeeds, server_needs
-from aepo.engines.vllm.process import UserServer, VllmServer
+from aepo.engines.vllm.process import Server, StartedServer
 from aepo.engines.vllm.refused import refuse
 from aepo.tasks.base import Task
 
@@ -32,7 +32,7 @@ class Serving:
     config: Config
     needs: ServerNeeds
     texts: list[list[int]]
-    server: UserServer
+    server: Server
 
 
 def planned(config: Config, task: Task, fits: Fits) -> tuple[ServerNeeds, list[int]]:
@@ -62,12 +62,12 @@ def serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving]:
         yield Serving(config, needs, texts, server)
 
 
-def _server(config: Config, needs: ServerNeeds) -> UserServer:
+def _server(config: Config, needs: ServerNeeds) -> Server:
     if config.vllm.url is not None:
-        return UserServer(config.vllm.url)
+        return Server(config.vllm.url)
     # The log begins beside the run's folder, because that folder is made only after all checks.
     run = Path(config.run)
     run.parent.mkdir(parents=True, exist_ok=True)
     handle, log = tempfile.mkstemp(prefix=f".{run.name}-vllm-", suffix=".log", dir=run.parent)
     os.close(handle)
-    return VllmServer(partial(serve_command, config, needs), Path(log))
+    return StartedServer(partial(serve_command, config, needs), Path(log))

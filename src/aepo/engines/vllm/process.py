@@ -35,19 +35,20 @@ SHORT_OF_MEMORY = {
 """What vLLM says when memory is short at its start, and which setting to change; the first that matches counts."""
 
 
-class UserServer:
-    """A server that the user has started, and a folder for the weights that it is handed.
+class Server:
+    """A vLLM server that runs already, and a folder for the weights that it is handed.
 
     Attributes:
         control: The server's interface.
         folder: Only this user can read it; it is in memory if possible, and ends with this process.
+        guarded: The process that was started.
     """
 
     def __init__(self, url: str) -> None:
         """Make the folder."""
         self.control, self.folder = Control(url), _private_folder()
         # The guard removes the folder when it ends.
-        self._guarded = Guarded(["sleep", "infinity"], GRACE, {}, self.folder)
+        self.guarded = Guarded(["sleep", "infinity"], GRACE, {}, self.folder)
 
     def wait(self, seconds: float) -> None:
         """Do nothing, because the server runs."""
@@ -61,13 +62,13 @@ class UserServer:
 
     def close(self) -> None:
         """End all processes that were started, and remove the folder."""
-        self._guarded.end()
-        self._guarded.wait()
+        self.guarded.end()
+        self.guarded.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class VllmServer(UserServer):
-    """A server that this process starts."""
+class StartedServer(Server):
+    """A vLLM server that this process starts and ends."""
 
     def __init__(self, command: Command, log: Path) -> None:
         """Start the server, which prints to the file `log`; call `wait` before its first use."""
@@ -79,7 +80,7 @@ class VllmServer(UserServer):
     def _start(self) -> None:
         shutil.copy(Path(__file__).with_name("worker.py"), self.folder / "aepo_vllm_worker.py")
         with self.log.open("ab") as output:
-            self._guarded = Guarded(self._command, GRACE, self._variables, self.folder, output=output)
+            self.guarded = Guarded(self._command, GRACE, self._variables, self.folder, output=output)
 
     def wait(self, seconds: float) -> None:
         """Wait until the server answers.
@@ -89,7 +90,7 @@ class VllmServer(UserServer):
         """
         end = time.monotonic() + seconds
         while not self.control.alive():
-            if (status := self._guarded.status) is not None:
+            if (status := self.guarded.status) is not None:
                 killed = f"killed by signal {status - 128}; " if status > 128 else ""
                 told = f"{killed}{_reason(self.log)}; all that it printed is in {self.log}"
                 raise VllmError(f"vLLM does not start: {told}")
@@ -98,7 +99,7 @@ class VllmServer(UserServer):
                     f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
                 )
             time.sleep(POLL)
-        threading.Thread(target=self._watch, args=(self._guarded,), daemon=True).start()
+        threading.Thread(target=self._watch, args=(self.guarded,), daemon=True).start()
 
     def _watch(self, guarded: Guarded) -> None:
         """End a server that listens no more. With a dead engine it waits for its connections, and they for replies."""
@@ -123,7 +124,7 @@ class VllmServer(UserServer):
             Whether it had; then call `wait` before its next use.
         """
         end = time.monotonic() + SETTLE
-        while self._guarded.status is None and self.control.alive():
+        while self.guarded.status is None and self.control.alive():
             if time.monotonic() > end:
                 return False
             time.sleep(POLL)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from aepo.config import Config, ConfigError
 from aepo.engines.openai.probe import TEXT
-from aepo.engines.vllm.command import BACKENDS, DECIDED, NAME, RANKS, given
+from aepo.engines.vllm.command import BACKENDS, DECIDED, NAME, RANKS, user_options
 from aepo.engines.vllm.control import Control, VllmError
 from aepo.engines.vllm.needs import Devices, ServerNeeds
 
@@ -27,7 +27,7 @@ def refuse(config: Config, placed: Devices) -> None:
         ConfigError: They do not; the message says what to write instead.
     """
     vllm, lora, overlap, on_cpu = config.vllm, config.model.lora, config.rollout.overlap, placed.trainer is None
-    decided = sorted(given(config).keys() & DECIDED)
+    decided = sorted(user_options(config).keys() & DECIDED)
     way = f"vllm.weight_transfer: {vllm.weight_transfer}"
     refusals = {
         "rollout.deterministic cannot be promised by vLLM, which batches as it likes: set it to false": (
@@ -99,10 +99,9 @@ def check_model(control: Control, policy: LocalPolicy) -> None:
     Raises:
         VllmError: It has another one.
     """
-    told = control.post("/collective_rpc", {"method": "aepo_prepare", "args": [len(policy.tokenizer)]})
     ours = policy.model.config.get_text_config().to_dict()
-    for text in told.get("results", ()):
-        for name, theirs in json.loads(text).items():
+    for form in control.workers("aepo_prepare", len(policy.tokenizer)):
+        for name, theirs in form.items():
             if ours.get(name) != theirs:
                 other = f"its {name} is {theirs}, the trained one's {ours.get(name)}"
                 raise VllmError(f"the vLLM server has another model: {other}")

@@ -8,7 +8,6 @@ Attributes of each way:
 
 from __future__ import annotations
 
-import json
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -59,8 +58,7 @@ class WholeTransfer(ABC):
         self.control.post("/start_weight_update", seconds=UPDATE_SECONDS)
         self.send(weights)
         self.control.post("/finish_weight_update", {"weight_version": str(version)}, UPDATE_SECONDS)
-        for told in self.control.post("/collective_rpc", {"method": "aepo_arrived"}).get("results", ()):
-            arrived = json.loads(told)
+        for arrived in self.control.workers("aepo_arrived"):
             if arrived["tensors"] != len(weights) or arrived["missing"]:
                 raise VllmError(
                     f"{arrived['tensors']} of {len(weights)} tensors reached vLLM; its model still lacks "
