@@ -85,19 +85,18 @@ def measure(config: Config, compare: bool) -> None:
     """Hand over some times, and perhaps compare rollouts."""
     task = tasks.load(config.task.name, config.task.options)
     with serving(config, task, check) as server:
-        assert server.server is not None
-        session = server.server._process.pid
+        session = server.server.guarded.session
         policy = load_to_train(config)
         sampler = VllmSampler(server, policy)
         sampler.push(0)
-        pushes, ends, check_weights = [], [], sampler._difference
+        pushes, ends, difference = [], [], sampler.check.difference
 
-        def checked() -> float:
+        def checked(model: str) -> float:
             ends.append(cpu_seconds(session))
-            return check_weights()
+            return difference(model)
 
         # The comparison after a hand-over is not part of its time.
-        sampler._difference = checked  # type: ignore[method-assign]
+        sampler.check.difference = checked  # type: ignore[method-assign]
         for version in range(1, PUSHES + 1):
             cpu = cpu_seconds(session)
             pushes.append((sampler.push(version)["weights/seconds"], ends[-1] - cpu))

@@ -43,9 +43,7 @@ def run_here(
         automatic, config = config.train.learning_rate == "auto", with_rate(config, size)
         with run_folder(config, task, named, resume) as folder:
             if serving is not None:
-                serving.keep_log(folder.path)
-                if serving.untested is not None:
-                    display.message(serving.untested)
+                serving.server.move_log(folder.path / "vllm.log")
             elif (line := idle(policy.device)) is not None:
                 display.message(line)
             if automatic:

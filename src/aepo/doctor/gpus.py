@@ -13,8 +13,7 @@ from aepo.doctor import estimate
 from aepo.doctor.counted import Counted, counted
 from aepo.doctor.finding import Finding, size
 from aepo.doctor.fit import Need, misfit
-from aepo.engines.vllm.command import share
-from aepo.engines.vllm.devices import Devices, devices
+from aepo.engines.vllm.needs import Devices, devices, share, sleeps
 
 
 def check(config: Config, prompt: int) -> None:
@@ -54,13 +53,13 @@ def need(config: Config, model: Counted, shared: bool, trainer_gpu: int, server_
         prompt: Tokens of the longest prompt.
     """
     memory = estimate.memory(config, model.shape, model.training, model.dtype, on_cpu=False, prompt=prompt)
-    lora, split, sleep = config.model.lora is not None, config.vllm.tensor_parallel_size, config.vllm.enable_sleep_mode
+    lora, split = config.model.lora is not None, config.vllm.tensor_parallel_size
     served = model.shape.parameters + (model.training.trained if lora else 0)
     return Need(
         trainer_gpu=trainer_gpu,
         server_gpu=server_gpu,
         shared=shared,
-        sleeps=shared if sleep is None else sleep,
+        sleeps=sleeps(config, shared),
         share=share(config, shared),
         held=memory.weights + memory.training,
         working=memory.activations,

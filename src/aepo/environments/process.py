@@ -26,7 +26,7 @@ import anyio.to_thread
 
 from aepo.environments.child import LENGTH, framed
 from aepo.environments.contract import EnvironmentLost, has
-from aepo.process import guard
+from aepo.process.guarded import Guarded
 
 CLOSING = 3.0
 """Seconds that the world's `close` may take, and then its process to end."""
@@ -108,28 +108,18 @@ class _Child:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        lifeline, held = os.pipe()
-        self.end: Callable[[], object] = weakref.finalize(self, _let_go, ours, held)
         ours.setblocking(False)
         command = [sys.executable, "-c", "from aepo.environments.child import main; main()"]
         paths = filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])
+        # Sets must have the same order in all of them.
+        environment = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"}
         try:
             with theirs:
-                self._popen = subprocess.Popen(
-                    [sys.executable, "-I", "-S", guard.__file__, str(lifeline), "0", "1", "", *command],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    # Sets must have the same order in all of them.
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"},
-                    pass_fds=[lifeline],
-                    # Ctrl-C is for this process, which then closes its worlds.
-                    start_new_session=True,
-                )
+                self._guarded = Guarded(command, 1.0, environment, stdin=theirs.fileno())
         except BaseException:
-            self.end()
+            ours.close()
             raise
-        finally:
-            os.close(lifeline)
+        self.end: Callable[[], object] = weakref.finalize(self, _let_go, ours, self._guarded)
         self._socket = ours
 
     async def exchange(self, message: bytes) -> tuple[bool, Any, Any, BaseException | None]:
@@ -149,7 +139,7 @@ class _Child:
     def wait(self) -> None:
         """Wait until the guard has ended all processes of the group."""
         with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(2 * CLOSING)
+            self._guarded.wait(2 * CLOSING)
 
     async def _read(self, size: int) -> bytearray:
         content, loop = bytearray(), asyncio.get_running_loop()
@@ -205,6 +195,6 @@ def _closing(told: bool) -> Callable[..., Any]:
     return close
 
 
-def _let_go(channel: socket.socket, lifeline: int) -> None:
+def _let_go(channel: socket.socket, guarded: Guarded) -> None:
     channel.close()
-    os.close(lifeline)
+    guarded.end()

@@ -8,7 +8,7 @@ import pytest
 
 from aepo.engines.openai import llama_cpp, sglang, vllm
 from aepo.engines.openai.client import BadReply
-from aepo.engines.openai.dialect import Wanted
+from aepo.engines.openai.dialect import GivenUp, Wanted
 from aepo.engines.openai.entropies import lower_bounds, reference
 from aepo.rollout.generator import Stop
 
@@ -56,7 +56,7 @@ def test_sglang_keeps_the_token_that_stopped() -> None:
     assert (reply.tokens, reply.logprobs) == ([17, 4], [-0.4, -1.2])
     assert reply.top == [{17: -0.4, 9: -1.8}, {9: -0.3, 4: -1.2}]
     aborted = {**data, "meta_info": {"finish_reason": {"type": "abort", "message": "out of memory"}}}
-    with pytest.raises(BadReply, match="gave up: out of memory"):
+    with pytest.raises(GivenUp, match="gave up: out of memory"):
         sglang.parse(aborted, Wanted("m", PROMPT, 8))
     body = sglang.request(Wanted("m", PROMPT, 8, stop=Stop(frozenset({4}), ("x",)))).body
     assert body is not None and "ignore_eos" not in body["sampling_params"]

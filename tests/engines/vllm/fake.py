@@ -6,7 +6,6 @@ It lets runs with `vllm.url` be tested where no vLLM is. What vLLM itself does i
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +138,7 @@ class FakeVllm(ModelServer):
     def _on_collective_rpc(self, body: Any) -> Any:
         form = {name: getattr(self.model.config, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size")}
         told = {"aepo_arrived": {"tensors": len(self.arrived), "missing": []}, "aepo_prepare": form | self.form}
-        return {"results": [json.dumps(told[body["method"]])]}
+        return {"results": [told[body["method"]]]}
 
     def _on_v1_load_lora_adapter(self, body: Any) -> None:
         from peft import PeftModel

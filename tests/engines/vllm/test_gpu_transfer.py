@@ -13,20 +13,15 @@ import pickle
 import queue
 import subprocess
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from aepo.config import load
 from aepo.engines.vllm import gpu_transfer
-from aepo.engines.vllm.command import ServerNeeds
 from aepo.engines.vllm.control import Control, VllmError
-from aepo.engines.vllm.devices import Devices
 from aepo.engines.vllm.gpu_transfer import IpcTransfer, NcclTransfer
-from aepo.engines.vllm.launch import Serving
 from tests.engines.vllm.conftest import Serve
 from tests.engines.vllm.fake import FakeVllm
 
@@ -98,7 +93,6 @@ def test_a_server_reads_the_trainers_memory(serve: Serve, loaded: Any, lent: dic
 
     server = serve(take=opened)
     transfer = IpcTransfer(Control(server.url), loaded.model, torch.float32)
-    transfer.begin()
     transfer.push(0)
     assert same(server, loaded.model)
     # Nothing was copied: a server reads the weights where the trainer has them.
@@ -108,7 +102,6 @@ def test_a_server_reads_the_trainers_memory(serve: Serve, loaded: Any, lent: dic
 def test_tensors_are_broadcast_while_the_server_receives_them(serve: Serve, loaded: Any, nccl: Played):
     server = serve(take=lambda told: {name: nccl.line.get(timeout=20) for name in told["names"]})
     transfer = NcclTransfer(Control(server.url), loaded.model, torch.float32)
-    transfer.begin()
     # Two processes of the server and the trainer; vLLM begins with one number added up.
     assert nccl.done == [(3, b"u" * 128, 0), ([(1,)], ["communicator"])]
     begun = next(body["init_info"] for path, body, _ in server.asked if path == "/init_weight_transfer_engine")
@@ -127,7 +120,6 @@ def test_tensors_are_broadcast_while_the_server_receives_them(serve: Serve, load
 def test_a_server_that_refuses_is_not_waited_for(serve: Serve, loaded: Any, nccl: Played):
     server = serve(refuses="/update_weights")
     transfer = NcclTransfer(Control(server.url), loaded.model, torch.float32)
-    transfer.begin()
     with pytest.raises(VllmError, match=r"/update_weights \(HTTP 500\): the worker failed"):
         transfer.push(0)
 
@@ -138,7 +130,6 @@ def test_a_broadcast_that_fails_is_told(serve: Serve, loaded: Any, nccl: Played,
 
     monkeypatch.setattr(nccl, "broadcast", failing)
     transfer = NcclTransfer(Control(serve(take=lambda told: {}).url), loaded.model, torch.float32)
-    transfer.begin()
     with pytest.raises(VllmError, match="not sent by NCCL: NCCL Error 2"):
         transfer.push(0)
 
@@ -155,19 +146,15 @@ def test_a_tensor_that_does_not_arrive_is_noticed(
 
     server = serve(take=short, keeps=True)
     transfer = way(Control(server.url), loaded.model, torch.float32)
-    transfer.begin()
     with pytest.raises(VllmError, match=r"20 of 21 tensors reached vLLM"):
         transfer.push(0)
 
 
-def test_a_run_says_at_its_start_that_no_gpu_has_run_its_way():
-    def untested(way: str) -> str | None:
-        config = load(None, ["engine=vllm", f"vllm.weight_transfer={way}"])
-        served = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("1",), (1,)))
-        return Serving(config, served, [], Path(), Control("http://127.0.0.1:1")).untested
-
-    assert untested("file") is None
-    assert untested("nccl") == "vllm.weight_transfer nccl is untested: no GPU has run it yet"
+def test_a_run_says_at_its_start_that_no_gpu_has_run_its_way(
+    serve: Serve, loaded: Any, caplog: pytest.LogCaptureFixture
+):
+    gpu_transfer.from_gpu("ipc", Control(serve().url), loaded.model, torch.float32)
+    assert caplog.messages == ["vllm.weight_transfer ipc is untested: no GPU has run it yet"]
 
 
 # vLLM's own code reads what was sent; only the last step, which needs a GPU, is played.
@@ -209,7 +196,6 @@ def test_vllm_reads_what_is_sent(serve: Serve, loaded: Any, nccl: Played, lent: 
     server = serve(take=received, keeps=True)
     for way in (IpcTransfer, NcclTransfer):
         transfer = way(Control(server.url), loaded.model, torch.bfloat16)
-        transfer.begin()
         transfer.push(0)
     begin = [body["init_info"] for path, body, _ in server.asked if path == "/init_weight_transfer_engine"][-1]
     ran = subprocess.run(

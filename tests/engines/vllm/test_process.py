@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aepo.engines.vllm.control import VllmError
-from aepo.engines.vllm.process import VllmServer
+from aepo.engines.vllm.process import StartedServer
 
 HEALTHY = """
 import http.server, os, socketserver, subprocess, sys
@@ -27,14 +27,14 @@ socketserver.UnixStreamServer(sys.argv[1], Handler).serve_forever()
 """
 
 
-def started(tmp_path: Path, program: str) -> VllmServer:
-    return VllmServer(
+def started(tmp_path: Path, program: str) -> StartedServer:
+    return StartedServer(
         lambda folder: ([sys.executable, "-c", program, str(folder / "socket")], {"AEPO_VLLM_FOLDER": str(folder)}),
         tmp_path / "vllm.log",
     )
 
 
-def child(server: VllmServer) -> int:
+def child(server: StartedServer) -> int:
     return int(server.log.read_text().split()[1])
 
 
@@ -161,7 +161,7 @@ def trainer(tmp_path: Path, begin: str) -> tuple[subprocess.Popen[str], Path]:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from aepo.engines.vllm.process import private_folder\n"
+        "from aepo.engines.vllm.process import Server\n"
         "from tests.engines.vllm.test_process import HEALTHY, started\n"
         f"tmp_path = Path({str(tmp_path)!r})\n"
         f"{begin}\n"
@@ -181,7 +181,7 @@ def removed(folder: Path) -> bool:
 
 
 SERVER = "server = started(tmp_path, HEALTHY); server.wait(60); folder = server.folder"
-FOLDER = "held = private_folder(); folder = held.__enter__()"
+FOLDER = "server = Server('http://127.0.0.1:1'); folder = server.folder"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from aepo.config import Config, ConfigError, load
-from aepo.engines.vllm.command import ServerNeeds, serve_command
-from aepo.engines.vllm.devices import Devices
+from aepo.engines.vllm.command import DECIDED, serve_command
+from aepo.engines.vllm.needs import Devices, ServerNeeds
 from aepo.engines.vllm.refused import refuse
 
 HERE = ServerNeeds("model", "model", "float32", 128, Devices(None))
-SHARED = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("0",), (0,), shared=True))
+SHARED = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("0",), (0,)))
 ALONE = ServerNeeds("model", "model", "bfloat16", 128, Devices(0, ("1",), (1,)))
 FOLDER = Path("/dev/shm/aepo-vllm-one")
 
@@ -40,25 +40,35 @@ def config(*overrides: str) -> Config:
 )
 def test_settings_that_do_not_go_together(overrides: list[str], served: ServerNeeds, told: str):
     with pytest.raises(ConfigError, match=told):
-        refuse(config(*overrides), served)
+        refuse(config(*overrides), served.placed)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000", "http://[::1]:8000/v1"])
 def test_servers_of_this_machine_are_taken(url: str):
-    refuse(config(f"vllm.url={url}"), HERE)
+    refuse(config(f"vllm.url={url}"), HERE.placed)
 
 
 @pytest.mark.parametrize("name", ["max-model-len", "max_model_len", "--quantization", "uds", "host"])
 def test_options_that_the_run_sets_itself(name: str):
     with pytest.raises(ConfigError, match="is set by the run"):
-        serve_command(config(f"vllm.options={{{name}: 1}}"), HERE, FOLDER)
+        refuse(config(f"vllm.options={{{name}: 1}}"), HERE.placed)
+
+
+@pytest.mark.parametrize("overrides", [[], ["model.lora.rank=8"]])
+@pytest.mark.parametrize("served", [HERE, SHARED])
+def test_an_option_that_the_run_sets_is_the_users_only_if_it_changes_no_result(
+    overrides: list[str], served: ServerNeeds
+):
+    command, _ = serve_command(config(*overrides), served, FOLDER)
+    names = {part.removeprefix("--") for part in command if part.startswith("--")}
+    assert names - DECIDED <= {"seed", "enforce-eager", "block-size"}
 
 
 def test_a_rank_that_vllm_has_no_room_for():
     command, _ = serve_command(config("model.lora.rank=20"), HERE, FOLDER)
     assert command[command.index("--max-lora-rank") + 1] == "32"
     with pytest.raises(ConfigError, match="up to rank 512"):
-        serve_command(config("model.lora.rank=600"), HERE, FOLDER)
+        refuse(config("model.lora.rank=600"), HERE.placed)
 
 
 def test_full_weights_begin_at_random_and_adapters_with_the_base():
@@ -71,7 +81,7 @@ def test_full_weights_begin_at_random_and_adapters_with_the_base():
 @pytest.mark.parametrize(("way", "served"), [("ipc", SHARED), ("nccl", ALONE)])
 def test_ways_from_gpu_to_gpu(way: str, served: ServerNeeds):
     wanted = config(f"vllm.weight_transfer={way}")
-    refuse(wanted, served)
+    refuse(wanted, served.placed)
     command, variables = serve_command(wanted, served, FOLDER)
     assert json.loads(command[command.index("--weight-transfer-config") + 1]) == {"backend": way}
     # Handles of GPU memory are pickled, and only they.

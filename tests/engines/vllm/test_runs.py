@@ -94,7 +94,7 @@ def test_vllm_samples_for_the_policy_that_is_trained(
     tmp_path: Path, changes: tuple[str, ...], nothing_left: None, monkeypatch: pytest.MonkeyPatch
 ):
     # A vLLM on a CPU frees no memory, but it pauses, wakes and resumes as one that shares the trainer's GPU.
-    monkeypatch.setattr("aepo.engines.vllm.sampler.sleeps", lambda config, served: True)
+    monkeypatch.setattr("aepo.engines.vllm.sampler.sleeps", lambda config, shared: True)
     run = api.train_config(settings(tmp_path / "run", *changes))
     checked(tmp_path / "run")
     assert run.policy is not None

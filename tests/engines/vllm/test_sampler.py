@@ -34,7 +34,7 @@ def versions(run: Path, step: int) -> set[int]:
 
 def sleeping(server: FakeVllm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a run do as if its server shared a GPU."""
-    monkeypatch.setattr("aepo.engines.vllm.sampler.sleeps", lambda config, served: True)
+    monkeypatch.setattr("aepo.engines.vllm.sampler.sleeps", lambda config, shared: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: server.done.append("given back"))
 
 

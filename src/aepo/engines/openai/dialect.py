@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aepo.engines.openai.client import BadReply, ServerCall
+from aepo.engines.openai.client import BadReply, ServerCall, ServerError
 from aepo.rollout.generator import Stop
 
 WHOLE = {"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Settings of vLLM and SGLang that leave the distribution unchanged."""
 
 
-class GivenUp(BadReply):
+class GivenUp(ServerError):
     """The server aborted a request, e.g. because its weights change or it shuts down."""
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from aepo.core.noise import noise_key
 from aepo.engines.openai import entropies
-from aepo.engines.openai.client import BadReply, Client, Endpoint, ServerError
+from aepo.engines.openai.client import Client, Endpoint
 from aepo.engines.openai.dialect import Wanted
+from aepo.engines.openai.drawn import drawn
 from aepo.engines.openai.probe import Served
 from aepo.engines.remote import RemoteGenerator, RemoteSequence
 from aepo.engines.stopping import stoppings
@@ -29,9 +31,11 @@ class ServerGenerator(RemoteGenerator):
     Entropies are lower bounds from the likeliest tokens ("topk"), or -ln p of the sampled token if the server gives no
     others ("sampled"). If the server gives no log-probabilities at this temperature, there are neither ("none").
 
+    If the weights change while a request is under way, its reply is dropped and drawn again.
+
     Args:
         endpoint: The server.
-        served: The result of `probe`.
+        now: The model as it is served now; only its name and its version may change.
         tokenizer: The model's tokenizer.
         settings: How it samples; `max_sequences` also limits the requests at once.
 
@@ -42,7 +46,7 @@ class ServerGenerator(RemoteGenerator):
     def __init__(
         self,
         endpoint: Endpoint,
-        served: Served,
+        now: Callable[[], Served],
         tokenizer: PreTrainedTokenizerBase,
         settings: GeneratorSettings = USUAL,
     ) -> None:
@@ -50,14 +54,14 @@ class ServerGenerator(RemoteGenerator):
             raise ValueError(
                 "rollout.deterministic cannot be promised for a server, which batches as it likes: set it to false"
             )
-        temperature, max_length = settings.temperature, settings.max_length
+        served, temperature, max_length = now(), settings.temperature, settings.max_length
         if served.context is not None and max_length > served.context:
             raise ValueError(
                 f"a trajectory may have {max_length} tokens, but server {endpoint.url} holds {served.context}: "
                 "lower rollout.max_tokens, or start it with a longer context"
             )
         super().__init__(stoppings(tokenizer), settings.max_sequences, max_length)
-        self.endpoint, self.served, self.tokenizer, self.settings = endpoint, served, tokenizer, settings
+        self.endpoint, self.tokenizer, self.settings, self._now = endpoint, tokenizer, settings, now
         self.top = served.top if served.exact_at(temperature, settings.greedy) else None
         self.entropy_estimator: str = "none" if self.top is None else "topk" if self.top else "sampled"
         if settings.reference_entropy and (self.top or 0) < entropies.REFERENCE_CANDIDATES:
@@ -92,25 +96,30 @@ class ServerGenerator(RemoteGenerator):
         """
         if self._client is None:
             raise RuntimeError('the generator is not running: use it inside "async with generator:"')
-        dialect, within = self.served.dialect, self.settings.entropies_within
+        within = self.settings.entropies_within
         top = self.top if within is None or count <= within or not self.top else 0
-        wanted = Wanted(
-            model=self.served.model,
+        while True:
+            served = self._now()
+            wanted = self._wanted(served, sequence, count, stop, top)
+            reply = await drawn(self._client, served.dialect, wanted)
+            now = self._now()
+            if now.version == served.version or now.model != served.model:
+                break
+            # After a hand-over no request may be sent before the engine is resumed.
+            await self._going.wait()
+        bounds = entropies.lower_bounds(reply.top, top) if top else [-value for value in reply.logprobs]
+        reference = entropies.reference(reply.top) if self.settings.reference_entropy else []
+        return Sampled(reply.tokens, reply.logprobs, bounds, False, reference, served.version)
+
+    def _wanted(self, served: Served, sequence: RemoteSequence, count: int, stop: Stop, top: int | None) -> Wanted:
+        piece = served.dialect.piece
+        return Wanted(
+            model=served.model,
             prompt=sequence.tokens,
-            max_tokens=count if dialect.piece is None or self.top is None else min(count, dialect.piece),
+            max_tokens=count if piece is None or self.top is None else min(count, piece),
             temperature=self.settings.temperature,
             greedy=self.settings.greedy,
             seed=noise_key(sequence.noise, sequence.length) & _SEED_BITS,
             stop=stop,
             top=top,
         )
-        data = await self._client.ask(dialect.request(wanted))
-        try:
-            reply = dialect.parse(data, wanted)
-            if not reply.tokens:
-                raise BadReply("no token")
-        except BadReply as error:
-            raise ServerError(f"server {self.endpoint.url} sent what {dialect.name} would not: {error}") from None
-        bounds = entropies.lower_bounds(reply.top, top) if top else [-value for value in reply.logprobs]
-        reference = entropies.reference(reply.top) if self.settings.reference_entropy else []
-        return Sampled(reply.tokens, reply.logprobs, bounds, False, reference)

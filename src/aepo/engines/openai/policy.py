@@ -54,7 +54,7 @@ class ServerPolicy:
         Raises:
             ValueError: The server does not support these settings.
         """
-        engine = ServerGenerator(self.endpoint, self.served, self.tokenizer, settings)
+        engine = ServerGenerator(self.endpoint, lambda: self.served, self.tokenizer, settings)
         if engine.entropy_estimator == "none" and not settings.greedy:
             _log.warning("%s: no log-probabilities and entropies are recorded, %s", self.path, self._why())
         return engine

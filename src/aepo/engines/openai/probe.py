@@ -35,6 +35,7 @@ class Served:
         context: The longest sequence in tokens; None if the server does not say.
         top: The number of likeliest tokens with log-probabilities; 0 for the sampled one only, None for none.
         tempered: Whether log-probabilities are those at the sampling temperature; otherwise they are those at 1.
+        version: The version of the weights, if they change under this name.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Served:
     context: int | None
     top: int | None
     tempered: bool
+    version: int | None = None
 
     def exact_at(self, temperature: float, greedy: bool) -> bool:
         """Whether its log-probabilities are those at this temperature; for greedy sampling only at 1."""

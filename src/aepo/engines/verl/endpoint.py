@@ -14,8 +14,9 @@ from typing import Any
 import anyio
 from verl.workers.rollout.replica import TokenOutput
 
-from aepo.engines.openai.client import BadReply, Client, Endpoint, ServerError
+from aepo.engines.openai.client import Client, Endpoint, ServerError
 from aepo.engines.openai.dialect import GivenUp, Wanted
+from aepo.engines.openai.drawn import drawn
 from aepo.engines.openai.entropies import lower_bounds
 from aepo.engines.openai.probe import Served
 from aepo.engines.verl.client import SteadyClient
@@ -73,16 +74,13 @@ class EndpointClient(SteadyClient):
         if server not in self._links:
             # The connection stays open until the process ends.
             self._links[server] = await Client(endpoint(server), self.concurrency).__aenter__()
-        served = self.served[server]
         try:
-            reply = served.dialect.parse(await self._links[server].ask(served.dialect.request(what)), what)
+            reply = await drawn(self._links[server], self.served[server].dialect, what)
         except GivenUp:
             return None
         except ServerError:
             await handle.__ray_call__.remote(version)
             raise
-        except BadReply as error:
-            raise ServerError(f"rollout server {server} sent what {served.dialect.name} would not: {error}") from None
         bounds = lower_bounds(reply.top, what.top or 0)
         return TokenOutput(token_ids=reply.tokens, log_probs=reply.logprobs, extra_fields={"entropies": bounds})
 

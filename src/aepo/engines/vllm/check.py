@@ -7,38 +7,79 @@ by an old copy of its output layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from aepo.engines.openai.client import Client, Endpoint
+from aepo.engines.openai.dialect import Reply, Wanted
+from aepo.engines.openai.drawn import drawn
+from aepo.engines.openai.vllm import VLLM
+from aepo.engines.vllm.control import VllmError
+from aepo.process import event_loop
+
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
 
-Continuation = tuple[list[int], list[float]]
-"""Token ids, and ln p of each."""
 TOKENS = 16
 """Sampled tokens after each text."""
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Largest mean difference in nats. Measured: 1e-5 and 0.04 with equal weights; 0.16 and more with other ones."""
 GROWTH, FLOOR = 10.0, 0.1
 """The difference may be `GROWTH` times that of the first hand-over, and always `FLOOR` of the tolerance."""
 
 
-def difference(policy: LocalPolicy, texts: Sequence[Sequence[int]], drawn: Sequence[Continuation]) -> float:
-    """The mean absolute difference of ln p, at temperature 1 in nats, between a server that drew after texts and us."""
-    rows = [[*text, *tokens] for text, (tokens, _) in zip(texts, drawn, strict=True)]
-    tokens_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    wanted_BT = torch.zeros_like(tokens_BT)
-    said_BT = torch.zeros(tokens_BT.shape)
-    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
-        tokens_BT[number, : len(row)] = torch.tensor(row)
-        wanted_BT[number, len(text) : len(row)] = 1
-        said_BT[number, len(text) : len(row)] = torch.tensor(drawn[number][1])
-    with torch.no_grad():
-        ours_BT = policy.score(tokens_BT.to(policy.device), wanted_BT.to(policy.device), 1.0).cpu()
-    return float(((ours_BT - said_BT).abs() * wanted_BT).sum() / wanted_BT.sum())
+@dataclass
+class WeightCheck:
+    """Compares a server with the trainer's policy.
 
+    Attributes:
+        policy: The policy.
+        endpoint: The server.
+        texts: The token ids of the texts after which both are compared.
+        tolerance: Largest mean difference of ln p, in nats.
+        first: The difference after the first hand-over.
+    """
 
-def allowed(tolerance: float, first: float | None) -> float:
-    """The largest difference that is accepted, if the first hand-over showed this one."""
-    return tolerance if first is None else min(tolerance, max(GROWTH * first, FLOOR * tolerance))
+    policy: LocalPolicy
+    endpoint: Endpoint
+    texts: Sequence[Sequence[int]]
+    tolerance: float
+    first: float | None = None
+
+    def difference(self, model: str) -> float:
+        """The mean absolute difference of ln p, at temperature 1 in nats, of tokens that the served model draws.
+
+        Raises:
+            VllmError: It is too large.
+        """
+        differences: list[float] = []
+        for text, reply in zip(self.texts, event_loop.run(self._replies, model), strict=True):
+            ours = self._logprobs(text, reply.tokens)
+            differences += [abs(one - other) for one, other in zip(ours, reply.logprobs, strict=True)]
+        found, limit = sum(differences) / len(differences), self.tolerance
+        if self.first is None:
+            self.first = found
+        else:
+            limit = min(limit, max(GROWTH * self.first, FLOOR * limit))
+        if not found <= limit:
+            raise VllmError(
+                f"vLLM does not have the policy's weights: its log-probabilities are {found:.2g} nats off on average "
+                f"({limit:.2g} is allowed; vllm.max_difference)"
+            )
+        return found
+
+    async def _replies(self, model: str) -> list[Reply]:
+        """What the server draws after each text, always with the same seeds."""
+        async with Client(self.endpoint, concurrency=1) as client:
+            wanted = [Wanted(model, text, TOKENS, seed=seed, top=0) for seed, text in enumerate(self.texts)]
+            return [await drawn(client, VLLM, one) for one in wanted]
+
+    @torch.no_grad()
+    def _logprobs(self, text: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Ln p of the tokens after a text."""
+        tokens_BT = torch.tensor([[*text, *tokens]], device=self.policy.device)
+        wanted_BT = torch.zeros_like(tokens_BT)
+        wanted_BT[:, len(text) :] = 1
+        return list(self.policy.score(tokens_BT, wanted_BT, 1.0)[0, len(text) :].tolist())

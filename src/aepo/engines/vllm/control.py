@@ -27,15 +27,15 @@ class Control:
 
     def __init__(self, url: str, socket: Path | None = None) -> None:
         self.endpoint = Endpoint(url, direct=True, socket=socket)
-        self._socket = None if socket is None else str(socket)
         self._name = "the vLLM server" if socket else f"server {self.endpoint.root}"
 
     def alive(self) -> bool:
         """Whether the server answers that it is ready."""
         try:
-            return self._send("GET", "/health", None, 5.0).is_success
+            self._ask("GET", "/health", None, 5.0)
         except VllmError:
             return False
+        return True
 
     def get(self, path: str) -> dict[str, Any]:
         """The reply to a GET.
@@ -43,31 +43,30 @@ class Control:
         Raises:
             VllmError: The server refuses, or does not answer.
         """
-        return self._json("GET", path, None, SECONDS)
+        return self._ask("GET", path, None, SECONDS)
 
     def post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
         """The reply to a POST of JSON; errors as of `get`."""
-        return self._json("POST", path, body, seconds)
+        return self._ask("POST", path, body, seconds)
 
-    def _json(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
-        reply = self._send(method, path, body, seconds)
-        if not reply.is_success:
-            said = message_of(reply) or reply.text.strip()[:300] or "no reason"
-            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if said == "Not Found" else ""
-            raise VllmError(f"{self._name} refuses {path} (HTTP {reply.status_code}): {said}{hint}")
-        try:
-            data = reply.json()
-        except ValueError:
-            return {}
-        return data if isinstance(data, dict) else {}
+    def workers(self, method: str, *args: Any) -> list[dict[str, Any]]:
+        """What each process that computes replies to a method of `worker.Extension`; errors as of `get`."""
+        return list(self.post("/collective_rpc", {"method": method, "args": args}).get("results", ()))
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> httpx.Response:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+        socket = self.endpoint.socket
+        # A transport of its own asks no proxy. Certificates, which nobody needs here, take time to read.
+        transport = httpx.HTTPTransport(verify=False, uds=str(socket) if socket else None)
         try:
-            # A transport of its own asks no proxy. Certificates, which nobody needs here, take time to read.
-            with httpx.Client(transport=httpx.HTTPTransport(verify=False, uds=self._socket)) as client:
-                limit = httpx.Timeout(seconds, connect=10.0)
-                return client.request(method, self.endpoint.root + path, json=body, timeout=limit)
+            with httpx.Client(transport=transport, timeout=httpx.Timeout(seconds, connect=10.0)) as client:
+                reply = client.request(method, self.endpoint.root + path, json=body)
         except httpx.TransportError as error:
             late = isinstance(error, httpx.TimeoutException)
             told = "no reply in time" if late else str(error) or type(error).__name__
             raise VllmError(f"{self._name}, {path}: {told}") from None
+        if not reply.is_success:
+            said = message_of(reply) or reply.text.strip()[:300] or "no reason"
+            hint = "; is it started with VLLM_SERVER_DEV_MODE=1?" if said == "Not Found" else ""
+            raise VllmError(f"{self._name} refuses {path} (HTTP {reply.status_code}): {said}{hint}")
+        # Some replies are empty or plain text.
+        return dict(reply.json()) if "json" in reply.headers.get("content-type", "") else {}

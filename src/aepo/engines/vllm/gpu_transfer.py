@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import pickle
 import threading
 from collections.abc import Callable
@@ -13,18 +14,27 @@ import torch
 from torch.cuda import nccl
 from torch.multiprocessing.reductions import reduce_tensor
 
-from aepo.engines.vllm.control import UPDATE_SECONDS, VllmError
+from aepo.engines.vllm.control import UPDATE_SECONDS, Control, VllmError
 from aepo.engines.vllm.transfer import WholeTransfer
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
+
+_log = logging.getLogger(__name__)
+
+
+def from_gpu(way: str, control: Control, model: PreTrainedModel, dtype: torch.dtype) -> WholeTransfer:
+    """The way of that name, "ipc" or "nccl"; a warning says that it is untested."""
+    _log.warning("vllm.weight_transfer %s is untested: no GPU has run it yet", way)
+    return {"ipc": IpcTransfer, "nccl": NcclTransfer}[way](control, model, dtype)
 
 
 class IpcTransfer(WholeTransfer):
     """Lets a server on the trainer's GPU read the trainer's own memory. It copies nothing, if the type is the same."""
 
     def push(self, version: int) -> None:
-        """Hand all weights over; arguments and errors as of `WholeTransfer.push`."""
+        """Hand all weights over."""
         super().push(version)
         # CUDA keeps memory that was lent until it is told that the server has closed it.
         torch.cuda.ipc_collect()
@@ -40,7 +50,7 @@ class IpcTransfer(WholeTransfer):
 class NcclTransfer(WholeTransfer):
     """Broadcasts to a server on other GPUs; this process has rank 0, the server's processes the ranks after it."""
 
-    def begin(self) -> None:
+    def connect(self) -> None:
         """Make a communicator with the server's processes."""
         ranks = 1 + int(self.control.get("/get_world_size")["world_size"])
         name = nccl.unique_id()

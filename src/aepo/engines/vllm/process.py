@@ -1,4 +1,7 @@
-"""Runs a vLLM server as a process of this machine. It ends with the process that started it, even if that is killed."""
+"""The vLLM server of a run: a process of this machine that the run starts, or a server of the user's.
+
+Whatever the run starts ends with it, even if it is killed.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,23 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from aepo.engines.vllm.control import Control, VllmError
-from aepo.process import guard
+from aepo.process.guarded import Guarded
 
 GRACE = 30.0
 """Seconds that vLLM has to end by itself; a killed vLLM leaves shared memory behind."""
 SETTLE = 3.0
 """Seconds that a server may seem well after a part of it has died."""
 POLL = 0.5
+Command = Callable[[Path], tuple[list[str], dict[str, str]]]
+"""Makes a program's command line and environment variables for its folder, where it listens on the file `socket`."""
 SHORT_OF_MEMORY = {
     r"less than (desired GPU memory|the engine's budget)": "lower vllm.gpu_memory_utilization",
     r"No available memory for the cache": "raise vllm.gpu_memory_utilization",
@@ -33,41 +35,52 @@ SHORT_OF_MEMORY = {
 """What vLLM says when memory is short at its start, and which setting to change; the first that matches counts."""
 
 
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder that only this user can read, in memory if possible; it goes with this process, even a killed one."""
-    folder = _folder()
-    keeper, lifeline = _guarded(["sleep", "infinity"], folder, subprocess.DEVNULL, {})
-    try:
-        yield folder
-    finally:
-        _end(keeper, lifeline, folder)
+class Server:
+    """A vLLM server that runs already, and a folder for the weights that it is handed.
+
+    Attributes:
+        control: The server's interface.
+        folder: Only this user can read it; it is in memory if possible, and ends with this process.
+        guarded: The process that was started.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Make the folder."""
+        self.control, self.folder = Control(url), _private_folder()
+        # The guard removes the folder when it ends.
+        self.guarded = Guarded(["sleep", "infinity"], GRACE, {}, self.folder)
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing, because the server runs."""
+
+    def restart(self) -> bool:
+        """Start nothing, because the server is the user's."""
+        return False
+
+    def move_log(self, to: Path) -> None:
+        """Do nothing, because the server prints elsewhere."""
+
+    def close(self) -> None:
+        """End all processes that were started, and remove the folder."""
+        self.guarded.end()
+        self.guarded.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class VllmServer:
-    """One vLLM server, with a folder of its own, which is removed with it."""
+class StartedServer(Server):
+    """A vLLM server that this process starts and ends."""
 
-    def __init__(self, command: Callable[[Path], tuple[list[str], dict[str, str]]], log: Path) -> None:
-        """Start the server; call `wait` before its first use.
-
-        Args:
-            command: Makes the program with its arguments, and environment variables, for the server's folder. The
-                program listens on the file `socket` there.
-            log: The file for the server's output.
-        """
-        self.folder, self.log = _folder(), log
+    def __init__(self, command: Command, log: Path) -> None:
+        """Start the server, which prints to the file `log`; call `wait` before its first use."""
+        self.folder, self.log = _private_folder(), log
         self.control = Control("http://vllm", self.folder / "socket")
-        try:
-            self._command, self._variables = command(self.folder)
-            self._start()
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+        self._command, self._variables = command(self.folder)
+        self._start()
 
     def _start(self) -> None:
         shutil.copy(Path(__file__).with_name("worker.py"), self.folder / "aepo_vllm_worker.py")
         with self.log.open("ab") as output:
-            self._process, self._lifeline = _guarded(self._command, self.folder, output, self._variables)
+            self.guarded = Guarded(self._command, GRACE, self._variables, self.folder, output=output)
 
     def wait(self, seconds: float) -> None:
         """Wait until the server answers.
@@ -77,27 +90,26 @@ class VllmServer:
         """
         end = time.monotonic() + seconds
         while not self.control.alive():
-            if (status := self._process.poll()) is not None:
+            if (status := self.guarded.status) is not None:
                 killed = f"killed by signal {status - 128}; " if status > 128 else ""
-                raise VllmError(
-                    f"vLLM does not start: {killed}{_reason(self.log)}; all that it printed is in {self.log}"
-                )
+                told = f"{killed}{_reason(self.log)}; all that it printed is in {self.log}"
+                raise VllmError(f"vLLM does not start: {told}")
             if time.monotonic() > end:
                 raise VllmError(
                     f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
                 )
             time.sleep(POLL)
-        threading.Thread(target=self._watch, args=(self._process, self._lifeline), daemon=True).start()
+        threading.Thread(target=self._watch, args=(self.guarded,), daemon=True).start()
 
-    def _watch(self, process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
+    def _watch(self, guarded: Guarded) -> None:
         """End a server that listens no more. With a dead engine it waits for its connections, and they for replies."""
-        while process.poll() is None:
+        while guarded.status is None:
             time.sleep(POLL)
             with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
                 try:
                     probe.connect(str(self.folder / "socket"))
                 except (ConnectionRefusedError, FileNotFoundError):
-                    lifeline.close()
+                    guarded.end()
 
     def move_log(self, to: Path) -> None:
         """Move the output so far to another file, where the server prints from now on."""
@@ -112,7 +124,7 @@ class VllmServer:
             Whether it had; then call `wait` before its next use.
         """
         end = time.monotonic() + SETTLE
-        while self._process.poll() is None and self.control.alive():
+        while self.guarded.status is None and self.control.alive():
             if time.monotonic() > end:
                 return False
             time.sleep(POLL)
@@ -121,51 +133,17 @@ class VllmServer:
         self._start()
         return True
 
-    def close(self) -> None:
-        """End the server and all processes that it started, and remove its folder."""
-        _end(self._process, self._lifeline, self.folder)
 
-
-def _folder() -> Path:
+def _private_folder() -> Path:
     memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
-
-
-def _guarded(
-    command: Sequence[str], folder: Path, output: int | IO[bytes], variables: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    """Start a command that ends with this process, and the folder with it; returns its guard and the lifeline."""
-    read, lifeline = os.pipe()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, str(read), "0", str(GRACE), str(folder), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **variables},
-            start_new_session=True,
-            pass_fds=[read],
-        )
-    except BaseException:
-        os.close(lifeline)
-        raise
-    finally:
-        os.close(read)
-    return process, open(lifeline, "wb")
-
-
-def _end(process: subprocess.Popen[bytes], lifeline: IO[bytes], folder: Path) -> None:
-    lifeline.close()
-    process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reason(log: Path) -> str:
     """The last error that a server printed, in one line, and the setting to change if its memory is short."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = next((line for line in reversed(lines) if re.search(r"(Error|Exception)\b.*: ?\S", line)), "")
-    told = told or (lines[-1] if lines else "it printed nothing")
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it printed nothing"]
+    told = next((line for line in reversed(lines) if re.search(r"(Error|Exception)\b.*: ?\S", line)), lines[-1])
     told = re.sub(r"^(\([^)]*\) )?((ERROR|INFO|WARNING) \S+ \S+ \[[^]]*\] ?)?", "", told)[:300]
     change = next((way for said, way in SHORT_OF_MEMORY.items() if re.search(said, text, re.IGNORECASE)), None)
     return told if change is None else f"{told} ({change})"

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from aepo.engines.openai.client import Client
-from aepo.engines.openai.dialect import Wanted
+from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served
 from aepo.engines.openai.vllm import VLLM
-from aepo.engines.vllm.check import TOKENS, TOLERANCE, Continuation, allowed, difference
-from aepo.engines.vllm.command import NAME, sleeps
-from aepo.engines.vllm.control import UPDATE_SECONDS, VllmError
-from aepo.engines.vllm.generator import VllmGenerator
-from aepo.process import event_loop
-from aepo.rollout.generator import GeneratorSettings, Stop
+from aepo.engines.vllm.check import TOLERANCE, WeightCheck
+from aepo.engines.vllm.control import UPDATE_SECONDS
+from aepo.engines.vllm.gpu_transfer import from_gpu
+from aepo.engines.vllm.needs import sleeps
+from aepo.engines.vllm.refused import check_model, check_server
+from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
+from aepo.rollout.generator import GeneratorSettings
 
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
@@ -36,27 +35,41 @@ class VllmSampler:
     """
 
     def __init__(self, serving: Serving, policy: LocalPolicy) -> None:
-        config, served = serving.config, serving.served
-        self.version, self.alongside = -1, not sleeps(config, served)
-        self.control = serving.control
+        config, needs = serving.config, serving.needs
+        self.alongside = not sleeps(config, needs.placed.shared)
+        self.control = serving.server.control
+        tolerance = config.vllm.max_difference or TOLERANCE[needs.dtype]
+        self.check = WeightCheck(policy, self.control.endpoint, serving.texts, tolerance)
         self._serving, self._policy = serving, policy
-        self._served = Served(NAME, VLLM, served.length, config.vllm.logprobs, tempered=True)
-        self._tolerance = config.vllm.max_difference or TOLERANCE[getattr(torch, served.dtype)]
-        self._first: float | None = None
-        self._asleep = self._revived = False
-        serving.prepare(policy)
-        self._transfer = serving.transfer(policy.model)
-        self._transfer.begin()
+        self._revived = False
+        self._begin()
 
-    def generator(self, settings: GeneratorSettings) -> VllmGenerator:
+    def _begin(self) -> None:
+        """Wait for a server that has been started, and check it; it has no weights yet."""
+        config, needs, server = self._serving.config, self._serving.needs, self._serving.server
+        server.wait(config.vllm.start_timeout)
+        check_server(self.control, config, needs)
+        check_model(self.control, self._policy)
+        self._transfer = self._way()
+        self.version, self._asleep = -1, False
+
+    def _way(self) -> Transfer:
+        """The way of the weights to the server."""
+        config, model, folder = self._serving.config, self._policy.model, self._serving.server.folder
+        if config.model.lora is not None:
+            return AdapterTransfer(self.control, model, folder)
+        dtype, way = getattr(torch, self._serving.needs.dtype), config.vllm.weight_transfer
+        if way == "file":
+            return FileTransfer(self.control, model, dtype, folder)
+        return from_gpu(way, self.control, model, dtype)
+
+    def generator(self, settings: GeneratorSettings) -> ServerGenerator:
         """An engine over the server.
 
         Raises:
             ValueError: The server does not support these settings.
         """
-        return VllmGenerator(
-            self.control.endpoint, self._now, self._transfer.in_place, self._policy.tokenizer, settings
-        )
+        return ServerGenerator(self.control.endpoint, self._now, self._policy.tokenizer, settings)
 
     def push(self, version: int) -> dict[str, float]:
         """Hand the policy's weights over, and check by log-probabilities that they arrived.
@@ -91,7 +104,7 @@ class VllmSampler:
         elif in_place:
             post("/resume")
         seconds = time.perf_counter() - began
-        return {"weights/seconds": seconds, "weights/difference": self._difference()}
+        return {"weights/seconds": seconds, "weights/difference": self.check.difference(self._transfer.name)}
 
     def revive(self) -> bool:
         """Start the server again, once in a run, if its process has ended.
@@ -99,40 +112,21 @@ class VllmSampler:
         Raises:
             VllmError: The server does not start again.
         """
-        server = self._serving.server
-        if self._revived or server is None or not server.restart():
+        if self._revived or not self._serving.server.restart():
             return False
-        self._serving.prepare(self._policy)
-        self._transfer.begin()
-        self.version, self._asleep, self._revived = -1, False, True
+        self._revived = True
+        self._begin()
         return True
 
     def free(self) -> None:
         """Let the server sleep until the next hand-over, if it frees its memory between rollouts."""
         if not self.alongside and not self._asleep:
-            self.control.post(f"/sleep?level={self._transfer.sleep_level}&mode=wait", seconds=UPDATE_SECONDS)
+            # At level 1 it keeps its weights in the machine's memory, at level 2 it drops them.
+            level = 2 if self._transfer.in_place else 1
+            self.control.post(f"/sleep?level={level}&mode=wait", seconds=UPDATE_SECONDS)
             self._asleep = True
 
-    def _difference(self) -> float:
-        found = difference(self._policy, self._serving.texts, event_loop.run(self._draw))
-        limit = allowed(self._tolerance, self._first)
-        if not found <= limit:
-            raise VllmError(
-                f"vLLM does not have the policy's weights: its log-probabilities are {found:.2g} nats off on average "
-                f"({limit:.2g} is allowed; vllm.max_difference)"
-            )
-        self._first = found if self._first is None else self._first
-        return found
-
-    async def _draw(self) -> list[Continuation]:
-        """The next tokens after the fixed texts, always with the same seeds."""
-        (served, _), found = self._now(), []
-        async with Client(self.control.endpoint, concurrency=1) as client:
-            for seed, text in enumerate(self._serving.texts):
-                wanted = Wanted(served.model, text, TOKENS, seed=seed, stop=Stop(), top=0)
-                reply = served.dialect.parse(await client.ask(served.dialect.request(wanted)), wanted)
-                found.append((reply.tokens, reply.logprobs))
-        return found
-
-    def _now(self) -> tuple[Served, int]:
-        return replace(self._served, model=self._transfer.name), self.version
+    def _now(self) -> Served:
+        """The model as it is served now."""
+        needs, top = self._serving.needs, self._serving.config.vllm.logprobs
+        return Served(self._transfer.name, VLLM, needs.length, top, tempered=True, version=self.version)

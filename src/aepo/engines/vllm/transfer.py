@@ -1,8 +1,13 @@
-"""Hands a policy's weights over to a vLLM server of the same machine: all weights by a file, or the adapter."""
+"""Hands a policy's weights over to a vLLM server of the same machine: all weights by a file, or the adapter.
+
+Attributes of each way:
+    name: The server's name of the model that has the last weights.
+    in_place: Whether the served model itself changes. Then a request under way sees two versions, and a server that
+        sleeps need not keep its weights.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -19,57 +24,33 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Transfer(ABC):
-    """A way to hand a model's weights over to a server.
+class WholeTransfer(ABC):
+    """Hands all weights over, as tensors of type `dtype`, by vLLM's own interface; a subclass moves the tensors.
 
-    Attributes:
-        name: The server's name of the model that has the last weights.
-        in_place: Whether the served model itself changes, so that a request under way sees two versions.
-        sleep_level: The deepest sleep of the server: 2 if a hand-over has all weights, 1 if the server must keep the
-            base.
+    Raises:
+        VllmError: The server refuses.
     """
 
     name = NAME
-    in_place: bool
-    sleep_level: int
-
-    def __init__(self, control: Control, model: PreTrainedModel) -> None:
-        self.control, self.model = control, model
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Prepare a server that has just started, and has no weights that were handed over.
-
-        Raises:
-            VllmError: The server refuses.
-        """
-
-    @abstractmethod
-    def push(self, version: int) -> None:
-        """Hand the current weights over; a server whose model changes in place is paused.
-
-        Raises:
-            VllmError: The weights did not arrive; the server cannot be used any more.
-        """
-
-
-class WholeTransfer(Transfer):
-    """Hands all weights over, as tensors of type `dtype`, by vLLM's own interface; a subclass moves the tensors."""
-
-    in_place, sleep_level = True, 2
+    in_place = True
     device: torch.device | None = None
     """Where the tensors that are handed over lie; None for the model's own."""
 
     def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        super().__init__(control, model)
-        self.dtype = dtype
+        """Connect to a server that has just started."""
+        self.control, self.model, self.dtype = control, model, dtype
+        self.connect()
 
-    def begin(self) -> None:
-        """Prepare a server; no connection is needed."""
+    def connect(self) -> None:
+        """Agree on the way."""
         self.control.post("/init_weight_transfer_engine", {"init_info": {}})
 
     def push(self, version: int) -> None:
-        """Let the server load all weights; between the first call and the last its model has none."""
+        """Let a server that is paused load the current weights; between the first call and the last it has none.
+
+        Raises:
+            VllmError: The weights did not arrive; the server cannot be used any more.
+        """
         weights = {
             name: one.to(self.device or one.device, self.dtype).contiguous()
             for name, one in distinct(self.model).items()
@@ -77,8 +58,7 @@ class WholeTransfer(Transfer):
         self.control.post("/start_weight_update", seconds=UPDATE_SECONDS)
         self.send(weights)
         self.control.post("/finish_weight_update", {"weight_version": str(version)}, UPDATE_SECONDS)
-        for told in self.control.post("/collective_rpc", {"method": "aepo_arrived"}).get("results", ()):
-            arrived = json.loads(told)
+        for arrived in self.control.workers("aepo_arrived"):
             if arrived["tensors"] != len(weights) or arrived["missing"]:
                 raise VllmError(
                     f"{arrived['tensors']} of {len(weights)} tensors reached vLLM; its model still lacks "
@@ -95,57 +75,56 @@ class WholeTransfer(Transfer):
 
 
 class FileTransfer(WholeTransfer):
-    """Hands all weights over by a file in memory that the server reads (`worker.FileEngine`).
-
-    Raises:
-        VllmError: The folder has no room for the file.
-    """
+    """Hands all weights over by a file in memory that the server reads (`worker.FileEngine`)."""
 
     device = torch.device("cpu")
 
     def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> None:
-        super().__init__(control, model, dtype)
-        self.folder = folder
+        """Check that the folder has room for the file."""
+        self.path = folder / "weights.safetensors"
         size = sum(tensor.numel() for tensor in distinct(model).values()) * dtype.itemsize
         if (room := shutil.disk_usage(folder).free) < size:
             raise VllmError(
                 f"{folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it larger "
                 "(Docker: --shm-size), or train adapters (model.lora)"
             )
+        super().__init__(control, model, dtype)
 
     def send(self, weights: dict[str, Tensor]) -> None:
         """Write the file, let the server read it, and remove it."""
-        path = self.folder / "weights.safetensors"
         try:
-            save_file(weights, path)
-            self.update({"path": str(path)})
+            save_file(weights, self.path)
+            self.update({"path": str(self.path)})
         finally:
-            path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
 
-class AdapterTransfer(Transfer):
+class AdapterTransfer:
     """Hands the adapter over. Each version has its own name and folder, because vLLM caches an adapter by its name."""
 
-    in_place, sleep_level = False, 1
+    name = NAME
+    in_place = False
 
     def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
-        super().__init__(control, model)
-        self.folder = folder
-
-    def begin(self) -> None:
-        """Note that the server has no adapter."""
-        self.name = NAME
+        self.control, self.model, self.folder = control, model, folder
 
     def push(self, version: int) -> None:
-        """Let the server load this version, then drop the one before; requests under way are still answered by it."""
+        """Let the server load this version, then drop the one before; requests under way are still answered by it.
+
+        Raises:
+            VllmError: The server refuses.
+        """
         before, name = self.name, f"{self.folder.name}-{version}"
-        folder = self.folder / name
-        self.model.save_pretrained(folder)
-        self.control.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)}, UPDATE_SECONDS)
+        path = self.folder / name
+        self.model.save_pretrained(path)
+        self.control.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)}, UPDATE_SECONDS)
         self.name = name
         if before != NAME:
             self.control.post("/v1/unload_lora_adapter", {"lora_name": before})
             shutil.rmtree(self.folder / before, ignore_errors=True)
+
+
+Transfer = WholeTransfer | AdapterTransfer
 
 
 def distinct(model: PreTrainedModel) -> dict[str, Tensor]:

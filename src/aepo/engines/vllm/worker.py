@@ -1,12 +1,11 @@
 """Runs inside vLLM's own processes: loads weights from a file, counts what arrives, and ends with the run.
 
-It imports vLLM and no other module of this package. `VllmServer` puts a copy of it on the server's path, so vLLM's
+It imports vLLM and no other module of this package. `StartedServer` puts a copy of it on the server's path, so vLLM's
 environment does not need this package.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -20,21 +19,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from vllm.distributed.weight_transfer.base import (
-    WeightTransferEngine,
-    WeightTransferInitInfo,
-    WeightTransferUpdateInfo,
-)
-from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+from vllm.distributed.weight_transfer import WeightTransferEngine, WeightTransferEngineFactory
+from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, WeightTransferUpdateInfo
 
-BACKEND = "aepo_file"
 FORM = ("hidden_size", "num_hidden_layers", "vocab_size")
 GRACE = 30.0
-
-
-@dataclass
-class FileInit(WeightTransferInitInfo):
-    """The information that begins a transfer; it is empty, because none is needed."""
 
 
 @dataclass
@@ -44,12 +33,12 @@ class FileUpdate(WeightTransferUpdateInfo):
     path: str
 
 
-class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
+class FileEngine(WeightTransferEngine[WeightTransferInitInfo, FileUpdate]):
     """Loads weights from a file of this machine."""
 
-    init_info_cls, update_info_cls = FileInit, FileUpdate
+    init_info_cls, update_info_cls = WeightTransferInitInfo, FileUpdate
 
-    def init_transfer_engine(self, init_info: FileInit) -> None:
+    def init_transfer_engine(self, init_info: WeightTransferInitInfo) -> None:
         """Do nothing, because a file needs no connection."""
 
     def start_weight_update(self) -> None:
@@ -91,7 +80,7 @@ def pack_tied_layers(model: torch.nn.Module) -> None:
             method.process_weights_after_loading(layer)
 
 
-WeightTransferEngineFactory.register_engine(BACKEND, FileEngine)
+WeightTransferEngineFactory.register_engine("aepo_file", FileEngine)
 
 
 class Extension:
@@ -99,13 +88,13 @@ class Extension:
 
     model_runner: Any
 
-    def aepo_prepare(self, size: int) -> str:
+    def aepo_prepare(self, size: int) -> dict[str, int]:
         """Sample only ids below `size`, because a model may have more rows than its tokenizer has ids; count tensors.
 
         Whatever hands weights over, it calls `load_weights` of the model, so they are counted there.
 
         Returns:
-            The form of the model, as JSON.
+            The form of the model.
         """
         model = self.model_runner.get_model()
         # With adapters, another module wraps the model.
@@ -126,17 +115,17 @@ class Extension:
 
         model.load_weights = counting
         form = self.model_runner.model_config.hf_text_config
-        return json.dumps({name: getattr(form, name) for name in FORM})
+        return {name: getattr(form, name) for name in FORM}
 
-    def aepo_arrived(self) -> str:
-        """The result of the last update as JSON: the number of tensors, and some parameters that got none."""
+    def aepo_arrived(self) -> dict[str, Any]:
+        """The result of the last update: the number of tensors, and some parameters that got none."""
         model = self.model_runner.get_model()
         expected = {name for name, _ in model.named_parameters()}
         if self.model_runner.model_config.hf_text_config.tie_word_embeddings:
             expected = {name for name in expected if not name.endswith("lm_head.weight")}
         told = {"tensors": self.aepo_count, "missing": sorted(expected - self.aepo_loaded)[:3]}
         self.aepo_count, self.aepo_loaded = 0, set()
-        return json.dumps(told)
+        return told
 
 
 def end_with_the_run(folder: str) -> None:

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from aepo.config import load
-from aepo.engines.vllm.command import ServerNeeds, serve_command
-from aepo.engines.vllm.devices import Devices, devices
+from aepo.engines.vllm.command import serve_command
+from aepo.engines.vllm.needs import Devices, ServerNeeds, devices
 
 
 @pytest.mark.parametrize(
     ("count", "visible", "overrides", "expected"),
     [
         (0, None, [], Devices(None)),
-        (1, None, [], Devices(0, ("0",), (0,), shared=True)),
+        (1, None, [], Devices(0, ("0",), (0,))),
         (2, None, [], Devices(0, ("1",), (1,))),
         (2, "2,3", [], Devices(0, ("3",), (1,))),
         (4, None, ["model.device=cuda:1", "vllm.tensor_parallel_size=2"], Devices(1, ("0", "2"), (0, 2))),
         (4, None, ["vllm.devices='2,3'"], Devices(0, ("2", "3"), (2, 3))),
-        (2, None, ["vllm.devices='0'"], Devices(0, ("0",), (0,), shared=True)),
+        (2, None, ["vllm.devices='0'"], Devices(0, ("0",), (0,))),
         (1, "0", ["vllm.devices='1'"], Devices(0, ("1",), ())),
         (2, None, ["model.device=cpu"], Devices(None)),
     ],
