@@ -8,6 +8,7 @@ is reset and makes the same calls again; each of them must give what it gave bef
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -67,7 +68,8 @@ class Session:
         self._world: LiveWorld | None = None
         self._gone = 0
         """The world has gone through so many of the steps."""
-        self._spare: set[int] = set()
+        # Several observations may have the same number of calls, because not every call reaches the world.
+        self._needed = Counter(dict.fromkeys(self.snapshots, 1))
         self.lost = self._ran = self._replaying = False
         self._opened, self._refused = anyio.Event(), ""
 
@@ -83,8 +85,8 @@ class Session:
         return Session(self.environment, self.sample, self.steps[:calls], kept)
 
     def let_go(self, calls: int) -> None:
-        """No trajectory begins after so many calls: forget that state as soon as a newer one is kept."""
-        self._spare.add(calls)
+        """No trajectory begins at an observation after so many calls; its state goes as soon as a newer one is kept."""
+        self._needed[calls] -= 1
         self._forget()
 
     def hold(self) -> None:
@@ -171,6 +173,7 @@ class Session:
         with suppress(EnvironmentLost), anyio.move_on_after(seconds) as scope:
             self.snapshots[self._gone] = await world.own("snapshot"), world.random.state
             count("environment/snapshots")
+            self._needed[self._gone] += 1
             self._forget()
         count("environment/snapshot_seconds", perf_counter() - began)
         if scope.cancelled_caught:
@@ -219,8 +222,9 @@ class Session:
 
     def _forget(self) -> None:
         # A world that dies goes on from the newest state.
-        for number in self._spare - {max(self.snapshots, default=0)}:
-            self.snapshots.pop(number, None)
+        newest = max(self.snapshots, default=0)
+        for number in [one for one in self.snapshots if one < newest and self._needed[one] <= 0]:
+            del self.snapshots[number]
 
     # Opening and replay.
 
