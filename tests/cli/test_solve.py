@@ -40,6 +40,23 @@ def buggy(query: str) -> str:
     '''
     raise ZeroDivisionError
 
+class Shop:
+    def reset(self, shop: str, size: int = 1) -> None:
+        self.state = {"shop": shop, "size": size}
+
+    def search(self, query: str) -> str:
+        '''Look something up.
+
+        Args:
+            query: What.
+        '''
+        return "nothing"
+
+def shop():
+    samples = [aepo.Sample("a", metadata={"shop": "here"})]
+    environment = aepo.environment(Shop, inline=True, sandboxed=True)
+    return aepo.Task("shop", samples, environment=environment, reward=lambda sample, trajectory: 0.0)
+
 @aepo.tool(name="search", timeout=600)
 def stuck(query: str) -> str:
     '''Look something up.
@@ -65,8 +82,8 @@ def run(tmp_path: Path, model_folder: Path, capfd: pytest.CaptureFixture[str], m
     def command(*arguments: str, task: bool = True) -> tuple[int, str, str]:
         capfd.readouterr()
         chosen = ("--task", "tests.tiny:letters") if task else ()
-        overrides = [one for one in arguments if "=" in one]
-        options = [one for one in arguments if "=" not in one]
+        overrides = [one for one in arguments if "=" in one and not one.startswith("-")]
+        options = [one for one in arguments if one not in overrides]
         code = main(["solve", "ab", *LIMITS, *overrides, "--model", str(model_folder), *chosen, *options])
         return code, *capfd.readouterr()
 
@@ -113,6 +130,20 @@ def test_tools_are_named_one_by_one(run: Run) -> None:
     assert code in (0, 1) and "tools: search," in out, err
     code, out, err = run(task=False)
     assert "tools: none" in out, err
+
+
+def test_metadata_is_what_the_world_of_the_question_is_reset_with(run: Run) -> None:
+    code, _, err = run("--task", "solve_functions:shop", task=False)
+    assert code == 2 and "takes 'shop', which sample 'question' does not have" in err and len(err.splitlines()) == 1
+    assert "--metadata shop=..." in err
+    given = ("--metadata=shop=there", "--metadata=size=3", "--trajectories", "2", "--out", "kept")
+    given = (*given, "rollout.max_opening_tokens=8")
+    code, _, err = run("--task", "solve_functions:shop", *given, task=False)
+    assert code in (0, 1), err
+    trees = [record.group for file in tree_files(Path("kept")) for record in read_trees(file)]
+    states = [leaf.state for group in trees for leaf in group.tree.leaves]
+    assert states == [{"shop": "there", "size": 3}] * 2
+    assert "cannot read 'shop'" in run("--task", "solve_functions:shop", "--metadata=shop", task=False)[2]
 
 
 def test_no_answer_is_exit_code_1(run: Run) -> None:

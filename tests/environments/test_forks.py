@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import time
+import weakref
+from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +68,31 @@ def test_replays_and_snapshots_give_the_same_trees() -> None:
     assert counts["replayed_calls"] > 0
     assert kept["restored"] == sum(count(group.tree, Origin.BRANCH) for group in by_snapshot) > 0
     assert "replayed_calls" not in kept
+
+
+class Snapshot(dict[str, Any]):
+    """One that can be watched."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("when", ["online", "retrospective"])
+def test_a_snapshot_is_let_go_when_no_branch_can_begin_there(when: str) -> None:
+    alive: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+    seen = []
+
+    class Watched(Copied):
+        def snapshot(self) -> Snapshot:
+            made = Snapshot(super().snapshot())
+            alive.add(made)
+            seen.append(len(alive))
+            return made
+
+    rules = altered(BRANCHY, branch_time=when)
+    made, counts = rollout(aepo.environment(fresh(Watched), inline=True), rules, ToyGenerator(busy), questions(1))
+    assert len(seen) == counts["snapshots"] > 5 and "replayed_calls" not in counts
+    assert counts["restored"] == count(made[0].tree, Origin.BRANCH) > 0
+    assert (max(seen) < len(seen)) == (when == "online")
 
 
 class GlobalRandom(Maze):

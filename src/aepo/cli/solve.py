@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from aepo import config as configuration
 from aepo.config import Config
@@ -32,6 +32,7 @@ def solve(
     task: str | None = None,
     tools: str | None = None,
     corpus: str | None = None,
+    metadata: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="KEY=VALUE")] = (),
     trajectories: int | None = None,
     calls: int | None = None,
     tokens: int | None = None,
@@ -55,6 +56,8 @@ def solve(
             run, and "atlas" for its model.
         tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none".
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
+        metadata: What the environment of the task needs to know of the question, e.g. seed=417322. Give the option once
+            for each key.
         trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
         calls: The most tool calls to run.
         tokens: The most tokens that the model may write.
@@ -73,6 +76,7 @@ def solve(
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as solved
+    from aepo.types import Sample
 
     run = RunFolder(local(model)).config_file
     settings = configuration.load(config or run, overrides)
@@ -82,11 +86,12 @@ def solve(
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
     folder = _folder(out)
+    asked = Sample(question, id="question", metadata=dict(map(configuration.split, metadata)))
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
     find = partial(
         solved,
         policy,
-        question,
+        asked,
         task=chosen,
         trajectories=trajectories,
         calls=calls,

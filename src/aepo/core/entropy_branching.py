@@ -105,6 +105,11 @@ class EntropyBranching(Exploration):
         """Whether branches are possible."""
         return self.head_start() < self.group_size
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether branches begin in retrospect."""
+        return self.settings.branch_time != "online"
+
     def head_start(self) -> int:
         """The smallest possible m."""
         if self.settings.dynamic_budget:

@@ -190,6 +190,11 @@ class Exploration:
         return False
 
     @property
+    def looks_back(self) -> bool:
+        """Whether `restarts` may begin paths inside ended ones."""
+        return False
+
+    @property
     def needs_rewards(self) -> bool:
         """Whether `restarts` reads rewards."""
         return False

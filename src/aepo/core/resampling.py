@@ -23,6 +23,7 @@ class CallResampling(Exploration):
 
     resamples: int = 1
 
+    looks_back = True
     needs_rewards = True
     needs_call_entropy = True
 

@@ -83,7 +83,7 @@ def reset_arguments(kind: type, sample: Sample) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f"reset of environment {kind.__name__} takes {missing[0]!r}, which sample {sample.id!r} does not have: "
-            f"put it into its metadata (there are {', '.join(known)})"
+            f"put it into its metadata (aepo solve: --metadata {missing[0]}=...); there are {', '.join(known)}"
         )
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     return known if anything else {p.name: known[p.name] for p in takes if p.name in known}

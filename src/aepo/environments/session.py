@@ -8,6 +8,7 @@ is reset and makes the same calls again; each of them must give what it gave bef
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -35,7 +36,7 @@ current: ContextVar[Session] = ContextVar("session")
 """The session of the trajectory that makes a call."""
 
 MOST_SHOWN = 250_000
-"""Most characters of a state that is kept before the end, as JSON; a picture of a page has fewer."""
+"""Most characters of a state that is kept, as JSON; a picture of a page has fewer."""
 
 
 class Session:
@@ -67,6 +68,8 @@ class Session:
         self._world: LiveWorld | None = None
         self._gone = 0
         """The world has gone through so many of the steps."""
+        # Several observations may have the same number of calls, because not every call reaches the world.
+        self._needed = Counter(dict.fromkeys(self.snapshots, 1))
         self.lost = self._ran = self._replaying = False
         self._opened, self._refused = anyio.Event(), ""
 
@@ -77,8 +80,14 @@ class Session:
 
     def fork(self, calls: int) -> Session:
         """The session of a trajectory that begins after the first `calls` calls of this one."""
-        kept = {number: state for number, state in self.snapshots.items() if number <= calls}
+        newest = max((number for number in self.snapshots if number <= calls), default=None)
+        kept = {} if newest is None else {newest: self.snapshots[newest]}
         return Session(self.environment, self.sample, self.steps[:calls], kept)
+
+    def let_go(self, calls: int) -> None:
+        """No trajectory begins at an observation after so many calls; its state goes as soon as a newer one is kept."""
+        self._needed[calls] -= 1
+        self._forget()
 
     def hold(self) -> None:
         """Let the calls that this task makes from now on go to this world."""
@@ -159,6 +168,8 @@ class Session:
         with suppress(EnvironmentLost), anyio.move_on_after(seconds) as scope:
             self.snapshots[self._gone] = await world.own("snapshot"), world.random.state
             count("environment/snapshots")
+            self._needed[self._gone] += 1
+            self._forget()
         count("environment/snapshot_seconds", perf_counter() - began)
         if scope.cancelled_caught:
             self.lost = True
@@ -168,8 +179,7 @@ class Session:
         """Outcome and state at the end, kept and replayed as the results of calls are."""
         result = await self.environment.ending.call({})
         if result.status is ToolStatus.OK:
-            found = json.loads(result.text)
-            return found["outcome"], found["state"]
+            return json.loads(result.text)["outcome"], _state(result.text)
         self._tell(f", at its end: {result.text}")
         return self._worthless, None
 
@@ -180,8 +190,7 @@ class Session:
             self._tell(f": {result.text}")
             self.lost = True
             return None
-        size = len(result.text)
-        return json.loads(result.text)["state"] if size <= MOST_SHOWN else f"(too large to keep: {size} characters)"
+        return _state(result.text)
 
     async def looked(self) -> dict[str, Any]:
         """Ask the world for its state; errors as `ending`."""
@@ -205,6 +214,12 @@ class Session:
         wrong = await self._world.close()
         self._world = None
         return wrong
+
+    def _forget(self) -> None:
+        # A world that dies goes on from the newest state.
+        newest = max(self.snapshots, default=0)
+        for number in [one for one in self.snapshots if one < newest and self._needed[one] <= 0]:
+            del self.snapshots[number]
 
     # Opening and replay.
 
@@ -329,3 +344,8 @@ class Session:
 
     def _tell(self, what: str) -> None:
         self.environment.incidents.tell("lost", f"{self._name}{what}")
+
+
+def _state(text: str) -> Any:
+    """The state that a world has told; in place of one that is too large, a note."""
+    return json.loads(text)["state"] if len(text) <= MOST_SHOWN else f"(too large to keep: {len(text)} characters)"

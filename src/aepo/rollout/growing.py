@@ -72,6 +72,7 @@ class Question:
         self.tree = TrajectoryTree()
         self.paths: list[Path] = []
         self.grown: Group | None = None
+        self._gone: set[tuple[int, int]] = set()
         self._early: list[tuple[Path, bool]] = []
         self._scored, self._whole = anyio.Event(), anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -220,12 +221,24 @@ class Question:
         path = observation.path
         starts = self.spending.shown(path.id, observation.number, observation.entropy, path.root_entropy or 0.0)
         self._ask(starts, Wave.SECOND)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the kept states of worlds go that no path needs: those after observations without a branch."""
+        if self.worlds is None or self.spending.rules.looks_back:
+            return
+        for (number, at), decision in self.spending.decisions.items():
+            if not decision.branches and (number, at) not in self._gone:
+                self._gone.add((number, at))
+                path = self.paths[number]
+                self.worlds.let_go(path, self.tree.walk(path.observation(at).id))
 
     async def _ended(self, path: Path) -> None:
         assert self._tasks is not None
         if self.scorer is not None:
             self._tasks.start_soon(self._score, path, self.scorer)
         self._ask(self.spending.ended(path.id), Wave.SECOND)
+        self._let_go()
         if self.spending.stage is Stage.FILLING:
             await self._fill()
         # The path ends in the engine only after the next ones have asked for its room. A deterministic engine waits for

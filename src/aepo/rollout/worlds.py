@@ -63,6 +63,11 @@ class Worlds:
         self._sessions[path.id] = path.session = session
         return session
 
+    def let_go(self, path: Path, before: list[Node]) -> None:
+        """No path will begin inside this one after the nodes `before`: its state there is not needed any more."""
+        if path.session is not None:
+            path.session.let_go(self._calls(before))
+
     def _calls(self, walk: list[Node]) -> int:
         """How many calls to the world a walk has."""
         asked = [call for node in walk if node.kind is Kind.POLICY for call in node.calls]

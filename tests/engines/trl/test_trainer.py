@@ -97,10 +97,17 @@ def test_two_steps_on_atlas_with_search_and_python(arguments: Arguments) -> None
 
 
 def test_it_trains_in_an_environment(model_folder: Path, arguments: Arguments) -> None:
-    task = aepo.Task("letters", tiny.samples(5), system="", environment=aepo.environment(Letters))
-    trainer = make(model_folder, arguments(), task=task)
+    world = aepo.environment(Letters)
+    task = aepo.Task("letters", tiny.samples(5), held_out=tiny.samples(7)[5:], system="", environment=world)
+    args = arguments(eval_strategy="steps", eval_steps=2, num_generations_eval=2)
+    trainer = make(model_folder, args, task=task, keep_states=True)
     trainer.train()
     assert trainer.rollout is not None
+    assert all(row["environment/opened"] == row["environment/closed"] > 0 for row in steps(trainer))
+    (row,) = (row for row in trainer.state.log_history if "eval_success" in row)
+    assert row["eval_environment/opened"] == row["eval_environment/closed"] > 0
+    nodes = [node for group in trainer.rollout.groups.kept for node in group.tree.nodes]
+    assert any(node.state for node in nodes if node.results)
     leaves = [leaf for group in trainer.rollout.groups.kept for leaf in group.tree.leaves]
     assert all(leaf.reward == leaf.outcome for leaf in leaves)
     assert any(leaf.origin is Origin.BRANCH for leaf in leaves)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 import aepo
-from aepo.environments.adapters.agentdojo import INSTALL, agentdojo, agentdojo_samples
+from aepo.environments.adapters.agentdojo import agentdojo
+from aepo.environments.adapters.samples import agentdojo_samples
 from tests.environments.adapters.solved import Call, played
 
-pytest.importorskip("agentdojo", reason=INSTALL)
+pytest.importorskip("agentdojo", reason="pip install agentdojo")
 
 
 def solution(world: Any) -> Iterator[Call]:

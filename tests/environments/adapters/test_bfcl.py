@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 import aepo
-from aepo.environments.adapters.bfcl import INSTALL, bfcl, bfcl_samples
+from aepo.environments.adapters.bfcl import bfcl
+from aepo.environments.adapters.samples import bfcl_samples
 from aepo.types import ToolError
 from tests.environments.adapters.solved import Call, played
 
-pytest.importorskip("bfcl_eval", reason=INSTALL)
+pytest.importorskip("bfcl_eval", reason="pip install --no-deps bfcl-eval")
 
 
 def solution(world: Any) -> Iterator[Call]:

@@ -44,7 +44,6 @@ def test_one_tool_acts_and_the_rewards_are_summed() -> None:
         world.act("right")
     assert world.done and world.get_reward() == 3.0
     world.close()
-    world.close()
     assert Walk.closed == closed + 1
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 import aepo
-from aepo.environments.adapters.tau2 import INSTALL, telecom, telecom_policy, telecom_samples
+from aepo.environments.adapters.made import INSTALL
+from aepo.environments.adapters.samples import telecom_policy, telecom_samples
+from aepo.environments.adapters.tau2 import telecom
 from tests.environments.adapters.solved import Call, played
 
-pytest.importorskip("tau2.domains", reason=INSTALL)
+pytest.importorskip("tau2.domains", reason=f"pip install {INSTALL['tau2']}")
 
 
 def solution(world: Any) -> Iterator[Call]:

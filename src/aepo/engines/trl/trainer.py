@@ -34,6 +34,7 @@ from aepo.rewards.score import AT_ONCE, RewardScorer
 from aepo.rollout.agent import Agent, OnFormatError
 from aepo.rollout.together import OnToolBug, Repeat
 from aepo.tasks.base import Task
+from aepo.tools.counts import counting, taken
 from aepo.training.batch import flat_batch
 from aepo.training.budget import Spent
 from aepo.training.metrics import exploration_update, rollout_metrics
@@ -103,6 +104,7 @@ class AEPOTrainer(GRPOTrainer):
         on_format_error: Whether a turn that breaks the protocol ends its trajectory, or the model is told and goes on.
             If it goes on, the turn counts as a call and is not trained.
         repeat: Whether a call that a trajectory has made before is run again, or gets the earlier result.
+        keep_states: Whether the state of an environment is kept after each result too, in the trees.
         date: Today's date for a chat template that asks for it; today by default.
         rewards_at_once: The number of calls of the reward at once.
         layout: "tree" computes each distinct token of a forward pass once, "flat" each trajectory whole.
@@ -145,6 +147,7 @@ class AEPOTrainer(GRPOTrainer):
         on_tool_bug: OnToolBug = "stop",
         on_format_error: OnFormatError = "end",
         repeat: Repeat = "run",
+        keep_states: bool = False,
         date: datetime.date | None = None,
         rewards_at_once: int = AT_ONCE,
         layout: Layout = "tree",
@@ -176,6 +179,7 @@ class AEPOTrainer(GRPOTrainer):
                 deterministic=deterministic,
                 on_tool_bug=on_tool_bug,
                 on_format_error=on_format_error,
+                keep_states=keep_states,
                 date=date,
                 template=args.chat_template_kwargs or {},
             ),
@@ -235,14 +239,15 @@ class AEPOTrainer(GRPOTrainer):
         """Sample one rollout, score it, and divide it into forward passes."""
         step, seed, algorithm = self.state.global_step // self.steps_per_rollout, self.args.seed, self.algorithm
         growing = (self._sampling.agent, self._sampling.scorer, algorithm, self.exploration)
-        groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
+        with counting() as counts:
+            groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
         self.rollout = TrainerRollout(step + 1, groups)
         self.exploration = exploration_update(groups.sampled, self.exploration)
         self.spent = self.spent.after(groups.sampled)
         metrics = rollout_metrics(
             groups.sampled, algorithm.exploration().entropy_window, list(self._sampling.agent.tools)
         )
-        self._keep_metrics(metrics | groups.metrics() | self.spent.metrics())
+        self._keep_metrics(metrics | groups.metrics() | self.spent.metrics() | taken(counts))
         batch = flat_batch(groups.kept, algorithm, self._tokenizer.pad_token_id, self.max_completion_length)
         passes, rng = self.args.gradient_accumulation_steps, random.Random(f"minibatches {seed} {step}")
         steps = self.args.steps_per_generation // passes
@@ -297,8 +302,9 @@ class AEPOTrainer(GRPOTrainer):
         asked = [by_id[one] for one in given.data_set("eval_dataset", rows, list(by_id.values()))["id"]]
         agent, greedy, scorer = self._sampling
         how = (self.num_generations_eval, self.args.seed)
-        self.evaluation = event_loop.run(evaluate, asked, scorer, agent, greedy, *how)
-        found = self.evaluation.metrics()
+        with counting() as counts:
+            self.evaluation = event_loop.run(evaluate, asked, scorer, agent, greedy, *how)
+        found = self.evaluation.metrics() | taken(counts)
         metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": value for name, value in found.items()}
         # TRL uses the mode to choose which metrics it logs.
         self.model.eval()

