@@ -161,7 +161,7 @@ def trainer(tmp_path: Path, begin: str) -> tuple[subprocess.Popen[str], Path]:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from aepo.engines.vllm.process import Server\n"
+        "from aepo.engines.vllm.process import RunningServer\n"
         "from tests.engines.vllm.test_process import HEALTHY, started\n"
         f"tmp_path = Path({str(tmp_path)!r})\n"
         f"{begin}\n"
@@ -181,7 +181,7 @@ def removed(folder: Path) -> bool:
 
 
 SERVER = "server = started(tmp_path, HEALTHY); server.wait(60); folder = server.folder"
-FOLDER = "server = Server('http://127.0.0.1:1'); folder = server.folder"
+FOLDER = "server = RunningServer('http://127.0.0.1:1'); folder = server.folder"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

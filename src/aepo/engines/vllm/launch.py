@@ -15,7 +15,7 @@ from aepo.engines.prompts import longest_prompt
 from aepo.engines.vllm.check import TOKENS
 from aepo.engines.vllm.command import serve_command
 from aepo.engines.vllm.needs import ServerNeeds, server_needs
-from aepo.engines.vllm.process import Server, StartedServer
+from aepo.engines.vllm.process import RunningServer, StartedServer
 from aepo.engines.vllm.refused import refuse
 from aepo.tasks.base import Task
 
@@ -32,7 +32,7 @@ class Serving:
     config: Config
     needs: ServerNeeds
     texts: list[list[int]]
-    server: Server
+    server: RunningServer
 
 
 def planned(config: Config, task: Task, fits: Fits) -> tuple[ServerNeeds, list[int]]:
@@ -62,9 +62,9 @@ def serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving]:
         yield Serving(config, needs, texts, server)
 
 
-def _server(config: Config, needs: ServerNeeds) -> Server:
+def _server(config: Config, needs: ServerNeeds) -> RunningServer:
     if config.vllm.url is not None:
-        return Server(config.vllm.url)
+        return RunningServer(config.vllm.url)
     # The log begins beside the run's folder, because that folder is made only after all checks.
     run = Path(config.run)
     run.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ SHORT_OF_MEMORY = {
 """What vLLM says when memory is short at its start, and which setting to change; the first that matches counts."""
 
 
-class Server:
+class RunningServer:
     """A vLLM server that runs already, and a folder for the weights that it is handed.
 
     Attributes:
@@ -67,7 +67,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class StartedServer(Server):
+class StartedServer(RunningServer):
     """A vLLM server that this process starts and ends."""
 
     def __init__(self, command: Command, log: Path) -> None:
