@@ -25,18 +25,11 @@ class StepLoss:
     """
 
     def __init__(
-        self,
-        algorithm: AnyAlgorithm,
-        policy: Logprobs,
-        reference: Logprobs | None,
-        temperature: float,
-        layout: Layout,
-        passes: int,
+        self, policy: Logprobs, reference: Logprobs | None, temperature: float, layout: Layout, passes: int
     ) -> None:
         """Nothing is added up.
 
         Args:
-            algorithm: Gives the loss.
             policy: The trained model.
             reference: The reference model of the KL term; None without one.
             temperature: The temperature of sampling.
@@ -44,12 +37,12 @@ class StepLoss:
             passes: The number of forward passes per optimizer step.
         """
         self.reference = reference
-        self._algorithm, self._policy, self._temperature = algorithm, policy, temperature
+        self._policy, self._temperature = policy, temperature
         self._tree, self._passes = layout == "tree", passes
         self._figures, self._reading = StepFigures(), Reading()
 
-    def of(self, part: MicroBatch, device: torch.device) -> Tensor | None:
-        """The loss of one forward pass; None if it has no trajectory.
+    def of(self, part: MicroBatch, algorithm: AnyAlgorithm, device: torch.device) -> Tensor | None:
+        """The algorithm's loss of one forward pass; None if it has no trajectory.
 
         Raises:
             NonFiniteLoss: The loss is not finite; the step was not taken.
@@ -58,9 +51,9 @@ class StepLoss:
         if part.batch is None:
             return None
         counts = (part.tokens, part.trajectories)
-        of = Objective(self._algorithm, self._policy, self.reference, self._temperature, *counts)
+        of = Objective(algorithm, self._policy, self.reference, self._temperature, *counts)
         if self._tree:
-            weights_B = row_weights(part.batch.loss_mask_BT, self._algorithm.aggregation, *counts)
+            weights_B = row_weights(part.batch.loss_mask_BT, algorithm.aggregation, *counts)
             grown = forest(part.batch, weights_B, sys.maxsize)
             self._reading += grown.reading
             (found,) = tree_passes(of, [tree.to(device) for tree in grown.batches])

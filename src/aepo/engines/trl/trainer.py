@@ -204,7 +204,7 @@ class AEPOTrainer(GRPOTrainer):
         logprobs = ModelLogprobs(self.model, len(self._tokenizer))
         reference = self.policy.frozen() if self.algorithm.kl_weight > 0 else None
         passes = self.args.gradient_accumulation_steps
-        self._loss = StepLoss(self.algorithm, logprobs, reference, self.temperature, layout, passes)
+        self._loss = StepLoss(logprobs, reference, self.temperature, layout, passes)
         self.exploration: ExplorationState = self.algorithm.exploration().initial_state(len(self._tokenizer))
         self.spent = Spent()
         self.rollout: TrainerRollout | None = None
@@ -265,7 +265,7 @@ class AEPOTrainer(GRPOTrainer):
         Raises:
             NonFiniteLoss: The loss is not finite; the step was not taken.
         """
-        loss = self._loss.of(inputs, self.model.device)
+        loss = self._loss.of(inputs, self.algorithm, self.model.device)
         if loss is None:
             # The gradient is 0, but the optimizer's momentum must still move the weights.
             return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum()
