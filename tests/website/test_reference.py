@@ -93,7 +93,7 @@ def test_every_setting_is_listed_with_its_default(written: Path) -> None:
     text = (written / "config.md").read_text(encoding="utf-8")
     for key in flat(Config().model_dump(mode="json")):
         assert f"| `{key}` |" in text or key == "algorithm.name", key
-    assert "| `train.learning_rate` | `1e-06` | AdamW's learning rate after the warm-up. |" in text
+    assert '| `train.learning_rate` | `"auto"` | AdamW\'s learning rate after the warm-up; "auto" takes one' in text
     for model in get_args(get_args(AnyAlgorithm)[0]):
         assert f"### `{model.model_fields['name'].default}`" in text
     rows = list(table_rows(text))
