@@ -102,6 +102,7 @@ __all__ = [
     "browse",
     "check_environment",
     "environment",
+    "environments",
     "evaluate",
     "load_config",
     "load_policy",
@@ -121,8 +122,8 @@ def __getattr__(name: str) -> Any:
         import_module("aepo.process.windows").refuse_windows()
     if name == "load_config":
         return import_module("aepo.config").load
-    if name == "rewards":
-        return import_module("aepo.rewards")
+    if name in ("rewards", "environments"):
+        return import_module(f"aepo.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'aepo' has no attribute {name!r}")
     return getattr(import_module(_WHERE[name]), name)

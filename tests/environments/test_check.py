@@ -185,3 +185,54 @@ def test_faults_are_found_with_their_remedy(
     assert remedy in found[0]
     assert "\n" not in found[0]
     assert re.search(seen, found[0]), found[0]
+
+
+class Shelf:
+    """A world whose words cannot be guessed, unless `say` tells them."""
+
+    say = ""
+
+    def reset(self, seed: int) -> str:
+        self.cart: list[str] = []
+        return f"A shop. {self.say}"
+
+    def add(self, article: str) -> str:
+        """Put an article into the cart.
+
+        Args:
+            article: Which.
+        """
+        if article != "xylophone":
+            raise aepo.ToolError("no such article")
+        self.cart.append(article)
+        return f"{self.cart} {random.Random().random()}"
+
+    def show(self) -> str:
+        """Show the cart."""
+        return str(self.cart)
+
+
+class Labelled(Shelf):
+    say = "It has: xylophone"
+
+
+def test_a_method_that_refuses_every_call_is_named_since_it_was_not_tested(caplog: pytest.LogCaptureFixture) -> None:
+    assert faults(Shelf) == []
+    assert re.search(r"add: 0 of \d+ calls succeeded; what is refused is not tested", caplog.text)
+    found = aepo.check_environment(aepo.environment(Labelled), SAMPLES, calls=100)
+    assert found and "xylophone" in found[0].what
+
+
+def test_a_sample_that_reset_cannot_take_is_no_fault_of_the_world() -> None:
+    class Wants(Shelf):
+        def reset(self, bugdet: int) -> str:  # type: ignore[override]
+            return str(bugdet)
+
+    with pytest.raises(ValueError, match="takes 'bugdet', which sample 'q0' does not have"):
+        faults(Wants)
+
+
+def test_a_world_may_name_the_error_after_importing_the_package_alone() -> None:
+    code = "import aepo; print(aepo.environments.EnvironmentLost.__name__)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "EnvironmentLost"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from aepo.doctor.finding import Finding
-from aepo.environments.check import CLOSE, check_environment
+from aepo.environments.check import CLOSE, checked
 from aepo.tasks.base import Task
 
 QUESTIONS = 3
@@ -28,12 +28,12 @@ def worlds(task: Task | None) -> Iterator[Finding]:
         level = log.level
         log.setLevel(logging.ERROR)
         try:
-            faults = check_environment(environment, samples, CALLS)
+            found = checked(environment, samples, CALLS)
         finally:
             log.setLevel(level)
-        for fault in faults:
+        for fault in found.faults:
             yield Finding("worlds", name, fault.what, "note" if fault.remedy == CLOSE else "missing", fault.remedy)
-        if not faults:
+        if not found.faults:
             ways = "snapshots" if environment.snapshots else "replay"
             text = f"{len(samples)} questions, {CALLS} calls at random: equal in two worlds, and in branches by {ways}"
-            yield Finding("worlds", name, text)
+            yield Finding("worlds", name, text + (f"; {found.untested}" if found.untested else ""))

@@ -12,7 +12,7 @@ from aepo.types import ToolCall
 
 _WORD = re.compile(r"\w+")
 RECENT = 3
-"""Texts whose words are drawn."""
+"""Half of the calls take words from so many last texts, the others from all: an opening often lists what there is."""
 
 
 def draw_call(draw: random.Random, tools: Sequence[Tool], texts: Sequence[str]) -> ToolCall:
@@ -24,7 +24,9 @@ def draw_call(draw: random.Random, tools: Sequence[Tool], texts: Sequence[str]) 
         texts: What the world has shown so far.
     """
     tool = draw.choice(tools)
-    words = [word for text in texts[-RECENT:] for word in _WORD.findall(text)] or ["a"]
+    read = texts if draw.random() < 0.5 else texts[-RECENT:]
+    # Each word once: else those of refusals would crowd out the others.
+    words = list(dict.fromkeys(word for text in read for word in _WORD.findall(text))) or ["a"]
     return ToolCall(tool.name, drawn_object(draw, tool.parameters, words))
 
 

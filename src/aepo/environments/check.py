@@ -6,11 +6,12 @@ are brought to where the first one was, as branches are, and go on as it did.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from pathlib import Path
 
@@ -23,8 +24,13 @@ from aepo.process import event_loop, user_code
 from aepo.tools.base import ToolBug, ToolMisconfigured
 from aepo.types import Sample, ToolCall, ToolResult, ToolStatus
 
+_log = logging.getLogger(__name__)
+
 OWN_RANDOM = "it draws from the random numbers of the whole process: aepo.environment(..., own_random=True)"
-SHARED = "worlds change each other: keep what changes in self, not in the class, the module, a file or a service"
+SHARED = (
+    "worlds change each other: keep what changes in self, not in the class, the module, a file or a service, or take "
+    "aepo.environment(..., process=True)"
+)
 UNSEEDED = (
     "reset must set all that changes, in self: take `seed` and draw from random.Random(seed), read no clock and no "
     "other source of chance, share nothing with other worlds"
@@ -64,10 +70,34 @@ class _Found(Exception):
         self.fault = Fault(what, remedy)
 
 
+@dataclass
+class Checked:
+    """What a check has seen.
+
+    Attributes:
+        faults: The first fault of each question, each once.
+        tried: How often each method was called with drawn arguments.
+        worked: How often such a call was not refused.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    tried: Counter[str] = field(default_factory=Counter)
+    worked: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def untested(self) -> str:
+        """The methods that refused every call; what they do was not seen."""
+        never = sorted(name for name in self.tried if not self.worked[name])
+        return ", ".join(f"{name}: 0 of {self.tried[name]} calls succeeded" for name in never)
+
+
 def check_environment(
     environment: Environment, samples: Sequence[Sample], calls: int = 20, seed: int = 0
 ) -> list[Fault]:
     """Find what makes an environment unfit for a rollout; it really makes the calls.
+
+    Arguments are drawn from the words that questions, openings and results have. A method that refused every call is
+    named in the log, because what it does was not tested.
 
     Args:
         environment: The environment.
@@ -77,33 +107,52 @@ def check_environment(
 
     Returns:
         The first fault of each question, each once; empty if none was found.
+
+    Raises:
+        ValueError: `reset` takes what a sample does not have.
     """
+    found = checked(environment, samples, calls, seed)
+    if found.untested:
+        _log.warning(
+            "%s; what is refused is not tested: let reset or a result say the words that are taken, or raise calls",
+            found.untested,
+        )
+    return found.faults
+
+
+def checked(environment: Environment, samples: Sequence[Sample], calls: int, seed: int = 0) -> Checked:
+    """What `check_environment` sees; arguments as there."""
     found = event_loop.run(_check, environment, samples, calls, seed)
-    if found:
+    if found.faults:
         return found
     # What the first worlds have opened may be shared by all of them, such as a browser.
     before = _open_now()
     event_loop.run(_check, environment, samples, 1, seed)
     left = [kind for kind, number in (_open_now() - before).items() if number >= len(samples)]
-    return [Fault(f"closed worlds leave {' and '.join(sorted(left))} open", CLOSE)] if left else []
+    if left:
+        found.faults.append(Fault(f"closed worlds leave {' and '.join(sorted(left))} open", CLOSE))
+    return found
 
 
-async def _check(environment: Environment, samples: Sequence[Sample], calls: int, seed: int) -> list[Fault]:
-    found: dict[Fault, None] = {}
+async def _check(environment: Environment, samples: Sequence[Sample], calls: int, seed: int) -> Checked:
+    seen, found = Checked(), dict[Fault, None]()
     for sample in samples:
         try:
-            await _check_question(environment, sample, calls, seed)
+            await _check_question(environment, sample, calls, seed, seen)
         except _Found as one:
             found[one.fault] = None
-    return list(found)
+    return replace(seen, faults=list(found))
 
 
-async def _check_question(environment: Environment, sample: Sample, calls: int, seed: int) -> None:
+async def _check_question(environment: Environment, sample: Sample, calls: int, seed: int, seen: Checked) -> None:
     made = 0
     for game in range(GAMES):
         check = _Game(environment, sample, calls - made, f"{seed} {game} {sample.id}")
         try:
             first = await check.twins(environment, True)
+            for step in first.steps:
+                seen.tried[step.call.name] += 1
+                seen.worked[step.call.name] += step.result.status in (ToolStatus.OK, ToolStatus.DONE)
         except _Found as found:
             if found.fault.remedy != UNSEEDED:
                 raise
@@ -201,6 +250,8 @@ async def _open(session: Session, remedy: str = LATE) -> None:
         raise _Found(str(bug), "a method of the contract must raise nothing") from bug
     except ToolMisconfigured as error:
         raise _Found(str(error), "look where reset waits, or raise reset_timeout") from error
+    except ValueError:  # the samples do not fit the environment
+        raise
     except Exception as error:
         raise _Found(f"a branch could not begin where it should: {error}", remedy) from error
 
