@@ -258,3 +258,9 @@ def waited(reached: Callable[[], bool], seconds: float) -> None:
     while not reached():
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_more_prompts_are_sent_at_once_than_vllm_reads_in_one_step(tmp_path: Path, nothing_left: None) -> None:
+    many = ["rollout.max_sequences=256", "evaluation.questions=40", "evaluation.samples=4", "train.steps=1"]
+    api.train_config(settings(tmp_path / "run", *many))
+    assert "EngineDeadError" not in (tmp_path / "run" / "vllm.log").read_text(encoding="utf-8")

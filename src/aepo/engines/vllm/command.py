@@ -65,6 +65,8 @@ def _options(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, Any]
         # On a CPU a graph takes minutes to compile, and not all kernels support smaller blocks.
         "enforce-eager": on_cpu,
         "block-size": 32 if on_cpu else 16,
+        # Between two parts of a prompt vLLM 0.32 sets back a row's random generator, which it cannot do on a CPU.
+        "no-enable-chunked-prefill": on_cpu,
     }
     if lora is None:
         # The server begins with random weights, so a missing first hand-over is noticed.
