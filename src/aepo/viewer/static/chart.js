@@ -16,7 +16,7 @@ export function chart(name, curves, trees, onStep) {
   const low = Math.min(d3.min(values), d3.min(values) > 0 ? 0 : Infinity),
     high = d3.max(values);
   const x = d3.scaleLinear(steps[0] === steps[1] ? [steps[0] - 1, steps[0] + 1] : steps, [LEFT, WIDTH - RIGHT]);
-  const y = d3.scaleLinear(low === high ? [low - 1, high + 1] : [low, high], [HEIGHT - BOTTOM, TOP]).nice(3);
+  const y = d3.scaleLinear(low === high ? [Math.min(low, 0), Math.max(high, 0) || 0.01] : [low, high], [HEIGHT - BOTTOM, TOP]).nice(3);
   const percent = unit(name) === "%";
   const read = (value) => (percent ? `${figure(100 * value)} %` : figure(value));
   const line = d3.line(
@@ -41,7 +41,11 @@ export function chart(name, curves, trees, onStep) {
   const ticks = y.ticks(3),
     digits = d3.precisionFixed(d3.tickStep(...y.domain(), 3) * (percent ? 100 : 1));
   const tickWords = (value) =>
-    Math.abs(value) >= 10000 ? d3.format(".2~s")(value) : number(value * (percent ? 100 : 1), digits);
+    Math.abs(value) >= 10000
+      ? d3.format(".2~s")(value)
+      : digits > 4 && value
+        ? d3.format(".1~e")(value * (percent ? 100 : 1)).replace("−", "-")
+        : number(value * (percent ? 100 : 1), Math.min(digits, 4));
   const svg = s(
     "svg",
     {
