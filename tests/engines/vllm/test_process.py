@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
 from aepo.engines.vllm.control import VllmError
-from aepo.engines.vllm.process import StartedServer
+from aepo.engines.vllm.process import StartedServer, _segments
 
 HEALTHY = """
 import http.server, os, socketserver, subprocess, sys
@@ -198,3 +199,30 @@ def test_a_trainer_that_ends_leaves_nothing(tmp_path: Path, begin: str, number: 
     finally:
         process.kill()
         process.wait()
+
+
+HOLDS = """
+import mmap, os, sys, time
+with open(sys.argv[1], "wb+") as file:
+    file.truncate(4096)
+    held = mmap.mmap(file.fileno(), 4096)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_shared_memory_of_a_session_is_found_and_that_of_others_is_not():
+    mine, other = (Path("/dev/shm") / f"psm_{uuid.uuid4().hex[:8]}" for _ in range(2))
+    begun = [
+        subprocess.Popen([sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, start_new_session=True)
+        for path in (mine, other)
+    ]
+    try:
+        for process in begun:
+            assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        assert _segments(begun[0].pid) == {mine}
+    finally:
+        for process, path in zip(begun, (mine, other), strict=True):
+            process.kill()
+            process.communicate()
+            path.unlink()

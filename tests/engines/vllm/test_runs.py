@@ -28,10 +28,11 @@ from aepo.process import event_loop
 from aepo.rollout.generator import GeneratorSettings, Stop
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
+from aepo.tasks.house.game import House
 from aepo.training.display import Display
+from aepo.types import ToolCall
 from aepo.viewer import read_trees, tree_files
 from tests.engines.test_smollm2 import CITIES, brief, population
-from tests.engines.verl.world_task import Catalogue, catalogues
 
 PYTHON = os.environ.get("AEPO_VLLM_PYTHON", "")
 pytestmark = pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM")
@@ -237,7 +238,9 @@ def test_nothing_is_left_when_all_that_would_tidy_up_is_killed(tmp_path: Path, n
 
 
 def test_vllm_samples_for_a_policy_that_acts_in_worlds(tmp_path: Path, nothing_left: None):
-    api.train_task(settings(tmp_path / "run", "algorithm.tau=0"), catalogues(max_open=16))
+    played = ["model.path=house", "task.name=house", "rollout.max_tokens=300", "rollout.max_tool_calls=10"]
+    house = tasks.load("house", {"size": 20, "held_out": 4, "rooms": 4})
+    api.train_task(settings(tmp_path / "run", "algorithm.tau=0", *played), house)
     steps = checked(tmp_path / "run")
     assert all(row["environment/opened"] == row["environment/closed"] > 0 for row in steps)
     assert not any("environment/refused" in row for row in steps)
@@ -245,11 +248,20 @@ def test_vllm_samples_for_a_policy_that_acts_in_worlds(tmp_path: Path, nothing_l
     assert any(call for group in groups for one in group.trajectories() for call in one.calls)
     for group in groups:
         for one in group.trajectories():
-            world = Catalogue()
-            world.reset(group.sample.question)
-            made = [(call, result) for call, result in one.calls if result.executed]
-            assert [result.text for _, result in made] == [world.search(**call.arguments) for call, _ in made]
-            assert one.reward == world.get_reward()
+            world = House()
+            world.reset(**group.sample.metadata)
+            for call, result in one.calls:
+                if result.executed:
+                    assert result.text == said(world, call)
+            assert (one.outcome, one.state) == (world.get_reward(), world.state)
+
+
+def said(world: House, call: ToolCall) -> str:
+    """What a game of our own says to a call."""
+    try:
+        return str(getattr(world, call.name)(**call.arguments))
+    except aepo.ToolError as error:
+        return str(error)
 
 
 def waited(reached: Callable[[], bool], seconds: float) -> None:

@@ -75,6 +75,7 @@ class StartedServer(RunningServer):
         self.folder, self.log = _private_folder(), log
         self.control = Control("http://vllm", self.folder / "socket")
         self._command, self._variables = command(self.folder)
+        self._segments: set[Path] = set()
         self._start()
 
     def _start(self) -> None:
@@ -99,6 +100,7 @@ class StartedServer(RunningServer):
                     f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
                 )
             time.sleep(POLL)
+        self._segments = _segments(self.guarded.session)
         threading.Thread(target=self._watch, args=(self.guarded,), daemon=True).start()
 
     def _watch(self, guarded: Guarded) -> None:
@@ -116,6 +118,12 @@ class StartedServer(RunningServer):
         with suppress(OSError):
             os.replace(self.log, to)
             self.log = to
+
+    def close(self) -> None:
+        """End it, and remove its folder and the shared memory that a killed part of it has left."""
+        super().close()
+        for segment in self._segments:
+            segment.unlink(missing_ok=True)
 
     def restart(self) -> bool:
         """Start it again if it has ended, or is not well; a part of it may have died a moment ago.
@@ -137,6 +145,17 @@ class StartedServer(RunningServer):
 def _private_folder() -> Path:
     memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="aepo-vllm-", dir=memory if os.access(memory, os.W_OK) else None))
+
+
+def _segments(session: int) -> set[Path]:
+    """The shared memory of all processes of a session, where the system tells."""
+    found: set[Path] = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # a process that has ended meanwhile
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+                maps = stat.with_name("maps").read_text()
+                found |= {Path(name) for name in re.findall(r"/dev/shm/psm_\w+", maps)}
+    return found
 
 
 def _reason(log: Path) -> str:
