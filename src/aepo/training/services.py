@@ -42,19 +42,18 @@ class ServiceTracker:
             ) from error
         file = folder / KEPT
         ids = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        run = folder.name
         if name == "mlflow":
-            self._tracker = tracking.MLflowTracker(PROJECT, run_id=ids.get(name), run_name=folder.name)
-            self._tracker.start()
-            ids[name] = self._tracker.tracker.info.run_id
+            self._tracker = tracking.MLflowTracker(PROJECT, run_id=ids.get(name), run_name=run)
         else:
-            ids.setdefault(name, uuid.uuid4().hex[:8])
-            of = (
-                {"id": ids[name], "name": folder.name, "resume": "allow", "dir": str(folder)}
-                if name == "wandb"
-                else {"name": f"{folder.name}-{ids[name]}", "resume": "allow"}
-            )
-            self._tracker = (tracking.WandBTracker if name == "wandb" else tracking.TrackioTracker)(PROJECT, **of)
-            self._tracker.start()
+            given = ids.setdefault(name, uuid.uuid4().hex[:8])
+            if name == "wandb":
+                self._tracker = tracking.WandBTracker(PROJECT, id=given, name=run, resume="allow", dir=str(folder))
+            else:
+                self._tracker = tracking.TrackioTracker(PROJECT, name=f"{run}-{given}", resume="allow")
+        self._tracker.start()
+        if name == "mlflow":
+            ids[name] = self._tracker.tracker.info.run_id
         write_whole(file, json.dumps(ids).encode())
         self._tracker.store_init_configuration({key: _plain(value) for key, value in settings.items()})
 
