@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from aepo import api
-from aepo.algorithms import GRPO, Algorithm, AnyAlgorithm
+from aepo.algorithms import AEPO, ARPO, AXPO, GRPO, Algorithm, AnyAlgorithm
 from aepo.config import TrainConfig
 from aepo.core.aggregation import MODES, row_weights
 from aepo.engines.local.logprobs import FrozenLogprobs
@@ -129,6 +129,34 @@ def test_a_step_on_the_tree_is_that_on_whole_trajectories(
     assert tree_metrics["train/sharing"] >= 1.0
     if budget == 10**6:
         assert tree_metrics["train/repeated_tokens"] == 0
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    trees=groups(),
+    kind=st.sampled_from([AEPO, ARPO, AXPO]),
+    leaf_weights=st.sampled_from(["equal", "path"]),
+    credit=st.sampled_from(["group", "sibling", "mixed"]),
+    weight=st.sampled_from([-0.2, 0.2, -2.0]),
+    aggregation=st.sampled_from(MODES),
+    seed=st.integers(0, 99),
+)
+def test_leaf_weights_and_credit_are_exact_on_the_tree(
+    models: tuple[LocalPolicy, FrozenLogprobs],
+    trees: list[Group],
+    kind: type[Algorithm],
+    leaf_weights: str,
+    credit: str,
+    weight: float,
+    aggregation: str,
+    seed: int,
+) -> None:
+    policy, _ = models
+    algorithm = kind(leaf_weights=leaf_weights, credit=credit, entropy_weight=weight, aggregation=aggregation)
+    batch = sampled(policy, trees, algorithm, 0.5, seed)
+    flat, _ = step(policy, algorithm, batch, layout="flat")
+    tree, _ = step(policy, algorithm, batch, layout="tree")
+    assert (tree - flat).abs().max() <= 1e-5 * max(1.0, float(flat.abs().max()))
 
 
 def chain(tree: TrajectoryTree, parent: int, tokens: list[int], logprobs: list[float], kind: Kind = Kind.POLICY) -> int:

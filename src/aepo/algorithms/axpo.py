@@ -11,13 +11,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from aepo.algorithms.base import Aggregation, Algorithm
+from aepo.algorithms.base import Aggregation
+from aepo.algorithms.weighted import TreeWeighted
 from aepo.core.exploration import Exploration
 from aepo.core.resampling import CallResampling
 
 
-class AXPO(Algorithm):
-    """Settings of AXPO; see `Algorithm` for the shared ones.
+class AXPO(TreeWeighted):
+    """Settings of AXPO; see `Algorithm` and `TreeWeighted` for the shared ones.
 
     Attributes:
         resamples: r, trajectories that wait until the others have ended and been scored; null is a quarter of k, at
