@@ -196,7 +196,11 @@ def test_a_run_with_rules_of_trust_and_entropy_resumes_as_if_it_had_not_stopped(
     assert len({row["trust/beta"] for row in rows}) > 1
     assert all(row["entropy_control/weight"] > 0 for row in rows)
     go(*chosen, "train.steps=2", name="resumed")
-    assert_equal_runs(go(*chosen, "train.steps=4", name="resumed", resume=True), run)
+    resumed = go(*chosen, "train.steps=4", name="resumed", resume=True)
+    # An evaluation at the end of the first part is more than the whole run has.
+    assert [row for row in metrics(resumed) if "reward/mean" in row] == rows
+    ours, theirs = weights(run), weights(resumed)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_every_pass_asks_each_question_once(whole: Path) -> None:

@@ -19,10 +19,13 @@ class EntropyWeighted(Algorithm):
         entropy_weight: How strongly token entropy counts. Above 0, uncertain tokens have larger advantages, as in
             AEPO's paper; below 0, smaller ones; 0 reads no entropy.
         entropy_scope: Whether a token's entropy is compared with the whole batch or with its group.
+        standardize: Whether advantages are divided by the std of the group's rewards; not so in Dr. GRPO (arXiv
+            2503.20783), whose expected gradient is that of the reward itself.
     """
 
     entropy_weight: float = Field(default=0.0, allow_inf_nan=False)
     entropy_scope: Literal["batch", "group"] = "batch"
+    standardize: bool = True
 
     def advantages(self, batch: ScoredBatch) -> Tensor:
         """(B, T) or (B, 1): `base_advantages`, scaled by token entropy."""
@@ -43,7 +46,11 @@ class EntropyWeighted(Algorithm):
 
     def base_advantages(self, batch: ScoredBatch) -> Tensor:
         """(B, 1) or (B, T): the advantages before entropy counts; by default the group's z-score."""
-        return super().advantages(batch)
+        from aepo.core.tree_credit import tree_relative
+
+        if self.standardize:
+            return super().advantages(batch)
+        return tree_relative(batch.rewards_B, batch.groups_B, batch.nodes_BT, standardized=False)
 
     @property
     def weighs_entropy(self) -> bool:
@@ -80,4 +87,5 @@ class TreeWeighted(EntropyWeighted):
 
         if (self.leaf_weights, self.credit) == ("equal", "group"):
             return super().base_advantages(batch)
-        return tree_relative(batch.rewards_B, batch.groups_B, batch.nodes_BT, self.leaf_weights, self.credit)
+        how = (self.leaf_weights, self.credit, self.standardize)
+        return tree_relative(batch.rewards_B, batch.groups_B, batch.nodes_BT, *how)

@@ -115,7 +115,7 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
             part = batch.rows(rows_B)
             learner.optimizer.zero_grad(set_to_none=True)
             found_BT = None if seen_BT is None else seen_BT[rows_B, : part.tokens_BT.shape[1]]
-            figures, reading = _accumulate(learner, part, found_BT)
+            figures, reading = accumulate(learner, part, found_BT)
             if seen_BT is not None and found_BT is not None:
                 seen_BT[rows_B, : part.tokens_BT.shape[1]] = found_BT
             norms.append(_optimize(learner, len(steps)))
@@ -146,8 +146,8 @@ def _optimize(learner: Learner, taken: int) -> float:
     return float(norm)
 
 
-def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[StepFigures, Reading]:
-    """Accumulate the gradient of one optimizer step."""
+def accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None = None) -> tuple[StepFigures, Reading]:
+    """Add the gradient of one optimizer step to the parameters' own; arguments and errors as of `update`."""
     policy = learner.policy
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
