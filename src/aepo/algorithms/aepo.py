@@ -1,7 +1,7 @@
 """AEPO, Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545); spec 3 and 4.
 
 Rollout: probes set how many trajectories start from the question; the others branch where entropy rises after a tool
-result, less and less on a path that branched again and again. Loss: a clip that keeps the gradient of good tokens.
+result, less and less on a path that stays uncertain. Loss: a clip that keeps the gradient of good tokens.
 Advantage: the group's z-score, larger where the policy was uncertain.
 
 Each of the four parts switches off alone: `dynamic_budget`, `branch_penalty`, `entropy_clip`, `entropy_advantage`.
@@ -25,6 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"tau": 0.5, "entropy_scale": "log_vocab", "pacing": "none", "min_global": 0.0},
     "reference": {
         "branch_rule": "reference",
+        "streak": "branches",
         "beta": 0.5,
         "tau": 0.5,
         "entropy_scale": "reference",
@@ -39,7 +40,7 @@ class AEPO(BalancedBranchSettings, TreeWeighted):
 
     Attributes:
         preset: Source of unset values: our defaults, the paper's rule, or the public reference code's.
-        branch_penalty: Let consecutive branches lower the branch probability.
+        branch_penalty: Let consecutive uncertain observations lower the branch probability.
         entropy_clip: Keep the gradient of good tokens above the clip range; off: PPO's clip.
         entropy_advantage: Weigh advantages by token entropy.
         entropy_weight: As of `EntropyWeighted`; the public code's default.

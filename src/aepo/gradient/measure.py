@@ -56,7 +56,7 @@ class Amount:
 
 
 @dataclass
-class Measured:
+class Gradients:
     """Sketches of gradients, one a batch.
 
     Attributes:
@@ -78,7 +78,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Instrument:
     """The parts of a measurement.
 
     Attributes:
@@ -107,7 +107,7 @@ class Bench:
     amount: Amount
     tell: Callable[[str], None]
 
-    def measure(self, methods: Sequence[Method]) -> Measured:
+    def measure(self, methods: Sequence[Method]) -> Gradients:
         """Sample batches in rounds, one of each rollout and one of the reference, until all are there or time is over.
 
         Methods whose rollouts have equal rules share their batches. The first method is the reference, on batches of
@@ -120,7 +120,7 @@ class Bench:
         rollouts = _Rollouts(self, methods)
         rollouts.warm_up()
         scale = self._adam_scale(rollouts, methods[0])
-        found = Measured()
+        found = Gradients()
         for number in range(max(self.amount.batches, self.amount.reference)):
             if number < self.amount.reference:
                 groups = rollouts.sample(methods[0], f"reference {number}", f"reference questions {number}")
@@ -141,7 +141,7 @@ class Bench:
         methods: Sequence[Method],
         number: int,
         scale: dict[str, Tensor],
-        found: Measured,
+        found: Gradients,
     ) -> None:
         sampled: dict[int, list[Group]] = {}
         for method in methods:
@@ -200,8 +200,8 @@ class _Rollouts:
         pilot: The groups of the pilot of the first method.
     """
 
-    def __init__(self, bench: Bench, methods: Sequence[Method]) -> None:
-        self.bench, self.methods = bench, methods
+    def __init__(self, instrument: Instrument, methods: Sequence[Method]) -> None:
+        self.instrument, self.methods = instrument, methods
         self.pilot: list[list[Group]] = []
         self._rules: list[Exploration] = []
         self._kinds: dict[str, int] = {}
@@ -210,7 +210,7 @@ class _Rollouts:
             if rules not in self._rules:
                 self._rules.append(rules)
             self._kinds[method.label] = self._rules.index(rules)
-        self._states: list[ExplorationState] = [rules.initial_state(bench.vocab_size) for rules in self._rules]
+        self._states: list[ExplorationState] = [rules.initial_state(instrument.vocab_size) for rules in self._rules]
         self._agents = [self._agent(kind) for kind in range(len(self._rules))]
 
     def kind(self, method: Method) -> int:
@@ -219,7 +219,7 @@ class _Rollouts:
 
     def warm_up(self) -> None:
         """Sample the pilot: the entropy scales of each rule, and batches of the first method."""
-        for number in range(self.bench.amount.pilot):
+        for number in range(self.instrument.amount.pilot):
             for kind, rules in enumerate(self._rules):
                 name = f"pilot {number}"
                 groups = self._sample(kind, f"{name} of {kind}", name)
@@ -232,17 +232,17 @@ class _Rollouts:
         return self._sample(self.kind(method), step, questions)
 
     def _sample(self, kind: int, step: str, questions: str) -> list[Group]:
-        bench = self.bench
-        rng = random.Random(f"gradient {bench.amount.seed} {questions}")
-        asked = rng.sample(list(bench.questions), min(bench.amount.questions, len(bench.questions)))
-        seeds = Seeds(bench.amount.seed, f"gradient {step}")
+        instrument = self.instrument
+        rng = random.Random(f"gradient {instrument.amount.seed} {questions}")
+        asked = rng.sample(list(instrument.questions), min(instrument.amount.questions, len(instrument.questions)))
+        seeds = Seeds(instrument.amount.seed, f"gradient {step}")
         rules, state = self._rules[kind], self._states[kind]
-        return event_loop.run(explore, asked, self._agents[kind], rules, state, seeds, bench.scorer)
+        return event_loop.run(explore, asked, self._agents[kind], rules, state, seeds, instrument.scorer)
 
     def _agent(self, kind: int) -> Agent:
         """The agent of a rollout, with the entropies that any of its methods reads."""
         mine = [method.algorithm for method in self.methods if self.kind(method) == kind]
-        return self.bench.agent(next((one for one in mine if one.needs_every_entropy), mine[0]))
+        return self.instrument.agent(next((one for one in mine if one.needs_every_entropy), mine[0]))
 
 
 def sampled_tokens(group: Group) -> int:

@@ -11,11 +11,11 @@ from aepo.config import Config, ConfigError
 from aepo.equipment.agents import agents
 from aepo.equipment.models import started_from
 from aepo.equipment.tools import equip
-from aepo.gradient.measure import Amount, Bench, Measured
+from aepo.gradient.measure import Amount, Gradients, Instrument
 from aepo.gradient.methods import Method
 
 
-def measure(config: Config, methods: Sequence[Method], amount: Amount, tell: Callable[[str], None]) -> Measured:
+def measure(config: Config, methods: Sequence[Method], amount: Amount, tell: Callable[[str], None]) -> Gradients:
     """Sample with the configuration's model on its training questions, and take each method's gradient.
 
     Nothing is trained and nothing is written.
@@ -39,7 +39,7 @@ def measure(config: Config, methods: Sequence[Method], amount: Amount, tell: Cal
     equipped = equipment.of(task)
     policy, parts = build(config, equipped, equipment.budget)
     asked = [*task.samples, *parts.held_out]
-    bench = Bench(
+    instrument = Instrument(
         policy=policy,
         agent=lambda algorithm: agents(policy, equipped, config.model_copy(update={"algorithm": algorithm}), asked)[0],
         scorer=parts.scorer,
@@ -53,4 +53,4 @@ def measure(config: Config, methods: Sequence[Method], amount: Amount, tell: Cal
         tell=tell,
     )
     with equipment.in_use(Path(config.run)):
-        return bench.measure(methods)
+        return instrument.measure(methods)
