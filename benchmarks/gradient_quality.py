@@ -24,7 +24,7 @@ from typing import Any
 from aepo.algorithms import AEPO, GRPO
 from aepo.config import load
 from aepo.gradient.measure import Amount
-from aepo.gradient.methods import Method
+from aepo.gradient.methods import GradientMethod
 from aepo.gradient.report import notes, rows, tables
 from aepo.gradient.run import measure
 from aepo.terminal.table import show
@@ -46,17 +46,19 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 }
 
 
-def methods(size: int, only: set[str]) -> list[Method]:
+def methods(size: int, only: set[str]) -> list[GradientMethod]:
     """Plain GRPO first; then those of the rollouts that are asked for."""
-    found = [Method("grpo", GRPO(group_size=size))]
+    found = [GradientMethod("grpo", GRPO(group_size=size))]
     if "grpo" in only:
-        found += [Method(f"grpo {w:+}", GRPO(group_size=size, entropy_weight=w)) for w in (0.2, -0.1, -0.2, -0.4)]
+        found += [
+            GradientMethod(f"grpo {w:+}", GRPO(group_size=size, entropy_weight=w)) for w in (0.2, -0.1, -0.2, -0.4)
+        ]
     if "aepo" in only:
-        found += [Method("aepo as published", AEPO(group_size=size))]
+        found += [GradientMethod("aepo as published", AEPO(group_size=size))]
     for name, rollout in ROLLOUTS.items():
         if name in only:
             found += [
-                Method(f"{name}, {how}", AEPO(group_size=size, **rollout, **weights))
+                GradientMethod(f"{name}, {how}", AEPO(group_size=size, **rollout, **weights))
                 for how, weights in WEIGHTS.items()
             ]
     return found

@@ -13,7 +13,7 @@ from aepo import config
 from aepo.algorithms import AEPO, GRPO
 from aepo.cli import main
 from aepo.gradient.measure import Amount
-from aepo.gradient.methods import Method
+from aepo.gradient.methods import GradientMethod
 from aepo.gradient.report import rows
 from aepo.gradient.run import measure
 from tests import tiny
@@ -30,10 +30,10 @@ def test_methods_with_equal_rules_share_batches_and_the_policy_does_not_change(s
     k = settings.algorithm.group_size
     told: list[str] = []
     compared = [
-        Method("grpo", GRPO(group_size=k)),
-        Method("twin", GRPO(group_size=k)),
-        Method("aepo", AEPO(group_size=k)),
-        Method("path", AEPO(group_size=k, leaf_weights="path", entropy_weight=0.0)),
+        GradientMethod("grpo", GRPO(group_size=k)),
+        GradientMethod("twin", GRPO(group_size=k)),
+        GradientMethod("aepo", AEPO(group_size=k)),
+        GradientMethod("path", AEPO(group_size=k, leaf_weights="path", entropy_weight=0.0)),
     ]
     found = measure(settings, compared, SMALL, told.append)
     assert told[-1] == "3 of 3 batches of each method" and found.batches == 3
@@ -50,7 +50,9 @@ def test_methods_with_equal_rules_share_batches_and_the_policy_does_not_change(s
 
 def test_too_little_time_is_said(settings: config.Config) -> None:
     with pytest.raises(ValueError, match="too short for two batches"):
-        measure(settings, [Method("grpo", GRPO())], Amount(batches=3, pilot=1, questions=2, minutes=1e-9), print)
+        measure(
+            settings, [GradientMethod("grpo", GRPO())], Amount(batches=3, pilot=1, questions=2, minutes=1e-9), print
+        )
 
 
 def test_the_command_prints_a_table_and_keeps_the_figures(

@@ -14,7 +14,7 @@ from torch import Tensor
 from aepo.algorithms.base import Algorithm
 from aepo.config import TrainConfig
 from aepo.core.exploration import Exploration, ExplorationState
-from aepo.gradient.methods import Method, without_std
+from aepo.gradient.methods import GradientMethod, without_std
 from aepo.gradient.sketch import sketch
 from aepo.process import event_loop
 from aepo.rollout.agent import Agent
@@ -107,7 +107,7 @@ class Instrument:
     amount: Amount
     tell: Callable[[str], None]
 
-    def measure(self, methods: Sequence[Method]) -> Gradients:
+    def measure(self, methods: Sequence[GradientMethod]) -> Gradients:
         """Sample batches in rounds, one of each rollout and one of the reference, until all are there or time is over.
 
         Methods whose rollouts have equal rules share their batches. The first method is the reference, on batches of
@@ -138,7 +138,7 @@ class Instrument:
     def _round(
         self,
         rollouts: _Rollouts,
-        methods: Sequence[Method],
+        methods: Sequence[GradientMethod],
         number: int,
         scale: dict[str, Tensor],
         found: Gradients,
@@ -154,7 +154,7 @@ class Instrument:
             found.calls.setdefault(method.label, []).append(sum(executed_calls(group.tree) for group in groups))
             found.tokens.setdefault(method.label, []).append(sum(map(sampled_tokens, groups)))
 
-    def _adam_scale(self, rollouts: _Rollouts, first: Method) -> dict[str, Tensor]:
+    def _adam_scale(self, rollouts: _Rollouts, first: GradientMethod) -> dict[str, Tensor]:
         """1 / root mean square of each entry of the first method's gradient, by advantages."""
         squares: dict[str, Tensor] = {}
         for groups in rollouts.pilot:
@@ -200,7 +200,7 @@ class _Rollouts:
         pilot: The groups of the pilot of the first method.
     """
 
-    def __init__(self, instrument: Instrument, methods: Sequence[Method]) -> None:
+    def __init__(self, instrument: Instrument, methods: Sequence[GradientMethod]) -> None:
         self.instrument, self.methods = instrument, methods
         self.pilot: list[list[Group]] = []
         self._rules: list[Exploration] = []
@@ -213,7 +213,7 @@ class _Rollouts:
         self._states: list[ExplorationState] = [rules.initial_state(instrument.vocab_size) for rules in self._rules]
         self._agents = [self._agent(kind) for kind in range(len(self._rules))]
 
-    def kind(self, method: Method) -> int:
+    def kind(self, method: GradientMethod) -> int:
         """The number of the method's rules of the rollout."""
         return self._kinds[method.label]
 
@@ -227,7 +227,7 @@ class _Rollouts:
                 if rules is self._rules[self.kind(self.methods[0])]:
                     self.pilot.append(groups)
 
-    def sample(self, method: Method, step: str, questions: str) -> list[Group]:
+    def sample(self, method: GradientMethod, step: str, questions: str) -> list[Group]:
         """The scored groups of a batch."""
         return self._sample(self.kind(method), step, questions)
 

@@ -16,7 +16,7 @@ SAME = ("model", "task", "rollout", "rewards", "tools", "seed")
 
 
 @dataclass(frozen=True)
-class Method:
+class GradientMethod:
     """One method.
 
     Attributes:
@@ -28,7 +28,7 @@ class Method:
     algorithm: Algorithm
 
 
-def methods_of(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Config, list[Method]]:
+def methods_of(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Config, list[GradientMethod]]:
     """The shared configuration, and the methods; the first one is plain GRPO, which all are measured by.
 
     Each of several files is a method. One file, or none, is asked about as it is and with the settings that decide how
@@ -53,16 +53,16 @@ def methods_of(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Config,
                     f"give the same {name} to all files"
                 )
     size = first.algorithm.group_size
-    plain = Method("grpo", _grpo(size))
+    plain = GradientMethod("grpo", _grpo(size))
     if len(configs) == 1:
         return first, [plain, *variants(first.algorithm)]
     labels = [file.stem for file in files]
-    return first, [plain, *(Method(label, c.algorithm) for label, c in zip(labels, configs, strict=True))]
+    return first, [plain, *(GradientMethod(label, c.algorithm) for label, c in zip(labels, configs, strict=True))]
 
 
-def variants(algorithm: Algorithm) -> list[Method]:
+def variants(algorithm: Algorithm) -> list[GradientMethod]:
     """GRPO with the opposite weight of entropy, and the algorithm as it is and with other weights and credit."""
-    found = [Method("grpo, entropy -0.2", _grpo(algorithm.group_size, entropy_weight=-0.2))]
+    found = [GradientMethod("grpo, entropy -0.2", _grpo(algorithm.group_size, entropy_weight=-0.2))]
     name = algorithm.name.rsplit(":", 1)[-1]
     if isinstance(algorithm, TreeWeighted):
         how: list[dict[str, Any]] = [
@@ -72,13 +72,13 @@ def variants(algorithm: Algorithm) -> list[Method]:
             {"entropy_weight": -0.2, "leaf_weights": "path", "credit": "mixed"},
         ]
         told = ["entropy 0", "path", "path, mixed", "path, mixed, -0.2"]
-        found.append(Method(f"{name}, as given", algorithm))
+        found.append(GradientMethod(f"{name}, as given", algorithm))
         found += [
-            Method(f"{name}, {words}", algorithm.model_copy(update=changes))
+            GradientMethod(f"{name}, {words}", algorithm.model_copy(update=changes))
             for words, changes in zip(told, how, strict=True)
         ]
     elif algorithm != _grpo(algorithm.group_size):
-        found.append(Method(f"{name}, as given", algorithm))
+        found.append(GradientMethod(f"{name}, as given", algorithm))
     return found
 
 
@@ -89,7 +89,7 @@ def without_std(algorithm: Algorithm) -> Algorithm | None:
     return algorithm.model_copy(update={"standardize": False})
 
 
-def settings_apart(method: Method) -> str:
+def settings_apart(method: GradientMethod) -> str:
     """What a method sets that is not its algorithm's default, for a note below the table."""
     default = type(method.algorithm)(**({"name": method.algorithm.name} if ":" in method.algorithm.name else {}))
     ours, theirs = flat(method.algorithm.model_dump()), flat(default.model_dump())

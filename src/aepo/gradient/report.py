@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from aepo.gradient.measure import ADVANTAGES, SPACES, Gradients
-from aepo.gradient.methods import Method, settings_apart
+from aepo.gradient.methods import GradientMethod, settings_apart
 from aepo.gradient.quality import bootstrapped, gains, halves_agree, interval, quality
 from aepo.terminal.table import Lines
 
@@ -28,7 +28,7 @@ HEAD = [
 ]
 
 
-def rows(measured: Gradients, methods: Sequence[Method], draws: int = 500) -> list[dict[str, Any]]:
+def rows(measured: Gradients, methods: Sequence[GradientMethod], draws: int = 500) -> list[dict[str, Any]]:
     """One record for each method, kind of advantages and space, with plain values for JSON."""
     found: list[dict[str, Any]] = []
     for advantages in ADVANTAGES:
@@ -71,7 +71,7 @@ def tables(found: Sequence[dict[str, Any]]) -> list[Lines]:
     return made
 
 
-def notes(measured: Gradients, methods: Sequence[Method], found: Sequence[dict[str, Any]]) -> list[str]:
+def notes(measured: Gradients, methods: Sequence[GradientMethod], found: Sequence[dict[str, Any]]) -> list[str]:
     """What a reader must know."""
     agree = {(row["advantages"], row["space"]): row["halves_agree"] for row in found}
     halves = ", ".join(f"{' '.join(key)} {value:.2f}" for key, value in agree.items())

@@ -12,10 +12,12 @@ from aepo.equipment.agents import agents
 from aepo.equipment.models import started_from
 from aepo.equipment.tools import equip
 from aepo.gradient.measure import Amount, Gradients, Instrument
-from aepo.gradient.methods import Method
+from aepo.gradient.methods import GradientMethod
 
 
-def measure(config: Config, methods: Sequence[Method], amount: Amount, tell: Callable[[str], None]) -> Gradients:
+def measure(
+    config: Config, methods: Sequence[GradientMethod], amount: Amount, tell: Callable[[str], None]
+) -> Gradients:
     """Sample with the configuration's model on its training questions, and take each method's gradient.
 
     Nothing is trained and nothing is written.
