@@ -109,8 +109,9 @@ class Scale:
 # ----------------------------------------------------------------------------------------------------------------------
 # 3. The branching rule: a path that became more uncertain by what it was told gets a sibling right there.
 #
-# dH is the scaled rise of entropy since the question; l is how often in a row the path has branched, and each time
-# makes the next less likely. Pacing keeps the whole budget from being spent after the first tool result.
+# dH is the scaled rise of entropy since the question; l is how often in a row the path was uncertain enough, whether or
+# not a branch was left, and each time makes the next less likely. Pacing keeps the whole budget from being spent after
+# the first tool result.
 
 
 def branch_probability(
@@ -238,8 +239,9 @@ def explore(policy: Policy, questions: list[Question], k: int, run: Run, tau: fl
             chances = {id(p): branch_probability(run.delta(rises[id(p)]), p.consecutive) for p in candidates}
             for path in sorted(candidates, key=lambda p: -chances[id(p)]):
                 allowed = used[number] < quota(budgets[number], i, run.mean_observations)
-                path.consecutive = path.consecutive + 1 if chances[id(path)] > tau and allowed else 0
-                if path.consecutive:
+                uncertain = branch_probability(run.delta(rises[id(path)]), 0) > tau
+                path.consecutive = path.consecutive + 1 if uncertain else 0
+                if chances[id(path)] > tau and allowed:
                     group.append(path.branch(i))
                     used[number] += 1
         take_turns(policy, [p for group in groups for p in group if not p.ended and p.observations == i])

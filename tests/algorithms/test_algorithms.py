@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aepo.algorithms import AEPO, GRPO, Algorithm, ScoredBatch
+from aepo.algorithms import AEPO, ARPO, AXPO, GRPO, Algorithm, ScoredBatch
 from aepo.core.advantages import entropy_aware, group_relative
 from aepo.core.exploration import IndependentSamples
+from aepo.core.tree_credit import tree_relative
 from tests.rules import branching
 
 BATCH = ScoredBatch(
@@ -112,6 +113,30 @@ def test_a_group_scope_does_not_read_the_other_groups() -> None:
     grouped, batch = AEPO(entropy_scope="group"), AEPO()
     assert torch.equal(grouped.advantages(loud)[:3], grouped.advantages(BATCH)[:3])
     assert not torch.allclose(batch.advantages(loud)[:3], batch.advantages(BATCH)[:3], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [AEPO, ARPO, AXPO])
+def test_every_algorithm_that_branches_has_leaf_weights_and_credit(kind: type[Algorithm]) -> None:
+    branched = replace(BATCH, nodes_BT=torch.tensor([[0, 1, 2, 2, 2], [0, 1, 3, 3, 3], [0, 4, 4, 4, 4]] * 2))
+    branched.nodes_BT[3:] += 5
+    plain = kind(leaf_weights="path", credit="mixed", entropy_weight=0.0)
+    expected = tree_relative(branched.rewards_B, branched.groups_B, branched.nodes_BT, "path", "mixed")
+    assert torch.equal(plain.advantages(branched), expected)
+    shy = kind(leaf_weights="path", credit="mixed", entropy_weight=-0.2).advantages(branched)
+    assert torch.allclose(shy, entropy_aware(expected, branched.entropies_BT, branched.loss_mask_BT, -0.2))
+
+
+def test_an_entropy_weight_of_0_reads_no_entropy() -> None:
+    assert not AEPO(entropy_weight=0.0, dynamic_budget=False, initial_fraction=1.0).needs_entropy
+    assert GRPO(entropy_weight=-0.2).needs_entropy and GRPO(entropy_weight=-0.2).needs_every_entropy
+
+
+def test_hard_attribution_shares_what_credit_gives() -> None:
+    branched = replace(BATCH, nodes_BT=torch.tensor([[0, 1, 2, 2, 2], [0, 1, 3, 3, 3], [0, 4, 4, 4, 4]] * 2))
+    branched.nodes_BT[3:] += 5
+    soft = ARPO(credit="sibling").advantages(branched)
+    hard = ARPO(credit="sibling", attribution="hard").advantages(branched)
+    assert torch.allclose(hard[0, 1], (soft[0, 1] + soft[1, 1]) / 2) and torch.equal(hard[:, 2:], soft[:, 2:])
 
 
 def test_grpo_takes_independent_samples() -> None:

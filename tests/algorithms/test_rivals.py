@@ -34,6 +34,7 @@ from aepo.config import ConfigError, dump, load, parse
 from aepo.core.advantages import group_relative
 from aepo.core.entropy_branching import BalancedBranchSettings, BranchSettings
 from aepo.core.exploration import IndependentSamples
+from aepo.core.recovery import separated
 from aepo.core.resampling import CallResampling
 from tests.rules import branching
 
@@ -235,6 +236,26 @@ def test_a_quarter_of_axpos_group_waits_for_the_others(size: int, waiting: int) 
     assert AXPO(group_size=size).exploration() == CallResampling(size, waiting)
     assert AXPO(group_size=8, resamples=5).exploration() == CallResampling(8, 5)
     assert AXPO().needs_entropy
+
+
+def test_axpos_paper_preset_judges_thinking_and_calls_apart_and_each_part_by_its_own_tokens() -> None:
+    paper = AXPO(preset="paper")
+    assert paper.exploration() == CallResampling(12, 4, "first", "probability", 4, True)
+    assert (paper.clip_high, paper.kl_weight, paper.separated) == (0.4, 1e-3, True)
+    assert AXPO(preset="paper", group_size=6).group_size == 6
+    nodes = torch.tensor([[0, 1, 1, 2, 2], [0, 3, 3, 3, 3], [0, 1, 1, 4, -1], [0, 1, 1, 5, 5]])
+    mask = torch.tensor([[0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 1, 1, 1, 1]])
+    same = torch.zeros(4, 5, dtype=torch.long)
+    batch = ScoredBatch(
+        torch.tensor([0.0, 1.0, 1.0, 0.0]), same[:, 0], same * 0.0, mask, mask.sum(-1), 5, nodes, same, same
+    )
+    found = paper.advantages(batch)
+    whole, left = separated(batch.rewards_B, batch.groups_B, nodes, mask)
+    # The source has 4 tokens of which 2 are left, the continuations 1 of 3 and 2 of 4.
+    assert torch.allclose(found, whole * torch.tensor([2.0, 1.0, 3.0, 2.0])[:, None])
+    assert (found[~left] == 0).all() and found[2, 3] > 0 > found[3, 3]
+    with pytest.raises(ConfigError, match="separated has baselines of its own"):
+        load(None, ["algorithm.name=axpo", "algorithm.preset=paper", "algorithm.credit=mixed"])
 
 
 def test_axpo_refuses_a_group_in_which_nobody_starts_at_once() -> None:

@@ -122,5 +122,5 @@ def test_a_token_of_its_own_keeps_its_advantage_exactly() -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         step_relative(torch.ones(2), torch.zeros(2, 3), torch.zeros(2, 1))
-    with pytest.raises(ValueError, match=r"must be \(B,\) and nodes"):
+    with pytest.raises(ValueError, match=r"must be \(B,\) or \(B, T\) and nodes"):
         shared_mean(torch.ones(2, 1), torch.zeros(2, 3))

@@ -26,6 +26,24 @@ def test_the_most_uncertain_calls_are_made_anew() -> None:
     assert RULES.restarts(ended, 3, 1.0) == before((0, 2), (1, 1), (0, 1))
 
 
+def test_the_papers_rule_takes_first_calls_by_probability_and_several_continuations_of_each() -> None:
+    rules = CallResampling(12, 6, candidates="first", rank="probability", continuations=4, inside_call=True)
+    assert rules.needs_call_probability and not rules.needs_call_entropy and rules.needs_rewards
+    probabilities = {0: (0.93, 0.1), 1: (0.71,), 2: (0.88,), 3: (0.71,), 4: ()}
+    ended = [
+        Ended(number, [Step(i, 0.5, None, None, p) for i, p in enumerate(calls, 1)], 0.0)
+        for number, calls in probabilities.items()
+    ]
+    expected = [Restart(1, 1, before_call=True, inside_call=True)] * 4
+    assert rules.restarts(ended, 6, 1.0) == expected + [Restart(3, 1, before_call=True, inside_call=True)] * 2
+    order = [found.path for found in replace(rules, continuations=1).restarts(ended, 4, 1.0)]
+    assert order == [1, 3, 2, 0]
+    with pytest.raises(ValueError, match="probability of a call"):
+        rules.restarts([path(0, 0.0, 1.0)], 1, 1.0)
+    with pytest.raises(ValueError, match="continuations is 0"):
+        CallResampling(8, 4, continuations=0)
+
+
 def test_each_call_is_taken_once_before_any_is_taken_again() -> None:
     assert RULES.restarts([path(0, 0.0, 0.5, 2.0), path(1, 0.0)], 5, 1.0) == before(
         (0, 2), (0, 1), (0, 2), (0, 1), (0, 2)

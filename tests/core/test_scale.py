@@ -18,14 +18,17 @@ def test_golden_reference_entropies() -> None:
     assert math.log(VOCAB) == pytest.approx(LN_VOCAB, abs=1e-6)
     assert scale(segment_entropy([PER_TOKEN] * 20, 20, "reference")) == pytest.approx(2.074142, abs=1e-6)
     assert scale(segment_entropy([math.log(10)] * 30, 20, "reference")) == pytest.approx(3.859766, abs=1e-6)
-    per_token_mean = EntropyScale("log_vocab", VOCAB)(segment_entropy([PER_TOKEN] * 20, 20, "log_vocab"))
-    assert per_token_mean == pytest.approx(0.103707, abs=1e-6)
+    # The paper's unit is a sum, too; a mean over ln V would be 20 times smaller.
+    summed = EntropyScale("log_vocab", VOCAB)(segment_entropy([PER_TOKEN] * 20, 20, "log_vocab"))
+    assert summed == pytest.approx(20 * 0.103707, abs=2e-5)
+    rise = EntropyScale("log_vocab", VOCAB)(20 * 0.3)
+    assert rise == pytest.approx(0.502882579160603, abs=1e-12)
 
 
 def test_a_segment_is_its_first_tokens() -> None:
     assert segment_entropy([1.0, 2.0, 9.0], window=2) == 1.5
     assert segment_entropy([1.0, 2.0], window=20) == 1.5
-    assert segment_entropy([1.0, 2.0], 20, "reference") == 3.0
+    assert segment_entropy([1.0, 2.0], 20, "reference") == segment_entropy([1.0, 2.0], 20, "log_vocab") == 3.0
 
 
 def test_an_empty_segment_or_window_is_refused() -> None:

@@ -350,6 +350,19 @@ def test_branches_in_a_row_start_again_after_an_observation_without_one() -> Non
     assert origins(tree).count(Origin.LEFTOVER) == 2
 
 
+@pytest.mark.parametrize(("streak", "expected"), [("uncertain", [0, 1, 2, 3, 4, 0]), ("branches", [0, 1, 0, 1, 0, 0])])
+def test_l_counts_uncertain_observations_or_branches(streak: str, expected: list[int]) -> None:
+    # Above the threshold 1 1 1 1 0 1; of three branches for six observations pacing allows the 1st, 3rd and 5th.
+    rises = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: -1.0, 6: 1.0}
+    script = Script(lambda path: 6 if path == 0 else 0, lambda path, turn: 2.0 + rises.get(turn, 0.0))
+    rules = fixed(4, 1, tau=0.6, penalty=0.0, pacing="even", streak=streak)
+    state = replace(rules.initial_state(100), mean_observations=6.0)
+    (group,) = run(script.generator(), rules, state=state)
+    tree = group.tree
+    assert [decided(tree)[0, i].stopped_by for i in (1, 2, 3, 4, 5)] == [None, "pacing", None, "pacing", "threshold"]
+    assert [decided(tree)[0, i].consecutive for i in range(1, 7)] == expected
+
+
 def test_each_observation_gets_up_to_beam_size_minus_one_branches() -> None:
     script = Script(lambda path: 1, lambda path, turn: float(turn))
     (group,) = run(script.generator(), fixed(8, 2, beam_size=4))

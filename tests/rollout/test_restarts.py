@@ -192,6 +192,18 @@ def test_a_call_that_is_made_anew_keeps_what_came_before_it() -> None:
     assert TrajectoryTree.from_json(tree.to_json()) == tree
 
 
+def test_inside_its_call_a_trajectory_keeps_the_opening_too() -> None:
+    script = Script(lambda path: 1)
+    rules = CallResampling(4, 2, candidates="first", rank="probability", continuations=2, inside_call=True)
+    (group,) = run(script.generator(), rules, scorer=constant(0.0))
+    tree = group.tree
+    assert resampled(tree) == [(0, 1)] * 2
+    early, late = own(tree, 0)[:2]
+    assert (early.tokens, late.tokens) == ([WORD, WORD, WORD], [CALL]), "two thoughts, and the word that opens the call"
+    assert [own(tree, path)[0].parent for path in (2, 3)] == [early.id] * 2
+    assert all(len(trajectory.calls) == 1 for trajectory in group.trajectories())
+
+
 def test_a_turn_is_split_once_however_often_its_call_is_made_anew() -> None:
     script = Script(lambda path: 1)
     (group,) = run(script.generator(), CallResampling(4, 3), scorer=constant(0.0))

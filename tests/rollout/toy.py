@@ -270,6 +270,10 @@ class ToyProtocol:
         assert tokens[-1] in (CALL, MISCALL, CALLS)
         return max(0, len(tokens) - (3 if tokens[-1] == CALLS else 2))
 
+    def call_opened(self, tokens: Sequence[int]) -> int:
+        """The first word of a call opens it."""
+        return self.call_start(tokens) + 1
+
     def observation(
         self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
     ) -> list[int]:

@@ -178,6 +178,8 @@ def test_entropy_that_leaves_its_band_is_told_once_a_crossing_and_logged_every_s
     run = go(*tight)
     alarms = [row["alarm/entropy"] for row in metrics(run) if "reward/mean" in row]
     assert alarms[:5] == [0.0] * 5 and alarms[5:] == [1.0] * 4
+    for name in ("alarm/entropy_below", "alarm/entropy_above"):
+        assert all(row[name] in (0.0, 1.0) for row in metrics(run) if "reward/mean" in row)
     assert told and all(line.startswith("policy entropy went from") for line in told)
     whole_story = list(told)
     go(*tight, "train.steps=7", name="resumed")
@@ -185,6 +187,20 @@ def test_entropy_that_leaves_its_band_is_told_once_a_crossing_and_logged_every_s
     assert told == whole_story * 2, "a resumed run says nothing twice"
     assert metrics(run.parent / "resumed")[-1] == metrics(run)[-1]
     assert not any("alarm/entropy" in row for row in metrics(go("train.entropy_band=null", "train.steps=1", name="no")))
+
+
+def test_a_run_with_rules_of_trust_and_entropy_resumes_as_if_it_had_not_stopped(go: Go) -> None:
+    chosen = ["train.trust.rule=switch", "train.entropy_control.rule=band", "evaluation.every=0"]
+    run = go(*chosen, "train.steps=4")
+    rows = [row for row in metrics(run) if "reward/mean" in row]
+    assert len({row["trust/beta"] for row in rows}) > 1
+    assert all(row["entropy_control/weight"] > 0 for row in rows)
+    go(*chosen, "train.steps=2", name="resumed")
+    resumed = go(*chosen, "train.steps=4", name="resumed", resume=True)
+    # An evaluation at the end of the first part is more than the whole run has.
+    assert [row for row in metrics(resumed) if "reward/mean" in row] == rows
+    ours, theirs = weights(run), weights(resumed)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_every_pass_asks_each_question_once(whole: Path) -> None:

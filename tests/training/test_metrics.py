@@ -89,7 +89,8 @@ def test_every_metric_of_a_tree_worked_by_hand():
         "stop/lost": 0.0,
         "entropy/root": (0.5 + 0.25 + 0.5 + 0.5 + 0.5) / 5,
         "entropy/after_tool": (1.5 + 0.75 + 0.0 + 0.5 + 0.5) / 5,
-        "entropy/policy": (1 + 0 + 2 + 1 + 0.75 + 0.25 + 0.25 + 0 + 0.5 + 0.5 + 0.5 + 0.5 + 0.5) / 13,
+        # Without the two tokens of the branches.
+        "entropy/policy": (1 + 0 + 2 + 1 + 0.75 + 0.25 + 0.25 + 0 + 0.5 + 0.5 + 0.5) / 11,
         "entropy/gap": -0.25,
         # After observations: 1.5 and 0.75 on the probe, 0, 0.5, 0.5 elsewhere; the first two are above the median.
         # The probe has a run of both, the branch at its second observation shares the first.

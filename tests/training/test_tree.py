@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from aepo import api
-from aepo.algorithms import GRPO, Algorithm, AnyAlgorithm
-from aepo.config import TrainConfig
+from aepo.algorithms import AEPO, ARPO, AXPO, GRPO, Algorithm, AnyAlgorithm
+from aepo.config import TrainConfig, TrustConfig
 from aepo.core.aggregation import MODES, row_weights
 from aepo.engines.local.logprobs import FrozenLogprobs
 from aepo.engines.local.policy import LocalPolicy
 from aepo.training.batch import Batch, flat_batch
+from aepo.training.entropy_control import with_bonus
 from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.training.tree import Forest, forest
+from aepo.training.trust import Trust
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 
 KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
@@ -90,9 +93,9 @@ def step(policy: LocalPolicy, algorithm: Algorithm, batch: Batch, **changes: Any
     """Gradient and metrics of one optimizer step that changes nothing."""
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1.0)
-    reference = changes.pop("reference", None)
+    of_run = {name: changes.pop(name, None) for name in ("reference", "trust")}
     settings = TrainConfig(**{"minibatches": 1, "max_grad_norm": 1e9, "micro_batch_tokens": 10**6, **changes})
-    learner = Learner(policy, optimizer, schedule, algorithm, settings, reference=reference)
+    learner = Learner(policy, optimizer, schedule, algorithm, settings, **of_run)
     metrics = update(learner, batch, random.Random(0))
     return torch.cat([p.grad.flatten() for p in policy.parameters()]), metrics
 
@@ -129,6 +132,57 @@ def test_a_step_on_the_tree_is_that_on_whole_trajectories(
     assert tree_metrics["train/sharing"] >= 1.0
     if budget == 10**6:
         assert tree_metrics["train/repeated_tokens"] == 0
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    trees=groups(),
+    kind=st.sampled_from([AEPO, ARPO, AXPO]),
+    leaf_weights=st.sampled_from(["equal", "path"]),
+    credit=st.sampled_from(["group", "sibling", "mixed"]),
+    weight=st.sampled_from([-0.2, 0.2, -2.0]),
+    aggregation=st.sampled_from(MODES),
+    seed=st.integers(0, 99),
+)
+def test_leaf_weights_and_credit_are_exact_on_the_tree(
+    models: tuple[LocalPolicy, FrozenLogprobs],
+    trees: list[Group],
+    kind: type[Algorithm],
+    leaf_weights: str,
+    credit: str,
+    weight: float,
+    aggregation: str,
+    seed: int,
+) -> None:
+    policy, _ = models
+    algorithm = kind(leaf_weights=leaf_weights, credit=credit, entropy_weight=weight, aggregation=aggregation)
+    batch = sampled(policy, trees, algorithm, 0.5, seed)
+    flat, _ = step(policy, algorithm, batch, layout="flat")
+    tree, _ = step(policy, algorithm, batch, layout="tree")
+    assert (tree - flat).abs().max() <= 1e-5 * max(1.0, float(flat.abs().max()))
+
+
+@pytest.mark.parametrize("rule", ["mask_tv", "mask_kl", "switch", "penalty"])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(trees=groups(), estimate=st.sampled_from(["binary", "k3"]), seed=st.integers(0, 99))
+def test_every_rule_of_trust_is_exact_on_the_tree(
+    models: tuple[LocalPolicy, FrozenLogprobs], rule: str, trees: list[Group], estimate: str, seed: int
+) -> None:
+    policy, _ = models
+    batch = with_bonus(sampled(policy, trees, AEPO(), 0.5, seed), 0.01)
+    bound = None if rule == "penalty" else 0.02
+    found = []
+    for layout in ("flat", "tree"):
+        trust = Trust(TrustConfig(rule=rule, bound=bound, estimate=estimate))
+        found.append(step(policy, AEPO(), batch, layout=layout, trust=trust))
+        beta = trust.log_beta
+    (flat, flat_metrics), (tree, tree_metrics) = found
+    assert (tree - flat).abs().max() <= 1e-5 * max(1.0, float(flat.abs().max()))
+    assert {name: tree_metrics[name] for name in flat_metrics} == pytest.approx(flat_metrics, rel=1e-5, abs=1e-5)
+    if rule in ("switch", "penalty"):
+        assert flat_metrics["trust/beta"] == pytest.approx(0.1) and beta != math.log(0.1)
+    else:
+        assert "trust/beta" not in flat_metrics and beta == math.log(0.1)
 
 
 def chain(tree: TrajectoryTree, parent: int, tokens: list[int], logprobs: list[float], kind: Kind = Kind.POLICY) -> int:

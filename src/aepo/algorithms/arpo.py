@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from aepo.algorithms.base import Aggregation, Algorithm, ScoredBatch
+from aepo.algorithms.base import Aggregation, ScoredBatch
+from aepo.algorithms.weighted import TreeWeighted
 from aepo.core.entropy_branching import BalancedBranchSettings, BranchSettings, EntropyBranching
 from aepo.core.exploration import Exploration
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ARPO(BranchSettings, Algorithm):
-    """Settings of ARPO; see `Algorithm` for the shared ones, `BranchSettings` for those of the rollout.
+class ARPO(BranchSettings, TreeWeighted):
+    """Settings of ARPO; see `Algorithm` and `TreeWeighted`, and `BranchSettings` for those of the rollout.
 
     They are AEPO's, with the same defaults, so that the two methods differ in nothing else.
 
@@ -38,10 +39,9 @@ class ARPO(BranchSettings, Algorithm):
         without = {"dynamic_budget": False, "penalty": 0.0, "pacing": "none"}
         return EntropyBranching(self.group_size, BalancedBranchSettings.of(self, without))
 
-    def advantages(self, batch: ScoredBatch) -> Tensor:
-        """(B, 1) or, with `hard`, (B, T): the group's z-score."""
-        from aepo.core.advantages import group_relative
+    def base_advantages(self, batch: ScoredBatch) -> Tensor:
+        """(B, 1) or (B, T): the group's z-score; with `hard`, its mean over the trajectories that share a token."""
         from aepo.core.credit import shared_mean
 
-        advantages_B = group_relative(batch.rewards_B, batch.groups_B)
-        return advantages_B[:, None] if self.attribution == "soft" else shared_mean(advantages_B, batch.nodes_BT)
+        base = super().base_advantages(batch)
+        return base if self.attribution == "soft" else shared_mean(base.expand(batch.nodes_BT.shape), batch.nodes_BT)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from aepo.algorithms.base import Aggregation, Algorithm
+from aepo.algorithms.base import Aggregation
+from aepo.algorithms.weighted import EntropyWeighted
 
 
-class GRPO(Algorithm):
-    """Settings of GRPO; see `Algorithm` for the shared ones."""
+class GRPO(EntropyWeighted):
+    """Settings of GRPO; see `Algorithm` for the shared ones, `EntropyWeighted` for the weight of entropy."""
 
     name: Literal["grpo"] = "grpo"
     aggregation: Aggregation = "seq-mean-token-mean"

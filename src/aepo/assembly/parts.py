@@ -46,6 +46,8 @@ def build(
         policy.refuse_tree(agent.protocol.prompt(asked[0].question))
     if config.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
         raise ValueError(f"{config.algorithm.name} reads token entropies, and the engine gives none")
+    if config.train.entropy_control.rule != "none" and agent.generator.entropy_estimator == "none":
+        raise ValueError("train.entropy_control reads token entropies, and the engine gives none: set its rule to none")
     return policy, Parts(
         policy=policy,
         sampler=sampler,

@@ -25,6 +25,7 @@ from aepo.cli.convert import convert
 from aepo.cli.doctor import doctor
 from aepo.cli.evaluate import evaluate
 from aepo.cli.export import export
+from aepo.cli.gradient import gradient
 from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "eval": evaluate,
     "compare": compare,
+    "gradient": gradient,
     "solve": solve,
     "doctor": doctor,
     "bench": bench,

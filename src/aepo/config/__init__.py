@@ -1,11 +1,12 @@
 """The configuration of a run: class defaults, then the YAML file, then `key=value` pairs; later layers win."""
 
 from aepo.config.checks import algorithm_names, parse, validated
+from aepo.config.control import EntropyControlConfig, TrustConfig
 from aepo.config.files import change, dump, flat, load, located, merged, read, split
+from aepo.config.section import ConfigError, Section
 from aepo.config.sections import (
     BudgetConfig,
     Config,
-    ConfigError,
     EvaluationConfig,
     Layout,
     LoraConfig,
@@ -14,7 +15,6 @@ from aepo.config.sections import (
     RateConfig,
     RewardsConfig,
     RolloutConfig,
-    Section,
     TaskConfig,
     ToolLimits,
     ToolsConfig,
@@ -25,6 +25,7 @@ __all__ = [
     "BudgetConfig",
     "Config",
     "ConfigError",
+    "EntropyControlConfig",
     "EvaluationConfig",
     "Layout",
     "LoraConfig",
@@ -38,6 +39,7 @@ __all__ = [
     "ToolLimits",
     "ToolsConfig",
     "TrainConfig",
+    "TrustConfig",
     "algorithm_names",
     "change",
     "dump",

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from aepo.algorithms import AnyAlgorithm
 from aepo.config.chosen import own_algorithm
-from aepo.config.sections import Config, ConfigError, Section
+from aepo.config.section import ConfigError, Section
+from aepo.config.sections import Config
 
 S = TypeVar("S", bound=Section)
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import yaml
 
 from aepo.config.checks import parse
-from aepo.config.sections import Config, ConfigError
+from aepo.config.section import ConfigError
+from aepo.config.sections import Config
 from aepo.files.paths import local
 
 VERL = "verl"

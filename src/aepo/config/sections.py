@@ -5,27 +5,12 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aepo.algorithms import AEPO
 from aepo.config.chosen import ChosenAlgorithm
-from aepo.files.paths import expanded
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; one line says which key is wrong and what to write instead."""
-
-
-class Section(BaseModel):
-    """A part of the configuration."""
-
-    # A folder may be called 001, which must stay a text.
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _home_folder(cls, value: Any) -> Any:
-        return _expanded(value)
+from aepo.config.control import EntropyControlConfig, TrustConfig
+from aepo.config.section import Section
 
 
 class LoraConfig(Section):
@@ -208,6 +193,8 @@ class TrainConfig(EndConfig):
             gone on from. Null is all.
         trees_every: Every how many steps the rollout trees are kept.
         threads: CPU threads; null measures the fastest number, and again when the machine's load changes.
+        trust: What keeps an update near the policy that sampled.
+        entropy_control: What keeps the policy's entropy up.
         entropy_band: Largest relative change of the policy's entropy from its start without an alarm; null gives no
             alarm.
         trackers: Where metrics go besides `metrics.jsonl`; each but "csv" needs the extra of its name.
@@ -228,6 +215,8 @@ class TrainConfig(EndConfig):
     correction_level: Literal["token", "sequence"] = "token"
     correction_cap: float = Field(default=2.0, ge=1, allow_inf_nan=False)
     correction_floor: float | None = Field(default=None, gt=0, le=1)
+    trust: TrustConfig = TrustConfig()
+    entropy_control: EntropyControlConfig = EntropyControlConfig()
     checkpoint_every: int = Field(default=25, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     keep_optimizer: int | None = Field(default=None, ge=1)
@@ -249,6 +238,15 @@ class TrainConfig(EndConfig):
             raise ValueError(
                 "correction_level and correction_cap do nothing without a correction: set train.correction: truncate "
                 "or mask, or leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trust_can_act(self) -> TrainConfig:
+        if self.trust.rule != "clip" and self.minibatches * self.epochs == 1:
+            raise ValueError(
+                f"trust.rule {self.trust.rule} does nothing in the first optimizer step of a rollout, and there is "
+                f"only one: raise train.minibatches or train.epochs, or set train.trust.rule: clip"
             )
         return self
 
@@ -461,12 +459,3 @@ class Config(Section):
                 f"set it to 0"
             )
         return self
-
-
-def _expanded(value: Any) -> Any:
-    """The value with `~` at the start of texts expanded to the home folder, in lists and objects too."""
-    if isinstance(value, str):
-        return expanded(value)
-    if isinstance(value, list):
-        return [_expanded(inner) for inner in value]
-    return {key: _expanded(inner) for key, inner in value.items()} if isinstance(value, dict) else value

@@ -1,8 +1,8 @@
 """Whether a path branches after an observation (spec 3.2): probabilities, rules, pacing. No torch.
 
-In all functions `delta` is dH = scale(H_t - h_init), `consecutive` is l, the observations in a row at which the path
-branched, `budget` is k - m, `observation` is i, from 1, and `mean_observations` is T, observations per trajectory,
-taken as at least 1. A `delta` that is not finite is a ValueError.
+In all functions `delta` is dH = scale(H_t - h_init), `consecutive` is l (`streak`), `budget` is k - m, `observation` is
+i, from 1, and `mean_observations` is T, observations per trajectory, taken as at least 1. A `delta` that is not finite
+is a ValueError.
 """
 
 from __future__ import annotations
@@ -13,21 +13,34 @@ from typing import Literal, TypeAlias, get_args
 from aepo.core.budget import ROUNDING
 
 Rule: TypeAlias = Literal["threshold", "bernoulli", "reference", "random"]
+Streak: TypeAlias = Literal["uncertain", "branches"]
 Pacing: TypeAlias = Literal["even", "none"]
 Time: TypeAlias = Literal["online", "retrospective"]
 RULES: tuple[str, ...] = get_args(Rule)
 PACINGS: tuple[str, ...] = get_args(Pacing)
 
 
+def streak(consecutive: int, counts: bool) -> int:
+    """The value of l after one more observation: l + 1 if it counts, else 0.
+
+    AEPO's paper penalises consecutive observations of high entropy. So an observation counts if the rule without
+    penalty passes, whether or not a branch was left (`Streak` "uncertain"); with "branches", if a branch started.
+    """
+    return consecutive + 1 if counts else 0
+
+
 def patience(consecutive: int, penalty: float = 0.05) -> float:
-    """Factor of P after l branches in a row: max(0, 1 - penalty l)."""
+    """Factor of P by l: max(0, 1 - penalty l); its form and 0.05 are the public code's, not the paper's."""
     return max(0.0, 1.0 - penalty * consecutive)
 
 
 def branch_probability(
     delta: float, consecutive: int, alpha: float = 0.5, gamma: float = 0.2, penalty: float = 0.05
 ) -> float:
-    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1) (spec 3.2); alpha is P for an unchanged entropy."""
+    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1) (spec 3.2); alpha is P for an unchanged entropy.
+
+    The paper has (alpha + gamma dH) (1 - P(l)). The clip to 0 .. 1 and the max are ours.
+    """
     _require_finite(delta)
     left = patience(consecutive, penalty)
     if left == 0.0:

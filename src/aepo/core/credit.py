@@ -49,7 +49,7 @@ def shared_mean(advantages: Tensor, nodes: Tensor) -> Tensor:
     Source: arXiv 2507.19849.
 
     Args:
-        advantages: (B,), one per trajectory.
+        advantages: (B,), one per trajectory, or (B, T), equal for the tokens of a trajectory's node.
         nodes: (B, T), integers, the token's node in the tree; -1 on padding. The tokens of a node are adjacent, and a
             trajectory contains a node once.
 
@@ -59,9 +59,12 @@ def shared_mean(advantages: Tensor, nodes: Tensor) -> Tensor:
     Raises:
         ValueError: The shapes do not fit.
     """
-    if advantages.ndim != 1 or nodes.ndim != 2 or len(advantages) != len(nodes):
-        raise ValueError(f"advantages {tuple(advantages.shape)} must be (B,) and nodes {tuple(nodes.shape)} (B, T)")
-    values = advantages.detach()[:, None].expand(nodes.shape)
+    if nodes.ndim != 2 or advantages.shape not in (nodes.shape, nodes.shape[:1]):
+        raise ValueError(
+            f"advantages {tuple(advantages.shape)} must be (B,) or (B, T) and nodes {tuple(nodes.shape)} (B, T)"
+        )
+    values = advantages.detach()
+    values = (values[:, None] if values.ndim == 1 else values).expand(nodes.shape)
     inside = nodes >= 0
     names, index = torch.unique(nodes, return_inverse=True)
     first = inside & _starts(nodes)

@@ -21,7 +21,11 @@ class BranchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beam_size: int = Field(default=2, ge=2, description="Z, paths that go on after a branch, the path itself included.")
+    beam_size: int = Field(
+        default=2,
+        ge=2,
+        description="Z, paths that go on after a branch, the path itself included; the paper counts additional ones.",
+    )
     initial_fraction: float = Field(default=0.5, gt=0, le=1, description="m / k, where no probe decides m.")
     alpha: float = Field(default=0.5, description="Branch probability where entropy did not change.")
     gamma: float = Field(default=0.2, description="Weight of the scaled entropy change.")
@@ -48,7 +52,12 @@ class BalancedBranchSettings(BranchSettings):
     min_global: float = Field(
         default=0.25, ge=0, le=1, description="Smallest share of k from the question; with `dynamic_budget` only."
     )
-    penalty: float = Field(default=0.05, ge=0, description="What each branch in a row takes from the probability.")
+    penalty: float = Field(default=0.05, ge=0, description="What each step of l takes from the probability.")
+    streak: branching.Streak = Field(
+        default="uncertain",
+        description="What l counts: observations in a row at which the rule without penalty passed, or only those at "
+        "which a branch started.",
+    )
     pacing: branching.Pacing = Field(default="even", description="`even`: keep branches for later observations.")
 
     @classmethod
@@ -161,6 +170,14 @@ class EntropyBranching(Exploration):
             stopped_by = None if branches else "budget" if used >= budget else "pacing"
             decisions[at] = replace(decisions[at], branches=branches, stopped_by=stopped_by)
         return decisions
+
+    def in_streak(self, decision: BranchDecision) -> bool:
+        """Whether the observation counts in l, by `streak`. In retrospect none does."""
+        if self.settings.branch_time == "retrospective":
+            return False
+        if self.settings.streak == "branches":
+            return super().in_streak(decision)
+        return decision.stopped_by != "threshold"
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
         """In retrospect, branch after the observations with the highest P + depth_bonus i / T (spec 3.2).

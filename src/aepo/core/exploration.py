@@ -23,7 +23,7 @@ class Candidate:
         path: Number of the path inside its tree.
         entropy: H_t, segment entropy after the observation.
         root_entropy: h_init of the path.
-        consecutive: l, observations in a row, before this one, at which the path branched.
+        consecutive: l, observations in a row, before this one, that count (`Exploration.in_streak`).
         uniform: u in [0, 1), a function of run seed, step, question, path and observation alone.
     """
 
@@ -43,12 +43,15 @@ class Step:
         uniform: u in [0, 1), as in `Candidate`.
         decision: The decision after the observation; None if there was none.
         call_entropy: Mean entropy of the calls' own tokens, in nats; None unless `Exploration.needs_call_entropy`.
+        call_probability: Mean probability of these tokens under the policy; None unless
+            `Exploration.needs_call_probability`.
     """
 
     observation: int
     uniform: float
     decision: BranchDecision | None = None
     call_entropy: float | None = None
+    call_probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,13 @@ class Restart:
         observation: i, the number of the observation after the turn.
         before_call: Keep only the tokens before the turn's calls and sample the calls again; otherwise the calls and
             their observation are kept.
+        inside_call: With `before_call`: keep the opening of the first call, too, so that a call follows in any case.
     """
 
     path: int
     observation: int
     before_call: bool = False
+    inside_call: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,11 @@ class Exploration:
         """Whether `restarts` reads the mean entropy of calls."""
         return False
 
+    @property
+    def needs_call_probability(self) -> bool:
+        """Whether `restarts` reads the mean probability of calls."""
+        return False
+
     def head_start(self) -> int:
         """Trajectories that start from the question at once, before m is known; at least `probes`."""
         return self.group_size
@@ -237,6 +247,10 @@ class Exploration:
             BranchDecision(c.entropy, state.delta(c.entropy - c.root_entropy), c.consecutive, 0.0, 0, "budget")
             for c in candidates
         ]
+
+    def in_streak(self, decision: BranchDecision) -> bool:
+        """Whether an observation with this decision counts in l; otherwise l is 0 after it."""
+        return decision.branches > 0
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
         """The places where the last paths of a question begin; called once all others have ended, if slots are left.

@@ -10,17 +10,23 @@ from typing import Any, Literal, TypeAlias, get_args
 Mode: TypeAlias = Literal["running", "nats", "log_vocab", "centered", "reference"]
 MODES: tuple[str, ...] = get_args(Mode)
 
+SUMMED = ("log_vocab", "reference")
+"""Units in which a segment's entropy is the sum over its first tokens."""
+
 # Smaller differences are rounding errors, and dividing by less would make them large.
 SMALLEST_SCALE = 1e-6
 
 
 def segment_entropy(entropies: Sequence[float], window: int = 20, scale_mode: str = "running") -> float:
-    """Mean token entropy over the first `window` tokens of a segment, in nats (spec 2).
+    """Mean token entropy over the first `window` tokens of a segment, in nats (spec 2); in some units their sum.
+
+    ARPO's paper and the public code take sums. A mean is `window` times smaller, and with it `log_vocab` would hardly
+    ever branch twice in a row or move m.
 
     Args:
         entropies: Per token; the engine's `reference_entropies` when `scale_mode` is "reference".
         window: W; a shorter segment uses the tokens it has.
-        scale_mode: "reference" gives the sum instead of the mean, as the public code does; short segments get less.
+        scale_mode: "log_vocab" and "reference" give the sum instead of the mean; short segments get less.
 
     Raises:
         ValueError: The segment has no token, or `window` is below 1.
@@ -31,7 +37,7 @@ def segment_entropy(entropies: Sequence[float], window: int = 20, scale_mode: st
     if not first:
         raise ValueError("segment without tokens has no entropy: sample at least one token before asking for it")
     total = math.fsum(first)
-    return total if scale_mode == "reference" else total / len(first)
+    return total if scale_mode in SUMMED else total / len(first)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class EntropyScale:
     | running | d / rms, the running root mean square of such differences; keeps the sign |
     | centered | (d - mean) / rms of (d - mean): more uncertain than usual; for branching only |
     | nats | d |
-    | log_vocab, reference | d / ln V |
+    | log_vocab, reference | d / ln V, d a difference of sums over the first tokens |
 
     The running moments are exponential averages over steps, corrected for their start: after the first step they are
     that step's. Before that, and where they are 0, a difference is divided by 1 nat.

@@ -57,7 +57,8 @@ def agents(
     """
     rollout, algorithm = config.rollout, config.algorithm
     rules = algorithm.exploration()
-    every = algorithm.needs_every_entropy or rules.entropy_scale == "reference"
+    controlled = config.train.entropy_control.rule != "none"
+    every = algorithm.needs_every_entropy or rules.entropy_scale == "reference" or controlled
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
     protocols = protocols_of(task, config, policy.tokenizer, policy.ends)
     longest = max(len(protocols[task.environment_of(sample)].prompt(sample.question)) for sample in questions)

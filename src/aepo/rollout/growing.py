@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 from aepo.environments.contract import Diverged
 from aepo.environments.session import Session
 from aepo.rollout.agent import Agent
-from aepo.rollout.hindsight import before_call, call_entropy
+from aepo.rollout.hindsight import before_call, call_entropy, call_probability
 from aepo.rollout.path import Clock, Observation, Path
 from aepo.rollout.room import QuestionRoom, Wave
 from aepo.rollout.sequences import Sequences
@@ -152,7 +152,7 @@ class Question:
         anew = start.origin is Origin.RESAMPLED
         if anew:
             observation = parent.observation(start.depth + 1)
-            node, kept = before_call(self.tree, observation, self.agent.protocol)
+            node, kept = before_call(self.tree, observation, self.agent.protocol, start.inside_call)
         else:
             node, kept = parent.observation(start.depth), []
         before, number = self.tree.walk(node.id), len(self.paths)
@@ -261,7 +261,10 @@ class Question:
         entropies: list[list[float | None]] = [[None] * len(own) for own in seen]
         if rules.needs_call_entropy:
             entropies = [[call_entropy(self.tree, one, self.agent.protocol) for one in own] for own in seen]
-        self._ask(self.spending.fill(entropies, rewards), Wave.LAST)
+        probabilities: list[list[float | None]] | None = None
+        if rules.needs_call_probability:
+            probabilities = [[call_probability(self.tree, one, self.agent.protocol) for one in own] for own in seen]
+        self._ask(self.spending.fill(entropies, rewards, probabilities), Wave.LAST)
 
     async def _score(self, path: Path, scorer: Scorer) -> None:
         assert path.leaf is not None

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from aepo.core.branching import streak
 from aepo.core.exploration import Candidate, Ended, Exploration, ExplorationState, Restart, Step
 from aepo.core.noise import uniform
 from aepo.types import BranchDecision, Origin
@@ -52,12 +53,14 @@ class Start:
         parent: The path in which it begins; None if it begins at the question.
         depth: The number of inherited observations. Inside a parent it begins right after the observation with this
             number, or, with the origin "resampled", before the calls of the next turn.
+        inside_call: With the origin "resampled": whether the opening of the first call is inherited, too.
     """
 
     origin: Origin
     watched: bool
     parent: int | None = None
     depth: int = 0
+    inside_call: bool = False
 
 
 @dataclass
@@ -67,7 +70,7 @@ class _Path:
     Attributes:
         depth: The number of inherited observations.
         observed: The number of the last observation after which it has shown its entropy.
-        consecutive: l, the number of branches in a row so far.
+        consecutive: l, the observations in a row that count so far.
         root_entropy: h_init; 0 until it has shown an entropy.
         ended: Whether it has ended.
     """
@@ -152,18 +155,28 @@ class Spending:
             why = decision.stopped_by if left else "environment"
             self.decisions[parent, depth] = replace(decision, branches=left, stopped_by=why)
 
-    def fill(self, call_entropies: Sequence[Sequence[float | None]], rewards: Sequence[float | None]) -> list[Start]:
+    def fill(
+        self,
+        call_entropies: Sequence[Sequence[float | None]],
+        rewards: Sequence[float | None],
+        call_probabilities: Sequence[Sequence[float | None]] | None = None,
+    ) -> list[Start]:
         """Begin the missing paths: inside ended paths where the rules say so, the rest at the question.
 
         Args:
             call_entropies: For each path, the mean entropy of the call tokens before each of its own observations, in
                 nats; None if the rules do not need it.
             rewards: The rewards, one per path; None if the rules do not need them.
+            call_probabilities: The same as `call_entropies` of the mean probability of the call tokens; None if the
+                rules do not need it.
         """
         self.stage = Stage.FINISHING
+        unknown: list[list[float | None]] = [[None] * len(own) for own in call_entropies]
         ended = [
-            Ended(number, self._steps(number, entropies), reward)
-            for number, (entropies, reward) in enumerate(zip(call_entropies, rewards, strict=True))
+            Ended(number, self._steps(number, entropies, probabilities), reward)
+            for number, (entropies, probabilities, reward) in enumerate(
+                zip(call_entropies, call_probabilities or unknown, rewards, strict=True)
+            )
         ]
         restarts = self.rules.restarts(ended, self._left(), self._mean_observations(self._paths))
         starts = [self._restart(restart) for restart in restarts]
@@ -226,34 +239,38 @@ class Spending:
         starts: list[Start] = []
         for path, decision in zip(paths, decisions, strict=True):
             self.decisions[path, number] = decision
-            self._paths[path].consecutive = self._paths[path].consecutive + 1 if decision.branches else 0
+            counts = self.rules.in_streak(decision)
+            self._paths[path].consecutive = streak(self._paths[path].consecutive, counts)
             starts += [self._start(Origin.BRANCH, path, number) for _ in range(decision.branches)]
         self._branches += len(starts)
         return starts
 
-    def _steps(self, path: int, call_entropies: Sequence[float | None]) -> list[Step]:
+    def _steps(
+        self, path: int, call_entropies: Sequence[float | None], call_probabilities: Sequence[float | None]
+    ) -> list[Step]:
         """A path's own turns with calls, for the rules."""
+        values = zip(call_entropies, call_probabilities, strict=True)
         return [
-            Step(number, uniform(self._noise(path), -number), self.decisions.get((path, number)), entropy)
-            for number, entropy in enumerate(call_entropies, self._paths[path].depth + 1)
+            Step(number, uniform(self._noise(path), -number), self.decisions.get((path, number)), entropy, probability)
+            for number, (entropy, probability) in enumerate(values, self._paths[path].depth + 1)
         ]
 
     def _restart(self, restart: Restart) -> Start:
         """Begin a path inside one that has ended."""
         if restart.before_call:
-            return self._start(Origin.RESAMPLED, restart.path, restart.observation - 1)
+            return self._start(Origin.RESAMPLED, restart.path, restart.observation - 1, restart.inside_call)
         decision = self.decisions.get((restart.path, restart.observation))
         if decision is not None:
             changed = replace(decision, branches=decision.branches + 1, stopped_by=None)
             self.decisions[restart.path, restart.observation] = changed
         return self._start(Origin.BRANCH, restart.path, restart.observation)
 
-    def _start(self, origin: Origin, parent: int | None = None, depth: int = 0) -> Start:
+    def _start(self, origin: Origin, parent: int | None = None, depth: int = 0, inside_call: bool = False) -> Start:
         consecutive = 0 if parent is None else self._paths[parent].consecutive
         self._paths.append(_Path(depth, depth, consecutive))
         # The gap needs the entropies of probes, even without branches. While the last slots fill, nothing can branch.
         watched = origin is Origin.PROBE or (self.rules.watches and self.stage is not Stage.FINISHING)
-        return Start(origin, watched, parent, depth)
+        return Start(origin, watched, parent, depth, inside_call)
 
     def _probes(self) -> list[_Path]:
         return self._paths[: self.rules.probes]

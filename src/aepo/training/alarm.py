@@ -62,7 +62,8 @@ def watched(
     now = watch.after(entropy)
     if (line := advice(watch, now)) is not None:
         tell(line)
-    return now, {"alarm/entropy": float(now.side != "inside")}
+    sides = {f"alarm/entropy_{side}": float(now.side == side) for side in ("below", "above")}
+    return now, {"alarm/entropy": float(now.side != "inside"), **sides}
 
 
 def advice(before: EntropyWatch, now: EntropyWatch) -> str | None:

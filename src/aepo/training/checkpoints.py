@@ -65,6 +65,8 @@ class Checkpoints:
         # Torch's number of threads is read here, because each thread has its own.
         said = {**state.to_dict(), "threads": torch.get_num_threads()}
         kept = {"optimizer": self._learner.optimizer.state_dict(), "schedule": self._learner.schedule.state_dict()}
+        if self._learner.trust is not None:
+            kept["trust"] = self._learner.trust.state_dict()
         if wait or not self._has_room(kept):
             self._write(said, kept, None)
         else:
@@ -114,6 +116,8 @@ class Checkpoints:
         kept = torch.load(path / checkpoint.OPTIMIZER, map_location="cpu", weights_only=True)
         self._learner.optimizer.load_state_dict(kept["optimizer"])
         self._learner.schedule.load_state_dict(kept["schedule"])
+        if self._learner.trust is not None and "trust" in kept:
+            self._learner.trust.load_state_dict(kept["trust"])
         # Another number of threads adds sums up in another order.
         torch.set_num_threads(data["threads"])
         self.saved = restored.step

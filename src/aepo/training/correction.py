@@ -38,7 +38,7 @@ def corrected(learner: Learner, batch: Batch) -> tuple[Batch, dict[str, float]]:
         OutOfMemory: The device's memory is full.
     """
     settings = learner.settings
-    busy_B = busy_rows(batch, learner.reference)
+    busy_B = busy_rows(batch, learner.has_kl_term)
     if settings.old_logprobs == "rollout" or not len(busy_B):
         return batch, {}
     tokens = float(batch.loss_mask_BT[busy_B].sum())

@@ -38,6 +38,7 @@ from aepo.training.checkpoints import Checkpoints
 from aepo.training.correction import corrected
 from aepo.training.deterministic import deterministic_kernels
 from aepo.training.display import Display
+from aepo.training.entropy_control import EntropyControl, with_bonus
 from aepo.training.metrics import rollout_metrics
 from aepo.training.objective import Logprobs
 from aepo.training.optimizer import AdamW, AdamWRule, exact, rate_factor
@@ -48,6 +49,7 @@ from aepo.training.state import RunState
 from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
 from aepo.training.trackers import OnStep, make_trackers
+from aepo.training.trust import Trust
 from aepo.types import Group, Sample
 
 _Result = TypeVar("_Result")
@@ -116,7 +118,8 @@ class Trainer:
         self.config, self.parts, self.folder, self.display = config, parts, folder, display
         train, rules = config.train, config.algorithm.exploration()
         watch = None if train.entropy_band is None else EntropyWatch(train.entropy_band)
-        self.state = RunState(rules.initial_state(parts.vocab_size), watch)
+        control = EntropyControl.of(train.entropy_control)
+        self.state = RunState(rules.initial_state(parts.vocab_size), watch, control)
         self.evaluated: int | None = None
         self.counts: Counter[str] = Counter()
         self.speed = UpdateSpeed()
@@ -129,7 +132,14 @@ class Trainer:
         factor = rate_factor(train.schedule, train.warmup, train.steps * train.minibatches * train.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         self.learner = Learner(
-            parts.policy, optimizer, schedule, config.algorithm, train, config.rollout.temperature, parts.reference
+            parts.policy,
+            optimizer,
+            schedule,
+            config.algorithm,
+            train,
+            config.rollout.temperature,
+            parts.reference,
+            None if train.trust.rule == "clip" else Trust(train.trust),
         )
         self.trees = TreeWriter(folder, parts.decode)
         self.checkpoints = Checkpoints(folder.checkpoints, self.learner, display.message, self.trees.wait)
@@ -216,9 +226,10 @@ class Trainer:
             metrics = rollout_metrics(groups.sampled, window, tools) | groups.metrics()
             self._whole = False
             keep = (self.state.step + 1) % self.config.train.trees_every == 0 or self.state.step == 0
-            trained, updates = self._update(groups.kept, keep)
+            control = self._controlled(metrics)
+            trained, updates = self._update(groups.kept, keep, control)
             metrics |= trained | handed
-            self.state = self.state.after(groups)
+            self.state = replace(self.state.after(groups), control=control)
             self._whole = True
             updated = time.perf_counter()
             metrics |= self.state.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
@@ -299,13 +310,23 @@ class Trainer:
             self.state.step,
         )
 
-    def _update(self, groups: Sequence[Group], keep: bool) -> tuple[dict[str, float], list[TokenUpdates]]:
+    def _controlled(self, metrics: Mapping[str, Any]) -> EntropyControl | None:
+        """The controller of entropy after this rollout; None without one."""
+        control, entropy = self.state.control, metrics.get("entropy/policy")
+        return control if control is None or entropy is None else control.after(entropy)
+
+    def _update(
+        self, groups: Sequence[Group], keep: bool, control: EntropyControl | None
+    ) -> tuple[dict[str, float], list[TokenUpdates]]:
         """Train on the groups; returns the metrics and, if wanted, the token updates of each group."""
         # Apart from the order of the minibatches, only dropout of adapters draws random numbers.
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.step)
         algorithm = self.config.algorithm
         sampled = flat_batch(groups, algorithm, self.parts.pad_token_id, self.config.rollout.max_tokens)
+        if control is not None:
+            sampled = with_bonus(sampled, control.acting)
         batch, found = corrected(self.learner, sampled)
+        found |= {} if control is None else control.metrics()
         seen_BT = torch.full_like(batch.old_logprobs_BT, torch.nan) if keep else None
         rng = random.Random(f"minibatches {self.config.seed} {self.state.step}")
         metrics = update(self.learner, batch, rng, seen_BT) | found

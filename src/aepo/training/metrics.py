@@ -116,13 +116,18 @@ def _end_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _entropy_metrics(groups: Sequence[Group], window: int) -> Metrics:
-    """Entropies in nats for any `entropy_scale`, so that runs can be compared."""
+    """Entropies in nats for any `entropy_scale`, so that runs can be compared.
+
+    `entropy/policy` reads trajectories from the question alone. Branches begin where the policy is uncertain, so with
+    them an algorithm that branches would seem to have another entropy.
+    """
     root: list[float] = []
     after_tool: list[float] = []
     policy: list[float] = []
     for tree in (group.tree for group in groups):
-        for _, before, entropies in _written_turns(tree):
-            policy += entropies
+        from_question = {leaf.path for leaf in tree.leaves if leaf.parent_path is None}
+        for first, before, entropies in _written_turns(tree):
+            policy += entropies if first.path in from_question else []
             if before in (Kind.PROMPT, Kind.OBSERVATION) and entropies:
                 (root if before is Kind.PROMPT else after_tool).append(_mean(entropies[:window]))
     gaps = [group.tree.gap for group in groups if group.tree.gap is not None]

@@ -15,6 +15,7 @@ from aepo.core.losses import clip_range_left, kl_k3
 from aepo.core.trie import Trie
 from aepo.training.batch import Batch
 from aepo.training.tree import TreeBatch
+from aepo.training.trust import Trust
 
 USUAL_RANGE = (0.2, 0.2)
 """The widths of PPO's usual clip range. All algorithms use it here, so that runs can be compared."""
@@ -43,6 +44,7 @@ class Objective:
         temperature: The temperature of sampling.
         tokens: The number of trained tokens of the optimizer step.
         trajectories: The number of its trajectories with a trained token.
+        trust: The rule that keeps the update near the sampler; None is the algorithm's own clip.
     """
 
     algorithm: Algorithm
@@ -51,6 +53,18 @@ class Objective:
     temperature: float
     tokens: float
     trajectories: float
+    trust: Trust | None = None
+
+    def loss(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> Tensor:
+        """The loss of each token, as of `Algorithm.loss`, without KL terms."""
+        if self.trust is None:
+            return self.algorithm.loss(logprobs, old_logprobs, advantages)
+        return self.trust.loss(self.algorithm, logprobs, old_logprobs, advantages)
+
+    def trust_term(self, logprobs: Tensor, old_logprobs: Tensor) -> Tensor | float:
+        """What the rule of trust adds to the loss of each token."""
+        term = None if self.trust is None else self.trust.term(logprobs, old_logprobs)
+        return 0.0 if term is None else term
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,8 @@ def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
     for batch in batches:
         mask_BT = batch.loss_mask_BT
         logprobs_BT = of.policy.score(batch.tokens_BT, mask_BT, of.temperature)
-        loss_BT = of.algorithm.loss(logprobs_BT, batch.old_logprobs_BT, batch.advantages_BT)
+        loss_BT = of.loss(logprobs_BT, batch.old_logprobs_BT, batch.advantages_BT)
+        loss_BT = loss_BT + of.trust_term(logprobs_BT, batch.old_logprobs_BT)
         kl_BT = None
         if of.reference is not None:
             with torch.no_grad():
@@ -108,8 +123,9 @@ def tree_passes(of: Objective, batches: Iterable[TreeBatch]) -> Iterator[Pass]:
         scored = (batch.tree, batch.places_K, batch.targets_K, of.temperature)
         logprobs_M = of.policy.score_tree(*scored)[terms.token_M]
         one_M = torch.ones_like(terms.positive_M)
-        loss_M = terms.positive_M * of.algorithm.loss(logprobs_M, terms.old_logprobs_M, one_M)
-        loss_M = loss_M + terms.negative_M * of.algorithm.loss(logprobs_M, terms.old_logprobs_M, -one_M)
+        loss_M = terms.positive_M * of.loss(logprobs_M, terms.old_logprobs_M, one_M)
+        loss_M = loss_M + terms.negative_M * of.loss(logprobs_M, terms.old_logprobs_M, -one_M)
+        loss_M = loss_M + terms.weight_M * of.trust_term(logprobs_M, terms.old_logprobs_M)
         kl_M = None
         if of.reference is not None:
             with torch.no_grad():

@@ -10,19 +10,19 @@ from torch import Tensor
 from aepo.config import TrainConfig
 from aepo.core.aggregation import row_weights
 from aepo.training.batch import Batch, micro_batches
-from aepo.training.objective import Logprobs, Objective, Pass, flat_passes, tree_passes
+from aepo.training.objective import Objective, Pass, flat_passes, tree_passes
 from aepo.training.tree import Forest, Reading, forest
 
 
-def busy_rows(part: Batch, reference: Logprobs | None) -> Tensor:
+def busy_rows(part: Batch, kl_term: bool) -> Tensor:
     """The numbers of the rows that add to the gradient of an optimizer step; see `train/idle_share` of `update`.
 
     Args:
         part: The step's trajectories.
-        reference: The reference model of the KL term; None without one.
+        kl_term: Whether the loss has a KL term, which every trained token adds to.
     """
     wanted_BT = part.loss_mask_BT != 0
-    if reference is None:
+    if not kl_term:
         wanted_BT = wanted_BT & (part.advantages_BT != 0)
     return wanted_BT.any(-1).nonzero()[:, 0]
 

@@ -9,6 +9,7 @@ from typing import Any
 from aepo.core.exploration import ExplorationState
 from aepo.training.alarm import EntropyWatch
 from aepo.training.budget import Spent
+from aepo.training.entropy_control import EntropyControl
 from aepo.training.metrics import exploration_update
 from aepo.training.sampling import StepGroups
 from aepo.types import Sample
@@ -23,6 +24,7 @@ class RunState:
     Attributes:
         exploration: The entropy scales.
         watch: The watch over the policy's entropy; None without one.
+        control: The controller of the policy's entropy; None without one.
         step: The number of whole steps.
         spent: The resources that rollouts have used.
         left: The questions whose groups still grow and will be trained in the next step.
@@ -30,12 +32,13 @@ class RunState:
 
     exploration: ExplorationState
     watch: EntropyWatch | None
+    control: EntropyControl | None = None
     step: int = 0
     spent: Spent = field(default_factory=Spent)
     left: Sequence[Sample] = ()
 
     def after(self, groups: StepGroups) -> RunState:
-        """The state after one more step; the watch does not change."""
+        """The state after one more step; watch and control do not change."""
         return replace(
             self,
             exploration=exploration_update(groups.sampled, self.exploration),
@@ -52,6 +55,7 @@ class RunState:
             "exploration": self.exploration.to_dict(),
             "spent": self.spent.to_dict(),
             "entropy_watch": None if self.watch is None else self.watch.to_dict(),
+            "entropy_control": None if self.control is None else self.control.to_dict(),
             "left": [sample.id for sample in self.left],
         }
 
@@ -70,9 +74,11 @@ class RunState:
         watch, by_id = self.watch, {sample.id: sample for sample in questions}
         if watch is not None and data["entropy_watch"] is not None:
             watch = EntropyWatch.from_dict(data["entropy_watch"], watch.band)
+        control, kept = self.control, data.get("entropy_control")
         return RunState(
             ExplorationState.from_dict(data["exploration"]),
             watch,
+            control if control is None or kept is None else control.restored(kept),
             data["step"],
             Spent.from_dict(data["spent"]),
             [by_id[name] for name in data.get("left", [])],

@@ -19,6 +19,7 @@ from aepo.training.figures import StepFigures, mean, reading_metrics
 from aepo.training.objective import Logprobs, Objective
 from aepo.training.reading import busy_rows, read
 from aepo.training.tree import Reading
+from aepo.training.trust import Trust
 
 LESS_MEMORY = "lower train.micro_batch_tokens, set model.gradient_checkpointing: true, or use model.lora"
 
@@ -61,6 +62,7 @@ class Learner:
         settings: Minibatches, epochs, layout, and the size of a forward pass.
         temperature: The temperature of sampling.
         reference: The reference model of the KL term; None without one.
+        trust: The rule that keeps updates near the sampler; None is the algorithm's own clip.
     """
 
     policy: TrainablePolicy
@@ -70,6 +72,12 @@ class Learner:
     settings: TrainConfig
     temperature: float = 1.0
     reference: Logprobs | None = None
+    trust: Trust | None = None
+
+    @property
+    def has_kl_term(self) -> bool:
+        """Whether the loss has a KL term, which every trained token adds to."""
+        return self.reference is not None or (self.trust is not None and self.trust.settings.has_kl_term)
 
 
 @memory_advice("training", LESS_MEMORY)
@@ -101,21 +109,24 @@ def update(learner: Learner, batch: Batch, rng: random.Random, seen_BT: Tensor |
     steps: list[StepFigures] = []
     readings: list[Reading] = []
     norms: list[float] = []
+    weights: list[dict[str, float]] = []
     for _ in range(settings.epochs):
         for rows_B in minibatches(batch.groups_B, settings.minibatches, rng):
             part = batch.rows(rows_B)
             learner.optimizer.zero_grad(set_to_none=True)
             found_BT = None if seen_BT is None else seen_BT[rows_B, : part.tokens_BT.shape[1]]
-            figures, reading = _accumulate(learner, part, found_BT)
+            figures, reading = accumulate(learner, part, found_BT)
             if seen_BT is not None and found_BT is not None:
                 seen_BT[rows_B, : part.tokens_BT.shape[1]] = found_BT
             norms.append(_optimize(learner, len(steps)))
             steps.append(figures)
             readings.append(reading)
+            weights.append({} if learner.trust is None else learner.trust.after(figures.rollout_k3))
     return {
         **mean([figures.metrics() for figures in steps]),
         **reading_metrics(readings, settings.layout == "tree"),
         **mean([{"grad/norm": norm} for norm in norms]),
+        **mean(weights),
         **steps[0].differences(),
         "train/optimizer_steps": float(len(steps)),
         "train/learning_rate": learner.schedule.get_last_lr()[0],
@@ -135,13 +146,15 @@ def _optimize(learner: Learner, taken: int) -> float:
     return float(norm)
 
 
-def _accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None) -> tuple[StepFigures, Reading]:
-    """Accumulate the gradient of one optimizer step."""
+def accumulate(learner: Learner, part: Batch, seen_BT: Tensor | None = None) -> tuple[StepFigures, Reading]:
+    """Add the gradient of one optimizer step to the parameters' own; arguments and errors as of `update`."""
     policy = learner.policy
     tokens = float(part.loss_mask_BT.sum())
     trajectories = float((part.loss_mask_BT.sum(-1) > 0).sum())
-    of = Objective(learner.algorithm, policy, learner.reference, learner.temperature, tokens, trajectories)
-    busy_B = busy_rows(part, learner.reference)
+    of = Objective(
+        learner.algorithm, policy, learner.reference, learner.temperature, tokens, trajectories, learner.trust
+    )
+    busy_B = busy_rows(part, learner.has_kl_term)
     computed = max(float(part.loss_mask_BT[busy_B].sum()), 1.0)
     reading = Reading(1.0 - len(busy_B) / len(part.lengths_B))
     figures = StepFigures()

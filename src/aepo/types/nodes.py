@@ -62,7 +62,7 @@ class BranchDecision:
     Attributes:
         entropy: H_t, segment entropy after the observation.
         delta: scale(H_t - h_init).
-        consecutive: l, the path's branches in a row before this observation.
+        consecutive: l, the path's observations in a row before this one that count.
         probability: P.
         branches: Number of new paths that started here.
         stopped_by: Why the path did not branch: "threshold", "penalty", "pacing", "budget", or "environment" if its

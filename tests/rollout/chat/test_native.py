@@ -400,6 +400,10 @@ def test_whatever_a_calls_arguments_hold_they_come_back_as_written(protocols, to
     start = protocols[style].call_start(tokens)
     kept, more = (tokenizers[style].decode(tokens[:count]) for count in (start, start + 1))
     assert before.startswith(kept) and len(more) > len(before), "the call begins with the next token, or inside of it"
+    opened = protocols[style].call_opened(tokens)
+    through = tokenizers[style].decode(tokens[:opened])
+    assert start < opened < len(tokens) and len(through) >= len(before), "the call has begun"
+    assert through.rpartition(before)[2].count("search") <= 1 and "arguments" not in through.removeprefix(before)
 
 
 SEVERAL = {

@@ -53,7 +53,7 @@ def _passes(step: Batch, passes: int, reference: Logprobs | None) -> list[MicroB
     """One optimizer step."""
     tokens = float(step.loss_mask_BT.sum())
     trajectories = float((step.loss_mask_BT.sum(-1) > 0).sum())
-    busy_B = busy_rows(step, reference)
+    busy_B = busy_rows(step, reference is not None)
     computed = max(float(step.loss_mask_BT[busy_B].sum()), 1.0)
     idle_share = 1.0 - len(busy_B) / len(step.lengths_B)
     names = step.groups_B.unique()

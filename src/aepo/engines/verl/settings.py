@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from aepo.config import Config, ConfigError, flat
+from aepo.config import Config, ConfigError, EntropyControlConfig, TrustConfig, flat
 from aepo.config.sections import VllmConfig
 from aepo.engines.verl.mapping import NAME, mapping
 
@@ -84,6 +84,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "train.keep_optimizer": (None, "verl keeps its checkpoints whole: use train.keep_checkpoints"),
 }
 """Our keys that must have one value with verl, with the reason."""
+REFUSED |= {
+    f"train.{key}": (value, "our trainer does it")
+    for key, value in flat(
+        {"trust": TrustConfig().model_dump(), "entropy_control": EntropyControlConfig().model_dump()}
+    ).items()
+}
 REFUSED |= {
     key: (value, "it is a setting of the engine vllm")
     for key, value in flat({"vllm": VllmConfig().model_dump()}).items()

@@ -147,6 +147,16 @@ class ChatProtocol(Protocol):
             tokens: A turn for which `parse` gives a call.
         """
 
+    def call_opened(self, tokens: Sequence[int]) -> int:
+        """Number of tokens of a turn after which a call follows in any case: up to the end of its opening.
+
+        The opening is the tag before the call, or what stands before the tool's name. Only rules that sample calls
+        again from inside need it (`Restart.inside_call`).
+
+        Args:
+            tokens: A turn for which `parse` gives a call.
+        """
+
     def observation(
         self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
     ) -> list[int]:

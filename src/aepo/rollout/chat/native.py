@@ -7,6 +7,7 @@ final answer. Text inside a call's arguments is data, even if it looks like mark
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from aepo.rollout.chat.reply import learn_reply, told
 from aepo.rollout.chat.template import Template
 from aepo.rollout.generator import NOTHING, Stop
 from aepo.types import ToolCall, ToolResult
+
+_OPENING = re.compile(r"\s*(?:<[^<>]+>|\[[A-Z_]+\])")
+"""The markup that opens a call, e.g. `<tool_call>` or `[TOOL_CALLS]`."""
 
 _MARKUP = ("tool_call", "tool_response", "think", "answer")
 
@@ -84,6 +88,16 @@ class NativeProtocol:
     def call_start(self, tokens: Sequence[int]) -> int:
         """Number of tokens before the first call, or before the tag around it."""
         return self._template.tokens_before(tokens, self._reader.call_position(self._ends.text(tokens)))
+
+    def call_opened(self, tokens: Sequence[int]) -> int:
+        """Number of tokens up to the end of the markup that opens the first call; without markup, up to its name."""
+        text = self._ends.text(tokens)
+        start = self._reader.call_position(text)
+        markup = _OPENING.match(text, start)
+        if markup is not None:
+            return self._template.tokens_through(tokens, markup.end())
+        name = text.find(self.parse(tokens).calls[0].name, start)
+        return self._template.tokens_through(tokens, max(start, name))
 
     def observation(
         self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()

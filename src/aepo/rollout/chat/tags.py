@@ -101,6 +101,12 @@ class TagProtocol:
         start = next(tag.start() for tag in tags if tag.group(2) in self._tools)
         return self._template.tokens_before(tokens, start)
 
+    def call_opened(self, tokens: Sequence[int]) -> int:
+        """Number of tokens up to the end of the tool's open tag."""
+        tags = self._tag.finditer(self._template.decode(tokens))
+        end = next(tag.end() for tag in tags if tag.group(2) in self._tools)
+        return self._template.tokens_through(tokens, end)
+
     def observation(
         self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
     ) -> list[int]:

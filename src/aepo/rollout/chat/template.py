@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +164,10 @@ class Template:
         # A longer prefix of the tokens never has a shorter text, so a binary search works.
         counts = range(len(tokens) + 1)
         return bisect_right(counts, position, key=lambda count: len(self.decode(tokens[:count]))) - 1
+
+    def tokens_through(self, tokens: Sequence[int], position: int) -> int:
+        """The smallest number of leading tokens whose text has the first `position` characters."""
+        return bisect_left(range(len(tokens) + 1), position, key=lambda count: len(self.decode(tokens[:count])))
 
     def single_token(self, text: str) -> int | None:
         """The id of the token with this text; None if there is none, or the text is not encoded as one token."""

@@ -39,7 +39,7 @@ export function decisionOf(question, id, d, c) {
       { class: "numbers" },
       value("H", `${number(d.entropy)} nats`, "segment entropy after this result"),
       value("ΔH", signed(d.delta), "how much higher it is than after the question, scaled"),
-      value("l", String(d.consecutive), "branches in a row on this path before"),
+      value("l", String(d.consecutive), "uncertain observations in a row on this path before"),
       value("P", number(d.probability), "branch probability"),
       c.tau === null ? null : value("τ", number(c.tau), "the threshold that P must exceed"),
       bar,

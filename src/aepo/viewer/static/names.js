@@ -9,7 +9,7 @@ export const ORIGINS = {
 
 export const STOPPED = {
   threshold: "P is not above the threshold",
-  penalty: "only the penalty for branches in a row kept it",
+  penalty: "only the penalty for uncertain observations in a row kept it",
   pacing: "P would do, the pacing of the budget did not",
   budget: "no slot was left",
   environment: "the world could not be made a second time",
