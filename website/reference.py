@@ -1,4 +1,4 @@
-"""Generates the reference from the docstrings: the public names, `core`, algorithms and rewards."""
+"""Generates the reference from the docstrings: the public names, `core`, algorithms, environments and rewards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from website.markdown import code, item, prose
 from website.pages import ROOT, line, place, relative, write
 
 # Modules with a page each beside those of `aepo.core`.
-MODULES = ("aepo.algorithms", "aepo.rewards")
+MODULES = ("aepo.algorithms", "aepo.environments", "aepo.rewards")
 
 
 def write_all(target: Path, root: Path = ROOT) -> set[str]:
@@ -62,7 +62,7 @@ def public(part: Any) -> list[str]:
 
 
 def is_of_ours(member: Any) -> bool:
-    """Whether a public name of `aepo` is explained on the page `aepo`; rewards and algorithms have their own."""
+    """Whether a public name of `aepo` is explained on the page `aepo`; the modules above have their own."""
     return not member.canonical_path.startswith(MODULES)
 
 
