@@ -141,7 +141,7 @@ def check_decisions(tree: TrajectoryTree, rules: Exploration, state: Exploration
         expected = rules.decide(candidates, number, used, budget, max(1.0, mean), state)
         assert [decision for _, decision in nodes] == expected
         for node, decision in nodes:
-            in_a_row[node.path] = in_a_row[node.path] + 1 if decision.branches else 0
+            in_a_row[node.path] = in_a_row[node.path] + 1 if rules.in_streak(decision) else 0
             begun = [leaf for leaf in tree.leaves if leaf.parent_path == node.path and leaf.depth == number]
             assert len(begun) == decision.branches
             in_a_row |= {leaf.path: in_a_row[node.path] for leaf in begun}
