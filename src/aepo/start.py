@@ -10,6 +10,7 @@ from aepo import tasks
 from aepo.config import Config
 from aepo.equipment.models import started_from
 from aepo.process.signals import terminable
+from aepo.runs.begun import check_free
 from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import task_of_run, with_date
 from aepo.tasks.base import Task
@@ -79,7 +80,7 @@ def train_task(
         ReplayError: The file of tool results has none for a call; there is a checkpoint to go on from.
     """
     if not resume:
-        RunFolder(Path(config.run)).check_free()
+        check_free(RunFolder(Path(config.run)))
     config = started_from(with_date(config, resume))
     warn_of_state(task.tools)
     if config.engine == "verl":
