@@ -14,7 +14,6 @@ import torch
 from grown import grow
 
 import aepo
-from aepo.api import train_config
 from aepo.bench.cost import CostMeter
 from aepo.bench.published import dimensions
 from aepo.bench.random_model import config_from
@@ -26,6 +25,7 @@ from aepo.engines.local.load import device_named, load_config
 from aepo.engines.local.shape import shape_of
 from aepo.engines.local.table import RowTable
 from aepo.process.memory import OutOfMemory
+from aepo.start import train_config
 from aepo.tools.sandbox.base import SandboxUnavailable
 from aepo.tools.sandbox.choose import choose
 from aepo.training.checkpoints import Checkpoints

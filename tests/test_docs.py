@@ -221,7 +221,7 @@ def little(config: Config, resume: bool = False) -> Config:
 @pytest.fixture
 def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Trainings and evaluations are shorter, servers end at once, comparisons are planned and not trained."""
-    from aepo import api
+    from aepo import api, start
     from aepo.comparison import runner
     from aepo.viewer import server
 
@@ -240,7 +240,8 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         assert plan.runs
         raise Planned
 
-    monkeypatch.setattr(api, "train_task", train_task)
+    for module in (api, start):
+        monkeypatch.setattr(module, "train_task", train_task)
     monkeypatch.setattr(api, "evaluate", evaluate)
     monkeypatch.setattr(runner, "carry_out", planned)
     monkeypatch.setattr(server, "serve", lambda sources, at, host: at.close())

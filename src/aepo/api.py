@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aepo import tasks
 from aepo.assembly.policies import load_policy
 from aepo.config import Config
-from aepo.equipment.models import started_from
 from aepo.files.paths import expanded
 from aepo.process.signals import terminable
-from aepo.runs.folder import RunFolder
-from aepo.runs.resumed import task_of_run, with_date
 from aepo.solving.solve import solve
+from aepo.start import Run, train_config, train_task
 from aepo.tasks.base import Task
-from aepo.tools.state import warn_of_state
 from aepo.types import Sample
 from aepo.viewer import view
 
@@ -28,25 +22,6 @@ if TYPE_CHECKING:
     from aepo.evaluation.runner import Evaluation
     from aepo.training.display import Display
     from aepo.training.trackers import OnStep
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        folder: The run folder.
-        policy: The trained policy; None after engine verl, whose checkpoints `aepo export` reads.
-        config: The configuration of the run.
-    """
-
-    folder: Path
-    policy: LocalPolicy | None
-    config: Config
-
-    def __fspath__(self) -> str:
-        """The run folder, so that `aepo.view(run)` works."""
-        return str(self.folder)
 
 
 def train(
@@ -82,62 +57,6 @@ def train(
     if run is not None:
         changes["run"] = expanded(run)
     return train_task(settings.model_copy(update=changes), task, resume=resume, display=display, on_step=on_step)
-
-
-def train_config(config: Config, resume: bool = False, display: Display | None = None) -> Run:
-    """Train what a configuration describes; see `train`."""
-    if resume:
-        task = task_of_run(Path(config.run), config, RunFolder(Path(config.run)).resumption())
-    else:
-        task = tasks.load(config.task.name, config.task.options)
-    return train_task(config, task, resume=resume, display=display, named=True)
-
-
-@terminable()
-def train_task(
-    config: Config,
-    task: Task,
-    resume: bool = False,
-    display: Display | None = None,
-    named: bool = False,
-    on_step: OnStep | None = None,
-) -> Run:
-    """Train with a whole configuration on a task object.
-
-    Args:
-        config: The run's.
-        task: What it is trained on.
-        resume: Go on with the run of that folder.
-        display: Who is told; by default the terminal.
-        named: Whether `config.task` finds this task; then commands can go on with the run.
-        on_step: As of `train`.
-
-    Raises:
-        ValueError: Something does not fit; nothing was trained.
-        RunFolderError: The run folder holds another run or cannot be written.
-        RolloutError: A tool has a bug; the trajectory is kept in the run folder, and a note says where.
-        RewardBug: The reward raised an exception.
-        KeyboardInterrupt: After a checkpoint, by Ctrl-C, or by SIGTERM if the caller has no handler for it.
-        CacheRefused: The file of tool results cannot be used.
-        BudgetSpent: The tool calls reached the run's budget; there is a checkpoint to go on from.
-        ReplayError: The file of tool results has none for a call; there is a checkpoint to go on from.
-    """
-    if not resume:
-        RunFolder(Path(config.run)).check_free()
-    config = started_from(with_date(config, resume))
-    warn_of_state(task.tools)
-    if config.engine == "verl":
-        from aepo.engines.verl import launch
-
-        if on_step is not None:
-            raise ValueError("engine verl trains in other processes, which cannot call on_step: use train.trackers")
-        launch.train(config, task, resume)
-        return Run(Path(config.run), None, config)
-    from aepo.assembly.run import run_here
-    from aepo.doctor.gpus import check
-    from aepo.training.display import Display
-
-    return Run(Path(config.run), run_here(config, task, resume, named, display or Display(), check, on_step), config)
 
 
 @terminable()

@@ -24,3 +24,13 @@ def test_a_default_that_says_something_and_a_command_s_own_word_stay(capsys: pyt
         main(["bench", "--help"])
     shown = capsys.readouterr().out
     assert "(default: 128)" in shown and "--random SIZE|FILE" in shown and "--out PATH" in shown
+
+
+def test_a_sentence_breaks_only_where_the_line_is_full(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main(["solve", "--help"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "--task" in line)
+    assert line.strip(" │").endswith('By default the task of a run, and "atlas" for its model.')

@@ -14,6 +14,7 @@ import pytest
 import aepo
 from aepo import api, config
 from aepo.cli import main
+from aepo.runs.begun import check_free
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from tests import tiny
@@ -122,7 +123,7 @@ def test_the_command_that_a_stopped_run_prints_goes_on(tmp_path, model_folder, m
         more = {"eval": ["--samples=1", "--out=found"], "view": ["--export=page.html"]}[words[0]]
         assert main([*words, *more]) == 0, command
     with pytest.raises(OSError) as error:
-        RunFolder(Path(folder)).check_free()
+        check_free(RunFolder(Path(folder)))
     (line,) = re.findall("go on with (aepo train --resume .*), or", str(error.value))
     assert main([*shlex.split(line)[1:], "train.steps=4"]) == 0
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def run_here(
     config: Config, task: Task, resume: bool, named: bool, display: Display, fits: Fits, on_step: OnStep | None
 ) -> LocalPolicy:
-    """Train and write to the run folder; arguments and errors as of `aepo.api.train_task`.
+    """Train and write to the run folder; arguments and errors as of `aepo.start.train_task`.
 
     `fits` is asked before a server starts (`aepo.engines.vllm.launch.planned`).
     """

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -156,6 +157,8 @@ def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int
     def bound(*positional: Any, **named: Any) -> Callable[[], int | None]:
         return functools.partial(command, *positional, **named)
 
+    # tyro would break an option's help where the docstring has a line break.
+    bound.__doc__ = re.sub(r"\n {12}", " ", command.__doc__ or "")
     # tyro would read the command's own annotations, if it could.
     del bound.__wrapped__  # type: ignore[attr-defined]
     bound.__signature__ = signature(command)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from aepo import config as configuration
+from aepo.cli.words import settings_for
 from aepo.files.paths import local
 from aepo.tasks.reading.base import Method
 
@@ -62,29 +62,28 @@ def evaluate(
             Only for data sets.
         compare: Folders of two evaluations on data sets.
     """
-    from aepo.tasks.datasets import NAMES
+    from aepo.cli.benchmarks import compare_folders, evaluate_data_sets
 
     if compare is not None:
-        from aepo.cli.benchmarks import compare_folders
-
-        compare_folders(*compare)
-        return
-    if not what:
-        raise ValueError("Missing from aepo eval: a policy, or data sets and --model, or --compare A B")
-    names = [name.strip().lower() for name in what.split(",")]
-    if model is None and all(name in NAMES for name in names):
-        raise ValueError(f"{what}: a data set; say what answers it with --model")
+        return compare_folders(*compare)
+    _check(what, model, questions)
     if model is None:
         _refuse(data=data, ids=ids, tools=tools, corpus=corpus, score=score, judge=judge, resume=resume or None)
-        _evaluate_task(what, overrides, config, samples, questions, greedy, out)
-        return
-    if questions is not None:
-        raise ValueError("--questions would cut a data set short: choose questions by --ids")
-    from aepo.cli.benchmarks import evaluate_data_sets
-    from aepo.runs.folder import RunFolder
+        return _evaluate_task(what, overrides, config, samples, questions, greedy, out)
+    settings = settings_for(model, config, overrides)
+    return evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
 
-    settings = configuration.load(config or RunFolder(local(model)).config_file, overrides)
-    evaluate_data_sets(what, model, settings, samples, data, ids, tools, corpus, score, judge, out, resume)
+
+def _check(what: str, model: str | None, questions: int | None) -> None:
+    """Refuse arguments that do not fit together."""
+    from aepo.tasks.datasets import NAMES
+
+    if not what:
+        raise ValueError("Missing from aepo eval: a policy, or data sets and --model, or --compare A B")
+    if model is None and all(name.strip().lower() in NAMES for name in what.split(",")):
+        raise ValueError(f"{what}: a data set; say what answers it with --model")
+    if model is not None and questions is not None:
+        raise ValueError("--questions would cut a data set short: choose questions by --ids")
 
 
 def _refuse(**options: object) -> None:
@@ -116,9 +115,8 @@ def _evaluate_task(
     from aepo.runs.trees import save_trees
 
     run = local(model)
-    kept_config = RunFolder(run).config_file
-    is_run = kept_config is not None
-    settings = configuration.load(config or kept_config, overrides)
+    is_run = RunFolder(run).config_file is not None
+    settings = settings_for(model, config, overrides)
     python = f"aepo.evaluate({str(run)!r}, task)"
     task = task_of_run(run, settings, python) if is_run else tasks.load(settings.task.name, settings.task.options)
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from aepo import config as configuration
+from aepo.cli.words import settings_for
 from aepo.config import Config
 from aepo.files.paths import local
+from aepo.types import Sample
 
 if TYPE_CHECKING:
     from aepo.runs.folder import RunFolder
-    from aepo.solving.display import SolvingDisplay
     from aepo.solving.solution import Solution
     from aepo.tasks.base import Task
 
@@ -56,8 +57,7 @@ def solve(
             run, and "atlas" for its model.
         tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none".
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
-        metadata: What the environment of the task needs to know of the question, e.g. seed=417322. Give the option once
-            for each key.
+        metadata: What the task's environment needs to know of the question, e.g. seed=417322; once for each key.
         trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
         calls: The most tool calls to run.
         tokens: The most tokens that the model may write.
@@ -70,86 +70,75 @@ def solve(
         out: Folder for trees and solution; by default a new one in `solved`.
         json: Print the solution as JSON and nothing else.
     """
-    from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
-    from aepo.runs.folder import RunFolder
-    from aepo.runs.trees import save_trees
-    from aepo.solving.display import SolvingDisplay
     from aepo.solving.solve import solve as solved
-    from aepo.types import Sample
 
-    run = RunFolder(local(model)).config_file
-    settings = configuration.load(config or run, overrides)
-    if tools is None and task is None and (run is not None or config is not None or model == "atlas"):
-        task = settings.task.name
-    chosen = _task(settings, task, tools, corpus, question, run and run.parent)
+    settings = settings_for(model, config, overrides)
+    chosen = _task(settings, model, config, task, tools, corpus, question)
+    asked = Sample(question, id="question", metadata=dict(map(configuration.split, metadata)))
+    limited = partial(solved, trajectories=trajectories, calls=calls, tokens=tokens, money=money, config=settings)
     score = None if reward is None else load_function("reward", reward)
     ask = None if judge is None else named_judge(judge).ask
-    folder = _folder(out)
-    asked = Sample(question, id="question", metadata=dict(map(configuration.split, metadata)))
+    find = partial(limited, question=asked, task=chosen, reward=score, judge=ask, interruptible=True)
+    return _answer(find, model, settings, chosen, _folder(out), None if json else question)
+
+
+def _answer(
+    find: Callable[..., Solution], model: str, settings: Config, task: Task, folder: RunFolder, shown: str | None
+) -> int:
+    """Find the solution, keep it and show it, with the progress; where no question is `shown`, print it as JSON."""
+    from aepo.assembly.policies import load_policy
+    from aepo.runs.failures import failures_kept
+    from aepo.runs.folder import in_shell
+    from aepo.runs.trees import save_trees
+    from aepo.solving.display import SolvingDisplay
+
     policy = load_policy(model, settings.model.model_copy(update={"path": model}))
-    find = partial(
-        solved,
-        policy,
-        asked,
-        task=chosen,
-        trajectories=trajectories,
-        calls=calls,
-        tokens=tokens,
-        money=money,
-        reward=score,
-        judge=ask,
-        config=settings,
-        interruptible=True,
-        kept=lambda number, group: save_trees(folder, number, [group], policy.decode),
-    )
-    named = ", ".join(tool.name for tool in chosen.tools) or "none"
-    display = None if json else SolvingDisplay(question)
-    solution = _found(find, folder, display, f"{model}, tools: {named}, rules of {settings.algorithm.name}")
+    find = partial(find, policy, kept=lambda number, group: save_trees(folder, number, [group], policy.decode))
+    display = None if shown is None else SolvingDisplay(shown)
+    with failures_kept(folder):
+        if display is None:
+            solution = find()
+        else:
+            tools = ", ".join(tool.name for tool in task.tools) or "none"
+            display.say(f"{model}, tools: {tools}, rules of {settings.algorithm.name}")
+            with display:
+                solution = find(watch=display.watch)
     _write(folder, solution, model)
-    _show(solution, folder, display)
+    if display is None:
+        print(json_format.dumps(solution.to_dict()))
+    else:
+        display.solved(solution)
+        display.say(f"trees: aepo view {in_shell(folder.path)}")
     return 0 if solution.answer is not None or solution.actions else 1
 
 
-def _show(solution: Solution, folder: RunFolder, display: SolvingDisplay | None) -> None:
-    """Show the solution on the display; without a display, print it as JSON."""
-    from aepo.runs.folder import in_shell
-
-    if display is None:
-        print(json_format.dumps(solution.to_dict()))
-        return
-    display.solved(solution)
-    display.say(f"trees: aepo view {in_shell(folder.path)}")
-
-
-def _found(find: Callable[..., Solution], folder: RunFolder, display: SolvingDisplay | None, title: str) -> Solution:
-    """Find the solution; the display shows the progress."""
-    from aepo.runs.failures import failures_kept
-
-    with failures_kept(folder):
-        if display is None:
-            return find()
-        display.say(title)
-        with display:
-            return find(watch=display.watch)
-
-
 def _task(
-    settings: Config, task: str | None, tools: str | None, corpus: str | None, question: str, run: Path | None
+    settings: Config,
+    model: str,
+    config: Path | None,
+    task: str | None,
+    tools: str | None,
+    corpus: str | None,
+    question: str,
 ) -> Task:
     """Make the task that gives the tools and the system message."""
     from aepo import tasks
+    from aepo.runs.folder import RunFolder
     from aepo.runs.resumed import task_of_run
     from aepo.tasks.base import Task
     from aepo.tools.named import named
-    from aepo.types import Sample
 
+    run = local(model)
+    is_run = RunFolder(run).config_file is not None
+    if tools is None and task is None and (is_run or config is not None or model == "atlas"):
+        task = settings.task.name
     if task is not None:
         if tools is not None or corpus is not None:
             raise ValueError("--task brings its own tools: leave --tools and --corpus out")
         if settings.task.name != task:
             return tasks.load(task, {})
-        if run is not None:
+        if is_run:
             return task_of_run(run, settings, f"aepo.solve({str(run)!r}, question, task=task), or give --tools")
         return tasks.load(task, settings.task.options)
     names = [name.strip() for name in (tools or "").split(",") if name.strip() not in ("", "none")]

@@ -50,8 +50,8 @@ def train(
         print(configuration.dump(settings))
         print(on_verl(settings) if settings.engine == "verl" else expected_cost(settings))
         return
-    from aepo.api import train_config
     from aepo.runs.folder import in_shell
+    from aepo.start import train_config
 
     run = train_config(settings, resume=resume is not None)
     print(learned(run.folder))

@@ -1,4 +1,4 @@
-"""Reads words of the command line: paths with `~`, and settings in the place of a file."""
+"""Reads words of the command line: paths with `~`, settings, and the configuration that they make."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from tyro.conf import arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from aepo.config import Config, ConfigError
+from aepo.config import Config, ConfigError, load
 from aepo.files.paths import local
 
 _SETTING = re.compile(r"[a-z]\w*(\.\w+)*=")
@@ -43,6 +43,17 @@ def file_and_settings(first: str | None, others: tuple[str, ...]) -> tuple[Path 
     if first.partition(".")[0] in Config.model_fields and "." in first and not file.exists():
         raise ConfigError(f"{first} is a setting: write {first}={others[0] if others else 'VALUE'}")
     return file, others
+
+
+def settings_for(model: str, file: Path | None, overrides: tuple[str, ...]) -> Config:
+    """The configuration of a command on a model: of `file`, by default of the run that the model is.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    from aepo.runs.folder import RunFolder
+
+    return load(file or RunFolder(local(model)).config_file, overrides)
 
 
 def settings_first(words: Sequence[str], switches: Collection[str]) -> list[str]:

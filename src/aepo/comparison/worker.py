@@ -43,7 +43,7 @@ def work(config: Config, log: Path, failure: Connection) -> None:
 
 
 def _train(config: Config, failure: Connection) -> int:
-    from aepo.api import train_config
+    from aepo.start import train_config
 
     code = 0
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -47,13 +46,7 @@ def separated(
     Raises:
         ValueError: The shapes do not fit.
     """
-    if (
-        rewards.ndim != 1
-        or rewards.shape != groups.shape
-        or nodes.ndim != 2
-        or len(nodes) != len(rewards)
-        or (nodes.shape != loss_mask.shape)
-    ):
+    if not rewards.shape == groups.shape == nodes.shape[:1] or nodes.ndim != 2 or nodes.shape != loss_mask.shape:
         raise ValueError(
             f"rewards {tuple(rewards.shape)} and groups {tuple(groups.shape)} must be (B,), nodes "
             f"{tuple(nodes.shape)} and loss_mask {tuple(loss_mask.shape)} (B, T)"
@@ -64,19 +57,16 @@ def separated(
         rows = (groups == group).nonzero()[:, 0].tolist()
         sources = _sources(rows, nodes)
         starts = [row for row in rows if row not in sources]
-        real = _z(rewards[starts].clone())
-        for row, value in zip(starts, real, strict=True):
+        for row, value in zip(starts, _z(rewards[starts]), strict=True):
             advantages[row] = value
-        continued: dict[int, list[int]] = defaultdict(list)
-        for row, source in sources.items():
-            continued[source].append(row)
-        for source, family in continued.items():
+        for source in set(sources.values()):
+            family = [row for row, its_source in sources.items() if its_source == source]
             shared = torch.stack([_shared(nodes[source], nodes[row]) for row in family]).any(0)
-            replaced = rewards[starts].clone()
+            replaced = rewards[starts]
             replaced[starts.index(source)] = float(bool((rewards[family] >= success).any()))
             advantages[source] = _z(replaced)[starts.index(source)]
             mask[source] &= shared
-            for row, value in zip(family, _z(rewards[family].clone()), strict=True):
+            for row, value in zip(family, _z(rewards[family]), strict=True):
                 advantages[row] = value
                 mask[row] &= ~_shared(nodes[row], nodes[source])
     return advantages * mask, mask

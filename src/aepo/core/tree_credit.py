@@ -97,10 +97,8 @@ def tree_relative(
     walks, values = _walks(nodes), [float(reward) for reward in rewards.detach().tolist()]
     children = _children(walks)
     weights = _path_weights(walks, children) if leaf_weights == "path" else [1.0] * len(walks)
-    rows_of: dict[int, list[int]] = defaultdict(list)
-    for row, group in enumerate(groups.tolist()):
-        rows_of[group].append(row)
-    for rows in rows_of.values():
+    for group in groups.unique():
+        rows = (groups == group).nonzero()[:, 0].tolist()
         if len({values[row] for row in rows}) > 1:
             unit = _spread(rows, weights, values) + EPSILON if standardized else 1.0
             for row, by_node in _of_group(rows, walks, children, weights, values, _SHARE_OF_SIBLINGS[credit]).items():

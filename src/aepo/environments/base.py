@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from aepo.environments.contract import has, reset_arguments
 from aepo.environments.incidents import Incidents
@@ -13,6 +13,20 @@ from aepo.tools.base import Tool
 from aepo.types import Sample
 
 OnException = Literal["bug", "tell"]
+
+
+class Told(NamedTuple):
+    """What a world tells, as tools whose results can be kept; they take the session from `current`.
+
+    Attributes:
+        opening: The opening text of a question.
+        looking: The state before the end.
+        ending: Outcome and state at the end.
+    """
+
+    opening: Tool
+    looking: Tool
+    ending: Tool
 
 
 @dataclass(frozen=True)
@@ -32,10 +46,7 @@ class Environment:
             "tell" tells the model any exception.
         read_only: Methods that change nothing; a replay leaves them out.
         sandboxed: Whether its calls change nothing outside of the world.
-        opening: Gives the opening text of a question, as a tool whose results can be kept; takes the session from
-            `current`, as the next one does.
-        looking: Gives the state before the end.
-        ending: Gives outcome and state at the end.
+        told: What a world tells beside the results of its tools.
         replayed: Whether all results come from a recording, so that no world is ever made.
         openings: The opening text of each question that was reset, by sample id.
         incidents: What went wrong in the worlds.
@@ -52,9 +63,7 @@ class Environment:
     errors: OnException
     read_only: frozenset[str]
     sandboxed: bool
-    opening: Tool = field(repr=False)
-    looking: Tool = field(repr=False)
-    ending: Tool = field(repr=False)
+    told: Told = field(repr=False)
     replayed: bool = False
     openings: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     incidents: Incidents = field(default_factory=Incidents, compare=False, repr=False)
@@ -76,9 +85,8 @@ class Environment:
 
     def named(self, name: str) -> Environment:
         """The same under another name."""
-        own = (self.opening, self.looking, self.ending)
-        opening, looking, ending, *tools = (replace(tool, environment=name) for tool in (*own, *self.tools))
-        return replace(self, name=name, tools=tuple(tools), opening=opening, looking=looking, ending=ending)
+        tools, told = ([replace(tool, environment=name) for tool in all_of] for all_of in (self.tools, self.told))
+        return replace(self, name=name, tools=tuple(tools), told=Told(*told))
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
         """The same with openings, states and endings that are kept and answered as results of tools are.
@@ -87,9 +95,7 @@ class Environment:
             keep: Makes a tool whose results are kept.
             replayed: Whether all results come from a recording.
         """
-        opening, looking, ending = map(keep, (self.opening, self.looking, self.ending))
-        made = replace(self, opening=opening, looking=looking, ending=ending)
-        return replace(made, replayed=replayed, openings={}, incidents=Incidents())
+        return replace(self, told=Told(*map(keep, self.told)), replayed=replayed, openings={}, incidents=Incidents())
 
     def arguments(self, sample: Sample) -> dict[str, Any]:
         """What `reset` is called with.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any, TypeAlias, get_type_hints
 
-from aepo.environments.base import Environment, OnException
+from aepo.environments.base import Environment, OnException, Told
 from aepo.environments.contract import class_of, methods_of
 from aepo.environments.process import in_process
 from aepo.environments.session import current
@@ -22,7 +22,7 @@ Methods: TypeAlias = Sequence[tuple[str, Callable[..., Any]]]
 """Methods by name."""
 
 _LONG = 1e6
-"""Seconds; opening has limits of its own."""
+"""Seconds."""
 
 
 def environment(
@@ -79,11 +79,18 @@ def environment(
         errors,
         frozenset(read_only),
         sandboxed,
+        _told(reset_timeout),
+    )
+    return made.named(made.name)
+
+
+def _told(reset_timeout: float) -> Told:
+    """What a world tells; opening has limits of its own."""
+    return Told(
         tool(name="environment.reset", timeout=_LONG, max_characters=sys.maxsize)(_opening),
         tool(name="environment.state", timeout=reset_timeout, max_characters=sys.maxsize)(_looking),
         tool(name="environment.end", timeout=reset_timeout, max_characters=sys.maxsize)(_ending),
     )
-    return made.named(made.name)
 
 
 def _checked(kind: type, max_open: int, reset_timeout: float, read_only: Collection[str], own_random: bool) -> Methods:

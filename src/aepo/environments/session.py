@@ -8,7 +8,6 @@ is reset and makes the same calls again; each of them must give what it gave bef
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ import anyio
 
 from aepo.environments.contract import Diverged, EnvironmentLost
 from aepo.environments.replay import SHOWN, Executed, history_of, make_again
+from aepo.environments.snapshots import Snapshots
 from aepo.environments.world import EnvironmentBug, LiveWorld
 from aepo.files.json_data import problem
 from aepo.process import user_code
@@ -46,7 +46,7 @@ class Session:
         environment: Makes it.
         sample: The question.
         steps: The executed calls of the trajectory, inherited ones included.
-        snapshots: The kept states, by the number of calls before them.
+        snapshots: The kept states.
         done: Whether nothing more can be done.
         lost: Whether the world has died, or a call left it in a state that nobody knows.
         pauses: Seconds between the tries to open a world that is lost meanwhile.
@@ -59,40 +59,26 @@ class Session:
         environment: Environment,
         sample: Sample,
         steps: Sequence[Executed] = (),
-        snapshots: Mapping[int, Any] | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """Nothing is opened yet."""
         self.environment, self.sample = environment, sample
-        self.steps, self.snapshots = list(steps), dict(snapshots or {})
+        self.steps, self.snapshots = list(steps), snapshots or Snapshots()
         self.done = False
         self._world: LiveWorld | None = None
         self._gone = 0
         """The world has gone through so many of the steps."""
-        # Several observations may have the same number of calls, because not every call reaches the world.
-        self._needed = Counter(dict.fromkeys(self.snapshots, 1))
         self.lost = self._ran = self._replaying = False
         self._opened, self._refused = anyio.Event(), ""
 
-    @property
-    def history(self) -> str:
-        """A hash of all steps."""
-        return history_of(self.steps)
-
     def fork(self, calls: int) -> Session:
         """The session of a trajectory that begins after the first `calls` calls of this one."""
-        newest = max((number for number in self.snapshots if number <= calls), default=None)
-        kept = {} if newest is None else {newest: self.snapshots[newest]}
-        return Session(self.environment, self.sample, self.steps[:calls], kept)
-
-    def let_go(self, calls: int) -> None:
-        """No trajectory begins at an observation after so many calls; its state goes as soon as a newer one is kept."""
-        self._needed[calls] -= 1
-        self._forget()
+        return Session(self.environment, self.sample, self.steps[:calls], self.snapshots.until(calls))
 
     def hold(self) -> None:
         """Let the calls that this task makes from now on go to this world."""
         current.set(self)
-        history.set(lambda: self.history)
+        history.set(lambda: history_of(self.steps))
 
     async def open(self) -> None:
         """Make the world and bring it to where the trajectory begins. Whoever needs it waits in `ready`.
@@ -166,10 +152,9 @@ class Session:
             return
         began = perf_counter()
         with suppress(EnvironmentLost), anyio.move_on_after(seconds) as scope:
-            self.snapshots[self._gone] = await world.own("snapshot"), world.random.state
+            state = await world.own("snapshot"), world.random.state
+            self.snapshots.keep(self._gone, state)
             count("environment/snapshots")
-            self._needed[self._gone] += 1
-            self._forget()
         count("environment/snapshot_seconds", perf_counter() - began)
         if scope.cancelled_caught:
             self.lost = True
@@ -177,7 +162,7 @@ class Session:
 
     async def end(self) -> tuple[float | None, Any]:
         """Outcome and state at the end, kept and replayed as the results of calls are."""
-        result = await self.environment.ending.call({})
+        result = await self.environment.told.ending.call({})
         if result.status is ToolStatus.OK:
             return json.loads(result.text)["outcome"], _state(result.text)
         self._tell(f", at its end: {result.text}")
@@ -185,7 +170,7 @@ class Session:
 
     async def look(self) -> Any:
         """The state now, kept and replayed as the results of calls are; None if the world was lost."""
-        result = await self.environment.looking.call({})
+        result = await self.environment.told.looking.call({})
         if result.status is not ToolStatus.OK:
             self._tell(f": {result.text}")
             self.lost = True
@@ -215,12 +200,6 @@ class Session:
         self._world = None
         return wrong
 
-    def _forget(self) -> None:
-        # A world that dies goes on from the newest state.
-        newest = max(self.snapshots, default=0)
-        for number in [one for one in self.snapshots if one < newest and self._needed[one] <= 0]:
-            del self.snapshots[number]
-
     # Opening and replay.
 
     async def _open(self) -> None:
@@ -243,12 +222,12 @@ class Session:
 
     async def _try_to_open(self) -> None:
         world = self._world = LiveWorld(self.environment, self.sample)
-        self.done, self._gone = False, max(self.snapshots, default=0)
+        self.done, self._gone = False, self.snapshots.newest
         seconds = self.environment.reset_timeout
         with anyio.move_on_after(seconds) as scope:
             await world.make()
-            if self._gone in self.snapshots:
-                state, world.random.state = self.snapshots[self._gone]
+            if (kept := self.snapshots.find(self._gone)) is not None:
+                state, world.random.state = kept
                 await world.own("restore", state)
                 count("environment/restored")
             else:

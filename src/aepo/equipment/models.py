@@ -24,12 +24,12 @@ def policy_folder(path: str) -> str:
         ValueError: The run has no checkpoint that can be loaded.
     """
     where = BUILT_IN_MODELS.get(path) or local(path)
-    run = RunFolder(where)
-    if not run.checkpoints.is_dir():
+    checkpoints = RunFolder(where).checkpoints
+    if not checkpoints.is_dir():
         return str(BUILT_IN_MODELS.get(path, expanded(path)))
-    if run.verl_step() is not None:
+    if checkpoint.verl_step(checkpoints) is not None:
         raise ValueError(f"run {where} was trained by engine verl: aepo export {where} FOLDER, then give FOLDER")
-    if (newest := checkpoint.latest(run.checkpoints, checkpoint.POLICY)) is None:
+    if (newest := checkpoint.latest(checkpoints, checkpoint.POLICY)) is None:
         raise ValueError(f"run {where} has no whole checkpoint yet")
     return str(newest / checkpoint.POLICY)
 

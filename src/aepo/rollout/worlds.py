@@ -24,7 +24,7 @@ async def know_opening(environment: Environment, sample: Sample) -> None:
     session.hold()
     trajectory.set(f"opening of {sample.id}")
     try:
-        result = await environment.opening.call({})
+        result = await environment.told.opening.call({})
     finally:
         await session.close()
     environment.openings.setdefault(sample.id, result.text)
@@ -66,7 +66,7 @@ class Worlds:
     def let_go(self, path: Path, before: list[Node]) -> None:
         """No path will begin inside this one after the nodes `before`: its state there is not needed any more."""
         if path.session is not None:
-            path.session.let_go(self._calls(before))
+            path.session.snapshots.let_go(self._calls(before))
 
     def _calls(self, walk: list[Node]) -> int:
         """How many calls to the world a walk has."""

@@ -70,7 +70,7 @@ def begun(
     """
     folder = RunFolder(path)
     with writing(path):
-        folder.check_free()
+        check_free(folder)
         for part in (path, folder.trees, folder.checkpoints):
             part.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -80,6 +80,20 @@ def begun(
             _keep(folder, "task.json", task)
             folder.metrics_file.touch()
         yield folder
+
+
+def check_free(folder: RunFolder) -> None:
+    """Check that a new run may begin in the folder: an earlier one left no metric, tree, checkpoint or failure.
+
+    Raises:
+        RunFolderError: The folder holds another run.
+    """
+    parts = (folder.trees, folder.checkpoints, folder.failures)
+    logged = folder.metrics_file.is_file() and folder.metrics_file.stat().st_size > 0
+    if logged or any(part.is_dir() and any(part.iterdir()) for part in parts):
+        raise RunFolderError(
+            f"{folder.path} holds another run: go on with {folder.resumption()}, or choose another run folder"
+        )
 
 
 @contextmanager

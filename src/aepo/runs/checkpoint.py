@@ -85,6 +85,14 @@ def save(
     return final
 
 
+def verl_step(folder: Path) -> int | None:
+    """The step of the newest whole checkpoint of engine verl in a folder; None if there is none."""
+    try:
+        return int((folder / "latest_checkpointed_iteration.txt").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def latest(folder: Path, part: str = "") -> Path | None:
     """The newest undamaged checkpoint; None if there is none.
 

@@ -125,26 +125,6 @@ class RunFolder:
         files = [*self.tree_files().items(), *_by_step(self.outcomes, ".jsonl").items()]
         return [path for at, path in files if at > step]
 
-    def verl_step(self) -> int | None:
-        """The step of the newest whole checkpoint of engine verl; None if there is none."""
-        try:
-            return int((self.checkpoints / "latest_checkpointed_iteration.txt").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-
-    def check_free(self) -> None:
-        """Check that a new run may begin in the folder: an earlier one left no metric, tree, checkpoint or failure.
-
-        Raises:
-            RunFolderError: The folder holds another run.
-        """
-        parts = (self.trees, self.checkpoints, self.failures)
-        logged = self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0
-        if logged or any(part.is_dir() and any(part.iterdir()) for part in parts):
-            raise RunFolderError(
-                f"{self.path} holds another run: go on with {self.resumption()}, or choose another run folder"
-            )
-
 
 def in_shell(path: Path) -> str:
     """A path quoted for a shell."""

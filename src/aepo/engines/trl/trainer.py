@@ -167,26 +167,23 @@ class AEPOTrainer(GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
-        config = Config(
-            algorithm=self.algorithm,
-            rollout=RolloutConfig(
-                protocol=protocol,
-                temperature=args.temperature,
-                max_tokens=args.max_completion_length,
-                max_tool_calls=max_tool_calls,
-                max_seconds=max_seconds,
-                max_sequences=max_sequences,
-                deterministic=deterministic,
-                on_tool_bug=on_tool_bug,
-                on_format_error=on_format_error,
-                keep_states=keep_states,
-                date=date,
-                template=args.chat_template_kwargs or {},
-            ),
-            rewards=RewardsConfig(concurrency=rewards_at_once),
-            tools=ToolsConfig(repeat=repeat),
-            train=TrainConfig(layout=layout),
+        rollout = RolloutConfig(
+            protocol=protocol,
+            temperature=args.temperature,
+            max_tokens=args.max_completion_length,
+            max_tool_calls=max_tool_calls,
+            max_seconds=max_seconds,
+            max_sequences=max_sequences,
+            deterministic=deterministic,
+            on_tool_bug=on_tool_bug,
+            on_format_error=on_format_error,
+            keep_states=keep_states,
+            date=date,
+            template=args.chat_template_kwargs or {},
         )
+        rewards, tools = RewardsConfig(concurrency=rewards_at_once), ToolsConfig(repeat=repeat)
+        train = TrainConfig(layout=layout)
+        config = Config(algorithm=self.algorithm, rollout=rollout, rewards=rewards, tools=tools, train=train)
         self._prepare_rollout(config, eval_greedy)
 
     def _prepare_rollout(self, config: Config, eval_greedy: bool) -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from aepo.runs.checkpoint import verl_step
 from aepo.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ def newest(run: Path) -> Path:
     Raises:
         ValueError: There is none.
     """
-    folder = RunFolder(run)
-    if (step := folder.verl_step()) is None:
+    checkpoints = RunFolder(run).checkpoints
+    if (step := verl_step(checkpoints)) is None:
         raise ValueError(f"run {run} has no whole checkpoint of engine verl")
-    return folder.checkpoints / f"global_step_{step}"
+    return checkpoints / f"global_step_{step}"
 
 
 def export(run: Path, out: Path) -> Path:
