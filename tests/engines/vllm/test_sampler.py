@@ -125,17 +125,29 @@ def test_a_server_that_keeps_old_weights_and_says_200_is_found_out(
         api.train_task(settings(serve(**fault)), tiny.letters())
 
 
-def test_an_update_that_fails_ends_the_run_after_a_whole_step(serve: Serve, settings: Settings, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"refuses": "/update_weights"}, r"/update_weights \(HTTP 500\): the worker failed"),
+        ({"refuses": "/reset_prefix_cache"}, r"/reset_prefix_cache \(HTTP 500\): the worker failed"),
+        ({"holds": True}, "vLLM did not reset its prefix cache, which has keys and values of the old weights"),
+    ],
+)
+def test_a_hand_over_that_fails_ends_the_run_after_a_whole_step(
+    serve: Serve, settings: Settings, tmp_path: Path, fault: dict[str, Any], told: str
+):
     server = serve()
     task = tiny.letters()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tiny, "on_call", lambda: setattr(server, "refuses", "/update_weights"))
-        with pytest.raises(VllmError, match=r"/update_weights \(HTTP 500\): the worker failed") as failure:
+        patched.setattr(tiny, "on_call", lambda: vars(server).update(fault))
+        with pytest.raises(VllmError, match=told) as failure:
             api.train_task(settings(server, "evaluation.questions=1"), task)
     # The weights of step 0 had arrived, and those of step 1 are in a checkpoint.
     assert any("go on with" in note for note in failure.value.__notes__)
     assert (tmp_path / "run" / "checkpoints" / "step-000001").is_dir()
-    server.refuses = ""
+    # No request may be answered with what is left in the cache.
+    assert server.done[-1] != "/resume"
+    server.refuses, server.holds = "", False
     api.train_task(settings(server), task, resume=True)
     assert metrics(tmp_path / "run", "train/learning_rate")[1:]
 
