@@ -12,7 +12,11 @@ import pytest
 import torch
 
 from aepo import api
+from aepo.assembly.policies import load_to_train
 from aepo.engines.vllm.control import VllmError
+from aepo.engines.vllm.launch import serving
+from aepo.engines.vllm.process import RunningServer
+from aepo.engines.vllm.sampler import VllmSampler
 from aepo.runs.metrics import read_metrics
 from aepo.training import loop
 from aepo.training.step import update
@@ -150,6 +154,18 @@ def test_a_hand_over_that_fails_ends_the_run_after_a_whole_step(
     server.refuses, server.holds = "", False
     api.train_task(settings(server), task, resume=True)
     assert metrics(tmp_path / "run", "train/learning_rate")[1:]
+
+
+def test_a_server_that_died_is_started_again_once(serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    config = settings(serve())
+    monkeypatch.setattr(RunningServer, "restart", lambda self: True)
+    with serving(config, tiny.letters(), lambda config, prompt: None) as served:
+        sampler = VllmSampler(served, load_to_train(config))
+        sampler.push(0)
+        # The new server has no weights before the next hand-over.
+        assert sampler.revive() and sampler.version == -1
+        sampler.push(0)
+        assert not sampler.revive()
 
 
 def test_the_next_rollout_goes_on_while_the_trainer_works(
