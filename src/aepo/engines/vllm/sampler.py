@@ -20,6 +20,7 @@ from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer
 from aepo.rollout.generator import GeneratorSettings
 
 WAYS = {"adapter": AdapterTransfer, "file": FileTransfer, "ipc": IpcTransfer, "nccl": NcclTransfer}
+"""The ways of the weights: `vllm.weight_transfer`, and that of `model.lora`."""
 
 
 class VllmSampler:
