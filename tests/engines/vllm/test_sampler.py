@@ -133,7 +133,7 @@ def test_a_server_that_keeps_old_weights_and_says_200_is_found_out(
     ("fault", "told"),
     [
         ({"refuses": "/update_weights"}, r"/update_weights \(HTTP 500\): the worker failed"),
-        ({"refuses": "/reset_prefix_cache"}, r"/reset_prefix_cache \(HTTP 500\): the worker failed"),
+        ({"refuses": "/reset_prefix_cache"}, r"/reset_prefix_cache.* \(HTTP 500\): the worker failed"),
         ({"holds": True}, "vLLM did not reset its prefix cache, which has keys and values of the old weights"),
     ],
 )
