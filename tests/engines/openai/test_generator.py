@@ -229,6 +229,16 @@ def test_reference_entropies_sum_the_ten_likeliest(serve: Serve, link: Link, loa
     assert sampled.reference_entropies == pytest.approx((-logp.exp() * logp).sum(-1).tolist(), abs=1e-5)
 
 
+def test_the_likeliest_tokens_are_asked_for_only_where_entropies_are_read(serve: Serve, link: Link) -> None:
+    server = serve()
+    policy = link(server)
+    server.asked.clear()
+    _, short = anyio.run(lambda: one(policy, 8, entropies_within=8))
+    _, long = anyio.run(lambda: one(policy, 9, entropies_within=8))
+    assert [body["logprobs"] for body in server.requests()] == [20, 0]
+    assert short.entropies != [-lp for lp in short.logprobs] and long.entropies == [-lp for lp in long.logprobs]
+
+
 def test_limits_are_told_before_anything_is_asked(serve: Serve, link: Link) -> None:
     policy = link(serve(context=50))
     with pytest.raises(ValueError, match=r"may have 51 tokens, but server http.* holds 50: lower rollout\.max"):

@@ -25,6 +25,7 @@ class FakeVllm(ModelServer):
         forgets: Part of the names of tensors that an update does not load, although it counts them.
         keeps: An update is accepted and changes nothing.
         refuses: Path of a call that answers with status 500.
+        holds: A request holds keys and values, so they are not reset.
         started: What it says of its start, besides what fits.
         caches: Whether it caches prefixes.
         hides: The path of a call that it does not have.
@@ -40,6 +41,7 @@ class FakeVllm(ModelServer):
     forgets: str = "\0"
     keeps: bool = False
     refuses: str = ""
+    holds: bool = False
     lora_rank: int = 0
     started: dict[str, Any] = field(default_factory=dict)
     caches: bool = True
@@ -115,7 +117,10 @@ class FakeVllm(ModelServer):
     def _on_pause(self, _: Any) -> None:
         """Nothing runs meanwhile: the server answers one request at a time."""
 
-    _on_resume = _on_reset_prefix_cache = _on_start_weight_update = _on_finish_weight_update = _on_pause
+    _on_resume = _on_start_weight_update = _on_finish_weight_update = _on_pause
+
+    def _on_reset_prefix_cache(self, _: Any) -> Any:
+        return {"success": not self.holds}
 
     def _on_sleep(self, _: Any) -> None:
         self.asleep = {"weights", "kv_cache"}

@@ -13,6 +13,7 @@ import pickle
 import queue
 import subprocess
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,7 +84,7 @@ def same(server: FakeVllm, model: Any) -> bool:
     return all(torch.equal(weight, server.model.get_parameter(name)) for name, weight in model.named_parameters())
 
 
-def test_a_server_reads_the_trainers_memory(serve: Serve, loaded: Any, lent: dict[bytes, torch.Tensor]):
+def test_a_server_reads_the_trainers_memory(serve: Serve, loaded: Any, lent: dict[bytes, torch.Tensor], tmp_path: Path):
     def opened(told: Any) -> dict[str, torch.Tensor]:
         handles = pickle.loads(base64.b64decode(told["ipc_handles_pickled"]))
         tensors = {name: lent[one[GPU][7]] for name, one in zip(told["names"], handles, strict=True)}
@@ -92,16 +93,16 @@ def test_a_server_reads_the_trainers_memory(serve: Serve, loaded: Any, lent: dic
         return tensors
 
     server = serve(take=opened)
-    transfer = IpcTransfer(Control(server.url), loaded.model, torch.float32)
+    transfer = IpcTransfer(Control(server.url), loaded.model, tmp_path)
     transfer.push(0)
     assert same(server, loaded.model)
     # Nothing was copied: a server reads the weights where the trainer has them.
     assert {one.data_ptr() for one in lent.values()} <= {one.data_ptr() for one in loaded.model.state_dict().values()}
 
 
-def test_tensors_are_broadcast_while_the_server_receives_them(serve: Serve, loaded: Any, nccl: Played):
+def test_tensors_are_broadcast_while_the_server_receives_them(serve: Serve, loaded: Any, nccl: Played, tmp_path: Path):
     server = serve(take=lambda told: {name: nccl.line.get(timeout=20) for name in told["names"]})
-    transfer = NcclTransfer(Control(server.url), loaded.model, torch.float32)
+    transfer = NcclTransfer(Control(server.url), loaded.model, tmp_path)
     # Two processes of the server and the trainer; vLLM begins with one number added up.
     assert nccl.done == [(3, b"u" * 128, 0), ([(1,)], ["communicator"])]
     begun = next(body["init_info"] for path, body, _ in server.asked if path == "/init_weight_transfer_engine")
@@ -117,26 +118,28 @@ def test_tensors_are_broadcast_while_the_server_receives_them(serve: Serve, load
         assert same(server, model)
 
 
-def test_a_server_that_refuses_is_not_waited_for(serve: Serve, loaded: Any, nccl: Played):
+def test_a_server_that_refuses_is_not_waited_for(serve: Serve, loaded: Any, nccl: Played, tmp_path: Path):
     server = serve(refuses="/update_weights")
-    transfer = NcclTransfer(Control(server.url), loaded.model, torch.float32)
+    transfer = NcclTransfer(Control(server.url), loaded.model, tmp_path)
     with pytest.raises(VllmError, match=r"/update_weights \(HTTP 500\): the worker failed"):
         transfer.push(0)
 
 
-def test_a_broadcast_that_fails_is_told(serve: Serve, loaded: Any, nccl: Played, monkeypatch: pytest.MonkeyPatch):
+def test_a_broadcast_that_fails_is_told(
+    serve: Serve, loaded: Any, nccl: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def failing(tensors: Any, comms: Any) -> None:
         raise RuntimeError("NCCL Error 2: unhandled system error")
 
     monkeypatch.setattr(nccl, "broadcast", failing)
-    transfer = NcclTransfer(Control(serve(take=lambda told: {}).url), loaded.model, torch.float32)
+    transfer = NcclTransfer(Control(serve(take=lambda told: {}).url), loaded.model, tmp_path)
     with pytest.raises(VllmError, match="not sent by NCCL: NCCL Error 2"):
         transfer.push(0)
 
 
 @pytest.mark.parametrize("way", [IpcTransfer, NcclTransfer])
 def test_a_tensor_that_does_not_arrive_is_noticed(
-    serve: Serve, loaded: Any, nccl: Played, lent: dict[bytes, torch.Tensor], way: type
+    serve: Serve, loaded: Any, nccl: Played, lent: dict[bytes, torch.Tensor], tmp_path: Path, way: type
 ):
     def short(told: Any) -> dict[str, torch.Tensor]:
         if way is NcclTransfer:
@@ -145,16 +148,9 @@ def test_a_tensor_that_does_not_arrive_is_noticed(
         return dict.fromkeys(told["names"][1:], torch.zeros(1))
 
     server = serve(take=short, keeps=True)
-    transfer = way(Control(server.url), loaded.model, torch.float32)
+    transfer = way(Control(server.url), loaded.model, tmp_path)
     with pytest.raises(VllmError, match=r"20 of 21 tensors reached vLLM"):
         transfer.push(0)
-
-
-def test_a_run_says_at_its_start_that_no_gpu_has_run_its_way(
-    serve: Serve, loaded: Any, caplog: pytest.LogCaptureFixture
-):
-    gpu_transfer.from_gpu("ipc", Control(serve().url), loaded.model, torch.float32)
-    assert caplog.messages == ["vllm.weight_transfer ipc is untested: no GPU has run it yet"]
 
 
 # vLLM's own code reads what was sent; only the last step, which needs a GPU, is played.
@@ -186,7 +182,9 @@ print(json.dumps([[name, str(one.dtype), list(one.shape)] for name, one in found
 
 
 @pytest.mark.skipif(not PYTHON, reason="AEPO_VLLM_PYTHON names no Python with vLLM")
-def test_vllm_reads_what_is_sent(serve: Serve, loaded: Any, nccl: Played, lent: dict[bytes, torch.Tensor]):
+def test_vllm_reads_what_is_sent(
+    serve: Serve, loaded: Any, nccl: Played, lent: dict[bytes, torch.Tensor], tmp_path: Path
+):
     told: list[Any] = []
 
     def received(info: Any) -> dict[str, torch.Tensor]:
@@ -195,7 +193,7 @@ def test_vllm_reads_what_is_sent(serve: Serve, loaded: Any, nccl: Played, lent: 
 
     server = serve(take=received, keeps=True)
     for way in (IpcTransfer, NcclTransfer):
-        transfer = way(Control(server.url), loaded.model, torch.bfloat16)
+        transfer = way(Control(server.url), copy.deepcopy(loaded.model).to(torch.bfloat16), tmp_path)
         transfer.push(0)
     begin = [body["init_info"] for path, body, _ in server.asked if path == "/init_weight_transfer_engine"][-1]
     ran = subprocess.run(

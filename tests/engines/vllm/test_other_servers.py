@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from aepo import api
-from aepo.engines.vllm.control import VllmError
+from aepo.engines.vllm.control import Control, VllmError
+from aepo.engines.vllm.needs import Devices, ServerNeeds
+from aepo.engines.vllm.refused import check_server
 from tests import tiny
 from tests.engines.vllm.conftest import Serve, Settings
 from tests.engines.vllm.fake import FakeVllm
@@ -33,6 +35,11 @@ def test_a_server_that_does_not_fit(serve: Serve, settings: Settings, how: dict[
     with pytest.raises(VllmError, match=told):
         api.train_task(settings(serve(**how)), tiny.letters())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_server_that_gives_any_number_of_log_probabilities_fits(serve: Serve, settings: Settings):
+    server = serve(started={"max_logprobs": -1})
+    check_server(Control(server.url), settings(server), ServerNeeds("model", "model", "float32", 16, Devices(None)))
 
 
 def test_a_server_without_adapters(serve: Serve, settings: Settings):

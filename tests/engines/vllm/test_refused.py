@@ -81,9 +81,10 @@ def test_full_weights_begin_at_random_and_adapters_with_the_base():
 
 
 @pytest.mark.parametrize(("way", "served"), [("ipc", SHARED), ("nccl", ALONE)])
-def test_ways_from_gpu_to_gpu(way: str, served: ServerNeeds):
+def test_ways_from_gpu_to_gpu(way: str, served: ServerNeeds, caplog: pytest.LogCaptureFixture):
     wanted = config(f"vllm.weight_transfer={way}")
     refuse(wanted, served.placed)
+    assert caplog.messages == [f"vllm.weight_transfer: {way} is untested: no GPU has run it yet"]
     command, variables = serve_command(wanted, served, FOLDER)
     assert json.loads(command[command.index("--weight-transfer-config") + 1]) == {"backend": way}
     # Handles of GPU memory are pickled, and only they.

@@ -99,28 +99,44 @@ def test_vllm_samples_for_the_policy_that_is_trained(
     run = api.train_config(settings(tmp_path / "run", *changes))
     checked(tmp_path / "run")
     assert run.policy is not None
-    start = dict(load_policy("atlas").model.named_parameters())
-    if not changes:
-        moved = [name for name, weight in run.policy.model.named_parameters() if not torch.equal(weight, start[name])]
-        assert moved
+    start, now = (dict(policy.model.named_parameters()) for policy in (load_policy("atlas"), run.policy))
+    if changes:
+        # The second matrix of an adapter begins with zeros.
+        assert any(bool(weight.any()) for name, weight in now.items() if "lora_B" in name)
+    else:
+        assert any(not torch.equal(weight, start[name]) for name, weight in now.items())
     log = (tmp_path / "run" / "vllm.log").read_text()
     assert log.count("seconds to wake up tags ['kv_cache']") == STEPS
 
 
-def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
-    config = settings(tmp_path / "run")
+def padded(folder: Path) -> Path:
+    """The model of atlas with more rows than its tokenizer has ids: each id has a twin, which is as likely."""
+    policy = load_policy("atlas")
+    ids = len(policy.tokenizer)
+    rows = policy.model.resize_token_embeddings(2 * ids, mean_resizing=False).weight
+    with torch.no_grad():
+        rows[ids:] = rows[:ids]
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_branch_reads_at_most_a_block_again(tmp_path: Path, nothing_left: None):
+    config = settings(tmp_path / "run", f"model.path={padded(tmp_path / 'model')}")
     task = tasks.load(config.task.name, config.task.options)
-    block = 32
+    block, given = 32, 20
 
     async def read_again(sampler: VllmSampler) -> list[float]:
-        """Tokens that vLLM's own count says were read again, for each of some branches."""
+        """Tokens that vLLM's own count says were read again, for each of some branches, and after a result."""
         found = []
         async with sampler.generator(GeneratorSettings(max_sequences=8, max_length=200)) as engine:
             path = engine.open(list(range(10, 90)), noise=1)
             await engine.sample(path, 60, Stop())
-            for length in (81, 96, 97, 110, 139):
+            paths = [engine.fork(path, length, noise=length) for length in (81, 96, 97, 110, 139)]
+            engine.extend(path, list(range(10, 10 + given)))
+            for one in (*paths, path):
                 before = counted(sampler)
-                await engine.sample(engine.fork(path, length, noise=length), 4, Stop())
+                await engine.sample(one, 4, Stop())
                 after = counted(sampler)
                 found.append((after[0] - before[0]) - (after[1] - before[1]))
         return found
@@ -138,13 +154,21 @@ def test_a_branch_reads_at_most_a_block_again(tmp_path: Path):
     with serving(config, task, check) as server:
         policy = load_to_train(config)
         sampler = VllmSampler(server, policy)
-        sampler.push(0)
-        again = event_loop.run(read_again, sampler)
-    assert all(0 < count <= block for count in again), again
+        pushed = [sampler.push(0)]
+        *branches, result = event_loop.run(read_again, sampler)
+        with torch.no_grad():
+            for weight in policy.model.parameters():
+                weight.mul_(1.05)
+        pushed.append(sampler.push(1))
+    assert all(0 < count <= block for count in branches), branches
+    assert given < result <= given + block
+    # A server that samples the twins is 0.7 nats off, one that multiplies by the old output layer 0.1 and more.
+    assert all(push["weights/difference"] <= 1e-4 for push in pushed), pushed
 
 
-def test_a_rollout_goes_on_while_the_weights_change(tmp_path: Path, nothing_left: None):
-    api.train_config(settings(tmp_path / "run", "rollout.overlap=2"))
+@pytest.mark.parametrize("changes", [(), ("model.lora.rank=4",)], ids=["all weights", "adapters"])
+def test_a_rollout_goes_on_while_the_weights_change(tmp_path: Path, changes: tuple[str, ...], nothing_left: None):
+    api.train_config(settings(tmp_path / "run", "rollout.overlap=2", *changes))
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert max(row.get("overlap/stale_share", 0.0) for row in rows) > 0
     assert max(row.get("weights/difference", 0.0) for row in rows) <= 1e-4
@@ -174,8 +198,9 @@ class Killer(Display):
 def test_a_killed_server_is_started_again_once(tmp_path: Path, nothing_left: None):
     killer = Killer()
     api.train_config(settings(tmp_path / "run"), display=killer)
-    steps = [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "train/learning_rate" in row]
-    assert steps == [1, 2]
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows if "train/learning_rate" in row] == [1, 2]
+    assert max(row.get("weights/difference", 0.0) for row in rows) <= 1e-4
     assert any("started again" in told for told in killer.told)
 
 
@@ -192,6 +217,30 @@ def test_a_hand_over_that_lacks_a_tensor_stops_the_run(tmp_path: Path, monkeypat
     with pytest.raises(VllmError, match=r"still lacks model\.layers\.0\.mlp\.down_proj\.weight"):
         api.train_config(settings(tmp_path / "run"))
     assert not RunFolder(tmp_path / "run").metrics_file.exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl")
+
+
+def test_an_update_that_fails_stops_the_run_which_a_new_server_goes_on_with(
+    tmp_path: Path, nothing_left: None, monkeypatch: pytest.MonkeyPatch
+):
+    from aepo.engines.vllm import transfer
+
+    config, whole, written = settings(tmp_path / "run"), transfer.save_file, []
+
+    def broken(weights: dict[str, torch.Tensor], path: Path) -> None:
+        """Writes the second file without its end."""
+        whole(weights, path)
+        written.append(path)
+        if len(written) == 2:
+            os.truncate(path, path.stat().st_size // 2)
+
+    monkeypatch.setattr(transfer, "save_file", broken)
+    with pytest.raises(VllmError, match="refuses /update_weights") as failure:
+        api.train_config(config)
+    assert any("stopped after step 1; go on with" in note for note in failure.value.__notes__)
+    api.train_config(config, resume=True)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows if "train/learning_rate" in row] == [1, 2]
+    assert max(row.get("weights/difference", 0.0) for row in rows) <= 1e-4
 
 
 @pytest.mark.slow
@@ -240,6 +289,8 @@ def test_nothing_is_left_when_all_that_would_tidy_up_is_killed(tmp_path: Path, n
 
 def test_vllm_samples_for_a_policy_that_acts_in_worlds(tmp_path: Path, nothing_left: None):
     played = ["model.path=house", "task.name=house", "rollout.max_tokens=300", "rollout.max_tool_calls=10"]
+    # In other tests adapters go to a server that sleeps, or that is ahead of the trainer.
+    played += ["model.lora.rank=4"]
     house = tasks.load("house", {"size": 20, "held_out": 4, "rooms": 4})
     api.train_task(settings(tmp_path / "run", "algorithm.tau=0", *played), house)
     steps = checked(tmp_path / "run")

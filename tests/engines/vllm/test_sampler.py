@@ -12,7 +12,11 @@ import pytest
 import torch
 
 from aepo import api
+from aepo.assembly.policies import load_to_train
 from aepo.engines.vllm.control import VllmError
+from aepo.engines.vllm.launch import serving
+from aepo.engines.vllm.process import RunningServer
+from aepo.engines.vllm.sampler import VllmSampler
 from aepo.runs.metrics import read_metrics
 from aepo.training import loop
 from aepo.training.step import update
@@ -125,19 +129,43 @@ def test_a_server_that_keeps_old_weights_and_says_200_is_found_out(
         api.train_task(settings(serve(**fault)), tiny.letters())
 
 
-def test_an_update_that_fails_ends_the_run_after_a_whole_step(serve: Serve, settings: Settings, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"refuses": "/update_weights"}, r"/update_weights \(HTTP 500\): the worker failed"),
+        ({"refuses": "/reset_prefix_cache"}, r"/reset_prefix_cache.* \(HTTP 500\): the worker failed"),
+        ({"holds": True}, "vLLM did not reset its prefix cache, which has keys and values of the old weights"),
+    ],
+)
+def test_a_hand_over_that_fails_ends_the_run_after_a_whole_step(
+    serve: Serve, settings: Settings, tmp_path: Path, fault: dict[str, Any], told: str
+):
     server = serve()
     task = tiny.letters()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tiny, "on_call", lambda: setattr(server, "refuses", "/update_weights"))
-        with pytest.raises(VllmError, match=r"/update_weights \(HTTP 500\): the worker failed") as failure:
+        patched.setattr(tiny, "on_call", lambda: vars(server).update(fault))
+        with pytest.raises(VllmError, match=told) as failure:
             api.train_task(settings(server, "evaluation.questions=1"), task)
     # The weights of step 0 had arrived, and those of step 1 are in a checkpoint.
     assert any("go on with" in note for note in failure.value.__notes__)
     assert (tmp_path / "run" / "checkpoints" / "step-000001").is_dir()
-    server.refuses = ""
+    # No request may be answered with what is left in the cache.
+    assert server.done[-1] != "/resume"
+    server.refuses, server.holds = "", False
     api.train_task(settings(server), task, resume=True)
     assert metrics(tmp_path / "run", "train/learning_rate")[1:]
+
+
+def test_a_server_that_died_is_started_again_once(serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    config = settings(serve())
+    monkeypatch.setattr(RunningServer, "restart", lambda self: True)
+    with serving(config, tiny.letters(), lambda config, prompt: None) as served:
+        sampler = VllmSampler(served, load_to_train(config))
+        sampler.push(0)
+        # The new server has no weights before the next hand-over.
+        assert sampler.revive() and sampler.version == -1
+        sampler.push(0)
+        assert not sampler.revive()
 
 
 def test_the_next_rollout_goes_on_while_the_trainer_works(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aepo.engines.openai.client import BadReply, Client, ServerError
 from aepo.engines.openai.dialect import Dialect, Reply, Wanted
 
@@ -13,11 +15,19 @@ async def drawn(client: Client, dialect: Dialect, wanted: Wanted) -> Reply:
         ServerError: The server does not answer, or not with tokens; `GivenUp` if it aborted the request.
         ServerRefusal: The server refuses the request.
     """
-    data = await client.ask(dialect.request(wanted))
+    return read(await client.ask(dialect.request(wanted)), dialect, wanted, client.endpoint.url)
+
+
+def read(data: Any, dialect: Dialect, wanted: Wanted, url: str) -> Reply:
+    """The tokens of a server's reply.
+
+    Raises:
+        ServerError: It has none, or lacks what else is wanted; `GivenUp` if the server aborted the request.
+    """
     try:
         reply = dialect.parse(data, wanted)
         if not reply.tokens:
             raise BadReply("no token")
     except BadReply as error:
-        raise ServerError(f"server {client.endpoint.url} sent what {dialect.name} would not: {error}") from None
+        raise ServerError(f"server {url} sent what {dialect.name} would not: {error}") from None
     return reply

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from aepo.engines.openai.client import Client, Endpoint
+from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.openai.dialect import Reply, Wanted
-from aepo.engines.openai.drawn import drawn
+from aepo.engines.openai.drawn import read
 from aepo.engines.openai.vllm import VLLM
-from aepo.engines.vllm.control import VllmError
-from aepo.process import event_loop
-
-if TYPE_CHECKING:
-    from aepo.engines.local.policy import LocalPolicy
+from aepo.engines.vllm.control import UPDATE_SECONDS, Control, VllmError
 
 TOKENS = 16
 """Sampled tokens after each text."""
@@ -36,14 +31,14 @@ class WeightCheck:
 
     Attributes:
         policy: The policy.
-        endpoint: The server.
+        control: The server.
         texts: The token ids of the texts after which both are compared.
         tolerance: Largest mean difference of ln p, in nats.
         first: The difference after the first hand-over.
     """
 
     policy: LocalPolicy
-    endpoint: Endpoint
+    control: Control
     texts: Sequence[Sequence[int]]
     tolerance: float
     first: float | None = None
@@ -55,14 +50,13 @@ class WeightCheck:
             VllmError: It is too large.
         """
         differences: list[float] = []
-        for text, reply in zip(self.texts, event_loop.run(self._replies, model), strict=True):
+        for seed, text in enumerate(self.texts):
+            reply = self._reply(Wanted(model, text, TOKENS, seed=seed, top=0))
             ours = self._logprobs(text, reply.tokens)
             differences += [abs(one - other) for one, other in zip(ours, reply.logprobs, strict=True)]
-        found, limit = sum(differences) / len(differences), self.tolerance
-        if self.first is None:
-            self.first = found
-        else:
-            limit = min(limit, max(GROWTH * self.first, FLOOR * limit))
+        found = sum(differences) / len(differences)
+        self.first = found if self.first is None else self.first
+        limit = min(self.tolerance, max(GROWTH * self.first, FLOOR * self.tolerance))
         if not found <= limit:
             raise VllmError(
                 f"vLLM does not have the policy's weights: its log-probabilities are {found:.2g} nats off on average "
@@ -70,11 +64,10 @@ class WeightCheck:
             )
         return found
 
-    async def _replies(self, model: str) -> list[Reply]:
-        """What the server draws after each text, always with the same seeds."""
-        async with Client(self.endpoint, concurrency=1) as client:
-            wanted = [Wanted(model, text, TOKENS, seed=seed, top=0) for seed, text in enumerate(self.texts)]
-            return [await drawn(client, VLLM, one) for one in wanted]
+    def _reply(self, wanted: Wanted) -> Reply:
+        """What the server draws after a text."""
+        call = VLLM.request(wanted)
+        return read(self.control.post(call.path, call.body, UPDATE_SECONDS), VLLM, wanted, self.control.endpoint.url)
 
     @torch.no_grad()
     def _logprobs(self, text: Sequence[int], tokens: Sequence[int]) -> list[float]:

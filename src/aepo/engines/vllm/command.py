@@ -70,8 +70,8 @@ def _options(config: Config, needs: ServerNeeds, folder: Path) -> dict[str, Any]
     }
     if lora is None:
         # The server begins with random weights, so a missing first hand-over is noticed.
-        options |= {"load-format": "dummy"}
-        options |= {"weight-transfer-config": {"backend": BACKENDS[config.vllm.weight_transfer]}}
+        backend = BACKENDS[config.vllm.weight_transfer]
+        options |= {"load-format": "dummy", "weight-transfer-config": {"backend": backend}}
     else:
         # The server holds the run's adapter, and the one before it until its requests end.
         options |= {"enable-lora": True, "max-loras": 1, "max-cpu-loras": 2}

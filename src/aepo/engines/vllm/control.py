@@ -6,6 +6,7 @@ would find a model that is half loaded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Control:
         """
         return self._ask("GET", path, None, SECONDS)
 
-    def post(self, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
+    def post(self, path: str, body: Mapping[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
         """The reply to a POST of JSON; errors as of `get`."""
         return self._ask("POST", path, body, seconds)
 
@@ -53,7 +54,7 @@ class Control:
         """What each process that computes replies to a method of `worker.Extension`; errors as of `get`."""
         return list(self.post("/collective_rpc", {"method": method, "args": args}).get("results", ()))
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
         socket = self.endpoint.socket
         # A transport of its own asks no proxy. Certificates, which nobody needs here, take time to read.
         transport = httpx.HTTPTransport(verify=False, uds=str(socket) if socket else None)

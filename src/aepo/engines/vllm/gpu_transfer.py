@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import base64
-import logging
 import pickle
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.cuda import nccl
 from torch.multiprocessing.reductions import reduce_tensor
 
-from aepo.engines.vllm.control import UPDATE_SECONDS, Control, VllmError
+from aepo.engines.vllm.control import UPDATE_SECONDS, VllmError
 from aepo.engines.vllm.transfer import WholeTransfer
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
-_log = logging.getLogger(__name__)
-
-
-def from_gpu(way: str, control: Control, model: PreTrainedModel, dtype: torch.dtype) -> WholeTransfer:
-    """The way of that name, "ipc" or "nccl"; a warning says that it is untested."""
-    _log.warning("vllm.weight_transfer %s is untested: no GPU has run it yet", way)
-    return {"ipc": IpcTransfer, "nccl": NcclTransfer}[way](control, model, dtype)
 
 
 class IpcTransfer(WholeTransfer):

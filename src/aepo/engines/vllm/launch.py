@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -56,8 +55,7 @@ def serving(config: Config, task: Task, fits: Fits) -> Iterator[Serving]:
     Arguments and errors as of `planned`.
     """
     needs, text = planned(config, task, fits)
-    room = needs.length - TOKENS
-    texts = [text[: max(1, min(room, int(len(text) * part)))] for part in _FRACTIONS]
+    texts = [text[: max(1, min(needs.length - TOKENS, int(len(text) * part)))] for part in _FRACTIONS]
     with closing(_server(config, needs)) as server:
         yield Serving(config, needs, texts, server)
 
@@ -68,6 +66,5 @@ def _server(config: Config, needs: ServerNeeds) -> RunningServer:
     # The log begins beside the run's folder, because that folder is made only after all checks.
     run = Path(config.run)
     run.parent.mkdir(parents=True, exist_ok=True)
-    handle, log = tempfile.mkstemp(prefix=f".{run.name}-vllm-", suffix=".log", dir=run.parent)
-    os.close(handle)
-    return StartedServer(partial(serve_command, config, needs), Path(log))
+    with tempfile.NamedTemporaryFile(prefix=f".{run.name}-vllm-", suffix=".log", dir=run.parent, delete=False) as log:
+        return StartedServer(partial(serve_command, config, needs), Path(log.name))

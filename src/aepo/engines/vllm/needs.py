@@ -9,7 +9,7 @@ import torch
 
 from aepo.config import Config
 from aepo.engines.local.adapters import find_adapter
-from aepo.engines.local.load import device_named
+from aepo.engines.local.load import device_named, dtype_named
 from aepo.equipment.models import policy_folder
 
 
@@ -55,10 +55,9 @@ class ServerNeeds:
 def server_needs(config: Config, prompt: int) -> ServerNeeds:
     """What a run's server has to serve, if its longest prompt has so many tokens."""
     path, placed = policy_folder(config.model.path), devices(config)
-    adapter, dtype = find_adapter(path), config.model.dtype
-    if dtype == "auto":
-        dtype = "float32" if placed.trainer is None else "bfloat16"
-    return ServerNeeds(adapter.base if adapter else path, path, dtype, prompt + config.rollout.max_tokens, placed)
+    adapter, dtype = find_adapter(path), dtype_named(config.model.dtype, device_named(config.model.device))
+    length = prompt + config.rollout.max_tokens
+    return ServerNeeds(adapter.base if adapter else path, path, str(dtype).removeprefix("torch."), length, placed)
 
 
 def devices(config: Config) -> Devices:

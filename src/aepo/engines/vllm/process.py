@@ -5,6 +5,7 @@ Whatever the run starts ends with it, even if it is killed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -92,13 +93,9 @@ class StartedServer(RunningServer):
         end = time.monotonic() + seconds
         while not self.control.alive():
             if (status := self.guarded.status) is not None:
-                killed = f"killed by signal {status - 128}; " if status > 128 else ""
-                told = f"{killed}{_reason(self.log)}; all that it printed is in {self.log}"
-                raise VllmError(f"vLLM does not start: {told}")
+                raise VllmError(f"vLLM does not start: {_reason(self.log, status)}; all that it printed: {self.log}")
             if time.monotonic() > end:
-                raise VllmError(
-                    f"vLLM does not answer after {seconds:g} s: raise vllm.start_timeout, or read {self.log}"
-                )
+                raise VllmError(f"vLLM does not answer in {seconds:g} s: raise vllm.start_timeout, or read {self.log}")
             time.sleep(POLL)
         self._segments = _segments(self.guarded.session)
         threading.Thread(target=self._watch, args=(self.guarded,), daemon=True).start()
@@ -107,10 +104,8 @@ class StartedServer(RunningServer):
         """End a server that listens no more. With a dead engine it waits for its connections, and they for replies."""
         while guarded.status is None:
             time.sleep(POLL)
-            with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-                try:
-                    probe.connect(str(self.folder / "socket"))
-                except (ConnectionRefusedError, FileNotFoundError):
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.folder / "socket")) in (errno.ECONNREFUSED, errno.ENOENT):
                     guarded.end()
 
     def move_log(self, to: Path) -> None:
@@ -150,19 +145,19 @@ def _private_folder() -> Path:
 def _segments(session: int) -> set[Path]:
     """The shared memory of all processes of a session, where the system tells."""
     found: set[Path] = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for maps in Path("/proc").glob("[0-9]*/maps"):
         with suppress(OSError):  # a process that has ended meanwhile
-            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
-                maps = stat.with_name("maps").read_text()
-                found |= {Path(name) for name in re.findall(r"/dev/shm/psm_\w+", maps)}
+            if os.getsid(int(maps.parent.name)) == session:
+                found |= set(map(Path, re.findall(r"/dev/shm/psm_\w+", maps.read_text())))
     return found
 
 
-def _reason(log: Path) -> str:
-    """The last error that a server printed, in one line, and the setting to change if its memory is short."""
+def _reason(log: Path, status: int) -> str:
+    """Why a server ended: the last error that it printed, in one line, and the setting to change if memory is short."""
+    killed = f"killed by signal {status - 128}; " if status > 128 else ""
     text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it printed nothing"]
     told = next((line for line in reversed(lines) if re.search(r"(Error|Exception)\b.*: ?\S", line)), lines[-1])
     told = re.sub(r"^(\([^)]*\) )?((ERROR|INFO|WARNING) \S+ \S+ \[[^]]*\] ?)?", "", told)[:300]
     change = next((way for said, way in SHORT_OF_MEMORY.items() if re.search(said, text, re.IGNORECASE)), None)
-    return told if change is None else f"{told} ({change})"
+    return f"{killed}{told}" if change is None else f"{killed}{told} ({change})"

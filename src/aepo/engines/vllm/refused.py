@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import logging
 from urllib.parse import urlsplit
 
 from aepo.config import Config, ConfigError
+from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.openai.probe import TEXT
 from aepo.engines.vllm.command import BACKENDS, DECIDED, NAME, RANKS, user_options
 from aepo.engines.vllm.control import Control, VllmError
 from aepo.engines.vllm.needs import Devices, ServerNeeds
 
-if TYPE_CHECKING:
-    from aepo.engines.local.policy import LocalPolicy
+_log = logging.getLogger(__name__)
 
 OLDEST = (0, 32)
 """The first version that was tried."""
@@ -21,7 +21,7 @@ HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def refuse(config: Config, placed: Devices) -> None:
-    """Check that the settings go together, and with the GPUs.
+    """Check that the settings go together, and with the GPUs; warn of a way of the weights that is untested.
 
     Raises:
         ConfigError: They do not; the message says what to write instead.
@@ -58,6 +58,8 @@ def refuse(config: Config, placed: Devices) -> None:
     for told, wrong in refusals.items():
         if wrong:
             raise ConfigError(told)
+    if vllm.weight_transfer != "file":
+        _log.warning("%s is untested: no GPU has run it yet", way)
 
 
 def check_server(control: Control, config: Config, needs: ServerNeeds) -> None:
@@ -77,7 +79,7 @@ def check_server(control: Control, config: Config, needs: ServerNeeds) -> None:
     fits = {
         f"--dtype {needs.dtype}": str(model.get("dtype")).removeprefix("torch.") == needs.dtype,
         "--logprobs-mode processed_logprobs": model.get("logprobs_mode") == "processed_logprobs",
-        f"--max-logprobs {config.vllm.logprobs}": (model.get("max_logprobs") or 0) >= config.vllm.logprobs,
+        f"--max-logprobs {config.vllm.logprobs}": not -1 < (model.get("max_logprobs") or 0) < config.vllm.logprobs,
         f"--max-model-len {needs.length}": (model.get("max_model_len") or 0) >= needs.length,
         "--enable-prefix-caching": bool(cache.get("enable_prefix_caching")),
         "no --quantization": model.get("quantization") is None,

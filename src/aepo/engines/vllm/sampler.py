@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import torch
 
+from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.openai.generator import ServerGenerator
 from aepo.engines.openai.probe import Served
 from aepo.engines.openai.vllm import VLLM
 from aepo.engines.vllm.check import TOLERANCE, WeightCheck
 from aepo.engines.vllm.control import UPDATE_SECONDS
-from aepo.engines.vllm.gpu_transfer import from_gpu
+from aepo.engines.vllm.gpu_transfer import IpcTransfer, NcclTransfer
+from aepo.engines.vllm.launch import Serving
 from aepo.engines.vllm.needs import sleeps
 from aepo.engines.vllm.refused import check_model, check_server
-from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer, Transfer
+from aepo.engines.vllm.transfer import AdapterTransfer, FileTransfer
 from aepo.rollout.generator import GeneratorSettings
 
-if TYPE_CHECKING:
-    from aepo.engines.local.policy import LocalPolicy
-    from aepo.engines.vllm.launch import Serving
+WAYS = {"adapter": AdapterTransfer, "file": FileTransfer, "ipc": IpcTransfer, "nccl": NcclTransfer}
+"""The ways of the weights: `vllm.weight_transfer`, and that of `model.lora`."""
 
 
 class VllmSampler:
@@ -39,7 +39,7 @@ class VllmSampler:
         self.alongside = not sleeps(config, needs.placed.shared)
         self.control = serving.server.control
         tolerance = config.vllm.max_difference or TOLERANCE[needs.dtype]
-        self.check = WeightCheck(policy, self.control.endpoint, serving.texts, tolerance)
+        self.check = WeightCheck(policy, self.control, serving.texts, tolerance)
         self._serving, self._policy = serving, policy
         self._revived = False
         self._begin()
@@ -50,18 +50,9 @@ class VllmSampler:
         server.wait(config.vllm.start_timeout)
         check_server(self.control, config, needs)
         check_model(self.control, self._policy)
-        self._transfer = self._way()
+        way = "adapter" if config.model.lora is not None else config.vllm.weight_transfer
+        self._transfer = WAYS[way](self.control, self._policy.model, server.folder)
         self.version, self._asleep = -1, False
-
-    def _way(self) -> Transfer:
-        """The way of the weights to the server."""
-        config, model, folder = self._serving.config, self._policy.model, self._serving.server.folder
-        if config.model.lora is not None:
-            return AdapterTransfer(self.control, model, folder)
-        dtype, way = getattr(torch, self._serving.needs.dtype), config.vllm.weight_transfer
-        if way == "file":
-            return FileTransfer(self.control, model, dtype, folder)
-        return from_gpu(way, self.control, model, dtype)
 
     def generator(self, settings: GeneratorSettings) -> ServerGenerator:
         """An engine over the server.
@@ -74,9 +65,8 @@ class VllmSampler:
     def push(self, version: int) -> dict[str, float]:
         """Hand the policy's weights over, and check by log-probabilities that they arrived.
 
-        Requests under way wait, and go on with the new weights. The order matters. Without the pause the engine dies,
-        because its weights are missing for a while. Cached keys and values of the old weights stay until they are
-        reset. A server that slept is paused until its cache has memory again.
+        Requests under way wait, and go on with the new weights. Without the pause the engine dies, because its weights
+        are missing for a while. A server that slept is paused until its cache has memory again.
 
         Returns:
             `weights/seconds` of the hand-over, and `weights/difference`, the mean difference of ln p in nats.
@@ -96,8 +86,6 @@ class VllmSampler:
         elif in_place:
             post("/pause?mode=keep")
         self._transfer.push(version)
-        if in_place:
-            post("/reset_prefix_cache?reset_running_requests=true")
         if self._asleep:
             post("/wake_up?tags=kv_cache", seconds=UPDATE_SECONDS)
             self._asleep = False

@@ -1,10 +1,4 @@
-"""Hands a policy's weights over to a vLLM server of the same machine: all weights by a file, or the adapter.
-
-Attributes of each way:
-    name: The server's name of the model that has the last weights.
-    in_place: Whether the served model itself changes. Then a request under way sees two versions, and a server that
-        sleeps need not keep its weights.
-"""
+"""Hands a policy's weights over to a vLLM server of the same machine: all weights by a file, or the adapter."""
 
 from __future__ import annotations
 
@@ -13,19 +7,28 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from aepo.engines.vllm.command import NAME
 from aepo.engines.vllm.control import UPDATE_SECONDS, Control, VllmError
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 
-class WholeTransfer(ABC):
-    """Hands all weights over, as tensors of type `dtype`, by vLLM's own interface; a subclass moves the tensors.
+class Transfer(ABC):
+    """One way of the weights to a server that has just started.
+
+    Attributes:
+        name: The server's name of the model that has the last weights.
+        in_place: Whether the served model itself changes. Then a request under way sees two versions, and a server that
+            sleeps need not keep its weights.
+
+    Args:
+        control: The server.
+        model: The trained model.
+        folder: A folder that both can read.
 
     Raises:
         VllmError: The server refuses.
@@ -33,12 +36,24 @@ class WholeTransfer(ABC):
 
     name = NAME
     in_place = True
-    device: torch.device | None = None
-    """Where the tensors that are handed over lie; None for the model's own."""
 
-    def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        """Connect to a server that has just started."""
-        self.control, self.model, self.dtype = control, model, dtype
+    def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
+        self.control, self.model, self.folder = control, model, folder
+
+    @abstractmethod
+    def push(self, version: int) -> None:
+        """Let the server load the current weights.
+
+        Raises:
+            VllmError: They did not arrive.
+        """
+
+
+class WholeTransfer(Transfer):
+    """Hands all weights over by vLLM's own interface; a subclass moves the tensors."""
+
+    def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
+        super().__init__(control, model, folder)
         self.connect()
 
     def connect(self) -> None:
@@ -46,15 +61,14 @@ class WholeTransfer(ABC):
         self.control.post("/init_weight_transfer_engine", {"init_info": {}})
 
     def push(self, version: int) -> None:
-        """Let a server that is paused load the current weights; between the first call and the last it has none.
+        """Let a server that is paused load the current weights, and forget what it computed with the old ones.
+
+        Between the first call and the third the server has no weights.
 
         Raises:
             VllmError: The weights did not arrive; the server cannot be used any more.
         """
-        weights = {
-            name: one.to(self.device or one.device, self.dtype).contiguous()
-            for name, one in distinct(self.model).items()
-        }
+        weights = {name: one.to(self.model.dtype).contiguous() for name, one in distinct(self.model).items()}
         self.control.post("/start_weight_update", seconds=UPDATE_SECONDS)
         self.send(weights)
         self.control.post("/finish_weight_update", {"weight_version": str(version)}, UPDATE_SECONDS)
@@ -64,6 +78,9 @@ class WholeTransfer(ABC):
                     f"{arrived['tensors']} of {len(weights)} tensors reached vLLM; its model still lacks "
                     f"{', '.join(arrived['missing']) or 'nothing'}: this vLLM reads this model's weights in another way"
                 )
+        # vLLM answers HTTP 200 also if a request still holds keys and values, and then it keeps all.
+        if not self.control.post("/reset_prefix_cache?reset_running_requests=true").get("success"):
+            raise VllmError("vLLM did not reset its prefix cache, which has keys and values of the old weights")
 
     @abstractmethod
     def send(self, weights: dict[str, Tensor]) -> None:
@@ -77,36 +94,30 @@ class WholeTransfer(ABC):
 class FileTransfer(WholeTransfer):
     """Hands all weights over by a file in memory that the server reads (`worker.FileEngine`)."""
 
-    device = torch.device("cpu")
-
-    def __init__(self, control: Control, model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> None:
-        """Check that the folder has room for the file."""
-        self.path = folder / "weights.safetensors"
-        size = sum(tensor.numel() for tensor in distinct(model).values()) * dtype.itemsize
-        if (room := shutil.disk_usage(folder).free) < size:
+    def connect(self) -> None:
+        """Check that the folder has room for the file, and agree on the way."""
+        size = sum(tensor.numel() for tensor in distinct(self.model).values()) * self.model.dtype.itemsize
+        if (room := shutil.disk_usage(self.folder).free) < size:
             raise VllmError(
-                f"{folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it larger "
-                "(Docker: --shm-size), or train adapters (model.lora)"
+                f"{self.folder} has room for {room / 2**30:.1f} GiB, the weights need {size / 2**30:.1f}: make it "
+                "larger (Docker: --shm-size), or train adapters (model.lora)"
             )
-        super().__init__(control, model, dtype)
+        super().connect()
 
     def send(self, weights: dict[str, Tensor]) -> None:
         """Write the file, let the server read it, and remove it."""
+        path = self.folder / "weights.safetensors"
         try:
-            save_file(weights, self.path)
-            self.update({"path": str(self.path)})
+            save_file(weights, path)
+            self.update({"path": str(path)})
         finally:
-            self.path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
-class AdapterTransfer:
+class AdapterTransfer(Transfer):
     """Hands the adapter over. Each version has its own name and folder, because vLLM caches an adapter by its name."""
 
-    name = NAME
     in_place = False
-
-    def __init__(self, control: Control, model: PreTrainedModel, folder: Path) -> None:
-        self.control, self.model, self.folder = control, model, folder
 
     def push(self, version: int) -> None:
         """Let the server load this version, then drop the one before; requests under way are still answered by it.
@@ -124,17 +135,12 @@ class AdapterTransfer:
             shutil.rmtree(self.folder / before, ignore_errors=True)
 
 
-Transfer = WholeTransfer | AdapterTransfer
-
-
 def distinct(model: PreTrainedModel) -> dict[str, Tensor]:
     """The model's weights by the names in its files, each once; a tied layer counts as the layer that it is tied to."""
     from transformers.core_model_loading import revert_weight_conversion
 
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
+    # A state's tensors that share memory are tied.
+    first: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            found[name] = tensor.detach()
-    return dict(revert_weight_conversion(model, found))
+        first.setdefault(tensor.data_ptr(), (name, tensor))
+    return dict(revert_weight_conversion(model, dict(first.values())))

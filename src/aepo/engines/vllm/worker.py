@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from vllm.distributed.weight_transfer import WeightTransferEngine, WeightTransferEngineFactory
-from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, WeightTransferUpdateInfo
+from vllm.distributed.weight_transfer import WeightTransferEngineFactory
+from vllm.distributed.weight_transfer.base import WeightTransferUpdateInfo
+from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine
 
 FORM = ("hidden_size", "num_hidden_layers", "vocab_size")
 GRACE = 30.0
@@ -33,19 +34,10 @@ class FileUpdate(WeightTransferUpdateInfo):
     path: str
 
 
-class FileEngine(WeightTransferEngine[WeightTransferInitInfo, FileUpdate]):
-    """Loads weights from a file of this machine."""
+class FileEngine(IPCWeightTransferEngine):
+    """Loads weights layer by layer as vLLM's own engine for GPU memory does, but from a file."""
 
-    init_info_cls, update_info_cls = WeightTransferInitInfo, FileUpdate
-
-    def init_transfer_engine(self, init_info: WeightTransferInitInfo) -> None:
-        """Do nothing, because a file needs no connection."""
-
-    def start_weight_update(self) -> None:
-        """Prepare the model for new weights, which replace the old ones layer by layer."""
-        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
-
-        initialize_layerwise_reload(self.model)
+    update_info_cls = FileUpdate
 
     def receive_weights(self, update_info: FileUpdate) -> None:
         """Load all tensors from the file."""
@@ -54,30 +46,21 @@ class FileEngine(WeightTransferEngine[WeightTransferInitInfo, FileUpdate]):
 
     def finish_weight_update(self) -> None:
         """Finish the loading, so that the model can run again."""
-        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
-
-        finalize_layerwise_reload(self.model, self.model_config)
+        super().finish_weight_update()
         pack_tied_layers(self.model)
-
-    def shutdown(self) -> None:
-        """Do nothing, because no resources are held."""
 
 
 def pack_tied_layers(model: torch.nn.Module) -> None:
-    """Pack the weights of embeddings and output layers again.
+    """Pack the weights of embeddings and output layers again; on a GPU this does nothing.
 
     On a CPU vLLM multiplies by a packed copy of these weights. An output layer that is tied to the embeddings gets no
     weights of its own, so its copy would stay old.
     """
     from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
-    from vllm.platforms import current_platform
 
-    if not current_platform.is_cpu():
-        return
     for layer in model.modules():
-        method = getattr(layer, "quant_method", None)
-        if isinstance(method, UnquantizedEmbeddingMethod) and hasattr(layer, "cpu_linear"):
-            method.process_weights_after_loading(layer)
+        if isinstance(getattr(layer, "quant_method", None), UnquantizedEmbeddingMethod):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 WeightTransferEngineFactory.register_engine("aepo_file", FileEngine)
@@ -120,9 +103,8 @@ class Extension:
     def aepo_arrived(self) -> dict[str, Any]:
         """The result of the last update: the number of tensors, and some parameters that got none."""
         model = self.model_runner.get_model()
-        expected = {name for name, _ in model.named_parameters()}
-        if self.model_runner.model_config.hf_text_config.tie_word_embeddings:
-            expected = {name for name in expected if not name.endswith("lm_head.weight")}
+        tied = self.model_runner.model_config.hf_text_config.tie_word_embeddings
+        expected = {name for name, _ in model.named_parameters() if not (tied and name.endswith("lm_head.weight"))}
         told = {"tensors": self.aepo_count, "missing": sorted(expected - self.aepo_loaded)[:3]}
         self.aepo_count, self.aepo_loaded = 0, set()
         return told
