@@ -26,6 +26,7 @@ from aepo.cli.doctor import doctor
 from aepo.cli.evaluate import evaluate
 from aepo.cli.export import export
 from aepo.cli.gradient import gradient
+from aepo.cli.init import init
 from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
@@ -37,6 +38,7 @@ from aepo.process.user_code import told, with_notes
 from aepo.process.windows import UnsupportedSystem, refuse_windows
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
+    "init": init,
     "train": train,
     "eval": evaluate,
     "compare": compare,
