@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from aepo.config import Config
 from aepo.equipment.models import started_from
 from aepo.files.paths import expanded
 from aepo.process.signals import terminable
+from aepo.runs.brought import config_of, run_of
 from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import task_of_run, with_date
 from aepo.solving.solve import solve
 from aepo.tasks.base import Task
+from aepo.tasks.place import place_of
 from aepo.tools.state import warn_of_state
 from aepo.types import Sample
 from aepo.viewer import view
@@ -38,11 +41,13 @@ class Run:
         folder: The run folder.
         policy: The trained policy; None after engine verl, whose checkpoints `aepo export` reads.
         config: The configuration of the run.
+        task: The task that it was trained on.
     """
 
     folder: Path
     policy: LocalPolicy | None
     config: Config
+    task: Task
 
     def __fspath__(self) -> str:
         """The run folder, so that `aepo.view(run)` works."""
@@ -76,7 +81,7 @@ def train(
     """
     settings = config or Config()
     changes: dict[str, Any] = {"model": settings.model.model_copy(update={"path": expanded(model)})}
-    changes["task"] = settings.task.model_copy(update={"name": task.name})
+    changes["task"] = settings.task.model_copy(update={"name": place_of(task) or task.name})
     if algorithm is not None:
         changes["algorithm"] = algorithm
     if run is not None:
@@ -132,18 +137,19 @@ def train_task(
         if on_step is not None:
             raise ValueError("engine verl trains in other processes, which cannot call on_step: use train.trackers")
         launch.train(config, task, resume)
-        return Run(Path(config.run), None, config)
+        return Run(Path(config.run), None, config, task)
     from aepo.assembly.run import run_here
     from aepo.doctor.gpus import check
     from aepo.training.display import Display
 
-    return Run(Path(config.run), run_here(config, task, resume, named, display or Display(), check, on_step), config)
+    policy = run_here(config, task, resume, named, display or Display(), check, on_step)
+    return Run(Path(config.run), policy, config, task)
 
 
 @terminable()
 def evaluate(
-    policy: LocalPolicy | ServerPolicy | str,
-    task: Task,
+    policy: LocalPolicy | ServerPolicy | str | PathLike[str],
+    task: Task | None = None,
     samples: int = 5,
     greedy: bool = True,
     questions: Sequence[Sample] | None = None,
@@ -152,21 +158,33 @@ def evaluate(
     """Pass@1, Pass@k, greedy success, tool calls and tokens on a task's held-out questions; on all if it has none.
 
     Args:
-        policy: A policy of `train` or `load_policy`, or an argument of `load_policy`.
-        task: Questions, tools and reward.
+        policy: What `train` returned, a policy of `train` or `load_policy`, or an argument of `load_policy`. A run
+            brings its configuration and its task.
+        task: Questions, tools and reward; only a run needs none.
         samples: Sampled trajectories per question.
         greedy: Whether each question also gets a greedy trajectory.
         questions: Questions to use in place of the held-out ones.
         config: Its `rollout`, `rewards` and `tools` parts and `seed` are used; its budget is for this evaluation alone.
+            By default that of the run.
 
     Raises:
         ValueError: Something does not fit.
     """
     from aepo.assembly import evaluation
 
-    settings = config or Config()
-    if isinstance(policy, str):
-        policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
+    run = run_of(policy)
+    settings = config_of(run, config)
+    if task is None and isinstance(policy, Run):
+        task = policy.task
+    if task is None:
+        if run is None:
+            raise ValueError("aepo.evaluate needs a task: only a run brings its own")
+        task = task_of_run(run, settings, f"aepo.evaluate({str(run)!r}, task)")
+    if isinstance(policy, Run) and policy.policy is not None:
+        policy = policy.policy
+    elif isinstance(policy, str | PathLike):
+        path = fspath(policy)
+        policy = load_policy(path, settings.model.model_copy(update={"path": path}))
     return evaluation.evaluate(policy, task, samples, greedy, questions, settings)
 
 

@@ -25,6 +25,7 @@ from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import on_day
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
+from aepo.tasks.identity import told as told_to
 from aepo.tasks.reading.base import Method
 from aepo.tools.base import Tool
 
@@ -68,8 +69,9 @@ def evaluate_data_sets(
     if samples < 1:
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
     trained = _training(model)
-    system = trained[1].system if trained is not None and trained[1] is not None else None
-    chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, system), settings)
+    kept = RunFolder(local(model)).task().get("told")
+    before = told_to(trained[1]) if kept is None and trained is not None and trained[1] is not None else kept
+    chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, before), settings)
     asked_judge = load_judge(judge, [one.data_set for one in chosen])
     folder = EvaluationFolder(out or _default_folder(model))
     settings = _dated(settings, folder, resume)

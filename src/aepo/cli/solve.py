@@ -54,7 +54,8 @@ def solve(
         model: Folder of a run, folder or hub name of a model, "atlas", or the address of an OpenAI-compatible server.
         task: Take tools and system message from this task (options: task.options.<name>=...). By default the task of a
             run, and "atlas" for its model.
-        tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none".
+        tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none". The
+            system message and the examples of a run stay.
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
         metadata: What the environment of the task needs to know of the question, e.g. seed=417322. Give the option once
             for each key.
@@ -72,6 +73,7 @@ def solve(
     """
     from aepo.assembly.policies import load_policy
     from aepo.cli.chosen import load_function, named_judge
+    from aepo.runs.brought import unlike_training
     from aepo.runs.folder import RunFolder
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
@@ -105,7 +107,9 @@ def solve(
     )
     named = ", ".join(tool.name for tool in chosen.tools) or "none"
     display = None if json else SolvingDisplay(question)
-    solution = _found(find, folder, display, f"{model}, tools: {named}, rules of {settings.algorithm.name}")
+    title = [f"{model}, tools: {named}, rules of {settings.algorithm.name}"]
+    title += filter(None, [unlike_training(run and run.parent, chosen.tools)])
+    solution = _found(find, folder, display, "\n".join(title))
     _write(folder, solution, model)
     _show(solution, folder, display)
     return 0 if solution.answer is not None or solution.actions else 1
@@ -139,6 +143,7 @@ def _task(
 ) -> Task:
     """Make the task that gives the tools and the system message."""
     from aepo import tasks
+    from aepo.runs.brought import told_by
     from aepo.runs.resumed import task_of_run
     from aepo.tasks.base import Task
     from aepo.tools.named import named
@@ -155,7 +160,8 @@ def _task(
     names = [name.strip() for name in (tools or "").split(",") if name.strip() not in ("", "none")]
     if corpus is not None and "search" not in names:
         raise ValueError("--corpus is for the tool search: add --tools search")
-    return Task("solve", [Sample(question)], [named(name, corpus) for name in names])
+    made = [named(name, corpus) for name in names]
+    return Task("solve", [Sample(question)], made, **told_by(run, made))
 
 
 def _folder(out: Path | None) -> RunFolder:

@@ -17,7 +17,7 @@ from aepo.runs.folder import CONFIG, RunFolder, RunFolderError, writing
 from aepo.runs.resumed import same_run, same_task
 from aepo.runs.versions import environment
 from aepo.tasks.base import Task
-from aepo.tasks.identity import identity, told
+from aepo.tasks.identity import identity, reward_of, told
 
 
 @contextmanager
@@ -35,7 +35,10 @@ def run_folder(config: Config, task: Task, named: bool, resume: bool) -> Iterato
             written.
         ConfigError: The run that goes on had another setting, question or tool.
     """
-    kept, settings = {"named": named, "told": told(task), **identity(task)}, config.model_dump(mode="json")
+    kept, settings = (
+        {"named": named, "told": told(task), "reward": reward_of(task), **identity(task)},
+        config.model_dump(mode="json"),
+    )
     if not resume:
         versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
         with begun(Path(config.run), settings, versions, kept) as folder:

@@ -30,6 +30,11 @@ def identity(task: Task) -> dict[str, Any]:
     return {**parts, "system": _hash(shown)}
 
 
+def reward_of(task: Task) -> str:
+    """The name of a task's reward in its module, which tells most rewards apart."""
+    return getattr(task.reward, "__qualname__", type(task.reward).__name__)
+
+
 def told(task: Task) -> dict[str, Any]:
     """What the model is told besides tools and questions, as plain values; `Task` takes `of_told` of them."""
     return {"system": task.system, "describe": task.describe, "examples": [asdict(one) for one in task.examples]}

@@ -47,6 +47,10 @@ class Example:
     calls: Sequence[tuple[ToolCall, str]] = ()
     thoughts: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "calls", tuple(self.calls))
+        object.__setattr__(self, "thoughts", tuple(self.thoughts))
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -78,11 +78,11 @@ def test_a_template_that_drops_a_part_of_an_example_is_refused(make_tokenizer, t
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     thinking = Example("Who?", "Ada", EXAMPLE.calls, ["", "It says so."])
-    with pytest.raises(ValueError, match="does not keep a part of the task's examples .*leave their thoughts out"):
+    with pytest.raises(ValueError, match=r"does not keep a part of the task's examples .*leave their thoughts out"):
         make_protocol("tags", make_tokenizer(source), tools, examples=[thinking])
 
 
 @pytest.mark.parametrize("name", ["tags", "chat"])
 def test_a_call_that_cannot_be_written_is_refused(tokenizers, tools, name):
-    with pytest.raises(ValueError, match="no tool 'fly'|cannot write a call of fly"):
+    with pytest.raises(ValueError, match=r"no tool .fly.|cannot write a call of fly"):
         make_protocol(name, tokenizers["qwen25"], tools).turn(ToolCall("fly", {"to": "Mars"}))
