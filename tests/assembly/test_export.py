@@ -50,7 +50,7 @@ def test_a_whole_model_is_copied(tmp_path: Path, model_folder: Path, capsys: pyt
     assert "is there already" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "run"), str(tmp_path / "merged"), "--merge"]) == 2
     assert "leave --merge out" in capsys.readouterr().err
-    assert not [file for file in tmp_path.rglob(".tmp-*")]
+    assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def test_an_adapter_finds_its_model_from_any_folder_and_can_be_merged(adapted: Path, tmp_path: Path) -> None:

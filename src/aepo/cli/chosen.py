@@ -57,7 +57,7 @@ def choose(
     Raises:
         ValueError: A name, file, id or tool is wrong.
     """
-    from aepo.tasks.benchmark import make_tools
+    from aepo.tasks.benchmark import check_corpus, make_tools
     from aepo.tasks.reading import load_samples
     from aepo.tasks.reading.load import chosen, read_ids
 
@@ -65,8 +65,10 @@ def choose(
     if len({one.name for one in sets}) < len(sets):
         raise DataError(f"{names}: each data set once")
     files = data_files([one.name for one in sets], data)
-    loaded = [load_samples(one, files.get(one.name)) for one in sets]
     listed = None if tools is None else [t.strip() for t in tools.split(",") if t.strip() not in ("", "none")]
+    for one in sets:
+        check_corpus(one, listed, corpus)
+    loaded = [load_samples(one, files.get(one.name)) for one in sets]
     wanted = None if ids is None else read_ids(ids if isfile(expanded(ids)) else ids.split(","))
     known = {sample.id for one in loaded for sample in one.samples}
     if wanted is not None and (missing := [one for one in wanted if one not in known]):

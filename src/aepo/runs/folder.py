@@ -23,6 +23,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +144,20 @@ class RunFolder:
         logged = self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0
         if logged or any(part.is_dir() and any(part.iterdir()) for part in parts):
             raise RunFolderError(
-                f"{self.path} holds another run: go on with {self.resumption()}, or choose another run folder"
+                f"{self.path} holds another run: go on with {self.resumption()}, or choose another run folder, "
+                f"e.g. run={in_shell(_next(self.path))}"
             )
 
 
 def in_shell(path: Path) -> str:
     """A path quoted for a shell."""
     return shlex.quote(str(path))
+
+
+def _next(path: Path) -> Path:
+    """A folder beside this one that does not exist."""
+    names = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(name for name in names if not name.exists())
 
 
 @contextmanager

@@ -210,6 +210,8 @@ def _check_folder(name: str) -> None:
     if runs and "/" in name and not folder.exists():
         near = get_close_matches(folder.name, runs, 1)
         raise ValueError(f"{folder.parent} has no run {folder.name}" + (f": did you mean {near[0]}?" if near else ""))
+    if name.startswith("runs/") and not folder.exists():
+        raise ValueError(f"there is no run {name}")
     if folder.is_file():
         raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
 
