@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+BASE   := $(VENV)/.base
 STAMP  := $(VENV)/.installed
 
 export HF_HUB_OFFLINE ?= 1
@@ -9,10 +10,10 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: quickstart house test check docs install clean
 
-quickstart: install
+quickstart: $(BASE)
 	$(BIN)/aepo train quickstart run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
 
-house: install
+house: $(BASE)
 	$(BIN)/aepo train house run=$(or $(RUN),runs/house-$(shell date +%Y%m%d-%H%M%S))
 
 test: install
@@ -29,12 +30,18 @@ docs: install
 
 install: $(STAMP)
 
-# torch first and pinned: any other resolution may pull a build with gigabytes of CUDA libraries.
-$(STAMP): pyproject.toml
+# What training needs, and no more. torch first and pinned: any other resolution may pull a build with gigabytes of CUDA
+# libraries.
+$(BASE): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("aepo-rl needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet -e .
+	touch $(BASE)
+
+# What tests, checks and pages need besides.
+$(STAMP): $(BASE)
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	touch $(STAMP)
 

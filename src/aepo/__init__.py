@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from aepo.solving.solution import Solution
     from aepo.tasks.atlas import atlas
     from aepo.tasks.base import Task
+    from aepo.tasks.rows import samples
     from aepo.tools.base import Tool, ToolSettings, tool
     from aepo.tools.mcp import mcp_tools
     from aepo.tools.pages.browse import browse
     from aepo.tools.python import python
     from aepo.tools.search import Document, search
-    from aepo.types import Group, Sample, ToolError, Trajectory, TrajectoryTree
+    from aepo.types import Example, Group, Sample, ToolCall, ToolError, Trajectory, TrajectoryTree
 
 _WHERE = {
     "AEPO": "aepo.algorithms",
@@ -44,6 +45,7 @@ _WHERE = {
     "Document": "aepo.tools.search",
     "Environment": "aepo.environments",
     "Evaluation": "aepo.evaluation.runner",
+    "Example": "aepo.types",
     "GiGPO": "aepo.algorithms",
     "Group": "aepo.types",
     "ReinforcePP": "aepo.algorithms",
@@ -52,6 +54,7 @@ _WHERE = {
     "Solution": "aepo.solving.solution",
     "Task": "aepo.tasks.base",
     "Tool": "aepo.tools.base",
+    "ToolCall": "aepo.types",
     "ToolError": "aepo.types",
     "ToolSettings": "aepo.tools.base",
     "Trajectory": "aepo.types",
@@ -66,6 +69,7 @@ _WHERE = {
     "mcp_tools": "aepo.tools.mcp",
     "python": "aepo.tools.python",
     "rewards": "aepo.rewards",
+    "samples": "aepo.tasks.rows",
     "search": "aepo.tools.search",
     "solve": "aepo.api",
     "tool": "aepo.tools.base",
@@ -86,6 +90,7 @@ __all__ = [
     "Document",
     "Environment",
     "Evaluation",
+    "Example",
     "GiGPO",
     "Group",
     "ReinforcePP",
@@ -94,6 +99,7 @@ __all__ = [
     "Solution",
     "Task",
     "Tool",
+    "ToolCall",
     "ToolError",
     "ToolSettings",
     "Trajectory",
@@ -109,6 +115,7 @@ __all__ = [
     "mcp_tools",
     "python",
     "rewards",
+    "samples",
     "search",
     "solve",
     "tool",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from aepo.assembly.policies import load_policy
 from aepo.config import Config
 from aepo.files.paths import expanded
 from aepo.process.signals import terminable
+from aepo.runs.brought import config_of, run_of
+from aepo.runs.resumed import task_of_run
 from aepo.solving.solve import solve
 from aepo.start import Run, train_config, train_task
 from aepo.tasks.base import Task
+from aepo.tasks.place import place_of
 from aepo.types import Sample
 from aepo.viewer import view
 
@@ -51,7 +55,7 @@ def train(
     """
     settings = config or Config()
     changes: dict[str, Any] = {"model": settings.model.model_copy(update={"path": expanded(model)})}
-    changes["task"] = settings.task.model_copy(update={"name": task.name})
+    changes["task"] = settings.task.model_copy(update={"name": place_of(task) or task.name})
     if algorithm is not None:
         changes["algorithm"] = algorithm
     if run is not None:
@@ -61,8 +65,8 @@ def train(
 
 @terminable()
 def evaluate(
-    policy: LocalPolicy | ServerPolicy | str,
-    task: Task,
+    policy: LocalPolicy | ServerPolicy | str | PathLike[str],
+    task: Task | None = None,
     samples: int = 5,
     greedy: bool = True,
     questions: Sequence[Sample] | None = None,
@@ -71,21 +75,33 @@ def evaluate(
     """Pass@1, Pass@k, greedy success, tool calls and tokens on a task's held-out questions; on all if it has none.
 
     Args:
-        policy: A policy of `train` or `load_policy`, or an argument of `load_policy`.
-        task: Questions, tools and reward.
+        policy: What `train` returned, a policy of `train` or `load_policy`, or an argument of `load_policy`. A run
+            brings its configuration and its task.
+        task: Questions, tools and reward; only a run needs none.
         samples: Sampled trajectories per question.
         greedy: Whether each question also gets a greedy trajectory.
         questions: Questions to use in place of the held-out ones.
         config: Its `rollout`, `rewards` and `tools` parts and `seed` are used; its budget is for this evaluation alone.
+            By default that of the run.
 
     Raises:
         ValueError: Something does not fit.
     """
     from aepo.assembly import evaluation
 
-    settings = config or Config()
-    if isinstance(policy, str):
-        policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
+    run = run_of(policy)
+    settings = config_of(run, config)
+    if task is None and isinstance(policy, Run):
+        task = policy.task
+    if task is None:
+        if run is None:
+            raise ValueError("aepo.evaluate needs a task: only a run brings its own")
+        task = task_of_run(run, settings, f"aepo.evaluate({str(run)!r}, task)")
+    if isinstance(policy, Run) and policy.policy is not None:
+        policy = policy.policy
+    elif isinstance(policy, str | PathLike):
+        path = fspath(policy)
+        policy = load_policy(path, settings.model.model_copy(update={"path": path}))
     return evaluation.evaluate(policy, task, samples, greedy, questions, settings)
 
 

@@ -30,11 +30,13 @@ class Run:
         folder: The run folder.
         policy: The trained policy; None after engine verl, whose checkpoints `aepo export` reads.
         config: The configuration of the run.
+        task: The task that it was trained on.
     """
 
     folder: Path
     policy: LocalPolicy | None
     config: Config
+    task: Task
 
     def __fspath__(self) -> str:
         """The run folder, so that `aepo.view(run)` works."""
@@ -89,9 +91,10 @@ def train_task(
         if on_step is not None:
             raise ValueError("engine verl trains in other processes, which cannot call on_step: use train.trackers")
         launch.train(config, task, resume)
-        return Run(Path(config.run), None, config)
+        return Run(Path(config.run), None, config, task)
     from aepo.assembly.run import run_here
     from aepo.doctor.gpus import check
     from aepo.training.display import Display
 
-    return Run(Path(config.run), run_here(config, task, resume, named, display or Display(), check, on_step), config)
+    policy = run_here(config, task, resume, named, display or Display(), check, on_step)
+    return Run(Path(config.run), policy, config, task)

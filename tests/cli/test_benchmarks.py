@@ -174,6 +174,14 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(run: Run) -> None:
     assert "samples was 2 and is now 3" in bad(run(*one[:4], "3", *one[5:], "--resume"))
 
 
+def test_one_data_set_a_day_in_one_folder(run: Run) -> None:
+    for name in ("gsm8k", "hotpotqa"):
+        code, _, err = run(name, "--model", "m", "--samples", "1", "--data", "data", "--tools", "none", "--out", "out")
+        assert code == 0, err
+    table = Path("out/table.md").read_text(encoding="utf-8")
+    assert "GSM8K" in table and "HotpotQA" in table
+
+
 def test_a_subset_is_taken_by_ids_and_never_by_a_count(run: Run, tmp_path: Path) -> None:
     (tmp_path / "ids").write_text("h2\n")
     one = ("hotpotqa", "--model", "m", "--samples", "2", "--data", "data", "--tools", "none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -284,3 +285,8 @@ def test_sizes_read_as_people_write_them() -> None:
         "2.5 GiB",
         "200 GiB",
     ]
+
+
+def test_every_extra_that_a_user_may_want_is_listed() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(host.EXTRAS) == set(project["optional-dependencies"]) - {"dev", "docs"}

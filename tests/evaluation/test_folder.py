@@ -18,7 +18,7 @@ SETTINGS = {"model": "m", "samples": 2, "tools.gsm8k": ["python"]}
 @pytest.fixture
 def folder(tmp_path: Path) -> EvaluationFolder:
     made = EvaluationFolder(tmp_path / "out")
-    made.begin(SETTINGS, resume=False)
+    made.begin(SETTINGS, resume=False, names=["gsm8k"])
     return made
 
 
@@ -60,17 +60,19 @@ def test_another_question_under_a_known_id_is_refused(folder: EvaluationFolder) 
 
 
 def test_a_folder_is_used_again_only_to_go_on_with_the_same(folder: EvaluationFolder) -> None:
-    with pytest.raises(ValueError, match="holds an evaluation: go on with --resume, or choose another --out"):
-        folder.begin(SETTINGS, resume=False)
-    folder.begin(SETTINGS, resume=True)
-    with pytest.raises(ValueError, match=r"cannot resume .*: samples was 2 and is now 5; set it back"):
-        folder.begin({**SETTINGS, "samples": 5}, resume=True)
+    folder.keep_answers("gsm8k", str, [answered("a", ["1"], "1")], [])
+    with pytest.raises(ValueError, match="holds an evaluation on gsm8k: go on with --resume, or choose another --out"):
+        folder.begin(SETTINGS, resume=False, names=["gsm8k", "hle"])
+    folder.begin(SETTINGS, resume=True, names=["gsm8k"])
+    with pytest.raises(ValueError, match=r"cannot add to .*: samples was 2 and is now 5; set it back"):
+        folder.begin({**SETTINGS, "samples": 5}, resume=True, names=["gsm8k"])
     with pytest.raises(ValueError, match=r"tools\.gsm8k was \['python'\] and is now \[\]"):
-        folder.begin({**SETTINGS, "tools.gsm8k": []}, resume=True)
+        folder.begin({**SETTINGS, "tools.gsm8k": []}, resume=True, names=["gsm8k"])
 
 
 def test_a_data_set_may_be_added_and_is_then_fixed_too(folder: EvaluationFolder) -> None:
-    folder.begin({"model": "m", "samples": 2, "tools.hle": []}, resume=True)
+    folder.keep_answers("gsm8k", str, [answered("a", ["1"], "1")], [])
+    folder.begin({"model": "m", "samples": 2, "tools.hle": []}, resume=False, names=["hle"])
     assert folder.settings() == {**SETTINGS, "tools.hle": []}
 
 

@@ -14,7 +14,9 @@ import pytest
 import aepo
 from aepo import api, config
 from aepo.cli import main
+from aepo.engines.prompts import protocols_without_model
 from aepo.runs.begun import check_free
+from aepo.runs.brought import told_by, unlike_training
 from aepo.runs.folder import RunFolder
 from aepo.runs.metrics import read_metrics
 from tests import tiny
@@ -155,3 +157,37 @@ def test_a_task_from_python_that_its_name_finds_again_is_taken_by_commands(tmp_p
     named = replace(tiny.letters(), name="tests.tiny:letters")
     run = aepo.train(str(model_folder), named, config=settings(tmp_path / "run", model_folder)).folder
     assert main(["train", "--resume", str(run), "train.steps=2"]) == 0
+
+
+def test_a_task_of_a_function_is_found_again_from_everywhere(tmp_path: Path, model_folder: Path, capsys) -> None:
+    run = tmp_path / "run"
+    made = aepo.train(str(model_folder), tiny.letters(), config=settings(run, model_folder, "train.steps=1"))
+    assert RunFolder(run).resumption() == f"aepo train --resume {run}"
+    assert main(["train", "--resume", str(run), "train.steps=2"]) == 0
+    assert main(["eval", str(run), "--samples=1", f"--out={tmp_path / 'found'}"]) == 0
+    assert "2 questions of letters" in capsys.readouterr().out
+    for policy in (made, str(run)):
+        assert len(aepo.evaluate(policy, samples=1, greedy=False).sampled) == 2
+    assert aepo.solve(made, "ab", trajectories=2).ended == 2
+
+
+def test_another_task_of_the_same_function_is_not_taken_for_it(tmp_path: Path, model_folder: Path, capsys) -> None:
+    run = tmp_path / "run"
+    aepo.train(str(model_folder), tiny.letters(4), config=settings(run, model_folder, "train.steps=1"))
+    assert main(["eval", str(run)]) == 2
+    assert "from Python, and commands cannot make that task again" in capsys.readouterr().err
+
+
+def test_a_run_tells_the_model_what_it_was_told_in_training(tmp_path: Path, model_folder: Path) -> None:
+    example = aepo.Example("ab", "i", [(aepo.ToolCall("search", {"query": "a"}), "a")])
+    told = replace(tiny.letters(), system="ab", describe=False, examples=[example])
+    run = tmp_path / "run"
+    aepo.train(str(model_folder), told, config=settings(run, model_folder, "train.steps=1"))
+    expected = {"system": "ab", "describe": False}
+    assert told_by(run, [tiny.search]) == {**expected, "examples": [example]}
+    assert told_by(run, []) == {**expected, "examples": []}
+    assert unlike_training(run, [tiny.search]) is None
+    assert unlike_training(run, []) == "unlike training: the tools are none, training had search"
+    protocol = protocols_without_model(settings(run, model_folder), told)[0][""]
+    shown = aepo.solve(str(run), "ab", [tiny.search], trajectories=1)
+    assert shown.groups[0].tree.nodes[0].tokens == protocol.prompt("ab")

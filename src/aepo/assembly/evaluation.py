@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from aepo.tasks.base import Task
 from aepo.tasks.checks import checked
 from aepo.tools.state import warn_of_state
 from aepo.types import Sample
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from aepo.engines.local.policy import LocalPolicy
@@ -34,6 +37,8 @@ def evaluate(
     asked = list(checked(task.held_out or task.samples if questions is None else questions, "question-", "questions"))
     if not asked:
         raise ValueError(f"no question of task {task.name!r} to evaluate with: ask at least one")
+    if questions is None and not task.held_out:
+        _log.warning("task %r has no held-out questions: this evaluation is on training questions", task.name)
     warn_of_state(task.tools)
     equipment = equip(config, task.tools)
     if equipment.store is not None and config.tools.cache is None and not Path(config.run).is_dir():

@@ -27,6 +27,8 @@ from aepo.cli.doctor import doctor
 from aepo.cli.evaluate import evaluate
 from aepo.cli.export import export
 from aepo.cli.gradient import gradient
+from aepo.cli.init import init
+from aepo.cli.prompt import prompt
 from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
@@ -38,6 +40,8 @@ from aepo.process.user_code import told, with_notes
 from aepo.process.windows import UnsupportedSystem, refuse_windows
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
+    "init": init,
+    "prompt": prompt,
     "train": train,
     "eval": evaluate,
     "compare": compare,

@@ -25,6 +25,7 @@ from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import on_day
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import NAMES, find
+from aepo.tasks.identity import told as told_to
 from aepo.tasks.reading.base import Method
 from aepo.tools.base import Tool
 
@@ -68,11 +69,12 @@ def evaluate_data_sets(
     if samples < 1:
         raise ValueError(f"--samples is {samples}: 1 or more answers a question")
     trained = _training(model)
-    system = trained[1].system if trained is not None and trained[1] is not None else None
-    chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, system), settings)
+    kept = RunFolder(local(model)).task().get("told")
+    before = told_to(trained[1]) if kept is None and trained is not None and trained[1] is not None else kept
+    chosen, equipment = equipped(choose(names, data, ids, tools, corpus, score, before), settings)
     asked_judge = load_judge(judge, [one.data_set for one in chosen])
     folder = EvaluationFolder(out or _default_folder(model))
-    settings = _dated(settings, folder, resume)
+    settings = _dated(settings, folder)
     unanswered = [folder.open_questions(one.data_set.name, one.task.samples) for one in chosen]
     fixed = _fixed(chosen, settings, samples, model)
     # If all answers are there, they are scored again without the model, which may not exist any more.
@@ -81,7 +83,7 @@ def evaluate_data_sets(
         samplers = [assembled.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
         fixed |= {"entropy_estimator": samplers[0].generator.entropy_estimator}
         fixed |= {"served": policy.path} if is_server(model) else {}
-    folder.begin(fixed, resume)
+    folder.begin(fixed, resume, [one.data_set.name for one in chosen])
     known = folder.settings()
     plan = _plan(chosen, settings, samples, known.get("served", model), known.get("entropy_estimator", "full"))
     print("\n".join(told := [*plan, *_differences(chosen, settings, trained)]))
@@ -98,12 +100,15 @@ def evaluate_data_sets(
 
 
 def _report(folder: EvaluationFolder, model: str, figures: Sequence[Figures], costs: Prices, told: list[str]) -> None:
-    """Print the table, and save it with the lines that were printed before."""
+    """Print the table, and save it with the lines that were printed before, and with earlier data sets."""
     from aepo.evaluation.figures import notes, table
     from aepo.terminal.table import markdown, show
 
+    now = [one.name for one in figures]
+    before = [name for name in NAMES if name not in now and (folder.path / name / "results.jsonl").is_file()]
+    whole = [*(folder.results(name, find(name).title) for name in before), *figures]
+    folder.save_table(markdown(model, [table(whole, costs)], [*notes(whole, costs), *told]))
     found, lines = [table(figures, costs)], notes(figures, costs)
-    folder.save_table(markdown(model, found, [*lines, *told]))
     print()
     show(found, lines)
     print(f"kept in {folder.path}")
@@ -198,11 +203,11 @@ def _fixed(chosen: Sequence[Asked], settings: Config, samples: int, model: str) 
     return {"model": model, "samples": samples, "seed": settings.seed, **rollout, **tools}
 
 
-def _dated(settings: Config, folder: EvaluationFolder, resume: bool) -> Config:
+def _dated(settings: Config, folder: EvaluationFolder) -> Config:
     """Set the date for chat templates: the configured one, else the day on which the evaluation began."""
     if settings.rollout.date is not None:
         return settings
-    begun = folder.settings().get("rollout.date") if resume and folder.begun else None
+    begun = folder.settings().get("rollout.date") if folder.begun else None
     return on_day(settings, datetime.date.today() if begun is None else datetime.date.fromisoformat(begun))
 
 

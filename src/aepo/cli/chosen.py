@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
 from os.path import exists, isfile  # pathlib's raise an error for a long list of ids
@@ -16,6 +16,7 @@ from aepo.files.paths import expanded, local
 from aepo.rewards.judge import Ask, Judge
 from aepo.tasks.base import Task
 from aepo.tasks.datasets import find
+from aepo.tasks.identity import of_told
 from aepo.tasks.reading import DataError, DataSet
 from aepo.tasks.reading.base import Method
 
@@ -47,14 +48,16 @@ def choose(
     tools: str | None = None,
     corpus: str | None = None,
     score: Method | None = None,
-    system: str | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> list[Asked]:
     """Load the data sets of a command with their questions and tools; the arguments are those of `aepo eval`.
+
+    `told` is what the model was told in training (`aepo.tasks.identity.told`).
 
     Raises:
         ValueError: A name, file, id or tool is wrong.
     """
-    from aepo.tasks.benchmark import make_tools
+    from aepo.tasks.benchmark import check_corpus, make_tools
     from aepo.tasks.reading import load_samples
     from aepo.tasks.reading.load import chosen, read_ids
 
@@ -62,8 +65,10 @@ def choose(
     if len({one.name for one in sets}) < len(sets):
         raise DataError(f"{names}: each data set once")
     files = data_files([one.name for one in sets], data)
-    loaded = [load_samples(one, files.get(one.name)) for one in sets]
     listed = None if tools is None else [t.strip() for t in tools.split(",") if t.strip() not in ("", "none")]
+    for one in sets:
+        check_corpus(one, listed, corpus)
+    loaded = [load_samples(one, files.get(one.name)) for one in sets]
     wanted = None if ids is None else read_ids(ids if isfile(expanded(ids)) else ids.split(","))
     known = {sample.id for one in loaded for sample in one.samples}
     if wanted is not None and (missing := [one for one in wanted if one not in known]):
@@ -76,7 +81,8 @@ def choose(
             own, left_out = chosen(rows, [i for i in wanted if i in inside], one.name), {}
             if not own:
                 raise DataError(f"{one.name}: none of the ids is one of its questions; leave the data set out")
-        task = Task(one.name, own, make_tools(one, listed, corpus), system=system)
+        made = make_tools(one, listed, corpus)
+        task = Task(one.name, own, made, **of_told(told or {}, made))
         asked.append(Asked(replace(one, method=score or one.method), task, left_out))
     return asked
 

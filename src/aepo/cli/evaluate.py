@@ -126,7 +126,8 @@ def _evaluate_task(
     with failures_kept(kept):
         result = measure(policy, task, samples, greedy, asked, settings)
     name = policy.path if is_server(model) else model
-    print(f"{name} on {len(asked)} questions of {task.name}, {samples} samples each")
+    kind = "questions" if task.held_out else "training questions"
+    print(f"{name} on {len(asked)} {kind} of {task.name}, {samples} samples each")
     print(result)
     if costs := prices(settings, equip(settings, task.tools).tools):
         print(f"cost    {result.cost(costs):.3g} per question, greedy not counted")

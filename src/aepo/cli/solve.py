@@ -15,7 +15,6 @@ from tyro.conf import Positional, UseAppendAction, arg
 from aepo import config as configuration
 from aepo.cli.words import settings_for
 from aepo.config import Config
-from aepo.files.paths import local
 from aepo.types import Sample
 
 if TYPE_CHECKING:
@@ -55,7 +54,8 @@ def solve(
         model: Folder of a run, folder or hub name of a model, "atlas", or the address of an OpenAI-compatible server.
         task: Take tools and system message from this task (options: task.options.<name>=...). By default the task of a
             run, and "atlas" for its model.
-        tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none".
+        tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none". The
+            system message and the examples of a run stay.
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
         metadata: What the task's environment needs to know of the question, e.g. seed=417322; once for each key.
         trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
@@ -88,6 +88,7 @@ def _answer(
 ) -> int:
     """Find the solution, keep it and show it, with the progress; where no question is `shown`, print it as JSON."""
     from aepo.assembly.policies import load_policy
+    from aepo.runs.brought import run_of, unlike_training
     from aepo.runs.failures import failures_kept
     from aepo.runs.folder import in_shell
     from aepo.runs.trees import save_trees
@@ -102,6 +103,8 @@ def _answer(
         else:
             tools = ", ".join(tool.name for tool in task.tools) or "none"
             display.say(f"{model}, tools: {tools}, rules of {settings.algorithm.name}")
+            if (unlike := unlike_training(run_of(model), task.tools)) is not None:
+                display.say(unlike)
             with display:
                 solution = find(watch=display.watch)
     _write(folder, solution, model)
@@ -124,27 +127,27 @@ def _task(
 ) -> Task:
     """Make the task that gives the tools and the system message."""
     from aepo import tasks
-    from aepo.runs.folder import RunFolder
+    from aepo.runs.brought import run_of, told_by
     from aepo.runs.resumed import task_of_run
     from aepo.tasks.base import Task
     from aepo.tools.named import named
 
-    run = local(model)
-    is_run = RunFolder(run).config_file is not None
-    if tools is None and task is None and (is_run or config is not None or model == "atlas"):
+    run = run_of(model)
+    if tools is None and task is None and (run is not None or config is not None or model == "atlas"):
         task = settings.task.name
     if task is not None:
         if tools is not None or corpus is not None:
             raise ValueError("--task brings its own tools: leave --tools and --corpus out")
         if settings.task.name != task:
             return tasks.load(task, {})
-        if is_run:
+        if run is not None:
             return task_of_run(run, settings, f"aepo.solve({str(run)!r}, question, task=task), or give --tools")
         return tasks.load(task, settings.task.options)
     names = [name.strip() for name in (tools or "").split(",") if name.strip() not in ("", "none")]
     if corpus is not None and "search" not in names:
         raise ValueError("--corpus is for the tool search: add --tools search")
-    return Task("solve", [Sample(question)], [named(name, corpus) for name in names])
+    made = [named(name, corpus) for name in names]
+    return Task("solve", [Sample(question)], made, **told_by(run, made))
 
 
 def _folder(out: Path | None) -> RunFolder:

@@ -17,11 +17,20 @@ LEAST_DISK = 2 << 30
 EXTRAS = {
     "lora": "peft",
     "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "trackio": "trackio",
+    "mlflow": "mlflow",
     "data": "datasets",
+    "parquet": "pyarrow",
     "plots": "matplotlib",
+    "eight-bit": "bitsandbytes",
     "gguf": "gguf",
     "mcp": "mcp",
+    "pages": "lxml",
+    "browser": "playwright",
+    "miniwob": "miniwob",
     "trl": "trl",
+    "verl": "verl",
 }
 """The module that each extra installs."""
 

@@ -1,14 +1,35 @@
-"""Finds the longest prompt of a run, before its model is loaded."""
+"""Writes prompts of a run with its tokenizer alone, before its model is loaded."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aepo.config import Config
 from aepo.engines.stopping import ends_of
 from aepo.equipment.agents import protocols_of
-from aepo.equipment.models import policy_folder
+from aepo.equipment.models import is_server, policy_folder
 from aepo.tasks.base import Task
+
+if TYPE_CHECKING:
+    from aepo.rollout.chat import ChatProtocol
+
+
+def protocols_without_model(config: Config, task: Task) -> tuple[dict[str, ChatProtocol], Any]:
+    """The chat protocols of a task by environment, "" without one, and the tokenizer.
+
+    Raises:
+        ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
+    """
+    from transformers import AutoTokenizer
+
+    path = config.model.tokenizer or policy_folder(config.model.path)
+    if is_server(path):
+        raise ValueError(f"{path} is a server, whose tokenizer is not known: name one by model.tokenizer")
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
+    return protocols_of(task, config, tokenizer, ends_of(path)), tokenizer
 
 
 def longest_prompt(config: Config, task: Task) -> list[int]:
@@ -17,14 +38,7 @@ def longest_prompt(config: Config, task: Task) -> list[int]:
     Raises:
         ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
     """
-    from transformers import AutoTokenizer
-
-    path = policy_folder(config.model.path)
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"tokenizer of model {config.model.path}: {str(error).strip().splitlines()[0]}") from error
-    protocols = protocols_of(task, config, tokenizer, ends_of(path))
+    protocols, _ = protocols_without_model(config, task)
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
     prompt = max((protocols[task.environment_of(sample)].prompt(sample.question) for sample in asked), key=len)
     # The opening of an environment is not known yet; only its length counts here.

@@ -97,7 +97,17 @@ def protocols_of(task: Task, config: Config, tokenizer: Tokenizer, ends: Stop) -
     """
     rollout = config.rollout
     return {
-        name: make_protocol(rollout.protocol, tokenizer, tools, task.system, rollout.date, ends, rollout.template)
+        name: make_protocol(
+            rollout.protocol,
+            tokenizer,
+            tools,
+            task.system,
+            rollout.date,
+            ends,
+            rollout.template,
+            task.describe,
+            task.examples_with(tools),
+        )
         for name, tools in shown(task).items()
     }
 

@@ -3,7 +3,7 @@
 <folder>/
     settings.json              model (of a server: what it serves), samples, limits, tools, estimator of entropies; a
                                resumed evaluation must have the same
-    table.md
+    table.md                   all data sets of the folder
     <data set>/                `aepo view <folder>/<data set>` opens it
         answers.jsonl          one question a line, written as they are answered
         verdicts.jsonl         one verdict of a judge a line, of all judges that were asked
@@ -50,22 +50,26 @@ class EvaluationFolder:
         """Whether the folder holds an evaluation on data sets."""
         return (self.path / SETTINGS).is_file()
 
-    def begin(self, settings: dict[str, Any], resume: bool) -> None:
-        """Begin an evaluation in the folder, or go on with the one that it holds.
+    def begin(self, settings: dict[str, Any], resume: bool, names: Sequence[str]) -> None:
+        """Begin an evaluation in the folder, add data sets to the one that it holds, or go on with it.
 
         Args:
-            settings: Plain values with dotted keys. A resumed evaluation must have the same; it may add data sets.
-            resume: Go on with an evaluation that is there.
+            settings: Plain values with dotted keys. Those of an evaluation that is there must be the same.
+            resume: Go on with data sets that are there.
+            names: The data sets.
 
         Raises:
-            ValueError: It holds an evaluation and `resume` is false, or a setting differs; the message names it.
+            ValueError: It holds one of the data sets and `resume` is false, or a setting differs; the message names it.
         """
         if self.begun:
-            if not resume:
-                raise ValueError(f"{self.path} holds an evaluation: go on with --resume, or choose another --out")
+            if not resume and (there := [name for name in names if (self.path / name).is_dir()]):
+                raise ValueError(
+                    f"{self.path} holds an evaluation on {', '.join(there)}: go on with --resume, or choose another "
+                    "--out"
+                )
             before = self.settings()
             if what := change(before, settings, before.keys() & settings.keys()):
-                raise ValueError(f"cannot resume {self.path}: {what}; set it back, or choose another --out")
+                raise ValueError(f"cannot add to {self.path}: {what}; set it back, or choose another --out")
             settings = before | settings  # a data set may have been added
         self.path.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": FORMAT, **settings}, indent=1, ensure_ascii=False) + "\n"

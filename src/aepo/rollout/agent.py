@@ -25,6 +25,11 @@ _UNKNOWN = {ToolStatus.TIMEOUT, ToolStatus.BUG, ToolStatus.LOST}
 _STOPPED = "stopped: the time of the trajectory was over"
 
 
+def asked(sample: Sample, opening: str) -> str:
+    """The text of a question in a prompt, with the opening of its world under it."""
+    return f"{sample.question}\n{opening}" if opening else sample.question
+
+
 class Agent:
     """Grows the paths of all questions of a rollout.
 
@@ -89,7 +94,7 @@ class Agent:
         prompt = self.protocol.prompt(sample.question)
         if not opening:
             return prompt
-        whole, most = self.protocol.prompt(f"{sample.question}\n{opening}"), self.limits.max_opening_tokens
+        whole, most = self.protocol.prompt(asked(sample, opening)), self.limits.max_opening_tokens
         if len(whole) - len(prompt) > most:
             raise ValueError(
                 f"the opening of sample {sample.id!r} has {len(whole) - len(prompt)} tokens, and {most} are allowed: "

@@ -6,6 +6,7 @@ import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import yaml
 
 from aepo.config import Config, dump, parse
 from aepo.files.whole import UNFINISHED, write_whole
-from aepo.runs.folder import CONFIG, RunFolder, RunFolderError, writing
+from aepo.runs.folder import CONFIG, RunFolder, RunFolderError, in_shell, writing
 from aepo.runs.resumed import same_run, same_task
 from aepo.runs.versions import environment
 from aepo.tasks.base import Task
-from aepo.tasks.identity import identity
+from aepo.tasks.identity import identity, reward_of, told
 
 
 @contextmanager
@@ -35,7 +36,10 @@ def run_folder(config: Config, task: Task, named: bool, resume: bool) -> Iterato
             written.
         ConfigError: The run that goes on had another setting, question or tool.
     """
-    kept, settings = {"named": named, **identity(task)}, config.model_dump(mode="json")
+    kept, settings = (
+        {"named": named, "told": told(task), "reward": reward_of(task), **identity(task)},
+        config.model_dump(mode="json"),
+    )
     if not resume:
         versions = {**environment(), "tools": {tool.name: dict(tool.details) for tool in task.tools}}
         with begun(Path(config.run), settings, versions, kept) as folder:
@@ -92,8 +96,15 @@ def check_free(folder: RunFolder) -> None:
     logged = folder.metrics_file.is_file() and folder.metrics_file.stat().st_size > 0
     if logged or any(part.is_dir() and any(part.iterdir()) for part in parts):
         raise RunFolderError(
-            f"{folder.path} holds another run: go on with {folder.resumption()}, or choose another run folder"
+            f"{folder.path} holds another run: go on with {folder.resumption()}, or choose another run folder, "
+            f"e.g. run={in_shell(_next(folder.path))}"
         )
+
+
+def _next(path: Path) -> Path:
+    """A folder beside this one that does not exist."""
+    names = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(name for name in names if not name.exists())
 
 
 @contextmanager

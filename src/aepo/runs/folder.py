@@ -96,7 +96,8 @@ class RunFolder:
 
     def resumption(self) -> str:
         """The command that goes on with the run; a Python call if the task was given as an object."""
-        if self.task().get("named", True):
+        # A task from Python may have been found under the name of a function.
+        if self.task().get("named", True) or ":" in str(self.config().get("task", {}).get("name")):
             return f"aepo train --resume {in_shell(self.path)}"
         return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
 

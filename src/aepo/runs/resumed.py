@@ -10,7 +10,7 @@ from aepo import tasks
 from aepo.config import Config, ConfigError, change, flat, parse
 from aepo.runs.folder import RunFolder
 from aepo.tasks.base import Task
-from aepo.tasks.identity import difference, identity
+from aepo.tasks.identity import difference, identity, reward_of
 
 FREE_FOR_RUN = (
     "run",
@@ -64,9 +64,11 @@ def task_of_run(run: Path, config: Config, instead: str) -> Task:
         task = tasks.load(config.task.name, config.task.options)
     except ValueError:
         task = None
-    if task is None or difference(kept, identity(task)) is not None:
+    other = task is not None and kept.get("reward", reward_of(task)) != reward_of(task)
+    if task is None or other or difference(kept, identity(task)) is not None:
         raise ValueError(
-            f"run {run} was given its task {config.task.name!r} from Python, and no name finds that task: use {instead}"
+            f"run {run} was given its task {config.task.name!r} from Python, and commands cannot make that task again: "
+            f"use {instead}. A function without arguments, in a module beside the tools, can be found next time"
         )
     return task
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aepo import config as configuration
 from aepo.assembly.policies import load_policy
@@ -18,6 +19,8 @@ from aepo.process.signals import terminable
 from aepo.rewards.base import Reward
 from aepo.rewards.judge import Ask
 from aepo.rewards.outcome import outcome
+from aepo.runs.brought import config_of, run_of, told_by
+from aepo.runs.resumed import task_of_run
 from aepo.solving.budget import SolvingBudget, SolvingPrices
 from aepo.solving.loop import KeepGroup, Means, Solving, Watch
 from aepo.solving.solution import Solution
@@ -35,9 +38,9 @@ if TYPE_CHECKING:
 
 @terminable()
 def solve(
-    policy: LocalPolicy | str,
+    policy: LocalPolicy | str | PathLike[str],
     question: str | Sample,
-    tools: Sequence[Tool] = (),
+    tools: Sequence[Tool] | None = None,
     *,
     task: Task | None = None,
     trajectories: int | None = None,
@@ -55,9 +58,10 @@ def solve(
     """Answer one question: AEPO's rollout under a budget, and a vote over its answers (`docs/solve.md`).
 
     Args:
-        policy: A policy of `train` or `load_policy`, or an argument of `load_policy`.
+        policy: A policy of `train` or `load_policy`, an argument of `load_policy`, or what `train` returned. A run
+            brings its configuration, its task, and what its model was told.
         question: The question; with an environment perhaps a sample, whose metadata `reset` takes.
-        tools: The tools.
+        tools: The tools, in place of those of the run; [] for none.
         task: Gives tools, environment and system message instead of `tools`; its questions and its reward are not
             used. With an environment, the solution has the actions of one trajectory, by its `get_reward` if it has
             one and neither `reward` nor `judge` is given.
@@ -68,7 +72,8 @@ def solve(
         algorithm: Gives the rules of the rollout and the size of a round; by default that of `config`.
         reward: Scores trajectories; the best one's answer is chosen instead of the most frequent one.
         judge: Sends a prompt to a model and returns its reply; it chooses among the answers.
-        config: Its `rollout`, `rewards`, `tools` and `algorithm` parts, `model.price` and `seed` are used.
+        config: Its `rollout`, `rewards`, `tools` and `algorithm` parts, `model.price` and `seed` are used; by default
+            that of the run.
         interruptible: Whether Ctrl-C ends the rollout with a vote over the ended trajectories, instead of raising
             KeyboardInterrupt.
         watch: Called with the progress whenever a trajectory has ended.
@@ -79,12 +84,16 @@ def solve(
         RolloutError: A tool has a bug.
         Exception: The engine, the reward or the judge raised it.
     """
-    settings = config or Config()
+    run = run_of(policy)
+    settings = config_of(run, config)
     if algorithm is not None:
         settings = settings.model_copy(update={"algorithm": algorithm})
-    asked = _asked(question, tools, task)
-    if isinstance(policy, str):
-        policy = load_policy(policy, settings.model.model_copy(update={"path": policy}))
+    if task is None and tools is None and run is not None:
+        task = task_of_run(run, settings, f"aepo.solve({str(run)!r}, question, task=task)")
+    asked = _asked(question, tools or (), task, run)
+    if isinstance(policy, str | PathLike):
+        path = fspath(policy)
+        policy = cast("LocalPolicy", load_policy(path, settings.model.model_copy(update={"path": path})))
     equipment = _equipment(settings, asked.tools)
     means = _means(policy, equipment.of(asked), settings, SolvingBudget(trajectories, calls, tokens, money))
     worlds = asked.environments.values()
@@ -94,14 +103,17 @@ def solve(
     return _run(Solving(asked.samples[0], means), equipment, settings, interruptible)
 
 
-def _asked(question: str | Sample, tools: Sequence[Tool], task: Task | None) -> Task:
-    """A task whose only question is this one."""
+def _asked(question: str | Sample, tools: Sequence[Tool], task: Task | None, run: Path | None) -> Task:
+    """A task whose only question is this one; without a task, it tells the model what it was told in the run."""
     sample = question if isinstance(question, Sample) else Sample(question, id="question")
     if task is not None and tools:
         raise ValueError(f"task {task.name!r} brings its own tools: leave tools out")
     if not sample.question.strip():
         raise ValueError("the question is empty")
-    asked = Task("solve", [sample], tools) if task is None else replace(task, samples=[sample], held_out=())
+    if task is None:
+        asked = Task("solve", [sample], tools, **told_by(run, tools))
+    else:
+        asked = replace(task, samples=[sample], held_out=())
     for name, environment in asked.environments.items():
         if not environment.sandboxed:
             _log.warning(

@@ -24,13 +24,17 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
 
     Args:
         name: A built-in task, a data set of `aepo.tasks.datasets`, or "package.module:function" for a function that
-            returns a `Task`.
+            returns a `Task`, or for a `Task` itself.
         options: Arguments of the function.
 
     Raises:
         ValueError: There is no such task or option, or the function fails or returns something else.
     """
     make = _maker(name)
+    if isinstance(make, Task):
+        if options:
+            raise ValueError(f"task {name!r} is a task, not a function: it has no option {next(iter(options))!r}")
+        return make
     arguments = bound(name, make, options)
     try:
         task = make(**arguments)
@@ -45,7 +49,7 @@ def load(name: str, options: Mapping[str, Any]) -> Task:
     return task
 
 
-def _maker(name: str) -> Callable[..., object]:
+def _maker(name: str) -> Callable[..., object] | Task:
     if name in datasets.NAMES:
         from aepo.tasks.benchmark import benchmark
 
@@ -56,7 +60,7 @@ def _maker(name: str) -> Callable[..., object]:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown task {name!r}: {hint}known: {', '.join(known)}, or package.module:function")
-    made: Callable[..., object] = load_named("task", where)
-    if not callable(made):
+    made: Callable[..., object] | Task = load_named("task", where)
+    if not callable(made) and not isinstance(made, Task):
         raise ValueError(f"task {name!r} is a {type(made).__name__}: name a function that returns an aepo.Task")
     return made

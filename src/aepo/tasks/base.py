@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from aepo.environments.base import Environment
 from aepo.rewards.base import Reward
 from aepo.rewards.outcome import outcome
-from aepo.tasks.checks import check_environments, check_held_out, checked
+from aepo.tasks.checks import check_environments, check_examples, check_held_out, checked
 from aepo.tools.base import Tool
-from aepo.types import Sample
+from aepo.types import Example, Sample
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,18 @@ class Task:
         tools: `aepo.tool` functions.
         reward: Takes (sample, trajectory) and returns a finite number.
         held_out: Questions for evaluation, which training does not use; may be empty.
-        system: System message; None is the protocol's own, which describes the tools; "" sends none.
+        system: System message, under which the protocol describes tools and format. None is that description alone, ""
+            sends no system message.
         environment: The environment of the trajectories, made by `aepo.environment`, or several by name; then each
             sample names one as `metadata["environment"]`. Its methods become tools, and without a reward its
             `get_reward` gives the reward.
+        describe: Whether the protocol describes tools and format to the model. False: it reads `system` alone.
+        examples: Solved questions that every prompt shows before the real one.
 
     Raises:
         ValueError: There are no samples, one of them cannot be used (the message says which and why), two share an id,
-            a tool is a plain function, two tools have one name, or a sample does not fit the environment.
+            a tool is a plain function, two tools have one name, a sample does not fit the environment, or an example
+            calls a tool that the task does not have.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Task:
     held_out: Sequence[Sample] = field(default=())
     system: str | None = None
     environment: Environment | Mapping[str, Environment] | None = None
+    describe: bool = True
+    examples: Sequence[Example] = field(default=())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", checked(self.samples, f"{self.name}-", f"task {self.name!r}"))
@@ -55,6 +61,8 @@ class Task:
         check_held_out(self.samples, held_out, f"task {self.name!r}")
         if self.environment is not None:
             self._fit_environments()
+        object.__setattr__(self, "examples", tuple(self.examples))
+        check_examples(self.examples, [tool.name for tool in self.tools], f"task {self.name!r}")
 
     @property
     def environments(self) -> dict[str, Environment]:
@@ -72,6 +80,11 @@ class Task:
     def tools_of(self, environment: str) -> tuple[Tool, ...]:
         """The tools that a question of an environment may use: the task's own and those of the environment."""
         return tuple(tool for tool in self.tools if tool.environment in ("", environment))
+
+    def examples_with(self, tools: Sequence[Tool]) -> tuple[Example, ...]:
+        """The examples that call no other tools than these."""
+        names = {tool.name for tool in tools}
+        return tuple(one for one in self.examples if all(call.name in names for call, _ in one.calls))
 
     def _fit_environments(self) -> None:
         given = self.environment

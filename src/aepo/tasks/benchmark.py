@@ -42,19 +42,28 @@ def benchmark(
     Raises:
         ValueError: The data cannot be read, a tool or reward is unknown, or a needed one is missing.
     """
+    check_corpus(data_set, tools, corpus)
     samples = load_samples(data_set, data, ids, split).samples
     return Task(data_set.name, samples, make_tools(data_set, tools, corpus), _reward(data_set, reward), (), system)
 
 
 def make_tools(data_set: DataSet, tools: Sequence[str] | None = None, corpus: str | None = None) -> list[Tool]:
     """The tools of a data set; arguments and errors as of `benchmark`."""
-    names = data_set.tools if tools is None else tools
-    if "search" in names and corpus is None:
+    check_corpus(data_set, tools, corpus)
+    return [named(name, corpus) for name in (data_set.tools if tools is None else tools)]
+
+
+def check_corpus(data_set: DataSet, tools: Sequence[str] | None, corpus: str | None) -> None:
+    """Check that a tool for searching has documents, before questions are loaded.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if "search" in (data_set.tools if tools is None else tools) and corpus is None:
         raise ValueError(
-            f"{data_set.name} is answered by searching: give a corpus (JSONL file of documents), or other tools, "
-            f"e.g. python alone"
+            f"{data_set.name} is answered by searching: give a corpus, a JSONL file of documents "
+            "(--corpus FILE, or task.options.corpus=FILE in training), or other tools, e.g. --tools python"
         )
-    return [named(name, corpus) for name in names]
 
 
 def _reward(data_set: DataSet, name: str | None) -> Score:

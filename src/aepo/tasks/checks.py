@@ -10,7 +10,7 @@ from typing import Any
 
 from aepo.environments.base import Environment
 from aepo.files.json_data import broken_text, problem
-from aepo.types import Sample
+from aepo.types import Example, Sample, ToolCall
 
 _SHOWN = 60
 _log = logging.getLogger(__name__)
@@ -79,6 +79,27 @@ def check_environments(
             environments[name].arguments(sample)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+
+
+def check_examples(examples: Sequence[Any], tools: Sequence[str], where: str) -> None:
+    """Check that examples are solved questions that call the task's tools.
+
+    Raises:
+        ValueError: One is not; the message says which.
+    """
+    for number, one in enumerate(examples):
+        if not isinstance(one, Example):
+            raise ValueError(
+                f"{where}: example {number} is a {type(one).__name__}: make it an aepo.Example(question, answer)"
+            )
+        if not one.question.strip() or not one.answer.strip():
+            raise ValueError(f"{where}: example {number} has no question or no answer")
+        for pair in one.calls:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], ToolCall)):
+                raise ValueError(f"{where}: example {number}: its calls are pairs of aepo.ToolCall and a text")
+            if pair[0].name not in tools:
+                known = ", ".join(tools) or "none"
+                raise ValueError(f"{where}: example {number} calls {pair[0].name!r}; the tools are {known}")
 
 
 @lru_cache(maxsize=256)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from aepo.tasks.base import Task
+from aepo.tools.base import Tool
+from aepo.types import Example, ToolCall
 
 _CALLED = {"samples": "question", "held_out": "held-out question", "tools": "tool"}
 _DIGITS = 16
@@ -23,7 +26,34 @@ def identity(task: Task) -> dict[str, Any]:
         "held_out": {s.id: _hash([s.question, s.target, s.metadata]) for s in task.held_out},
         "tools": {tool.name: _hash(tool.schema()) for tool in task.tools},
     }
-    return {**parts, "system": _hash(task.system)}
+    shown = task.system if task.describe and not task.examples else [task.system, *told(task).values()]
+    return {**parts, "system": _hash(shown)}
+
+
+def reward_of(task: Task) -> str:
+    """The name of a task's reward in its module, which tells most rewards apart."""
+    return getattr(task.reward, "__qualname__", type(task.reward).__name__)
+
+
+def told(task: Task) -> dict[str, Any]:
+    """What the model is told besides tools and questions, as plain values; `Task` takes `of_told` of them."""
+    return {"system": task.system, "describe": task.describe, "examples": [asdict(one) for one in task.examples]}
+
+
+def of_told(values: Mapping[str, Any], tools: Sequence[Tool]) -> dict[str, Any]:
+    """The arguments of `Task` for values of `told`; examples that call other tools than these are left out."""
+    names = {tool.name for tool in tools}
+    examples = [
+        Example(
+            one["question"],
+            one["answer"],
+            [(ToolCall(call["name"], call["arguments"]), text) for call, text in one["calls"]],
+            one["thoughts"],
+        )
+        for one in values.get("examples", ())
+    ]
+    known = [one for one in examples if all(call.name in names for call, _ in one.calls)]
+    return {"system": values.get("system"), "describe": values.get("describe", True), "examples": known}
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ the walk from the root of the tree to a leaf. All other parts import these names
 """
 
 from aepo.types.calls import ToolCall, ToolError, ToolResult, ToolStatus
-from aepo.types.groups import SUCCESS, Group, Sample, Trajectory, Turn, flatten
+from aepo.types.groups import SUCCESS, Example, Group, Sample, Trajectory, Turn, flatten
 from aepo.types.nodes import BranchDecision, Kind, Leaf, Node, Origin, StopReason, turns_of
 from aepo.types.tree import LEFT_OUT, TREE_FORMAT, TrajectoryTree
 
@@ -14,6 +14,7 @@ __all__ = [
     "SUCCESS",
     "TREE_FORMAT",
     "BranchDecision",
+    "Example",
     "Group",
     "Kind",
     "Leaf",

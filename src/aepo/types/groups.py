@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aepo.types.calls import ToolCall, ToolResult
-from aepo.types.nodes import Leaf, StopReason, turns_of
+from aepo.types.nodes import Leaf, Origin, StopReason, turns_of
 from aepo.types.tree import TrajectoryTree
 
 SUCCESS = 1.0
@@ -29,6 +29,27 @@ class Sample:
     target: str | list[str] = ""
     id: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A solved question that a prompt shows before the real one.
+
+    Attributes:
+        question: The question.
+        answer: The answer.
+        calls: The tool calls that led to it, each with the text of its result, in order.
+        thoughts: The thought before each call and before the answer, in order; may be fewer, or none.
+    """
+
+    question: str
+    answer: str
+    calls: Sequence[tuple[ToolCall, str]] = ()
+    thoughts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "calls", tuple(self.calls))
+        object.__setattr__(self, "thoughts", tuple(self.thoughts))
 
 
 @dataclass(frozen=True)
@@ -77,6 +98,38 @@ class Trajectory:
     nodes: list[int]
     turns: list[Turn]
     leaf: Leaf
+
+    @classmethod
+    def written(
+        cls,
+        sample: Sample,
+        answer: str | None = None,
+        calls: Sequence[tuple[ToolCall, str]] = (),
+        format_error: str | None = None,
+        outcome: float | None = None,
+        state: Any = None,
+    ) -> Trajectory:
+        """A trajectory without tokens, written by hand to test a reward.
+
+        Args:
+            sample: The question.
+            answer: The text of the answer.
+            calls: The tool calls, each with the text of its result, one a turn.
+            format_error: The error in the format that ended it.
+            outcome: The value of the environment's `get_reward`.
+            state: The environment's `state`.
+
+        Examples:
+            >>> said = Trajectory.written(Sample("6 * 7?", "42"), "42", [(ToolCall("python", {"code": "6 * 7"}), "42")])
+            >>> [(call.name, result.text) for call, result in said.calls]
+            [('python', '42')]
+        """
+        reason = (
+            StopReason.ANSWER if answer is not None else StopReason.END if format_error is None else StopReason.FORMAT
+        )
+        leaf = Leaf(0, 0, Origin.PROBE, reason, answer, format_error, outcome=outcome, state=state)
+        turns = [Turn(0, 0, (), (call,), (ToolResult(text),)) for call, text in calls]
+        return cls(sample, [], [], [], [], 0, [0], turns, leaf)
 
     @property
     def answer(self) -> str | None:

@@ -38,7 +38,7 @@ def test_empty_system_text_means_no_system_message(tokenizers, tools):
 
 def test_a_template_without_system_role_gets_the_system_text_in_the_question(tokenizers, tools):
     tokenizer = tokenizers["gemma"]
-    prompt = TagProtocol(tokenizer, tools, system="Be brief.").prompt("Who?")
+    prompt = TagProtocol(tokenizer, tools, system="Be brief.", describe=False).prompt("Who?")
     assert tokenizer.decode(prompt) == "<|im_start|>user\nBe brief.\n\nWho?<|im_end|>\n<|im_start|>model\n"
 
 

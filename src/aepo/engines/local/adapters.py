@@ -41,7 +41,7 @@ class Adapter:
 
     Attributes:
         path: The adapter's folder.
-        base: The folder or hub name of the model that it was trained on.
+        base: The absolute folder, or the hub name, of the model that it was trained on.
         revision: The revision of the base on the hub; None is the newest.
     """
 
@@ -68,11 +68,23 @@ def find_adapter(path: str) -> Adapter | None:
         raise ValueError(f"adapter {path} ({kind}) reads or adds tokens; only adapters that change weights can be run")
     if saved.get("task_type") not in (None, "CAUSAL_LM"):
         raise ValueError(f"adapter {path} was trained for {saved['task_type']}, not for CAUSAL_LM")
-    base = os.path.expanduser(base)
+    base = _found_base(os.path.expanduser(base), Path(path))
     if _config_file(base) is not None:
         raise ValueError(f"adapter {path} was trained on another adapter, {base}: merge that into its model first")
     folder = path if Path(path).is_dir() else snapshot_download(path, ignore_patterns="*/*")
     return Adapter(folder, base, saved.get("revision"))
+
+
+def _found_base(base: str, adapter: Path) -> str:
+    """The base with an absolute path if it is a folder: here, or beside one of the folders above the adapter."""
+    places = [Path(), *adapter.absolute().parents] if adapter.is_dir() else [Path()]
+    return next((str((place / base).resolve()) for place in places if (place / base / "config.json").is_file()), base)
+
+
+def name_base(model: PreTrainedModel) -> None:
+    """Write the folder of the base into the adapters' configuration as an absolute path, to be found from anywhere."""
+    for config in getattr(model, "peft_config", {}).values():
+        config.base_model_name_or_path = _found_base(config.base_model_name_or_path or "", Path())
 
 
 def _config_file(path: str) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from aepo.engines.local.adapters import Adapter, Lora, add, attach, find_adapter, merged, refuse_other
+from aepo.engines.local.adapters import Adapter, Lora, add, attach, find_adapter, merged, name_base, refuse_other
 from aepo.engines.local.supported import refuse_unsupported
 from aepo.files.paths import expanded
 
@@ -41,6 +41,7 @@ class LoadedModel:
             folder: The folder; it is made if missing.
             weights: Weights by the names of the model's `state_dict`; by default the current ones.
         """
+        name_base(self.model)
         with quiet():
             self.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
         self.tokenizer.save_pretrained(folder)
@@ -209,6 +210,8 @@ def _check_folder(name: str) -> None:
     if runs and "/" in name and not folder.exists():
         near = get_close_matches(folder.name, runs, 1)
         raise ValueError(f"{folder.parent} has no run {folder.name}" + (f": did you mean {near[0]}?" if near else ""))
+    if name.startswith("runs/") and not folder.exists():
+        raise ValueError(f"there is no run {name}")
     if folder.is_file():
         raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
 

@@ -157,6 +157,13 @@ class ChatProtocol(Protocol):
             tokens: A turn for which `parse` gives a call.
         """
 
+    def turn(self, call: ToolCall, thought: str = "") -> list[int]:
+        """The tokens of a turn that `parse` reads as this call, up to its end; `aepo prompt` shows it.
+
+        Raises:
+            ValueError: The protocol cannot write it.
+        """
+
     def observation(
         self, results: Sequence[ToolResult], calls: Sequence[ToolCall], turn: Sequence[int] = ()
     ) -> list[int]:
@@ -175,6 +182,19 @@ class ChatProtocol(Protocol):
             error: The error that `parse` gives for the turn.
             turn: The turn's tokens.
         """
+
+
+def system_text(system: str | None, description: str, describe: bool) -> str:
+    """The system text: the task's own, with the protocol's description of tools and format under it.
+
+    Args:
+        system: The task's text; None for none of its own, "" for no system text at all.
+        description: What the protocol says of tools and format.
+        describe: Whether the description belongs to it.
+    """
+    if not describe or system == "":
+        return system or ""
+    return f"{system or ''}\n\n{description}".strip()
 
 
 def check_tools(tools: Sequence[ToolLike]) -> dict[str, ToolLike]:

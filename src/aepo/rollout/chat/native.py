@@ -9,17 +9,19 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
 from aepo.rollout.chat.ends import find_ends
+from aepo.rollout.chat.examples import check_examples, in_json, turn_of
 from aepo.rollout.chat.learn import learn_conventions
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reading import reader_of
 from aepo.rollout.chat.reply import learn_reply, told
-from aepo.rollout.chat.template import Template
+from aepo.rollout.chat.template import MessageDict, Template, calling, message, thinking
 from aepo.rollout.generator import NOTHING, Stop
-from aepo.types import ToolCall, ToolResult
+from aepo.types import Example, ToolCall, ToolResult
 
 _OPENING = re.compile(r"\s*(?:<[^<>]+>|\[[A-Z_]+\])")
 """The markup that opens a call, e.g. `<tool_call>` or `[TOOL_CALLS]`."""
@@ -47,19 +49,23 @@ class NativeProtocol:
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
         template: Mapping[str, Any] | None = None,
+        describe: bool = True,
+        examples: Sequence[Example] = (),
     ) -> None:
         """Check the template; arguments as in `make_protocol`. Without a date a template reads the clock.
 
         Tools that the template ignores are described in the system text, unless `system` is empty.
 
         Raises:
-            ValueError: There is no chat template, or it changes earlier turns, hides results or writes other calls.
+            ValueError: There is no chat template, it changes earlier turns, hides results or writes other calls, or an
+                example cannot be written.
         """
         self._tools = check_tools(tools)
         own = Template.chosen(tokenizer, tools, system, date, template)
         found = self.conventions = learn_conventions(own)
-        self._template, self.system = found.template, found.template.system or ""
-
+        self._template = found.template
+        self._shown = found.template if describe else replace(found.template, schemas=(), system=system)
+        self.system = self._shown.system or ""
         self._reply = learn_reply(self._template)
         ends = Stop(ends.tokens | {found.glue.end}, ends.strings)
         self._ends = find_ends(self._template, ends, ("</think>", "</tool_call>", "</answer>"), found.form.going_on)
@@ -72,10 +78,34 @@ class NativeProtocol:
         between = found.glue.before + found.glue.after
         forbidden = sorted(t for t in control.keys() - tags - ending if t in between)
         self._reader = reader_of(found, [*forbidden, "<tool_response>", "</tool_response>"])
+        self._examples = [message for example in examples for message in self._solved(example)]
+        check_examples(self._shown, self._examples)
 
     def prompt(self, question: str) -> list[int]:
-        """The question, with tools and system text, up to the start of the assistant's turn."""
-        return self._template.prompt(self._quote_question(question))
+        """The question, with tools, system text and examples, up to the start of the assistant's turn."""
+        return self._shown.prompt(self._quote_question(question), self._examples)
+
+    def turn(self, call: ToolCall, thought: str = "") -> list[int]:
+        """The thought and the call as the template writes them; as JSON in a tag where it writes no calls."""
+        return self._written(call, thought)[1]
+
+    def _written(self, call: ToolCall, thought: str) -> tuple[MessageDict, list[int]]:
+        """A message with a call, and the tokens of its turn."""
+        for made in (calling((call.name, call.arguments), thought=thought), in_json(call, thought)):
+            tokens = turn_of(self._template, made, self._ends.tokens)
+            if tokens and self.parse(tokens).calls == (call,):
+                return made, tokens
+        raise ValueError(f"the chat template cannot write a call of {call.name} with {call.arguments}")
+
+    def _solved(self, example: Example) -> list[MessageDict]:
+        """An example as the messages of a conversation."""
+        thoughts = [*example.thoughts, *[""] * (len(example.calls) + 1)]
+        messages = [message("user", self._quote_question(example.question))]
+        for (call, result), thought in zip(example.calls, thoughts, strict=False):
+            messages.append(self._written(call, thought)[0])
+            messages += self.conventions.glue.messages([(self._quote(result.strip()), self._quote(call.name))])
+        answer = message("assistant", self._quote(example.answer))
+        return [*messages, {**answer, **thinking(thoughts[len(example.calls)])}]
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Parse one turn: it has calls or an answer."""

@@ -8,19 +8,21 @@ policy       <answer>Jane Austen</answer>
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools
+from aepo.rollout.chat.base import ParsedTurn, Tokenizer, ToolLike, check_tools, system_text
 from aepo.rollout.chat.ends import find_ends
+from aepo.rollout.chat.examples import check_examples
 from aepo.rollout.chat.formats.harmony import CHANNEL
 from aepo.rollout.chat.json_text import load_object, load_value
 from aepo.rollout.chat.quote import quoter
 from aepo.rollout.chat.reply import learn_reply, told
-from aepo.rollout.chat.template import Template, message
+from aepo.rollout.chat.template import MessageDict, Template, message
 from aepo.rollout.generator import NOTHING, Stop
-from aepo.types import ToolCall, ToolResult
+from aepo.types import Example, ToolCall, ToolResult
 
 _OWN = ("think", "result", "answer")
 
@@ -50,16 +52,17 @@ class TagProtocol:
         date: datetime.date | None = None,
         ends: Stop = NOTHING,
         template: Mapping[str, Any] | None = None,
+        describe: bool = True,
+        examples: Sequence[Example] = (),
     ) -> None:
-        """Check the template; arguments as in `make_protocol`.
-
-        By default `system` is `describe(tools)` and `date` is the clock's.
+        """Check the template; arguments as in `make_protocol`. By default `date` is the clock's.
 
         Raises:
-            ValueError: There is no chat template or no end of a turn, or a tool has the name of one of the tags.
+            ValueError: There is no chat template or no end of a turn, a tool has the name of one of the tags, or an
+                example cannot be written.
         """
         self._tools = check_tools(tools)
-        self.system = describe(tools) if system is None else system
+        self.system = system_text(system, description(tools), describe)
         # The system text describes the tools, so the template is not told of them.
         self._template = Template.chosen(tokenizer, (), self.system, date, template)
         written = self._template.try_render([message("user", ""), message("assistant", "turn")], False)
@@ -85,10 +88,37 @@ class TagProtocol:
         self._quote_question = quoter(control - own)
         self._thinking = self._template.render(self._template.opening("")).rstrip().endswith("<think>")
         self._reply = learn_reply(self._template)
+        self._examples = [message for example in examples for message in self._solved(example)]
+        check_examples(self._template, self._examples)
 
     def prompt(self, question: str) -> list[int]:
-        """System text and question in the chat template, up to the start of the assistant's turn."""
-        return self._template.prompt(self._quote_question(question))
+        """System text, examples and question in the chat template, up to the start of the assistant's turn."""
+        return self._template.prompt(self._quote_question(question), self._examples)
+
+    def turn(self, call: ToolCall, thought: str = "") -> list[int]:
+        """The thought in its tag, and the call in that of its tool."""
+        tokens = self._template.encode(_thought(thought) + self._call(call))
+        if self.parse(tokens).calls != (call,):
+            raise ValueError(f"a call of {call.name} with {call.arguments} cannot be written between tags")
+        return tokens
+
+    def _call(self, call: ToolCall) -> str:
+        if call.name not in self._tools:
+            raise ValueError(f"there is no tool {call.name!r}: the tools are {', '.join(self._tools) or 'none'}")
+        only = _text_parameter(self._tools[call.name])
+        plain = only is not None and call.arguments.keys() == {only}
+        value = call.arguments[str(only)] if plain else call.arguments
+        inside = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if value else ""
+        return f"<{call.name}>{inside}</{call.name}>"
+
+    def _solved(self, example: Example) -> list[MessageDict]:
+        """An example as a question and the one message in which it is solved."""
+        thoughts = [*example.thoughts, *[""] * (len(example.calls) + 1)]
+        parts = []
+        for (call, result), thought in zip(example.calls, thoughts, strict=False):
+            parts += [_thought(thought), self._call(call), f"<result>{self._quote(result)}</result>"]
+        parts += [_thought(thoughts[len(example.calls)]), f"<answer>{self._quote(example.answer)}</answer>"]
+        return [message("user", self._quote_question(example.question)), message("assistant", "".join(parts))]
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Parse the tags of one turn."""
@@ -120,8 +150,12 @@ class TagProtocol:
         return self._reply.encode(self._template, self._quote(told(error)), ended=True)
 
 
-def describe(tools: Sequence[ToolLike]) -> str:
-    """The default system text: what the tags mean and which tools there are."""
+def _thought(text: str) -> str:
+    return f"<think>{text}</think>" if text else ""
+
+
+def description(tools: Sequence[ToolLike]) -> str:
+    """The protocol's description of itself: what the tags mean and which tools there are."""
     lines = ["Solve the task step by step. Write your reasoning between <think> and </think>."]
     if tools:
         lines.append(

@@ -193,9 +193,17 @@ class Template:
             return messages
         return [message("user", f"{self.system}\n\n{question}")]
 
-    def prompt(self, question: str) -> list[int]:
-        """The ids of the first messages, up to the start of the assistant's turn."""
-        return self.encode(self.render(self.opening(question)))
+    def prompt(self, question: str, examples: Sequence[MessageDict] = ()) -> list[int]:
+        """The ids of the first messages, up to the start of the assistant's turn.
+
+        Args:
+            question: The question.
+            examples: The messages of solved questions, which stand before it; the first one is a question.
+        """
+        if not examples:
+            return self.encode(self.render(self.opening(question)))
+        opening = self.opening(str(examples[0]["content"]))
+        return self.encode(self.render([*opening, *examples[1:], message("user", question)]))
 
 
 def _read(file: object) -> str:
