@@ -243,7 +243,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(api, "train_task", train_task)
     monkeypatch.setattr(api, "evaluate", evaluate)
     monkeypatch.setattr(runner, "carry_out", planned)
-    monkeypatch.setattr(server, "serve", lambda sources, at, host: at.close())
+    monkeypatch.setattr(server, "serve", lambda sources, at, *rest: at.close())
     yield
 
 

@@ -69,7 +69,7 @@ def test_a_run_that_has_only_begun_opens(example_run):
     shutil.rmtree(example_run / "trees")
     (example_run / "metrics.jsonl").write_text("")
     source = open_source(example_run)
-    assert source.sections() == [] and views.metrics(source) == {"after": 0, "count": 0, "rows": []}
+    assert source.sections() == [] and views.metrics(source) == {"after": 0, "count": 0, "rows": [], "meanings": {}}
 
 
 def no_folder(path, example_run):
