@@ -8,25 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from aepo.evaluation.outcomes import Attempt, Outcome, to_lines
 from aepo.viewer import views
 from aepo.viewer.learned import learned
 from aepo.viewer.source import open_source, runs_in
-
-RIGHT, WRONG, NONE = Attempt(1.0, "Oslo", "answer"), Attempt(0.0, "Rome", "answer"), Attempt(0.0, None, "length")
-
-
-def asked(name: str, *sampled: Attempt, kind: str = "capital") -> Outcome:
-    return Outcome(name, sampled, sampled[0], f"Question {name}?", ("Oslo",), {"kind": kind, "id": name, "hops": 1})
-
-
-def with_outcomes(run: Path) -> Path:
-    (run / "outcomes").mkdir()
-    before = [asked("a", WRONG, WRONG), asked("b", RIGHT, RIGHT, kind="river"), asked("c", NONE, WRONG)]
-    after = [asked("a", RIGHT, RIGHT), asked("b", WRONG, RIGHT, kind="river"), asked("c", WRONG, WRONG)]
-    for step, found in ((0, before), (10, before), (60, after)):
-        (run / "outcomes" / f"step-{step:06d}.jsonl").write_text(to_lines(found))
-    return run
+from tests.viewer.conftest import with_outcomes
 
 
 def test_the_first_and_the_last_evaluation_stand_side_by_side(example_run: Path) -> None:

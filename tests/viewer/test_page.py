@@ -11,8 +11,7 @@ import uvicorn
 from aepo.viewer import view
 from aepo.viewer.server import app, listening
 from aepo.viewer.source import open_source
-from tests.viewer.conftest import picture, three_calls, told_line, world_line, write_trees
-from tests.viewer.test_learned import with_outcomes
+from tests.viewer.conftest import picture, three_calls, told_line, with_outcomes, world_line, write_trees
 
 sync_api = pytest.importorskip("playwright.sync_api")
 WAIT = 120_000
