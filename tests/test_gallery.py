@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def test_a_step_trains_with_the_tiny_model(tmp_path: Path, name: str) -> None:
     settings = config.load(
         None, [*tiny.settings(tmp_path / "run", tiny.save_model(tmp_path / "model")), "train.steps=1"]
     )
-    api.train_task(settings, task(name))
+    # One character is a token of this model, so that a description of the tools would be too long for it.
+    api.train_task(settings, replace(task(name), system=""))
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows if "reward/mean" in row] == [1]
 
