@@ -229,7 +229,7 @@ def test_a_folder_of_runs_leads_to_each_and_to_two_side_by_side(page, served, ex
     page.get_by_role("heading", name="other").wait_for()
     page.get_by_role("link", name="step 20").click()
     page.wait_for_selector("a.question")
-    page.get_by_role("link", name="all").click()
+    page.get_by_role("link", name="start", exact=True).click()
     page.wait_for_selector(".list")
     for box in page.get_by_role("checkbox").all():
         box.check()

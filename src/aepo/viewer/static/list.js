@@ -28,16 +28,16 @@ export async function showList(page, view) {
       {},
       h("td", {}, pick),
       h("td", {}, h("a", { class: "run", href: `at/${number}/` }, run.name), run.alarm ? h("span", { class: "bad" }, " alarm") : null),
-      varied.map((words) => h("td", {}, fact(run, words))),
-      h("td", {}, run.steps ? `${run.step} of ${run.steps}` : figure(run.step)),
       h("td", {}, run.success ? `${percent(run.success[0])} → ${percent(run.success[1])}` : "–"),
+      h("td", {}, run.steps ? `${run.step} of ${run.steps}` : figure(run.step)),
+      varied.map((words) => h("td", {}, fact(run, words))),
       h("td", {}, figure(run.reward)),
     );
   }
   draw();
   page.replaceChildren(
     h("h1", {}, view.list),
-    h("p", { class: "quiet" }, `${view.runs.length} runs, the newest first. Choose two to compare them.`, " ", compare),
+    h("p", { class: "quiet" }, `${view.runs.length} runs, the newest first. Success is that of held-out questions, before training and now. Choose two runs to compare them.`, " ", compare),
     h(
       "div",
       { class: "table list" },
@@ -47,7 +47,7 @@ export async function showList(page, view) {
         h(
           "thead",
           {},
-          h("tr", {}, ["", "run", ...varied, "step", "held-out success", "reward"].map((words) => h("th", {}, words))),
+          h("tr", {}, ["", "run", "success", "step", ...varied, "reward"].map((words) => h("th", {}, words))),
         ),
         body,
       ),

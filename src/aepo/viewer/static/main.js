@@ -18,7 +18,7 @@ function way(view, at) {
   const label =
     view.runs.flatMap((run) => run.sections ?? []).find((section) => section.key === at.section)?.label ?? at.section;
   const parts = [[addressOf(), view.list ?? view.runs.map((run) => run.name).join(" and ")]];
-  if (view.up) parts.unshift(["../../", "all"]);
+  if (view.up) parts.unshift(["../../", "start"]);
   if (at.section !== undefined) parts.push([addressOf(at.section), label]);
   if (at.question !== undefined) parts.push([null, `question ${at.index + 1}`]);
   return parts.map(([address, words], i) =>
