@@ -244,7 +244,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, "train_task", train_task)
     monkeypatch.setattr(api, "evaluate", evaluate)
     monkeypatch.setattr(runner, "carry_out", planned)
-    monkeypatch.setattr(server, "serve", lambda sources, at, host: at.close())
+    monkeypatch.setattr(server, "serve", lambda sources, at, *rest: at.close())
     yield
 
 

@@ -50,6 +50,7 @@ def imported(name: str) -> set[str]:
 
 def test_every_example_is_tested_here() -> None:
     tested = {"01_own_task", "02_parts_in_your_loop", "03_under_trl", "04_ask_your_documents", "aepo_in_one_file"}
+    tested |= {"05_use_a_served_model"}  # tests/test_served_example.py
     assert {path.stem for path in FOLDER.glob("*.py")} == tested
 
 

@@ -8,7 +8,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from aepo.equipment.models import BUILT_IN_MODELS
 from tests import tiny
+
+ROOT = Path(__file__).parents[1]
 
 SETUP = """
 import asyncio
@@ -59,3 +62,19 @@ def test_cells_train_evaluate_and_solve_with_one_lock(tmp_path: Path, model_fold
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     shown = [output["data"]["text/plain"] for cell in notebook.cells for output in cell.outputs if "data" in output]
     assert "Pass@1" in shown[-3] and "trajectories" in shown[-2] and shown[-1] == "'inside'"
+
+
+def test_the_notebook_of_the_examples_runs(tmp_path: Path) -> None:
+    if not (BUILT_IN_MODELS["atlas"] / "model.safetensors").is_file():
+        pytest.skip("the small model is not in this copy: `aepo warmstart src/aepo/models/atlas` makes it")
+    notebook = nbformat.read(ROOT / "examples" / "first_steps.ipynb", as_version=4)
+    quiet = nbformat.v4.new_code_cell(f"import sys; sys.path[:0] = [{str(ROOT / 'src')!r}]")
+    notebook.cells.insert(0, quiet)
+    client = NotebookClient(
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    outputs = [str(output) for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert "The capital of Peru is Lima." in outputs[0]
+    assert any("Pass@1" in output for output in outputs)
+    assert (tmp_path / "runs" / "notebook" / "trees.html").is_file()

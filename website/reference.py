@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import griffe
 
-from website import command_line, settings
+from website import command_line, metrics, settings
 from website.markdown import code, item, prose
 from website.pages import ROOT, line, place, relative, write
 
@@ -28,6 +28,7 @@ def write_all(target: Path, root: Path = ROOT) -> set[str]:
         "aepo": module(package, [name for name in public(package) if is_of_ours(package[name])]),
         "config": settings.page(package),
         "command_line": command_line.page(package),
+        "metrics": metrics.page(),
     }
     core = cast(griffe.Module, package["core"])
     parts = [package[name.removeprefix("aepo.")] for name in MODULES]

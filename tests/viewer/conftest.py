@@ -13,6 +13,7 @@ from dataclasses import asdict
 import pytest
 import yaml
 
+from aepo.evaluation.outcomes import Attempt, Outcome, to_lines
 from aepo.training.token_updates import TokenUpdates
 from aepo.types import (
     BranchDecision,
@@ -206,6 +207,23 @@ def world_line():
         last.tokens, b.texts[last.id] = [], []
     sample = Sample("Buy the cheapest lamp.", id="lamp", metadata={"environment": "shop"})
     return line(10, sample, b.tree, b.texts)
+
+
+RIGHT, WRONG, NONE = Attempt(1.0, "Oslo", "answer"), Attempt(0.0, "Rome", "answer"), Attempt(0.0, None, "length")
+
+
+def outcome(name, *sampled, kind="capital"):
+    return Outcome(name, sampled, sampled[0], f"Question {name}?", ("Oslo",), {"kind": kind, "id": name, "hops": 1})
+
+
+def with_outcomes(run):
+    """The run with evaluations after steps 0, 10 and 60: one question was learned, none forgotten."""
+    (run / "outcomes").mkdir()
+    before = [outcome("a", WRONG, WRONG), outcome("b", RIGHT, RIGHT, kind="river"), outcome("c", NONE, WRONG)]
+    after = [outcome("a", RIGHT, RIGHT), outcome("b", WRONG, RIGHT, kind="river"), outcome("c", WRONG, WRONG)]
+    for step, found in ((0, before), (10, before), (60, after)):
+        (run / "outcomes" / f"step-{step:06d}.jsonl").write_text(to_lines(found))
+    return run
 
 
 CONFIG = {

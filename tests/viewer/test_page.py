@@ -11,7 +11,7 @@ import uvicorn
 from aepo.viewer import view
 from aepo.viewer.server import app, listening
 from aepo.viewer.source import open_source
-from tests.viewer.conftest import picture, three_calls, told_line, world_line, write_trees
+from tests.viewer.conftest import picture, three_calls, told_line, with_outcomes, world_line, write_trees
 
 sync_api = pytest.importorskip("playwright.sync_api")
 WAIT = 120_000
@@ -40,9 +40,10 @@ def served():
     """Serves runs from a thread; gives their address."""
     running = []
 
-    def serve(*folders):
+    def serve(*folders, path=None):
         at = listening("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(app([open_source(f) for f in folders]), log_level="error"))
+        made = app([open_source(f) for f in folders], path=path)
+        server = uvicorn.Server(uvicorn.Config(made, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
         thread.start()
         running.append((server, thread))
@@ -195,6 +196,46 @@ def test_the_correction_of_sampler_and_trainer_is_seen_at_once(page, served, exa
     page.wait_for_selector('.chart[data-metric="reward/mean"]')
     for name in ("logprobs/rollout_difference_mean", *shares):
         assert page.locator(f'.chart[data-metric="{name}"]').is_visible()
+
+
+def test_what_was_learned_and_where_it_fails_are_seen(page, served, example_run):
+    ends = {"stop/answer": 0.9, "stop/length": 0.1, "success/mean": 0.4}
+    alarm = {"alarm/entropy": 1.0, "alarm/entropy_below": 1.0, "time/step": 2.0}
+    with (example_run / "metrics.jsonl").open("a") as file:
+        for step in (61, 62):
+            file.write(json.dumps({"step": step, "reward/mean": 0.5} | ends | alarm) + "\n")
+    page.goto(served(with_outcomes(example_run)))
+    page.wait_for_selector(".asked")
+    assert "Policy entropy is below its band" in page.get_by_role("alert").inner_text()
+    assert page.locator(".progress b").inner_text() == "step 62"
+    assert page.locator('.chip[data-change="gained"]').inner_text() == "wrong to right1"
+    card = page.locator(".asked")
+    assert "Question a?" in card.inner_text() and "✓ Oslo" in card.inner_text() and "✕ Rome" in card.inner_text()
+    page.locator('.chip[data-change="wrong"]').click()
+    assert "reached the limit on tokens" in page.locator(".asked").inner_text()
+    assert "50 %" in page.locator('.kinds [data-kind="answer"]').inner_text()
+    assert "Rome" in page.locator(".table.wrong").inner_text()
+    name = page.locator('.chart[data-metric="eval/success"] .name')
+    name.click()
+    assert "it is Pass@1" in page.locator('.chart[data-metric="eval/success"] .meaning').inner_text()
+
+
+def test_a_folder_of_runs_leads_to_each_and_to_two_side_by_side(page, served, example_run, tmp_path):
+    other = shutil.copytree(example_run, tmp_path / "runs" / "other")
+    address = served(example_run, other, path=tmp_path / "runs")
+    page.goto(address)
+    page.wait_for_selector(".list")
+    page.get_by_role("link", name="other").click()
+    page.get_by_role("heading", name="other").wait_for()
+    page.get_by_role("link", name="step 20").click()
+    page.wait_for_selector("a.question")
+    page.get_by_role("link", name="start", exact=True).click()
+    page.wait_for_selector(".list")
+    for box in page.get_by_role("checkbox").all():
+        box.check()
+    page.get_by_role("link", name="Show these two side by side").click()
+    page.wait_for_selector('.chart[data-metric="reward/mean"] path.curve.run1')
+    assert page.get_by_role("heading", level=1).all_inner_texts() == ["example", "other"]
 
 
 def test_two_runs_stand_side_by_side(page, served, example_run, tmp_path):

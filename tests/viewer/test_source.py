@@ -69,7 +69,7 @@ def test_a_run_that_has_only_begun_opens(example_run):
     shutil.rmtree(example_run / "trees")
     (example_run / "metrics.jsonl").write_text("")
     source = open_source(example_run)
-    assert source.sections() == [] and views.metrics(source) == {"after": 0, "count": 0, "rows": []}
+    assert source.sections() == [] and views.metrics(source) == {"after": 0, "count": 0, "rows": [], "meanings": {}}
 
 
 def no_folder(path, example_run):
@@ -110,6 +110,9 @@ def test_metrics_are_told_from_where_the_page_has_them(example_run):
     assert len(views.metrics(source)["rows"]) == 60
     with (example_run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 61, "reward/mean": 0.5}\n{"step": 62, "rew')  # the last one is being written
-    assert views.metrics(source, 60) == {"after": 60, "count": 61, "rows": [{"step": 61, "reward/mean": 0.5}]}
+    found = views.metrics(source, 60)
+    assert (found["after"], found["count"], found["rows"]) == (60, 61, [{"step": 61, "reward/mean": 0.5}])
+    assert found["meanings"] == {"reward/mean": ["", "The mean reward of the step's trajectories."]}
     (example_run / "metrics.jsonl").write_text('{"step": 1, "reward/mean": 0.1}\n')  # resumed from an earlier step
-    assert views.metrics(source, 61) == {"after": 0, "count": 1, "rows": [{"step": 1, "reward/mean": 0.1}]}
+    found = views.metrics(source, 61)
+    assert (found["after"], found["count"], found["rows"]) == (0, 1, [{"step": 1, "reward/mean": 0.1}])

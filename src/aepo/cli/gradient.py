@@ -30,8 +30,8 @@ def gradient(
     chosen by it before a training.
 
     Args:
-        words: YAML files of trainings, and settings for all of them. Of several files each is a method, and they may
-            differ in algorithm.* alone. Of one file the algorithm is measured as it is and with other weights.
+        words: YAML files of trainings, and settings for all of them. With several files each is a method, and they
+            may differ in algorithm.* alone. With one file its algorithm is measured as it is and with other weights.
         batches: Batches of each method, and of the reference.
         questions: Questions of a batch; by default rollout.questions.
         minutes: It takes at most about so long; then the batches until there count.

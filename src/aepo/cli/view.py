@@ -21,10 +21,12 @@ def view(
 ) -> None:
     """Look into a run or an evaluation: curves while it trains, rollout trees, tokens; two runs side by side.
 
+    A folder that holds several runs is shown as a list of them.
+
     The command serves a page to this machine until you interrupt it. With --export it writes the page to a file.
 
     Args:
-        runs: One folder, or two to compare.
+        runs: One folder, or two to compare, or a folder of runs.
         export: Write the page to this HTML file, which a browser can open from disk.
         sections: Put only these steps or data sets into the file.
         questions: Put only the questions with these ids into the file.
@@ -37,13 +39,14 @@ def view(
     from aepo.viewer.export import Choice
     from aepo.viewer.export import export as write
     from aepo.viewer.policy import LOOPBACK
-    from aepo.viewer.source import open_source
+    from aepo.viewer.source import open_source, runs_in
 
     if not runs:
         raise ValueError("no folder was given: aepo view RUN, or aepo view RUN OTHER_RUN")
     if len(runs) > 2:
         raise ValueError(f"{len(runs)} folders were given: at most two can be shown side by side")
-    sources = [open_source(run) for run in runs]
+    several = runs_in(runs[0]) if len(runs) == 1 and export is None else []
+    sources = [open_source(run) for run in several or runs]
     if export is not None:
         print(write(sources, export, Choice(sections, questions, megabytes)))
         return
@@ -57,4 +60,4 @@ def view(
         import webbrowser
 
         webbrowser.open(address)
-    server.serve(sources, at, host)
+    server.serve(sources, at, host, runs[0] if several else None)

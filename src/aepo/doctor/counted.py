@@ -21,7 +21,7 @@ class Counted:
     Attributes:
         shape: Its shape.
         training: What its training needs.
-        dtype: Of its weights.
+        dtype: The type of its weights.
         on_cpu: Whether it is on the CPU.
     """
 

@@ -103,7 +103,7 @@ def memory(config: Config, shape: Shape, need: TrainingMemory, dtype: str, on_cp
         config: The run's.
         shape: The model's.
         need: What its training needs, with passes of `pass_tokens`.
-        dtype: Of the weights.
+        dtype: The type of the weights.
         on_cpu: Whether the model is on the CPU.
         prompt: Tokens of the longest prompt.
     """

@@ -22,7 +22,7 @@ class Need:
         share: What it takes of its GPU, from 0 to 1.
         held: What the trainer holds in the rollout too: weights, gradients and optimizer.
         working: What a training pass takes besides.
-        weights: Of the served model on each of the server's GPUs.
+        weights: The size of the served model on each of the server's GPUs.
         trajectory: Keys and values there of one trajectory of the largest length.
         adapters: Whether adapters are all that is trained.
         checkpointed: Whether activations are computed again in the backward pass.

@@ -61,10 +61,10 @@ def training_memory(
     """Count what training needs.
 
     Args:
-        config: Of the model.
+        config: The configuration of the model.
         settings: Its `lora` and `gradient_checkpointing` are used.
-        dtype: Of the weights.
-        tokens: Of a forward pass.
+        dtype: The type of the weights.
+        tokens: The tokens of a forward pass.
         eight_bit: Whether moments have 8 bits.
     """
     with torch.device("meta"):

@@ -64,7 +64,7 @@ def trial(config: Config, parts: Parts, equipment: Equipment, questions: int) ->
 
     Args:
         config: The run's.
-        parts: Of `prepared`.
+        parts: The parts that `prepared` built.
         equipment: Theirs; it is opened and closed.
         questions: How many are asked at most.
     """

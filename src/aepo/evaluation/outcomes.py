@@ -1,12 +1,13 @@
 """Keeps the rewards and answers of an evaluation in a small file, which paired comparisons read.
 
-{"format": 1, "id": "q7", "sampled": [{"reward": 1.0, "answer": "Madrid"}, ...], "greedy": null}
+{"format": 1, "id": "q7", "sampled": [{"reward": 1.0, "answer": "Madrid", "stop": "answer"}, ...], "greedy": null,
+ "question": "What is the capital of Spain?", "targets": ["Madrid"], "metadata": {"kind": "capital"}}
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from aepo.evaluation.passk import pass_at_k
 from aepo.files.formats import from_line, to_line
@@ -20,10 +21,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Attempt:
-    """The reward of one trajectory, and its answer; None without an answer."""
+    """The reward of one trajectory, its answer, and why it ended; None without an answer, and where it was not kept."""
 
     reward: float
     answer: str | None
+    stop: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,17 @@ class Outcome:
         id: The sample's id.
         sampled: Its independent trajectories.
         greedy: The trajectory of the likeliest tokens; None if there is none.
+        question: The sample's question.
+        targets: Its right answers.
+        metadata: What of its metadata is text, a number or true or false.
     """
 
     id: str
     sampled: tuple[Attempt, ...]
     greedy: Attempt | None = None
+    question: str = ""
+    targets: tuple[str, ...] = ()
+    metadata: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def passes(self, k: int) -> float:
         """Unbiased Pass@k of this question; NaN with fewer than k samples."""
@@ -76,4 +84,13 @@ def from_lines(text: str) -> list[Outcome]:
 
 def attempts(group: Group) -> tuple[Attempt, ...]:
     """The rewards and answers of a group's trajectories."""
-    return tuple(Attempt(reward, leaf.answer) for reward, leaf in zip(group.rewards, group.tree.leaves, strict=True))
+    ended = zip(group.rewards, group.tree.leaves, strict=True)
+    return tuple(Attempt(reward, leaf.answer, leaf.stop_reason.value) for reward, leaf in ended)
+
+
+def outcome(group: Group, greedy: Attempt | None) -> Outcome:
+    """The outcome of a question whose trajectories were sampled independently."""
+    sample = group.sample
+    targets = (sample.target,) if isinstance(sample.target, str) else tuple(sample.target)
+    plain = {name: value for name, value in sample.metadata.items() if isinstance(value, str | int | float)}
+    return Outcome(sample.id, attempts(group), greedy, sample.question, targets, plain)

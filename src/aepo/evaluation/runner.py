@@ -8,7 +8,7 @@ from math import isnan
 
 from aepo.core.exploration import IndependentSamples
 from aepo.evaluation.intervals import Interval, estimate
-from aepo.evaluation.outcomes import Attempt, Outcome, attempts
+from aepo.evaluation.outcomes import Attempt, Outcome, attempts, outcome
 from aepo.evaluation.prices import Prices, spent
 from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, executed_calls, explore
@@ -31,11 +31,11 @@ class Evaluation:
     def outcomes(self) -> list[Outcome]:
         """The outcomes of the questions, in the order in which they were asked."""
         best: list[Attempt | None] = [attempts(group)[0] for group in self.greedy] or [None] * len(self.sampled)
-        return [Outcome(group.sample.id, attempts(group), one) for group, one in zip(self.sampled, best, strict=True)]
+        return [outcome(group, one) for group, one in zip(self.sampled, best, strict=True)]
 
     def passes(self, k: int) -> Interval:
         """Unbiased Pass@k over the sampled trajectories; ValueError if there are fewer than k samples per question."""
-        values = [outcome.passes(k) for outcome in self.outcomes()]
+        values = [one.passes(k) for one in self.outcomes()]
         if any(isnan(value) for value in values):
             raise ValueError(f"Pass@{k} needs at least {k} samples a question")
         return estimate(values, 0.0, 1.0)

@@ -44,7 +44,7 @@ class Amount:
         pilot: Batches before, for entropy scales and Adam's; they are not measured.
         questions: Questions of a batch.
         minutes: The measurement ends after the batch that reaches them.
-        seed: Of questions and tokens.
+        seed: The seed of questions and tokens.
     """
 
     batches: int = 40
@@ -89,7 +89,7 @@ class Instrument:
         settings: Layout and size of a forward pass.
         pad_token_id: The id of the padding token.
         max_tokens: Limit of a trajectory.
-        temperature: Of sampling.
+        temperature: The temperature of sampling.
         vocab_size: V, for the entropy scales.
         amount: How much is sampled.
         tell: Called with one line after each round.

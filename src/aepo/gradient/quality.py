@@ -28,7 +28,7 @@ class Quality:
     """The figures of one method.
 
     Attributes:
-        cosine: Of its mean gradient with the reference's.
+        cosine: The cosine of its mean gradient with the reference's.
         length: The component of its mean along the reference's, by the reference's length.
         aside: The component across it, by the same length: a bias.
         noise: N / S_r, the variance of one batch by the reference's squared length.
@@ -77,7 +77,7 @@ def bootstrapped(
         gradients: (N, D) of each method, N the same for all; batch n of all methods has the same questions.
         reference_MD: As in `quality`.
         draws: Number of draws.
-        seed: Of the draws.
+        seed: The seed of the draws.
     """
     grams = [_grams(one_ND, reference_MD) for one_ND in gradients]
     chance = torch.Generator().manual_seed(seed)
@@ -98,7 +98,7 @@ def gains(
     """Signal-to-noise of each method by that of the first, with 95 % intervals.
 
     Args:
-        signals: Of a batch, of each method.
+        signals: The signals of a batch, for each method.
         drawn: The same in each draw of the bootstrap.
         calls: Executed calls of a batch, of each method.
         tokens: Sampled tokens of a batch, of each method.

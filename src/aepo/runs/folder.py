@@ -121,9 +121,13 @@ class RunFolder:
         """The tree files by step; in an evaluation, by the number in their name."""
         return _by_step(self.trees, ".jsonl.gz")
 
+    def outcome_files(self) -> dict[int, Path]:
+        """The files with the outcomes of evaluations, by step."""
+        return _by_step(self.outcomes, ".jsonl")
+
     def files_after(self, step: int) -> list[Path]:
         """The files with trees and outcomes of later steps."""
-        files = [*self.tree_files().items(), *_by_step(self.outcomes, ".jsonl").items()]
+        files = [*self.tree_files().items(), *self.outcome_files().items()]
         return [path for at, path in files if at > step]
 
 

@@ -144,7 +144,7 @@ class HttpService:
         """Set it up; nothing is sent.
 
         Args:
-            name: Of the service, for people.
+            name: The name of the service, for people.
             what: What it does, for the model: "search".
             key: Signs each request.
             limits: By default those of `ServiceLimits`.

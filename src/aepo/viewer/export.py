@@ -15,6 +15,7 @@ from aepo.files.json_data import finite
 from aepo.runs.records import Record, read_trees
 from aepo.viewer import views
 from aepo.viewer.bundle import bundle
+from aepo.viewer.learned import learned
 from aepo.viewer.policy import for_file
 from aepo.viewer.question import digest, whole
 from aepo.viewer.source import Source, SourceSection
@@ -108,6 +109,7 @@ def _data(sources: Sequence[Source], choice: Choice) -> dict[str, str]:
         present = {section.key for number, section in lists if number == run}
         told["runs"][run]["sections"] = [s for s in told["runs"][run]["sections"] if s["key"] in present]
         data[f"runs/{run}/metrics.json"] = _text(views.metrics(source))
+        data[f"runs/{run}/learned.json"] = _text(learned(source))
     for (run, section), digests in lists.items():
         data[f"runs/{run}/sections/{section.key}.json"] = _text(digests)
     return {"view.json": _text(told), **data}

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,47 +20,68 @@ from starlette.staticfiles import StaticFiles
 
 from aepo.files.json_data import finite
 from aepo.viewer import views
+from aepo.viewer.learned import learned
 from aepo.viewer.policy import LOOPBACK, HostGuard
-from aepo.viewer.source import Source
+from aepo.viewer.source import Source, open_source
 
 PORT = 6880
 
 
-def app(sources: Sequence[Source], host: str = LOOPBACK[1]) -> Starlette:
+def app(sources: Sequence[Source], host: str = LOOPBACK[1], path: Path | None = None) -> Starlette:
     """The application.
 
+    The page of these folders is at `/`; at `/at/2/` is that of the third alone, at `/at/0+2/` two side by side, and at
+    `/at/2.0/` the first evaluation inside of the third.
+
     Args:
-        sources: One folder, or two to be compared.
+        sources: One folder, or two to be compared; any number with `path`.
         host: The address that it will listen on.
+        path: The folder that the runs are in; they are then listed at `/`.
     """
     static = files("aepo.viewer") / "static"
+
+    def shown(request: Request) -> Sequence[Source]:
+        which = request.path_params.get("which")
+        return sources if which is None else [_source(sources, key) for key in which.split("+")]
+
+    def one(request: Request) -> Source:
+        return _source(shown(request), str(request.path_params["run"]))
 
     async def page(request: Request) -> Response:
         return FileResponse(str(static / "page.html"))
 
     async def view(request: Request) -> Response:
-        return await _answer(lambda: views.view(sources, live=True))
+        which = request.path_params.get("which")
+        if which is None and path is not None:
+            return await _answer(lambda: views.runs(sources, path))
+        keys = ("0", "1") if which is None else which.split("+")
+        return await _answer(lambda: views.view(shown(request), True, keys, up=which is not None))
 
     async def metrics(request: Request) -> Response:
         after = request.query_params.get("after", "0")
-        return await _answer(lambda: views.metrics(_source(sources, request), int(after)))
+        return await _answer(lambda: views.metrics(one(request), int(after)))
+
+    async def held_out(request: Request) -> Response:
+        return await _answer(lambda: learned(one(request)))
 
     async def questions(request: Request) -> Response:
-        return await _answer(lambda: views.questions(_source(sources, request).section(request.path_params["key"])))
+        return await _answer(lambda: views.questions(one(request).section(request.path_params["key"])))
 
     async def question(request: Request) -> Response:
         at = request.path_params
-        return await _answer(lambda: views.question(_source(sources, request).section(at["key"]), at["index"]))
+        return await _answer(lambda: views.question(one(request).section(at["key"]), at["index"]))
 
     routes = [
         Route("/", page),
         Route("/data/view.json", view),
         Route("/data/runs/{run:int}/metrics.json", metrics),
+        Route("/data/runs/{run:int}/learned.json", held_out),
         Route("/data/runs/{run:int}/sections/{key}.json", questions),
         Route("/data/runs/{run:int}/sections/{key}/{index:int}.json", question),
         Mount("/static", StaticFiles(directory=str(static))),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(HostGuard, host=host)])
+    every = [Mount("/at/{which}", routes=routes), *routes]
+    return Starlette(routes=every, middleware=[Middleware(HostGuard, host=host)])
 
 
 def listening(host: str, port: int | None) -> socket.socket:
@@ -77,17 +99,20 @@ def listening(host: str, port: int | None) -> socket.socket:
     raise ValueError(f"cannot listen on {host}, port {port}: {refused.strerror or refused}; choose another --port")
 
 
-def serve(sources: Sequence[Source], at: socket.socket, host: str) -> None:
-    """Serve until the process is interrupted."""
-    config = uvicorn.Config(app(sources, host), log_level="warning", access_log=False, server_header=False)
+def serve(sources: Sequence[Source], at: socket.socket, host: str, path: Path | None = None) -> None:
+    """Serve until the process is interrupted; arguments as of `app`."""
+    config = uvicorn.Config(app(sources, host, path), log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[at])
 
 
-def _source(sources: Sequence[Source], request: Request) -> Source:
-    run: int = request.path_params["run"]
-    if run >= len(sources):
-        raise KeyError(run)
-    return sources[run]
+def _source(sources: Sequence[Source], key: str) -> Source:
+    """The folder of a key: its number, or with a second number an evaluation inside of it; KeyError without one."""
+    number, _, inner = key.partition(".")
+    try:
+        source = sources[int(number)]
+        return open_source(source.evaluations()[int(inner)]) if inner else source
+    except (ValueError, IndexError):
+        raise KeyError(key) from None
 
 
 async def _answer(ask: Callable[[], Any]) -> Response:

@@ -86,6 +86,13 @@ class Source:
                 return section
         raise KeyError(key)
 
+    def evaluations(self) -> list[Path]:
+        """The folders of evaluations that lie inside of a run's folder."""
+        if self.kind == "evaluation":
+            return []
+        names = ("*/report.json", "*/settings.json", "*/*/settings.json")
+        return sorted({kept.parent for name in names for kept in self.folder.path.glob(name)})
+
     def facts(self) -> list[tuple[str, str]]:
         """Labels and values for the page's head."""
         return [(words, str(self.settings[key])) for words, key in FACTS if self.settings.get(key) is not None]
@@ -113,9 +120,17 @@ def open_source(path: Path) -> Source:
         return Source(folder, "run", _dotted(folder.config()))
     if folder.metrics_file.is_file() or folder.trees.is_dir():
         return Source(folder, "run", {})
-    if inside := sorted(config.parent for config in (*path.glob(f"*/{CONFIG}"), *path.glob(f"*/*/{CONFIG}"))):
+    if inside := runs_in(path):
         raise ValueError(f"{path} holds {len(inside)} runs: open one or two of them, e.g. {inside[0]}")
     raise ValueError(f"{path} holds no run: it has neither config.yaml nor metrics.jsonl nor trees, nor settings.json")
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The folders of runs in a folder that is no run itself, and in the folders of it; the newest comes first."""
+    if not path.is_dir() or (path / CONFIG).is_file():
+        return []
+    found = [config for pattern in (f"*/{CONFIG}", f"*/*/{CONFIG}") for config in path.glob(pattern)]
+    return [config.parent for config in sorted(found, key=lambda config: -config.stat().st_mtime)]
 
 
 def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 |---|---|
 | view.json | the opened folders, their settings and sections |
 | runs/0/metrics.json | the first folder's metrics, one object a row |
+| runs/0/learned.json | its held-out questions before and after, see `aepo.viewer.learned` |
 | runs/0/sections/10.json | digests of the questions of its section "10" |
 | runs/0/sections/10/3.json | the whole fourth question of it |
 """
@@ -15,27 +16,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from aepo.runs.meanings import meaning
 from aepo.runs.metrics import read_metrics
 from aepo.runs.records import nth_record, read_trees
 from aepo.types import SUCCESS
+from aepo.viewer.learned import report
 from aepo.viewer.question import digest, whole
-from aepo.viewer.source import Source, SourceSection
+from aepo.viewer.source import Source, SourceSection, open_source
 
 FORMAT = 1
 Stamp = tuple[Path, int, int]
 """State of a file: path, time of change in ns, bytes."""
 
 
-def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
+def view(sources: Sequence[Source], live: bool, keys: Sequence[str] = ("0", "1"), up: bool = False) -> dict[str, Any]:
     """The opened folders with their settings and sections.
 
     Args:
         sources: One folder, or two to be compared.
         live: Whether the page can ask a server again.
+        keys: What the server calls each folder.
+        up: Whether the page has one above it.
     """
     return {
         "format": FORMAT,
         "live": live,
+        "up": up,
         "success": SUCCESS,
         "runs": [
             {
@@ -45,25 +51,62 @@ def view(sources: Sequence[Source], live: bool) -> dict[str, Any]:
                 "facts": source.facts(),
                 "rules": source.rules(),
                 "settings": source.settings,
+                "steps": source.settings.get("train.steps"),
+                "evaluations": [_evaluation(path, f"{key}.{n}") for n, path in enumerate(source.evaluations())],
                 "sections": [
                     {"key": section.key, "label": section.label, "step": section.step} for section in source.sections()
                 ],
             }
-            for source in sources
+            for source, key in zip(sources, keys, strict=False)
         ],
     }
+
+
+def runs(sources: Sequence[Source], path: Path) -> dict[str, Any]:
+    """A folder of runs as a list: what each is, how far it is, what its evaluations and alarms say."""
+    return {"format": FORMAT, "live": True, "list": str(path), "runs": [_listed(one, path) for one in sources]}
+
+
+def _listed(source: Source, path: Path) -> dict[str, Any]:
+    rows = _metric_rows(source)
+    evaluated = [row["eval/success"] for row in rows if row.get("eval/success") is not None]
+    trained = [row for row in rows if "reward/mean" in row]
+    last = trained[-1] if trained else {}
+    return {
+        "name": str(source.folder.path.relative_to(path)),
+        "facts": source.facts(),
+        "step": last.get("step", 0),
+        "steps": source.settings.get("train.steps"),
+        "success": [evaluated[0], evaluated[-1]] if evaluated else None,
+        "reward": last.get("reward/mean"),
+        "alarm": any(value == 1 for name, value in last.items() if name.startswith("alarm/")),
+    }
+
+
+def _evaluation(path: Path, key: str) -> dict[str, Any]:
+    """An evaluation inside of a run: its name, its key at the server, and what its `report.json` says."""
+    told = report(open_source(path)) if (path / "report.json").is_file() else []
+    return {"name": path.name, "key": key, "report": told}
 
 
 def metrics(source: Source, after: int = 0) -> dict[str, Any]:
     """The rows of the run's metrics from number `after` on, and the number of all rows, which resuming may lower.
 
+    "meanings" has unit and sentence of each metric in them.
+
     ValueError names a broken line.
     """
-    file = source.folder.metrics_file
-    rows = _rows(_stamp(file)) if file.is_file() else []
+    rows = _metric_rows(source)
     if after > len(rows):
         after = 0
-    return {"after": after, "count": len(rows), "rows": rows[after:]}
+    names = dict.fromkeys(name for row in rows[after:] for name in row)
+    told = {name: [found.unit, found.text] for name in names if (found := meaning(name)) is not None}
+    return {"after": after, "count": len(rows), "rows": rows[after:], "meanings": told}
+
+
+def _metric_rows(source: Source) -> list[dict[str, Any]]:
+    file = source.folder.metrics_file
+    return _rows(_stamp(file)) if file.is_file() else []
 
 
 def questions(section: SourceSection) -> list[dict[str, Any]]:
@@ -95,6 +138,6 @@ def _digests(stamp: Stamp) -> list[dict[str, Any]]:
     return [digest(record, number) for number, record in enumerate(read_trees(stamp[0]))]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _rows(stamp: Stamp) -> list[dict[str, Any]]:
     return read_metrics(stamp[0])

@@ -87,7 +87,7 @@ class Browser:
         """Write a text into a field, in place of what is there.
 
         Args:
-            number: Of the field.
+            number: The number of the field.
             text: What to write; a line break at its end sends it.
         """
         return await self._do(actions.fill, number, text)
@@ -96,7 +96,7 @@ class Browser:
         """Choose an option of a list.
 
         Args:
-            number: Of the list.
+            number: The number of the list.
             option: As the page names it.
         """
         return await self._do(actions.select, number, option)

@@ -52,7 +52,7 @@ async def at_rest(look: Callable[[], Awaitable[tuple[str, bool]]], requests: Req
 
     Args:
         look: Tells what the page shows, and whether it is being left.
-        requests: Of the page.
+        requests: The requests of the page.
         seconds: How long a page may take to load; it is then shown as it is.
     """
     want, last, alike = expected.get(), None, 0

@@ -66,13 +66,13 @@ class Tab:
     """A page and what is known of it; made by `opened`.
 
     Attributes:
-        settings: Of the environment.
+        settings: The settings of the environment.
         browser: In which it is.
-        context: Of its own: cookies, storage, clock.
+        context: A context of its own: cookies, storage, clock.
         page: The page.
-        traffic: Of its proxy.
+        traffic: The traffic of its proxy.
         stack: Closes all of these.
-        requests: Of the page.
+        requests: The requests of the page.
         said: Dialogs since the last look.
         answer: Address and status of the page.
         crashed: Whether the page's process died.

@@ -1,6 +1,6 @@
 // One small chart: a curve a run, its interval where there is one, a reading line under the pointer.
 import { figure, h, number, s } from "./dom.js";
-import { title, unit } from "./names.js";
+import { meaning, title, unit } from "./names.js";
 
 const WIDTH = 320,
   HEIGHT = 132,
@@ -41,7 +41,7 @@ export function chart(name, curves, trees, onStep) {
   const ticks = y.ticks(3),
     digits = d3.precisionFixed(d3.tickStep(...y.domain(), 3) * (percent ? 100 : 1));
   const tickWords = (value) =>
-    Math.abs(value) >= 10000
+    value === 0 ? "0" : Math.abs(value) >= 10000
       ? d3.format(".2~s")(value)
       : digits > 4 && value
         ? d3.format(".1~e")(value * (percent ? 100 : 1)).replace("−", "-")
@@ -63,6 +63,7 @@ export function chart(name, curves, trees, onStep) {
       .ticks(4)
       .filter(Number.isInteger)
       .map((tick) => s("text", { class: "tick", x: x(tick), y: HEIGHT - 5, "text-anchor": "middle" }, String(tick))),
+    s("text", { class: "tick", x: LEFT - 14, y: HEIGHT - 5, "text-anchor": "end" }, "step"),
     trees
       .filter((step) => step >= steps[0] && step <= steps[1])
       .map((step) => s("path", { class: "has-trees", d: `M${x(step)} ${HEIGHT - BOTTOM}v4` })),
@@ -107,10 +108,20 @@ export function chart(name, curves, trees, onStep) {
   svg.addEventListener("pointermove", move);
   svg.addEventListener("pointerleave", leave);
   svg.addEventListener("click", () => svg.dataset.step && onStep(Number(svg.dataset.step)));
-  return h(
-    "figure",
-    { class: "chart", "data-metric": name },
-    h("figcaption", {}, h("span", { title: name }, title(name)), now),
-    svg,
+  // A finger has no pointer that rests: it opens the sentence.
+  const sentence = h("p", { class: "meaning", hidden: true }, h("code", {}, name), ` ${meaning(name)}`);
+  const caption = h(
+    "button",
+    {
+      class: "name",
+      title: `${name}: ${meaning(name)}`,
+      "aria-expanded": "false",
+      onclick: () => {
+        sentence.hidden = !sentence.hidden;
+        caption.setAttribute("aria-expanded", String(!sentence.hidden));
+      },
+    },
+    title(name),
   );
+  return h("figure", { class: "chart", "data-metric": name }, h("figcaption", {}, caption, now), sentence, svg);
 }

@@ -40,6 +40,11 @@ export function figure(value) {
   return text.replaceAll("-", "−");
 }
 
+// A share, to a tenth of a per cent.
+export function percent(value) {
+  return value === null || value === undefined ? "–" : `${number(100 * value, 1).replace(/\.0$/, "")} %`;
+}
+
 export function duration(seconds) {
   if (seconds < 0.001) return "under 1 ms";
   return seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${number(seconds, 1)} s`;

@@ -2,6 +2,7 @@
 import { h } from "./dom.js";
 import { showGroup } from "./group.js";
 import { showHelp, startKeys } from "./keys.js";
+import { showList } from "./list.js";
 import { addressOf, here } from "./route.js";
 import { showRun } from "./run.js";
 import { showSection } from "./section.js";
@@ -15,8 +16,9 @@ let turn = 0;
 
 function way(view, at) {
   const label =
-    view.runs.flatMap((run) => run.sections).find((section) => section.key === at.section)?.label ?? at.section;
-  const parts = [[addressOf(), view.runs.map((run) => run.name).join(" and ")]];
+    view.runs.flatMap((run) => run.sections ?? []).find((section) => section.key === at.section)?.label ?? at.section;
+  const parts = [[addressOf(), view.list ?? view.runs.map((run) => run.name).join(" and ")]];
+  if (view.up) parts.unshift(["../../", "start"]);
   if (at.section !== undefined) parts.push([addressOf(at.section), label]);
   if (at.question !== undefined) parts.push([null, `question ${at.index + 1}`]);
   return parts.map(([address, words], i) =>
@@ -41,7 +43,7 @@ async function show(view) {
   try {
     // The group measures its room, so it is drawn where it will stand.
     if (at.question !== undefined) put();
-    found = await (at.question !== undefined ? showGroup : at.section !== undefined ? showSection : showRun)(
+    found = await (view.list ? showList : at.question !== undefined ? showGroup : at.section !== undefined ? showSection : showRun)(
       fresh,
       view,
       at,

@@ -70,15 +70,20 @@ export const FIRST = [
   "correction/dropped_share",
 ];
 
-const UNITS = [
-  [/^entropy\/(root|after_tool|policy|gap)$|^kl\/|_k3$|difference(_mean|_max)?$/, "nats"],
-  [/^time\/|[/_]seconds$/, "s"],
-  [/_share$|_fraction$|_rate$|^stop\/|stopped_by\//, "%"],
-  [/^tokens\/|_tokens$/, "tokens"],
-];
+// Unit and sentence of each metric, as the server tells them with the rows.
+const told = new Map();
+
+export function learnMeanings(meanings) {
+  for (const [name, meaning] of Object.entries(meanings)) told.set(name, meaning);
+}
 
 export function unit(name) {
-  return UNITS.find(([pattern]) => pattern.test(name))?.[1] ?? "";
+  const found = told.get(name)?.[0] ?? "";
+  return found === "share" ? "%" : found;
+}
+
+export function meaning(name) {
+  return told.get(name)?.[1] ?? "";
 }
 
 export function title(name) {
