@@ -13,6 +13,8 @@ from aepo.tools.base import Tool
 from aepo.types import Sample
 
 OnException = Literal["bug", "tell"]
+_HIDDEN = ("opening", "looking", "ending", "refusal")
+"""What is kept as the results of tools are, but is no tool of the model."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Environment:
             `current`, as the next one does.
         looking: Gives the state before the end.
         ending: Gives outcome and state at the end.
+        refusal: Gives the reason why a branch was refused.
         replayed: Whether all results come from a recording, so that no world is ever made.
         openings: The opening text of each question that was reset, by sample id.
         incidents: What went wrong in the worlds.
@@ -55,6 +58,7 @@ class Environment:
     opening: Tool = field(repr=False)
     looking: Tool = field(repr=False)
     ending: Tool = field(repr=False)
+    refusal: Tool = field(repr=False)
     replayed: bool = False
     openings: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     incidents: Incidents = field(default_factory=Incidents, compare=False, repr=False)
@@ -76,20 +80,19 @@ class Environment:
 
     def named(self, name: str) -> Environment:
         """The same under another name."""
-        own = (self.opening, self.looking, self.ending)
-        opening, looking, ending, *tools = (replace(tool, environment=name) for tool in (*own, *self.tools))
-        return replace(self, name=name, tools=tuple(tools), opening=opening, looking=looking, ending=ending)
+        named = {key: replace(getattr(self, key), environment=name) for key in _HIDDEN}
+        tools = tuple(replace(tool, environment=name) for tool in self.tools)
+        return replace(self, name=name, tools=tools, **named)
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
-        """The same with openings, states and endings that are kept and answered as results of tools are.
+        """The same with openings, states, endings and refusals that are kept and answered as results of tools are.
 
         Args:
             keep: Makes a tool whose results are kept.
             replayed: Whether all results come from a recording.
         """
-        opening, looking, ending = map(keep, (self.opening, self.looking, self.ending))
-        made = replace(self, opening=opening, looking=looking, ending=ending)
-        return replace(made, replayed=replayed, openings={}, incidents=Incidents())
+        kept: dict[str, Any] = {key: keep(getattr(self, key)) for key in _HIDDEN}
+        return replace(self, replayed=replayed, openings={}, incidents=Incidents(), **kept)
 
     def arguments(self, sample: Sample) -> dict[str, Any]:
         """What `reset` is called with.

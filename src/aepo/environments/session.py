@@ -23,7 +23,7 @@ from aepo.environments.world import EnvironmentBug, LiveWorld
 from aepo.files.json_data import problem
 from aepo.process import user_code
 from aepo.tools.base import BadArguments, ToolLost, ToolMisconfigured, as_text, clean
-from aepo.tools.cache.layer import history
+from aepo.tools.cache.layer import ReplayError, history
 from aepo.tools.counts import count
 from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
 
@@ -49,6 +49,7 @@ class Session:
         snapshots: The kept states, by the number of calls before them.
         done: Whether nothing more can be done.
         lost: Whether the world has died, or a call left it in a state that nobody knows.
+        refused: Why the world did not come to where the trajectory should begin; "" if it did.
         pauses: Seconds between the tries to open a world that is lost meanwhile.
     """
 
@@ -71,7 +72,7 @@ class Session:
         # Several observations may have the same number of calls, because not every call reaches the world.
         self._needed = Counter(dict.fromkeys(self.snapshots, 1))
         self.lost = self._ran = self._replaying = False
-        self._opened, self._refused = anyio.Event(), ""
+        self._opened, self.refused = anyio.Event(), ""
 
     @property
     def history(self) -> str:
@@ -102,12 +103,16 @@ class Session:
             ToolMisconfigured: It cannot be opened, or its opening text is another one than before.
         """
         try:
-            if not self.environment.replayed:
+            if self.environment.replayed:
+                await self._refused_before()
+            else:
                 await self._open()
         except (Diverged, EnvironmentLost) as why:
             if not self.steps:
                 raise ToolMisconfigured(f"{self._name} cannot be opened: {why}") from why
-            self._refused = user_code.told(why)
+            self.refused = user_code.told(why)
+            # Kept, so that a replay refuses it too.
+            await self.environment.refusal.call({})
         self._opened.set()
 
     async def ready(self) -> None:
@@ -118,8 +123,8 @@ class Session:
         """
         if not self._opened.is_set():
             await self._opened.wait()
-        if self._refused:
-            raise Diverged(self._refused)
+        if self.refused:
+            raise Diverged(self.refused)
 
     async def call(self, name: str, values: Mapping[str, Any]) -> Any:
         """Call a method. A world that dies is opened again by replay, once, and the call is repeated.
@@ -214,6 +219,11 @@ class Session:
         wrong = await self._world.close()
         self._world = None
         return wrong
+
+    async def _refused_before(self) -> None:
+        """Refuse the trajectory if the recording has that it was refused."""
+        with suppress(ReplayError):
+            self.refused = (await self.environment.refusal.call({})).text if self.steps else ""
 
     def _forget(self) -> None:
         # A world that dies goes on from the newest state.
