@@ -5,6 +5,7 @@ Chance is keyed as an engine's is, so that a branch and a rollout that is made a
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import random
@@ -125,6 +126,11 @@ class Scripted(Generator):
         sequence.nats = math.log(max(options, 1))
 
 
+@functools.cache
+def _tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(BUILT_IN_MODELS["atlas"])
+
+
 async def grown(task: Task, policy: Policy, rules: Exploration, calls: int) -> tuple[list[Group], int]:
     """Grow the groups of all questions of a task.
 
@@ -138,7 +144,7 @@ async def grown(task: Task, policy: Policy, rules: Exploration, calls: int) -> t
         The groups, and how many tokens were sampled.
     """
     assert isinstance(task.environment, Environment)
-    tokenizer: Any = AutoTokenizer.from_pretrained(BUILT_IN_MODELS["atlas"])
+    tokenizer = _tokenizer()
     generator = Scripted(tokenizer, policy)
     protocol = make_protocol("tags", tokenizer, task.tools, "")
     agent = Agent(

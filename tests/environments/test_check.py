@@ -117,6 +117,20 @@ class Hanging(Maze):
         return ""
 
 
+class HangingCall(Hanging):
+    def reset(self, seed: int) -> str:  # type: ignore[override]
+        return Maze.reset(self, seed)
+
+    def ask(self, what: str) -> str:
+        """Go through a door.
+
+        Args:
+            what: Which.
+        """
+        self.never.wait()
+        return ""
+
+
 class Worthless(Maze):
     def get_reward(self) -> float:
         return float("nan")
@@ -165,6 +179,8 @@ def test_own_random_is_enough_for_the_random_numbers_of_the_process() -> None:
         (Dead, {}, "the world was lost: gone", "opened again, it died once more"),
         (NotClosing, {}, "close raised OSError: no such window", check.CLOSE),
         (Hanging, {"reset_timeout": 0.05}, "reset did not end within 0.05 s", "raise reset_timeout"),
+        (Hanging, {"reset_timeout": 0.05, "inline": True}, "reset did not end within 0.05 s", "raise reset_timeout"),
+        (HangingCall, {"timeout": 0.05, "inline": True}, "did not end in time", "a faster method"),
         (Worthless, {}, "outcome.* is nan", "get_reward gives one finite number"),
         (Silent, {}, "get_reward gave None, which is no number", "get_reward gives one finite number"),
         (Leaking, {}, "closed worlds leave files open", check.CLOSE),

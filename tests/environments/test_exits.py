@@ -14,7 +14,7 @@ import aepo
 from aepo.environments import EnvironmentLost
 from aepo.rollout.explorer import RolloutError
 from aepo.tools.base import ToolBug, ToolMisconfigured
-from aepo.types import Group, Origin, StopReason, ToolStatus
+from aepo.types import Group, Origin, StopReason, ToolStatus, TrajectoryTree
 from tests.environments.worlds import BRANCHY, Maze, fresh, grow, played_alone, rollout
 from tests.rollout.toy import CALL, CALLS, WORD, Place, ToyGenerator, questions
 from tests.rollout.trees import count, decided
@@ -69,6 +69,9 @@ def test_a_branch_whose_world_differs_begins_at_the_question_and_is_counted(capl
     (many,) = [record.message for record in caplog.records if "in environment Other begin" in record.message]
     assert "aepo.check_environment, or aepo doctor, says why" in many
     assert "dusty" in told[0]
+    reasons = [why for group in groups for node in group.tree.nodes for why in node.refused]
+    assert len(reasons) == counts["refused"] and all("before" in why for why in reasons)
+    assert all(TrajectoryTree.from_json(group.tree.to_json()) == group.tree for group in groups)
     assert counts["opened"] == counts["closed"]
 
 

@@ -113,7 +113,7 @@ def test_a_sandbox_that_is_killed_is_lost_and_one_killed_while_it_waits_is_not_g
         world = await opened()
         marker = f"lost-{os.getpid()}"
         await world.python(f"import os\nif os.fork() == 0: os.execv('/bin/sleep', [{marker!r}, '60'])")
-        boxes = [box.result() for box in world._ready._waiting] + [world._interpreter._box]  # type: ignore[union-attr]
+        boxes = [box.result() for box in world._ready()._waiting] + [world._interpreter._box]  # type: ignore[union-attr]
         for box in boxes:
             box.running.process.kill()
             assert readable(box.running.held, 10)
@@ -222,6 +222,21 @@ def test_nothing_is_left_after_storms_of_cancelled_sessions(fork: str | None) ->
     assert (after[0] - before[0], after[2]) == (set(), before[2])
     assert after[1] <= before[1]
     assert processes_with(marker, 5) == []
+
+
+FIRST = """
+import aepo
+from aepo.environments.python import python_session
+if __name__ == "__main__":
+    world = aepo.environment(python_session(timeout=60), reset_timeout=600, sandboxed=True)
+    print(aepo.check_environment(world, [aepo.Sample("Run cells.", metadata={"setup": "x = 1"})], calls=2))
+"""
+
+
+def test_the_first_session_of_a_process_opens_on_the_event_loop_of_a_rollout() -> None:
+    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run([sys.executable, "-c", FIRST], env=variables, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 HOST = """

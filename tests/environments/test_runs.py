@@ -128,6 +128,30 @@ def test_a_recorded_run_is_replayed_without_any_world(go: Go) -> None:
     assert any(state is not None for state in states)
 
 
+class Dusty(Letters):
+    """All worlds of the process count together, so that branches are refused."""
+
+    steps = 0
+
+    def search(self, query: str) -> str:
+        """Look something up.
+
+        Args:
+            query: What to look up.
+        """
+        Dusty.steps += 1
+        return super().search(query) + tiny.ASKED[Dusty.steps % 5 == 0]
+
+
+def test_a_replay_refuses_the_branches_that_were_refused(go: Go) -> None:
+    recorded = go("recorded", "tools.mode=record", kind=Dusty)
+    gone = type("Gone", (Dusty,), {"gone": True})
+    replayed = go("replayed", "tools.mode=replay", f"tools.cache={recorded / CACHE}", kind=gone)
+    assert same(replayed, recorded)
+    reasons = [why for step in trees(recorded) for group in step for node in group.tree.nodes for why in node.refused]
+    assert reasons
+
+
 def test_worlds_outlive_a_step_that_does_not_wait_for_their_groups(go: Go) -> None:
     run = go("overlap", "rollout.deterministic=false", "rollout.overlap=1")
     counted = read_metrics(run / "metrics.jsonl")

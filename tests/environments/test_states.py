@@ -48,7 +48,7 @@ def test_without_being_asked_nothing_is_kept_and_older_versions_can_read_what_is
     made, _ = rollout(aepo.environment(type("Plain", (Maze,), {"state": None, "get_reward": None})))
     nodes = [node for group in made for node in json.loads(group.tree.to_json())["nodes"]]
     leaves = [leaf for group in made for leaf in json.loads(group.tree.to_json())["leaves"]]
-    assert not any({"state", "outcome"} & found.keys() for found in (*nodes, *leaves))
+    assert not any({"state", "outcome", "refused"} & found.keys() for found in (*nodes, *leaves))
 
 
 def test_a_state_that_is_too_large_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,9 @@ def picture(red, width=96, height=64):
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
+WHY = """find {"words": "lamp"} gave '2 lamps', before '3 lamps'"""
+
+
 def world_line():
     """A question asked in a shop: one path buys, one branch of it does too, one was refused, one world was lost."""
     b = Builder(5)
@@ -190,6 +193,7 @@ def world_line():
     wrong = b.call(look.id, "The floor lamp is nicer.", "buy", "2", "paid", 1, status=ToolStatus.DONE)
     other = b.call(prompt.id, "I search for light.", "find", "light", "nothing found", 2, refused)
     other.state = {"page": "results", "cart": [], "picture": picture(90)}
+    other.refused = (WHY,)
     gone = b.call(
         other.id, "Then lamps.", "find", "lamp", "the world was lost: the page crashed", 2, status=ToolStatus.LOST
     )

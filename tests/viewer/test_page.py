@@ -308,6 +308,7 @@ def test_refused_branches_and_lost_worlds_are_found(page, served, shop):
     page.wait_for_selector(".panel .card")
     page.locator(".branch-point.refused .gauge").click()
     assert "Branch refused" in read(page.locator(".panel .decision.refused"))
+    assert "gave '2 lamps', before '3 lamps'" in read(page.locator(".panel .why-refused"))
     assert "1 refused" in page.locator(".decisions summary").inner_text()
     assert "branch refused" in page.locator(".legend").inner_text()
     assert "World lost" in read(page.locator(".panel .end"))

@@ -7,7 +7,7 @@ import pytest
 from aepo.types import Kind, Leaf, Origin, StopReason, ToolCall, ToolResult, TrajectoryTree
 from aepo.viewer import Record
 from aepo.viewer.question import digest, whole
-from tests.viewer.conftest import picture, three_calls, told_line, world_line
+from tests.viewer.conftest import WHY, picture, three_calls, told_line, world_line
 
 
 def test_a_question_is_counted_as_the_list_shows_it(example_lines):
@@ -111,6 +111,7 @@ def test_older_files_say_nothing_of_the_update(example_lines):
 def test_states_outcomes_and_lost_worlds_are_told():
     q = whole(Record.from_dict(world_line()), 0)
     assert (q["environment"], q["refused"], q["lost"], q["tool_errors"]) == ("shop", 1, 1, 1)
+    assert [node["refused"] for node in q["nodes"] if node["refused"]] == [[WHY]]
     assert q["nodes"][2]["state"] == {"page": "results", "cart": [], "picture": picture(40)}
     assert [leaf["outcome"] for leaf in q["leaves"]] == [1.0, 0.0, 0.0, 0.0]
     assert [leaf["state"] and leaf["state"]["cart"] for leaf in q["leaves"]] == [["desk lamp"], [], None, []]

@@ -22,11 +22,13 @@ class Told(NamedTuple):
         opening: The opening text of a question.
         looking: The state before the end.
         ending: Outcome and state at the end.
+        refusal: Why a branch was refused.
     """
 
     opening: Tool
     looking: Tool
     ending: Tool
+    refusal: Tool
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Environment:
         return replace(self, name=name, tools=tuple(tools), told=Told(*told))
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
-        """The same with openings, states and endings that are kept and answered as results of tools are.
+        """The same with openings, states, endings and refusals that are kept and answered as results of tools are.
 
         Args:
             keep: Makes a tool whose results are kept.

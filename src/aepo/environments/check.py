@@ -122,6 +122,10 @@ def check_environment(
 
 def checked(environment: Environment, samples: Sequence[Sample], calls: int, seed: int = 0) -> Checked:
     """What `check_environment` sees; arguments as there."""
+    on_loop = iscoroutinefunction(environment.kind.reset)  # type: ignore[attr-defined]
+    if environment.inline and not (on_loop or environment.own_random):
+        # On the spot, what hangs would stop this check; in threads, limits hold.
+        environment = replace(environment, inline=False)
     found = event_loop.run(_check, environment, samples, calls, seed)
     if found.faults:
         return found

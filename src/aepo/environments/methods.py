@@ -90,6 +90,7 @@ def _told(reset_timeout: float) -> Told:
         tool(name="environment.reset", timeout=_LONG, max_characters=sys.maxsize)(_opening),
         tool(name="environment.state", timeout=reset_timeout, max_characters=sys.maxsize)(_looking),
         tool(name="environment.end", timeout=reset_timeout, max_characters=sys.maxsize)(_ending),
+        tool(name="environment.refused", max_characters=sys.maxsize)(_refusal),
     )
 
 
@@ -122,6 +123,11 @@ async def _looking() -> dict[str, Any]:
 async def _ending() -> dict[str, Any]:
     """Outcome and state at the end."""
     return await current.get().ending()
+
+
+async def _refusal() -> str:
+    """The reason why the branch was refused."""
+    return current.get().refused
 
 
 def _tools(kind: type, methods: Methods, settings: ToolSettings) -> tuple[Tool, ...]:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ from aepo.tools.sandbox.supervised import waited
 
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 _FORK_PROCESSES = 512
+_made: dict[tuple[str | None, int, bool], Ready] = {}
+_making = threading.Lock()
 
 
 class PythonSession:
@@ -49,18 +51,19 @@ class PythonSession:
             max_characters: Longer output is cut.
             packages: What cells may import beside the standard library; see `aepo.tools.sandbox.choose`.
             ready: Sandboxes that are started in advance, for all sessions together.
-
-        Raises:
-            SandboxUnavailable: bubblewrap does not contain untrusted code here.
         """
         self._timeout, self._most = timeout, max_characters
-        self._ready = _ready(None if packages is None else str(packages), ready, self._forks)
+        self._settings = None if packages is None else str(packages), ready, self._forks
         self._interpreter: Interpreter | None = None
 
     _forks = False
 
     async def reset(self, seed: int, setup: str = "") -> None:
-        """Start an interpreter; `random` is seeded."""
+        """Start an interpreter; `random` is seeded.
+
+        Raises:
+            SandboxUnavailable: bubblewrap does not contain untrusted code here.
+        """
         await self.close()
         self._interpreter = await _threaded(self._started, self._ended)
         await _threaded(partial(self._interpreter.seed, seed))
@@ -107,13 +110,16 @@ class PythonSession:
 
     def _started(self) -> Interpreter:
         try:
-            return self._ready.take()
+            return self._ready().take()
         except SandboxLost as error:
             raise EnvironmentLost(str(error)) from error
 
     def _ended(self, interpreter: Interpreter) -> None:
         interpreter.end()
-        self._ready.give_back()
+        self._ready().give_back()
+
+    def _ready(self) -> Ready:
+        return _ready(*self._settings)
 
 
 class ForkingPythonSession(PythonSession):
@@ -130,11 +136,11 @@ class ForkingPythonSession(PythonSession):
     async def restore(self, snapshot: Any) -> None:
         """Go on in a fork of the snapshot."""
         await self.close()
-        self._ready.join()
+        self._ready().join()
         try:
             self._interpreter = await _threaded(partial(_fork, snapshot.interpreter), Interpreter.end)
         except BaseException:
-            self._ready.give_back()
+            self._ready().give_back()
             raise
 
     def _started(self) -> Interpreter:
@@ -143,7 +149,7 @@ class ForkingPythonSession(PythonSession):
         try:
             return _fork(first)
         except BaseException:
-            self._ready.give_back()
+            self._ready().give_back()
             raise
         finally:
             first.end()
@@ -178,8 +184,17 @@ def python_session(
     return partial(kind, timeout=timeout, max_characters=max_characters, packages=packages, ready=ready)
 
 
-@cache
 def _ready(packages: str | None, count: int, forks: bool) -> Ready:
+    """Those of this process. The first call probes the sandbox on the event loop, so it must not come from there."""
+    key = (packages, count, forks)
+    if key not in _made:
+        with _making:
+            if key not in _made:
+                _made[key] = _new(packages, count, forks)
+    return _made[key]
+
+
+def _new(packages: str | None, count: int, forks: bool) -> Ready:
     box = choose("bubblewrap", packages)
     assert isinstance(box, BubblewrapSandbox)
     if forks:

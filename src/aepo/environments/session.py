@@ -23,7 +23,7 @@ from aepo.environments.world import EnvironmentBug, LiveWorld
 from aepo.files.json_data import problem
 from aepo.process import user_code
 from aepo.tools.base import BadArguments, ToolLost, ToolMisconfigured, as_text, clean
-from aepo.tools.cache.layer import history
+from aepo.tools.cache.layer import ReplayError, history
 from aepo.tools.counts import count
 from aepo.types import Sample, ToolCall, ToolError, ToolResult, ToolStatus
 
@@ -49,6 +49,7 @@ class Session:
         snapshots: The kept states.
         done: Whether nothing more can be done.
         lost: Whether the world has died, or a call left it in a state that nobody knows.
+        refused: Why the world did not come to where the trajectory should begin; "" if it did.
         pauses: Seconds between the tries to open a world that is lost meanwhile.
     """
 
@@ -69,7 +70,7 @@ class Session:
         self._gone = 0
         """The world has gone through so many of the steps."""
         self.lost = self._ran = self._replaying = False
-        self._opened, self._refused = anyio.Event(), ""
+        self._opened, self.refused = anyio.Event(), ""
 
     def fork(self, calls: int) -> Session:
         """The session of a trajectory that begins after the first `calls` calls of this one."""
@@ -88,12 +89,16 @@ class Session:
             ToolMisconfigured: It cannot be opened, or its opening text is another one than before.
         """
         try:
-            if not self.environment.replayed:
+            if self.environment.replayed:
+                await self._refused_before()
+            else:
                 await self._open()
         except (Diverged, EnvironmentLost) as why:
             if not self.steps:
                 raise ToolMisconfigured(f"{self._name} cannot be opened: {why}") from why
-            self._refused = user_code.told(why)
+            self.refused = user_code.told(why)
+            # Kept, so that a replay refuses it too.
+            await self.environment.told.refusal.call({})
         self._opened.set()
 
     async def ready(self) -> None:
@@ -104,8 +109,8 @@ class Session:
         """
         if not self._opened.is_set():
             await self._opened.wait()
-        if self._refused:
-            raise Diverged(self._refused)
+        if self.refused:
+            raise Diverged(self.refused)
 
     async def call(self, name: str, values: Mapping[str, Any]) -> Any:
         """Call a method. A world that dies is opened again by replay, once, and the call is repeated.
@@ -199,6 +204,11 @@ class Session:
         wrong = await self._world.close()
         self._world = None
         return wrong
+
+    async def _refused_before(self) -> None:
+        """Refuse the trajectory if the recording has that it was refused."""
+        with suppress(ReplayError):
+            self.refused = (await self.environment.told.refusal.call({})).text if self.steps else ""
 
     # Opening and replay.
 

@@ -193,7 +193,7 @@ class Question:
             await self.agent.grow(path, self.tree, shown)
         except Diverged as why:
             worlds.refuse(str(why))
-            self._put_back(path)
+            self._put_back(path, str(why))
             session = self._entered(worlds, path)
             await self.agent.grow(path, self.tree, shown)
         assert path.leaf is not None
@@ -207,9 +207,10 @@ class Question:
         self._tasks.start_soon(session.open)
         return session
 
-    def _put_back(self, path: Path) -> None:
+    def _put_back(self, path: Path, why: str) -> None:
         """Let a path begin at the question, because its world did not come to where the path should begin."""
         assert path.parent is not None
+        path.node.refused = (*path.node.refused, why)
         self.spending.refused(path.id, path.parent, path.depth)
         prompt = self.tree.nodes[0]
         self.sequences.end(path.sequence)

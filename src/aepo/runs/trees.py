@@ -161,4 +161,4 @@ def _without_numbers(node: Node) -> Mapping[str, Any]:
 def _fields(part: Any) -> dict[str, Any]:
     # `asdict` would copy every list of tokens, number by number.
     found = ((field.name, getattr(part, field.name)) for field in fields(part))
-    return {name: value for name, value in found if value is not None or name not in LEFT_OUT}
+    return {name: value for name, value in found if value not in (None, ()) or name not in LEFT_OUT}

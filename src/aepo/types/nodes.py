@@ -97,6 +97,7 @@ class Node:
         version: On policy nodes, the version of the weights that gave its last token; None if they are not counted.
         error: On policy nodes, how the turn broke the protocol, if the model was told and went on; else None.
         state: On observation nodes, the environment's `state` after the calls, as JSON values; None if it is not kept.
+        refused: Why branches that should begin after this node begin at the question instead, one reason for each.
     """
 
     id: int
@@ -112,6 +113,7 @@ class Node:
     version: int | None = None
     error: str | None = None
     state: Any = None
+    refused: tuple[str, ...] = ()
 
     @property
     def trained(self) -> bool:

@@ -12,7 +12,7 @@ from aepo.types.nodes import BranchDecision, Kind, Leaf, Node, Origin, StopReaso
 
 TREE_FORMAT = 2
 _READ_FORMATS = (1, TREE_FORMAT)
-LEFT_OUT = ("outcome", "state")
+LEFT_OUT = ("outcome", "state", "refused")
 """Fields of nodes and leaves that are written only if they are set: versions without environments refuse them."""
 
 
@@ -115,7 +115,7 @@ class TrajectoryTree:
 
 
 def _written(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in fields if value is not None or name not in LEFT_OUT}
+    return {name: value for name, value in fields if value not in (None, ()) or name not in LEFT_OUT}
 
 
 def _node(data: Mapping[str, Any]) -> Node:
@@ -126,6 +126,7 @@ def _node(data: Mapping[str, Any]) -> Node:
         fields["calls"], fields["results"] = [call] * (call is not None), [result] * (result is not None)
     fields["calls"] = tuple(ToolCall(**call) for call in fields["calls"])
     fields["results"] = tuple(_result(result) for result in fields["results"])
+    fields["refused"] = tuple(fields.get("refused", ()))
     if fields["decision"] is not None:
         fields["decision"] = BranchDecision(**fields["decision"])
     return Node(**fields)

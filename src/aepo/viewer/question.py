@@ -41,7 +41,7 @@ def digest(record: Record, index: int) -> dict[str, Any]:
         "without_call": sum(not any(n.calls for n in tree.walk(leaf.node)) for leaf in tree.leaves),
         "format_errors": sum(leaf.format_error is not None for leaf in tree.leaves)
         + sum(node.error is not None for node in tree.nodes),
-        "refused": sum(n.decision is not None and n.decision.stopped_by == "environment" for n in tree.nodes),
+        "refused": sum(map(_refused, tree.nodes)),
         "lost": sum(leaf.stop_reason is StopReason.LOST for leaf in tree.leaves),
         "tool_errors": sum(not result.worked for node in tree.nodes for result in node.results),
         "distinct": tree.distinct_tokens(),
@@ -90,7 +90,13 @@ def _node(node: Node, pieces: list[str], ratios: list[float | None] | None) -> d
         "decision": node.decision and asdict(node.decision),
         "error": node.error,
         "state": node.state,
+        "refused": list(node.refused),
     }
+
+
+def _refused(node: Node) -> int:
+    # Files of earlier versions have no reasons.
+    return len(node.refused) or int(node.decision is not None and node.decision.stopped_by == "environment")
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -133,6 +133,28 @@ def test_a_page_that_crashes_is_a_lost_world(site: Site) -> None:
     assert used() == (0, 0)
 
 
+def test_a_context_that_does_not_close_breaks_the_browser_even_if_nobody_waits_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aepo.tools.pages import chromium
+
+    class Stuck:
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        browser = chromium.Chromium(None, None, "none")
+        waiting = asyncio.create_task(browser.forget(Stuck()))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        waiting.cancel()
+        async with asyncio.timeout(30):
+            while not browser.broken:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(chromium, "_CLOSE_SECONDS", 0.05)
+    asyncio.run(main())
+
+
 def test_worlds_that_are_cancelled_at_any_time_leave_nothing(site: Site) -> None:
     from aepo.environments.browser import Browser
 

@@ -126,9 +126,12 @@ class Chromium:
 
     async def forget(self, context: BrowserContext) -> None:
         """Close a context; if the browser cannot close it, the browser is not used again."""
+        # Closing has a time of its own, so it must go on when the page's time is up.
+        await asyncio.shield(self._forget(context))
+
+    async def _forget(self, context: BrowserContext) -> None:
         try:
-            # Closing has a time of its own, so it must go on when the page's time is up.
-            await asyncio.shield(asyncio.wait_for(context.close(), _CLOSE_SECONDS))
+            await asyncio.wait_for(context.close(), _CLOSE_SECONDS)
         except (TimeoutError, Error):
             self.broken = True
 

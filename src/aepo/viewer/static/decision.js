@@ -72,3 +72,14 @@ export const pathButtons = (leaves, c) =>
         ),
       )
     : null;
+
+// Branches that should begin here and begin at the question, each with its reason.
+export const refusedOf = (reasons) =>
+  reasons?.length
+    ? h(
+        "div",
+        { class: "decision why-refused" },
+        h("b", {}, `${plural(reasons.length, "branch", "branches")} refused, the question was taken instead`),
+        reasons.map((why) => h("pre", { dir: "auto" }, why)),
+      )
+    : null;

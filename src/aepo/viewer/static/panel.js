@@ -1,6 +1,6 @@
 // The chosen path, to read: each turn with its call, each result, each decision with its numbers, and how it ended.
 import { advantagesOf } from "./colour.js";
-import { decisionOf, pathButtons } from "./decision.js";
+import { decisionOf, pathButtons, refusedOf } from "./decision.js";
 import { duration, h, mean, number, plural } from "./dom.js";
 import { forkNode } from "./layout.js";
 import { rewardIcon } from "./marks.js";
@@ -97,6 +97,7 @@ function card(question, id, turn, c) {
     node.kind === "policy" ? calls.map((call) => callOf(call)) : null,
     stateOf(node.state, c.seen, false),
     node.decision ? decisionOf(question, id, node.decision, c) : null,
+    refusedOf(node.refused),
     node.kind === "policy" && c.began.has(id)
       ? h(
           "div",
