@@ -97,7 +97,7 @@ def tree_relative(
     walks, values = _walks(nodes), [float(reward) for reward in rewards.detach().tolist()]
     children = _children(walks)
     weights = _path_weights(walks, children) if leaf_weights == "path" else [1.0] * len(walks)
-    for group in groups.unique():
+    for group in torch.unique(groups):
         rows = (groups == group).nonzero()[:, 0].tolist()
         if len({values[row] for row in rows}) > 1:
             unit = _spread(rows, weights, values) + EPSILON if standardized else 1.0
