@@ -100,8 +100,7 @@ def evaluate(
     if isinstance(policy, Run) and policy.policy is not None:
         policy = policy.policy
     elif isinstance(policy, str | PathLike):
-        path = fspath(policy)
-        policy = load_policy(path, settings.model.model_copy(update={"path": path}))
+        policy = load_policy(fspath(policy), settings.model)
     return evaluation.evaluate(policy, task, samples, greedy, questions, settings)
 
 

@@ -24,7 +24,7 @@ def load_policy(path: str, model: ModelConfig | None = None, train: bool = False
 
     Args:
         path: A folder, a hub name, "atlas", "house", a run's folder (for its newest checkpoint), or a server's address.
-        model: The other settings.
+        model: The other settings; its `path` is not read.
         train: Load it for training: an adapter is merged into the weights, unless `model.lora` trains it.
 
     Raises:

@@ -79,7 +79,7 @@ def evaluate_data_sets(
     fixed = _fixed(chosen, settings, samples, model)
     # If all answers are there, they are scored again without the model, which may not exist any more.
     if any(unanswered):
-        policy = policies.load_policy(model, settings.model.model_copy(update={"path": model}))
+        policy = policies.load_policy(model, settings.model)
         samplers = [assembled.agents(policy, one.task, settings, one.task.samples)[0] for one in chosen]
         fixed |= {"entropy_estimator": samplers[0].generator.entropy_estimator}
         fixed |= {"served": policy.path} if is_server(model) else {}

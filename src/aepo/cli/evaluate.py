@@ -119,7 +119,7 @@ def _evaluate_task(
     settings = settings_for(model, config, overrides)
     python = f"aepo.evaluate({str(run)!r}, task)"
     task = task_of_run(run, settings, python) if is_run else tasks.load(settings.task.name, settings.task.options)
-    policy = load_policy(model, settings.model.model_copy(update={"path": model}))
+    policy = load_policy(model, settings.model)
     asked = list(task.held_out or task.samples)[:questions]
     folder = out or (run if is_run else Path()) / "evaluation"
     kept = RunFolder(folder)

@@ -94,7 +94,7 @@ def _answer(
     from aepo.runs.trees import save_trees
     from aepo.solving.display import SolvingDisplay
 
-    policy = load_policy(model, settings.model.model_copy(update={"path": model}))
+    policy = load_policy(model, settings.model)
     find = partial(find, policy, kept=lambda number, group: save_trees(folder, number, [group], policy.decode))
     display = None if shown is None else SolvingDisplay(shown)
     with failures_kept(folder):

@@ -92,14 +92,10 @@ def solve(
         task = task_of_run(run, settings, f"aepo.solve({str(run)!r}, question, task=task)")
     asked = _asked(question, tools or (), task, run)
     if isinstance(policy, str | PathLike):
-        path = fspath(policy)
-        policy = cast("LocalPolicy", load_policy(path, settings.model.model_copy(update={"path": path})))
+        policy = cast("LocalPolicy", load_policy(fspath(policy), settings.model))
     equipment = _equipment(settings, asked.tools)
     means = _means(policy, equipment.of(asked), settings, SolvingBudget(trajectories, calls, tokens, money))
-    worlds = asked.environments.values()
-    if judge is None and worlds and all(world.rewards for world in worlds):
-        reward = reward or outcome
-    means = replace(means, reward=reward, judge=judge, watch=watch, kept=kept)
+    means = replace(means, reward=reward or _usual_reward(asked, judge), judge=judge, watch=watch, kept=kept)
     return _run(Solving(asked.samples[0], means), equipment, settings, interruptible)
 
 
@@ -122,6 +118,12 @@ def _asked(question: str | Sample, tools: Sequence[Tool], task: Task | None, run
                 name,
             )
     return asked
+
+
+def _usual_reward(asked: Task, judge: Ask | None) -> Reward | None:
+    """The outcome that worlds give, if all of them give one and no judge chooses."""
+    worlds = asked.environments.values()
+    return outcome if judge is None and worlds and all(world.rewards for world in worlds) else None
 
 
 def _equipment(settings: Config, tools: Sequence[Tool]) -> Equipment:
