@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 from unittest.mock import patch
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,23 @@ def test_replays_and_snapshots_give_the_same_trees() -> None:
     assert counts["replayed_calls"] > 0
     assert kept["restored"] == sum(count(group.tree, Origin.BRANCH) for group in by_snapshot) > 0
     assert "replayed_calls" not in kept
+
+
+def test_the_first_turn_of_a_path_is_sampled_while_its_world_is_opened() -> None:
+    engine = ToyGenerator(busy)
+
+    class Late(fresh(Maze)):  # type: ignore[misc]
+        """Begins only after its path has sampled."""
+
+        async def reset(self, seed: int) -> str:  # type: ignore[override]
+            paths = type(self).made - 1  # one world was for the opening
+            with anyio.fail_after(60):
+                while len({event.key for event in engine.events if event.what == "sampled"}) < paths:
+                    await anyio.sleep(0.001)
+            return super().reset(seed)
+
+    (group,), counts = rollout(aepo.environment(Late), generator=engine, asked=questions(1))
+    assert count(group.tree, Origin.BRANCH) > 0 and counts["replayed_calls"] > 0
 
 
 class Snapshot(dict[str, Any]):
