@@ -12,7 +12,6 @@ from aepo.engines.local.gpus import idle
 from aepo.training.display import Display
 from tests import tiny
 
-
 FITS = "other runs fit beside this one, e.g. with another seed"
 ANOTHER, MORE = "engine: vllm samples on another one", "vllm.tensor_parallel_size gives the server more"
 
