@@ -38,6 +38,7 @@ WANTED = (
     "time/train",
     "logprobs/rollout_difference_mean",
     "logprobs/rollout_difference_max",
+    "logprobs/rollout_outside_share",
     "reward/mean",
     "tool/calls_per_trajectory",
     "tokens/sampled",

@@ -2,9 +2,9 @@
 
 Each case is a process of its own, which makes the model, takes two steps of two forward passes each, and reads the most
 memory that it held in the second one from Linux, less what it held before. The C library is told to give freed memory
-back at once; left to itself it keeps some blocks of up to 32 MiB.
+back at once; left to itself (`--plain`) it keeps some blocks of up to 32 MiB.
 
-python benchmarks/memory.py [--layers 8] [--hidden 512] [--tokens 2048] [--only bfloat16-tree]
+python benchmarks/memory.py [--layers 8] [--hidden 512] [--tokens 2048] [--only bfloat16-tree] [--plain]
 """
 
 from __future__ import annotations
@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--only", default="")
+    parser.add_argument("--plain", action="store_true", help="leave the C library as it comes")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
@@ -173,9 +174,8 @@ def main() -> None:
         if options.only not in case.name:
             continue
         command = [sys.executable, __file__, "--case", json.dumps(asdict(case))]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144"}
-        )
+        given = {} if options.plain else {"MALLOC_MMAP_THRESHOLD_": "262144"}
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **given})
         if done.returncode:
             print(done.stderr[-2000:])
             continue

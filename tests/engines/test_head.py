@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from aepo.doctor.allocations import Allocations
 from aepo.engines.local import head as module
 from aepo.engines.local.head import Head, Shaping, find_head, product
 
@@ -61,6 +62,16 @@ def test_what_is_kept_for_the_backward_pass(monkeypatch, layer, pieces: int) -> 
         Head(layer, Shaping(), IDS).logprobs(hidden, torch.zeros(ROWS, dtype=torch.long), 1.0)
     beside = ROWS * WIDTH + layer.weight.numel() + 2 * ROWS
     assert sum(kept) == beside + (ROWS * IDS if pieces == 1 else 0)
+
+
+def test_no_more_than_two_pieces_are_held_at_once(monkeypatch) -> None:
+    """The logits of a piece and their gradient, however many pieces there are."""
+    rows, ids = 1024, 2048
+    monkeypatch.setattr(module, "PIECE_BYTES", 256 * rows * 4)
+    hidden, narrow = torch.randn(rows, 4).requires_grad_(), nn.Linear(4, ids, bias=False)
+    with Allocations() as live:
+        Head(narrow, Shaping(), ids).logprobs(hidden, torch.zeros(rows, dtype=torch.long), 0.7).sum().backward()
+    assert 2.0 < live.peak / module.PIECE_BYTES < 2.5
 
 
 def test_a_layer_with_a_bias_is_left_to_the_model(model) -> None:

@@ -44,7 +44,9 @@ def run_here(
         with run_folder(config, task, named, resume) as folder:
             if serving is not None:
                 serving.server.move_log(folder.path / "vllm.log")
-            elif (line := idle(policy.device)) is not None:
+            # Nobody here knows the GPUs of a server that the user started.
+            served = () if serving is None else serving.needs.placed.numbers
+            if config.vllm.url is None and (line := idle(policy.device, served)) is not None:
                 display.message(line)
             if automatic:
                 rate, lora = config.train.learning_rate, " and LoRA" if config.model.lora else ""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PIECE_BYTES = 1 << 28
-"""Bytes that the logits of one piece may take."""
+"""Bytes that the logits of one piece may take; a backward pass holds twice as many."""
 HALF = (torch.bfloat16, torch.float16)
 AGREEMENT = 0.02
 """Largest difference to the model's own logits, relative to the largest of them; bfloat16 rounds by 0.004."""
@@ -134,15 +134,17 @@ class _Logprobs(torch.autograd.Function):
         vocab_size: int,
     ) -> Tensor:
         pieces = list(_pieces(len(hidden_ND), vocab_size))
-        total_N = picked_N = None
+        total_N = picked_N = kept = None
         for piece in pieces:
             logits_NP = _tempered(hidden_ND, weight_WD[piece], shaping, temperature)
             inside_N, places_N1 = _places(targets_N, piece)
             found_N, sum_N = logits_NP.gather(-1, places_N1)[:, 0], logits_NP.logsumexp(-1)
             picked_N = found_N if picked_N is None else torch.where(inside_N, found_N, picked_N)
             total_N = sum_N if total_N is None else torch.logaddexp(total_N, sum_N)
+            kept = logits_NP if len(pieces) == 1 else None
+            # Else it would be held while the next piece is computed.
+            del logits_NP
         assert picked_N is not None and total_N is not None
-        kept = logits_NP if len(pieces) == 1 else None
         ctx.save_for_backward(hidden_ND, weight_WD, targets_N, total_N, kept)
         ctx.temperature, ctx.shaping, ctx.pieces = temperature, shaping, pieces
         return picked_N - total_N
@@ -162,6 +164,7 @@ class _Logprobs(torch.autograd.Function):
             if ctx.temperature != 1.0:
                 grad_NP /= ctx.temperature
             grad_NP = ctx.shaping.backward(grad_NP, logits_NP, ctx.temperature)
+            del logits_NP
             # An accelerator multiplies half precision directly, as in any other layer.
             grad_NP = grad_NP.to(part_PD.dtype) if grad_NP.is_cuda else grad_NP
             if of_hidden:
@@ -169,6 +172,8 @@ class _Logprobs(torch.autograd.Function):
                 sum_ND = part_ND if sum_ND is None else sum_ND.add_(part_ND)
             if grad_WD is not None:
                 grad_WD[piece] = product(grad_NP.t(), hidden_ND).to(grad_WD.dtype)
+            # Else it would be held while the next piece is computed.
+            del grad_NP
         grad_ND = None if sum_ND is None else sum_ND.to(hidden_ND.dtype)
         return grad_ND, grad_WD, None, None, None, None
 
