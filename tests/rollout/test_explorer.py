@@ -828,10 +828,10 @@ def test_a_failure_of_the_rules_comes_out_as_itself() -> None:
 
 def test_a_question_that_cannot_be_asked_comes_out_as_itself() -> None:
     class Picky(ToyProtocol):
-        def prompt(self, question: str) -> list[int]:
+        def prompt(self, question: str, instruction: str = "") -> list[int]:
             if question == "question 2":
                 raise LookupError(question)
-            return super().prompt(question)
+            return super().prompt(question, instruction)
 
     async def main() -> list[Group]:
         agent = Agent(generator, Picky(), {"ask": asking()}, GENEROUS)

@@ -241,10 +241,11 @@ class ToyProtocol:
     """Special ids end a turn; the words before them are the argument or the answer."""
 
     name = "toy"
+    reserved = ("[call]",)
     stop = Stop(frozenset({END, ANSWER, CALL, MISCALL, FORGED, CALLS}))
 
-    def prompt(self, question: str) -> list[int]:
-        return [PROMPT, *encode(question)]
+    def prompt(self, question: str, instruction: str = "") -> list[int]:
+        return [PROMPT, *encode(instruction + question)]
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         text = " ".join(str(token - WORD) for token in tokens[:-1])

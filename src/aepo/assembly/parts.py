@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from aepo.assembly.instructions import renewal_of
 from aepo.assembly.policies import load_to_train
 from aepo.config import Config
 from aepo.engines.local.cpu.threads import fastest_threads
@@ -44,6 +45,9 @@ def build(
     agent, greedy = agents(policy, task, config, asked, sampler)
     if config.train.layout == "tree":
         policy.refuse_tree(agent.protocol.prompt(asked[0].question))
+    # With overlap the rollout's engine stays open between steps, so evaluations need another one.
+    aside = agents(policy, task, config, asked, sampler)[0] if config.rollout.overlap else agent
+    scorer = scorer_of(task, config)
     if config.algorithm.needs_entropy and agent.generator.entropy_estimator == "none":
         raise ValueError(f"{config.algorithm.name} reads token entropies, and the engine gives none")
     if config.train.entropy_control.rule != "none" and agent.generator.entropy_estimator == "none":
@@ -52,11 +56,10 @@ def build(
         policy=policy,
         sampler=sampler,
         agent=agent,
-        # With overlap the rollout's engine stays open between steps, so evaluations need another one.
-        evaluation_agent=agents(policy, task, config, asked, sampler)[0] if config.rollout.overlap else agent,
+        evaluation_agent=aside,
         greedy_agent=greedy,
         reference=policy.frozen() if config.algorithm.kl_weight > 0 else None,
-        scorer=scorer_of(task, config),
+        scorer=scorer,
         questions=task.samples,
         held_out=held_out,
         decode=decoder(policy.tokenizer),
@@ -65,4 +68,5 @@ def build(
         budget=budget,
         choose_threads=None if fixed else partial(fastest_threads, policy),
         rule=rule_of(config.train.optimizer, policy.device),
+        instructions=renewal_of(config, policy, aside, scorer, task.samples),
     )

@@ -52,7 +52,10 @@ def run_here(
                 rate, lora = config.train.learning_rate, " and LoRA" if config.model.lora else ""
                 display.message(f"train.learning_rate: auto is {rate:g} for {size / 1e6:,.1f} million parameters{lora}")
             with failures_kept(folder), equipment.in_use(folder.path, keep=True, resume=resume):
-                Trainer(config, parts, folder, display, resume, on_step).run()
+                trainer = Trainer(config, parts, folder, display, resume, on_step)
+                trainer.run()
+    if trainer.state.instructions is not None:
+        policy.instruction = trainer.state.instructions.best.text
     return policy
 
 

@@ -343,6 +343,68 @@ class ToolsConfig(Section):
     budget: BudgetConfig = BudgetConfig()
 
 
+class InstructionsConfig(Section):
+    """A population of instructions beside the policy, whichever algorithm trains it (docs/instructions.md).
+
+    Attributes:
+        enabled: Whether each question is asked under one of the instructions.
+        texts: Instructions to begin with, besides the task's own.
+        population: Most instructions at once, the task's own included.
+        temperature: Of the draw by weight, in units of reward; .inf draws evenly.
+        floor: Share that is drawn evenly.
+        decay: Weight of the past in an instruction's weight.
+        credit: Whether a group's reward is compared with that of its "question" when it was last asked, or with those
+            of its "step". A run that asks each question once needs "step".
+        every: Steps between renewals.
+        min_groups: Groups that must have credited an instruction before it may go, or be the best.
+        keep: Share of `population` that survives a renewal; the task's own instruction always does.
+        proposals: New instructions that a renewal asks for.
+        failures: Failed trajectories that a proposal reads.
+        verify_questions: Training questions that try a new instruction, with one trajectory each.
+        max_tokens: Most tokens of an instruction.
+        writer: Who writes new ones: "policy", or MODEL@http://host:port/v1, or the address alone if the server has one
+            model; its key is read from AEPO_WRITER_KEY.
+    """
+
+    enabled: bool = False
+    texts: list[str] = Field(default_factory=list)
+    population: int = Field(default=4, ge=1)
+    temperature: float = Field(default=0.1, gt=0)
+    floor: float = Field(default=0.1, ge=0, le=1)
+    decay: float = Field(default=0.9, ge=0, lt=1)
+    credit: Literal["question", "step"] = "question"
+    every: int = Field(default=25, ge=1)
+    min_groups: int = Field(default=64, ge=1)
+    keep: float = Field(default=0.5, gt=0, le=1)
+    proposals: int = Field(default=2, ge=0)
+    failures: int = Field(default=8, ge=0)
+    verify_questions: int = Field(default=16, ge=1)
+    max_tokens: int = Field(default=512, ge=1)
+    writer: str = "policy"
+
+    @field_validator("writer")
+    @classmethod
+    def _writer_is_known(cls, value: str) -> str:
+        if value != "policy" and "://" not in value:
+            raise ValueError("writer is policy, or a server: write MODEL@http://host:port/v1")
+        return value
+
+    @model_validator(mode="after")
+    def _texts_fit(self) -> InstructionsConfig:
+        texts = [text.strip() for text in self.texts]
+        if "" in texts:
+            raise ValueError("instructions.texts has an empty text: the task's own instruction is there without it")
+        if len({*texts}) < len(texts):
+            twice = next(text for text in texts if texts.count(text) > 1)
+            raise ValueError(f"instructions.texts has {twice[:40]!r} twice: give each text once")
+        if len(texts) >= self.population:
+            raise ValueError(
+                f"instructions.texts has {len(texts)} texts, and beside the task's own there is room for "
+                f"{self.population - 1}: raise instructions.population"
+            )
+        return self
+
+
 class VllmConfig(Section):
     """For engine vllm: the server that samples, and how it gets the weights.
 
@@ -400,6 +462,7 @@ class Config(Section):
     tools: ToolsConfig = ToolsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    instructions: InstructionsConfig = InstructionsConfig()
     vllm: VllmConfig = VllmConfig()
     verl: dict[str, Any] = Field(default_factory=dict)
 
@@ -419,6 +482,12 @@ class Config(Section):
             for name, field in VllmConfig.model_fields.items():
                 if getattr(self.vllm, name) != field.get_default(call_default_factory=True):
                     raise ValueError(f"vllm.{name} is set, but engine is {self.engine}: set engine: vllm")
+        return self
+
+    @model_validator(mode="after")
+    def _instructions_have_an_engine(self) -> Config:
+        if self.instructions.enabled and self.engine == "verl":
+            raise ValueError("instructions are not there for engine verl: use engine local or vllm, or leave them out")
         return self
 
     @model_validator(mode="before")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from aepo.config import Config
 from aepo.engines.stopping import ends_of
-from aepo.equipment.agents import protocols_of
+from aepo.equipment.agents import protocols_of, room_for_instructions
 from aepo.equipment.models import is_server, policy_folder
+from aepo.files.instruction import read_instruction
 from aepo.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def longest_prompt(config: Config, task: Task) -> list[int]:
     """
     protocols, _ = protocols_without_model(config, task)
     asked = [*task.samples, *task.held_out[: config.evaluation.questions]]
-    prompt = max((protocols[task.environment_of(sample)].prompt(sample.question) for sample in asked), key=len)
-    # The opening of an environment is not known yet; only its length counts here.
-    return prompt + prompt[-1:] * (config.rollout.max_opening_tokens if task.environments else 0)
+    told = read_instruction(policy_folder(config.model.path))
+    prompt = max((protocols[task.environment_of(sample)].prompt(sample.question, told) for sample in asked), key=len)
+    # The opening of an environment and new instructions are not known yet; only their length counts here.
+    more = room_for_instructions(config) + (config.rollout.max_opening_tokens if task.environments else 0)
+    return prompt + prompt[-1:] * more

@@ -28,11 +28,13 @@ class SampledPolicy(Protocol):
         tokenizer: Its tokenizer.
         ends: The ends of a turn that the model declares.
         sampler: Gives engines over it.
+        instruction: The text above the system text that it was trained under; empty for none.
     """
 
     tokenizer: Tokenizer
     ends: Stop
     sampler: Any
+    instruction: str
 
 
 def agents(
@@ -61,7 +63,9 @@ def agents(
     every = algorithm.needs_every_entropy or rules.entropy_scale == "reference" or controlled
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
     protocols = protocols_of(task, config, policy.tokenizer, policy.ends)
-    longest = max(len(protocols[task.environment_of(sample)].prompt(sample.question)) for sample in questions)
+    told = policy.instruction
+    longest = max(len(protocols[task.environment_of(one)].prompt(one.question, told)) for one in questions)
+    longest += room_for_instructions(config)
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
@@ -78,7 +82,7 @@ def agents(
                 entropies_within=within,
             )
         )
-        return agent_over(generator, protocols, task, config)
+        return agent_over(generator, protocols, task, config, told)
 
     return agent(False), agent(True)
 
@@ -117,7 +121,14 @@ def shown(task: Task) -> dict[str, tuple[Tool, ...]]:
     return {name: task.tools_of(name) for name in task.environments or {"": None}}
 
 
-def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task: Task, config: Config) -> Agent:
+def room_for_instructions(config: Config) -> int:
+    """The tokens that an instruction of the run may add to a prompt."""
+    return config.instructions.max_tokens if config.instructions.enabled else 0
+
+
+def agent_over(
+    generator: Generator, protocols: Mapping[str, ChatProtocol], task: Task, config: Config, instruction: str = ""
+) -> Agent:
     """Make the agent that grows paths on an engine, by the rules of a configuration.
 
     Args:
@@ -125,6 +136,7 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
         protocols: The chat protocols for the tools of `shown`, by the same names.
         task: The task, whose tools paths call.
         config: The configuration.
+        instruction: The text above the system text of a question that names none.
     """
     rules, rollout = config.algorithm.exploration(), config.rollout
     made = {
@@ -140,6 +152,7 @@ def agent_over(generator: Generator, protocols: Mapping[str, ChatProtocol], task
             rollout.on_format_error,
             task.environments.get(name),
             rollout.keep_states,
+            instruction,
         )
         for name, tools in shown(task).items()
     }

@@ -47,6 +47,7 @@ class Agent:
             If it goes on, the turn counts as a call, and its tokens are not trained.
         environment: Makes the world of each trajectory; None without.
         keep_states: Keep the world's state after each result, for the viewer.
+        instruction: The text above the system text of a question that names none.
 
     Raises:
         ValueError: Seconds are limited, but the engine is deterministic.
@@ -65,13 +66,14 @@ class Agent:
         on_format_error: OnFormatError = "end",
         environment: Environment | None = None,
         keep_states: bool = False,
+        instruction: str = "",
     ) -> None:
         if limits.max_seconds is not None and generator.deterministic:
             raise ValueError("a limit on seconds makes trajectories depend on speed: a deterministic engine refuses it")
         self.generator, self.protocol, self.tools, self.limits = generator, protocol, tools, limits
         self.window, self.entropy_scale, self.on_tool_bug = window, entropy_scale, on_tool_bug
         self.repeat, self.on_format_error, self.environment = repeat, on_format_error, environment
-        self.keep_states = keep_states
+        self.keep_states, self.instruction = keep_states, instruction
         self.by_environment: Mapping[str, Agent] = {}
         """For a task of several environments: the agents by the environment that a sample names."""
 
@@ -91,10 +93,11 @@ class Agent:
         Raises:
             ValueError: The opening is too long.
         """
-        prompt = self.protocol.prompt(sample.question)
+        told = self.instruction if sample.instruction is None else sample.instruction
+        prompt = self.protocol.prompt(sample.question, told)
         if not opening:
             return prompt
-        whole, most = self.protocol.prompt(asked(sample, opening)), self.limits.max_opening_tokens
+        whole, most = self.protocol.prompt(asked(sample, opening), told), self.limits.max_opening_tokens
         if len(whole) - len(prompt) > most:
             raise ValueError(
                 f"the opening of sample {sample.id!r} has {len(whole) - len(prompt)} tokens, and {most} are allowed: "

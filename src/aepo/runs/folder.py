@@ -5,6 +5,7 @@ runs/<name>/
     task.json                    hashes of the questions and tools, and whether the task has a name
     versions.json                Python, packages, machine, git revision
     metrics.jsonl                one object a step
+    instructions.jsonl           one object a step: the instructions and their worth, if there is a population
     trees/step-000010.jsonl.gz   one question a line: its tree, each token's text, the update of each token
     outcomes/step-000010.jsonl   one held-out question a line, with every sample's answer and reward
     checkpoints/step-000010/
@@ -42,6 +43,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         metrics_file: `metrics.jsonl`.
+        instructions_file: `instructions.jsonl`.
         trees: The folder of the rollout trees, see `aepo.runs.records`.
         outcomes: The folder of the evaluations' results by question, see `aepo.evaluation.outcomes`.
         checkpoints: The folder of the checkpoints, see `aepo.runs.checkpoint`.
@@ -51,6 +53,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics_file = path / "metrics.jsonl"
+        self.instructions_file = path / "instructions.jsonl"
         self.trees = path / "trees"
         self.outcomes = path / "outcomes"
         self.checkpoints = path / "checkpoints"

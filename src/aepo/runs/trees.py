@@ -113,6 +113,8 @@ def parts(group: Group) -> dict[str, Any]:
     """A group as `as_json` writes it."""
     # Only the fields of `Sample` can be read again, so further fields of a subclass are left out.
     sample = {part.name: getattr(group.sample, part.name) for part in fields(Sample)}
+    if sample["instruction"] is None:
+        del sample["instruction"]
     return {"sample": sample, "tree": {"format": TREE_FORMAT, **_fields(group.tree)}}
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from aepo.files.hashed import HashedFile
+from aepo.files.instruction import write_instruction
 from aepo.process.background import Background
 from aepo.process.host import host_memory
 from aepo.runs import checkpoint
@@ -64,14 +65,15 @@ class Checkpoints:
         self.wait()
         # Torch's number of threads is read here, because each thread has its own.
         said = {**state.to_dict(), "threads": torch.get_num_threads()}
+        instruction = None if state.instructions is None else state.instructions.best.text
         kept = {"optimizer": self._learner.optimizer.state_dict(), "schedule": self._learner.schedule.state_dict()}
         if self._learner.trust is not None:
             kept["trust"] = self._learner.trust.state_dict()
         if wait or not self._has_room(kept):
-            self._write(said, kept, None)
+            self._write(said, kept, None, instruction)
         else:
             weights, kept = self._learner.policy.weights(), on_cpu(kept)
-            self._writing.start(lambda: self._write(said, kept, weights))
+            self._writing.start(lambda: self._write(said, kept, weights, instruction))
         self.saved = state.step
 
     def check(self) -> None:
@@ -130,9 +132,17 @@ class Checkpoints:
             self.saved = None
             raise
 
-    def _write(self, said: Mapping[str, Any], kept: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> None:
+    def _write(
+        self,
+        said: Mapping[str, Any],
+        kept: Mapping[str, Any],
+        weights: Mapping[str, Tensor] | None,
+        instruction: str | None,
+    ) -> None:
         def write(folder: Path) -> dict[str, str]:
             self._learner.policy.save(folder / checkpoint.POLICY, weights)
+            if instruction is not None:
+                write_instruction(folder / checkpoint.POLICY, instruction)
             with HashedFile(folder / checkpoint.OPTIMIZER) as file:
                 torch.save(kept, file)
             (folder / checkpoint.STATE).write_text(json.dumps(said) + "\n")

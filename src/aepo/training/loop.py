@@ -19,7 +19,8 @@ import torch
 
 from aepo.config import Config, flat
 from aepo.evaluation.outcomes import save_outcomes
-from aepo.evaluation.runner import evaluate
+from aepo.evaluation.runner import Evaluation, evaluate
+from aepo.instructions.renewal import Renewal
 from aepo.process import event_loop
 from aepo.process.signals import signals_wait
 from aepo.rollout.agent import Agent
@@ -48,7 +49,7 @@ from aepo.training.slowdown import UpdateSpeed
 from aepo.training.state import RunState
 from aepo.training.step import Learner, TrainablePolicy, update
 from aepo.training.token_updates import TokenUpdates, token_updates
-from aepo.training.trackers import OnStep, make_trackers
+from aepo.training.trackers import JsonlTracker, OnStep, make_trackers
 from aepo.training.trust import Trust
 from aepo.types import Group, Sample
 
@@ -75,6 +76,7 @@ class Parts:
         budget: The limit on tool calls over the whole run; None without one.
         choose_threads: Measures the best number of CPU threads and sets it; None if the number is fixed.
         rule: The optimizer's arithmetic.
+        instructions: Renews the instructions; None without a population.
     """
 
     policy: TrainablePolicy
@@ -92,6 +94,7 @@ class Parts:
     budget: ToolBudget | None = None
     choose_threads: Callable[[], int] | None = None
     rule: AdamWRule = exact
+    instructions: Renewal | None = None
 
 
 class Trainer:
@@ -119,7 +122,8 @@ class Trainer:
         train, rules = config.train, config.algorithm.exploration()
         watch = None if train.entropy_band is None else EntropyWatch(train.entropy_band)
         control = EntropyControl.of(train.entropy_control)
-        self.state = RunState(rules.initial_state(parts.vocab_size), watch, control)
+        first = None if parts.instructions is None else parts.instructions.first
+        self.state = RunState(rules.initial_state(parts.vocab_size), watch, control, instructions=first)
         self.evaluated: int | None = None
         self.counts: Counter[str] = Counter()
         self.speed = UpdateSpeed()
@@ -146,6 +150,9 @@ class Trainer:
         resumed = self._restore() if resume else None
         settings = flat(config.model_dump(mode="json"))
         self.trackers = make_trackers(train.trackers, folder, resumed, settings, on_step)
+        self.populations = None if first is None else JsonlTracker(folder.instructions_file)
+        if self.populations is not None and resumed is not None:
+            self.populations.truncate_after(resumed)
 
     def run(self) -> None:
         """Train to the end. Ctrl-C or SIGTERM ends it with a checkpoint after the last complete step.
@@ -214,6 +221,7 @@ class Trainer:
 
     def _train_step(self, sample: Callable[[], StepGroups]) -> None:
         began = time.perf_counter()
+        renewed = self._renew()
         self.display.phase("rollout")
         handed, groups = self._sampled(sample)
         self.parts.sampler.free()
@@ -228,11 +236,12 @@ class Trainer:
             keep = (self.state.step + 1) % self.config.train.trees_every == 0 or self.state.step == 0
             control = self._controlled(metrics)
             trained, updates = self._update(groups.kept, keep, control)
-            metrics |= trained | handed
+            metrics |= trained | renewed | handed
             self.state = replace(self.state.after(groups), control=control)
             self._whole = True
             updated = time.perf_counter()
             metrics |= self.state.spent.metrics() | self._tool_counts() | self._watch_entropy(metrics)
+            metrics |= self._told_of_instructions(groups.sampled)
             metrics |= {"time/rollout": rolled - began, "time/train": updated - rolled, "time/step": updated - began}
             self._watch_speed(updated - rolled, metrics)
             try:
@@ -240,6 +249,30 @@ class Trainer:
                     self.trees.save(self.state.step, groups.sampled, updates)
             finally:  # the step is whole, even if earlier trees could not be written
                 self._log(metrics)
+
+    def _renew(self) -> dict[str, float]:
+        """Renew the instructions if it is time; returns the metrics of that."""
+        renewal, population, step = self.parts.instructions, self.state.instructions, self.state.step
+        if renewal is None or population is None or not population.due(step):
+            return {}
+        self.display.phase("instructions")
+        handed, found = self._sampled(partial(event_loop.run, renewal.renew, population, step))
+        self.state = self.state.renewed(found)
+        for problem in found.problems:
+            self.display.message(f"after step {step}: {problem}; training goes on with the instructions that there are")
+        return handed | found.metrics()
+
+    def _told_of_instructions(self, groups: Sequence[Group]) -> dict[str, Any]:
+        """Keep the population for the viewer; returns its metrics."""
+        population, step = self.state.instructions, self.state.step
+        if population is None or self.populations is None:
+            return {}
+        self.populations.log(step, population.row(step))
+        return population.metrics(groups, step)
+
+    def _instructed(self, samples: Sequence[Sample], step: int | str) -> Sequence[Sample]:
+        population = self.state.instructions
+        return samples if population is None else population.instructed(samples, self.config.seed, step)
 
     def _sampled(self, sample: Callable[[], _Result]) -> tuple[dict[str, float], _Result]:
         """Hand the weights over, then sample; all once more if the sampler died and could be started again.
@@ -283,17 +316,24 @@ class Trainer:
             return step_questions(parts.questions, config.rollout.questions, config.seed, step)
 
         def following(groups: StepGroups) -> Following:
-            return Following(questions(self.state.step + 1), self.state.after(groups).exploration)
+            after = self.state.after(groups)
+            samples = questions(after.step)
+            if after.instructions is not None:
+                samples = after.instructions.instructed(samples, config.seed, after.step)
+            return Following(samples, after.exploration)
 
         alongside, overlap = parts.sampler.alongside, config.rollout.overlap
-        with overlapping(
-            parts.agent, parts.scorer, config.algorithm, config.seed, overlap, alongside, self.state.left
-        ) as rollout:
+        left = self._instructed(self.state.left, f"{self.state.step}/left")
+        with overlapping(parts.agent, parts.scorer, config.algorithm, config.seed, overlap, alongside, left) as rollout:
             if alongside:
                 self._standstill = rollout.paused
             try:
                 yield lambda: rollout.step(
-                    questions(self.state.step), self.state.exploration, self.state.step, last, following
+                    self._instructed(questions(self.state.step), self.state.step),
+                    self.state.exploration,
+                    self.state.step,
+                    last,
+                    following,
                 )
             finally:
                 self._standstill = nullcontext
@@ -308,6 +348,7 @@ class Trainer:
             self.state.exploration,
             self.config.seed,
             self.state.step,
+            self._instructed,
         )
 
     def _controlled(self, metrics: Mapping[str, Any]) -> EntropyControl | None:
@@ -352,24 +393,35 @@ class Trainer:
         self.display.phase("evaluate")
         settings = self.config.evaluation
         began = time.perf_counter()
-        handed, result = self._sampled(
-            partial(
-                event_loop.run,
-                evaluate,
-                self.parts.held_out,
-                self.parts.scorer,
-                self.parts.evaluation_agent,
-                self.parts.greedy_agent if settings.greedy else None,
-                settings.samples,
-                self.config.seed,
-            )
-        )
+        handed, result = self._sampled(partial(self._measured, settings.greedy, self._best))
+        # The score under the task's own instruction shows what the best one is worth.
+        population, beside = self.state.instructions, {}
+        if population is not None and (own := population.members[0].text) != self._best:
+            first = self._sampled(partial(self._measured, False, own))[1].passes(1)
+            beside = {"instruction/own_success": first.mean}
         with signals_wait():
             self.evaluated = self.state.step
             # They are written before the metrics, which tell a resumed run that this evaluation is done.
             save_outcomes(self.folder, self.state.step, result.outcomes())
             counts = {f"eval/{name}": value for name, value in self._tool_counts().items()}
-            self._log({**result.metrics(), **counts, **handed, "time/evaluate": time.perf_counter() - began})
+            self._log({**result.metrics(), **beside, **counts, **handed, "time/evaluate": time.perf_counter() - began})
+
+    @property
+    def _best(self) -> str | None:
+        """The instruction that evaluations and checkpoints have; None without a population."""
+        population = self.state.instructions
+        return None if population is None else population.best.text
+
+    def _measured(self, greedy: bool, instruction: str | None) -> Evaluation:
+        return event_loop.run(
+            evaluate,
+            [replace(sample, instruction=instruction) for sample in self.parts.held_out],
+            self.parts.scorer,
+            self.parts.evaluation_agent,
+            self.parts.greedy_agent if greedy else None,
+            self.config.evaluation.samples,
+            self.config.seed,
+        )
 
     def _tool_counts(self) -> dict[str, float]:
         return taken(self.counts) | ({} if self.parts.budget is None else self.parts.budget.metrics())

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import cycle, islice
+from typing import TypeAlias
 
 from aepo.algorithms.base import Algorithm
 from aepo.core.exploration import ExplorationState
@@ -18,6 +19,9 @@ from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import Seeds, explore
 from aepo.rollout.growing import Scorer
 from aepo.types import Group, Sample
+
+Instructed: TypeAlias = Callable[[Sequence[Sample], int | str], Sequence[Sample]]
+"""Gives the questions of a step, or of a round of it, the instructions that they are asked under."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,11 @@ async def sample_step(
     state: ExplorationState,
     seed: int,
     step: int,
+    instructed: Instructed = lambda samples, _: samples,
 ) -> StepGroups:
     """Sample and score `count` groups that a step trains on; arguments and errors as of `sample_groups`."""
     samples = step_questions(questions, count, seed, step)
-    return await sample_groups(samples, questions, agent, scorer, algorithm, state, seed, step)
+    return await sample_groups(samples, questions, agent, scorer, algorithm, state, seed, step, instructed)
 
 
 async def sample_groups(
@@ -75,6 +80,7 @@ async def sample_groups(
     state: ExplorationState,
     seed: int,
     step: int,
+    instructed: Instructed = lambda samples, _: samples,
 ) -> StepGroups:
     """Sample and score one group for each of a step's questions.
 
@@ -90,6 +96,7 @@ async def sample_groups(
         state: The run's entropy scales; they do not change here.
         seed: The run's seed.
         step: The number of earlier steps.
+        instructed: Gives the questions of each round their instructions.
 
     Raises:
         RolloutError: A tool has a bug.
@@ -103,7 +110,7 @@ async def sample_groups(
     for rounds in range(1, algorithm.rounds + 1):
         # The round number keeps a question that is asked again from getting the same tokens.
         seeds = Seeds(seed, step if rounds == 1 else f"{step}/{rounds}")
-        groups = await explore(samples, agent, rules, state, seeds, scorer)
+        groups = await explore(instructed(samples, seeds.step), agent, rules, state, seeds, scorer)
         for group in groups:
             (kept if algorithm.informative(group.rewards) else dropped).append(group)
         if len(kept) == count:

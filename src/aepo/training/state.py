@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aepo.core.exploration import ExplorationState
+from aepo.instructions.population import Population
+from aepo.instructions.renewal import Renewed
 from aepo.training.alarm import EntropyWatch
 from aepo.training.budget import Spent
 from aepo.training.entropy_control import EntropyControl
@@ -28,6 +30,7 @@ class RunState:
         step: The number of whole steps.
         spent: The resources that rollouts have used.
         left: The questions whose groups still grow and will be trained in the next step.
+        instructions: The population of instructions; None without one.
     """
 
     exploration: ExplorationState
@@ -36,6 +39,7 @@ class RunState:
     step: int = 0
     spent: Spent = field(default_factory=Spent)
     left: Sequence[Sample] = ()
+    instructions: Population | None = None
 
     def after(self, groups: StepGroups) -> RunState:
         """The state after one more step; watch and control do not change."""
@@ -45,7 +49,14 @@ class RunState:
             step=self.step + 1,
             spent=self.spent.after(groups.sampled),
             left=groups.left,
+            instructions=None if self.instructions is None else self.instructions.after(groups.sampled, self.step + 1),
         )
+
+    def renewed(self, found: Renewed) -> RunState:
+        """The state after a renewal of the instructions, whose cost counts as that of rollouts does."""
+        spent = self.spent.after(found.groups)
+        spent = replace(spent, tokens_sampled=spent.tokens_sampled + found.tokens)
+        return replace(self, instructions=found.population, spent=spent)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -57,6 +68,7 @@ class RunState:
             "entropy_watch": None if self.watch is None else self.watch.to_dict(),
             "entropy_control": None if self.control is None else self.control.to_dict(),
             "left": [sample.id for sample in self.left],
+            **({} if self.instructions is None else {"instructions": self.instructions.to_dict()}),
         }
 
     def restored(self, data: Mapping[str, Any], questions: Sequence[Sample]) -> RunState:
@@ -82,4 +94,5 @@ class RunState:
             data["step"],
             Spent.from_dict(data["spent"]),
             [by_id[name] for name in data.get("left", [])],
+            None if self.instructions is None else self.instructions.restored(data["instructions"]),
         )

@@ -23,12 +23,14 @@ class Sample:
         target: The right answer as text, or a list of accepted answers.
         id: Stable name inside its task; if empty, the task numbers it.
         metadata: Further JSON values by name; rewards and reports may read them.
+        instruction: The text above the system text when it is asked; None is the one that the policy was trained under.
     """
 
     question: str
     target: str | list[str] = ""
     id: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)

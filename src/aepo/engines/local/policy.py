@@ -16,6 +16,7 @@ from aepo.engines.local.residual import widen_residual
 from aepo.engines.local.sampler import LocalSampler
 from aepo.engines.local.tree_check import refuse_tree
 from aepo.engines.stopping import declared_ends
+from aepo.files.instruction import read_instruction, write_instruction
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,12 +32,14 @@ class LocalPolicy:
         device: The device of the model.
         ends: The ends of a turn that its tokenizer and its configurations declare.
         sampler: Samples with the model's current weights.
+        instruction: The text above the system text that it was trained under; empty for none.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.model: PreTrainedModel = loaded.model
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.path, self.device = loaded.path, loaded.device
+        self.instruction = read_instruction(loaded.path)
         self.ends = declared_ends(self.tokenizer, self.model.config, getattr(self.model, "generation_config", None))
         # This comes before any trial of the model, so that the sampler and the trainer use the same residual stream.
         widen_residual(self.model)
@@ -89,13 +92,14 @@ class LocalPolicy:
         return {name: copied.get(p, p) for name, p in self.model.state_dict(keep_vars=True).items()}
 
     def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write weights (safetensors; the adapter if there is one) and tokenizer.
+        """Write weights (safetensors; the adapter if there is one), tokenizer and instruction.
 
         Args:
             folder: The folder; it is made if missing.
             weights: A result of `weights`; by default the current weights.
         """
         self._loaded.save(folder, weights)
+        write_instruction(folder, self.instruction)
 
     def restore(self, folder: str | Path) -> None:
         """Load the weights that `save` wrote."""

@@ -62,15 +62,16 @@ def find(endpoint: Endpoint, name: str | None, setting: str) -> ChatModel:
         ValueError: There are several models and no name, or the server refuses the key.
         ServerError: The server does not answer.
     """
+    return event_loop.run(found, endpoint, name, setting)
 
-    async def ask() -> str:
-        async with Client(endpoint, concurrency=1) as client:
-            try:
-                listed = await models(client)
-            except ServerRefusal as refusal:
-                if name is None or refusal.status not in (404, 405):
-                    raise
-                return name
-        return name or str(chosen(endpoint.url, listed, None, setting)["id"])
 
-    return ChatModel(endpoint, event_loop.run(ask))
+async def found(endpoint: Endpoint, name: str | None, setting: str) -> ChatModel:
+    """Find a chat model from inside the event loop; as `find`."""
+    async with Client(endpoint, concurrency=1) as client:
+        try:
+            listed = await models(client)
+        except ServerRefusal as refusal:
+            if name is None or refusal.status not in (404, 405):
+                raise
+            return ChatModel(endpoint, name)
+    return ChatModel(endpoint, name or str(chosen(endpoint.url, listed, None, setting)["id"]))

@@ -26,7 +26,10 @@ class ServerPolicy:
         served: The model and what the server supports.
         tokenizer: The model's tokenizer.
         ends: The ends of a turn that the model's files declare.
+        instruction: Empty, because a server does not tell what its model was trained under.
     """
+
+    instruction = ""
 
     def __init__(
         self,

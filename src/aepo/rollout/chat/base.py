@@ -6,7 +6,7 @@ Turns are decoded only to parse them. Their token ids stay as they were sampled.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,9 +98,10 @@ class ChatProtocol(Protocol):
         >>> class Lines(ChatProtocol):
         ...     name = "lines"
         ...     stop = Stop(tokens=frozenset(b"\n"))
+        ...     reserved = ("?",)
         ...
-        ...     def prompt(self, question):
-        ...         return list(f"{question}\n".encode())
+        ...     def prompt(self, question, instruction=""):
+        ...         return list(f"{instruction}{question}\n".encode())
         ...
         ...     def parse(self, tokens):
         ...         text = bytes(tokens).decode(errors="replace").strip()
@@ -134,8 +135,17 @@ class ChatProtocol(Protocol):
     def stop(self) -> Stop:
         """The condition that ends a turn."""
 
-    def prompt(self, question: str) -> list[int]:
-        """The tokens that a trajectory starts from."""
+    @property
+    def reserved(self) -> Collection[str]:
+        """Tags and control tokens, which only the protocol and the policy may write."""
+
+    def prompt(self, question: str, instruction: str = "") -> list[int]:
+        """The tokens that a trajectory starts from.
+
+        Args:
+            question: The question.
+            instruction: The text that stands above the system text; empty for none.
+        """
 
     def parse(self, tokens: Sequence[int]) -> ParsedTurn:
         """Parse one turn, the token that stopped it included; it must not raise for any tokens."""

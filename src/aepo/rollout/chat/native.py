@@ -37,6 +37,7 @@ class NativeProtocol:
         stop: The tokens and strings that end a turn.
         system: The system text; empty uses the template's default.
         conventions: The way in which the template writes turns, calls and results.
+        reserved: Tags and control tokens, which only the protocol and the policy may write.
     """
 
     name = "chat"
@@ -72,7 +73,8 @@ class NativeProtocol:
         self.stop = Stop(self._ends.tokens, self._ends.strings)
         control = self._template.control_tokens()
         tags = {f"<{slash}{name}>" for name in _MARKUP for slash in ("", "/")}
-        self._quote = quoter(control.keys() | tags)
+        self.reserved = frozenset(control.keys() | tags)
+        self._quote = quoter(self.reserved)
         self._quote_question = quoter(control.keys() - tags)
         ending = {self._template.decode([i]) for i in self._ends.tokens}
         between = found.glue.before + found.glue.after
@@ -81,9 +83,9 @@ class NativeProtocol:
         self._examples = [message for example in examples for message in self._solved(example)]
         check_examples(self._shown, self._examples)
 
-    def prompt(self, question: str) -> list[int]:
+    def prompt(self, question: str, instruction: str = "") -> list[int]:
         """The question, with tools, system text and examples, up to the start of the assistant's turn."""
-        return self._shown.prompt(self._quote_question(question), self._examples)
+        return self._shown.prompt(self._quote_question(question), self._examples, self._quote(instruction))
 
     def turn(self, call: ToolCall, thought: str = "") -> list[int]:
         """The thought and the call as the template writes them; as JSON in a tag where it writes no calls."""

@@ -40,6 +40,7 @@ class TagProtocol:
         stop: A tool's close tag, `</answer>`, a `<result>` that the policy writes, or an end that the model declares.
             Tags are matched as tokens if the tokenizer has one for each of them, else as strings.
         system: The system text; empty means no system message.
+        reserved: Tags and control tokens, which only the protocol and the policy may write.
     """
 
     name = "tags"
@@ -84,16 +85,17 @@ class TagProtocol:
             self.stop = Stop(self._ends.tokens.union(ids), self._ends.strings)
         own = {f"<{slash}{name}>" for name in (*_OWN, *self._tools) for slash in ("", "/")}
         control = set(self._template.control_tokens())
-        self._quote = quoter(control | own)
+        self.reserved = frozenset(control | own)
+        self._quote = quoter(self.reserved)
         self._quote_question = quoter(control - own)
         self._thinking = self._template.render(self._template.opening("")).rstrip().endswith("<think>")
         self._reply = learn_reply(self._template)
         self._examples = [message for example in examples for message in self._solved(example)]
         check_examples(self._template, self._examples)
 
-    def prompt(self, question: str) -> list[int]:
+    def prompt(self, question: str, instruction: str = "") -> list[int]:
         """System text, examples and question in the chat template, up to the start of the assistant's turn."""
-        return self._template.prompt(self._quote_question(question), self._examples)
+        return self._template.prompt(self._quote_question(question), self._examples, self._quote(instruction))
 
     def turn(self, call: ToolCall, thought: str = "") -> list[int]:
         """The thought in its tag, and the call in that of its tool."""

@@ -183,26 +183,33 @@ class Template:
         control |= {t: i for t, i in self.tokenizer.get_added_vocab().items() if t.startswith(("<", "["))}
         return {text: i for text, i in control.items() if text.strip()}
 
-    def opening(self, question: str = "question") -> list[MessageDict]:
-        """The first messages. Without a system role in the template, the system text stands before the question."""
-        if not self.system:
-            return [message("user", question)]
-        messages = [message("system", self.system), message("user", question)]
-        rendered = self.try_render(messages)
-        if rendered is not None and self.system.strip() in rendered:
-            return messages
-        return [message("user", f"{self.system}\n\n{question}")]
+    def opening(self, question: str = "question", instruction: str = "") -> list[MessageDict]:
+        """The first messages. Without a system role in the template, the system text stands before the question.
 
-    def prompt(self, question: str, examples: Sequence[MessageDict] = ()) -> list[int]:
+        Args:
+            question: The user's text.
+            instruction: The text above the system text; empty for none.
+        """
+        system = "\n\n".join(filter(None, (instruction, self.system)))
+        if not system:
+            return [message("user", question)]
+        messages = [message("system", system), message("user", question)]
+        rendered = self.try_render(messages)
+        if rendered is not None and system.strip() in rendered:
+            return messages
+        return [message("user", f"{system}\n\n{question}")]
+
+    def prompt(self, question: str, examples: Sequence[MessageDict] = (), instruction: str = "") -> list[int]:
         """The ids of the first messages, up to the start of the assistant's turn.
 
         Args:
             question: The question.
             examples: The messages of solved questions, which stand before it; the first one is a question.
+            instruction: The text above the system text; empty for none.
         """
         if not examples:
-            return self.encode(self.render(self.opening(question)))
-        opening = self.opening(str(examples[0]["content"]))
+            return self.encode(self.render(self.opening(question, instruction)))
+        opening = self.opening(str(examples[0]["content"]), instruction)
         return self.encode(self.render([*opening, *examples[1:], message("user", question)]))
 
 
