@@ -64,7 +64,14 @@ def agents(
     within = None if every else rules.entropy_window if algorithm.needs_entropy else 0
     protocols = protocols_of(task, config, policy.tokenizer, policy.ends)
     told = policy.instruction
-    longest = max(len(protocols[task.environment_of(one)].prompt(one.question, told)) for one in questions)
+    longest = max(
+        len(
+            protocols[task.environment_of(one)].prompt(
+                one.question, told if one.instruction is None else one.instruction
+            )
+        )
+        for one in questions
+    )
     longest += room_for_instructions(config)
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
