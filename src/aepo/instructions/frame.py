@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aepo.rollout.agent import Agent
 
-_TAG = re.compile(r"</?\s*[A-Za-z_][\w.-]*[^<>]*>")
+_TAG = re.compile(r"</?[A-Za-z_][\w.-]*(?:\s[^<>]*)?>")
 _LEAST_DESCRIPTION = 20
 """A shorter description may be plain words that an instruction needs."""
 
@@ -49,11 +49,9 @@ class Frame:
         if text in others:
             raise BrokenFrame("another instruction has the same text")
         plain = "".join(text.split()).lower()
-        reserved = {word for agent in self.agents for word in agent.protocol.reserved}
+        reserved = sorted({word for agent in self.agents for word in agent.protocol.reserved if len(word) > 1})
         found = _TAG.search(text)
-        held = (
-            found.group() if found else next((w for w in sorted(reserved) if "".join(w.split()).lower() in plain), None)
-        )
+        held = found.group() if found else next((w for w in reserved if "".join(w.split()).lower() in plain), None)
         if held is not None:
             raise BrokenFrame(f"it holds {held!r}: tags and control tokens belong to the frame")
         for name, tool in ((name, tool) for agent in self.agents for name, tool in agent.tools.items()):

@@ -110,6 +110,7 @@ def _data(sources: Sequence[Source], choice: Choice) -> dict[str, str]:
         told["runs"][run]["sections"] = [s for s in told["runs"][run]["sections"] if s["key"] in present]
         data[f"runs/{run}/metrics.json"] = _text(views.metrics(source))
         data[f"runs/{run}/learned.json"] = _text(learned(source))
+        data[f"runs/{run}/instructions.json"] = _text(views.instructions(source))
     for (run, section), digests in lists.items():
         data[f"runs/{run}/sections/{section.key}.json"] = _text(digests)
     return {"view.json": _text(told), **data}

@@ -64,6 +64,9 @@ def app(sources: Sequence[Source], host: str = LOOPBACK[1], path: Path | None = 
     async def held_out(request: Request) -> Response:
         return await _answer(lambda: learned(one(request)))
 
+    async def instructions(request: Request) -> Response:
+        return await _answer(lambda: views.instructions(one(request)))
+
     async def questions(request: Request) -> Response:
         return await _answer(lambda: views.questions(one(request).section(request.path_params["key"])))
 
@@ -76,6 +79,7 @@ def app(sources: Sequence[Source], host: str = LOOPBACK[1], path: Path | None = 
         Route("/data/view.json", view),
         Route("/data/runs/{run:int}/metrics.json", metrics),
         Route("/data/runs/{run:int}/learned.json", held_out),
+        Route("/data/runs/{run:int}/instructions.json", instructions),
         Route("/data/runs/{run:int}/sections/{key}.json", questions),
         Route("/data/runs/{run:int}/sections/{key}/{index:int}.json", question),
         Mount("/static", StaticFiles(directory=str(static))),

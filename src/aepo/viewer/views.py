@@ -5,6 +5,7 @@
 | view.json | the opened folders, their settings and sections |
 | runs/0/metrics.json | the first folder's metrics, one object a row |
 | runs/0/learned.json | its held-out questions before and after, see `aepo.viewer.learned` |
+| runs/0/instructions.json | its instructions, with their worth over time; none without a population |
 | runs/0/sections/10.json | digests of the questions of its section "10" |
 | runs/0/sections/10/3.json | the whole fourth question of it |
 """
@@ -107,6 +108,27 @@ def metrics(source: Source, after: int = 0) -> dict[str, Any]:
 def _metric_rows(source: Source) -> list[dict[str, Any]]:
     file = source.folder.metrics_file
     return _rows(_stamp(file)) if file.is_file() else []
+
+
+def instructions(source: Source) -> list[dict[str, Any]]:
+    """The instructions of a run, in the order of their ids; ValueError names a broken line.
+
+    Each has its text, the id that it came from, the steps after which it joined and left (None if it has not), whether
+    it is the best now, and its points: step, worth, the ends of its interval, w, groups.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    rows = read_metrics(source.folder.instructions_file)
+    for row in rows:
+        for member in row["members"]:
+            about = {name: member[name] for name in ("id", "parent", "born", "text")}
+            kept = found.setdefault(member["id"], {**about, "left": None, "best": False, "points": []})
+            worth = member["worth"] or [None] * 3
+            kept["points"].append([row["step"], *worth, member["weight"], member["groups"]])
+    for kept in found.values():
+        last = kept["points"][-1][0]
+        kept["left"] = last if last < rows[-1]["step"] else None
+        kept["best"] = kept["id"] == rows[-1]["best"]
+    return [found[id] for id in sorted(found)]
 
 
 def questions(section: SourceSection) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 import { drawCurves } from "./curves.js";
 import { duration, figure, h } from "./dom.js";
 import { drawFailures } from "./failures.js";
+import { drawInstructions } from "./instructions.js";
 import { drawLearned } from "./learned.js";
 import { learnMeanings } from "./names.js";
 import { figures } from "./report.js";
@@ -14,7 +15,8 @@ const EVERY = 2000;
 export async function showRun(page, view) {
   const rows = view.runs.map(() => []);
   const curves = h("section", { class: "curves", "aria-label": "Curves" }),
-    trees = h("section", { class: "trees", "aria-label": "Trees" });
+    trees = h("section", { class: "trees", "aria-label": "Trees" }),
+    population = h("section", { class: "population", "aria-label": "Instructions" });
   const notices = h("div", { class: "notices" }),
     more = { open: false, words: "" };
   const alarms = h("div", { class: "alarms" }),
@@ -35,6 +37,7 @@ export async function showRun(page, view) {
     outcomes,
     trees,
     curves,
+    population,
   );
 
   // Only what is new is asked for; fewer rows than before mean that the run was resumed from an earlier step.
@@ -72,6 +75,7 @@ export async function showRun(page, view) {
         before = JSON.stringify(view.runs.map((run) => run.sections));
       if (view.live) view.runs = (await load("view.json")).runs;
       if (changed || before !== JSON.stringify(view.runs.map((run) => run.sections))) draw();
+      if (changed) await drawInstructions(population, view.runs);
       notices.replaceChildren();
     } catch (error) {
       notices.replaceChildren(h("p", { class: "notice" }, error.message));
