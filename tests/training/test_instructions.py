@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
+import anyio
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import aepo
 from aepo import api, config
-from aepo.algorithms import AnyAlgorithm
+from aepo.algorithms import Algorithm, AnyAlgorithm
+from aepo.assembly.parts import build
 from aepo.config import ConfigError
 from aepo.files.instruction import read_instruction, write_instruction
+from aepo.instructions.renewal import WriterError
+from aepo.rollout.generator import Sampled, Stop
 from aepo.runs import checkpoint
 from aepo.runs.metrics import read_metrics
 from aepo.training.display import Display
@@ -27,7 +30,7 @@ from tests import tiny
 from tests.instructions.writer import writing
 from tests.kept import comparable
 
-NAMES = [one.model_fields["name"].default for one in get_args(get_args(AnyAlgorithm)[0])]
+KINDS: tuple[type[Algorithm], ...] = get_args(get_args(AnyAlgorithm)[0])
 INSTRUCTIONS = (
     "task.name=tests.training.test_instructions:liking",
     "instructions.enabled=true",
@@ -177,11 +180,48 @@ def test_the_held_out_score_under_the_own_instruction_is_beside_that_of_the_best
     assert all(("instruction/own_success" in row) == (best[row["step"]] != 0) for row in measured)
 
 
-def test_a_policy_that_writes_for_itself(go: Go) -> None:
-    run = go("rollout.max_tokens=4000", "model.dtype=float32", "train.steps=3", "instructions.failures=1")
-    (renewal,) = [row for row in steps(run) if "instruction/accepted" in row]
-    assert renewal["instruction/writer_calls"] == 2
-    assert renewal["instruction/proposal_failed"] + renewal["instruction/accepted"] <= 2
+class Scribe:
+    """An engine that writes the same reply to everything, and keeps what it read."""
+
+    def __init__(self, reply: list[int], stopped: bool = True) -> None:
+        self.reply, self.stopped, self.read, self.closed = reply, stopped, [[]], 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    def open(self, tokens: list[int], noise: int) -> list[int]:
+        self.read.append(list(tokens))
+        return self.read[-1]
+
+    async def sample(self, sequence: list[int], most: int, stop: Stop) -> Sampled:
+        return Sampled(self.reply, [0.0] * len(self.reply), [0.0] * len(self.reply), self.stopped)
+
+    def close(self, sequence: list[int]) -> None:
+        self.closed += 1
+
+
+def test_the_policy_writes_in_the_room_that_a_trajectory_has(tmp_path: Path, model_folder: Path) -> None:
+    settings = tiny.settings(tmp_path / "run", model_folder, *INSTRUCTIONS, "rollout.max_tokens=400")
+    _, parts = build(config.load(None, settings), liking())
+    renewal, words = parts.instructions, tiny.tokenizer()
+    assert renewal is not None
+    parts.agent.generator = scribe = Scribe(words.encode("ab cd<|end|>"))  # type: ignore[assignment]
+    assert anyio.run(renewal.writer, ["a" * 900, "b" * 200, "c"], 1) == "ab cd"
+    assert words.decode(scribe.read[-1]).count("b") == 200 and scribe.closed == 1, "the longest that has room"
+    with pytest.raises(WriterError, match=r"the request does not fit into 3\d\d tokens"):
+        anyio.run(renewal.writer, ["a" * 900], 1)
+    scribe.stopped = False
+    with pytest.raises(WriterError, match="did not end its reply within 24 tokens"):
+        anyio.run(renewal.writer, ["a"], 1)
+
+
+def test_a_run_whose_policy_cannot_write_goes_on(go: Go, capsys: pytest.CaptureFixture[str]) -> None:
+    run = go("train.steps=3")
+    assert steps(run)[-1]["instruction/proposal_failed"] == 2
+    assert "the request does not fit" in capsys.readouterr().out
 
 
 def test_without_a_writer_a_run_goes_on_and_says_so(go: Go, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,17 +235,13 @@ def test_without_a_writer_a_run_goes_on_and_says_so(go: Go, capsys: pytest.Captu
     assert "is not available" in line and "training goes on" in line
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_algorithm_runs_under_it(go: Go, name: str) -> None:
-    own = () if name.startswith(("aepo", "arpo")) else ("~algorithm.tau", "~algorithm.entropy_window")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_algorithm_runs_under_it(kind: type[Algorithm], tmp_path: Path, model_folder: Path) -> None:
     with writing("ij") as writer:
-        run = go(
-            f"instructions.writer={writer.url}",
-            f"algorithm.name={name}",
-            "train.steps=3",
-            *own,
-        )
-    assert steps(run)[-1]["instruction/tried_trajectories"] > 0
+        overrides = (*INSTRUCTIONS, f"instructions.writer={writer.url}", "train.steps=3")
+        settings = config.load(None, tiny.settings(tmp_path / "run", model_folder, *overrides))
+        api.train_config(settings.model_copy(update={"algorithm": kind(group_size=6)}))
+    assert steps(tmp_path / "run")[-1]["instruction/tried_trajectories"] > 0
 
 
 @pytest.mark.parametrize(
@@ -226,12 +262,3 @@ def test_bad_input_is_one_line(go: Go, overrides: list[str], message: str) -> No
     with pytest.raises(ConfigError, match=message) as refused:
         go(*overrides)
     assert "\n" not in str(refused.value)
-
-
-def test_a_changed_text_in_a_checkpoint_is_found(go: Go) -> None:
-    with writing("ij") as writer:
-        run = go(f"instructions.writer={writer.url}", "train.steps=2")
-        newest = checkpoint.resumable(run / "checkpoints")
-        assert newest is not None
-        data = json.loads((newest / "state.json").read_text())
-    assert [one["sha256"] for one in data["instructions"]["members"]]
