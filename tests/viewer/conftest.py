@@ -275,3 +275,19 @@ def example_run(tmp_path, example_lines):
 def write_trees(path, lines):
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(x) + "\n" for x in lines)
+
+
+@pytest.fixture
+def population(example_run):
+    """Three instructions of the example run over sixty steps: the first, one that left, and one that came from it."""
+    rows = []
+    for step in range(1, 61):
+        worth = [0.01 * step / 60, -0.05, 0.05] if step > 1 else None
+        first = {"id": 0, "parent": None, "born": 0, "text": "", "weight": 0.0, "groups": step, "worth": worth}
+        one = {**first, "id": 1, "text": HOSTILE, "weight": -0.1}
+        new = {**first, "id": 2, "parent": 1, "born": 25, "text": "Search twice.", "weight": 0.2, "groups": step - 25}
+        members = [first, one] if step <= 25 else [first, new]
+        rows.append({"step": step, "best": 2 if step > 40 else 0, "members": members})
+    file = example_run / "instructions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return example_run

@@ -383,3 +383,23 @@ def test_a_section_of_another_version_is_a_line_on_the_page(browser, served, exa
     line = page.get_by_role("alert").inner_text(timeout=WAIT)
     assert "trajectory tree of format 99, this version reads 1 and 2" in line and "\n" not in line
     page.close()
+
+
+def test_the_population_of_a_run_with_who_came_from_whom(page, served, population):
+    page.goto(served(population))
+    page.get_by_role("heading", name="Instructions").wait_for()
+    members = page.locator(".member")
+    assert [members.nth(i).get_attribute("data-instruction") for i in range(3)] == ["0", "1", "2"]
+    assert [members.nth(i).get_attribute("data-depth") for i in range(3)] == ["0", "0", "1"]
+    gone, new = (read(members.nth(i)) for i in (1, 2))
+    assert "left after step 25" in gone and "document.title" in gone
+    assert "from 1, joined after step 25" in new and "best" in new and "Search twice." in new
+    assert "worth +0.01 (−0.05 to 0.05)" in new and "35 groups" in new
+    assert page.locator(".member .chart path.band").count() == 3
+    assert page.title() != "owned"
+
+
+def test_a_run_without_a_population_shows_none(page, served, example_run):
+    page.goto(served(example_run))
+    page.get_by_role("heading", name="Curves").wait_for()
+    assert page.get_by_role("heading", name="Instructions").count() == 0

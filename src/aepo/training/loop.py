@@ -258,7 +258,7 @@ class Trainer:
         self.display.phase("instructions")
         handed, found = self._sampled(partial(event_loop.run, renewal.renew, population, step))
         self.state = self.state.renewed(found)
-        for problem in found.problems:
+        for problem in dict.fromkeys(found.problems):
             self.display.message(f"after step {step}: {problem}; training goes on with the instructions that there are")
         return handed | found.metrics()
 
