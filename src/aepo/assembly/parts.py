@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from aepo.assembly.instructions import renewal_of
 from aepo.assembly.policies import load_to_train
 from aepo.config import Config
 from aepo.engines.local.cpu.threads import fastest_threads
 from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.stopping import decoder
+from aepo.engines.writer import renewal_of
 from aepo.equipment.agents import agents, scorer_of
 from aepo.rollout.sampler import Sampler
 from aepo.tasks.base import Task

@@ -484,12 +484,6 @@ class Config(Section):
                     raise ValueError(f"vllm.{name} is set, but engine is {self.engine}: set engine: vllm")
         return self
 
-    @model_validator(mode="after")
-    def _instructions_have_an_engine(self) -> Config:
-        if self.instructions.enabled and self.engine == "verl":
-            raise ValueError("instructions are not there for engine verl: use engine local or vllm, or leave them out")
-        return self
-
     @model_validator(mode="before")
     @classmethod
     def _name_the_algorithm(cls, data: Any) -> Any:

@@ -21,20 +21,28 @@ if TYPE_CHECKING:
     from aepo.rollout.sampler import Sampler
 
 
-class SampledPolicy(Protocol):
-    """A policy that can be sampled from: `LocalPolicy`, or `ServerPolicy` of a server.
+class ReadPolicy(Protocol):
+    """What the files of a policy say of it.
 
     Attributes:
         tokenizer: Its tokenizer.
         ends: The ends of a turn that the model declares.
-        sampler: Gives engines over it.
         instruction: The text above the system text that it was trained under; empty for none.
     """
 
     tokenizer: Tokenizer
     ends: Stop
-    sampler: Any
     instruction: str
+
+
+class SampledPolicy(ReadPolicy, Protocol):
+    """A policy that can be sampled from: `LocalPolicy`, or `ServerPolicy` of a server.
+
+    Attributes:
+        sampler: Gives engines over it.
+    """
+
+    sampler: Any
 
 
 def agents(

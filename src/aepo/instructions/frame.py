@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from aepo.rollout.agent import Agent
+from aepo.rollout.chat import ChatProtocol
+from aepo.tools.base import Tool
 
 _TAG = re.compile(r"</?[A-Za-z_][\w.-]*(?:\s[^<>]*)?>")
 _LEAST_DESCRIPTION = 20
@@ -22,17 +23,18 @@ class Frame:
     """What the system text holds besides an instruction.
 
     Attributes:
-        agents: The agents of the run, one for each environment.
+        protocols: The chat protocols of the run, one for each environment.
+        tools: The tools that these describe.
         max_tokens: Most tokens of an instruction.
     """
 
-    agents: Sequence[Agent]
+    protocols: Collection[ChatProtocol]
+    tools: Collection[Tool]
     max_tokens: int
 
     def tokens(self, text: str) -> int:
         """The tokens that an instruction adds to a prompt."""
-        prompts = (agent.protocol.prompt for agent in self.agents)
-        return max(len(prompt("question", text)) - len(prompt("question")) for prompt in prompts)
+        return max(len(one.prompt("question", text)) - len(one.prompt("question")) for one in self.protocols)
 
     def check(self, text: str, others: Collection[str] = ()) -> int:
         """Check an instruction; returns its tokens.
@@ -48,16 +50,18 @@ class Frame:
             raise BrokenFrame("it is empty")
         if text in others:
             raise BrokenFrame("another instruction has the same text")
-        plain = "".join(text.split()).lower()
-        reserved = sorted({word for agent in self.agents for word in agent.protocol.reserved if len(word) > 1})
-        found = _TAG.search(text)
-        held = found.group() if found else next((w for w in reserved if "".join(w.split()).lower() in plain), None)
-        if held is not None:
+        plain = _plain(text)
+        reserved = sorted({word for protocol in self.protocols for word in protocol.reserved if len(word) > 1})
+        tag = _TAG.search(text)
+        if held := tag.group() if tag else next((word for word in reserved if _plain(word) in plain), None):
             raise BrokenFrame(f"it holds {held!r}: tags and control tokens belong to the frame")
-        for name, tool in ((name, tool) for agent in self.agents for name, tool in agent.tools.items()):
-            described = "".join(tool.description.split()).lower()
-            if len(described) >= _LEAST_DESCRIPTION and described in plain:
-                raise BrokenFrame(f"it describes tool {name}: descriptions of tools belong to the frame")
+        for tool in self.tools:
+            if len(described := _plain(tool.description)) >= _LEAST_DESCRIPTION and described in plain:
+                raise BrokenFrame(f"it describes tool {tool.name}: descriptions of tools belong to the frame")
         if (count := self.tokens(text)) > self.max_tokens:
             raise BrokenFrame(f"it has {count} tokens, and {self.max_tokens} are allowed (instructions.max_tokens)")
         return count
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).lower()

@@ -10,22 +10,13 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
+from aepo.config import ConfigError
 from aepo.config.sections import InstructionsConfig
-from aepo.core.instructions import (
-    credited,
-    draw,
-    draw_probabilities,
-    failures_first,
-    question_credit,
-    step_credit,
-    survivors,
-)
+from aepo.core.instructions import credited, draw, draw_probabilities, question_credit, step_credit, survivors
 from aepo.core.noise import noise_key, uniform
-from aepo.types import SUCCESS, Group, Sample, flatten
-
-MOST_FAILURES, MOST_OF_A_QUESTION = 256, 2
-SHOWN_TOKENS = 256
-"""A failed trajectory is kept with so many of its first tokens after the prompt, and so many of its last ones."""
+from aepo.instructions.frame import BrokenFrame, Frame
+from aepo.instructions.writing import FailedPath, failed_paths, kept
+from aepo.types import Group, Sample
 
 
 @dataclass(frozen=True)
@@ -41,8 +32,7 @@ class Instruction:
         weight: w, in units of reward.
         visits: Steps that gave it credit.
         groups: Groups that gave it credit.
-        total: The sum of their credits.
-        squares: The sum of the squares of their credits.
+        total, squares: The sums of their credits and of the squares of these.
     """
 
     id: int
@@ -67,29 +57,6 @@ class Instruction:
 
 
 @dataclass(frozen=True)
-class FailedPath:
-    """A trajectory that did not succeed, for the writer.
-
-    Attributes:
-        instruction: The id of the instruction that it had.
-        question: The id of its question.
-        asked: The question's text.
-        reward: Its reward.
-        step: The step of its rollout.
-        head: The first tokens after the prompt.
-        tail: The last tokens, of those that `head` does not have.
-    """
-
-    instruction: int
-    question: str
-    asked: str
-    reward: float
-    step: int
-    head: list[int]
-    tail: list[int]
-
-
-@dataclass(frozen=True)
 class Population:
     """The instructions of a run after some steps.
 
@@ -108,6 +75,17 @@ class Population:
     failures: tuple[FailedPath, ...] = ()
     renewed: int = 0
     written: int = 0
+
+    @classmethod
+    def begun(cls, settings: InstructionsConfig, own: str, frame: Frame) -> Population:
+        """The task's own instruction, and those of the settings; ConfigError if one breaks the frame."""
+        members = [Instruction(0, own, frame.tokens(own))]
+        for number, text in enumerate((text.strip() for text in settings.texts), 1):
+            try:
+                members.append(Instruction(number, text, frame.check(text, {member.text for member in members})))
+            except BrokenFrame as error:
+                raise ConfigError(f"instructions.texts: {text[:40]!r}: {error}") from None
+        return cls(settings, tuple(members), written=len(members))
 
     @property
     def probabilities(self) -> list[float]:
@@ -137,42 +115,33 @@ class Population:
         return step > self.renewed and step % self.settings.every == 0
 
     def after(self, groups: Sequence[Group], step: int) -> Population:
-        """The population after a step's groups: weights, counts and failures. A group of one that is gone counts not.
+        """The population after step number `step`: weights, counts and failures.
 
         Args:
-            groups: The groups, dropped ones included.
+            groups: The step's groups, dropped ones included. Those of an instruction that is gone do not count.
             step: The number of the step.
         """
         place = {member.text: at for at, member in enumerate(self.members)}
-        asked = [group for group in groups if group.sample.instruction in place]
-        if not asked:
-            return self
-        at = [place[group.sample.instruction or ""] for group in asked]
-        means = [fmean(group.rewards) for group in asked]
-        questions = [group.sample.id for group in asked]
+        asked = [
+            (place[told], group) for group in groups if (told := group.sample.instruction) in place and told is not None
+        ]
+        at, means = [j for j, _ in asked], [fmean(group.rewards) for _, group in asked]
+        questions = [group.sample.id for _, group in asked]
         if self.settings.credit == "question":
             credits = question_credit(means, [self.last.get(question) for question in questions])
         else:
-            credits = list(step_credit(means))
-        weights, visits = credited(
-            [m.weight for m in self.members], [m.visits for m in self.members], at, credits, self.settings.decay
-        )
+            credits = [*step_credit(means)]
+        before = [member.weight for member in self.members], [member.visits for member in self.members]
+        found = zip(self.members, *credited(*before, at, credits, self.settings.decay), strict=True)
         members = []
-        for j, member in enumerate(self.members):
+        for j, (member, weight, visits) in enumerate(found):
             own = [x for where, x in zip(at, credits, strict=True) if where == j and x is not None]
-            sums = {
-                "total": math.fsum([member.total, *own]),
-                "squares": math.fsum([member.squares, *(x * x for x in own)]),
-            }
-            grown = replace(member, weight=weights[j], visits=visits[j], groups=member.groups + len(own), **sums)
-            members.append(grown)
-        failed = [one for j, group in zip(at, asked, strict=True) for one in _failed(group, self.members[j].id, step)]
-        return replace(
-            self,
-            members=tuple(members),
-            last={**self.last, **dict(zip(questions, means, strict=True))},
-            failures=_kept([*self.failures, *failed]),
-        )
+            total, squares = math.fsum([member.total, *own]), math.fsum([member.squares, *(x * x for x in own)])
+            sums = {"groups": member.groups + len(own), "total": total, "squares": squares}
+            members.append(replace(member, weight=weight, visits=visits, **sums))
+        failed = [path for j, group in asked for path in failed_paths(group, members[j].id, step)]
+        last = {**self.last, **dict(zip(questions, means, strict=True))}
+        return replace(self, members=tuple(members), last=last, failures=kept([*self.failures, *failed]))
 
     def surviving(self) -> Population:
         """The population without its worst known members, down to the share that survives."""
@@ -218,29 +187,6 @@ class Population:
             members.append(Instruction(**one))
         failures = tuple(FailedPath(**one) for one in data["failures"])
         return Population(self.settings, tuple(members), data["last"], failures, data["renewed"], data["written"])
-
-
-def _failed(group: Group, instruction: int, step: int) -> list[FailedPath]:
-    found = []
-    for leaf in group.tree.leaves:
-        if leaf.reward is not None and leaf.reward < SUCCESS:
-            path = flatten(group.sample, group.tree, leaf)
-            written = path.tokens[path.prompt_length :]
-            head, rest = written[:SHOWN_TOKENS], written[SHOWN_TOKENS:]
-            about = (group.sample.id, group.sample.question, leaf.reward, step)
-            found.append(FailedPath(instruction, *about, head, rest[-SHOWN_TOKENS:]))
-    return found
-
-
-def _kept(failures: Sequence[FailedPath]) -> tuple[FailedPath, ...]:
-    """The lowest rewards first, then the newest, then in the order of the paths; few of one question."""
-    kept, times = [], Counter[str]()
-    paths = [(number, one.reward, one.step) for number, one in enumerate(failures)]
-    for one in (failures[number] for number in failures_first(paths, len(paths), SUCCESS)):
-        times[one.question] += 1
-        if times[one.question] <= MOST_OF_A_QUESTION:
-            kept.append(one)
-    return tuple(kept[:MOST_FAILURES])
 
 
 def _hash(text: str) -> str:

@@ -34,31 +34,27 @@ class Renewed:
     Attributes:
         population: The population after it.
         groups: The trajectories that tried instructions; they are not trained on.
-        dropped: How many instructions were dropped.
-        accepted: How many joined.
-        calls: How many replies the writer was asked for.
-        tokens: Tokens that the writer wrote.
+        counts: How many were accepted and dropped, proposals that failed, requests to the writer, tokens that it wrote.
         problems: Why proposals failed, one line each.
     """
 
     population: Population
     groups: list[Group] = field(default_factory=list)
-    dropped: int = 0
-    accepted: int = 0
-    calls: int = 0
-    tokens: int = 0
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("accepted", "dropped", "writer_calls", "writer_tokens"), 0)
+    )
     problems: list[str] = field(default_factory=list)
 
     def metrics(self) -> dict[str, float]:
         """The counts as metrics."""
-        return {
-            "instruction/accepted": float(self.accepted),
-            "instruction/dropped": float(self.dropped),
-            "instruction/proposal_failed": float(len(self.problems)),
-            "instruction/writer_calls": float(self.calls),
-            "instruction/writer_tokens": float(self.tokens),
-            "instruction/tried_trajectories": float(sum(len(group.tree.leaves) for group in self.groups)),
-        }
+        tried = sum(len(group.tree.leaves) for group in self.groups)
+        counts = {**self.counts, "proposal_failed": len(self.problems), "tried_trajectories": tried}
+        return {f"instruction/{name}": float(count) for name, count in counts.items()}
+
+    def told(self, step: int) -> list[str]:
+        """A line for each problem."""
+        goes_on = "training goes on with the instructions that there are"
+        return [f"after step {step}: {problem}; {goes_on}" for problem in dict.fromkeys(self.problems)]
 
 
 @dataclass(frozen=True)
@@ -95,19 +91,17 @@ class Renewal:
             ValueError: A reward is not one finite number.
         """
         stay = replace(population.surviving(), renewed=step)
-        found = Renewed(stay, dropped=len(population.members) - len(stay.members))
+        found = Renewed(stay)
+        found.counts["dropped"] = len(population.members) - len(stay.members)
         room = population.settings.population - len(stay.members)
         proposals = await self._proposals(found, step) if room else []
         if not proposals:
             return found
         worst = min(stay.members, key=lambda member: (member.weight, -member.id))
-        asked = self._questions(step)
-        means = [
-            await self._tried(found, text, asked, step) for text in (worst.text, *(text for text, _, _ in proposals))
-        ]
+        means = [await self._tried(found, text, step) for text in (worst.text, *(text for text, _, _ in proposals))]
         for j in accepted(means[1:], means[0], room):
             found.population = found.population.joined(*proposals[j], step)
-            found.accepted += 1
+            found.counts["accepted"] += 1
         return found
 
     async def _proposals(self, found: Renewed, step: int) -> list[tuple[str, int, Instruction]]:
@@ -120,11 +114,11 @@ class Renewal:
             parent = ranked[place]
             own = [one for one in stay.failures if one.instruction == parent.id]
             shown = own[again * settings.failures :][: settings.failures]
+            requests = [request(parent.text, shown[:count], self.decode) for count in range(len(shown), -1, -1)]
+            found.counts["writer_calls"] += 1
             try:
-                found.calls += 1
-                requests = [request(parent.text, shown[:count], self.decode) for count in range(len(shown), -1, -1)]
                 reply = await self.writer(requests, noise_key(self.seed, step, "writer", number))
-                found.tokens += len(self.encode(reply))
+                found.counts["writer_tokens"] += len(self.encode(reply))
                 text = written(reply)
                 others = {member.text for member in stay.members} | {text for text, _, _ in proposals}
                 proposals.append((text, self.frame.check(text, others), parent))
@@ -134,16 +128,12 @@ class Renewal:
                 found.problems.append(f"a new instruction was refused: {error}")
         return proposals
 
-    def _questions(self, step: int) -> list[Sample]:
-        order = list(self.questions)
-        random.Random(f"instructions {self.seed} {step}").shuffle(order)
-        return order[: self.first.settings.verify_questions]
-
-    async def _tried(self, found: Renewed, text: str, asked: Sequence[Sample], step: int) -> float:
+    async def _tried(self, found: Renewed, text: str, step: int) -> float:
         """The mean reward of one trajectory a question under an instruction; equal random keys for every text."""
-        one = IndependentSamples(1)
-        samples = [replace(sample, instruction=text) for sample in asked]
+        order, one = list(self.questions), IndependentSamples(1)
+        random.Random(f"instructions {self.seed} {step}").shuffle(order)
+        asked = [replace(sample, instruction=text) for sample in order[: self.first.settings.verify_questions]]
         seeds = Seeds(self.seed, f"{step}/instructions")
-        groups = await explore(samples, self.agent, one, one.initial_state(2), seeds, self.scorer)
+        groups = await explore(asked, self.agent, one, one.initial_state(2), seeds, self.scorer)
         found.groups += groups
         return fmean(group.rewards[0] for group in groups)

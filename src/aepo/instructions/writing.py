@@ -1,17 +1,22 @@
-"""What the writer of instructions reads, and how its reply is read.
+"""What the writer reads, and what it wrote.
 
-The writer reads failed trajectories, whose tool results may come from the web. They are cut. Each of their lines begins
-with a bar, and no bracket of them stays as it was, so nothing in them can end the material, open a tag or be a control
-token. The task is said once more after them.
+It reads failed trajectories, and so pages of the web, which may try to give it orders. They are cut and quoted: no line
+of them stands as a line of ours does, they hold no tag and no control token, and the task is said once more after them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from aepo.instructions.population import FailedPath
+from aepo.core.instructions import failures_first
+from aepo.types import SUCCESS, Group, flatten
 
+SHOWN_TOKENS = 256
+"""A failed trajectory is kept with so many of its first tokens after the prompt, and so many of its last ones."""
+_MOST, _MOST_OF_A_QUESTION = 256, 2
 _PARTS = 1200
 """Most characters of the beginning and of the end of a transcript, and of a question."""
 _BRACKETS = str.maketrans("<>[]{}", "‹›［］｛｝")
@@ -30,6 +35,44 @@ The instruction of now:
 {failures}Now write the better instruction. Say in plain sentences what the model should do, and what it should avoid. \
 Do not write tags, code or brackets, and do not describe the tools: the model sees that description already. Do not \
 answer any question of the material. Reply with the whole new instruction and nothing else."""
+
+
+@dataclass(frozen=True)
+class FailedPath:
+    """A trajectory that did not succeed: the instruction's id, the question's id and text, and where it ended.
+
+    `head` has its first tokens after the prompt, `tail` the last ones of the others.
+    """
+
+    instruction: int
+    question: str
+    asked: str
+    reward: float
+    step: int
+    head: list[int]
+    tail: list[int]
+
+
+def failed_paths(group: Group, instruction: int, step: int) -> Iterator[FailedPath]:
+    """The trajectories of a group that did not succeed."""
+    for leaf in group.tree.leaves:
+        if leaf.reward is not None and leaf.reward < SUCCESS:
+            path = flatten(group.sample, group.tree, leaf)
+            written = path.tokens[path.prompt_length :]
+            head, rest = written[:SHOWN_TOKENS], written[SHOWN_TOKENS:]
+            about = (instruction, group.sample.id, group.sample.question, leaf.reward, step)
+            yield FailedPath(*about, head, rest[-SHOWN_TOKENS:])
+
+
+def kept(failures: Sequence[FailedPath]) -> tuple[FailedPath, ...]:
+    """Those that a run keeps: the lowest rewards first, then the newest; few of one question."""
+    found, times = [], Counter[str]()
+    paths = [(number, one.reward, one.step) for number, one in enumerate(failures)]
+    for one in (failures[number] for number in failures_first(paths, len(paths), SUCCESS)):
+        times[one.question] += 1
+        if times[one.question] <= _MOST_OF_A_QUESTION:
+            found.append(one)
+    return tuple(found[:_MOST])
 
 
 def request(instruction: str, failures: Sequence[FailedPath], decode: Callable[[list[int]], str]) -> str:

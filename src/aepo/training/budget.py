@@ -25,12 +25,19 @@ class Spent:
     tokens_sampled: int = 0
     executed_calls: int = 0
 
-    def after(self, groups: Sequence[Group]) -> Spent:
-        """The sum after one more step's rollout."""
+    def after(self, groups: Sequence[Group], written: int = 0) -> Spent:
+        """The sum after one more step's rollout.
+
+        Args:
+            groups: Its groups.
+            written: Tokens that a writer of instructions wrote.
+        """
         trees = [group.tree for group in groups]
         return Spent(
             self.trajectories + sum(len(tree.leaves) for tree in trees),
-            self.tokens_sampled + sum(len(n.tokens) for tree in trees for n in tree.nodes if n.kind is Kind.POLICY),
+            self.tokens_sampled
+            + sum(len(n.tokens) for tree in trees for n in tree.nodes if n.kind is Kind.POLICY)
+            + written,
             self.executed_calls + sum(map(executed_calls, trees)),
         )
 

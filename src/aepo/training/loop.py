@@ -258,8 +258,8 @@ class Trainer:
         self.display.phase("instructions")
         handed, found = self._sampled(partial(event_loop.run, renewal.renew, population, step))
         self.state = self.state.renewed(found)
-        for problem in dict.fromkeys(found.problems):
-            self.display.message(f"after step {step}: {problem}; training goes on with the instructions that there are")
+        for line in found.told(step):
+            self.display.message(line)
         return handed | found.metrics()
 
     def _told_of_instructions(self, groups: Sequence[Group]) -> dict[str, Any]:

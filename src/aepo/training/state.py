@@ -54,8 +54,7 @@ class RunState:
 
     def renewed(self, found: Renewed) -> RunState:
         """The state after a renewal of the instructions, whose cost counts as that of rollouts does."""
-        spent = self.spent.after(found.groups)
-        spent = replace(spent, tokens_sampled=spent.tokens_sampled + found.tokens)
+        spent = self.spent.after(found.groups, found.counts["writer_tokens"])
         return replace(self, instructions=found.population, spent=spent)
 
     def to_dict(self) -> dict[str, Any]:

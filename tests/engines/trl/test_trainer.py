@@ -16,12 +16,15 @@ import aepo
 from aepo.algorithms import AEPO, DAPO, GRPO, Algorithm, AnyAlgorithm
 from aepo.assembly.policies import load_policy
 from aepo.config import Layout, TrainConfig
+from aepo.config.sections import InstructionsConfig
 from aepo.equipment.models import BUILT_IN_MODELS
+from aepo.files.instruction import read_instruction
 from aepo.training.batch import flat_batch
 from aepo.training.step import Learner, NonFiniteLoss, update
 from aepo.types import SUCCESS, Kind, Origin
 from tests import tiny
 from tests.environments.test_runs import Letters
+from tests.instructions.writer import writing
 
 pytest.importorskip("trl", exc_type=ImportError)
 
@@ -255,6 +258,34 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
     assert again.exploration == whole.exploration and again.exploration.steps == 3
     assert again.spent == whole.spent
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
+
+
+def test_instructions_evolve_and_go_on_from_a_checkpoint_with_the_policy(
+    model_folder: Path, arguments: Arguments, tmp_path: Path
+) -> None:
+    with writing("ij ij", "<search>ab", "kl", "mn", "op") as writer:
+        settings = InstructionsConfig(
+            enabled=True, texts=["ab cd"], credit="step", every=2, min_groups=1, max_tokens=24, writer=writer.url
+        )
+        same = {"deterministic": True, "task": tiny.letters(8), "instructions": settings}
+        whole = make(model_folder, arguments(save_strategy="steps", save_steps=2, max_steps=4), **same)
+        whole.train()
+        assert len(writer.asked) == 2
+        last = whole.rollout.groups.sampled[0]
+        prompt = tiny.tokenizer().decode(last.tree.nodes[0].tokens)
+        assert (f"<|system|>{last.sample.instruction}" in prompt) == bool(last.sample.instruction)
+        (renewal,) = [row for row in steps(whole) if row.get("instruction/tried_trajectories")]
+        assert renewal["instruction/proposal_failed"] == 1
+        assert whole.spent.trajectories == 4 * 12 + renewal["instruction/tried_trajectories"]
+        writer.asked.clear()
+        again = make(model_folder, arguments(max_steps=4), **same)
+        again.train(resume_from_checkpoint=str(Path(whole.args.output_dir) / "checkpoint-2"))
+    assert again.population == whole.population and again.spent == whole.spent
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
+    again.save_model(str(tmp_path / "saved"))
+    assert read_instruction(tmp_path / "saved") == again.population.best.text
+    found = again.evaluate()
+    assert ("eval_instruction/own_success" in found) == (again.population.best.id != 0)
 
 
 def test_a_checkpoint_amid_a_rollout_is_not_gone_on_from(model_folder: Path, arguments: Arguments) -> None:

@@ -52,7 +52,7 @@ def test_every_request_has_the_ends_that_the_models_files_declare(desk: Any) -> 
     made, ends = desk
     client = Client([min(ends)], [max(ends)])
     asked = next(iter(made.samples))
-    generator = ServedGenerator(client, {"temperature": 1.0}, made.stopping_of(asked))
+    generator = ServedGenerator(client, {"temperature": 1.0}, made.stopping)
     group = anyio.run(made.grow, asked, 0, generator, None, 2)
     assert len(group.tree.leaves) == len(client.asked) == 2
     for _, _, sampling in client.asked:

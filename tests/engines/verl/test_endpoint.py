@@ -198,7 +198,7 @@ def test_a_replica_that_gives_entropies_comes_first(serve: Serve, loaded: Any): 
     # Asked for, the last resort is taken though there is better.
     last = source("logprob", servers, loaded.tokenizer)
     assert (last.name, last.client.estimator) == ("logprob", "sampled")
-    engine = ServedGenerator(last.client, {"temperature": 1.0}, free(loaded.tokenizer))
+    engine = ServedGenerator(last.client, {"temperature": 1.0}, lambda _: free(loaded.tokenizer))
     assert anyio.run(engine.sample, engine.open([3], 1), 1, Stop()).entropies == [0.5]
 
 

@@ -37,7 +37,8 @@ class Client:
 
 def over(client: Client, stop: Stop) -> ServedGenerator:
     tokenizer = make_tokenizer(VOCABULARY)
-    return ServedGenerator(client, {"temperature": 0.7}, Stopping(stop, tokenizer, vocabulary_texts(tokenizer)))
+    stopping = Stopping(stop, tokenizer, vocabulary_texts(tokenizer))
+    return ServedGenerator(client, {"temperature": 0.7}, lambda _: stopping)
 
 
 def sample(generator: ServedGenerator, sequence: Any, count: int, stop: Stop) -> Any:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,6 +22,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from aepo.algorithms import AEPO, AnyAlgorithm
 from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
+from aepo.config.sections import InstructionsConfig
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.load import LoadedModel
 from aepo.engines.local.logprobs import ModelLogprobs
@@ -27,8 +30,10 @@ from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.trl import arguments as given
 from aepo.engines.trl.batches import MicroBatch, divide
 from aepo.engines.trl.loss import StepLoss
+from aepo.engines.writer import renewal_of
 from aepo.equipment.agents import agents, scorer_of
 from aepo.evaluation.runner import Evaluation, evaluate
+from aepo.files.instruction import write_instruction
 from aepo.process import event_loop
 from aepo.rewards.score import AT_ONCE, RewardScorer
 from aepo.rollout.agent import Agent, OnFormatError
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
+_log = logging.getLogger(__name__)
 STATE_FILE = "exploration.json"
 STATE_FORMAT = 1
 
@@ -109,11 +115,14 @@ class AEPOTrainer(GRPOTrainer):
         rewards_at_once: The number of calls of the reward at once.
         layout: "tree" computes each distinct token of a forward pass once, "flat" each trajectory whole.
         eval_greedy: Whether evaluations also take a greedy trajectory per question.
+        instructions: Settings of a population of instructions that evolves with the policy; a step is a rollout.
 
     Attributes:
         algorithm: The algorithm.
         exploration: The run's entropy scales, kept in checkpoints.
         spent: The resources that rollouts have used, kept in checkpoints.
+        population: The instructions, kept in checkpoints; None without `instructions`. A checkpoint and a saved model
+            have the best one as `instruction.txt`.
         rollout: The last rollout; None before the first.
         evaluation: The last evaluation; None before the first.
 
@@ -152,6 +161,7 @@ class AEPOTrainer(GRPOTrainer):
         rewards_at_once: int = AT_ONCE,
         layout: Layout = "tree",
         eval_greedy: bool = True,
+        instructions: InstructionsConfig | None = None,
     ) -> None:
         self.algorithm, self.task = algorithm or AEPO(group_size=args.num_generations), task
         given.check(args, self.algorithm)
@@ -184,6 +194,7 @@ class AEPOTrainer(GRPOTrainer):
         rewards, tools = RewardsConfig(concurrency=rewards_at_once), ToolsConfig(repeat=repeat)
         train = TrainConfig(layout=layout)
         config = Config(algorithm=self.algorithm, rollout=rollout, rewards=rewards, tools=tools, train=train)
+        config = config.model_copy(update={"instructions": instructions or InstructionsConfig(), "seed": args.seed})
         self._prepare_rollout(config, eval_greedy)
 
     def _prepare_rollout(self, config: Config, eval_greedy: bool) -> None:
@@ -195,6 +206,8 @@ class AEPOTrainer(GRPOTrainer):
         asked = [*task.samples, *task.held_out]
         agent, greedy = agents(self.policy, task, config, asked)
         self._sampling = _Sampling(agent, greedy if eval_greedy else None, scorer_of(task, config))
+        self._renewal = renewal_of(config, self.policy, agent, self._sampling.scorer, task.samples)
+        self.population = None if self._renewal is None else self._renewal.first
         layout = config.train.layout
         if layout == "tree":
             self.policy.refuse_tree(agent.protocol.prompt(asked[0].question))
@@ -237,10 +250,14 @@ class AEPOTrainer(GRPOTrainer):
         step, seed, algorithm = self.state.global_step // self.steps_per_rollout, self.args.seed, self.algorithm
         growing = (self._sampling.agent, self._sampling.scorer, algorithm, self.exploration)
         with counting() as counts:
-            groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step)
+            self._renew(step)
+            groups = event_loop.run(sample_groups, samples, self.task.samples, *growing, seed, step, self._instructed)
         self.rollout = TrainerRollout(step + 1, groups)
         self.exploration = exploration_update(groups.sampled, self.exploration)
         self.spent = self.spent.after(groups.sampled)
+        if self.population is not None:
+            self.population = self.population.after(groups.sampled, step + 1)
+            self._keep_metrics(self.population.metrics(groups.sampled, step + 1))
         metrics = rollout_metrics(
             groups.sampled, algorithm.exploration().entropy_window, list(self._sampling.agent.tools)
         )
@@ -249,6 +266,20 @@ class AEPOTrainer(GRPOTrainer):
         passes, rng = self.args.gradient_accumulation_steps, random.Random(f"minibatches {seed} {step}")
         steps = self.args.steps_per_generation // passes
         return divide(batch, steps, passes, self.num_iterations, rng, self._loss.reference)
+
+    def _renew(self, step: int) -> None:
+        """Renew the instructions if it is time."""
+        if self._renewal is None or self.population is None or not self.population.due(step):
+            return
+        found = event_loop.run(self._renewal.renew, self.population, step)
+        self.population = found.population
+        self.spent = self.spent.after(found.groups, found.counts["writer_tokens"])
+        for line in found.told(step):
+            _log.warning(line)
+        self._keep_metrics(found.metrics())
+
+    def _instructed(self, samples: Sequence[Sample], step: int | str) -> Sequence[Sample]:
+        return samples if self.population is None else self.population.instructed(samples, self.args.seed, step)
 
     def _keep_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Keep metrics for TRL's next log, without histograms, which it does not support."""
@@ -297,11 +328,11 @@ class AEPOTrainer(GRPOTrainer):
             raise ValueError(f"no question of task {self.task.name!r} to evaluate with: give eval_dataset")
         by_id = {sample.id: sample for sample in self.task.held_out or self.task.samples}
         asked = [by_id[one] for one in given.data_set("eval_dataset", rows, list(by_id.values()))["id"]]
-        agent, greedy, scorer = self._sampling
-        how = (self.num_generations_eval, self.args.seed)
         with counting() as counts:
-            self.evaluation = event_loop.run(evaluate, asked, scorer, agent, greedy, *how)
+            self.evaluation = self._evaluated(asked, self._best, self._sampling.greedy)
         found = self.evaluation.metrics() | taken(counts)
+        if self.population is not None and (own := self.population.members[0].text) != self._best:
+            found["instruction/own_success"] = self._evaluated(asked, own, None).passes(1).mean
         metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": value for name, value in found.items()}
         # TRL uses the mode to choose which metrics it logs.
         self.model.eval()
@@ -309,9 +340,25 @@ class AEPOTrainer(GRPOTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    @property
+    def _best(self) -> str:
+        """The instruction that evaluations and checkpoints have."""
+        return self.policy.instruction if self.population is None else self.population.best.text
+
+    def _evaluated(self, asked: Sequence[Sample], instruction: str, greedy: Agent | None) -> Evaluation:
+        samples = [replace(sample, instruction=instruction) for sample in asked]
+        agent, scorer = self._sampling.agent, self._sampling.scorer
+        return event_loop.run(evaluate, samples, scorer, agent, greedy, self.num_generations_eval, self.args.seed)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        write_instruction(output_dir or self.args.output_dir, self._best)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         state = {"format": STATE_FORMAT, "exploration": self.exploration.to_dict(), "spent": self.spent.to_dict()}
+        if self.population is not None:
+            state["instructions"] = self.population.to_dict()
         (Path(output_dir) / STATE_FILE).write_text(json.dumps(state) + "\n", encoding="utf-8")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -330,6 +377,10 @@ class AEPOTrainer(GRPOTrainer):
         if (found := state["format"]) != STATE_FORMAT:
             raise ValueError(f"{checkpoint}: {STATE_FILE} has format {found!r}, this version reads {STATE_FORMAT}")
         self.exploration, self.spent = ExplorationState.from_dict(state["exploration"]), Spent.from_dict(state["spent"])
+        if self.population is not None:
+            if "instructions" not in state:
+                raise ValueError(f"{checkpoint} was saved without instructions: leave them out, or begin a new run")
+            self.population = self.population.restored(state["instructions"])
 
 
 def _given_in_the_rollout(completions: list[Any], **columns: Any) -> list[float]:

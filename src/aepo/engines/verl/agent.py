@@ -8,6 +8,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,20 @@ import transfer_queue as tq
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 
 from aepo.core.exploration import ExplorationState, IndependentSamples
-from aepo.engines.stopping import Stopping, ends_of, stoppings
+from aepo.engines.stopping import ends_of, stoppings
 from aepo.engines.verl.generator import ServedGenerator
 from aepo.engines.verl.process import run_config, run_task
 from aepo.engines.verl.rows import dumped, rows
 from aepo.engines.verl.tools import divided
+from aepo.engines.writer import renewal_of
 from aepo.environments import Environment
 from aepo.equipment.agents import agent_over, protocols_of, scorer_of
 from aepo.equipment.tools import equip
+from aepo.evaluation.runner import evaluate
+from aepo.files.instruction import read_instruction
+from aepo.instructions.population import Population
+from aepo.instructions.renewal import Renewed
+from aepo.rollout.agent import Agent
 from aepo.rollout.explorer import RolloutError, Seeds, explore
 from aepo.tools.counts import counting, taken
 from aepo.types import Group
@@ -41,19 +48,28 @@ class Desk:
         self._open.enter_context(equipment.in_use(Path(self.config.run), keep=True, resume=resume))
         self.task = equipment.of(task)
         self.scorer = scorer_of(task, self.config)
-        self.protocols = protocols_of(self.task, self.config, tokenizer, ends_of(self.config.model.path))
-        prepared = stoppings(tokenizer)
-        self.stopping = {name: prepared(protocol.stop) for name, protocol in self.protocols.items()}
+        self.tokenizer, self.ends = tokenizer, ends_of(self.config.model.path)
+        self.instruction = read_instruction(self.config.model.path)
+        self.evaluated = self.instruction
+        """The instruction of evaluations."""
+        self.protocols = protocols_of(self.task, self.config, tokenizer, self.ends)
+        self.stopping = stoppings(tokenizer)
         self.samples = {sample.id: sample for sample in (*task.samples, *task.held_out)}
         self.vocabulary = len(tokenizer)
         self._places = asyncio.Semaphore(at_once(self.task.environments.values(), self.config.algorithm.group_size))
 
-    def stopping_of(self, sample: str) -> Stopping:
-        """The stop condition for a question."""
-        return self.stopping[self.task.environment_of(self.samples[sample])]
+    def agent(self, generator: ServedGenerator) -> Agent:
+        """The agent that grows paths on an engine."""
+        return agent_over(generator, self.protocols, self.task, self.config, self.instruction)
 
     async def grow(
-        self, sample: str, number: int, generator: ServedGenerator, state: str | None, samples: int | None
+        self,
+        sample: str,
+        number: int,
+        generator: ServedGenerator,
+        state: str | None,
+        samples: int | None,
+        told: str | None = None,
     ) -> Group:
         """The scored group of a question.
 
@@ -63,14 +79,28 @@ class Desk:
             generator: The engine.
             state: In training, the step's exploration state, as JSON.
             samples: In an evaluation, the number of independent trajectories.
+            told: The instruction that the question was drawn; None for that of the policy.
         """
         rules = self.config.algorithm.exploration() if samples is None else IndependentSamples(samples)
         known = rules.initial_state(self.vocabulary) if state is None else ExplorationState.from_dict(json.loads(state))
         seeds = Seeds(self.config.seed, number if samples is None else "evaluation")
-        agent = agent_over(generator, self.protocols, self.task, self.config)
+        asked = replace(self.samples[sample], instruction=told)
         async with self._places:
-            [group] = await explore([self.samples[sample]], agent, rules, known, seeds, self.scorer)
+            [group] = await explore([asked], self.agent(generator), rules, known, seeds, self.scorer)
         return group
+
+    async def renew(self, population: Population, step: int, generator: ServedGenerator) -> Renewed:
+        """Renew the run's instructions with one node's tools; arguments as of `Renewal.renew`."""
+        renewal = renewal_of(self.config, self, self.agent(generator), self.scorer, self.task.samples)
+        assert renewal is not None
+        return await renewal.renew(population, step)
+
+    async def success(self, told: str, generator: ServedGenerator) -> float:
+        """The held-out success under an instruction."""
+        settings = self.config.evaluation
+        asked = [replace(sample, instruction=told) for sample in self.task.held_out[: settings.questions]]
+        found = await evaluate(asked, self.scorer, self.agent(generator), None, settings.samples, self.config.seed)
+        return found.passes(1).mean
 
 
 def at_once(environments: Iterable[Environment], group_size: int) -> int:
@@ -102,13 +132,33 @@ class _Worker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type: ignor
 
     async def _put_tree(self, prompt: dict[str, Any], sampling_params: dict[str, Any], validate: bool) -> None:
         state, samples = prompt.pop("exploration", None), prompt.pop("__rollout_n__", None)
+        told = prompt.pop("instruction", self.desk.evaluated if validate else None)
         sampling = {**sampling_params, "temperature": 0} if prompt["greedy"] else sampling_params
-        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping_of(prompt["sample"]))
+        generator = ServedGenerator(self.llm_client, sampling, self.desk.stopping)
         with counting() as counts:
-            group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples)
+            group = await self.desk.grow(prompt["sample"], prompt["index"], generator, state, samples, told)
         for number, row in enumerate(rows(group, taken(counts))):
             # verl would take a list of rows as one session and score only the last row.
             await self._agent_loop_postprocess([row], validate, session_id=number, **prompt)
+
+    async def evaluate_under(self, instruction: str) -> None:
+        """Choose the instruction of the next evaluations."""
+        self.desk.evaluated = instruction
+
+    async def renew(self, population: Population, step: int) -> tuple[Renewed, dict[str, float]]:
+        """`Desk.renew`, and what was counted."""
+        with counting() as counts:
+            return await self.desk.renew(population, step, self._sampling()), taken(counts)
+
+    async def success(self, told: str) -> float:
+        """`Desk.success`."""
+        return await self.desk.success(told, self._sampling())
+
+    def _sampling(self) -> ServedGenerator:
+        rollout = self.config.actor_rollout_ref.rollout
+        names = ("temperature", "top_p", "top_k")
+        sampling = {name: rollout[name] for name in names} | {"repetition_penalty": 1.0}
+        return ServedGenerator(self.llm_client, sampling, self.desk.stopping)
 
 
 class Manager(AgentLoopManagerTQ):  # type: ignore[misc]

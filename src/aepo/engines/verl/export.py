@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from aepo.files.instruction import read_instruction, write_instruction
 from aepo.runs.checkpoint import verl_step
 from aepo.runs.folder import RunFolder
 
@@ -29,7 +30,8 @@ def newest(run: Path) -> Path:
 def export(run: Path, out: Path) -> Path:
     """Write the newest policy of a run as a folder that `transformers` and every engine here can load.
 
-    Weights keep the precision that they were trained in.
+    Weights keep the precision that they were trained in. The instruction that the policy was trained under goes with
+    them.
 
     Returns:
         The exported checkpoint.
@@ -51,6 +53,7 @@ def export(run: Path, out: Path) -> Path:
     aside = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     model.save_pretrained(aside)
     AutoTokenizer.from_pretrained(actor / "huggingface").save_pretrained(aside)
+    write_instruction(aside, read_instruction(checkpoint))
     os.replace(aside, out)
     return checkpoint
 

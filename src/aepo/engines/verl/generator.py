@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from aepo.engines.remote import RemoteGenerator, RemoteSequence
@@ -25,8 +26,8 @@ class ServedGenerator(RemoteGenerator):
         stopping: Prepares a stop condition.
     """
 
-    def __init__(self, client: Any, sampling: dict[str, Any], stopping: Stopping) -> None:
-        super().__init__(lambda _: stopping, sys.maxsize, sys.maxsize)
+    def __init__(self, client: Any, sampling: dict[str, Any], stopping: Callable[[Stop], Stopping]) -> None:
+        super().__init__(stopping, sys.maxsize, sys.maxsize)
         self.client, self.sampling = client, sampling
         self.entropy_estimator = client.estimator
         # Requests with one name go to one server, which has the shared prefix in its cache.

@@ -10,7 +10,7 @@ from aepo.config import Config, ConfigError, flat
 from aepo.engines.local.adapters import find_adapter
 from aepo.engines.local.shape import shape_of
 from aepo.engines.prompts import longest_prompt
-from aepo.engines.verl.process import VARIABLE
+from aepo.engines.verl.process import VARIABLE, first_population
 from aepo.engines.verl.settings import overrides, unknown
 from aepo.equipment.agents import scorer_of
 from aepo.equipment.models import BUILT_IN_MODELS
@@ -64,6 +64,8 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
     Raises:
         ValueError: Something does not fit, or verl is not installed.
     """
+    from transformers import AutoTokenizer
+
     config = placed(config)
     if (adapter := find_adapter(config.model.path)) is not None:
         raise ConfigError(
@@ -71,6 +73,7 @@ def prepared(config: Config, task: Task, resume: bool = False) -> Any:
             "(peft: merge_and_unload), and give what save_pretrained writes"
         )
     wanted = overrides(config, len(longest_prompt(config, task)), resume)
+    first_population(config, task, AutoTokenizer.from_pretrained(config.model.path))
     wanted["trainer.val_before_train"] = bool(task.held_out)
     if not task.held_out:
         wanted["trainer.test_freq"] = -1

@@ -9,6 +9,11 @@ from typing import Any
 
 from aepo import tasks
 from aepo.config import Config, parse
+from aepo.engines.stopping import ends_of
+from aepo.equipment.agents import protocols_of
+from aepo.files.instruction import read_instruction
+from aepo.instructions.frame import Frame
+from aepo.instructions.population import Population
 from aepo.tasks.base import Task
 
 VARIABLE = "AEPO_VERL_CONFIG"
@@ -26,6 +31,19 @@ def run_task() -> Task:
     """The run's task."""
     task = run_config().task
     return tasks.load(task.name, task.options)
+
+
+def first_population(config: Config, task: Task, tokenizer: Any) -> Population | None:
+    """The instructions that a new run begins with; None if it has none.
+
+    Raises:
+        ConfigError: A text cannot be an instruction.
+    """
+    settings, path = config.instructions, config.model.path
+    if not settings.enabled:
+        return None
+    protocols = protocols_of(task, config, tokenizer, ends_of(path)).values()
+    return Population.begun(settings, read_instruction(path), Frame(protocols, task.tools, settings.max_tokens))
 
 
 def version(server: Any) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
@@ -14,7 +15,8 @@ from aepo.types import SUCCESS, Group, Sample, Trajectory, TrajectoryTree
 
 def dumped(group: Group) -> str:
     """A group as JSON; `loaded` reads it back equal."""
-    return json.dumps({"sample": group.sample.id, "tree": group.tree.to_dict()})
+    told = {} if group.sample.instruction is None else {"instruction": group.sample.instruction}
+    return json.dumps({"sample": group.sample.id, **told, "tree": group.tree.to_dict()})
 
 
 def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
@@ -25,7 +27,8 @@ def loaded(text: str, samples: Mapping[str, Sample]) -> Group:
         samples: The task's questions, by their ids.
     """
     data = json.loads(text)
-    return Group(samples[data["sample"]], TrajectoryTree.from_dict(data["tree"]))
+    sample = replace(samples[data["sample"]], instruction=data.get("instruction"))
+    return Group(sample, TrajectoryTree.from_dict(data["tree"]))
 
 
 def rows(group: Group, counts: Mapping[str, float]) -> list[AgentLoopOutput]:

@@ -53,6 +53,7 @@ OURS = {
     "rollout.on_tool_bug": "a group that fails stops the run, with its trajectory kept",
     "rewards.": "rewards are asked beside the agent loops, so many at once in each",
     "tools.": "tools run beside the agent loops; limits of a service are divided among them",
+    "instructions.": "our trainer draws them with the questions; the first agent loop renews them",
     "train.max_trajectories": "trainer.total_training_steps ends there",
     "train.layout": "whole trajectories are trained: the same result, to rounding",
     "train.trees_every": "our trainer keeps the trees",

@@ -26,13 +26,14 @@ from aepo.core.exploration import ExplorationState
 from aepo.engines.verl.buffer import GroupBuffer, RolloutFailed
 from aepo.engines.verl.losses import advantages
 from aepo.engines.verl.mapping import NAME
-from aepo.engines.verl.process import run_config, run_task
+from aepo.engines.verl.process import first_population, run_config, run_task
 from aepo.engines.verl.questions import GREEDY
 from aepo.engines.verl.rows import gathered, loaded
 from aepo.engines.verl.settings import source_of
 from aepo.engines.verl.sources import choose
 from aepo.evaluation.outcomes import save_outcomes
 from aepo.evaluation.runner import Evaluation
+from aepo.files.instruction import read_instruction, write_instruction
 from aepo.files.whole import write_whole
 from aepo.runs.begun import add_version, drop_after
 from aepo.runs.failures import save_failure
@@ -41,7 +42,7 @@ from aepo.runs.trees import TreeWriter
 from aepo.training.alarm import EntropyWatch, watched
 from aepo.training.metrics import exploration_update, rollout_metrics
 from aepo.training.step import NonFiniteLoss
-from aepo.training.trackers import make_trackers
+from aepo.training.trackers import JsonlTracker, make_trackers
 from aepo.types import Group
 
 STATE = "aepo.json"
@@ -64,6 +65,8 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         band = self.ours.train.entropy_band
         self.watch = None if band is None else EntropyWatch(band)
         self.groups: list[Group] = []
+        self.submitted = 0
+        self.own_success: dict[str, float] = {}
         self.done = 0
         self.whole = True
         self.lost: Exception | None = None
@@ -88,6 +91,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         self.state = self.ours.algorithm.exploration().initial_state(len(self.tokenizer))
+        self.population = first_population(self.ours, self.task, self.tokenizer)
 
     def get_llm_client(self) -> Any:
         """Make a client that gives entropies if possible; their source is written to the run's `versions.json`."""
@@ -104,6 +108,9 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             self.ours.train.trackers, self.folder, resumed, flat(self.ours.model_dump(mode="json"))
         )
         self.trees = TreeWriter(self.folder, partial(self.tokenizer.decode, skip_special_tokens=False))
+        if self.population is not None:
+            self.kept = JsonlTracker(self.folder.instructions_file)
+            self.kept.truncate_after(self.done)
         try:
             super().fit(agent_loop_manager)
             self.trees.wait()
@@ -118,18 +125,38 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
         # The scales go with the questions, so that the workers of all nodes decide by the same scales.
         tu.assign_non_tensor_data(batch, "exploration", json.dumps(self.state.to_dict()))
+        if self.population is not None:
+            asked, step = [self.samples[name] for name in batch["sample"]], self.global_steps - 1
+            again = f"{step}/{self.submitted}" if self.submitted else step
+            told = self.population.instructed(asked, self.ours.seed, again)
+            tu.assign_non_tensor_stack(batch, "instruction", [sample.instruction for sample in told])
+            self.submitted += 1
         return int(super()._submit_batch_to_rollout(batch))
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
         """Train on one batch, as verl does, and update the entropy scales from its trees."""
         self.trees.check()
         self.loader = self.train_dataloader.state_dict()
+        self.submitted, self.renewed = 0, self._renew()
         batch = super().step(metrics, timing_raw)
         if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
             raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
         self.state = exploration_update(self.groups, self.state)
+        if self.population is not None:
+            self.population = self.population.after(self.groups, self.global_steps)
         self.done, self.whole = self.global_steps, True
         return batch
+
+    def _renew(self) -> dict[str, float]:
+        """Let a worker renew the instructions if it is time; returns the metrics of that."""
+        step = self.global_steps - 1
+        if self.population is None or not self.population.due(step):
+            return {}
+        found, counts = ray.get(self.agent_loop_manager.agent_loop_workers[0].renew.remote(self.population, step))
+        self.population = found.population
+        for line in found.told(step):
+            print(f"aepo: {line}")
+        return found.metrics() | {f"instruction/{name}": value for name, value in counts.items()}
 
     def on_sample_end(self) -> None:
         """Let the servers sleep. If one has died, this step is the last, because that server cannot get new weights."""
@@ -166,11 +193,18 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         known = {"loss": metrics.get("actor/pg_loss"), "grad/norm": metrics.get("actor/grad_norm")}
         numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
         theirs = {f"verl/{name}": value for name, value in numbers.items() if name not in self.told}
-        self._log({**self.told, **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
+        self._log({**self.told, **self._told(), **known, **theirs, **self._watched(), "time/step": timing_raw["step"]})
         if self.global_steps % self.ours.train.trees_every == 0 or self.global_steps == 1:
             self.trees.save(self.global_steps, self.groups)
         if self.lost is not None:
             raise RuntimeError(f"a rollout server died in step {self.global_steps}") from self.lost
+
+    def _told(self) -> dict[str, Any]:
+        """Keep the population for the viewer; returns its metrics."""
+        if self.population is None:
+            return {}
+        self.kept.log(self.global_steps, self.population.row(self.global_steps))
+        return self.renewed | self.population.metrics(self.groups, self.global_steps)
 
     def _watched(self) -> dict[str, float]:
         self.watch, metrics = watched(self.watch, self.told.get("entropy/policy"), lambda line: print(f"aepo: {line}"))
@@ -181,7 +215,19 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             tracker.log(self.global_steps, metrics)
 
     def _validate(self) -> dict[str, float]:
-        return {} if self.lost is not None else super()._validate()
+        if self.lost is not None:
+            return {}
+        if self.population is not None:
+            workers, best, own = (
+                self.agent_loop_manager.agent_loop_workers,
+                self.population.best,
+                self.population.members[0],
+            )
+            ray.get([worker.evaluate_under.remote(best.text) for worker in workers])
+            # The score under the task's own instruction shows what the best one is worth.
+            beside = {} if best is own else {"instruction/own_success": ray.get(workers[0].success.remote(own.text))}
+            self.own_success = beside
+        return dict(super()._validate())
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: dict[str, Any], *others: Any, **named: Any) -> Any:
         """The figures of verl, and Pass@k as in all of this project."""
@@ -193,7 +239,7 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         for text in infos.pop("counts"):
             counts.update(json.loads(text))
         save_outcomes(self.folder, self.global_steps, result.outcomes())
-        self._log({**result.metrics(), **{f"eval/{name}": value for name, value in counts.items()}})
+        self._log({**result.metrics(), **self.own_success, **{f"eval/{name}": n for name, n in counts.items()}})
         return {**super()._val_metrics_update(sources, uids, infos, *others, **named), **result.metrics()}
 
     def _save_checkpoint(self) -> None:
@@ -202,7 +248,11 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         self._path().mkdir(parents=True, exist_ok=True)
         watch = None if self.watch is None else self.watch.to_dict()
         state = {"exploration": self.state.to_dict(), "entropy_watch": watch}
+        if self.population is not None:
+            state["instructions"] = self.population.to_dict()
         write_whole(self._path() / STATE, json.dumps(state).encode())
+        own = read_instruction(self.ours.model.path)
+        write_instruction(self._path(), own if self.population is None else self.population.best.text)
         super()._save_checkpoint()
         self.saved = self.global_steps
 
@@ -217,6 +267,8 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
             self.state = ExplorationState.from_dict(kept["exploration"])
             if self.watch is not None and kept["entropy_watch"] is not None:
                 self.watch = EntropyWatch.from_dict(kept["entropy_watch"], self.watch.band)
+            if self.population is not None:
+                self.population = self.population.restored(kept["instructions"])
         drop_after(self.folder, self.global_steps)
 
     def _keep(self, error: Exception) -> None:

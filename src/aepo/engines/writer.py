@@ -1,4 +1,4 @@
-"""Puts together what renews the instructions of a run: the first population, its checks, and the writer."""
+"""Who writes new instructions: the policy itself, or a model behind a server. And the parts that renew them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from functools import partial
 
 from aepo.config import Config, ConfigError
-from aepo.engines.local.policy import LocalPolicy
 from aepo.engines.openai.chat import ChatModel, found
 from aepo.engines.openai.client import Endpoint, ServerError, ServerRefusal
-from aepo.instructions.frame import BrokenFrame, Frame
-from aepo.instructions.population import Instruction, Population
+from aepo.engines.stopping import decode
+from aepo.equipment.agents import ReadPolicy
+from aepo.instructions.frame import Frame
+from aepo.instructions.population import Population
 from aepo.instructions.renewal import Renewal, Writer, WriterError
 from aepo.rollout.agent import Agent
-from aepo.rollout.chat import ChatProtocol, make_protocol
+from aepo.rollout.chat import make_protocol
 from aepo.rollout.growing import Scorer
 from aepo.tools.key import ApiKey
 from aepo.types import Sample
@@ -24,7 +25,7 @@ WRITER_KEY = "AEPO_WRITER_KEY"
 
 
 def renewal_of(
-    config: Config, policy: LocalPolicy, agent: Agent, scorer: Scorer, questions: Sequence[Sample]
+    config: Config, policy: ReadPolicy, agent: Agent, scorer: Scorer, questions: Sequence[Sample]
 ) -> Renewal | None:
     """Make what renews the instructions; None if a run has none.
 
@@ -38,32 +39,27 @@ def renewal_of(
     Raises:
         ConfigError: A text cannot be an instruction, or the writer cannot be used.
     """
-    settings = config.instructions
+    settings, words = config.instructions, policy.tokenizer
     if not settings.enabled:
         return None
-    frame = Frame(list(agent.by_environment.values()) or [agent], settings.max_tokens)
-    members = [Instruction(0, policy.instruction, frame.tokens(policy.instruction))]
-    for number, text in enumerate((text.strip() for text in settings.texts), 1):
-        try:
-            members.append(Instruction(number, text, frame.check(text, {member.text for member in members})))
-        except BrokenFrame as error:
-            raise ConfigError(f"instructions.texts: {text[:40]!r}: {error}") from None
-    first = Population(settings, tuple(members), written=len(members))
-    writer = (
-        _by_policy(config, policy, agent, questions) if settings.writer == "policy" else _by_server(settings.writer)
-    )
-    encode = partial(policy.tokenizer.encode, add_special_tokens=False)
-    return Renewal(first, frame, writer, questions, agent, scorer, policy.decode, encode, config.seed)
+    agents = list(agent.by_environment.values()) or [agent]
+    tools = [tool for one in agents for tool in one.tools.values()]
+    frame = Frame([one.protocol for one in agents], tools, settings.max_tokens)
+    first = Population.begun(settings, policy.instruction, frame)
+    by_policy = settings.writer == "policy"
+    writer = _by_policy(config, policy, agent, questions) if by_policy else _by_server(settings.writer)
+    encode = partial(words.encode, add_special_tokens=False)
+    return Renewal(first, frame, writer, questions, agent, scorer, partial(decode, words), encode, config.seed)
 
 
-def _by_policy(config: Config, policy: LocalPolicy, agent: Agent, questions: Sequence[Sample]) -> Writer:
+def _by_policy(config: Config, policy: ReadPolicy, agent: Agent, questions: Sequence[Sample]) -> Writer:
     """The policy writes, in the room that a trajectory has; it reads as many failures as fit."""
-    rollout, reply = config.rollout, config.instructions.max_tokens
+    rollout, most = config.rollout, config.instructions.max_tokens
     try:
         protocol = make_protocol("chat", policy.tokenizer, (), "", rollout.date, policy.ends, rollout.template)
     except ValueError as error:
         raise ConfigError(f"instructions.writer is policy, and it cannot write: {error}; name a server") from error
-    room = len(agent.of(questions[0]).prompt(questions[0], "")) + rollout.max_tokens - reply
+    room = len(agent.of(questions[0]).prompt(questions[0], "")) + rollout.max_tokens - most
 
     async def write(requests: Sequence[str], key: int) -> str:
         prompt = next((ids for text in requests if len(ids := protocol.prompt(text)) <= room), None)
@@ -71,21 +67,17 @@ def _by_policy(config: Config, policy: LocalPolicy, agent: Agent, questions: Seq
             raise WriterError(
                 f"the request does not fit into {room} tokens; raise rollout.max_tokens, or name a server"
             )
-        return await _replied(agent, protocol, prompt, key, reply)
+        async with agent.generator as generator:
+            sequence = generator.open(prompt, key)
+            try:
+                sampled = await generator.sample(sequence, most, protocol.stop)
+            finally:
+                generator.close(sequence)
+        if not sampled.stopped:
+            raise WriterError(f"the policy did not end its reply within {most} tokens (instructions.max_tokens)")
+        return protocol.parse(sampled.tokens).answer or ""
 
     return write
-
-
-async def _replied(agent: Agent, protocol: ChatProtocol, prompt: list[int], key: int, most: int) -> str:
-    async with agent.generator as generator:
-        sequence = generator.open(prompt, key)
-        try:
-            sampled = await generator.sample(sequence, most, protocol.stop)
-        finally:
-            generator.close(sequence)
-    if not sampled.stopped:
-        raise WriterError(f"the policy did not end its reply within {most} tokens (instructions.max_tokens)")
-    return protocol.parse(sampled.tokens).answer or ""
 
 
 def _by_server(name: str) -> Writer:
