@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 import aepo
-from aepo.config.sections import InstructionsConfig
+from aepo.config import InstructionsConfig
 from aepo.core.exploration import IndependentSamples
 from aepo.core.instructions import groups_needed
 from aepo.equipment.agents import agents, scorer_of

@@ -30,6 +30,7 @@ from aepo.runs.folder import RunFolder, RunFolderError
 from aepo.runs.metrics import read_metrics
 from aepo.viewer import read_trees, tree_files
 from tests.comparison import staged
+from tests.instructions.writer import writing
 from tests.kept import comparable
 
 ROOT = Path(__file__).parents[2]
@@ -219,6 +220,30 @@ def test_more_steps_for_a_budget_that_they_did_not_reach_go_on(tmp_path: Path, m
     assert (code, err) == (0, "") and "grpo, seed 0: goes on" in out and "made all its train.steps" not in out
     last = read_metrics(tmp_path / "c" / "runs" / "grpo-seed-0" / "metrics.jsonl")[-1]
     assert 1 < last["step"] < 9
+
+
+def test_what_instructions_cost_is_in_the_budget_of_a_comparison(tmp_path: Path, model_folder: Path) -> None:
+    with writing("ij") as writer:
+        told = {
+            "enabled": True,
+            "texts": ["ab cd"],
+            "credit": "step",
+            "every": 1,
+            "min_groups": 1,
+            "verify_questions": 2,
+            "max_tokens": 24,
+            "writer": writer.url,
+        }
+        evolving = json.dumps({"label": "evolving", "overrides": {f"instructions.{k}": v for k, v in told.items()}})
+        settings = [f"entries=[grpo, {evolving}]", "seeds=0", "budget.amount=40", "train.steps=9", "--no-figures"]
+        code, _, err = command(*staged.settings(tmp_path / "c", model_folder, *settings))
+    assert (code, err) == (0, ""), err
+    rows = {run.name: read_metrics(run / "metrics.jsonl") for run in (tmp_path / "c" / "runs").iterdir()}
+    tried = sum(row.get("instruction/tried_trajectories", 0) for row in rows["evolving-seed-0"])
+    last = {name: [row for row in found if "budget/trajectories" in row][-1] for name, found in rows.items()}
+    assert last["grpo-seed-0"]["budget/trajectories"] == 4 * 12
+    assert last["evolving-seed-0"]["budget/trajectories"] == 3 * 12 + tried > 3 * 12
+    assert "evolving" in (tmp_path / "c" / "comparison.md").read_text()
 
 
 def test_a_run_that_fails_stops_no_other_and_ends_with_1(tmp_path: Path, model_folder: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from aepo.config.sections import InstructionsConfig
+from aepo.config import InstructionsConfig
 from aepo.instructions.population import Instruction, Population
 from aepo.instructions.writing import SHOWN_TOKENS
 from aepo.types import Group, Kind, Leaf, Origin, Sample, StopReason, TrajectoryTree

@@ -14,14 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class ScriptedWriter:
     """What it replies, and what it was asked."""
 
-    replies: list[str]
+    replies: list[str | None]
     url: str = ""
     asked: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def writing(*replies: str) -> Iterator[ScriptedWriter]:
-    """Serve the replies; the last one again and again."""
+def writing(*replies: str | None) -> Iterator[ScriptedWriter]:
+    """Serve the replies; the last one again and again. None is a message without text."""
     writer = ScriptedWriter(list(replies))
 
     class Handler(BaseHTTPRequestHandler):

@@ -235,6 +235,26 @@ def test_without_a_writer_a_run_goes_on_and_says_so(go: Go, capsys: pytest.Captu
     assert "is not available" in line and "training goes on" in line
 
 
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        ("", "a new instruction was refused: it is empty"),
+        ("ab cd", "a new instruction was refused: another instruction has the same text"),
+        ("a </search> b", "a new instruction was refused: it holds '</search>'"),
+        (None, "a new instruction was refused: it is empty"),
+    ],
+)
+def test_a_reply_that_is_no_instruction_is_one_line_and_the_run_goes_on(
+    go: Go, capsys: pytest.CaptureFixture[str], reply: str | None, line: str
+) -> None:
+    with writing(reply) as writer:
+        run = go(f"instructions.writer={writer.url}", "train.steps=3")
+    assert steps(run)[-1]["instruction/proposal_failed"] == 2 and steps(run)[-1]["step"] == 3
+    told = capsys.readouterr()
+    (found,) = [text for text in (told.out + told.err).splitlines() if line in text]
+    assert found.startswith("after step 2: ") and "training goes on" in found
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_algorithm_runs_under_it(kind: type[Algorithm], tmp_path: Path, model_folder: Path) -> None:
     with writing("ij") as writer:
@@ -255,7 +275,6 @@ def test_every_algorithm_runs_under_it(kind: type[Algorithm], tmp_path: Path, mo
         (['instructions.texts=["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]'], "24 are allowed"),
         (["instructions.writer=gpt"], "MODEL@http://host:port/v1"),
         (["instructions.writer=m@ftp://x"], "a server's address is"),
-        (["engine=verl"], "instructions are not there for engine verl"),
     ],
 )
 def test_bad_input_is_one_line(go: Go, overrides: list[str], message: str) -> None:

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from aepo.config import ConfigError
-from aepo.config.sections import InstructionsConfig
+from aepo.config import ConfigError, InstructionsConfig
 from aepo.core.instructions import credited, draw, draw_probabilities, question_credit, step_credit, survivors
 from aepo.core.noise import noise_key, uniform
 from aepo.instructions.frame import BrokenFrame, Frame

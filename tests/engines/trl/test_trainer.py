@@ -15,8 +15,7 @@ import torch
 import aepo
 from aepo.algorithms import AEPO, DAPO, GRPO, Algorithm, AnyAlgorithm
 from aepo.assembly.policies import load_policy
-from aepo.config import Layout, TrainConfig
-from aepo.config.sections import InstructionsConfig
+from aepo.config import InstructionsConfig, Layout, TrainConfig
 from aepo.equipment.models import BUILT_IN_MODELS
 from aepo.files.instruction import read_instruction
 from aepo.training.batch import flat_batch

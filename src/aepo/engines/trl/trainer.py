@@ -21,8 +21,7 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
 from aepo.algorithms import AEPO, AnyAlgorithm
-from aepo.config import Config, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
-from aepo.config.sections import InstructionsConfig
+from aepo.config import Config, InstructionsConfig, Layout, RewardsConfig, RolloutConfig, ToolsConfig, TrainConfig
 from aepo.core.exploration import ExplorationState
 from aepo.engines.local.load import LoadedModel
 from aepo.engines.local.logprobs import ModelLogprobs
