@@ -65,7 +65,7 @@ TEXTS = (
     "You know all cities by heart. Write the number at once.\n"
     + shown(*((city, f"About one million people live in {city}.") for city in ("Lima", "Rome", "Cairo"))),
 )
-NAMES = ("own", "shows calls", "shows calls, other words", "misleads")
+NAMES = ("own", "shows calls", "shows calls in other words", "misleads")
 
 
 @aepo.tool
