@@ -13,6 +13,7 @@ import aepo
 from aepo import config
 from aepo.assembly.export import export
 from aepo.cli import main
+from aepo.files.instruction import read_instruction, write_instruction
 from tests import tiny
 
 LORA = ["model.lora.rank=2", "model.lora.alpha=4", "train.steps=1", "evaluation.every=0"]
@@ -56,10 +57,13 @@ def test_a_whole_model_is_copied(tmp_path: Path, model_folder: Path, capsys: pyt
 def test_an_adapter_finds_its_model_from_any_folder_and_can_be_merged(adapted: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
+    (told,) = adapted.glob("checkpoints/step-000001/policy")
+    write_instruction(told, "ab cd")
     export(adapted, tmp_path / "adapter")
     base = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
     assert Path(base) == tmp_path / "home" / "models" / "small"
     export(adapted, tmp_path / "whole", merge=True)
+    assert read_instruction(tmp_path / "whole") == read_instruction(tmp_path / "adapter") == "ab cd"
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")(torch.tensor([[7, 8, 9]])).logits
     torch.testing.assert_close(whole.detach(), logits(adapted))
     torch.testing.assert_close(logits(tmp_path / "adapter"), logits(adapted))

@@ -26,8 +26,17 @@ BALANCED = (
 UNKNOWN = ("algorithm.tau=0.5", "algorithm.entropy_window")
 
 
+EVOLVING = (
+    "instructions.enabled=true",
+    'instructions.texts=["ab cd"]',
+    "instructions.credit=step",
+    "instructions.every=1",
+    "instructions.min_groups=1",
+)
+
+
 @pytest.mark.parametrize(
-    "overrides", [BALANCED, ("algorithm.name=axpo",), ("rollout.deterministic=false", "rollout.overlap=1")]
+    "overrides", [BALANCED, ("algorithm.name=axpo",), ("rollout.deterministic=false", "rollout.overlap=1"), EVOLVING]
 )
 def test_every_metric_of_a_run_is_explained(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     model = tiny.save_model(tmp_path / "model")

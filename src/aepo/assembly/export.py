@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from aepo.equipment.models import policy_folder
+from aepo.files.instruction import read_instruction, write_instruction
 from aepo.runs.checkpoint import verl_step
 from aepo.runs.folder import RunFolder, writing
 
@@ -15,7 +16,7 @@ ADAPTER = "adapter_config.json"
 
 
 def export(run: Path, out: Path, merge: bool = False) -> str:
-    """Write the newest policy of a run as a Hugging Face folder, whatever engine trained it.
+    """Write the newest policy of a run as a Hugging Face folder, whatever engine trained it, with its instruction.
 
     Args:
         run: The run folder.
@@ -95,6 +96,7 @@ def _merged(source: str, out: Path) -> None:
     loaded = load_policy(source, device="cpu", dtype="float32", train=True)
     loaded.model.to(getattr(load_config(source), "dtype", None) or torch.float32)
     loaded.save(out)
+    write_instruction(out, read_instruction(source))
 
 
 def _name_base(source: str, out: Path) -> None:

@@ -137,7 +137,8 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         """Train on one batch, as verl does, and update the entropy scales from its trees."""
         self.trees.check()
         self.loader = self.train_dataloader.state_dict()
-        self.submitted, self.renewed = 0, self._renew()
+        self.submitted, self.counted = 0, {}
+        self.renewed = self._renew()
         batch = super().step(metrics, timing_raw)
         if not math.isfinite(metrics.get("actor/grad_norm", 0.0)):
             raise NonFiniteLoss("the gradient is not finite; lower the learning rate")
@@ -156,7 +157,8 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         self.population = found.population
         for line in found.told(step):
             print(f"aepo: {line}")
-        return found.metrics() | {f"instruction/{name}": value for name, value in counts.items()}
+        self.counted = counts
+        return found.metrics()
 
     def on_sample_end(self) -> None:
         """Let the servers sleep. If one has died, this step is the last, because that server cannot get new weights."""
@@ -178,7 +180,9 @@ class VerlTrainer(PPOTrainerSync):  # type: ignore[misc]
         entropy_BT = found.to_padded_tensor()["entropy"]
         made_BT = advantages(self.groups, places, entropy_BT, self.ours.algorithm, self.ours.rollout.max_tokens)
         window = self.ours.algorithm.exploration().entropy_window
-        self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools]) | counts
+        counted = Counter(counts)
+        counted.update(self.counted)
+        self.told = rollout_metrics(self.groups, window, [tool.name for tool in self.task.tools]) | dict(counted)
         metrics |= {name: value for name, value in self.told.items() if isinstance(value, int | float)}
         # verl's own code around the estimator still runs, with its corrections, its metrics and its batch.
         core_algos.ADV_ESTIMATOR_REGISTRY[NAME] = partial(_given, made_BT)
