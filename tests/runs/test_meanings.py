@@ -32,6 +32,7 @@ EVOLVING = (
     "instructions.credit=step",
     "instructions.every=1",
     "instructions.min_groups=1",
+    "instructions.max_tokens=24",
 )
 
 
