@@ -350,7 +350,7 @@ class InstructionsConfig(Section):
         enabled: Whether each question is asked under one of the instructions.
         texts: Instructions to begin with, besides the task's own.
         population: Most instructions at once, the task's own included.
-        temperature: Of the draw by weight, in units of reward; .inf draws evenly.
+        temperature: The temperature of the draw by weight, in units of reward; .inf draws evenly.
         floor: Share that is drawn evenly.
         decay: Weight of the past in an instruction's weight.
         credit: Whether a group's reward is compared with that of its "question" when it was last asked, or with those

@@ -140,7 +140,7 @@ def groups_needed(deviation: float, difference: float, z: float = 1.96) -> float
 
     Args:
         deviation: Standard deviation of group means, in units of reward.
-        difference: Of the two instructions' mean rewards.
+        difference: The difference of the two instructions' mean rewards.
         z: Quantile of the normal distribution; 1.96 for 95 %.
     """
     return 2 * (deviation * z / difference) ** 2
