@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -76,10 +77,10 @@ class Tenth(GRPO):
         return fmean(self._entropies)
 
 
-def methods(size: int) -> list[GradientMethod]:
+def methods(size: int, weights: Sequence[float] = WEIGHTS) -> list[GradientMethod]:
     """GRPO, its ten parts, and GRPO with entropy weights."""
     parts = [GradientMethod(f"tenth {number + 1}", Tenth(group_size=size, number=number)) for number in range(TENTHS)]
-    weighted = [GradientMethod(f"{weight:+}", GRPO(group_size=size, entropy_weight=weight)) for weight in WEIGHTS]
+    weighted = [GradientMethod(f"{weight:+}", GRPO(group_size=size, entropy_weight=weight)) for weight in weights]
     return [GradientMethod("grpo", GRPO(group_size=size)), *parts, *weighted]
 
 
@@ -138,7 +139,8 @@ def made(measured: Gradients, advantages: str, space: str) -> dict[str, Tensor]:
     floor = 0.1 * float(length_T.max())
     found = {"as it is": torch.stack(measured.gradients[advantages, space, "grpo"])}
     for weight in WEIGHTS:
-        found[f"entropy weight {weight:+}"] = torch.stack(measured.gradients[advantages, space, f"{weight:+}"])
+        if (key := (advantages, space, f"{weight:+}")) in measured.gradients:
+            found[f"entropy weight {weight:+}"] = torch.stack(measured.gradients[key])
     found["without the highest tenth"] = weighed(parts, torch.tensor([1.0] * 9 + [0.0]))
     found["the highest two tenths alone"] = weighed(parts, torch.tensor([0.0] * 8 + [1.0] * 2))
     found["by 1 / length"] = weighed(parts, 1 / length_T.clamp(min=floor))
@@ -158,6 +160,8 @@ def tables(measured: Gradients, compared: list[GradientMethod]) -> tuple[list[Li
     entropies = [m.algorithm.entropy for m in compared if isinstance(m.algorithm, Tenth)]
     for advantages in ADVANTAGES:
         for space in SPACES:
+            if (advantages, space) not in measured.reference:
+                continue
             reference = torch.stack(measured.reference[advantages, space])
             found = shares(parts_of(measured, advantages, space), reference)
             title = f"{advantages}, {space}: tenth of entropy"
@@ -220,12 +224,21 @@ def main() -> None:
     options.add_argument("--batches", type=int, default=40)
     options.add_argument("--questions", type=int, default=32)
     options.add_argument("--minutes", type=float, default=13.0)
+    options.add_argument("--advantages", choices=ADVANTAGES, help="one kind alone, in half of the time")
+    options.add_argument("--parts-only", action="store_true", help="leave out GRPO with entropy weights")
     options.add_argument("--out", type=Path, help="JSON file for the figures")
     options.add_argument("--figure", type=Path, help="PNG file for a picture")
     given = options.parse_args()
     config = load(given.config, [*LIMITS.get(given.config, []), *given.overrides])
-    compared = methods(config.algorithm.group_size)
-    amount = Amount(given.batches, given.batches, questions=given.questions, minutes=given.minutes, seed=config.seed)
+    compared = methods(config.algorithm.group_size, () if given.parts_only else WEIGHTS)
+    amount = Amount(
+        given.batches,
+        given.batches,
+        questions=given.questions,
+        minutes=given.minutes,
+        seed=config.seed,
+        advantages=(given.advantages,) if given.advantages else ADVANTAGES,
+    )
     measured = measure(config, compared, amount, partial(print, flush=True))
     lines, records = tables(measured, compared)
     if given.out is not None:

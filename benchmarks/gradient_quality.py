@@ -7,7 +7,7 @@ rollouts against AEPO's online and retrospective ones, and random placement; equ
 mixed credit.
 
     python benchmarks/gradient_quality.py                                    # atlas at the warm start
-    python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-25 --only grpo,online
+    python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-25 --only grpo,candidate,parts
     python benchmarks/gradient_quality.py --config house --out house.json
 
 On two quiet cores it ends by itself in under 15 minutes (`--minutes`); then the batches until there count.
@@ -25,7 +25,7 @@ from typing import Any
 from aepo.algorithms import AEPO, GRPO
 from aepo.algorithms.base import Algorithm
 from aepo.config import load
-from aepo.gradient.measure import Amount
+from aepo.gradient.measure import ADVANTAGES, Amount
 from aepo.gradient.methods import GradientMethod
 from aepo.gradient.report import notes, rows, tables
 from aepo.gradient.run import measure
@@ -41,17 +41,20 @@ FIXED: Settings = {"dynamic_budget": False, "branch_penalty": False}
 PLAIN: Settings = {"entropy_weight": 0.0}
 WEIGHED: Settings = {"leaf_weights": "path", "credit": "mixed"}
 METHODS: dict[str, dict[str, tuple[type[Algorithm], Settings]]] = {
-    "grpo": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (0.2, -0.1, -0.2, -0.4)},
-    "aepo": {"aepo as published": (AEPO, {"preset": "paper"}), "aepo": (AEPO, {})},
-    "online": {
+    "grpo": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (-0.2, -0.4)},
+    "paper": {"aepo as published": (AEPO, {"preset": "paper"})},
+    "candidate": {"online, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2})},
+    "random": {
+        "random, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_rule": "random"}),
+    },
+    "weights": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (0.2, -0.1, -0.6)},
+    "aepo": {"aepo": (AEPO, {})},
+    "parts": {
         "online, equal": (AEPO, {**FIXED, **PLAIN}),
         "online, equal +0.2": (AEPO, FIXED),
-        "online, path, mixed": (AEPO, {**FIXED, **WEIGHED, **PLAIN}),
-        "online, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2}),
-    },
-    "parts": {
         "online, path": (AEPO, {**FIXED, "leaf_weights": "path", **PLAIN}),
         "online, path, sibling": (AEPO, {**FIXED, "leaf_weights": "path", "credit": "sibling", **PLAIN}),
+        "online, path, mixed": (AEPO, {**FIXED, **WEIGHED, **PLAIN}),
         "online, path, mixed -0.4": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.4}),
     },
     "retrospective": {
@@ -60,9 +63,6 @@ METHODS: dict[str, dict[str, tuple[type[Algorithm], Settings]]] = {
             AEPO,
             {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_time": "retrospective"},
         ),
-    },
-    "random": {
-        "random, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_rule": "random"}),
     },
 }
 """What `--only` names. Methods whose rollouts have equal rules share their batches."""
@@ -80,15 +80,24 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options.add_argument("--config", default="quickstart")
-    options.add_argument("--only", default="grpo,aepo,online,random", help=f"of {', '.join(METHODS)}")
+    options.add_argument("--only", default="grpo,paper,candidate,random", help=f"of {', '.join(METHODS)}")
     options.add_argument("--batches", type=int, default=40)
     options.add_argument("--questions", type=int, default=32)
     options.add_argument("--minutes", type=float, default=13.0)
+    options.add_argument("--advantages", choices=ADVANTAGES, help="one kind alone, in half of the time")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     config = load(given.config, [*LIMITS.get(given.config, []), *given.overrides])
     compared = methods(config.algorithm.group_size, given.only.split(","))
-    amount = Amount(given.batches, given.batches, questions=given.questions, minutes=given.minutes, seed=config.seed)
+    kinds = (given.advantages,) if given.advantages else ADVANTAGES
+    amount = Amount(
+        given.batches,
+        given.batches,
+        questions=given.questions,
+        minutes=given.minutes,
+        seed=config.seed,
+        advantages=kinds,
+    )
     measured = measure(config, compared, amount, partial(print, flush=True))
     found = rows(measured, compared)
     if given.out is not None:

@@ -288,10 +288,9 @@ def table(train: Sequence[Place]) -> tuple[Callable[[Place], float], Callable[[P
         numbers = list(values)
         return (sum(numbers) + 10 * prior) / (len(numbers) + 10)
 
-    return (
-        lambda place: shrunk((other.p for other in kept[key(place)]), whole[0]),
-        lambda place: shrunk((other.calls for other in kept[key(place)]), whole[1]),
-    )
+    p = {at: shrunk((place.p for place in mine), whole[0]) for at, mine in kept.items()}
+    calls = {at: shrunk((place.calls for place in mine), whole[1]) for at, mine in kept.items()}
+    return lambda place: p.get(key(place), whole[0]), lambda place: calls.get(key(place), whole[1])
 
 
 def contrast(train: Sequence[Place], by_source: bool) -> Rule:

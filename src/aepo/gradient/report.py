@@ -34,6 +34,8 @@ def rows(measured: Gradients, methods: Sequence[GradientMethod], draws: int = 50
     for advantages in ADVANTAGES:
         for space in SPACES:
             labels = [m.label for m in methods if (advantages, space, m.label) in measured.gradients]
+            if not labels:
+                continue
             reference_MD = torch.stack(measured.reference[advantages, space])
             gradients = [torch.stack(measured.gradients[advantages, space, label]) for label in labels]
             qualities = [quality(one_ND, reference_MD) for one_ND in gradients]
