@@ -57,8 +57,9 @@ def reach_table(plan: Plan, results: Sequence[Result]) -> list[list[str]]:
 def entropy_table(plan: Plan, results: Sequence[Result], share: float | None) -> list[list[str]]:
     """Make a table of policy entropy: at the start, its extremes, at the end, and the steps below and above its band.
 
-    The band is the start +- share: steps below it are a collapse, steps above it an eruption. Each value is computed for a run, then averaged over seeds. A run's entropy is the running mean over the last steps,
-    which also raises the alarm. The table has a head and a line for each entry; it is empty without a share.
+    The band is the start +- share: steps below it are a collapse, steps above it an eruption. Each value is computed
+    for a run, then averaged over seeds. A run's entropy is the running mean over the last steps, which also raises the
+    alarm. The table has a head and a line for each entry; it is empty without a share.
     """
     if share is None:
         return []

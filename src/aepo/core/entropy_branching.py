@@ -33,7 +33,7 @@ class BranchSettings(BaseModel):
     branch_rule: branching.Rule = Field(
         default="threshold",
         description="`threshold`: branch where P is above tau; `bernoulli`: with probability P; `reference`: as the "
-        "public code, with a random number in place of alpha; `random`: as many branches, placed blindly (the control).",
+        "public code, with a random number in place of alpha; `random`: as many branches, placed blindly.",
     )
     entropy_scale: scale.Mode = Field(
         default="running",
