@@ -43,7 +43,10 @@ WEIGHED: Settings = {"leaf_weights": "path", "credit": "mixed"}
 METHODS: dict[str, dict[str, tuple[type[Algorithm], Settings]]] = {
     "grpo": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (-0.2, -0.4)},
     "paper": {"aepo as published": (AEPO, {"preset": "paper"})},
-    "candidate": {"online, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2})},
+    "candidate": {
+        f"online, path, mixed {weight:+}": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": weight})
+        for weight in (-0.2, -0.4)
+    },
     "random": {
         "random, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_rule": "random"}),
     },
@@ -55,7 +58,6 @@ METHODS: dict[str, dict[str, tuple[type[Algorithm], Settings]]] = {
         "online, path": (AEPO, {**FIXED, "leaf_weights": "path", **PLAIN}),
         "online, path, sibling": (AEPO, {**FIXED, "leaf_weights": "path", "credit": "sibling", **PLAIN}),
         "online, path, mixed": (AEPO, {**FIXED, **WEIGHED, **PLAIN}),
-        "online, path, mixed -0.4": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.4}),
     },
     "retrospective": {
         "retrospective, equal": (AEPO, {**FIXED, **PLAIN, "branch_time": "retrospective"}),
