@@ -7,8 +7,8 @@ rollouts against AEPO's online and retrospective ones, and random placement; equ
 mixed credit.
 
     python benchmarks/gradient_quality.py                                    # atlas at the warm start
-    python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-25 --only grpo,online
-    python benchmarks/gradient_quality.py --config configs/house.yaml --out house.json
+    python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-25 --only grpo,candidate,parts
+    python benchmarks/gradient_quality.py --config house --out house.json
 
 On two quiet cores it ends by itself in under 15 minutes (`--minutes`); then the batches until there count.
 """
@@ -17,67 +17,89 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aepo.algorithms import AEPO, GRPO
+from aepo.algorithms.base import Algorithm
 from aepo.config import load
-from aepo.gradient.measure import Amount
+from aepo.gradient.measure import ADVANTAGES, Amount
 from aepo.gradient.methods import GradientMethod
 from aepo.gradient.report import notes, rows, tables
 from aepo.gradient.run import measure
 from aepo.terminal.table import show
 
-FIXED: dict[str, Any] = {"dynamic_budget": False, "branch_penalty": False, "tau": 0.5}
+LIMITS = {"quickstart": ["rollout.max_tool_calls=4"]}
+"""Settings that the comparisons in docs/results.md have and the configuration has not."""
+
+Settings = dict[str, Any]
+
+FIXED: Settings = {"dynamic_budget": False, "branch_penalty": False}
 """m is half of k, and branches in a row cost nothing: the rollouts differ in where they branch alone."""
-ROLLOUTS: dict[str, dict[str, Any]] = {
-    "online": FIXED,
-    "retrospective": {**FIXED, "branch_time": "retrospective"},
-    "random": {**FIXED, "branch_rule": "random"},
+PLAIN: Settings = {"entropy_weight": 0.0}
+WEIGHED: Settings = {"leaf_weights": "path", "credit": "mixed"}
+METHODS: dict[str, dict[str, tuple[type[Algorithm], Settings]]] = {
+    "grpo": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (-0.2, -0.4)},
+    "paper": {"aepo as published": (AEPO, {"preset": "paper"})},
+    "candidate": {
+        f"online, path, mixed {weight:+}": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": weight})
+        for weight in (-0.2, -0.4)
+    },
+    "random": {
+        "random, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_rule": "random"}),
+    },
+    "weights": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (0.2, -0.1, -0.6)},
+    "aepo": {"aepo": (AEPO, {})},
+    "parts": {
+        "online, equal": (AEPO, {**FIXED, **PLAIN}),
+        "online, equal +0.2": (AEPO, FIXED),
+        "online, path": (AEPO, {**FIXED, "leaf_weights": "path", **PLAIN}),
+        "online, path, sibling": (AEPO, {**FIXED, "leaf_weights": "path", "credit": "sibling", **PLAIN}),
+        "online, path, mixed": (AEPO, {**FIXED, **WEIGHED, **PLAIN}),
+    },
+    "retrospective": {
+        "retrospective, equal": (AEPO, {**FIXED, **PLAIN, "branch_time": "retrospective"}),
+        "retrospective, path, mixed -0.2": (
+            AEPO,
+            {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_time": "retrospective"},
+        ),
+    },
 }
-WEIGHTS: dict[str, dict[str, Any]] = {
-    "equal": {"entropy_weight": 0.0},
-    "equal +0.2": {"entropy_weight": 0.2},
-    "path": {"entropy_weight": 0.0, "leaf_weights": "path"},
-    "path, mixed": {"entropy_weight": 0.0, "leaf_weights": "path", "credit": "mixed"},
-    "path, sibling": {"entropy_weight": 0.0, "leaf_weights": "path", "credit": "sibling"},
-    "path, mixed -0.2": {"entropy_weight": -0.2, "leaf_weights": "path", "credit": "mixed"},
-}
+"""What `--only` names. Methods whose rollouts have equal rules share their batches."""
 
 
-def methods(size: int, only: set[str]) -> list[GradientMethod]:
-    """Plain GRPO first; then those of the rollouts that are asked for."""
-    found = [GradientMethod("grpo", GRPO(group_size=size))]
-    if "grpo" in only:
-        found += [
-            GradientMethod(f"grpo {w:+}", GRPO(group_size=size, entropy_weight=w)) for w in (0.2, -0.1, -0.2, -0.4)
-        ]
-    if "aepo" in only:
-        found += [GradientMethod("aepo as published", AEPO(group_size=size))]
-    for name, rollout in ROLLOUTS.items():
-        if name in only:
-            found += [
-                GradientMethod(f"{name}, {how}", AEPO(group_size=size, **rollout, **weights))
-                for how, weights in WEIGHTS.items()
-            ]
-    return found
+def methods(size: int, only: Sequence[str]) -> list[GradientMethod]:
+    """Plain GRPO first; then those that are asked for."""
+    named = [one for name in only for one in METHODS[name].items()]
+    made = [GradientMethod(label, kind(group_size=size, **settings)) for label, (kind, settings) in named]
+    return [GradientMethod("grpo", GRPO(group_size=size)), *made]
 
 
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    options.add_argument("--config", default="configs/quickstart.yaml")
-    options.add_argument("--only", default="grpo,online,aepo", help="of grpo, aepo, online, retrospective, random")
+    options.add_argument("--config", default="quickstart")
+    options.add_argument("--only", default="grpo,paper,candidate,random", help=f"of {', '.join(METHODS)}")
     options.add_argument("--batches", type=int, default=40)
     options.add_argument("--questions", type=int, default=32)
     options.add_argument("--minutes", type=float, default=13.0)
+    options.add_argument("--advantages", choices=ADVANTAGES, help="one kind alone, in half of the time")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
-    config = load(given.config, ["rollout.max_tool_calls=4", *given.overrides])
-    compared = methods(config.algorithm.group_size, set(given.only.split(",")))
-    amount = Amount(given.batches, given.batches, questions=given.questions, minutes=given.minutes, seed=config.seed)
+    config = load(given.config, [*LIMITS.get(given.config, []), *given.overrides])
+    compared = methods(config.algorithm.group_size, given.only.split(","))
+    kinds = (given.advantages,) if given.advantages else ADVANTAGES
+    amount = Amount(
+        given.batches,
+        given.batches,
+        questions=given.questions,
+        minutes=given.minutes,
+        seed=config.seed,
+        advantages=kinds,
+    )
     measured = measure(config, compared, amount, partial(print, flush=True))
     found = rows(measured, compared)
     if given.out is not None:

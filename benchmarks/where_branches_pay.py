@@ -6,9 +6,13 @@ trajectories, and is scored:
 
 - v: the chance 2 p (1 - p) that two continuations end differently, mean over its places, without bias;
 - v a call: sum of v by the calls that the continuations still make, plus 0.3 each: one without a call is not free;
-- v a 1,000 tokens: the same by the tokens that they write.
+- v a 1,000 tokens: the same by the tokens that they write;
+- d: the chance that a continuation ends differently than the trajectory that it branches from. A rule that looks at
+  rewards is better judged by d: it chooses the place by one of the two outcomes.
 
-Intervals are a bootstrap over questions. Rules that learn are fitted on the other half of the questions.
+Intervals are a bootstrap over questions. Rules that learn are fitted on the other half of the questions. The oracle
+knows the measured v, so it profits from chance; "by half" chooses by every other continuation, and is scored by the
+rest.
 
     python benchmarks/where_branches_pay.py                                         # atlas at the warm start
     python benchmarks/where_branches_pay.py model.path=runs/grpo/checkpoints/step-25 --rows step-25.json
@@ -27,13 +31,14 @@ import time
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from aepo import tasks
 from aepo.assembly.parts import build
 from aepo.config import Config, load
+from aepo.core.branching import hindsight_score
 from aepo.core.entropy_branching import BalancedBranchSettings, EntropyBranching
 from aepo.core.exploration import Candidate, Ended, ExplorationState, IndependentSamples, Restart
 from aepo.core.noise import noise_key, uniform
@@ -49,8 +54,12 @@ GLOBAL, CONTINUATIONS, FEWEST = 8, 12, 6
 """Independent trajectories of a question, continuations of a place, and the fewest with which a place counts."""
 PATHS, SLOTS = 4, 4
 """Trajectories that a rule chooses on, and places that it chooses."""
+DRAWS = 8
+"""Draws of a question's trajectories, for all rules the same."""
 IDLE = 0.3
 """What a continuation costs besides its calls, in calls."""
+HEAD = ["rule", "places", "calls left", "v [95 %]", "v a call [95 %]", "v by random [95 %]", "a call by random [95 %]"]
+HEAD += ["v a 1,000 tokens", "d", "d a call"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,7 @@ class Place:
         entropy: H_t after the observation, in nats.
         root_entropy: H_root of the trajectory, in nats.
         succeeded: Whether the trajectory itself succeeded.
-        count: Continuations.
-        successes: Those that succeeded.
+        outcomes: Whether each continuation succeeded.
         calls: Calls that a continuation still makes, mean.
         tokens: Tokens that it writes, mean.
     """
@@ -92,20 +100,28 @@ class Place:
     entropy: float
     root_entropy: float
     succeeded: bool
-    count: int
-    successes: int
+    outcomes: Sequence[bool]
     calls: float
     tokens: float
 
     @property
     def p(self) -> float:
-        return self.successes / self.count
+        """The chance of success from here on."""
+        return sum(self.outcomes) / len(self.outcomes)
 
     @property
     def v(self) -> float:
         """2 p (1 - p) without bias."""
-        return 2 * self.p * (1 - self.p) * self.count / (self.count - 1)
+        return 2 * self.p * (1 - self.p) * len(self.outcomes) / (len(self.outcomes) - 1)
 
+    @property
+    def d(self) -> float:
+        """The chance that a continuation ends differently than the trajectory itself."""
+        return 1 - self.p if self.succeeded else self.p
+
+
+LIMITS = {"quickstart": ["rollout.max_tool_calls=4"]}
+"""Settings that the comparisons in docs/results.md have and the configuration has not."""
 
 Rule = Callable[[Sequence[Place], random.Random], list[Place]]
 """Chooses places of one question's trajectories."""
@@ -141,8 +157,7 @@ def places_of(group: Group, question: int) -> list[Place]:
                         node.decision.entropy,
                         leaf.root_entropy,
                         (leaf.reward or 0.0) >= SUCCESS,
-                        len(ends),
-                        sum(success for success, _, _ in ends),
+                        [success for success, _, _ in ends],
                         fmean(calls for _, calls, _ in ends),
                         fmean(tokens for _, _, tokens in ends),
                     )
@@ -212,9 +227,20 @@ def by_rules(settings: BalancedBranchSettings, state: ExplorationState) -> Rule:
             ]
             decisions = rules.decide(candidates, number, len(chosen), SLOTS, mean, state)
             for place, decision in zip(here, decisions, strict=True):
-                streak[place.path] = streak[place.path] + 1 if decision.branches else 0
+                streak[place.path] = streak[place.path] + 1 if rules.in_streak(decision) else 0
                 chosen += [place] * decision.branches
         return chosen
+
+    return rule
+
+
+def by_half(score: Callable[[Place], float]) -> Rule:
+    """As `best`, by every other continuation; the places that it returns have the other ones."""
+
+    def rule(places: Sequence[Place], rng: random.Random) -> list[Place]:
+        shown = {id(place): replace(place, outcomes=place.outcomes[::2]) for place in places}
+        chosen = best(lambda place: score(shown[id(place)]))(places, rng)
+        return [replace(place, outcomes=place.outcomes[1::2]) for place in chosen]
 
     return rule
 
@@ -226,7 +252,7 @@ def deep_grpo(train: Sequence[Place]) -> Rule:
     for _ in range(300):
         errors = [
             (
-                _sigmoid(w * place.number / place.observations + b) - (place.successes > 0),
+                _sigmoid(w * place.number / place.observations + b) - any(place.outcomes),
                 place.number / place.observations,
             )
             for place in failures
@@ -262,10 +288,9 @@ def table(train: Sequence[Place]) -> tuple[Callable[[Place], float], Callable[[P
         numbers = list(values)
         return (sum(numbers) + 10 * prior) / (len(numbers) + 10)
 
-    return (
-        lambda place: shrunk((other.p for other in kept[key(place)]), whole[0]),
-        lambda place: shrunk((other.calls for other in kept[key(place)]), whole[1]),
-    )
+    p = {at: shrunk((place.p for place in mine), whole[0]) for at, mine in kept.items()}
+    calls = {at: shrunk((place.calls for place in mine), whole[1]) for at, mine in kept.items()}
+    return lambda place: p.get(key(place), whole[0]), lambda place: calls.get(key(place), whole[1])
 
 
 def contrast(train: Sequence[Place], by_source: bool) -> Rule:
@@ -274,6 +299,19 @@ def contrast(train: Sequence[Place], by_source: bool) -> Rule:
     if not by_source:
         return best(lambda place: 2 * p(place) * (1 - p(place)))
     return best(lambda place: (1 - p(place) if place.succeeded else p(place)) / (1 + calls(place)))
+
+
+def hindsight(settings: BalancedBranchSettings, state: ExplorationState) -> Rule:
+    """AEPO's rule in retrospect: the best P, with the bonus for late observations."""
+    rules = EntropyBranching(PATHS + SLOTS, settings)
+    mean = max(1.0, state.mean_observations or 1.0)
+
+    def score(place: Place) -> float:
+        candidate = Candidate(place.path, place.entropy, place.root_entropy, 0, 0.0)
+        (decision,) = rules.decide([candidate], place.number, 0, SLOTS, mean, state)
+        return hindsight_score(decision.probability, place.number, mean, settings.depth_bonus)
+
+    return best(score)
 
 
 def state_of(train: Sequence[Place], settings: BalancedBranchSettings) -> ExplorationState:
@@ -287,9 +325,11 @@ def rules_of(train: Sequence[Place]) -> dict[str, Rule]:
     """All rules; those that learn are fitted on `train`."""
     aepo = BalancedBranchSettings(dynamic_budget=False)
     arpo = BalancedBranchSettings(dynamic_budget=False, penalty=0.0, pacing="none")
+    late = BalancedBranchSettings(dynamic_budget=False, branch_time="retrospective")
     return {
         "random": best(lambda place: 0.0),
         "AEPO's rule, with pacing": by_rules(aepo, state_of(train, aepo)),
+        "AEPO's rule, in retrospect": hindsight(late, state_of(train, late)),
         "ARPO's rule": by_rules(arpo, state_of(train, arpo)),
         "highest entropy": best(lambda place: place.entropy),
         "lowest entropy": best(lambda place: -place.entropy),
@@ -299,11 +339,13 @@ def rules_of(train: Sequence[Place]) -> dict[str, Rule]:
         "contrast, two fresh": contrast(train, by_source=False),
         "contrast, against the source, a call": contrast(train, by_source=True),
         "oracle, v": best(lambda place: place.v),
+        "oracle, v, by half": by_half(lambda place: place.v),
         "oracle, v a call": best(lambda place: place.v / (place.calls + IDLE)),
+        "oracle, v a call, by half": by_half(lambda place: place.v / (place.calls + IDLE)),
     }
 
 
-def chosen_by_question(places: Sequence[Place], repeats: int = 8) -> dict[str, dict[int, list[Place]]]:
+def chosen_by_question(places: Sequence[Place], repeats: int = DRAWS) -> dict[str, dict[int, list[Place]]]:
     """What each rule chooses for each question, over several draws of its trajectories."""
     numbers = sorted({place.question for place in places})
     half = set(random.Random("halves").sample(numbers, len(numbers) // 2))
@@ -323,15 +365,34 @@ def chosen_by_question(places: Sequence[Place], repeats: int = 8) -> dict[str, d
     return found
 
 
-def figures(chosen: Iterable[Place]) -> tuple[float, float, float]:
-    """v, v a call and v a 1,000 tokens; 0 of no place."""
+@dataclass(frozen=True)
+class Figures:
+    """What places are worth.
+
+    Attributes:
+        v: Mean of v.
+        v_call: Sum of v by the calls that follow.
+        v_tokens: The same by 1,000 tokens that follow.
+        d: Mean of d.
+        d_call: Sum of d by the calls that follow.
+    """
+
+    v: float = 0.0
+    v_call: float = 0.0
+    v_tokens: float = 0.0
+    d: float = 0.0
+    d_call: float = 0.0
+
+
+def figures(chosen: Iterable[Place]) -> Figures:
+    """The worth of places; 0 of no place."""
     places = list(chosen)
     if not places:
-        return 0.0, 0.0, 0.0
-    total = sum(place.v for place in places)
+        return Figures()
+    v, d = sum(place.v for place in places), sum(place.d for place in places)
     calls = sum(place.calls + IDLE for place in places)
     tokens = sum(place.tokens for place in places)
-    return total / len(places), total / calls, 1000 * total / max(tokens, 1.0)
+    return Figures(v / len(places), v / calls, 1000 * v / max(tokens, 1.0), d / len(places), d / calls)
 
 
 def lines(chosen: dict[str, dict[int, list[Place]]], draws: int = 300) -> list[list[str]]:
@@ -339,28 +400,29 @@ def lines(chosen: dict[str, dict[int, list[Place]]], draws: int = 300) -> list[l
     numbers = sorted({question for by_question in chosen.values() for question in by_question})
     rng = random.Random("bootstrap")
     drawn = [rng.choices(numbers, k=len(numbers)) for _ in range(draws)]
-    head = ["rule", "places a question", "v [95 %]", "remaining calls", "v a call [95 %]", "by random [95 %]"]
-    found = [[*head, "v a 1,000 tokens"]]
+    found = [HEAD]
 
-    def of(name: str, questions: Sequence[int]) -> tuple[float, float, float]:
+    def of(name: str, questions: Sequence[int]) -> Figures:
         return figures(place for question in questions for place in chosen[name].get(question, []))
 
-    blind = [of("random", questions) for questions in drawn]
+    blind, blindly = of("random", numbers), [of("random", questions) for questions in drawn]
     for name, by_question in chosen.items():
         places = [place for mine in by_question.values() for place in mine]
-        v, call, token = of(name, numbers)
-        again = [of(name, questions) for questions in drawn]
-        ratios = [mine[1] / other[1] for mine, other in zip(again, blind, strict=True) if other[1] > 0]
-        by_random = call / of("random", numbers)[1] if of("random", numbers)[1] else math.nan
+        mine, again = of(name, numbers), [of(name, questions) for questions in drawn]
+        pairs = list(zip(again, blindly, strict=True))
         found.append(
             [
                 name,
-                f"{len(places) / len(numbers) / 8:.1f}",
-                f"{v:.3f} {_interval([one[0] for one in again])}",
+                f"{len(places) / len(numbers) / DRAWS:.1f}",
                 f"{fmean(place.calls for place in places):.2f}" if places else "-",
-                f"{call:.3f} {_interval([one[1] for one in again])}",
-                f"{by_random:.2f} {_interval(ratios)}",
-                f"{token:.2f}",
+                f"{mine.v:.3f} {_interval([one.v for one in again])}",
+                f"{mine.v_call:.3f} {_interval([one.v_call for one in again])}",
+                f"{_ratio(mine.v, blind.v):.2f} {_interval([_ratio(one.v, other.v) for one, other in pairs])}",
+                f"{_ratio(mine.v_call, blind.v_call):.2f} "
+                f"{_interval([_ratio(one.v_call, other.v_call) for one, other in pairs])}",
+                f"{mine.v_tokens:.2f}",
+                f"{mine.d:.3f}",
+                f"{mine.d_call:.3f}",
             ]
         )
     return found
@@ -384,12 +446,16 @@ def tenth(bounds: Sequence[float], entropy: float) -> int:
     return min(9, bisect(bounds, entropy) * 10 // max(1, len(bounds)))
 
 
+def _ratio(one: float, other: float) -> float:
+    return one / other if other > 0 else math.nan
+
+
 def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
 def _interval(values: Sequence[float]) -> str:
-    ordered = sorted(values)
+    ordered = sorted(value for value in values if not math.isnan(value))
     if not ordered:
         return "[?, ?]"
     low, high = ordered[int(0.025 * (len(ordered) - 1))], ordered[math.ceil(0.975 * (len(ordered) - 1))]
@@ -400,7 +466,7 @@ def main() -> None:
     """Sample or read, then print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    options.add_argument("--config", default="configs/quickstart.yaml")
+    options.add_argument("--config", default="quickstart")
     options.add_argument("--questions", type=int, default=90)
     options.add_argument("--minutes", type=float, default=13.0)
     options.add_argument("--rows", type=Path, help="JSON file for the places")
@@ -410,7 +476,7 @@ def main() -> None:
         places = [Place(**row) for row in json.loads(given.read.read_text(encoding="utf-8"))]
     else:
         # Which algorithm is named does not matter, but this one has all entropies measured.
-        fixed = ["task.options.split=validation", "rollout.max_tool_calls=4", "algorithm.name=aepo"]
+        fixed = ["task.options.split=validation", "algorithm.name=aepo", *LIMITS.get(given.config, [])]
         config = load(given.config, [*fixed, *given.overrides])
         places = sampled(config, given.questions, given.minutes)
     if given.rows is not None:

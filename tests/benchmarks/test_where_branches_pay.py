@@ -24,8 +24,12 @@ from benchmarks.where_branches_pay import (
 from tests import tiny
 
 
+def outcomes(successes: int) -> list[bool]:
+    return [number * successes % 12 < successes for number in range(12)]
+
+
 def place(question: int, path: int, number: int, entropy: float, successes: int, succeeded: bool = True) -> Place:
-    return Place(question, path, number, 3, entropy, 0.2, succeeded, 12, successes, 3.0 - number, 10.0)
+    return Place(question, path, number, 3, entropy, 0.2, succeeded, outcomes(successes), 3.0 - number, 10.0)
 
 
 def world(questions: int = 12) -> list[Place]:
@@ -49,14 +53,17 @@ def test_v_has_no_bias() -> None:
 
 def test_figures_are_by_places_calls_and_tokens() -> None:
     one, other = place(0, 0, 1, 1.0, 6), place(0, 0, 3, 1.0, 12)
-    v, call, token = figures([one, other])
-    assert (v, call, token) == (pytest.approx(one.v / 2), pytest.approx(one.v / 2.6), pytest.approx(1000 * one.v / 20))
-    assert figures([]) == (0.0, 0.0, 0.0)
+    found = figures([one, other])
+    assert found.v == pytest.approx(one.v / 2)
+    assert found.v_call == pytest.approx(one.v / 2.6)
+    assert found.v_tokens == pytest.approx(1000 * one.v / 20)
+    assert found.d == pytest.approx(0.25)
+    assert figures([]).v == 0.0
 
 
 def test_entropy_that_marks_open_places_comes_near_the_oracle_and_both_pass_random() -> None:
     chosen = chosen_by_question(world())
-    by_name = {row[0]: float(row[2].split()[0]) for row in lines(chosen, draws=20)[1:]}
+    by_name = {row[0]: float(row[3].split()[0]) for row in lines(chosen, draws=20)[1:]}
     assert by_name["oracle, v"] >= by_name["highest entropy"] > 1.2 * by_name["random"] > by_name["lowest entropy"]
     assert by_name["contrast, two fresh"] > by_name["random"]
     for name, by_question in chosen.items():
@@ -93,6 +100,6 @@ def test_equal_scores_are_ordered_by_chance() -> None:
 def test_a_model_gives_places_with_all_their_continuations(tmp_path: Path, model_folder: Path) -> None:
     settings = config.load(None, tiny.settings(tmp_path / "run", model_folder))
     found = sampled(settings, 2, 10.0)
-    assert found and {one.count for one in found} == {CONTINUATIONS}
+    assert found and {len(one.outcomes) for one in found} == {CONTINUATIONS}
     assert all(1 <= one.number <= one.observations and one.tokens > 0 for one in found)
     assert {one.question for one in found} <= {0, 1}

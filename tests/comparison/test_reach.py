@@ -75,7 +75,9 @@ def test_entropy_is_compared_with_the_mean_of_its_first_steps() -> None:
     values = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     run = replace(result("grpo", 0, [[1]]), steps=[{"step": n, "entropy/policy": v} for n, v in enumerate(values)])
     head, grpo = entropy_table(planned(), [run], 0.3)
-    assert head[-1] == "steps outside ±30 %"
+    assert head[-2:] == ["steps below -30 %", "above +30 %"]
     # Running means over five steps: 1, 1, .8, .6, .4, .2, 0 - four of seven differ by more than 0.3.
-    assert grpo == ["grpo", "1.000", "0.000", "1.000", "0.000", "57 %"]
+    assert grpo == ["grpo", "1.000", "0.000", "1.000", "0.000", "57 %", "0 %"]
+    erupted = replace(run, steps=[{"step": n, "entropy/policy": 2 - v} for n, v in enumerate(values)])
+    assert entropy_table(planned(), [erupted], 0.3)[1][-2:] == ["0 %", "57 %"]
     assert entropy_table(planned(), [run], None) == []

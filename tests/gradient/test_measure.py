@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ def test_methods_with_equal_rules_share_batches_and_the_policy_does_not_change(s
         for one, other in zip(found.gradients[*key, "grpo"], found.gradients[*key, "twin"], strict=True):
             assert torch.equal(one, other)
     assert found.calls["aepo"] == found.calls["path"] != found.calls["grpo"]
-    again = measure(settings, compared[:1], SMALL, told.append)
+    again = measure(settings, compared[:1], replace(SMALL, advantages=("reward",)), told.append)
+    assert again.reference.keys() == {("reward", "plain"), ("reward", "adam")}
+    assert len(rows(again, compared[:1], draws=20)) == 2
     assert torch.equal(torch.stack(again.reference["reward", "plain"]), torch.stack(found.reference["reward", "plain"]))
     table = rows(found, compared, draws=50)
     assert len(table) == 4 * len(compared)

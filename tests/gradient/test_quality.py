@@ -63,6 +63,8 @@ def test_gains_are_by_the_first_method_and_by_its_costs() -> None:
     assert ratio == pytest.approx(4, rel=0.1) and low < ratio < high
     assert second.call == tuple(2 * value for value in second.batch)
     assert second.token == tuple(value / 2 for value in second.batch)
+    other, itself = gains([one.signal for one in qualities], signals, [100, 50], [1000, 2000], base=1)
+    assert itself.call == (1.0, 1.0, 1.0) and other.call[0] == pytest.approx(1 / second.call[0])
 
 
 def test_the_bootstrap_makes_no_pair_of_a_batch_with_itself() -> None:

@@ -112,6 +112,7 @@ def test_every_metric_of_a_tree_worked_by_hand():
         "branch/success_high_entropy": 0.5,
         "tool/executed_calls": 3.0,
         "tool/calls_per_trajectory": (2 + 1 + 1 + 2) / 7,
+        "tool/share": 4 / 7,
         "tool/saved_share": 0.5,
         "tool/search/calls": 2.0,
         "tool/search/error_rate": 0.0,
@@ -191,6 +192,7 @@ def test_a_call_that_was_made_anew_is_measured_as_what_it_is():
     found = rollout_metrics([resampled_group(), silent_group()], window=3, tools=["search"])
     assert found["resample/share"] == 1 / 5
     assert (found["resample/group_share"], found["resample/success"]) == (0.5, 1.0)
+    assert (found["resample/recovered_share"], found["resample/clusters"], found["tool/share"]) == (1.0, 1.0, 3 / 5)
     assert found["branch/share"] == found["branch/decisions"] == 0.0
     # A turn was split: it is one turn still, and only its own writer's first tokens come after the question.
     assert found["turns/mean"] == (2 + 2 + 2 + 1 + 1) / 5

@@ -43,7 +43,8 @@ class AEPO(BalancedBranchSettings, TreeWeighted):
         branch_penalty: Let consecutive uncertain observations lower the branch probability.
         entropy_clip: Keep the gradient of good tokens above the clip range; off: PPO's clip.
         entropy_advantage: Weigh advantages by token entropy.
-        entropy_weight: As of `EntropyWeighted`; the public code's default.
+        entropy_weight: How strongly token entropy counts in the advantage. Above 0, uncertain tokens count more, as in
+            AEPO's paper (0.2 is the public code's); below 0, less; 0 reads no entropy.
     """
 
     name: Literal["aepo"] = "aepo"

@@ -55,14 +55,17 @@ def reach_table(plan: Plan, results: Sequence[Result]) -> list[list[str]]:
 
 
 def entropy_table(plan: Plan, results: Sequence[Result], share: float | None) -> list[list[str]]:
-    """Make a table of policy entropy: at the start, its extremes, at the end, and the steps outside of start +- share.
+    """Make a table of policy entropy: at the start, its extremes, at the end, and the steps below and above its band.
 
-    Each value is computed for a run, then averaged over seeds. A run's entropy is the running mean over the last steps,
-    which also raises the alarm. The table has a head and a line for each entry; it is empty without a share.
+    The band is the start +- share: steps below it are a collapse, steps above it an eruption. Each value is computed
+    for a run, then averaged over seeds. A run's entropy is the running mean over the last steps, which also raises the
+    alarm. The table has a head and a line for each entry; it is empty without a share.
     """
     if share is None:
         return []
-    lines = [["policy entropy, nats", "start", "lowest", "highest", "end", f"steps outside ±{100 * share:.0f} %"]]
+    percent = f"{100 * share:.0f} %"
+    ends = [f"steps below -{percent}", f"above +{percent}"]
+    lines = [["policy entropy, nats", "start", "lowest", "highest", "end", *ends]]
     for label, own in by_entry(plan, results).items():
         found = []
         for result in own:
@@ -70,9 +73,10 @@ def entropy_table(plan: Plan, results: Sequence[Result], share: float | None) ->
             if len(values) > SMOOTHED_STEPS:
                 start = fmean(values[:SMOOTHED_STEPS])
                 after = smoothed(values, SMOOTHED_STEPS)[SMOOTHED_STEPS - 1 :]
-                outside = fmean(abs(value - start) > share * start for value in after)
-                found.append((start, min(after), max(after), after[-1], outside))
+                below = fmean(start - value > share * start for value in after)
+                above = fmean(value - start > share * start for value in after)
+                found.append((start, min(after), max(after), after[-1], below, above))
         if found:
-            *nats, outside = np.mean(found, axis=0)
-            lines.append([label, *(f"{value:.3f}" for value in nats), f"{100 * outside:.0f} %"])
+            *nats, below, above = np.mean(found, axis=0)
+            lines.append([label, *(f"{value:.3f}" for value in nats), f"{100 * below:.0f} %", f"{100 * above:.0f} %"])
     return lines if len(lines) > 1 else []

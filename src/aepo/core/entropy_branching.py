@@ -29,9 +29,18 @@ class BranchSettings(BaseModel):
     initial_fraction: float = Field(default=0.5, gt=0, le=1, description="m / k, where no probe decides m.")
     alpha: float = Field(default=0.5, description="Branch probability where entropy did not change.")
     gamma: float = Field(default=0.2, description="Weight of the scaled entropy change.")
-    tau: float = Field(default=0.5, description="Threshold of the rules `threshold` and `reference`.")
-    branch_rule: branching.Rule = Field(default="threshold", description="What makes an observation branch (spec 3.2).")
-    entropy_scale: scale.Mode = Field(default="running", description="Unit of entropy differences (spec 2).")
+    tau: float = Field(default=0.5, description="What P must be above, with the rules `threshold` and `reference`.")
+    branch_rule: branching.Rule = Field(
+        default="threshold",
+        description="`threshold`: branch where P is above tau; `bernoulli`: with probability P; `reference`: as the "
+        "public code, with a random number in place of alpha; `random`: as many branches, placed blindly.",
+    )
+    entropy_scale: scale.Mode = Field(
+        default="running",
+        description="What entropy changes are divided by: `running`: their running root mean square; `centered`: the "
+        "same, after subtracting their running mean; `nats`: nothing; `log_vocab`: ln V, with sums instead of means; "
+        "`reference`: the same with the ten likeliest tokens alone.",
+    )
     entropy_window: int = Field(default=20, ge=1, description="W, tokens of a segment entropy.")
     branch_time: branching.Time = Field(
         default="online",

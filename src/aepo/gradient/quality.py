@@ -44,7 +44,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Gain:
-    """Signal-to-noise a batch, a call and a token by that of the first method, each with its interval.
+    """Signal-to-noise a batch, a call and a token by that of another method, each with its interval.
 
     Attributes:
         batch: Ratio, lower and upper end, of a batch.
@@ -93,22 +93,27 @@ def bootstrapped(
 
 
 def gains(
-    signals: Sequence[float], drawn: Sequence[Sequence[float]], calls: Sequence[float], tokens: Sequence[float]
+    signals: Sequence[float],
+    drawn: Sequence[Sequence[float]],
+    calls: Sequence[float],
+    tokens: Sequence[float],
+    base: int = 0,
 ) -> list[Gain]:
-    """Signal-to-noise of each method by that of the first, with 95 % intervals.
+    """Signal-to-noise of each method by that of one of them, with 95 % intervals.
 
     Args:
         signals: The signals of a batch, for each method.
         drawn: The same in each draw of the bootstrap.
         calls: Executed calls of a batch, of each method.
         tokens: Sampled tokens of a batch, of each method.
+        base: The number of the method that all are measured by.
     """
     found = []
     for number, signal in enumerate(signals):
-        low, high = interval([_ratio(draw[number], draw[0]) for draw in drawn])
-        ratio = _ratio(signal, signals[0])
-        by_call = calls[0] / calls[number] if calls[number] else nan
-        by_token = tokens[0] / tokens[number]
+        low, high = interval([_ratio(draw[number], draw[base]) for draw in drawn])
+        ratio = _ratio(signal, signals[base])
+        by_call = calls[base] / calls[number] if calls[number] else nan
+        by_token = tokens[base] / tokens[number]
         found.append(
             Gain(
                 (ratio, low, high),

@@ -25,6 +25,7 @@ HEAD = [
     "a 1,000 calls",
     "a 10,000 tokens",
     "a call, by GRPO [95 %]",
+    "by GRPO's best weight",
 ]
 
 
@@ -34,6 +35,8 @@ def rows(measured: Gradients, methods: Sequence[GradientMethod], draws: int = 50
     for advantages in ADVANTAGES:
         for space in SPACES:
             labels = [m.label for m in methods if (advantages, space, m.label) in measured.gradients]
+            if not labels:
+                continue
             reference_MD = torch.stack(measured.reference[advantages, space])
             gradients = [torch.stack(measured.gradients[advantages, space, label]) for label in labels]
             qualities = [quality(one_ND, reference_MD) for one_ND in gradients]
@@ -41,7 +44,10 @@ def rows(measured: Gradients, methods: Sequence[GradientMethod], draws: int = 50
             calls = [fmean(measured.calls[label]) for label in labels]
             tokens = [fmean(measured.tokens[label]) for label in labels]
             signals = [[one.signal for one in draw] for draw in drawn]
-            for number, gain in enumerate(gains([q.signal for q in qualities], signals, calls, tokens)):
+            known = [q.signal for q in qualities]
+            best = max(_like_first(labels, methods), key=lambda number: (not isnan(known[number]), known[number]))
+            by_best = gains(known, signals, calls, tokens, best)
+            for number, gain in enumerate(gains(known, signals, calls, tokens)):
                 ends = interval([draw[number].cosine for draw in drawn])
                 found.append(
                     {
@@ -53,6 +59,8 @@ def rows(measured: Gradients, methods: Sequence[GradientMethod], draws: int = 50
                         **vars(qualities[number]),
                         "cosine_interval": ends,
                         "by_first": vars(gain),
+                        "best_of_first": labels[best],
+                        "by_best": vars(by_best[number]),
                         "halves_agree": halves_agree(reference_MD),
                     }
                 )
@@ -80,6 +88,8 @@ def notes(measured: Gradients, methods: Sequence[GradientMethod], found: Sequenc
         "(independent trajectories of its own, plain GRPO)",
         f"cosine of the reference's two halves: {halves}; if it is low, measure more batches",
         "cosine and length: mean gradient along the reference's; aside: what is across it, by the reference's length",
+        "by GRPO's best weight: by the one of most signal among the methods that sample as GRPO does; it was chosen on "
+        "the same batches, which favours it",
         "signal: squared component along the reference by the variance of one batch; ?: too few batches to tell",
         *(f"{method.label}: {settings_apart(method)}" for method in methods),
     ]
@@ -87,7 +97,6 @@ def notes(measured: Gradients, methods: Sequence[GradientMethod], found: Sequenc
 
 def _line(row: dict[str, Any]) -> list[str]:
     low, high = row["cosine_interval"]
-    ratio, at_least, at_most = row["by_first"]["call"]
     signal = row["signal"]
     return [
         row["method"],
@@ -99,8 +108,21 @@ def _line(row: dict[str, Any]) -> list[str]:
         _shown(signal, 4),
         _shown(1000 * signal / row["calls"], 4) if row["calls"] else "?",
         _shown(10_000 * signal / row["tokens"], 4),
-        f"{_shown(ratio)} [{_shown(at_least)}, {_shown(at_most)}]",
+        _interval(row["by_first"]["call"]),
+        _interval(row["by_best"]["call"]),
     ]
+
+
+def _like_first(labels: Sequence[str], methods: Sequence[GradientMethod]) -> list[int]:
+    """The numbers of the labels whose trajectories are sampled as those of the first method, and not otherwise."""
+    rules = methods[0].algorithm.exploration()
+    alike = {method.label for method in methods if method.algorithm.exploration() == rules}
+    return [number for number, label in enumerate(labels) if label in alike]
+
+
+def _interval(figures: Sequence[float]) -> str:
+    ratio, low, high = figures
+    return f"{_shown(ratio)} [{_shown(low)}, {_shown(high)}]"
 
 
 def _shown(value: float, digits: int = 2) -> str:

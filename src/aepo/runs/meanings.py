@@ -95,6 +95,8 @@ MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "resample/share": (SHARE, "The share of trajectories that began at a tool call of an ended one."),
         "resample/group_share": (SHARE, "The share of groups with at least one such trajectory."),
         "resample/success": (SHARE, "The share of such trajectories that succeeded."),
+        "resample/recovered_share": (SHARE, "The share of the calls made anew after which at least one succeeded."),
+        "resample/clusters": ("", "Different first calls of the trajectories that began at one call, mean."),
         "sampling/rounds": ("", "How often the step asked for more questions until it had enough groups."),
         "sampling/dropped_groups": ("", "Groups that were sampled and not trained, because all rewards were equal."),
         "overlap/stale_share": (SHARE, "The share of trajectories that began before the last update."),
@@ -103,6 +105,7 @@ MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
     "Tools": {
         "tool/executed_calls": ("", "Tool calls that ran in the step; one on a shared part of a tree counts once."),
         "tool/calls_per_trajectory": ("", "Executed tool calls that one trajectory contains."),
+        "tool/share": (SHARE, "The share of trajectories that called a tool."),
         "tool/saved_share": (SHARE, "The share of the trajectories' calls that ran only once for several of them."),
         "tool/repeated_calls": ("", "Calls that were not run because the path had made the same call before."),
         "tool/cut_results": ("", "Results that were cut because they were too long."),

@@ -211,7 +211,11 @@ def _branch_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _resample_metrics(groups: Sequence[Group]) -> Metrics:
-    """Metrics of trajectories that began at a tool call of an ended one."""
+    """Metrics of trajectories that began at a tool call of an ended one.
+
+    A family are those that began at the same call. `resample/recovered_share` is the share of families with a success,
+    `resample/clusters` the number of different first calls in a family, without call as one.
+    """
     resampled = [[leaf for leaf in group.tree.leaves if leaf.origin is Origin.RESAMPLED] for group in groups]
     leaves = [leaf for group in resampled for leaf in group]
     if not leaves:
@@ -220,8 +224,23 @@ def _resample_metrics(groups: Sequence[Group]) -> Metrics:
         "resample/share": len(leaves) / len(_leaves(groups)),
         "resample/group_share": _mean(bool(group) for group in resampled),
     }
-    rewards = [leaf.reward for leaf in leaves if leaf.reward is not None]
-    return metrics | ({"resample/success": _mean(reward >= SUCCESS for reward in rewards)} if rewards else {})
+    families = [family for group in groups for family in _families(group.tree)]
+    metrics["resample/clusters"] = _mean(len({call for call, _ in family}) for family in families)
+    if all(leaf.reward is not None for leaf in leaves):
+        metrics["resample/success"] = _mean(success for family in families for _, success in family)
+        metrics["resample/recovered_share"] = _mean(any(success for _, success in family) for family in families)
+    return metrics
+
+
+def _families(tree: TrajectoryTree) -> list[list[tuple[str, bool]]]:
+    """For each call that was made anew, the first own call of each trajectory, and whether it succeeded."""
+    found: dict[tuple[int | None, int], list[tuple[str, bool]]] = defaultdict(list)
+    for leaf in tree.leaves:
+        if leaf.origin is Origin.RESAMPLED:
+            own = [call for node in tree.walk(leaf.node) if node.path == leaf.path for call in node.calls]
+            first = f"{own[0].name} {own[0].arguments}" if own else ""
+            found[leaf.parent_path, leaf.depth].append((first, (leaf.reward or 0.0) >= SUCCESS))
+    return list(found.values())
 
 
 def _top3_share(group: Group) -> float | None:
@@ -260,11 +279,13 @@ def _branched_at(tree: TrajectoryTree, leaf: Leaf) -> BranchDecision | None:
 
 def _call_metrics(groups: Sequence[Group]) -> Metrics:
     executed = sum(executed_calls(group.tree) for group in groups)
-    seen = [node for group in groups for leaf in group.tree.leaves for node in _observations(group.tree, leaf)]
+    walks = [_observations(group.tree, leaf) for group in groups for leaf in group.tree.leaves]
+    seen = [node for walk in walks for node in walk]
     used = sum(result.executed for node in seen for result in node.results)
     metrics: Metrics = {
         "tool/executed_calls": float(executed),
         "tool/calls_per_trajectory": used / len(_leaves(groups)),
+        "tool/share": _mean(bool(walk) for walk in walks),
     }
     if used:
         metrics["tool/saved_share"] = 1.0 - executed / used
