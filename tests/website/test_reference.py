@@ -72,7 +72,8 @@ class Thing:
 
 def test_every_public_name_is_explained(written: Path) -> None:
     pages_of = {
-        name: (written / f"{name}.md").read_text(encoding="utf-8") for name in ("aepo", "algorithms", "environments", "rewards")
+        name: (written / f"{name}.md").read_text(encoding="utf-8")
+        for name in ("aepo", "algorithms", "environments", "rewards")
     }
     for name in set(aepo.__all__) - {"environments", "rewards"}:
         assert any(f"### `{name}` {{ #aepo" in page for page in pages_of.values()), name
