@@ -230,6 +230,8 @@ def test_what_a_configuration_lacks_is_named_with_the_way_out(
     assert code == 1 and "cannot be imported" in of(report, "config", "task")[0]["text"]
     code, report, _ = doctor(str(config), "rollout.max_tokens=4000")
     assert code == 1 and "built for 512" in of(report, "step", "length")[0]["text"]
+    code, report, _ = doctor(str(config), "instructions.enabled=true")
+    assert code == 1 and "instructions.max_tokens" in of(report, "step", "length")[0]["fix"]
 
 
 def test_a_step_that_does_not_fit_is_missing_and_the_largest_part_is_what_to_make_smaller(

@@ -275,6 +275,7 @@ def test_every_algorithm_runs_under_it(kind: type[Algorithm], tmp_path: Path, mo
         (['instructions.texts=["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]'], "24 are allowed"),
         (["instructions.writer=gpt"], "MODEL@http://host:port/v1"),
         (["instructions.writer=m@ftp://x"], "a server's address is"),
+        (["instructions.max_tokens=500"], "built for 512 .*lower instructions.max_tokens, which takes 500 of these"),
     ],
 )
 def test_bad_input_is_one_line(go: Go, overrides: list[str], message: str) -> None:

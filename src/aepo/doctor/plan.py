@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aepo.config import Config
 from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
+from aepo.equipment.agents import room_for_instructions
 from aepo.tasks.base import Task
 from aepo.training.eight_bit import LIBRARIES
 
@@ -83,10 +84,12 @@ def step(config: Config, task: Task | None, measure: bool, trial: int) -> list[F
     on_cpu, dtype, shape = model.on_cpu, model.dtype, model.shape
     found = _memory(config, model)
     fits = all(one.state != "missing" for one in found)
-    longest = PROMPT + config.rollout.max_tokens
+    room = room_for_instructions(config)
+    longest = PROMPT + room + config.rollout.max_tokens
     if shape.positions is not None and longest > shape.positions:
         text = f"trajectories may have about {longest:,} tokens, the model was built for {shape.positions:,}"
-        found.append(Finding("step", "length", text, "missing", "lower rollout.max_tokens"))
+        fix = "lower instructions.max_tokens or rollout.max_tokens" if room else "lower rollout.max_tokens"
+        found.append(Finding("step", "length", text, "missing", fix))
         return found
     if on_cpu and dtype != "float32":
         found.append(Finding("step", "dtype", f"{dtype} is slow on most CPUs", "note", "model.dtype=float32"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aepo.config import Config
+from aepo.config import Config, ConfigError
 from aepo.rewards.score import RewardScorer
 from aepo.rollout.agent import Agent
 from aepo.rollout.chat import Tokenizer, make_protocol
-from aepo.rollout.generator import GeneratorSettings, Stop
+from aepo.rollout.generator import GeneratorSettings, Stop, TooLong
 from aepo.rollout.path import Limits
 from aepo.tasks.base import Task
 from aepo.tools.base import Tool
@@ -80,23 +80,29 @@ def agents(
         )
         for one in questions
     )
-    longest += room_for_instructions(config)
+    room = room_for_instructions(config)
+    longest += room
     longest += rollout.max_opening_tokens if task.environments else 0
     # A deterministic engine only grows whole groups, so it needs room for one.
     least = algorithm.group_size if rollout.deterministic else 1
 
     def agent(greedy: bool) -> Agent:
-        generator = (sampler or policy.sampler).generator(
-            GeneratorSettings(
-                temperature=rollout.temperature,
-                max_sequences=max(rollout.max_sequences, least),
-                max_length=longest + rollout.max_tokens,
-                deterministic=rollout.deterministic,
-                greedy=greedy,
-                reference_entropy=rules.entropy_scale == "reference",
-                entropies_within=within,
-            )
+        settings = GeneratorSettings(
+            temperature=rollout.temperature,
+            max_sequences=max(rollout.max_sequences, least),
+            max_length=longest + rollout.max_tokens,
+            deterministic=rollout.deterministic,
+            greedy=greedy,
+            reference_entropy=rules.entropy_scale == "reference",
+            entropies_within=within,
         )
+        try:
+            generator = (sampler or policy.sampler).generator(settings)
+        except TooLong as error:
+            if not room:
+                raise
+            way_out = f"or lower instructions.max_tokens, which takes {room} of these tokens"
+            raise ConfigError(f"{error}, {way_out}") from None
         return agent_over(generator, protocols, task, config, told)
 
     return agent(False), agent(True)

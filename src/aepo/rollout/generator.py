@@ -87,6 +87,10 @@ class GeneratorSettings:
 USUAL = GeneratorSettings()
 
 
+class TooLong(ValueError):
+    """Sequences of `max_length` tokens do not fit the model, or its server."""
+
+
 class GrowingSequence(Protocol):
     """The handle of one growing sequence; all but its length is for its engine only."""
 

@@ -23,7 +23,7 @@ from aepo.engines.local.supported import refuse_unsupported
 from aepo.engines.local.table import RowTable
 from aepo.engines.stopping import stoppings
 from aepo.process.memory import memory_advice
-from aepo.rollout.generator import USUAL, GeneratorSettings, GrowingSequence, Sampled, Stop
+from aepo.rollout.generator import USUAL, GeneratorSettings, GrowingSequence, Sampled, Stop, TooLong
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,7 +69,10 @@ class LocalGenerator:
         refuse_unsupported(model.config, settings.max_length)
         limit = getattr(model.config, "max_position_embeddings", None)
         if limit is not None and settings.max_length > limit:
-            raise ValueError(f"max_length is {settings.max_length}, but the model was built for {limit} positions")
+            raise TooLong(
+                f"max_length is {settings.max_length}, but the model was built for {limit} positions: shorten "
+                "the prompts, or lower rollout.max_tokens"
+            )
         self.model, self.settings, self.version = model, settings, version
         self.max_sequences, self.deterministic = settings.max_sequences, settings.deterministic
         self._table = RowTable(forward_of(model, len(tokenizer), settings.max_sequences, settings.max_length))

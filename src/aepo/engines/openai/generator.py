@@ -14,7 +14,7 @@ from aepo.engines.openai.drawn import drawn
 from aepo.engines.openai.probe import Served
 from aepo.engines.remote import RemoteGenerator, RemoteSequence
 from aepo.engines.stopping import stoppings
-from aepo.rollout.generator import USUAL, GeneratorSettings, Sampled, Stop
+from aepo.rollout.generator import USUAL, GeneratorSettings, Sampled, Stop, TooLong
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,7 +56,7 @@ class ServerGenerator(RemoteGenerator):
             )
         served, temperature, max_length = now(), settings.temperature, settings.max_length
         if served.context is not None and max_length > served.context:
-            raise ValueError(
+            raise TooLong(
                 f"a trajectory may have {max_length} tokens, but server {endpoint.url} holds {served.context}: "
                 "lower rollout.max_tokens, or start it with a longer context"
             )
