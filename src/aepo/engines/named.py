@@ -56,7 +56,9 @@ def _check_hub(name: str) -> None:
             return
         raise ValueError(f"there is no folder {name}, and the Hugging Face Hub shows no model {name}") from error
     except OfflineModeIsEnabled as error:
-        raise ValueError(f"there is no folder {name}, and HF_HUB_OFFLINE forbids asking the Hugging Face Hub") from error
+        raise ValueError(
+            f"there is no folder {name}, and HF_HUB_OFFLINE forbids asking the Hugging Face Hub"
+        ) from error
     except HfHubHTTPError:
         return  # the hub has an error of its own, which the model library tells or waits for
     except Exception as error:
