@@ -85,9 +85,7 @@ def test_the_opening_of_an_environment_stands_in_the_prompt(
     assert "open the chest.\nYou are in the " in shown
 
 
-def test_the_instruction_of_a_policy_stands_in_the_prompt(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_instruction_of_a_policy_stands_in_the_prompt(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ATLAS, tmp_path / "model"))
     before, *_ = printed(capsys, f"{HERE}:told", f"model.path={folder}")
     (folder / "instruction.txt").write_text("abc")
