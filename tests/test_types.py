@@ -20,6 +20,7 @@ from aepo.types import (
     ToolCall,
     ToolResult,
     ToolStatus,
+    Trajectory,
     TrajectoryTree,
     Turn,
     flatten,
@@ -333,3 +334,20 @@ def test_splits_change_no_walk_and_no_invariant(tree: TrajectoryTree, data: st.D
     assert all(node.parent is None or node.parent < node.id for node in ordered.nodes)
     assert ordered.in_path_order() == ordered
     assert TrajectoryTree.from_json(ordered.to_json()) == ordered
+
+
+def test_a_trajectory_written_by_hand_reads_like_one_of_a_rollout() -> None:
+    second = ToolCall("search", {"query": "Ada"})
+    said = Trajectory.written(SAMPLE, "Ada", [(CALL, "nothing"), (second, "born in 1815")], outcome=0.5, state={"n": 2})
+    assert [(call, result.text, result.status) for call, result in said.calls] == [
+        (CALL, "nothing", ToolStatus.OK),
+        (second, "born in 1815", ToolStatus.OK),
+    ]
+    assert (said.sample, said.answer, said.stop_reason, said.format_error) == (SAMPLE, "Ada", StopReason.ANSWER, None)
+    assert (said.leaf.outcome, said.leaf.state, said.tokens) == (0.5, {"n": 2}, [])
+
+
+def test_a_trajectory_written_by_hand_ends_as_it_says() -> None:
+    assert Trajectory.written(SAMPLE).stop_reason is StopReason.END
+    broken = Trajectory.written(SAMPLE, format_error="unclosed tag")
+    assert (broken.stop_reason, broken.answer, broken.format_error) == (StopReason.FORMAT, None, "unclosed tag")

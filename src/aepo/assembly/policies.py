@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from aepo.config import Config, ConfigError, ModelConfig
+from aepo.engines.named import check_named
 from aepo.equipment.models import is_server, policy_folder
 
 if TYPE_CHECKING:
@@ -60,12 +61,14 @@ def adapters(settings: ModelConfig) -> Lora | None:
 
 
 def _load_local(path: str, settings: ModelConfig, train: bool) -> LocalPolicy:
+    folder = policy_folder(path)
+    check_named(folder)
     from aepo.engines.local.load import load_policy as load
     from aepo.engines.local.policy import LocalPolicy
 
     return LocalPolicy(
         load(
-            policy_folder(path),
+            folder,
             device=settings.device,
             dtype=settings.dtype,
             gradient_checkpointing=settings.gradient_checkpointing,

@@ -34,7 +34,7 @@ from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
 from aepo.cli.view import view
 from aepo.cli.warmstart import warmstart
-from aepo.cli.words import REGISTRY, annotations, settings_first, switches
+from aepo.cli.words import REGISTRY, annotations, lists, settings_first, switches
 from aepo.process.signals import Terminated, ignore_signals, terminable
 from aepo.process.user_code import told, with_notes
 from aepo.process.windows import UnsupportedSystem, refuse_windows
@@ -137,7 +137,7 @@ def _parsed(arguments: list[str]) -> Callable[[], int | None]:
         command = commands[arguments[0]]
         if "--config" in arguments and command in (train, compare, doctor):
             raise ValueError(f"{prog} {arguments[0]} takes its file without --config: {prog} {arguments[0]} FILE")
-        arguments = [arguments[0], *settings_first(arguments[1:], switches(command))]
+        arguments = [arguments[0], *settings_first(arguments[1:], switches(command), lists(command))]
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):

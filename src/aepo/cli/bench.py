@@ -36,15 +36,16 @@ def bench(
 ) -> int:
     """Measure speed and memory of a model on this machine, without a task: the first thing to run on new hardware.
 
-    One table: tokens/s of sampling beside `transformers.generate`; tokens/s of training on whole trajectories and on
-    the tree; the peak memory of each beside the estimate of `aepo doctor`; how far sampler and trainer are apart; the
-    time of handing over the weights. A part that needs too much memory says so, and the others go on.
+    It prints a table. Tokens/s of sampling stand beside those of `transformers.generate`, and tokens/s of training on
+    whole trajectories beside those on the tree. Each peak of memory stands beside the estimate of `aepo doctor`. The
+    table also shows how far sampler and trainer are apart, and how long handing over the weights takes. A part that
+    needs too much memory says so, and the others go on.
 
     Args:
         model: Folder or hub name of a model, a run's folder, "atlas" or "house".
         overrides: Settings, e.g. model.dtype=bfloat16 model.lora.rank=16 train.micro_batch_tokens=8192.
-        random: Instead of a model: random weights, without a download. A size like qwen3-0.6b, or a config.json.
-        minutes: All of it takes at most so long; parts that do not fit are shortened or left out.
+        random: Use random weights instead of a model, without a download. Give a size like qwen3-0.6b, or a config.json.
+        minutes: Stop after at most so many minutes; parts that do not fit are shortened or left out.
         rows: How many sequences are sampled at once.
         prompt: Tokens of each prompt.
         tokens: Tokens that each sequence samples; trajectories of training have four times as many of their own.

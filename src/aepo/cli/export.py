@@ -20,7 +20,7 @@ def export(
     Args:
         run: Folder of the run, of any engine.
         out: Folder of the model; it must not exist yet.
-        merge: After training with LoRA: write the whole model. Without it the adapter alone is written.
+        merge: After training with LoRA, write the whole model. Without it the adapter alone is written.
         push: Upload the folder to the Hugging Face Hub too. A new model there is private.
     """
     from aepo.assembly.export import ADAPTER

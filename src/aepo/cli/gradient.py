@@ -24,17 +24,17 @@ def gradient(
 ) -> None:
     """Measure which settings give a run the most signal for its tool calls, on your own task and model.
 
-    The policy is fixed and nothing is trained. For each method batches are sampled, and the gradient of each is taken.
-    The tables say whether a method's mean gradient points where that of plain GRPO points, and how large its signal is
-    beside its noise, a batch, a call and a token. Branching, leaf weights, credit and the weight of entropy can be
-    chosen by it before a training.
+    Use it before a training, to choose branching, leaf weights, credit and the weight of entropy. It trains nothing. It
+    samples batches by each method and computes the gradient of each batch. The tables show two things. Does the mean
+    gradient point where that of plain GRPO points? How large is its signal beside its noise, for a batch, a call and a
+    token?
 
     Args:
-        words: YAML files of trainings, and settings for all of them. With several files each is a method, and they
-            may differ in algorithm.* alone. With one file its algorithm is measured as it is and with other weights.
+        words: YAML files of trainings, and settings for all of them. Each of several files is a method; they may differ
+            in algorithm.* alone. The algorithm of a single file is measured as it is and with other weights.
         batches: Batches of each method, and of the reference.
         questions: Questions of a batch; by default rollout.questions.
-        minutes: It takes at most about so long; then the batches until there count.
+        minutes: Stop after about so many minutes; the batches sampled by then count.
         out: JSON file for every figure.
     """
     if batches < 2:

@@ -33,6 +33,8 @@ def prompt(
         question: The id of a question, or a question of your own; by default the task's first one.
     """
     from aepo.engines.prompts import protocols_without_model
+    from aepo.equipment.models import policy_folder
+    from aepo.files.instruction import read_instruction
     from aepo.rollout.agent import asked
     from aepo.types import ToolResult
 
@@ -41,7 +43,10 @@ def prompt(
     protocols, tokenizer = protocols_without_model(config, task)
     environment = task.environment_of(sample)
     protocol, tools = protocols[environment], task.tools_of(environment)
-    ids = protocol.prompt(asked(sample, _opening(task, sample)))
+    instruction = sample.instruction
+    if instruction is None:
+        instruction = read_instruction(policy_folder(config.model.path))
+    ids = protocol.prompt(asked(sample, _opening(task, sample)), instruction)
     print(f"task {task.name}, model {config.model.path}, protocol {protocol.name}")
     _show(f"prompt, {len(ids)} tokens", ids, tokenizer)
     if not tools:

@@ -57,15 +57,15 @@ def solve(
         tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none". The
             system message and the examples of a run stay.
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
-        metadata: What the task's environment needs to know of the question, e.g. seed=417322; once for each key.
+        metadata: What the task's environment needs to know of the question, e.g. seed=417322; give it once for each key.
         trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
         calls: The most tool calls to run.
         tokens: The most tokens that the model may write.
         money: The most that tokens and calls may cost together. model.price.prompt=... and model.price.sampled=... are
             the prices of a million tokens.
-        reward: "package.module:function" of (sample, trajectory): the answer of the best trajectory is taken.
-        judge: MODEL@http://host/v1, or "package.module:function", an async function from a prompt to a reply: it
-            chooses the answer.
+        reward: "package.module:function" of (sample, trajectory). The answer with the highest reward is taken.
+        judge: A model that chooses the answer: MODEL@http://host/v1, or "package.module:function", an async function
+            from a prompt to a reply.
         config: YAML file for rollout, tools and algorithm; by default that of a run.
         out: Folder for trees and solution; by default a new one in `solved`.
         json: Print the solution as JSON and nothing else.

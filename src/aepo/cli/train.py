@@ -30,9 +30,10 @@ def train(
         config: YAML file, or a name such as quickstart; without one the class defaults are used.
         overrides: Settings on top of it, e.g. train.steps=50 algorithm.name=grpo.
         resume: Go on with the run of this folder, with its own configuration and the overrides.
-        engine: What samples and trains, instead of the configuration's.
-        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, train nothing.
-            Under engine vllm the engine local samples for it; of engine verl, what the configuration becomes there.
+        engine: The engine that samples and trains, instead of the configuration's.
+        dry_run: Load everything, print the resolved configuration and what a step is expected to cost, and train
+            nothing. The engine local samples in place of vllm. With engine verl it prints what the configuration
+            becomes there.
     """
     file, overrides = file_and_settings(config, overrides)
     if engine is not None:

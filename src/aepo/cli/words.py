@@ -56,19 +56,34 @@ def settings_for(model: str, file: Path | None, overrides: tuple[str, ...]) -> C
     return load(file or RunFolder(local(model)).config_file, overrides)
 
 
-def settings_first(words: Sequence[str], switches: Collection[str]) -> list[str]:
-    """The words of a command with each setting before the first option, because people add settings at the end.
+def settings_first(words: Sequence[str], switches: Collection[str], lists: Collection[str] = ()) -> list[str]:
+    """The words of a command with files and settings before the first option, because people add them at the end.
 
     Args:
         words: Those after the command.
         switches: Options without a value; the word after any other option is its value.
+        lists: Options with several values.
     """
     first = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
-    settings, others = list(words[:first]), []
+    named, settings, others, option = list(words[:first]), [], [], ""
     for before, word in pairwise(["", *words[first:]]):
+        if word.startswith("-"):
+            option = word
         is_value = before.startswith("-") and "=" not in before and before not in switches
-        (settings if _SETTING.match(word) and not is_value else others).append(word)
-    return settings + others
+        if word.startswith("-") or is_value:
+            others.append(word)
+        elif _SETTING.match(word):
+            settings.append(word)
+        else:
+            (others if option in lists else named).append(word)
+    return named + settings + others
+
+
+def lists(command: Callable[..., Any]) -> set[str]:
+    """The options of a command that take several values at once."""
+    kinds = {name: str(one.annotation) for name, one in signature(command).parameters.items()}
+    several = [name for name, kind in kinds.items() if "tuple[" in kind and "UseAppendAction" not in kind]
+    return {"--" + name.replace("_", "-") for name in several}
 
 
 def switches(command: Callable[..., Any]) -> set[str]:

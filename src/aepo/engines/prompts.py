@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aepo.config import Config
+from aepo.engines.named import check_named
 from aepo.engines.stopping import ends_of
 from aepo.equipment.agents import protocols_of, room_for_instructions
 from aepo.equipment.models import is_server, policy_folder
@@ -21,11 +22,12 @@ def protocols_without_model(config: Config, task: Task) -> tuple[dict[str, ChatP
     Raises:
         ValueError: The tokenizer cannot be loaded, or does not fit the protocol.
     """
-    from transformers import AutoTokenizer
-
     path = config.model.tokenizer or policy_folder(config.model.path)
     if is_server(path):
         raise ValueError(f"{path} is a server, whose tokenizer is not known: name one by model.tokenizer")
+    check_named(path)
+    from transformers import AutoTokenizer
+
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:

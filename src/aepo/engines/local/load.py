@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from transformers.utils import logging
 
 from aepo.engines.local.adapters import Adapter, Lora, add, attach, find_adapter, merged, name_base, refuse_other
 from aepo.engines.local.supported import refuse_unsupported
+from aepo.engines.named import check_named
 from aepo.files.paths import expanded
 
 if TYPE_CHECKING:
@@ -163,10 +163,10 @@ def _found(path: str | Path) -> tuple[str, Adapter | None]:
     """
     # "~" is expanded; a hub name does not change.
     name = expanded(path)
-    _check_folder(name)
+    check_named(name)
     adapter = find_adapter(name)
     if adapter is not None:
-        _check_folder(adapter.base)
+        check_named(adapter.base)
     folder = Path(name)
     if adapter is None and folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -198,22 +198,6 @@ def _model(source: str, revision: str | None, config: PreTrainedConfig, dtype: t
             )
     except (OSError, ValueError) as error:
         raise ValueError(f"model {source}: {_first_line(error)}") from error
-
-
-def _check_folder(name: str) -> None:
-    folder = Path(name)
-    # A hub name is "model" or "owner/model".
-    if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise ValueError(f"model folder {name} does not exist")
-    runs = [file.parent.name for file in folder.parent.glob("*/config.yaml")]
-    # The hub would be asked for a minute where there is no network.
-    if runs and "/" in name and not folder.exists():
-        near = get_close_matches(folder.name, runs, 1)
-        raise ValueError(f"{folder.parent} has no run {folder.name}" + (f": did you mean {near[0]}?" if near else ""))
-    if name.startswith("runs/") and not folder.exists():
-        raise ValueError(f"there is no run {name}")
-    if folder.is_file():
-        raise ValueError(f"model {name} is a file: give the folder that holds config.json and the weights")
 
 
 def _has_tokenizer(folder: Path) -> bool:
