@@ -34,7 +34,7 @@ def test_train_evaluate_and_load(tmp_path: Path, model_folder: Path, settings: C
     run = aepo.train(str(model_folder), task, aepo.AEPO(group_size=4, tau=0.4), settings, str(tmp_path / "mine"))
     assert run.folder == tmp_path / "mine" and os.fspath(run) == str(run.folder)
     assert run.config.algorithm == aepo.AEPO(group_size=4, tau=0.4)
-    assert run.config.task.name == "letters" and run.config.train.steps == 1
+    assert run.config.task.name == "tests.tiny:letters" and run.config.train.steps == 1
     assert not equal_weights(run.policy, before)
 
     again = aepo.load_policy(str(run.folder))

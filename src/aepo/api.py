@@ -15,7 +15,7 @@ from aepo.runs.resumed import task_of_run
 from aepo.solving.solve import solve
 from aepo.start import Run, train_config, train_task
 from aepo.tasks.base import Task
-from aepo.tasks.place import place_of
+from aepo.tasks.named import place_of
 from aepo.types import Sample
 from aepo.viewer import view
 

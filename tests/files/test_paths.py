@@ -62,7 +62,7 @@ def test_settings_made_in_python_and_lists(home: Path) -> None:
 def test_a_run_is_trained_evaluated_viewed_and_exported(home: Path, model_folder: Path, capsys) -> None:
     (home / "model").symlink_to(model_folder)
     settings = config.load(None, tiny.settings(Path("unused"), Path("unused"), "train.steps=1"))
-    run = aepo.train("~/model", tiny.letters(3), config=settings, run="~/run")
+    run = aepo.train("~/model", tiny.letters(), config=settings, run="~/run")
     assert run.folder == home / "run" and aepo.view("~/run", out="~/page.html") == home / "page.html"
     assert load_policy("~/run").path and aepo.evaluate("~/run", tiny.letters(3), 1, False, config=settings).sampled
     assert main(["view", "--export=~/again.html", "~/run"]) == 0, capsys.readouterr().err

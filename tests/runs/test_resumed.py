@@ -162,7 +162,7 @@ def test_a_task_from_python_that_its_name_finds_again_is_taken_by_commands(tmp_p
 def test_a_task_of_a_function_is_found_again_from_everywhere(tmp_path: Path, model_folder: Path, capsys) -> None:
     run = tmp_path / "run"
     made = aepo.train(str(model_folder), tiny.letters(), config=settings(run, model_folder, "train.steps=1"))
-    assert RunFolder(run).resumption() == f"aepo train --resume {run}"
+    assert RunFolder(run).resumption().startswith(f"aepo train --resume {run} (if its task was made with arguments")
     assert main(["train", "--resume", str(run), "train.steps=2"]) == 0
     assert main(["eval", str(run), "--samples=1", f"--out={tmp_path / 'found'}"]) == 0
     assert "2 questions of letters" in capsys.readouterr().out

@@ -125,7 +125,8 @@ def test_a_replay_that_meets_a_call_which_was_not_recorded_stops_with_a_checkpoi
     assert newest is not None and step_of(newest) >= 2
     assert note == (
         f"stopped after step {step_of(newest)}; go on with: "
-        f"aepo.train(..., run='{recorded.parent}/replayed', resume=True), all else as before"
+        f"aepo train --resume {recorded.parent}/replayed (if its task was made with arguments: "
+        f"aepo.train(..., run='{recorded.parent}/replayed', resume=True))"
     )
 
 

@@ -15,7 +15,7 @@ from aepo.types import Sample
 OnException = Literal["bug", "tell"]
 
 
-class Told(NamedTuple):
+class WorldTools(NamedTuple):
     """What a world tells, as tools whose results can be kept; they take the session from `current`.
 
     Attributes:
@@ -65,7 +65,7 @@ class Environment:
     errors: OnException
     read_only: frozenset[str]
     sandboxed: bool
-    told: Told = field(repr=False)
+    told: WorldTools = field(repr=False)
     replayed: bool = False
     openings: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     incidents: Incidents = field(default_factory=Incidents, compare=False, repr=False)
@@ -88,7 +88,7 @@ class Environment:
     def named(self, name: str) -> Environment:
         """The same under another name."""
         tools, told = ([replace(tool, environment=name) for tool in all_of] for all_of in (self.tools, self.told))
-        return replace(self, name=name, tools=tuple(tools), told=Told(*told))
+        return replace(self, name=name, tools=tuple(tools), told=WorldTools(*told))
 
     def kept_by(self, keep: Callable[[Tool], Tool], replayed: bool) -> Environment:
         """The same with openings, states, endings and refusals that are kept and answered as results of tools are.
@@ -97,7 +97,9 @@ class Environment:
             keep: Makes a tool whose results are kept.
             replayed: Whether all results come from a recording.
         """
-        return replace(self, told=Told(*map(keep, self.told)), replayed=replayed, openings={}, incidents=Incidents())
+        return replace(
+            self, told=WorldTools(*map(keep, self.told)), replayed=replayed, openings={}, incidents=Incidents()
+        )
 
     def arguments(self, sample: Sample) -> dict[str, Any]:
         """What `reset` is called with.

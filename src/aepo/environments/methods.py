@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any, TypeAlias, get_type_hints
 
-from aepo.environments.base import Environment, OnException, Told
+from aepo.environments.base import Environment, OnException, WorldTools
 from aepo.environments.contract import class_of, methods_of
 from aepo.environments.process import in_process
 from aepo.environments.session import current
@@ -84,9 +84,9 @@ def environment(
     return made.named(made.name)
 
 
-def _told(reset_timeout: float) -> Told:
+def _told(reset_timeout: float) -> WorldTools:
     """What a world tells; opening has limits of its own."""
-    return Told(
+    return WorldTools(
         tool(name="environment.reset", timeout=_LONG, max_characters=sys.maxsize)(_opening),
         tool(name="environment.state", timeout=reset_timeout, max_characters=sys.maxsize)(_looking),
         tool(name="environment.end", timeout=reset_timeout, max_characters=sys.maxsize)(_ending),

@@ -99,10 +99,14 @@ class RunFolder:
 
     def resumption(self) -> str:
         """The command that goes on with the run; a Python call if the task was given as an object."""
-        # A task from Python may have been found under the name of a function.
-        if self.task().get("named", True) or ":" in str(self.config().get("task", {}).get("name")):
-            return f"aepo train --resume {in_shell(self.path)}"
-        return f"aepo.train(..., run={str(self.path)!r}, resume=True), all else as before"
+        command = f"aepo train --resume {in_shell(self.path)}"
+        call = f"aepo.train(..., run={str(self.path)!r}, resume=True)"
+        if self.task().get("named", True):
+            return command
+        # A task from Python may have been found under the name of a function, which is called without arguments.
+        if ":" in str(self.config().get("task", {}).get("name")):
+            return f"{command} (if its task was made with arguments: {call})"
+        return f"{call}, all else as before"
 
     def steps(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl` of training steps; ValueError names a broken line."""

@@ -68,7 +68,8 @@ def task_of_run(run: Path, config: Config, instead: str) -> Task:
     if task is None or other or difference(kept, identity(task)) is not None:
         raise ValueError(
             f"run {run} was given its task {config.task.name!r} from Python, and commands cannot make that task again: "
-            f"use {instead}. A function without arguments, in a module beside the tools, can be found next time"
+            f"use {instead}, or give its arguments as task.options.NAME=VALUE. A function without arguments, in a "
+            "module beside the tools, can be found next time"
         )
     return task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import aepo
-from aepo.tasks.place import place_of
+from aepo.tasks.named import place_of
 
 MODULE = "tests.tasks.test_place"
 QUESTIONS = [aepo.Sample("1 + 1?", "2")]
