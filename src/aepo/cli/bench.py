@@ -44,7 +44,7 @@ def bench(
     Args:
         model: Folder or hub name of a model, a run's folder, "atlas" or "house".
         overrides: Settings, e.g. model.dtype=bfloat16 model.lora.rank=16 train.micro_batch_tokens=8192.
-        random: Use random weights instead of a model, without a download. Give a size like qwen3-0.6b, or a config.json.
+        random: Use random weights, without a download. Give a size like qwen3-0.6b, or a config.json.
         minutes: Stop after at most so many minutes; parts that do not fit are shortened or left out.
         rows: How many sequences are sampled at once.
         prompt: Tokens of each prompt.
