@@ -57,7 +57,8 @@ def solve(
         tools: Tools instead of a task's: "search", "python", "package.module:function", with commas, or "none". The
             system message and the examples of a run stay.
         corpus: The corpus of "search": a JSONL or Parquet file of documents, or a folder of `aepo tools index`.
-        metadata: What the task's environment needs to know of the question, e.g. seed=417322; give it once for each key.
+        metadata: What the task's environment needs to know of the question, e.g. seed=417322; give it once for each
+            key.
         trajectories: The most trajectories to begin; by default 8, or 64 if another limit is given.
         calls: The most tool calls to run.
         tokens: The most tokens that the model may write.
