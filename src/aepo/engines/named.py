@@ -57,7 +57,7 @@ def _check_hub(name: str) -> None:
         raise ValueError(f"there is no folder {name}, and the Hugging Face Hub shows no model {name}") from error
     except OfflineModeIsEnabled as error:
         raise ValueError(
-            f"there is no folder {name}, and HF_HUB_OFFLINE forbids asking the Hugging Face Hub"
+            f"there is no folder {name}, and HF_HUB_OFFLINE forbids to ask the Hugging Face Hub"
         ) from error
     except HfHubHTTPError:
         return  # the hub has an error of its own, which the model library tells or waits for
