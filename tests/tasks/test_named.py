@@ -7,7 +7,7 @@ from dataclasses import replace
 import aepo
 from aepo.tasks.named import place_of
 
-MODULE = "tests.tasks.test_named"
+MODULE = __name__
 QUESTIONS = [aepo.Sample("1 + 1?", "2")]
 
 
