@@ -125,7 +125,8 @@ def test_names_and_files_stay_and_a_cell_shows_what_a_notebook_would(cells: Inte
 
 def test_the_channel_is_the_only_descriptor_more_and_leads_nowhere(cells: Interpreter) -> None:
     ran(
-        cells, "import os, socket, subprocess\nmore = [n for n in range(3, 1024) if os.path.exists(f'/proc/self/fd/{n}')]"
+        cells,
+        "import os, socket, subprocess\nmore = [n for n in range(3, 1024) if os.path.exists(f'/proc/self/fd/{n}')]",
     )
     assert ran(cells, "[os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in more]") == "['socket']\n"
     listed = "subprocess.run(['/bin/ls', '/proc/self/fd'], stdout=-1, text=True, close_fds=False).stdout.split()"
