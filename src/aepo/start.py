@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +35,8 @@ class Run:
 
     folder: Path
     policy: LocalPolicy | None
-    config: Config
-    task: Task
+    config: Config = field(repr=False)
+    task: Task = field(repr=False)
 
     def __fspath__(self) -> str:
         """The run folder, so that `aepo.view(run)` works."""
