@@ -5,7 +5,6 @@ from aepo.config.control import EntropyControlConfig, TrustConfig
 from aepo.config.files import change, dump, flat, load, located, merged, read, split
 from aepo.config.section import ConfigError, Section
 from aepo.config.sections import (
-    BudgetConfig,
     Config,
     EvaluationConfig,
     InstructionsConfig,
@@ -13,14 +12,12 @@ from aepo.config.sections import (
     LoraConfig,
     ModelConfig,
     PriceConfig,
-    RateConfig,
     RewardsConfig,
     RolloutConfig,
     TaskConfig,
-    ToolLimits,
-    ToolsConfig,
     TrainConfig,
 )
+from aepo.config.tools import BudgetConfig, RateConfig, ToolLimits, ToolsConfig
 
 __all__ = [
     "BudgetConfig",
