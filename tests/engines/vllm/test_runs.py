@@ -327,4 +327,5 @@ def waited(reached: Callable[[], bool], seconds: float) -> None:
 def test_more_prompts_are_sent_at_once_than_vllm_reads_in_one_step(tmp_path: Path, nothing_left: None) -> None:
     many = ["rollout.max_sequences=256", "evaluation.questions=40", "evaluation.samples=4", "train.steps=1"]
     api.train_config(settings(tmp_path / "run", *many))
-    assert "EngineDeadError" not in (tmp_path / "run" / "vllm.log").read_text(encoding="utf-8")
+    # A dead engine is started again. While a server ends it may report a dead engine that was only told to stop.
+    assert (tmp_path / "run" / "vllm.log").read_text(encoding="utf-8").count("Application startup complete") == 1
