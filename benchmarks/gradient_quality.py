@@ -9,6 +9,7 @@ mixed credit.
     python benchmarks/gradient_quality.py                                    # atlas at the warm start
     python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-25 --only grpo,candidate,parts
     python benchmarks/gradient_quality.py --config house --out house.json
+    python benchmarks/gradient_quality.py --validation                       # to choose settings of a training
 
 On two quiet cores it ends by itself in under 15 minutes (`--minutes`); then the batches until there count.
 """
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aepo.algorithms import AEPO, GRPO
+from aepo.algorithms import AEPO, ARPO, GRPO
 from aepo.algorithms.base import Algorithm
 from aepo.config import load
 from aepo.gradient.measure import ADVANTAGES, Amount
@@ -48,8 +49,13 @@ METHODS: dict[str, dict[str, tuple[type[Algorithm], Settings]]] = {
         for weight in (-0.2, -0.4)
     },
     "random": {
-        "random, path, mixed -0.2": (AEPO, {**FIXED, **WEIGHED, "entropy_weight": -0.2, "branch_rule": "random"}),
+        f"random, path, mixed {weight:+}": (
+            AEPO,
+            {**FIXED, **WEIGHED, "entropy_weight": weight, "branch_rule": "random"},
+        )
+        for weight in (-0.2, -0.4)
     },
+    "arpo": {"arpo": (ARPO, {})},
     "weights": {f"grpo {weight:+}": (GRPO, {"entropy_weight": weight}) for weight in (0.2, -0.1, -0.6)},
     "aepo": {"aepo": (AEPO, {})},
     "parts": {
@@ -86,10 +92,12 @@ def main() -> None:
     options.add_argument("--batches", type=int, default=40)
     options.add_argument("--questions", type=int, default=32)
     options.add_argument("--minutes", type=float, default=13.0)
+    options.add_argument("--validation", action="store_true", help="ask validation questions, not training ones")
     options.add_argument("--advantages", choices=ADVANTAGES, help="one kind alone, in half of the time")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
-    config = load(given.config, [*LIMITS.get(given.config, []), *given.overrides])
+    split = ["task.options.split=validation"] if given.validation else []
+    config = load(given.config, [*split, *LIMITS.get(given.config, []), *given.overrides])
     compared = methods(config.algorithm.group_size, given.only.split(","))
     kinds = (given.advantages,) if given.advantages else ADVANTAGES
     amount = Amount(
@@ -100,7 +108,7 @@ def main() -> None:
         seed=config.seed,
         advantages=kinds,
     )
-    measured = measure(config, compared, amount, partial(print, flush=True))
+    measured = measure(config, compared, amount, partial(print, flush=True), held_out=given.validation)
     found = rows(measured, compared)
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from aepo import config
+from aepo import config, tasks
 from aepo.algorithms import AEPO, GRPO
 from aepo.cli import main
 from aepo.gradient.measure import Amount
 from aepo.gradient.methods import GradientMethod
 from aepo.gradient.report import rows
 from aepo.gradient.run import measure
+from aepo.rollout.explorer import explore
+from aepo.types import Sample
 from tests import tiny
 
 SMALL = Amount(batches=3, reference=3, pilot=1, questions=3)
@@ -49,6 +53,23 @@ def test_methods_with_equal_rules_share_batches_and_the_policy_does_not_change(s
     table = rows(found, compared, draws=50)
     assert len(table) == 4 * len(compared)
     assert table[0]["by_first"]["call"][0] == 1.0 or table[0]["signal"] <= 0 or table[0]["signal"] != table[0]["signal"]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_it_asks_questions_of_training_or_of_the_evaluation(
+    settings: config.Config, monkeypatch: pytest.MonkeyPatch, held_out: bool
+) -> None:
+    asked: set[str] = set()
+
+    def recorded(samples: Sequence[Sample], *rest: Any) -> Any:
+        asked.update(sample.question for sample in samples)
+        return explore(samples, *rest)
+
+    monkeypatch.setattr("aepo.gradient.measure.explore", recorded)
+    measure(settings, [GradientMethod("grpo", GRPO(group_size=2))], SMALL, print, held_out=held_out)
+    task = tasks.load(settings.task.name, settings.task.options)
+    assert asked <= {sample.question for sample in (task.held_out if held_out else task.samples)}
+    assert not asked & {sample.question for sample in (task.samples if held_out else task.held_out)}
 
 
 def test_too_little_time_is_said(settings: config.Config) -> None:

@@ -20,6 +20,7 @@ def gradient(
     batches: int = 40,
     questions: int | None = None,
     minutes: float = 12.0,
+    held_out: bool = False,
     out: Path | None = None,
 ) -> None:
     """Measure which settings give a run the most signal for its tool calls, on your own task and model.
@@ -35,6 +36,8 @@ def gradient(
         batches: Batches of each method, and of the reference.
         questions: Questions of a batch; by default rollout.questions.
         minutes: Stop after about so many minutes; the batches sampled by then count.
+        held_out: Ask the questions of the evaluation, not those of training. Choose settings on questions that no
+            result is reported on.
         out: JSON file for every figure.
     """
     if batches < 2:
@@ -56,7 +59,7 @@ def gradient(
     config, methods = methods_of(files, [word for word in words if "=" in word])
     asked = questions or config.rollout.questions
     amount = Amount(batches, batches, questions=asked, minutes=minutes, seed=config.seed)
-    measured = measure(config, methods, amount, partial(print, flush=True))
+    measured = measure(config, methods, amount, partial(print, flush=True), held_out=held_out)
     found = rows(measured, methods)
     if out is not None:
         write_whole(out, (json.dumps(found, indent=1) + "\n").encode())

@@ -16,9 +16,14 @@ from aepo.gradient.methods import GradientMethod
 
 
 def measure(
-    config: Config, methods: Sequence[GradientMethod], amount: Amount, tell: Callable[[str], None]
+    config: Config,
+    methods: Sequence[GradientMethod],
+    amount: Amount,
+    tell: Callable[[str], None],
+    *,
+    held_out: bool = False,
 ) -> Gradients:
-    """Sample with the configuration's model on its training questions, and take each method's gradient.
+    """Sample with the configuration's model on questions of its task, and take each method's gradient.
 
     Nothing is trained and nothing is written.
 
@@ -27,6 +32,7 @@ def measure(
         methods: The methods; the first is the reference.
         amount: How much is sampled.
         tell: Called with one line after each round.
+        held_out: Ask the questions of the evaluation, not those of training.
 
     Raises:
         ValueError: Something does not fit, or time was too short.
@@ -45,7 +51,7 @@ def measure(
         policy=policy,
         agent=lambda algorithm: agents(policy, equipped, config.model_copy(update={"algorithm": algorithm}), asked)[0],
         scorer=parts.scorer,
-        questions=parts.questions,
+        questions=parts.held_out if held_out else parts.questions,
         settings=config.train,
         pad_token_id=parts.pad_token_id,
         max_tokens=config.rollout.max_tokens,
