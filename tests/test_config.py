@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,7 @@ def test_a_bad_setting_of_tools_is_refused_with_the_way_out(override: str, line:
         ("yes", "rollout.deterministic", True),
         ("off", "rollout.deterministic", False),
         ("null", "train.threads", None),
+        (".inf", "instructions.temperature", inf),
         ("", "tools.cache", None),
         ("1e-4", "verl.actor.lr", 1e-4),
         ("true", "verl.+new.key", True),
@@ -220,6 +222,8 @@ def test_a_plain_word_is_never_changed(text: str) -> None:
     value = scalar(text)
     if value is None:
         assert text in ("", "~", "null")
+    elif text in (".inf", "-.inf"):
+        assert abs(value) == inf
     else:
         assert value == text or json.dumps(value) in (text, text.replace(".0e", "e"))
 

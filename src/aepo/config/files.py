@@ -108,6 +108,8 @@ def scalar(text: str) -> Any:
     """
     if text in ("", "~"):
         return None
+    if text in (".inf", "-.inf"):
+        return float(text.replace(".", ""))
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

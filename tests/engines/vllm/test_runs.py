@@ -308,6 +308,20 @@ def test_vllm_samples_for_a_policy_that_acts_in_worlds(tmp_path: Path, nothing_l
             assert (one.outcome, one.state) == (world.get_reward(), world.state)
 
 
+def test_vllm_samples_under_instructions_and_writes_new_ones(tmp_path: Path, nothing_left: None):
+    told = ["instructions.enabled=true", "instructions.texts=[Look again.]", "instructions.credit=step"]
+    told += ["instructions.max_tokens=24", "instructions.every=1", "instructions.min_groups=1"]
+    told += ["instructions.verify_questions=2", "instructions.temperature=.inf"]
+    api.train_config(settings(tmp_path / "run", "rollout.questions=8", *told))
+    steps = checked(tmp_path / "run")
+    # The writer is the policy, which the server has: what it writes is refused, or tried on questions.
+    written = [row for row in steps if "instruction/writer_calls" in row]
+    assert len(written) == STEPS - 1 and written[0]["instruction/writer_calls"] > 0
+    assert written[0]["instruction/proposal_failed"] or written[0]["instruction/tried_trajectories"]
+    groups = [record.group for path in tree_files(tmp_path / "run") for record in read_trees(path)]
+    assert {"", "Look again."} <= {group.sample.instruction for group in groups}
+
+
 def said(world: House, call: ToolCall) -> str:
     """What a game of our own says to a call."""
     try:
