@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 
 import aepo
 from aepo import api, config
-from aepo.equipment.tools import CACHE
+from aepo.equipment.tools import CACHE, SPENT
 from aepo.runs import checkpoint
 from aepo.runs.metrics import read_metrics
+from aepo.tools.limits import BudgetSpent
 from aepo.types import StopReason
 from aepo.viewer import read_trees, tree_files
 from tests import tiny
@@ -126,6 +127,43 @@ def test_a_recorded_run_is_replayed_without_any_world(go: Go) -> None:
     assert same(replayed, recorded)
     states = [node.state for step in trees(recorded) for group in step for node in group.tree.nodes]
     assert any(state is not None for state in states)
+
+
+class Counted(Letters):
+    """Counts the worlds that are open, and the calls of all of them, replayed ones too."""
+
+    open = 0
+    calls = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Counted.open += 1
+
+    def search(self, query: str) -> str:
+        """Look something up.
+
+        Args:
+            query: What to look up.
+        """
+        Counted.calls += 1
+        return super().search(query)
+
+    def close(self) -> None:
+        Counted.open -= 1
+
+
+def test_a_spent_budget_closes_all_worlds_and_a_larger_one_lets_the_run_go_on(go: Go) -> None:
+    whole = go("whole")
+    budget = sum(row.get("tool/search/calls", 0) for row in read_metrics(whole / "metrics.jsonl")) // 2
+    with pytest.raises(BudgetSpent) as stopped:
+        go("run", f"tools.budget.calls={budget:.0f}", kind=Counted)
+    assert "go on with: aepo" in stopped.value.__notes__[0]
+    assert Counted.open == 0 < Counted.calls
+    # What a branch replays to come to its place has been paid by the trajectory that it leaves.
+    paid = len((whole.parent / "run" / SPENT).read_text().splitlines())
+    assert paid == budget < Counted.calls
+    assert same(whole, go("run", "tools.budget.calls=100000", kind=Counted, resume=True))
+    assert Counted.open == 0
 
 
 class Dusty(Letters):
