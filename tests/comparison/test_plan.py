@@ -43,6 +43,11 @@ def test_fewer_questions_a_step_are_more_steps_for_the_same_trajectories(tmp_pat
     assert steps == {"wide": 3, "narrow": 7}
 
 
+def test_an_entry_with_smaller_steps_may_be_evaluated_after_more_of_them() -> None:
+    entries = "entries=[{label: a}, {label: b, overrides: {rollout.questions: 4, evaluation.every: 7}}]"
+    assert [run.config.evaluation.every for run in planned(entries, "evaluation.every=3", "seeds=0").runs] == [3, 7]
+
+
 @pytest.mark.parametrize(
     ("kind", "limit"),
     [

@@ -22,7 +22,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 SHARED_BY_ENTRIES = {
     "task": "the entries would have different tasks, and nothing could be compared",
-    "evaluation": "every entry is measured in the same way",
+    "evaluation.questions": "every entry is measured in the same way",
+    "evaluation.samples": "every entry is measured in the same way",
+    "evaluation.greedy": "every entry is measured in the same way",
     "seed": "every entry runs with every seed of the comparison",
     "run": "the run folders lie in the comparison's",
     "train.steps": "the comparison's budget ends a run",

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from aepo import config as configuration
 from aepo.comparison.entries import Entry, applied, named
-from aepo.config import Config, ConfigError, Section
+from aepo.config import Config, ConfigError, Section, flat
 from aepo.files.paths import local
 
 LIMITS = {
@@ -43,7 +43,7 @@ class Measurement(Section):
         questions: The number of questions, from the first; null takes the number of the base configuration.
         samples: Sampled trajectories for each question; the table shows Pass@1 and Pass@samples.
         every: Training steps between two evaluations, from which the curves are drawn; 0 evaluates only before and
-            after training.
+            after training. An entry with smaller or larger steps may set its own `evaluation.every`.
     """
 
     questions: int | None = Field(default=None, ge=1)
@@ -209,6 +209,8 @@ def plan(settings: Settings, quick: bool = False) -> Plan:
 
 def _config(entry: Entry, base: Mapping[str, Any], evaluation: Measurement, budget: EqualBudget, quick: bool) -> Config:
     data = applied(entry, base)
+    if (every := flat(entry.overrides).get("evaluation.every")) is not None:
+        evaluation = evaluation.model_copy(update={"every": every})
     try:
         return _measured(configuration.parse(data), evaluation, budget, quick)
     except ConfigError as error:
