@@ -7,7 +7,7 @@ rollouts against AEPO's online and retrospective ones, and random placement; equ
 mixed credit.
 
     python benchmarks/gradient_quality.py                                    # atlas at the warm start
-    python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-25 --only grpo,candidate,parts
+    python benchmarks/gradient_quality.py model.path=runs/grpo/checkpoints/step-000025 --only grpo,candidate,parts
     python benchmarks/gradient_quality.py --config house --out house.json
     python benchmarks/gradient_quality.py --validation                       # to choose settings of a training
 

@@ -15,7 +15,7 @@ knows the measured v, so it profits from chance; "by half" chooses by every othe
 rest.
 
     python benchmarks/where_branches_pay.py                                         # atlas at the warm start
-    python benchmarks/where_branches_pay.py model.path=runs/grpo/checkpoints/step-25 --rows step-25.json
+    python benchmarks/where_branches_pay.py model.path=runs/grpo/checkpoints/step-000025 --rows step-25.json
     python benchmarks/where_branches_pay.py --read step-25.json                     # the table again
 
 On two quiet cores it ends by itself in under 15 minutes (`--minutes`); then the questions until there count.
