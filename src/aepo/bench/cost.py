@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from aepo.engines.local.cpu.freed import give_back
 
 
 @dataclass
@@ -76,8 +77,7 @@ def _resident() -> dict[str, int] | None:
 
 def _forget_peak() -> None:
     """Set the peak of this process to its present memory, if the system can do that."""
-    with suppress(OSError, AttributeError):
-        # Memory that earlier work has freed would count as held.
-        ctypes.CDLL(None).malloc_trim(0)
+    # Memory that earlier work has freed would count as held.
+    give_back()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

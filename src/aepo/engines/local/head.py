@@ -69,6 +69,10 @@ class Head:
         given = (hidden_ND, self.layer.weight, targets_N, temperature, self.shaping, self.vocab_size)
         return cast(Tensor, _Logprobs.apply(*given))
 
+    def piece_bytes(self, rows: int) -> int:
+        """Bytes of the largest logits that `logprobs` of so many rows holds at once."""
+        return min(PIECE_BYTES, 4 * rows * self.vocab_size)
+
 
 def product(one: Tensor, other: Tensor) -> Tensor:
     """A matrix product that is summed and returned in at least float32."""
