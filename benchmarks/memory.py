@@ -1,10 +1,10 @@
 """Peak memory of optimizer steps on a CPU beside what `aepo doctor` says, for random Qwen3 models of 151,936 ids.
 
 Each case is a process of its own, which makes the model, takes two steps of two forward passes each, and reads the most
-memory that it held in the second one from Linux, less what it held before. The C library is told to give freed memory
-back at once; left to itself (`--plain`) it keeps some blocks of up to 32 MiB.
+memory that it held in the second one from Linux, less what it held before. With a variable of malloc, such as
+MALLOC_ARENA_MAX=8, the package leaves freed memory to the C library, and the peak shows what that keeps.
 
-python benchmarks/memory.py [--layers 8] [--hidden 512] [--tokens 2048] [--only bfloat16-tree] [--plain]
+python benchmarks/memory.py [--layers 8] [--hidden 512] [--tokens 2048] [--only bfloat16-tree]
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import random
 import subprocess
 import sys
@@ -162,7 +161,6 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--only", default="")
-    parser.add_argument("--plain", action="store_true", help="leave the C library as it comes")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
@@ -174,8 +172,7 @@ def main() -> None:
         if options.only not in case.name:
             continue
         command = [sys.executable, __file__, "--case", json.dumps(asdict(case))]
-        given = {} if options.plain else {"MALLOC_MMAP_THRESHOLD_": "262144"}
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **given})
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             print(done.stderr[-2000:])
             continue
