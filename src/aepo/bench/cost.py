@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from aepo.engines.local.cpu.freed import give_back
+from aepo.process.freed import give_back
 
 
 @dataclass

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from aepo.engines.local.cache import RowCache
 from aepo.engines.local.cpu.forward import cpu_forward
-from aepo.engines.local.cpu.freed import make_room as make_room_on_a_cpu
 from aepo.engines.local.cpu.llama_shaped import copied_bytes as copied_on_a_cpu
+from aepo.engines.local.cpu.room import make_room as make_room_on_a_cpu
 from aepo.engines.local.cpu.segment_attention import SegmentAttention
 from aepo.engines.local.forward import Forward, ModelForward, layer_count
 from aepo.engines.local.sized_attention import SizedAttention

@@ -1,4 +1,4 @@
-"""Gives freed memory back to Linux before a pass takes its largest tensors.
+"""Gives freed memory back to the system before a pass makes its largest tensors.
 
 A pass frees many tensors of a few MiB between those that it keeps. The C library glibc keeps these gaps for later
 tensors. The logits do not fit into the gaps and come on top. At that moment a pass holds the most memory, so there the
@@ -7,9 +7,9 @@ gaps are given back, and the process holds what `aepo doctor` says.
 
 from __future__ import annotations
 
-import ctypes
 import os
-from contextlib import suppress
+
+from aepo.process.freed import give_back
 
 MAPPED = 32 << 20
 """Bytes. Larger tensors never lie in freed memory: glibc takes each from the system (DEFAULT_MMAP_THRESHOLD_MAX)."""
@@ -24,15 +24,7 @@ def make_room(size: int) -> None:
         give_back()
 
 
-def give_back() -> None:
-    """Give the memory that this process has freed back to the system, where the C library is glibc."""
-    # Other C libraries have no such function. Another allocator has its own memory, which this does not touch.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def _chosen() -> bool:
     """Whether the user has chosen what malloc does."""
-    return any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get(
-        "GLIBC_TUNABLES", ""
-    )
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    return "glibc.malloc" in tunables or any(name.startswith("MALLOC_") for name in os.environ)

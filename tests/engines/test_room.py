@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from aepo.engines.local.cpu import freed
-from aepo.engines.local.cpu.freed import MAPPED
+from aepo.engines.local.cpu.room import MAPPED, make_room
+from aepo.process import freed
 
 GAPS, VOCABULARY = 160, 65_536
 LARGE = MAPPED // (4 * VOCABULARY) + 2
@@ -49,7 +49,7 @@ print(before - held())
 
 
 def given_back(variables: Mapping[str, str]) -> tuple[int, ...]:
-    """MiB of the gaps that are back after they are freed, after a pass with few logits, and after one with many."""
+    """MiB of the gaps that are back when they are freed, then after a pass with few logits, then after one with many."""
     plain = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_") and n != "GLIBC_TUNABLES"}
     env = {**plain, "OMP_NUM_THREADS": "1", **variables}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, check=True, capture_output=True, text=True)
@@ -64,11 +64,11 @@ def system_library() -> str:
         return ""
 
 
-@pytest.mark.skipif(not system_library().startswith("glibc"), reason="no other C library is told")
+@pytest.mark.skipif(not system_library().startswith("glibc"), reason="other C libraries are not asked")
 class TestWithGlibc:
     def test_freed_memory_goes_back_before_many_logits_are_made(self) -> None:
-        freed, few, many = given_back({})
-        assert max(freed, few) < GAPS / 10, "glibc keeps it, and few logits find their place in it"
+        none, few, many = given_back({})
+        assert max(none, few) < GAPS / 10, "glibc keeps it, and few logits find their place in it"
         assert many > GAPS * 0.9
 
     @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ class TestWithGlibc:
 
 def test_without_such_a_function_in_the_c_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freed.ctypes, "CDLL", lambda name: SimpleNamespace())
-    freed.make_room(MAPPED + 1)
+    make_room(MAPPED + 1)
