@@ -49,7 +49,7 @@ print(before - held())
 
 
 def given_back(variables: Mapping[str, str]) -> tuple[int, ...]:
-    """MiB of the gaps that are back when they are freed, then after a pass with few logits, then after one with many."""
+    """MiB of the gaps that are back when they are freed, after a pass with few logits, and after one with many."""
     plain = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_") and n != "GLIBC_TUNABLES"}
     env = {**plain, "OMP_NUM_THREADS": "1", **variables}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, check=True, capture_output=True, text=True)
