@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from aepo.engines.local.dispatch import make_room
 from aepo.training.masters import divide, joined
 
 Schedule = Literal["constant", "linear"]
@@ -93,6 +94,7 @@ class AdamW(torch.optim.Optimizer):
             parameter: _One(parameter, lambda params: rule(params, learning_rate, betas, eps, weight_decay))
             for parameter in trained
         }
+        self._largest = max(trained, key=torch.Tensor.numel)
         self._by = type(self._each[trained[0]].optimizer).__module__.partition(".")[0]
 
     @torch.no_grad()
@@ -102,6 +104,8 @@ class AdamW(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        # The last pass has freed what its layers kept, and the largest parameter takes much memory.
+        make_room(self._largest.device, 4 * self._largest.numel())
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -1,8 +1,9 @@
-"""Gives freed memory back to the system before a pass makes its largest tensors.
+"""Gives freed memory back to the system before large tensors are made.
 
 A pass frees many tensors of a few MiB between those that it keeps. The C library glibc keeps these gaps for later
-tensors. The logits do not fit into the gaps and come on top. At that moment a pass holds the most memory, so there the
-gaps are given back, and the process holds what `aepo doctor` says.
+tensors. Large ones do not fit into the gaps and come on top: the logits, when a pass holds the most memory, and what
+the optimizer needs for the largest parameter. So the gaps are given back just before, and the process holds what
+`aepo doctor` says.
 """
 
 from __future__ import annotations
