@@ -2,8 +2,8 @@
 
 Simulated comparisons: a question's and a seed's hardness, and that of both together, are drawn from normal
 distributions (log-odds); 150 questions, five samples each. "Seeds" says how much seeds differ: not at all, as in
-docs/results-2026-11.md, or more. The second table draws nine methods that all equal the first, and counts the comparisons in
-which one is called better or worse.
+docs/results-2026-11.md, or more. The second table draws nine methods that all equal the first, and counts the
+comparisons in which one is called better or worse.
 
     python benchmarks/coverage.py --repetitions 1000
 """

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from aepo.engines.local.dispatch import make_room
+from aepo.process.freed import make_room
 from aepo.training.masters import divide, joined
 
 Schedule = Literal["constant", "linear"]
@@ -105,7 +105,7 @@ class AdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         # The last pass has freed what its layers kept, and the largest parameter takes much memory.
-        make_room(self._largest.device, 4 * self._largest.numel())
+        make_room(self._largest.device.type, 4 * self._largest.numel())
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

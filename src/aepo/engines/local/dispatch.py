@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from aepo.engines.local.cache import RowCache
 from aepo.engines.local.cpu.forward import cpu_forward
 from aepo.engines.local.cpu.llama_shaped import copied_bytes as copied_on_a_cpu
-from aepo.engines.local.cpu.room import make_room as make_room_on_a_cpu
 from aepo.engines.local.cpu.segment_attention import SegmentAttention
 from aepo.engines.local.forward import Forward, ModelForward, layer_count
 from aepo.engines.local.sized_attention import SizedAttention
@@ -42,12 +40,6 @@ def copied_bytes(model: PreTrainedModel, device: str) -> int:
         device: The type of the engine's device.
     """
     return copied_on_a_cpu(model) if device == "cpu" else 0
-
-
-def make_room(device: torch.device, size: int) -> None:
-    """Prepare a device for tensors of `size` bytes, before they are made."""
-    if device.type == "cpu":
-        make_room_on_a_cpu(size)
 
 
 def attention_of(until_N: Tensor) -> TreeAttention:

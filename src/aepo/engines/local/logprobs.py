@@ -11,8 +11,9 @@ from torch import Tensor
 
 from aepo.core.trie import Trie
 from aepo.engines.local import tree_attention
-from aepo.engines.local.dispatch import attention_of, make_room
+from aepo.engines.local.dispatch import attention_of
 from aepo.engines.local.head import base_model, find_head
+from aepo.process.freed import make_room
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,7 +75,7 @@ class ModelLogprobs:
         if self.head is not None:
             hidden_BTD = base_model(self.model).get_decoder()(**inputs, use_cache=False).last_hidden_state
             # Here a pass holds the most: all that its layers keep, and logits.
-            make_room(hidden_BTD.device, self.head.piece_bytes(len(targets_N)))
+            make_room(hidden_BTD.device.type, self.head.piece_bytes(len(targets_N)))
             return self.head.logprobs(hidden_BTD[wanted], targets_N, temperature)
         logits_NV = self.model(**inputs, use_cache=False).logits[wanted]
         logits_NV = logits_NV[:, : self.vocab_size].float() / temperature

@@ -2,6 +2,5 @@
 
 `forward` chooses how new tokens are read. The cache has blocks (`block_cache`), and attention reads them where they lie
 (`row_attention`). A model that is `llama_shaped` runs without its modules (`direct`). `segment_attention` is the
-attention on a trie; it works on the rectangles that `segments` finds. `room` gives freed memory back to the system.
-`threads` measures the fastest number of threads.
+attention on a trie; it works on the rectangles that `segments` finds. `threads` measures the fastest number of threads.
 """

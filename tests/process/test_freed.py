@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from aepo.engines.local.cpu.room import MAPPED, make_room
 from aepo.process import freed
+from aepo.process.freed import MAPPED, make_room
 
 GAPS, VOCABULARY = 160, 65_536
 LARGE = MAPPED // (4 * VOCABULARY) + 2
@@ -82,4 +82,4 @@ class TestWithGlibc:
 
 def test_without_such_a_function_in_the_c_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freed.ctypes, "CDLL", lambda name: SimpleNamespace())
-    make_room(MAPPED + 1)
+    make_room("cpu", MAPPED + 1)
