@@ -35,7 +35,7 @@ RUN = ("bash", "python", "yaml", "json")
 # Output, formulas, trees of folders.
 SHOWN = ("text",)
 # Trajectories that a run of the documentation may sample as it is.
-AFFORDABLE = 400
+AFFORDABLE = 100
 # What `aepo doctor` measures is then small.
 FEW = [
     "train.threads=1",
@@ -159,7 +159,7 @@ def run_aepo(arguments: list[str]) -> None:
         arguments = evaluation_of_a_file(arguments)
     if arguments[:1] == ["solve"] and "--trajectories" not in arguments:
         arguments = [*arguments, "--trajectories", "2"]
-    if arguments[:1] == ["doctor"] and arguments[1:2] and arguments[1].endswith(".yaml"):
+    if arguments[:1] == ["doctor"] and arguments[1:] and not arguments[1].startswith("--"):
         arguments = [*arguments[:2], *FEW, *arguments[2:]]
     if arguments[:1] == ["bench"]:
         arguments = [*arguments[:2], "train.threads=1", *arguments[2:], *SHORT]
