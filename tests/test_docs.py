@@ -36,7 +36,7 @@ RUN = ("bash", "python", "yaml", "json")
 # Output, formulas, trees of folders.
 SHOWN = ("text",)
 # Trajectories that a run of the documentation may sample as it is.
-AFFORDABLE = 100
+AFFORDABLE = 400
 # What `aepo doctor` measures is then small.
 FEW = [
     "train.threads=1",
