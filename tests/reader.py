@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 # In commands, for what the reader puts there; and hub models, for the one that is here.
 INSTEAD = {"MODEL": "atlas", "QUESTION": "What is the capital of Canada?", "Qwen/Qwen3-0.6B": "atlas"}
 INSTEAD |= {"PAGE": "page", "CONFIG": "quickstart", "folder": "data"}
-# Lengths of training that stand in a block of Python.
-SHORTER = {"max_steps=100": "max_steps=4"}
+# Lengths of training and limits that stand in a block of Python.
+SHORTER = {"max_steps=100": "max_steps=4", "calls=40": "calls=40, trajectories=2"}
 _ROWS = {
     "gsm8k": [{"question": "What is 6 times 7?", "answer": "6 * 7 = 42 #### 42"}],
     "math500": [{"problem": "What is 1 + 1?", "solution": r"It is \boxed{2}.", "answer": "2"}],

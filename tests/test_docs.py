@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def run_aepo(arguments: list[str]) -> None:
         arguments = evaluation_of_a_file(arguments)
     if arguments[:1] == ["solve"] and "--trajectories" not in arguments:
         arguments = [*arguments, "--trajectories", "2"]
-    if arguments[:1] == ["doctor"] and arguments[1:2] and arguments[1].endswith(".yaml"):
+    if arguments[:1] == ["doctor"] and arguments[1:] and not arguments[1].startswith("--"):
         arguments = [*arguments[:2], *FEW, *arguments[2:]]
     if arguments[:1] == ["bench"]:
         arguments = [*arguments[:2], "train.threads=1", *arguments[2:], *SHORT]
@@ -220,9 +221,13 @@ def little(config: Config, resume: bool = False) -> Config:
 
 @pytest.fixture
 def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Trainings and evaluations are shorter, servers end at once, comparisons are planned and not trained."""
+    """Trainings and evaluations are shorter, servers end at once, comparisons are planned and not trained.
+
+    Sandboxes are probed once a page.
+    """
     from aepo import api, start
     from aepo.comparison import runner
+    from aepo.tools.sandbox import choose
     from aepo.viewer import server
 
     whole, measure = api.train_task, api.evaluate
@@ -243,6 +248,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (api, start):
         monkeypatch.setattr(module, "train_task", train_task)
     monkeypatch.setattr(api, "evaluate", evaluate)
+    monkeypatch.setattr(choose, "verdicts", cache(choose.verdicts))
     monkeypatch.setattr(runner, "carry_out", planned)
     monkeypatch.setattr(server, "serve", lambda sources, at, *rest: at.close())
     yield

@@ -190,14 +190,21 @@ def gated(folder: Path, gate: Path, model: Path) -> list[str]:
     return staged.settings(folder, model, *more, "--no-figures")
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A comparison whose tool never waited."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, _, err = command(*gated(folder / "comparison", folder / "gate", model_folder))
+    assert (code, err) == (0, "")
+    return folder / "comparison"
+
+
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["Ctrl-C", "term", "killed"])
 def test_a_comparison_that_was_stopped_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, model_folder: Path, number: int
+    undisturbed: Path, tmp_path: Path, model_folder: Path, number: int
 ) -> None:
     gate, folder = tmp_path / "gate", tmp_path / "stopped"
-    code, _, err = command(*gated(tmp_path / "whole", gate, model_folder))
-    assert (code, err) == (0, "")
     child = Child(gate, *gated(folder, gate, model_folder))
     child.process.send_signal(number)
     out, err = child.process.communicate()
@@ -209,7 +216,7 @@ def test_a_comparison_that_was_stopped_goes_on_as_if_it_had_not_been(
     gate.unlink()
     code, out, err = command(*gated(folder, gate, model_folder))
     assert (code, err) == (0, "") and "grpo, seed 0: goes on" in out and "grpo, seed 1: starts" in out
-    assert found(folder) == found(tmp_path / "whole")
+    assert found(folder) == found(undisturbed)
 
 
 def test_more_steps_for_a_budget_that_they_did_not_reach_go_on(tmp_path: Path, model_folder: Path) -> None:

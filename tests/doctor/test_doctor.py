@@ -8,6 +8,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from aepo.doctor.finding import Finding, size
 from aepo.doctor.model import look_at
 from aepo.doctor.show import show
 from aepo.engines.local.load import load_policy
+from aepo.tools.sandbox import choose
 from tests import tiny
 from tests.engines.openai.server import ModelServer, serving
 from tests.environments.test_check import Unseeded
@@ -30,13 +32,23 @@ from tests.environments.worlds import Maze
 from tests.rollout.chat.published import source, tokenizer
 
 Doctor = Callable[..., tuple[int, dict[str, object], str]]
+Verdicts = Callable[[], list[choose.BackendVerdict]]
 SECRET = "sk-not-to-be-shown"
 
 
+@pytest.fixture(scope="module")
+def probed() -> Verdicts:
+    """Probes the sandboxes with the first call and keeps the verdicts, since a probe takes seconds."""
+    return cache(choose.verdicts)
+
+
 @pytest.fixture
-def doctor(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Doctor:
+def doctor(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, probed: Verdicts
+) -> Doctor:
     """`aepo doctor --json` in this process: exit code, findings, errors."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(choose, "verdicts", probed)
 
     def command(*arguments: str) -> tuple[int, dict[str, object], str]:
         capfd.readouterr()
@@ -121,8 +133,6 @@ def test_each_sandbox_has_the_verdict_of_its_probe_and_one_is_chosen(doctor: Doc
 
 
 def test_no_sandbox_is_missing_only_where_programs_are_to_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aepo.tools.sandbox import choose
-
     refused = [choose.BackendVerdict("sandlock", ("network: not contained",), "allow Landlock", None)]
     monkeypatch.setattr(choose, "verdicts", lambda: refused)
     (needed,), (unneeded,) = host.sandboxes(needed=True), host.sandboxes(needed=False)

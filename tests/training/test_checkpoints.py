@@ -36,12 +36,20 @@ Go = Callable[..., Path]
 def go(tmp_path: Path, model_folder: Path) -> Go:
     """Start or resume a run with a checkpoint after steps 2, 4 and 5; returns its folder."""
 
-    def run(*overrides: str, name: str = "run", resume: bool = False) -> Path:
-        settings = tiny.settings(tmp_path / name, model_folder, "train.keep_checkpoints=5", *overrides)
+    def run(*overrides: str, resume: bool = False) -> Path:
+        settings = tiny.settings(tmp_path / "run", model_folder, "train.keep_checkpoints=5", *overrides)
         api.train_config(config.load(None, settings), resume)
-        return tmp_path / name
+        return tmp_path / "run"
 
     return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    api.train_config(config.load(None, tiny.settings(folder, model_folder, "train.keep_checkpoints=5")))
+    return folder
 
 
 def contents(run: Path, step: int) -> dict[str, bytes]:
@@ -82,9 +90,8 @@ def full(*_: object) -> None:
 
 
 def test_training_goes_on_while_a_checkpoint_is_written_and_does_not_change_it(
-    go: Go, monkeypatch: pytest.MonkeyPatch
+    go: Go, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = go(name="whole")
     trained, waited = threading.Event(), []
     after_step(monkeypatch, lambda step: step == 4 and trained.set())
     sealing(monkeypatch, lambda step: step == 2 and waited.append(trained.wait(PATIENCE)))
@@ -110,14 +117,14 @@ def test_one_is_written_at_a_time(go: Go, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_full_disk_ends_the_run_at_a_later_step_and_the_last_good_one_is_kept(
-    go: Go, monkeypatch: pytest.MonkeyPatch
+    go: Go, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, failed = go(name="whole"), threading.Event()
+    failed = threading.Event()
     with monkeypatch.context() as patch:
         sealing(patch, lambda step: step == 4 and (failed.set(), full()))
         with pytest.raises(CheckpointError, match=r"step-000004 .*No space left on device.*step-000002, is kept"):
             go("train.steps=9")
-    run = whole.parent / "run"
+    run = tmp_path / "run"
     assert failed.is_set() and [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002"]
     assert 4 <= metrics(run)[-1]["step"] <= 6, "the checkpoint after step 6 would wait for the one that failed"
     assert metrics(go(resume=True)) == metrics(whole)
@@ -144,8 +151,10 @@ def test_an_error_of_a_rollout_says_so_if_a_checkpoint_could_not_be_written(
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
-def test_without_room_for_a_copy_training_waits_and_says_so_once(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, told, threads = go(name="whole"), [], set()
+def test_without_room_for_a_copy_training_waits_and_says_so_once(
+    go: Go, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, threads = [], set()
     monkeypatch.setattr(Display, "message", lambda self, text: told.append(text))
     sealing(monkeypatch, lambda step: threads.add(threading.current_thread()))
     monkeypatch.setattr(checkpoints, "host_memory", lambda: (0, host.host_memory()[1]))
@@ -157,8 +166,7 @@ def test_without_room_for_a_copy_training_waits_and_says_so_once(go: Go, monkeyp
     assert contents(run, 4) == contents(whole, 4)
 
 
-def test_a_run_goes_on_from_the_newest_that_has_its_optimizer(go: Go) -> None:
-    whole = go(name="whole")
+def test_a_run_goes_on_from_the_newest_that_has_its_optimizer(go: Go, whole: Path) -> None:
     run = go("train.keep_optimizer=2", "train.checkpoint_every=1", "train.steps=4")
     kept = {path.parent.name for path in (run / "checkpoints").glob("*/optimizer.pt")}
     assert kept == {"step-000003", "step-000004"}

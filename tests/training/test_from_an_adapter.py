@@ -33,10 +33,20 @@ def steps(run: Path) -> list[dict[str, Any]]:
     return [comparable(row) for row in read_metrics(run / "metrics.jsonl") if "loss" in row]
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """The run that others begin from."""
+    folder = tmp_path_factory.mktemp("first") / "run"
+    given = ["train.minibatches=1", LORA, "train.steps=2", "train.learning_rate=3e-2"]
+    api.train_config(config.load(None, tiny.settings(folder, model_folder, *given)))
+    return folder
+
+
 @pytest.mark.parametrize("lora", [LORA, "model.lora=null"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_kl_is_0_in_the_first_step_and_resumed_runs_know_their_start(go: Go, layout: str, lora: str) -> None:
-    first = go(LORA, "train.steps=2", "train.learning_rate=3e-2", name="first")
+def test_kl_is_0_in_the_first_step_and_resumed_runs_know_their_start(
+    go: Go, first: Path, layout: str, lora: str
+) -> None:
     kl = ("algorithm.kl_weight=0.1", "train.checkpoint_every=1", lora, layout)
     whole = steps(go(*kl, "train.steps=3", start=first, name="whole"))
     assert abs(whole[0]["kl/reference"]) < 1e-9 < whole[1]["kl/reference"] < whole[2]["kl/reference"]

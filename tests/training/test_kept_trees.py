@@ -32,11 +32,19 @@ Go = Callable[..., Path]
 def go(tmp_path: Path, model_folder: Path) -> Go:
     """Start or resume a run with trees of every step; returns its folder."""
 
-    def run(*overrides: str, name: str = "run", resume: bool = False) -> Path:
-        api.train_config(config.load(None, tiny.settings(tmp_path / name, model_folder, *overrides)), resume)
-        return tmp_path / name
+    def run(*overrides: str, resume: bool = False) -> Path:
+        api.train_config(config.load(None, tiny.settings(tmp_path / "run", model_folder, *overrides)), resume)
+        return tmp_path / "run"
 
     return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    api.train_config(config.load(None, tiny.settings(folder, model_folder)))
+    return folder
 
 
 @pytest.fixture
@@ -101,9 +109,9 @@ def test_steps_do_not_wait_for_a_writer_and_a_checkpoint_does(
 
 
 def test_a_writer_that_is_killed_ends_the_run_with_a_line_and_a_checkpoint(
-    go: Go, tmp_path: Path, writers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    go: Go, whole: Path, tmp_path: Path, writers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, run = go(name="whole"), tmp_path / "run"
+    run = tmp_path / "run"
     with monkeypatch.context() as patch:
         after_step(patch, lambda step: step == 3 and writers[-1].kill())
         with pytest.raises(RuntimeError, match="the process that writes trees was killed by signal 9") as error:
@@ -116,7 +124,7 @@ def test_a_writer_that_is_killed_ends_the_run_with_a_line_and_a_checkpoint(
     assert lost <= {"step-000003.jsonl.gz", "step-000004.jsonl.gz"}, "those that the process had, and the next"
 
 
-def test_a_disk_that_refuses_trees_ends_the_run_with_a_line(go: Go, tmp_path: Path) -> None:
+def test_a_disk_that_refuses_trees_ends_the_run_with_a_line(go: Go, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
 
     def in_the_way(step: int) -> None:
@@ -129,11 +137,13 @@ def test_a_disk_that_refuses_trees_ends_the_run_with_a_line(go: Go, tmp_path: Pa
             go()
     assert not list((run / "checkpoints").glob("step-*")), "a checkpoint after step 2 would claim to have them"
     (run / "trees" / "step-000002.jsonl.gz").rmdir()
-    assert trees(go(resume=True)) == trees(go(name="whole"))
+    assert trees(go(resume=True)) == trees(whole)
 
 
-def test_a_run_that_is_killed_leaves_no_writer_and_no_half_file(go: Go, tmp_path: Path, model_folder: Path) -> None:
-    whole, run = go(name="whole"), tmp_path / "run"
+def test_a_run_that_is_killed_leaves_no_writer_and_no_half_file(
+    go: Go, whole: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    run = tmp_path / "run"
     child = Child(tmp_path, "update", 3, ["train", *tiny.settings(run, model_folder)])
     tasks = Path(f"/proc/{child.process.pid}/task")
     writers = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]

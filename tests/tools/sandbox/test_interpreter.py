@@ -91,13 +91,22 @@ def test_every_hostile_program_is_contained_as_a_cell(sandbox: BubblewrapSandbox
     if os.uname().machine == "x86_64":
         programs += hostile.X86_64_ONLY
     also = {name: frozenset({status}) for name, status in OTHERS.items()}
+    seconds = {}
     if forked:
         also |= {name: frozenset({SandboxStatus.KILLED}) for name in WITHOUT_STATUS}
-        # A child that outlives it holds the channel open.
+        # A child that outlives it holds the channel open, until its time is over.
         also["runaway"] = frozenset({TIMEOUT})
+        seconds["runaway"] = hostile.SHORT
     attack(
         AmongCells(sandbox, forked),
-        [replace(program, statuses=program.statuses | also.get(program.name, frozenset())) for program in programs],
+        [
+            replace(
+                program,
+                statuses=program.statuses | also.get(program.name, frozenset()),
+                timeout=seconds.get(program.name, program.timeout),
+            )
+            for program in programs
+        ],
     )
 
 
