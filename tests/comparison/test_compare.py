@@ -134,6 +134,23 @@ def test_a_second_call_keeps_what_is_finished_and_adds_what_is_new(whole: tuple[
     assert "aepo-random" in (folder / "comparison.md").read_text()
 
 
+def test_a_run_that_was_stopped_before_its_last_evaluation_is_evaluated(
+    whole: tuple[Path, str], tmp_path: Path, model_folder: Path
+) -> None:
+    folder = tmp_path / "comparison"
+    shutil.copytree(whole[0], folder)
+    run = folder / "runs" / "aepo-seed-1"
+    rows = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    assert json.loads(rows[-1])["eval/success"] is not None
+    (run / "metrics.jsonl").write_text("".join(rows[:-1]))
+    (run / "outcomes" / "step-000002.jsonl").unlink()
+    code, out, err = command(*staged.settings(folder, model_folder, *TWO))
+    assert (code, err) == (0, "") and "3 of 4 runs are finished and kept" in out
+    again = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    same = {name for name in again if name.startswith("eval/") and "seconds" not in name}
+    assert {name: again[name] for name in same} == {name: json.loads(rows[-1])[name] for name in same}
+
+
 def test_finished_runs_need_no_checkpoints(whole: tuple[Path, str], tmp_path: Path, model_folder: Path) -> None:
     folder = tmp_path / "comparison"
     shutil.copytree(whole[0], folder, ignore=shutil.ignore_patterns("checkpoints", "trees", "logs"))

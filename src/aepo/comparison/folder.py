@@ -69,18 +69,19 @@ def claim(plan: Plan) -> None:
 
 
 def finished(run: PlannedRun) -> bool:
-    """Tell whether a run is at its end, by its newest checkpoint, or by its metrics if it has none.
+    """Tell whether a run is at its end and was evaluated there, by its newest checkpoint, or by its metrics without one.
 
     Tables and figures need no weights, so the checkpoints of finished runs may be removed to make room.
     """
     folder = RunFolder(run.folder)
     if folder.checkpoints.is_dir():
         state = checkpoint.state(folder.checkpoints)
-        return state is not None and ended(state["step"], Spent.from_dict(state["spent"]), run.config.train)
-    last = next(reversed(folder.steps()), None)
-    if last is None or not folder.outcomes_file(last["step"]).is_file():
-        return False
-    return ended(last["step"], Spent.from_metrics(last), run.config.train)
+        reached = None if state is None else (state["step"], Spent.from_dict(state["spent"]))
+    else:
+        last = next(reversed(folder.steps()), None)
+        reached = None if last is None else (last["step"], Spent.from_metrics(last))
+    # A run may have been stopped between its last step and the evaluation after it.
+    return reached is not None and ended(*reached, run.config.train) and folder.outcomes_file(reached[0]).is_file()
 
 
 def log_file(plan: Plan, run: PlannedRun) -> Path:
