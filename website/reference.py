@@ -26,7 +26,7 @@ def write_all(target: Path, root: Path = ROOT) -> set[str]:
     package = load(root / "src")
     written = {
         "aepo": module(package, [name for name in public(package) if is_of_ours(package[name])]),
-        "config": settings.page(package),
+        "config": settings.page(),
         "command_line": command_line.page(package),
         "metrics": metrics.page(),
     }

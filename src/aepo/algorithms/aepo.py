@@ -36,7 +36,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class AEPO(BalancedBranchSettings, TreeWeighted):
-    """Settings of AEPO; see `Algorithm` and `TreeWeighted`, and `BalancedBranchSettings` for those of the rollout.
+    """Settings of AEPO. `aepo settings algorithm` lists all; `aepo settings tau` explains one.
+
+    Some stand in `Algorithm` and `TreeWeighted`, and those of the rollout in `BalancedBranchSettings`.
 
     Attributes:
         preset: Source of unset values: our defaults, the paper's rule, or the public reference code's.

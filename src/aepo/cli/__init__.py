@@ -29,6 +29,7 @@ from aepo.cli.export import export
 from aepo.cli.gradient import gradient
 from aepo.cli.init import init
 from aepo.cli.prompt import prompt
+from aepo.cli.settings import settings
 from aepo.cli.solve import solve
 from aepo.cli.tools import TOOLS, tools
 from aepo.cli.train import train
@@ -42,6 +43,7 @@ from aepo.process.windows import UnsupportedSystem, refuse_windows
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "init": init,
     "prompt": prompt,
+    "settings": settings,
     "train": train,
     "eval": evaluate,
     "compare": compare,

@@ -2,7 +2,7 @@
 
 from aepo.config.checks import algorithm_names, parse, validated
 from aepo.config.control import EntropyControlConfig, TrustConfig
-from aepo.config.files import change, dump, flat, load, located, merged, read, split
+from aepo.config.files import change, dump, flat, load, located, merged, read, shipped, split
 from aepo.config.section import ConfigError, Section
 from aepo.config.sections import (
     Config,
@@ -48,6 +48,7 @@ __all__ = [
     "merged",
     "parse",
     "read",
+    "shipped",
     "split",
     "validated",
 ]

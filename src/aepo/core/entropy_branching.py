@@ -29,7 +29,10 @@ class BranchSettings(BaseModel):
     initial_fraction: float = Field(default=0.5, gt=0, le=1, description="m / k, where no probe decides m.")
     alpha: float = Field(default=0.5, description="Branch probability where entropy did not change.")
     gamma: float = Field(default=0.2, description="Weight of the scaled entropy change.")
-    tau: float = Field(default=0.5, description="What P must be above, with the rules `threshold` and `reference`.")
+    tau: float = Field(
+        default=0.5,
+        description="What the branch probability P must be above, with the rules `threshold` and `reference`.",
+    )
     branch_rule: branching.Rule = Field(
         default="threshold",
         description="`threshold`: branch where P is above tau; `bernoulli`: with probability P; `reference`: as the "

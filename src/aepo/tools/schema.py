@@ -18,7 +18,7 @@ _PLAIN: dict[Any, dict[str, Any]] = {
     dict: {"type": "object"},
     Any: {},
 }
-_SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Examples?|Notes?):[ \t]*$", re.MULTILINE)
+_SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields|Examples?|Notes?):[ \t]*$", re.MULTILINE)
 _ARGUMENT = re.compile(r"^(\w+)(?:\s*\([^)]*\))?:[ \t]*(.*)$")
 _CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE | re.DOTALL)
 
@@ -85,14 +85,14 @@ def signature_of(function: Callable[..., Any]) -> tuple[str, dict[str, Any], dic
     return description, parameters, {p: hints[p] for p in properties}
 
 
-def parse_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Split a Google docstring into what stands before its first section, and the description of each argument."""
+def parse_docstring(text: str, named: str = "Args") -> tuple[str, dict[str, str]]:
+    """Split a Google docstring into what stands before its first section, and the description of each name in one."""
     text = inspect.cleandoc(text)
     sections = list(_SECTION.finditer(text))
     description = text[: sections[0].start() if sections else None].strip()
     arguments: dict[str, str] = {}
     for at, section in enumerate(sections):
-        if section.group(1) != "Args":
+        if section.group(1) != named:
             continue
         end = sections[at + 1].start() if at + 1 < len(sections) else None
         current = ""
