@@ -1,4 +1,4 @@
-"""Every algorithm of the union keeps the promises of `Algorithm`; the baselines are set as spec 5 says."""
+"""Every algorithm of the union keeps the promises of `Algorithm`."""
 
 from __future__ import annotations
 

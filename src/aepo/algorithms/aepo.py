@@ -1,4 +1,4 @@
-"""AEPO, Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545); spec 3 and 4.
+"""AEPO, Agentic Entropy-Balanced Policy Optimization (arXiv 2510.14545, docs/aepo.md).
 
 Rollout: probes set how many trajectories start from the question; the others branch where entropy rises after a tool
 result, less and less on a path that stays uncertain. Loss: a clip that keeps the gradient of good tokens.
@@ -79,7 +79,7 @@ class AEPO(BalancedBranchSettings, TreeWeighted):
         return self.entropy_advantage and super().weighs_entropy
 
     def loss(self, logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_BT: Tensor) -> Tensor:
-        """The gradient-keeping clip (spec 4.1), or PPO's without `entropy_clip`."""
+        """The gradient-keeping clip, or PPO's without `entropy_clip`."""
         from aepo.core.losses import entropy_balanced
 
         if not self.entropy_clip:

@@ -55,7 +55,7 @@ class Algorithm(BaseModel):
     Attributes:
         name: Its name in a configuration; by default "package.module:Class".
         group_size: k, trajectories per question.
-        aggregation: How token losses become one number (spec 4.3).
+        aggregation: How token losses become one number.
         clip_low: Width of the clip range below 1.
         clip_high: Width of the clip range above 1.
         dual_clip: Largest ratio that a negative advantage is multiplied by; null turns it off.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EntropyWeighted(Algorithm):
-    """The group's z-score, scaled by token entropy: A_it = A_i max(0, 1 + entropy_weight z_it) (spec 4.2).
+    """The group's z-score, scaled by token entropy: A_it = A_i max(0, 1 + entropy_weight z_it).
 
     Attributes:
         entropy_weight: How strongly token entropy counts. Above 0, uncertain tokens have larger advantages, as in

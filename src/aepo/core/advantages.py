@@ -1,4 +1,4 @@
-"""Advantages: rewards are compared inside a group or over the batch, then scaled by entropy (spec 4.2 and 5)."""
+"""Advantages: rewards are compared inside a group or over the batch, then scaled by entropy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VARIANCE_EPSILON = 1e-8
 
 
 def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
-    """Group z-score: A_i = (R_i - mean R) / (std R + 1e-6), mean and unbiased std over i's group (spec 4.2).
+    """Group z-score: A_i = (R_i - mean R) / (std R + 1e-6), mean and unbiased std over i's group.
 
     A group of equal rewards, or of one trajectory, gives exactly 0.
 
@@ -42,7 +42,7 @@ def group_relative(rewards: Tensor, groups: Tensor) -> Tensor:
 
 
 def whitened(returns: Tensor, loss_mask: Tensor) -> Tensor:
-    """Returns compared over the whole batch: A_t = (G_t - mean G) / sqrt(var G + 1e-8) (REINFORCE++, spec 5).
+    """Returns compared over the whole batch: A_t = (G_t - mean G) / sqrt(var G + 1e-8) (REINFORCE++).
 
     Mean and unbiased variance are over all tokens with loss_mask 1, so a long trajectory counts more than a short one.
     Equal returns, or fewer than two trained tokens, give exactly 0.
@@ -74,7 +74,7 @@ def whitened(returns: Tensor, loss_mask: Tensor) -> Tensor:
 
 
 def entropy_aware(advantages: Tensor, entropies: Tensor, loss_mask: Tensor, weight: float = 0.2) -> Tensor:
-    """Scale each token's advantage by how uncertain the policy was there (AEPO, spec 4.2).
+    """Scale each token's advantage by how uncertain the policy was there (AEPO).
 
     A_it = A_i max(0, 1 + weight z_it), with z the z-score of the entropy over all trained tokens. No factor is
     negative, so no advantage changes its sign. Fewer than two tokens, or equal entropies, give z = 0.
@@ -101,7 +101,7 @@ def entropy_aware(advantages: Tensor, entropies: Tensor, loss_mask: Tensor, weig
 
 
 def entropy_statistics(entropies: Tensor, loss_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased std of the trained tokens' entropy, two scalars in nats without gradient (spec 4.2).
+    """Mean and unbiased std of the trained tokens' entropy, two scalars in nats without gradient.
 
     Fewer than two tokens, or equal entropies, give std 0, which stands for z = 0. Arguments as of `entropy_aware`.
     """

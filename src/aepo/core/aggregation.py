@@ -1,4 +1,4 @@
-"""Reduces per-token losses to one number (spec 4.3)."""
+"""Reduces per-token losses to one number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def aggregate(
     tokens: float | None = None,
     trajectories: float | None = None,
 ) -> Tensor:
-    """One scalar from the losses of the trained tokens; other losses are never read (spec 4.3).
+    """One scalar from the losses of the trained tokens; other losses are never read.
 
     | mode | value |
     |---|---|
@@ -49,7 +49,7 @@ def aggregate(
 def row_weights(
     loss_mask: Tensor, mode: str = "token-mean", tokens: float | None = None, trajectories: float | None = None
 ) -> Tensor:
-    """(B,): w_i, the weight of each trained token of trajectory i; `aggregate` is the sum of w_i loss_it (spec 4.4).
+    """(B,): w_i, the weight of each trained token of trajectory i; `aggregate` is the sum of w_i loss_it.
 
     The arguments and errors are those of `aggregate`. The result is float64 where the device has it.
     """

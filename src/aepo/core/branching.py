@@ -1,4 +1,4 @@
-"""Whether a path branches after an observation (spec 3.2): probabilities, rules, pacing. No torch.
+"""Whether a path branches after an observation: probabilities, rules, pacing. No torch.
 
 In all functions `delta` is dH = scale(H_t - h_init), `consecutive` is l (`streak`), `budget` is k - m, `observation` is
 i, from 1, and `mean_observations` is T, observations per trajectory, taken as at least 1. A `delta` that is not finite
@@ -37,7 +37,7 @@ def patience(consecutive: int, penalty: float = 0.05) -> float:
 def branch_probability(
     delta: float, consecutive: int, alpha: float = 0.5, gamma: float = 0.2, penalty: float = 0.05
 ) -> float:
-    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1) (spec 3.2); alpha is P for an unchanged entropy.
+    """P = clip((alpha + gamma dH) max(0, 1 - penalty l), 0, 1); alpha is P for an unchanged entropy.
 
     The paper has (alpha + gamma dH) (1 - P(l)). The clip to 0 .. 1 and the max are ours.
     """
@@ -87,7 +87,7 @@ def random_rate(budget: int, global_samples: int, mean_observations: float) -> f
 
 
 def quota(budget: int, observation: int, mean_observations: float, pacing: str = "even") -> int:
-    """The number of branches that a question may have started after its i-th observations are decided (spec 3.2).
+    """The number of branches that a question may have started after its i-th observations are decided.
 
     even: min(budget, ceil(budget i / T)).  none: budget. Another pacing is a ValueError.
     """
@@ -104,7 +104,7 @@ def allowed(used: int, budget: int, observation: int, mean_observations: float, 
 
 
 def hindsight_score(probability: float, observation: int, mean_observations: float, depth_bonus: float = 0.3) -> float:
-    """Score of an observation for a branch after its path has ended: P + depth_bonus i / T (spec 3.2).
+    """Score of an observation for a branch after its path has ended: P + depth_bonus i / T.
 
     A later branch shares more of the path, so it costs fewer tool calls.
     """

@@ -1,4 +1,4 @@
-"""Computes how many trajectories of a group start from the question (spec 3.1). No torch."""
+"""Computes how many trajectories of a group start from the question. No torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROUNDING = 1e-9
 
 
 def global_samples(gap: float, group_size: int, beta: float = 1.0, probes: int = 1, min_global: float = 0.25) -> int:
-    """Global samples m; the other k - m trajectories are the branch budget (spec 3.1).
+    """Global samples m; the other k - m trajectories are the branch budget.
 
     m = clamp(floor(k sigmoid(beta gap) + 1/2), max(probes, ceil(min_global k)), k)
 

@@ -1,4 +1,4 @@
-"""Advantages that differ inside a trajectory: by turn, and by how many trajectories share a token (spec 5)."""
+"""Advantages that differ inside a trajectory: by turn, and by how many trajectories share a token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aepo.core.returns import discounted
 
 
 def step_relative(rewards: Tensor, turns: Tensor, states: Tensor, gamma: float = 0.95) -> Tensor:
-    """Turns compared with those that started from the same state (GiGPO's A_S, spec 5).
+    """Turns compared with those that started from the same state (GiGPO's A_S).
 
     A_n = (G_n - mean G) / (std G + 1e-6), G the discounted returns of all turns with n's state, unbiased std
 
@@ -44,7 +44,7 @@ def step_relative(rewards: Tensor, turns: Tensor, states: Tensor, gamma: float =
 
 
 def shared_mean(advantages: Tensor, nodes: Tensor) -> Tensor:
-    """The mean advantage of the trajectories that share a token (ARPO's hard attribution, spec 5).
+    """The mean advantage of the trajectories that share a token (ARPO's hard attribution).
 
     Source: arXiv 2507.19849.
 

@@ -1,4 +1,4 @@
-"""Entropy of the next-token distribution, in nats (spec 2)."""
+"""Entropy of the next-token distribution, in nats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["EntropyScale", "segment_entropy", "token_entropy", "topk_entropy"]
 
 
 def token_entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Exact entropy at the sampling temperature: H = -sum_j p_j ln p_j, p = softmax(z / T) (spec 2).
+    """Exact entropy at the sampling temperature: H = -sum_j p_j ln p_j, p = softmax(z / T).
 
     Args:
         logits: (..., V), of any size; -inf marks a token that cannot be sampled. At least one must be finite.
@@ -32,7 +32,7 @@ def token_entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def topk_entropy(logprobs: Tensor) -> Tensor:
-    """Lower bound from the q likeliest tokens; all other tokens count as one outcome (spec 2).
+    """Lower bound from the q likeliest tokens; all other tokens count as one outcome.
 
     H >= -sum_q p ln p - r ln r,  r = max(0, 1 - sum_q p)
 

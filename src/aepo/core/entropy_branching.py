@@ -1,4 +1,4 @@
-"""AEPO's rules of the rollout; with other settings, ARPO's (spec 3). No torch."""
+"""AEPO's rules of the rollout; with other settings, ARPO's. No torch."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class BalancedBranchSettings(BranchSettings):
 
 @dataclass(frozen=True)
 class EntropyBranching(Exploration):
-    """AEPO's rollout: m by the probes' entropy gap, branches where entropy rose after an observation (spec 3).
+    """AEPO's rollout: m by the probes' entropy gap, branches where entropy rose after an observation.
 
     Online, the i-th observations are decided when all paths have theirs. In retrospect, the m global samples end first;
     then branches start at their best observations, without threshold, pacing or penalty.
@@ -138,7 +138,7 @@ class EntropyBranching(Exploration):
         return max(1, math.floor(self.group_size * self.settings.initial_fraction + 0.5))
 
     def global_samples(self, gap: float | None, state: ExplorationState) -> int:
-        """m, given the probes' gap in nats (spec 3.1); the gap is not read without `dynamic_budget`.
+        """m, given the probes' gap in nats; the gap is not read without `dynamic_budget`.
 
         Raises:
             ValueError: The budget is dynamic and there is no gap.
@@ -163,8 +163,7 @@ class EntropyBranching(Exploration):
 
         The highest P comes first (rule "random": the lowest u), and equal ones go by path number. Each observation gets
         up to `beam_size` - 1 branches, and budget and pacing are checked before each branch. So the result does not
-        depend on the order of the candidates. In retrospect nothing branches here; `restarts` reads the recorded P
-        (spec 3.2).
+        depend on the order of the candidates. In retrospect nothing branches here; `restarts` reads the recorded P.
         """
         rate = branching.random_rate(budget, self.group_size - budget, mean_observations)
         decisions = [self._judge(c, rate, state) for c in candidates]
@@ -192,7 +191,7 @@ class EntropyBranching(Exploration):
         return decision.stopped_by != "threshold"
 
     def restarts(self, ended: Sequence[Ended], slots: int, mean_observations: float) -> list[Restart]:
-        """In retrospect, branch after the observations with the highest P + depth_bonus i / T (spec 3.2).
+        """In retrospect, branch after the observations with the highest P + depth_bonus i / T.
 
         Online there are none. The rule "random" takes the lowest u. Each observation gets up to `beam_size` - 1
         branches before the next one; equal ones go by path number, then by observation. Observations without a decision

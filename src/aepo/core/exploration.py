@@ -1,4 +1,4 @@
-"""The rules by which a group of k trajectories is sampled (spec 3). No torch.
+"""The rules by which a group of k trajectories is sampled. No torch.
 
 An `Exploration` decides and the explorer samples. A run updates its `ExplorationState` once a step.
 """
@@ -89,7 +89,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class ExplorationState:
-    """Running statistics of a run's entropies; kept in checkpoints, updated once a step (spec 3.2).
+    """Running statistics of a run's entropies; kept in checkpoints, updated once a step.
 
     Attributes:
         gap: Scale of H_root - H_tool.

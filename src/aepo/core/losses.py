@@ -1,4 +1,4 @@
-"""Per-token policy losses (spec 4.1). Masks and averages come later, in `aepo.core.aggregation`.
+"""Per-token policy losses. Masks and averages come later, in `aepo.core.aggregation`.
 
 The log ratio is clamped to +-20 before it is exponentiated, and past the clamp the ratio is a constant. Where the
 gradient factor of a loss is the ratio itself, the gradient is 0 past the clamp, because one such token would outweigh
@@ -54,7 +54,7 @@ def entropy_balanced(
     clip_high: float = 0.2,
     dual_clip: float | None = 3.0,
 ) -> Tensor:
-    """The clip of AEPO, which keeps the gradient of tokens with A > 0 (spec 4.1); arguments and errors as of `clipped`.
+    """The clip of AEPO, which keeps the gradient of tokens with A > 0; arguments and errors as of `clipped`.
 
     -min(r A, clip(r, 1 - clip_low, (1 + clip_high) / sg(r) r) A), r = exp(logp - old_logp), sg is stop_gradient
 

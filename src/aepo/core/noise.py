@@ -1,4 +1,4 @@
-"""Random numbers from keys and positions, independent of other draws (spec 3.2). No torch.
+"""Random numbers from keys and positions, independent of other draws. No torch.
 
 A key names a stream (run seed, step, question, path); a position is a place in it. The same pair always gives the same
 number, so a run does not depend on which tool answers first.

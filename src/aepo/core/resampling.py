@@ -1,4 +1,4 @@
-"""AXPO's rules of the rollout: calls are sampled again if every trajectory that called a tool failed (spec 5).
+"""AXPO's rules of the rollout: calls are sampled again if every trajectory that called a tool failed.
 
 No torch.
 """

@@ -1,4 +1,4 @@
-"""Returns of trajectories and turns (spec 5)."""
+"""Returns of trajectories and turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def overlong_penalty(lengths: Tensor, max_length: float, buffer: float) -> Tensor:
-    """Penalty for lengths near the limit: clip(-(L - (L_max - buffer)) / buffer, -1, 0) (DAPO, spec 5).
+    """Penalty for lengths near the limit: clip(-(L - (L_max - buffer)) / buffer, -1, 0) (DAPO).
 
     It is 0 up to L_max - buffer and falls linearly to -1 at L_max. It is added to the reward.
 
@@ -34,7 +34,7 @@ def overlong_penalty(lengths: Tensor, max_length: float, buffer: float) -> Tenso
 
 
 def discounted(rewards: Tensor, turns: Tensor, gamma: float = 0.95) -> Tensor:
-    """The return of each turn, with the reward after the last turn: G_i,n = gamma^(N_i - 1 - n) R_i (spec 5).
+    """The return of each turn, with the reward after the last turn: G_i,n = gamma^(N_i - 1 - n) R_i.
 
     Args:
         rewards: (B,), one per trajectory.

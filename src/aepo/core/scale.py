@@ -1,4 +1,4 @@
-"""The entropy of a segment, and the unit of entropy differences (spec 2). No torch."""
+"""The entropy of a segment, and the unit of entropy differences. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALLEST_SCALE = 1e-6
 
 
 def segment_entropy(entropies: Sequence[float], window: int = 20, scale_mode: str = "running") -> float:
-    """Mean token entropy over the first `window` tokens of a segment, in nats (spec 2); in some units their sum.
+    """Mean token entropy over the first `window` tokens of a segment, in nats; in some units their sum.
 
     ARPO's paper and the public code take sums. A mean is `window` times smaller, and with it `log_vocab` would hardly
     ever branch twice in a row or move m.
@@ -42,7 +42,7 @@ def segment_entropy(entropies: Sequence[float], window: int = 20, scale_mode: st
 
 @dataclass(frozen=True)
 class EntropyScale:
-    """Turns an entropy difference in nats into the unit that `beta` and `gamma` expect (spec 2).
+    """Turns an entropy difference in nats into the unit that `beta` and `gamma` expect.
 
     | mode | scaled difference |
     |---|---|

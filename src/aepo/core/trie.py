@@ -1,4 +1,4 @@
-"""Token sequences whose common beginnings are stored once (spec 4.4)."""
+"""Token sequences whose common beginnings are stored once."""
 
 from __future__ import annotations
 

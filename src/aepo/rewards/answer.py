@@ -1,4 +1,4 @@
-"""Answers of text questions: exact match and token F1 against the best alias (spec 6).
+"""Answers of text questions: exact match and token F1 against the best alias.
 
 The normalisation is SQuAD's, except that it never makes two different numbers or terms equal: "-6" and "6", "1/2" and
 "12", "3.5" and "35", "a + b" and "a - b".

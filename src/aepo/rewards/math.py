@@ -1,4 +1,4 @@
-"""Compares mathematical answers: as numbers, as text, or by math-verify (spec 6).
+"""Compares mathematical answers: as numbers, as text, or by math-verify.
 
 math-verify gives the policy's text to sympy. For a tower of powers, sympy can stay in one C call for ever, and no
 signal and no thread can end it. So math-verify runs in a child process, one call at a time; the process is killed if

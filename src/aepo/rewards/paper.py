@@ -1,4 +1,4 @@
-"""The reward of the paper's tasks (spec 6)."""
+"""The reward of the paper's tasks."""
 
 from __future__ import annotations
 

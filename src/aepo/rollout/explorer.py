@@ -52,7 +52,7 @@ class RolloutError(Exception):
 
 @dataclass(frozen=True)
 class Seeds:
-    """Parts of all random keys of a rollout, besides question and path (spec 3.2).
+    """Parts of all random keys of a rollout, besides question and path.
 
     Attributes:
         run: The run's seed.

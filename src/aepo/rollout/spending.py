@@ -1,4 +1,4 @@
-"""Decides which of the k paths of a question begin, where and when (spec 3). No engine, no event loop.
+"""Decides which of the k paths of a question begin, where and when. No engine, no event loop.
 
 The decisions in their order:
 
@@ -205,7 +205,7 @@ class Spending:
         return [self._start(Origin.GLOBAL) for _ in range(self.global_samples - len(self._paths))]
 
     def _gap(self, probe: int) -> float:
-        """H_root - mean H_tool of a probe; 0 if it called no tool (spec 3.1)."""
+        """H_root - mean H_tool of a probe; 0 if it called no tool."""
         after = [by_path[probe] for by_path in self._entropies.values() if probe in by_path]
         return self._paths[probe].root_entropy - sum(after) / len(after) if after else 0.0
 

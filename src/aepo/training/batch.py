@@ -59,7 +59,7 @@ class Batch:
 
 
 def flat_batch(groups: Sequence[Group], algorithm: Algorithm, pad_token_id: int, max_length: int) -> Batch:
-    """All trajectories of a step with their advantages, by the statistics of the whole step (spec 4.2).
+    """All trajectories of a step with their advantages, by the statistics of the whole step.
 
     Args:
         groups: The step's questions, scored.

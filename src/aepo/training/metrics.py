@@ -1,4 +1,4 @@
-"""Metrics of one step's rollout, and the update of the exploration state (spec 3.3). No torch.
+"""Metrics of one step's rollout, and the update of the exploration state. No torch.
 
 A metric has a name such as `reward/mean`. Its value is a number, or a histogram {value as text: count}. A metric
 without data is left out.
@@ -62,7 +62,7 @@ def rollout_metrics(groups: Sequence[Group], window: int = 20, tools: Collection
 
 
 def exploration_update(groups: Sequence[Group], state: ExplorationState) -> ExplorationState:
-    """The exploration state after a step (spec 3.2).
+    """The exploration state after a step.
 
     It uses the gaps of the questions whose probes called a tool, H_t - h_init of every observation with a decision,
     and the number of observations of every trajectory. Entropies are in the explorer's unit.

@@ -117,7 +117,7 @@ def flat_passes(of: Objective, batches: Iterable[Batch]) -> Iterator[Pass]:
 
 
 def tree_passes(of: Objective, batches: Iterable[TreeBatch]) -> Iterator[Pass]:
-    """Makes passes over distinct tokens; the loss sums positive * ell(r, 1) + negative * ell(r, -1) (spec 4.4)."""
+    """Makes passes over distinct tokens; the loss sums positive * ell(r, 1) + negative * ell(r, -1)."""
     for batch in batches:
         terms = batch.terms
         scored = (batch.tree, batch.places_K, batch.targets_K, of.temperature)

@@ -2,7 +2,7 @@
 
 Trajectories of one question share their common prefix, whether one branched from the other or both were sampled with
 the same tokens. A shared token has one log-probability, and losses are positively homogeneous in A. So two weights per
-token hold its advantages in all trajectories that contain it (spec 4.4).
+token hold its advantages in all trajectories that contain it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where and why a trajectory began (spec 3)."""
+    """Where and why a trajectory began."""
 
     PROBE = "probe"
     """At the question; its entropies decide m."""
@@ -57,7 +57,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True)
 class BranchDecision:
-    """The decision after one observation (spec 3.2).
+    """The decision after one observation.
 
     Attributes:
         entropy: H_t, segment entropy after the observation.

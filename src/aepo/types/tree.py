@@ -25,7 +25,7 @@ class TrajectoryTree:
     Attributes:
         nodes: The nodes.
         leaves: The ends of the paths.
-        gap: H_root - mean H_tool in nats, averaged over the probes (spec 3.1); None without probes.
+        gap: H_root - mean H_tool in nats, averaged over the probes; None without probes.
         global_samples: m, the number of global samples that the budget rule gave.
     """
 

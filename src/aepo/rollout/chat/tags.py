@@ -1,4 +1,4 @@
-"""The tag protocol: `<think>`, a tag per tool, `<result>`, `<answer>`, all in one assistant message (spec 6).
+"""The tag protocol: `<think>`, a tag per tool, `<result>`, `<answer>`, all in one assistant message.
 
 policy       <think>Who wrote it?</think><search>author of Emma</search>
 observation  <result>Emma is a novel by Jane Austen.</result>
