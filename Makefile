@@ -11,10 +11,10 @@ export TOKENIZERS_PARALLELISM ?= false
 .PHONY: quickstart house test check docs install clean
 
 quickstart: $(BASE)
-	$(BIN)/aepo train quickstart run=$(or $(RUN),runs/quickstart-$(shell date +%Y%m%d-%H%M%S))
+	$(BIN)/aepo train quickstart $(if $(RUN),run=$(RUN))
 
 house: $(BASE)
-	$(BIN)/aepo train house run=$(or $(RUN),runs/house-$(shell date +%Y%m%d-%H%M%S))
+	$(BIN)/aepo train house $(if $(RUN),run=$(RUN))
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations=8

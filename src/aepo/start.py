@@ -13,6 +13,7 @@ from aepo.process.signals import terminable
 from aepo.runs.begun import check_free
 from aepo.runs.folder import RunFolder
 from aepo.runs.resumed import task_of_run, with_date
+from aepo.runs.stamped import newest, placed
 from aepo.tasks.base import Task
 from aepo.tools.state import warn_of_state
 
@@ -46,7 +47,8 @@ class Run:
 def train_config(config: Config, resume: bool = False, display: Display | None = None) -> Run:
     """Train what a configuration describes; see `train_task`."""
     if resume:
-        task = task_of_run(Path(config.run), config, RunFolder(Path(config.run)).resumption())
+        run = newest(Path(config.run))
+        task = task_of_run(run, config, RunFolder(run).resumption())
     else:
         task = tasks.load(config.task.name, config.task.options)
     return train_task(config, task, resume=resume, display=display, named=True)
@@ -81,6 +83,13 @@ def train_task(
         BudgetSpent: The tool calls reached the run's budget; there is a checkpoint to go on from.
         ReplayError: The file of tool results has none for a call; there is a checkpoint to go on from.
     """
+    with placed(config, resume) as own:
+        return _train(own, task, resume, display, named, on_step)
+
+
+def _train(
+    config: Config, task: Task, resume: bool, display: Display | None, named: bool, on_step: OnStep | None
+) -> Run:
     if not resume:
         check_free(RunFolder(Path(config.run)))
     config = started_from(with_date(config, resume))

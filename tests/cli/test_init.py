@@ -10,6 +10,7 @@ import pytest
 
 from aepo.cli import main
 from aepo.runs.folder import RunFolder
+from aepo.runs.stamped import newest
 
 SMALL = ["train.steps=1", "algorithm.group_size=4", "rollout.questions=2", "evaluation.samples=1", "train.threads=1"]
 
@@ -24,7 +25,7 @@ def test_what_it_writes_is_tested_and_trains(tmp_path: Path, monkeypatch: pytest
     tested = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (tested.returncode, " passed" in tested.stdout) == (0, True), tested.stdout
     assert main(["train", f"{name}.yaml", *SMALL]) == 0
-    assert len(RunFolder(tmp_path / "runs" / name).steps()) == 1
+    assert len(RunFolder(newest(tmp_path / "runs" / "latest")).steps()) == 1
 
 
 def test_it_writes_over_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

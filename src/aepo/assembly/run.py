@@ -16,6 +16,7 @@ from aepo.engines.vllm.sampler import VllmSampler
 from aepo.equipment.tools import equip
 from aepo.runs.begun import run_folder
 from aepo.runs.failures import failures_kept
+from aepo.runs.stamped import begins
 from aepo.tasks.base import Task
 from aepo.training.display import Display
 from aepo.training.loop import Trainer
@@ -42,6 +43,8 @@ def run_here(
         size = sum(parameter.numel() for parameter in policy.model.parameters())
         automatic, config = config.train.learning_rate == "auto", with_rate(config, size)
         with run_folder(config, task, named, resume) as folder:
+            if not resume and (line := begins(folder.path)) is not None:
+                display.message(line)
             if serving is not None:
                 serving.server.move_log(folder.path / "vllm.log")
             # Nobody here knows the GPUs of a server that the user started.

@@ -380,14 +380,15 @@ class Config(Section):
     Attributes:
         engine: Where a run samples and trains: "local" is this process; "vllm" samples with a vLLM server of this
             machine and trains in this process (docs/how-to/vllm.md); "verl" is a Ray cluster (docs/cluster.md).
-        run: Run folder.
+        run: Run folder. `{time}` in its name is the time at which the run begins, so that each run has a folder of its
+            own; `latest` beside it is then a link to the newest.
         seed: Seed of all random numbers.
         vllm: For engine vllm: the server.
         verl: For engine verl: verl's own settings by its dotted keys, and `entropy_source` (docs/cluster.md).
     """
 
     engine: Literal["local", "vllm", "verl"] = "local"
-    run: str = "runs/latest"
+    run: str = "runs/{time}"
     seed: int = 0
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()

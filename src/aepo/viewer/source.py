@@ -126,11 +126,20 @@ def open_source(path: Path) -> Source:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The folders of runs in a folder that is no run itself, and in the folders of it; the newest comes first."""
+    """The folders of runs in a folder that is no run itself, and in the folders of it; the newest comes first.
+
+    A link to one of them, such as `latest`, is left out.
+    """
     if not path.is_dir() or (path / CONFIG).is_file():
         return []
     found = [config for pattern in (f"*/{CONFIG}", f"*/*/{CONFIG}") for config in path.glob(pattern)]
-    return [config.parent for config in sorted(found, key=lambda config: -config.stat().st_mtime)]
+    own = {config.resolve(): config for config in sorted(found, key=lambda config: -len(_links(path, config)))}
+    return [config.parent for config in sorted(own.values(), key=lambda config: -config.stat().st_mtime)]
+
+
+def _links(path: Path, inside: Path) -> list[Path]:
+    """The links on the way from a folder to a file in it."""
+    return [part for part in inside.parents if part.is_relative_to(path) and part != path and part.is_symlink()]
 
 
 def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
