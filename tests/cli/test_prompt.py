@@ -18,12 +18,13 @@ from tests.environments.worlds import Maze
 from tests.rollout.chat.published import source, tokenizer
 
 HERE = "tests.cli.test_prompt"
+SYSTEM = "Be brief."
 ATLAS = BUILT_IN_MODELS["atlas"]
 
 
 def told() -> aepo.Task:
     """A task with words of its own above the description of its tool."""
-    return aepo.Task("told", tiny.samples(2), [tiny.search], tiny.early, system="Be brief.")
+    return aepo.Task("told", tiny.samples(2), [tiny.search], tiny.early, system=SYSTEM)
 
 
 def maze() -> aepo.Task:
@@ -92,6 +93,22 @@ def test_the_instruction_of_a_policy_stands_in_the_prompt(capsys: pytest.Capture
     after, *_ = printed(capsys, f"{HERE}:told", f"model.path={folder}")
     assert "abc" not in before and "abc" in after
     assert after == sent(folder, told())
+
+
+def test_a_run_brings_its_system_text_and_the_instruction_of_its_newest_policy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    words = [*tiny.settings(run, ATLAS, "train.steps=0"), f"task.name={HERE}:told"]
+    assert main(["train", *words]) == 0
+    capsys.readouterr()
+    (policy,) = run.glob("checkpoints/*/policy")
+    (policy / "instruction.txt").write_text("abc")
+    monkeypatch.setattr(f"{HERE}.SYSTEM", "Be long.")
+    shown, *_ = printed(capsys, str(run))
+    assert "abc" in shown and "Be brief." in shown and "Be long." not in shown
+    start, *_ = printed(capsys, str(run), "model.path=atlas")
+    assert "abc" not in start and "Be brief." in start
 
 
 @pytest.mark.parametrize(

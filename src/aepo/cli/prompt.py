@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
@@ -12,6 +14,7 @@ from aepo.config import Config
 from aepo.files.paths import local
 
 if TYPE_CHECKING:
+    from aepo.runs.folder import RunFolder
     from aepo.tasks.base import Task
     from aepo.tools.base import Tool
     from aepo.types import Sample
@@ -28,7 +31,8 @@ def prompt(
     not sampled, and the tool is not called. An environment is opened, because its opening stands in the prompt.
 
     Args:
-        what: A configuration (file or name), the folder of a run, or a task: "atlas", "package.module:function".
+        what: A configuration (file or name), a task ("atlas", "package.module:function"), or the folder of a run, which
+            brings its newest policy with its instruction, and the system text and examples of its training.
         overrides: Settings, e.g. model.path=Qwen/Qwen3-0.6B rollout.protocol=chat.
         question: The id of a question, or a question of your own; by default the task's first one.
     """
@@ -83,13 +87,11 @@ def _found(what: str | None, overrides: tuple[str, ...]) -> tuple[Config, Task]:
     """The configuration and the task that a word names."""
     from aepo import tasks
     from aepo.runs.folder import RunFolder
-    from aepo.runs.resumed import task_of_run
 
     if what is not None and "=" in what:
         what, overrides = None, (what, *overrides)
-    if what is not None and (file := RunFolder(local(what)).config_file) is not None:
-        config = configuration.load(file, overrides)
-        return config, task_of_run(local(what), config, "aepo.Task and a protocol in Python")
+    if what is not None and RunFolder(local(what)).config_file is not None:
+        return _of_run(RunFolder(local(what)), overrides)
     if what is not None and not configuration.located(what).is_file():
         if what.endswith((".yaml", ".yml")):
             configuration.load(what)
@@ -98,9 +100,23 @@ def _found(what: str | None, overrides: tuple[str, ...]) -> tuple[Config, Task]:
     return config, tasks.load(config.task.name, config.task.options)
 
 
-def _sample(task: Task, question: str | None) -> Sample:
-    from dataclasses import replace
+def _of_run(run: RunFolder, overrides: tuple[str, ...]) -> tuple[Config, Task]:
+    """The configuration of a run with its newest policy, and its task with what the model was told in training."""
+    from aepo.runs import checkpoint
+    from aepo.runs.brought import told_by
+    from aepo.runs.resumed import task_of_run
 
+    if checkpoint.latest(run.checkpoints, checkpoint.POLICY) is not None:
+        overrides = (f"model.path={json.dumps(str(run.path))}", *overrides)
+    config = configuration.load(run.config_file, overrides)
+    task = task_of_run(run.path, config, "aepo.Task and a protocol in Python")
+    if "told" not in run.task() or config.task.name != run.config().get("task", {}).get("name"):
+        return config, task
+    tools = [tool for name in (*task.environments, "") for tool in task.tools_of(name)]
+    return config, replace(task, **told_by(run.path, tools))
+
+
+def _sample(task: Task, question: str | None) -> Sample:
     known = [*task.samples, *task.held_out]
     if question is None:
         return known[0]
