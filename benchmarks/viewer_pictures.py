@@ -20,6 +20,7 @@ from aepo.viewer.source import open_source
 from aepo.viewer.views import questions
 
 DESKTOP, NARROW = {"width": 1340, "height": 840}, {"width": 400, "height": 860}
+TALL = {"width": 1340, "height": 1420}
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def main() -> None:
     tree = f"#/{wanted.section}/0.{chosen[0]['index']}"
     wanted.out.mkdir(parents=True, exist_ok=True)
     views = [
-        ("run", "#/", "light", DESKTOP, 1),
+        ("run", "#/", "light", TALL, 1),
         ("step", f"#/{wanted.section}", "light", DESKTOP, 1),
         ("tree", tree, "light", DESKTOP, 1),
         ("tree-dark", tree, "dark", DESKTOP, 1),

@@ -70,7 +70,7 @@ MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "entropy_control/weight": ("", "The weight of the entropy bonus in the update (`train.entropy_control`)."),
         "alarm/entropy": ("", "1 while policy entropy is outside of its band around the start, else 0."),
-        "alarm/entropy_below": ("", "1 while policy entropy is below its band: the policy may stop to explore."),
+        "alarm/entropy_below": ("", "1 while policy entropy is below its band: the policy may stop exploring."),
         "alarm/entropy_above": ("", "1 while policy entropy is above its band: the policy may become random."),
     },
     "Budget and branches": {

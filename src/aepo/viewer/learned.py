@@ -16,6 +16,9 @@ from aepo.viewer.source import Source
 KINDS = range(2, 13)
 """How many values a key of metadata may have to be a kind of question."""
 
+FEWEST = 1.5
+"""Questions that each value of such a key needs, on average: a key that tells single questions apart says nothing."""
+
 MOST_WRONG = 8
 """Wrong answers that are listed."""
 
@@ -130,7 +133,7 @@ def _by_metadata(first: dict[str, Outcome], last: Sequence[Outcome]) -> list[dic
             ],
         }
         for key, values in groups.items()
-        if len(values) in KINDS
+        if len(values) in KINDS and sum(map(len, values.values())) >= FEWEST * len(values)
     ]
 
 

@@ -33,7 +33,7 @@ function overTime(rows) {
     values.some((value) => value > 0.001),
   );
   if (!kinds.length) return null;
-  const width = innerWidth < 640 ? 340 : 900,
+  const width = innerWidth < 640 ? 340 : 640,
     steps = rows.map((row) => row.step);
   const stack = d3.stack().keys(d3.range(kinds.length));
   const layers = stack.value((at, kind) => kinds[kind][2][at])(d3.range(rows.length));

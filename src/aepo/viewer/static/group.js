@@ -52,7 +52,7 @@ export async function showGroup(page, view, at) {
           "div",
           { class: "group-head" },
           h("h1", { dir: "auto" }, first.question),
-          first.targets.length
+          first.targets.some(Boolean)
             ? h(
                 "p",
                 { class: "target" },

@@ -86,7 +86,7 @@ function question(q, steps) {
     "article",
     { class: "asked" },
     h("p", { class: "ask", dir: "auto" }, q.question),
-    q.targets.length ? h("p", { class: "quiet target" }, "right: ", h("b", { dir: "auto" }, q.targets.join(" or "))) : null,
+    q.targets.some(Boolean) ? h("p", { class: "quiet target" }, "right: ", h("b", { dir: "auto" }, q.targets.join(" or "))) : null,
     h("div", { class: "sides" }, sides.map(([words, side]) => answers(words, side))),
   );
 }

@@ -28,10 +28,10 @@ export async function showList(page, view) {
       {},
       h("td", {}, pick),
       h("td", {}, h("a", { class: "run", href: `at/${number}/` }, run.name), run.alarm ? h("span", { class: "bad" }, " alarm") : null),
-      h("td", {}, run.success ? `${percent(run.success[0])} → ${percent(run.success[1])}` : "–"),
-      h("td", {}, run.steps ? `${run.step} of ${run.steps}` : figure(run.step)),
-      varied.map((words) => h("td", {}, fact(run, words))),
-      h("td", {}, figure(run.reward)),
+      h("td", { "data-name": "success" }, run.success ? `${percent(run.success[0])} → ${percent(run.success[1])}` : "–"),
+      h("td", { "data-name": "step" }, run.steps ? `${run.step} of ${run.steps}` : figure(run.step)),
+      varied.map((words) => h("td", { "data-name": words }, fact(run, words))),
+      h("td", { "data-name": "reward" }, figure(run.reward)),
     );
   }
   draw();

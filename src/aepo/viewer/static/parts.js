@@ -48,7 +48,8 @@ export function ending(leaf, y, size, success) {
   );
 }
 
-export function branchPoint(decision, tau, x, y, size, onclick, id) {
+// `free` says whether a text that begins there meets no other text of the row.
+export function branchPoint(decision, tau, x, y, size, onclick, id, free) {
   const kind = standing(decision, tau),
     tall = size.bar + (size.row > 36 ? 9 : 6);
   const g = s(
@@ -65,15 +66,16 @@ export function branchPoint(decision, tau, x, y, size, onclick, id) {
     s("rect", { class: "hit", x: x - 8, y: y - tall / 2 - 2, width: 16, height: tall + 4 }),
     gauge(decision, tau, x, y, tall),
   );
-  if (size.row > 36 && kind !== "far" && !size.narrow)
+  const turned = x > size.edge;
+  if (size.row > 36 && kind !== "far" && !size.narrow && free(turned ? x - 32 : x + 6))
     g.append(
       s(
         "text",
         {
           class: "p",
-          x: x + (x > size.edge ? -6 : 6),
+          x: x + (turned ? -6 : 6),
           y: y - tall / 2 + 2,
-          "text-anchor": x > size.edge ? "end" : "start",
+          "text-anchor": turned ? "end" : "start",
         },
         number(decision.probability).replace(/^0/, ""),
       ),

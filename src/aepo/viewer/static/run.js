@@ -107,7 +107,7 @@ function drawProgress(box, view, run, rows) {
 }
 
 const ALARMS = {
-  "alarm/entropy_below": "Policy entropy is below its band: the policy may stop to explore.",
+  "alarm/entropy_below": "Policy entropy is below its band: the policy may stop exploring.",
   "alarm/entropy_above": "Policy entropy is above its band: the policy may become random.",
 };
 

@@ -74,6 +74,8 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
     starts.append(label(leaf, y(n), size));
     ends.append(ending(leaf, y(n), size, success));
   });
+  const taken = rows.map(() => []);
+  const free = (n) => (from) => !taken[n].some((other) => Math.abs(other - from) < 26) && taken[n].push(from) > 0;
   const parts = question.nodes.map((node, id) => {
     if (node.kind === "prompt") return [];
     const at = y(row[id]),
@@ -112,7 +114,7 @@ export function drawTree(box, question, { tau, success, colours, measure, zoom, 
     }
     drawn.push(bars.appendChild(g));
     if (node.decision)
-      drawn.push(marks.appendChild(branchPoint(node.decision, tau, x1, at, size, () => onChoose(null, id), id)));
+      drawn.push(marks.appendChild(branchPoint(node.decision, tau, x1, at, size, () => onChoose(null, id), id, free(row[id]))));
     return drawn;
   });
   box.replaceChildren(
