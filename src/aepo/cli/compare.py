@@ -38,12 +38,12 @@ def compare(
     file, overrides = file_and_settings(config, overrides)
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}: 1 or more runs at once")
-    if figures:
-        drawing.require()
     planned = folder.dated(plan.plan(plan.load(file, overrides, seeds), quick))
     task = planned.runs[0].config.task
     if not tasks.load(task.name, task.options).held_out:
         raise ValueError(f"task {task.name!r} has no held-out questions: a comparison measures on them, give it some")
+    if figures:
+        drawing.require()
     folder.claim(planned)
     failures = runner.carry_out(planned, jobs, partial(print, flush=True))
     failed = [failure.run for failure in failures]
