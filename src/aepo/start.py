@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aepo import tasks
 from aepo.config import Config
+from aepo.doctor.extras import check_extras
 from aepo.equipment.models import started_from
 from aepo.process.signals import terminable
 from aepo.runs.begun import check_free
@@ -46,6 +47,8 @@ class Run:
 
 def train_config(config: Config, resume: bool = False, display: Display | None = None) -> Run:
     """Train what a configuration describes; see `train_task`."""
+    if config.engine != "verl":
+        check_extras(config)
     if resume:
         run = newest(Path(config.run))
         task = task_of_run(run, config, RunFolder(run).resumption())
@@ -83,6 +86,8 @@ def train_task(
         BudgetSpent: The tool calls reached the run's budget; there is a checkpoint to go on from.
         ReplayError: The file of tool results has none for a call; there is a checkpoint to go on from.
     """
+    if config.engine != "verl":
+        check_extras(config)
     with placed(config, resume) as own:
         return _train(own, task, resume, display, named, on_step)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,20 @@ def test_a_wrong_key_gets_the_nearest_ones(capsys: pytest.CaptureFixture[str], w
     assert main(["settings", word]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1) and line in err
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    program = "import sys; from aepo.cli import main; sys.exit(main())"
+    command = f'"{sys.executable}" -c "{program}" settings'
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} | head -1"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.count("\n") == 1
+
+
+def test_a_missing_package_is_known_before_the_task_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("aepo.doctor.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("aepo.tasks.load", lambda *given: pytest.fail("the task was loaded"))
+    assert main(["train", "quickstart", "train.trackers=[wandb]", f"run={tmp_path / 'run'}"]) == 2
+    line = 'aepo: train.trackers needs the package wandb: pip install "aepo-rl[wandb]"'
+    assert capsys.readouterr().err.strip() == line and not (tmp_path / "run").exists()

@@ -101,3 +101,9 @@ def test_a_tokenizer_larger_than_the_model_is_refused(folder, words):
 def test_float16_is_refused_before_anything_is_loaded(model_folder):
     with pytest.raises(ValueError, match='"float16" loses small gradients; take bfloat16'):
         load_policy(model_folder, dtype="float16")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_one_line(model_folder):
+    with pytest.raises(ValueError, match=r"model.device is cuda, .* finds no GPU: write auto or cpu"):
+        load_policy(str(model_folder), device="cuda")

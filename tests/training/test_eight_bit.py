@@ -13,7 +13,7 @@ import torch
 from aepo import api, config
 from aepo.cli import main
 from aepo.config import ConfigError
-from aepo.doctor import plan
+from aepo.doctor.extras import extras
 from aepo.training import eight_bit
 from aepo.training.eight_bit import LIBRARIES, rule_of
 from aepo.training.optimizer import AdamW, exact
@@ -67,8 +67,8 @@ def test_without_a_library_the_command_says_what_to_install(
 
 
 def test_the_doctor_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "find_spec", lambda name: None)
-    (found,) = plan.extras(config.load(None, ["train.optimizer=adamw_8bit"]))
+    monkeypatch.setattr("aepo.doctor.extras.find_spec", lambda name: None)
+    (found,) = extras(config.load(None, ["train.optimizer=adamw_8bit"]))
     assert (found.name, found.fix) == ("train.optimizer", 'pip install "aepo-rl[eight-bit]"')
 
 

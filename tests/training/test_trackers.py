@@ -199,6 +199,19 @@ def test_a_service_gets_the_numbers_and_the_settings_and_a_resumed_run_goes_on_t
     assert first == again and first["project"] == "aepo" and first["resume"] == "allow"
 
 
+def test_a_service_that_refuses_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("accelerate")
+    service = Service("wandb")
+
+    def refuse(**settings: object) -> None:
+        raise PermissionError("no key:\nlog in")
+
+    service.init = refuse
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    with pytest.raises(ValueError, match=r'^tracker "wandb" does not start: no key: log in; or leave it out of train'):
+        make_trackers(["wandb"], RunFolder(tmp_path))
+
+
 @pytest.mark.parametrize("missing", ["accelerate", "mlflow"])
 def test_a_missing_package_of_a_service_is_named(tmp_path, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)

@@ -10,6 +10,7 @@ import functools
 import io
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -102,6 +103,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as end:
         return _report(RuntimeError(f"code that was called wanted to end the program: {told(end)}"), FAILED)
     except (ValueError, OSError, UnsupportedSystem) as error:
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            return 0
         return _report(error, BAD_INPUT)
     except RuntimeError as error:
         return _report(error, FAILED)
@@ -116,6 +119,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, RolloutError | FloatingPointError):
             return _report(error, FAILED)
         raise
+
+
+def _output_is_closed() -> bool:
+    """Whether the reader of the output has gone, as `head` does; then nothing more is written to it."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _parsed(arguments: list[str]) -> Callable[[], int | None]:

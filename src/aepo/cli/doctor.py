@@ -82,6 +82,7 @@ def examine(
         measure: Load the configuration's model and measure it.
     """
     from aepo.doctor import host, plan, services
+    from aepo.doctor.extras import extras
     from aepo.doctor.interpreter import interpreter
     from aepo.doctor.model import look_at
     from aepo.doctor.worlds import worlds
@@ -101,4 +102,4 @@ def examine(
         found += look_at(config.model, config.rollout.protocol, config.engine, config.rollout.template)
     if config.engine == "vllm":
         found += interpreter(config)
-    return [*found, *about_task, *worlds(task), *plan.extras(config), *plan.step(config, task, measure, trial)]
+    return [*found, *about_task, *worlds(task), *extras(config), *plan.step(config, task, measure, trial)]

@@ -69,7 +69,7 @@ def claim(plan: Plan) -> None:
 
 
 def finished(run: PlannedRun) -> bool:
-    """Tell whether a run is at its end and was evaluated there, by its newest checkpoint, or by its metrics without one.
+    """Tell whether a run is at its end and was evaluated there, by its newest checkpoint, or else by its metrics.
 
     Tables and figures need no weights, so the checkpoints of finished runs may be removed to make room.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from aepo.config import Config
@@ -13,7 +12,6 @@ from aepo.doctor import estimate
 from aepo.doctor.finding import Finding, size
 from aepo.equipment.agents import room_for_instructions
 from aepo.tasks.base import Task
-from aepo.training.eight_bit import LIBRARIES
 
 if TYPE_CHECKING:
     from aepo.doctor.counted import Counted
@@ -22,21 +20,6 @@ if TYPE_CHECKING:
 BESIDE = 1 << 30
 PROMPT = 128
 """Tokens of a prompt, if the real number is not known."""
-
-
-def extras(config: Config) -> list[Finding]:
-    """Find packages that the configuration needs and that are not installed, because they belong to an extra."""
-    wanted = []
-    if config.model.lora is not None:
-        wanted.append(("lora", "peft", "model.lora"))
-    wanted += [(name, name, "train.trackers") for name in config.train.trackers if name != "csv"]
-    if config.train.optimizer == "adamw_8bit" and not any(map(find_spec, LIBRARIES)):
-        wanted.append(("eight-bit", LIBRARIES[0], "train.optimizer"))
-    return [
-        Finding("config", key, f"needs the package {module}", "missing", f'pip install "aepo-rl[{extra}]"')
-        for extra, module, key in wanted
-        if find_spec(module) is None
-    ]
 
 
 def load_task(config: Config) -> tuple[Task | None, list[Finding]]:

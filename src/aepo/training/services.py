@@ -27,7 +27,7 @@ class ServiceTracker:
         settings: All settings of the run, by dotted key.
 
     Raises:
-        ValueError: A package is not installed.
+        ValueError: A package is not installed, or the service refuses.
     """
 
     def __init__(self, name: str, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -51,7 +51,11 @@ class ServiceTracker:
                 self._tracker = tracking.WandBTracker(PROJECT, id=given, name=run, resume="allow", dir=str(folder))
             else:
                 self._tracker = tracking.TrackioTracker(PROJECT, name=f"{run}-{given}", resume="allow")
-        self._tracker.start()
+        try:
+            self._tracker.start()
+        except Exception as error:  # each service raises its own
+            why = " ".join(str(error).split())
+            raise ValueError(f'tracker "{name}" does not start: {why}; or leave it out of train.trackers') from error
         if name == "mlflow":
             ids[name] = self._tracker.tracker.info.run_id
         write_whole(file, json.dumps(ids).encode())

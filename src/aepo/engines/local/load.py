@@ -76,6 +76,8 @@ def load_policy(
     """
     name, adapter = _found(path)
     where = device_named(device)
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"model.device is {device}, and torch {torch.__version__} finds no GPU: write auto or cpu")
     tokenizer = _tokenizer(name, adapter, pad_token)
     source, revision = (adapter.base, adapter.revision) if adapter else (name, None)
     config = _config(source, revision)
