@@ -184,7 +184,8 @@ def test_a_line_about_many_entries_does_not_list_them() -> None:
 def test_shipped_comparisons_are_valid(file: Path) -> None:
     found = planned(file=file)
     assert found.labels[0] in ("grpo", "aepo")
-    assert found.budget.kind == ("executed_calls" if file.stem in ("compare-calls", "compare-signal") else "trajectories")
+    by_calls = ("compare-calls", "compare-signal")
+    assert found.budget.kind == ("executed_calls" if file.stem in by_calls else "trajectories")
     # Only what is reported needs several seeds, and settings are not chosen on the seeds of what is.
     reported = planned(file=SHIPPED / "compare-atlas.yaml").seeds
     assert not set(found.seeds) & set(reported) if file.stem == "compare-tuning" else len(found.seeds) >= 3
