@@ -185,7 +185,7 @@ def everything(folder: Path) -> dict[Path, int]:
         (["train", "--config", "x.yaml"], "aepo train takes its file without --config: aepo train FILE"),
         (["train", "train.steps", "3"], "train.steps is a setting: write train.steps=3"),
         (["view", "a", "--prot", "3"], "Perhaps you meant"),
-        (["fly"], "unknown command aepo fly: there are init, prompt, train, eval,"),
+        (["fly"], "unknown command aepo fly: there are init, prompt, settings, train, eval,"),
         (["train", "--dry-run", "train.stepz=4"], "unknown key 'train.stepz': did you mean 'steps'?"),
         (["eval"], "Missing from aepo eval"),
         (["eval", "atlas", "--samples", "x"], "Error parsing --samples"),

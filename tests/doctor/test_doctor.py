@@ -229,7 +229,7 @@ def test_nothing_is_loaded_where_nothing_is_to_be_measured(doctor: Doctor, confi
 def test_what_a_configuration_lacks_is_named_with_the_way_out(
     doctor: Doctor, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "find_spec", lambda name: None)
+    monkeypatch.setattr("aepo.doctor.extras.find_spec", lambda name: None)
     code, report, _ = doctor(str(config), "train.trackers=[tensorboard]", "model.lora.rank=4", "--no-measure")
     assert code == 1 and report["ok"] is False
     assert {one["fix"] for one in of(report, "config")} >= {

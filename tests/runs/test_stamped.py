@@ -65,6 +65,13 @@ def test_a_run_that_writes_nothing_leaves_no_folder_and_latest_as_it_was() -> No
     assert newest(Path("runs/latest")) == first and not Path(own.run).exists()
 
 
+def test_a_first_run_that_writes_nothing_leaves_nothing() -> None:
+    with pytest.raises(ValueError), placed(aepo.Config(run="runs/of/a-{time}"), False) as own:
+        assert Path(own.run).is_dir()
+        raise ValueError
+    assert not Path("runs").exists()
+
+
 def test_a_run_that_goes_on_stays_in_its_folder_when_the_link_moves() -> None:
     first = begun()
     with placed(aepo.Config(run="runs/latest"), True) as own:

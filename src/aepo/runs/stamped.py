@@ -24,7 +24,7 @@ def placed(config: Config, resume: bool) -> Iterator[Config]:
     """The configuration with the run's own folder.
 
     For a new run, `{time}` in the folder's name becomes the time of its start. The folder is made, so that no other run
-    takes it, and `latest` beside it becomes a link to it. If nothing is written into it, both are as before. For a run
+    takes it, and `latest` beside it becomes a link to it. If nothing is written into it, all is as before. For a run
     that goes on, such a name and the link mean the newest.
 
     Raises:
@@ -35,6 +35,7 @@ def placed(config: Config, resume: bool) -> Iterator[Config]:
     elif TIME not in config.run:
         yield config
     else:
+        absent = [parent for parent in Path(config.run).parents if not parent.exists()]
         path = _made(config.run)
         link = path.with_name(LATEST)
         before = link.readlink() if link.is_symlink() else None
@@ -45,6 +46,8 @@ def placed(config: Config, resume: bool) -> Iterator[Config]:
             with suppress(OSError):
                 path.rmdir()
                 _point(link, before)
+                for parent in absent:
+                    parent.rmdir()
 
 
 def begins(run: Path) -> str | None:
