@@ -124,7 +124,10 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _output_is_closed() -> bool:
     """Whether the reader of the output has gone, as `head` does; then nothing more is written to it."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    try:
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except OSError:  # in a notebook the output is no file
+        return False
     if not any(event & select.POLLERR for _, event in poll.poll(0)):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
